@@ -1,0 +1,163 @@
+"""New requests: the card in Slack, then its row in the ledger; and words for one person alone."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import stamina
+import structlog
+
+from bot import whispers
+from bot.blocks import Message
+from bot.database import LedgerUnavailable
+from bot.ledger import Ledger
+from bot.messages import confirmation_card
+from bot.metrics import Metrics
+from bot.models import Customer, EventType, Happening, Kind, Person, Request
+from bot.policy import Decision
+from bot.slack import NOT_LET_IN, Slack, SlackError, SlackUnavailable
+from bot.wording import Links
+
+log = structlog.get_logger(__name__)
+
+POSTS_FOR_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where somebody asked: a channel, and the address that only they hear from."""
+
+    channel_id: str
+    response_url: str
+
+
+class Cards:
+    """Posts cards and writes their requests down. `bot_user_id` is whom people have to invite."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        slack: Slack,
+        links: Links,
+        metrics: Metrics,
+        *,
+        bot_user_id: str,
+        expires_after_s: int,
+    ) -> None:
+        self._ledger = ledger
+        self._slack = slack
+        self._links = links
+        self._metrics = metrics
+        self._bot_user_id = bot_user_id
+        self._expires_after = timedelta(seconds=expires_after_s)
+
+    def request(
+        self,
+        person: Person,
+        place: Place,
+        customer: Customer,
+        reason: str,
+        *,
+        kind: Kind = Kind.UNLATCH,
+        follows: Request | None = None,
+    ) -> Request:
+        """A request that nobody has seen yet; one that `follows` another goes into its thread."""
+        now = datetime.now(UTC)
+        return Request(
+            id=uuid4().hex,
+            kind=kind,
+            customer=customer,
+            channel_id=follows.channel_id if follows else place.channel_id,
+            message_ts=None,
+            thread_ts=follows.thread_ts if follows else None,
+            requester=person,
+            reason=reason,
+            asked_at=now,
+            expires_at=now + self._expires_after,
+            due_at=now + self._expires_after,
+            # a relatch that follows a relatch is another try to undo the same
+            undoes=(follows.undoes or follows.id) if follows and kind is Kind.RELATCH else None,
+        )
+
+    async def post(self, request: Request, place: Place) -> bool:
+        """The card, then its row; says whether both are there.
+
+        A card without a row can't be confirmed, and says so.
+        """
+        try:
+            message_ts = await self._post_card(request)
+        except SlackError as error:
+            log.warning("card not posted", why=error.code, channel_id=request.channel_id)
+            await self.whisper(place, whispers.cannot_post(error.code, self._bot_user_id))
+            return False
+        posted = replace(request, message_ts=message_ts, thread_ts=request.thread_ts or message_ts)
+        details: dict[str, object] = {"reason": request.reason, **asdict(request.customer.ids)}
+        if not await self._written(posted, EventType.REQUESTED, details):
+            with suppress(SlackError):
+                card = whispers.not_recorded(request.customer)
+                await self._slack.update(request.channel_id, message_ts, card)
+            return False
+        self._metrics.requests.labels(request.kind).inc()
+        log.info(
+            "asked",
+            request_id=request.id,
+            kind=request.kind,
+            customer_id=request.customer.customer_id,
+            user_id=request.requester.user_id,
+            channel_id=request.channel_id,
+            message_ts=message_ts,
+        )
+        return True
+
+    async def deny(
+        self, person: Person, place: Place, customer_id: int, reason: str, decision: Decision
+    ) -> None:
+        """Tell the person why; the ledger keeps it as a request that never had a card."""
+        self._metrics.refusals.labels(decision.label).inc()
+        await self.whisper(place, whispers.denied(decision.why, decision.channels))
+        asked = self.request(person, place, Customer(customer_id), reason)
+        details: dict[str, object] = {"why": decision.why, "reason": reason}
+        await self._written(replace(asked, due_at=None), EventType.ASK_DENIED, details)
+
+    async def whisper(self, place: Place, message: Message) -> None:
+        """Tell the person; where even that fails there is only the log."""
+        try:
+            await self._slack.whisper(place.response_url, message)
+        except SlackError as error:
+            log.warning("whisper not delivered", why=error.code)
+
+    async def _written(
+        self, request: Request, event_type: EventType, details: dict[str, object]
+    ) -> bool:
+        # said in the first event too, where the chain of hashes holds it
+        about: dict[str, object] = {
+            "kind": request.kind,
+            "customer_id": request.customer.customer_id,
+            "channel_id": request.channel_id,
+        }
+        actor = request.requester.user_id
+        first = Happening(request.asked_at, event_type, actor, about | details)
+        try:
+            await self._ledger.add(request, first)
+        except LedgerUnavailable as error:
+            log.error("request not recorded", why=str(error))  # noqa: TRY400  # expected weather
+            return False
+        return True
+
+    async def _post_card(self, request: Request) -> str:
+        card = confirmation_card(request, self._links)
+        async for attempt in stamina.retry_context(
+            on=_worth_another_try, attempts=5, timeout=POSTS_FOR_S, wait_initial=0.5
+        ):
+            with attempt:
+                return await self._slack.post(request.channel_id, card, request.thread_ts)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+
+def _worth_another_try(error: Exception) -> bool | float:
+    if isinstance(error, SlackUnavailable) and error.code not in NOT_LET_IN:
+        return error.retry_after_s or True
+    return False

@@ -1,0 +1,99 @@
+"""What a person typed after `/unlatch`, understood or refused."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass, field
+
+MAXIMUM_DIGITS = 18
+MAXIMUM_REASON = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """`/unlatch <customerId> [reason]`; `typed` are the digits as they were typed."""
+
+    customer_id: int
+    reason: str
+    typed: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """`/unlatch find <text>`."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class History:
+    """`/unlatch history [customerId]`."""
+
+    customer_id: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Help:
+    """`/unlatch help`, or `/unlatch` alone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Malformed:
+    """Anything else; `why` says what was wrong with it."""
+
+    why: str
+
+
+Command = Ask | Find | History | Help | Malformed
+
+
+def parse(text: str) -> Command:
+    """Understand the text of a slash command; calls nothing and raises nothing.
+
+    Slack sends `&`, `<` and `>` as entities (docs.slack.dev, "Formatting message text").
+    """
+    words = _printable(_unescaped(text)).split(maxsplit=1)
+    first = words[0] if words else ""
+    rest = words[1].strip() if len(words) > 1 else ""
+    if first.lower() in ("help", ""):
+        return Help() if first else Malformed("The customer's id is missing.")
+    if first.lower() == "find":
+        return Find(rest) if rest else Malformed("There is no text to look for.")
+    if first.lower() == "history":
+        return _history(rest)
+    customer_id = _customer_id(first)
+    if isinstance(customer_id, Malformed):
+        return customer_id
+    if len(rest) > MAXIMUM_REASON:
+        return Malformed(f"The reason is longer than {MAXIMUM_REASON} characters.")
+    return Ask(customer_id, " ".join(rest.split()), first.removeprefix("#"))
+
+
+def _unescaped(text: str) -> str:
+    # these three and no others: html.unescape would read "&#49;" as a digit
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _printable(text: str) -> str:
+    # control characters and halves of characters are no text, and databases refuse some of them
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+
+
+def _history(rest: str) -> History | Malformed:
+    if not rest:
+        return History(None)
+    customer_id = _customer_id(rest)
+    return customer_id if isinstance(customer_id, Malformed) else History(customer_id)
+
+
+def _customer_id(word: str) -> int | Malformed:
+    digits = word.removeprefix("#")
+    # int() and \d take other scripts' digits too, and those are easily another id
+    if not re.fullmatch(r"[0-9]+", digits):
+        return Malformed(f"{word[:40]!r} is not a customer id: digits only.")
+    if len(digits) > MAXIMUM_DIGITS:
+        return Malformed(f"A customer id has at most {MAXIMUM_DIGITS} digits.")
+    if int(digits) == 0:
+        return Malformed("No customer has the id 0.")
+    return int(digits)

@@ -1,0 +1,241 @@
+"""The composition root: the only place that builds; what it opened it drains and closes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import stamina
+import structlog
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.cards import Cards
+from bot.database import Database, LedgerUnavailable, migrate, open_engine, require_current, version
+from bot.deed import Deed
+from bot.delivery import Delivery
+from bot.fusebill import FusebillClient, open_http
+from bot.fusebill_answers import RateLimit
+from bot.ledger import Ledger
+from bot.listeners import Listeners
+from bot.lookup import Lookup
+from bot.members import UserGroups
+from bot.metrics import Metrics
+from bot.policy import Policy
+from bot.schema import REVISION
+from bot.settings import Settings, Timing
+from bot.settle import Settler
+from bot.slack import NOT_LET_IN, Slack, SlackUnavailable, open_session
+from bot.tasks import Tasks
+from bot.wording import Links
+from bot.workflow import Workflow
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Bot:
+    """The built bot: Bolt's app, and what the server has to ask, drive and end."""
+
+    app: AsyncApp
+    client: AsyncWebClient
+    slack: Slack
+    ledger: Ledger
+    settler: Settler
+    tasks: Tasks
+    metrics: Metrics
+    timing: Timing
+    stopping: bool = False
+
+    def render(self) -> bytes:
+        """The metrics as they are now."""
+        self.metrics.tasks.set(len(self.tasks))
+        return self.metrics.render()
+
+
+@asynccontextmanager
+async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[Bot]:  # noqa: B008  # frozen
+    """The bot, ready for Slack's requests; ends by finishing what was acknowledged.
+
+    Raises: LedgerUnavailable, SchemaMismatch, SlackError where it can't work as it is set up.
+    """
+    async with AsyncExitStack() as stack:
+        ledger = Ledger(await _open_database(settings, stack))
+        session = await stack.enter_async_context(open_session())
+        http = await stack.enter_async_context(open_http())
+        metrics, tasks = Metrics(), Tasks()
+        client = AsyncWebClient(
+            token=settings.slack_bot_token.get_secret_value(),
+            base_url=settings.slack_api_url,
+            session=session,
+            # the ledger knows what is still to be said, and when; a retry here could say it twice
+            retry_handlers=[],
+        )
+        slack = Slack(client, metrics.slack_called)
+        identity = await _identify(slack)
+        policy = _policy(settings, identity.team_id or "")
+        groups = UserGroups(slack, policy.user_groups)
+        await groups.refresh()
+        links = _links(settings)
+        fusebill = _fusebill(settings, http, metrics)
+        deed = Deed(fusebill, budget_s=timing.deed_s)
+        delivery = Delivery(ledger, slack, links, metrics, timing)
+        settler = Settler(ledger, delivery, deed, tasks, metrics, timing)
+        cards = Cards(
+            ledger,
+            slack,
+            links,
+            metrics,
+            bot_user_id=identity.bot_user_id or "",
+            expires_after_s=settings.unlatch_expires_after_s,
+        )
+        lookup = Lookup(fusebill, ledger, slack, cards, links, policy.named_confirmers)
+        workflow = Workflow(ledger, lookup, cards, settler, policy, groups.members, links, metrics)
+        app = _bolt(settings, client, identity)
+        Listeners(workflow, tasks, metrics).register(app)
+        bot = Bot(app, client, slack, ledger, settler, tasks, metrics, timing)
+        async with (
+            _drained(tasks, timing.drains_for_s),
+            _running(_sweep_for_ever(bot), groups.keep()),
+        ):
+            try:
+                yield bot
+            finally:
+                bot.stopping = True
+
+
+@asynccontextmanager
+async def _running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """What runs beside everything else, until the end."""
+    running = [asyncio.create_task(work) for work in works]
+    try:
+        yield
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _drained(tasks: Tasks, timeout_s: float) -> AsyncIterator[None]:
+    """Finish what was acknowledged before anything that it needs is closed."""
+    try:
+        yield
+    finally:
+        if late := await tasks.drain(timeout_s):
+            log.warning("stopped before all was done; the ledger knows", tasks=late)
+
+
+async def reach_database(settings: Settings) -> None:
+    """Wait for a database that can't be reached yet. Raises: SchemaMismatch."""
+    engine = open_engine(settings.database_url.get_secret_value())
+
+    def away(error: Exception) -> bool:
+        log.warning("waiting for the database", why=str(error))
+        return isinstance(error, LedgerUnavailable)
+
+    async for attempt in stamina.retry_context(
+        on=away, attempts=None, timeout=None, wait_initial=0.5, wait_max=5.0
+    ):
+        with attempt:
+            await asyncio.to_thread(version, engine)
+    engine.dispose()
+
+
+async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
+    engine = open_engine(settings.database_url.get_secret_value())
+    stack.callback(engine.dispose)
+
+    def prepare() -> None:
+        # PostgreSQL is migrated by the release, so that instances of two versions don't fight
+        if engine.dialect.name == "sqlite" and version(engine) != REVISION:
+            migrate(engine)
+        require_current(engine)
+
+    await asyncio.to_thread(prepare)
+    database = Database(engine)
+    stack.push_async_callback(database.close)
+    return database
+
+
+async def _identify(slack: Slack) -> AuthorizeResult:
+    """Who the bot is, asked once, so that no first ack waits for it."""
+
+    def again(error: Exception) -> bool:
+        # a wrong token stays wrong until somebody sets another and starts the bot anew
+        return isinstance(error, SlackUnavailable) and error.code not in NOT_LET_IN
+
+    async for attempt in stamina.retry_context(on=again, attempts=4, timeout=15, wait_initial=0.5):
+        with attempt:
+            answer = await slack.auth_test()
+    return AuthorizeResult.from_auth_test_response(bot_token=slack.token, auth_test_response=answer)
+
+
+def _bolt(settings: Settings, client: AsyncWebClient, identity: AuthorizeResult) -> AsyncApp:
+    async def authorize() -> AuthorizeResult:
+        return identity
+
+    bolt_log = logging.getLogger("slack_bolt")
+    # it warns that SLACK_BOT_TOKEN is not read from the environment, where we hand it over
+    bolt_log.setLevel(logging.ERROR)
+    return AsyncApp(
+        signing_secret=signing_secret(settings),
+        client=client,
+        authorize=authorize,
+        logger=bolt_log,
+        # Bolt's other runner polls for the ack every 10 ms
+        process_before_response=True,
+    )
+
+
+def signing_secret(settings: Settings) -> str:
+    """The secret that Slack signs with; empty in Socket Mode, where nothing is signed."""
+    secret = settings.slack_signing_secret
+    return secret.get_secret_value() if secret else ""
+
+
+def _policy(settings: Settings, team_id: str) -> Policy:
+    return Policy(
+        team_id=team_id,
+        channels=settings.unlatch_channels,
+        requesters=settings.unlatch_requesters,
+        confirmers=settings.unlatch_confirmers,
+        two_person=settings.unlatch_two_person,
+        require_reason=settings.unlatch_require_reason,
+    )
+
+
+def _links(settings: Settings) -> Links:
+    return Links(
+        settings.hubspot_portal_id, settings.hubspot_app_url, settings.fusebill_customer_url
+    )
+
+
+def _fusebill(settings: Settings, http: httpx.AsyncClient, metrics: Metrics) -> FusebillClient:
+    def observe(
+        operation: str, status: int | None, seconds: float, limit: RateLimit | None
+    ) -> None:
+        metrics.fusebill_called(operation, status, seconds)
+        if limit:
+            metrics.limit_left(limit.minute.remaining, limit.day.remaining)
+
+    return FusebillClient(
+        http, settings.fusebill_base_url, settings.fusebill_api_key, observe=observe
+    )
+
+
+async def _sweep_for_ever(bot: Bot) -> None:
+    while True:
+        try:
+            await bot.settler.sweep()
+        except LedgerUnavailable as error:
+            log.warning("sweep put off", why=str(error))
+        except Exception:
+            log.exception("sweep failed")
+        await asyncio.sleep(bot.timing.sweep_every_s)

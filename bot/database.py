@@ -1,0 +1,208 @@
+"""The database: SQLite or PostgreSQL, opened, migrated, and used off the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection, Engine, column, create_engine, event, inspect, select, table
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.pool import StaticPool
+
+from bot.schema import REVISION
+from bot.transactions import ANSWERS_WITHIN_S, CONNECTIONS, Job, Pool, Runner, SingleWriter, Work
+
+T = TypeVar("T")
+
+WAITS_FOR_A_LOCK_S = 1
+"""Who comes while another waits for the lock waits behind it: both must fit into the answer."""
+CONNECTS_WITHIN_S = 2
+
+
+class LedgerUnavailable(Exception):
+    """The database did not do it: gone, locked, full, silent or refusing.
+
+    Nothing was written, unless it went in the very moment of the commit: whoever must not write
+    twice looks first.
+    """
+
+
+class SchemaMismatch(Exception):
+    """The ledger is of another version than this bot."""
+
+
+def open_engine(url: str, *, reads_only: bool = False) -> Engine:
+    """An engine for `sqlite:///…` or `postgres://…` as hosts print it; connects to nothing yet.
+
+    One that `reads_only` leaves the writers of a SQLite file alone, and makes no file.
+    Raises: LedgerUnavailable where it should read a file that is not there.
+    """
+    if url.startswith("sqlite:"):
+        if reads_only and not Path(url.removeprefix("sqlite:///")).is_file():
+            raise LedgerUnavailable(f"there is no ledger at {url.removeprefix('sqlite:///')}")
+        return _sqlite(url, begin="BEGIN" if reads_only else "BEGIN IMMEDIATE")
+    _scheme, rest = url.split("://", 1)
+    # an instance that vanished in a transaction must not keep a row from the others
+    limits = (
+        f"-c lock_timeout={WAITS_FOR_A_LOCK_S}s -c statement_timeout=2s"
+        " -c idle_in_transaction_session_timeout=5s"
+    )
+    # whoever only reads keeps nothing from anybody, and may page through a million rows
+    options = "-c default_transaction_read_only=on" if reads_only else limits
+    return create_engine(
+        f"postgresql+psycopg://{rest}",
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        connect_args={"connect_timeout": CONNECTS_WITHIN_S, "options": options},
+    )
+
+
+def _sqlite(url: str, begin: str) -> Engine:
+    engine = create_engine(
+        url,
+        poolclass=StaticPool,
+        connect_args={"check_same_thread": False, "timeout": WAITS_FOR_A_LOCK_S},
+    )
+
+    # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-transaction-control:
+    # the driver's own BEGIN comes late, and a reader that turns writer can't wait for the lock
+    @event.listens_for(engine, "connect")
+    def connected(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's own
+        connection.isolation_level = None
+        connection.execute("PRAGMA journal_mode=WAL")
+        connection.execute("PRAGMA synchronous=FULL")
+        connection.execute("PRAGMA foreign_keys=ON")
+
+    @event.listens_for(engine, "begin")
+    def begun(connection: Connection) -> None:
+        _require_file(connection)
+        connection.exec_driver_sql(begin)
+
+    return engine
+
+
+def _require_file(connection: Connection) -> None:
+    """SQLite goes on writing into a file that was deleted or replaced, and nobody reads it then."""
+    name = connection.engine.url.database or ":memory:"
+    if name == ":memory:":
+        return
+    found = None
+    with suppress(FileNotFoundError):
+        status = Path(name).stat()
+        found = (status.st_dev, status.st_ino)
+    if found is None or connection.info.setdefault("file", found) != found:
+        # the next transaction opens it anew
+        connection.invalidate()
+        reason = FileNotFoundError(f"{name} is gone or was replaced")
+        raise OperationalError(None, None, reason)
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the ledger to this bot's version.
+
+    Raises: SchemaMismatch where a newer bot wrote it; LedgerUnavailable.
+    """
+    # a second's worth of imports that a start on an up-to-date ledger need not pay
+    from alembic import command  # noqa: PLC0415
+    from alembic.config import Config  # noqa: PLC0415
+    from alembic.util import CommandError  # noqa: PLC0415
+
+    config = Config()
+    config.set_main_option("script_location", "bot:migrations")
+    config.set_main_option("path_separator", "os")
+    try:
+        with engine.begin() as connection:
+            config.attributes["connection"] = connection
+            if connection.dialect.name == "postgresql":
+                # a migration may take its time, unlike a click
+                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+                connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
+                # instances that start together take turns; any constant serves
+                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7051)")
+            command.upgrade(config, "head")
+    except CommandError:
+        raise SchemaMismatch(_mismatch(engine)) from None
+    except SQLAlchemyError as error:
+        raise LedgerUnavailable(_reason(error)) from error
+
+
+def require_current(engine: Engine) -> None:
+    """Refuse a ledger of another version.
+
+    Raises: SchemaMismatch; LedgerUnavailable.
+    """
+    found = version(engine)
+    if found != REVISION:
+        raise SchemaMismatch(_mismatch(engine))
+
+
+def version(engine: Engine) -> str | None:
+    """The version of the ledger, None where there is no ledger yet.
+
+    Raises: LedgerUnavailable.
+    """
+    try:
+        with engine.connect() as connection:
+            if not inspect(connection).has_table("alembic_version"):
+                return None
+            versions = table("alembic_version", column("version_num"))
+            return connection.execute(select(versions.c.version_num)).scalar_one_or_none()
+    except SQLAlchemyError as error:
+        raise LedgerUnavailable(_reason(error)) from error
+
+
+def _mismatch(engine: Engine) -> str:
+    found = version(engine)
+    if found is not None and found > REVISION:
+        return (
+            f"the ledger is of version {found}, newer than this bot's {REVISION}: upgrade the bot"
+        )
+    return (
+        f"the ledger is of version {found}, this bot's is {REVISION}: run `python -m bot migrate`"
+    )
+
+
+def _reason(error: SQLAlchemyError) -> str:
+    """The driver's first line; the statement and its values stay out of it."""
+    cause = getattr(error, "orig", None) or error
+    return (str(cause).splitlines() or [type(cause).__name__])[0]
+
+
+class Database:
+    """Runs transactions for the event loop; each is a plain function of a connection.
+
+    Each must leave nothing behind but rows: where a shared commit fails, it is run once more.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._runner: Runner = (
+            SingleWriter(engine) if engine.dialect.name == "sqlite" else Pool(engine)
+        )
+
+    async def run(self, work: Work[T]) -> T:
+        """Do `work` in one transaction and return what it returned, once that is on disk.
+
+        Raises: LedgerUnavailable; whatever `work` raises, which undoes the transaction.
+        """
+        job = Job(work)
+        self._runner.submit(job)
+        # no part of the waiting: where whoever waits is cancelled, the job still has to end
+        watch = asyncio.get_running_loop().call_later(ANSWERS_WITHIN_S, job.hang_up)
+        try:
+            async with asyncio.timeout(ANSWERS_WITHIN_S):
+                return await asyncio.wrap_future(job.future)
+        except TimeoutError:
+            raise LedgerUnavailable("the database did not answer in time") from None
+        except SQLAlchemyError as error:
+            raise LedgerUnavailable(_reason(error)) from error
+        finally:
+            if job.future.done():
+                watch.cancel()
+
+    async def close(self) -> None:
+        """Finish what was begun, then let the connections go."""
+        await asyncio.to_thread(self._runner.close)
+        self._engine.dispose()

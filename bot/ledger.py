@@ -1,0 +1,308 @@
+"""The ledger: what was asked, decided and done; the truth that cards and threads are drawn from.
+
+Every change of a request and the events that tell of it are one transaction. `events` is only
+ever inserted into, and each event holds a SHA-256 over itself and the one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from time import monotonic
+from typing import Any
+
+from sqlalchemy import Connection, select, update
+
+from bot.database import Database, LedgerUnavailable
+from bot.models import (
+    Event,
+    EventType,
+    Happening,
+    Person,
+    Request,
+    Trail,
+    Verdict,
+)
+from bot.rows import changing_row, digest, event_of, event_row, request_of, request_row
+from bot.schema import requests
+from bot.statements import ADD, ADD_EVENT, EVENTS_OF, ONE, ONE_LOCKED, OVERDUE, SAVE
+
+QUICKLY_S = 0.5
+"""What leaves time for a second try before Slack's 3 s for an ack are over."""
+
+
+class LostClaim(Exception):
+    """Somebody else has taken the request over: whoever held the old claim must stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What the gate said to a verdict: taken just now, `denied` and why, or neither: too late."""
+
+    request: Request
+    taken: bool
+    denied: str = ""
+
+
+Judge = Callable[[Request], str]
+"""Says why somebody may not decide a request; an empty text where they may."""
+
+
+class Ledger:
+    """Requests and events in SQLite or PostgreSQL.
+
+    Every method is one transaction and raises LedgerUnavailable where the database failed.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def add(self, request: Request, happening: Happening) -> Request:
+        """Write a new request down with its first event."""
+
+        def work(connection: Connection) -> Request:
+            event = _chained(request, happening)
+            added = replace(request, events=event.number, head=event.hash)
+            connection.execute(ADD, request_row(added))
+            connection.execute(ADD_EVENT, event_row(event))
+            return added
+
+        return await self._database.run(work)
+
+    async def get(self, request_id: str) -> Request | None:
+        """The request as it is now, None where there is none."""
+
+        def work(connection: Connection) -> Request | None:
+            row = connection.execute(ONE, {"of": request_id}).mappings().one_or_none()
+            return request_of(row) if row else None
+
+        return await self._database.run(work)
+
+    async def trail(self, request_id: str) -> Trail:
+        """The request with all its events. Raises: KeyError."""
+
+        def work(connection: Connection) -> Trail:
+            row = connection.execute(ONE, {"of": request_id}).mappings().one_or_none()
+            if row is None:
+                raise KeyError(request_id)
+            return _trail(connection, request_of(row))
+
+        return await self._database.run(work)
+
+    async def decide(
+        self,
+        request_id: str,
+        verdict: Verdict,
+        happening: Happening,
+        *,
+        decider: Person | None,
+        due_at: datetime,
+        judge: Judge = lambda _request: "",
+    ) -> Gate:
+        """The gate: take the verdict if nobody has and the decider may; one transaction.
+
+        A click has to come before the card expires, an expiry after it. `due_at` is when the
+        worker that follows has to be done. Raises: KeyError where there is no such request.
+        """
+
+        def work(connection: Connection, *, again: bool = False) -> Gate:
+            request = _locked(connection, request_id)
+            ours = (request.verdict, request.decided_at, request.decider)
+            if again and ours == (verdict, happening.at, decider):
+                return Gate(request, taken=True)
+            in_time = request.due_at is not None and request.due_at > happening.at
+            if request.verdict or request.due_at is None or in_time is (verdict is Verdict.EXPIRED):
+                return Gate(request, taken=False)
+            if why := judge(request):
+                denial = replace(
+                    happening,
+                    type=EventType.DECISION_DENIED,
+                    details={"verdict": verdict, "why": why},
+                )
+                return Gate(_append(connection, request, denial), taken=False, denied=why)
+            decided = replace(
+                request,
+                verdict=verdict,
+                decider=decider,
+                decided_at=happening.at,
+                due_at=due_at,
+                claim=request.claim + 1,
+            )
+            return Gate(_append(connection, decided, happening), taken=True)
+
+        began = monotonic()
+        try:
+            return await self._database.run(work)
+        except LedgerUnavailable:
+            if monotonic() - began > QUICKLY_S:
+                raise
+            # a connection that broke: it may have been written, and only the word of it lost
+            return await self._database.run(partial(work, again=True))
+
+    async def overdue(self, now: datetime) -> Sequence[Request]:
+        """What somebody must look at, longest overdue first."""
+
+        def work(connection: Connection) -> Sequence[Request]:
+            return list(map(request_of, connection.execute(OVERDUE, {"now": now}).mappings()))
+
+        return await self._database.run(work)
+
+    async def adopt(self, request: Request, now: datetime, due_at: datetime) -> Trail | None:
+        """Take over work whose lease has run out; None where somebody was quicker."""
+
+        def work(connection: Connection) -> Trail | None:
+            current = _locked(connection, request.id)
+            if current.claim != request.claim or current.due_at is None or current.due_at > now:
+                return None
+            adopted = replace(current, claim=current.claim + 1, due_at=due_at)
+            if current.verdict is Verdict.CONFIRMED and current.outcome is None:
+                details: dict[str, object] = {"claim": adopted.claim}
+                adopted = _append(
+                    connection, adopted, Happening(now, EventType.ADOPTED, "", details)
+                )
+            else:
+                adopted = replace(adopted, deliveries=current.deliveries + 1)
+                _save(connection, adopted)
+            return _trail(connection, adopted)
+
+        return await self._database.run(work)
+
+    async def record(
+        self,
+        request: Request,
+        happening: Happening,
+        *,
+        fenced: bool = True,
+        **changes: Any,  # noqa: ANN401  # fields of Request
+    ) -> Trail:
+        """Append an event and change the request with it, as its worker.
+
+        Raises: LostClaim where somebody else has claimed the request since (unless not `fenced`).
+        """
+
+        def work(connection: Connection) -> Trail:
+            current = _locked(connection, request.id)
+            if fenced and current.claim != request.claim:
+                raise LostClaim(request.id)
+            return _trail(connection, _append(connection, replace(current, **changes), happening))
+
+        return await self._database.run(work)
+
+    async def change(self, request: Request, **changes: Any) -> Request:  # noqa: ANN401  # fields of Request
+        """Change what the clock and the outbox need, with no event.
+
+        Raises: LostClaim.
+        """
+
+        def work(connection: Connection) -> Request:
+            done = connection.execute(
+                update(requests)
+                .where(requests.c.id == request.id, requests.c.claim == request.claim)
+                .values(**changes)
+            )
+            if done.rowcount != 1:
+                raise LostClaim(request.id)
+            return replace(request, **changes)
+
+        return await self._database.run(work)
+
+    async def leave(
+        self,
+        request: Request,
+        shown: int,
+        *,
+        due_at: datetime | None = None,
+        failure: Happening | None = None,
+    ) -> None:
+        """Leave a request until `due_at`, or for good if nothing has happened since it was drawn.
+
+        `shown` is the last event that its thread is known to show (0 where nobody knows),
+        `failure` tells what Slack will never show. Raises: LostClaim.
+        """
+
+        def work(connection: Connection) -> None:
+            current = _locked(connection, request.id)
+            if current.claim != request.claim:
+                raise LostClaim(request.id)
+            more = current.events > request.events
+            left = replace(
+                current,
+                mirrored_through=max(shown, current.mirrored_through),
+                due_at=current.due_at if more and due_at is None else due_at,
+            )
+            if failure:
+                _append(connection, left, failure)
+            else:
+                _save(connection, left)
+
+        await self._database.run(work)
+
+    async def history(self, customer_id: int | None, limit: int = 10) -> Sequence[Request]:
+        """The last requests that had a card, newest first, of one customer or of all."""
+        query = select(requests).where(requests.c.message_ts.is_not(None))
+        if customer_id is not None:
+            query = query.where(requests.c.customer_id == customer_id)
+        query = query.order_by(requests.c.asked_at.desc()).limit(limit)
+
+        def work(connection: Connection) -> Sequence[Request]:
+            return [request_of(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.run(work)
+
+    async def last_undo(self, request_id: str) -> Request | None:
+        """The last request that was to undo this one."""
+        query = (
+            select(requests)
+            .where(requests.c.undoes == request_id)
+            .order_by(requests.c.asked_at.desc())
+            .limit(1)
+        )
+
+        def work(connection: Connection) -> Request | None:
+            row = connection.execute(query).mappings().one_or_none()
+            return request_of(row) if row else None
+
+        return await self._database.run(work)
+
+    async def ping(self) -> None:
+        """Reach the database. Raises: LedgerUnavailable."""
+        await self._database.run(lambda connection: connection.execute(select(1)).scalar())
+
+
+def _append(connection: Connection, request: Request, happening: Happening) -> Request:
+    event = _chained(request, happening)
+    connection.execute(ADD_EVENT, event_row(event))
+    appended = replace(request, events=event.number, head=event.hash)
+    _save(connection, appended)
+    return appended
+
+
+def _chained(request: Request, happening: Happening) -> Event:
+    event = Event(
+        request_id=request.id,
+        number=request.events + 1,
+        at=happening.at,
+        type=happening.type,
+        actor=happening.actor,
+        details=happening.details,
+        previous=request.head,
+    )
+    return replace(event, hash=digest(event))
+
+
+def _locked(connection: Connection, request_id: str) -> Request:
+    row = connection.execute(ONE_LOCKED, {"of": request_id}).mappings().one_or_none()
+    if row is None:
+        raise KeyError(request_id)
+    return request_of(row)
+
+
+def _save(connection: Connection, request: Request) -> None:
+    connection.execute(SAVE, changing_row(request) | {"of": request.id})
+
+
+def _trail(connection: Connection, request: Request) -> Trail:
+    rows = connection.execute(EVENTS_OF, {"of": request.id}).mappings()
+    return Trail(request, tuple(map(event_of, rows)))

@@ -1,0 +1,155 @@
+"""Slack's payloads in, the workflow's calls out; every acknowledgement is given here.
+
+A click that was acknowledged is never delivered again, so what it decided is on disk before its
+ack. No exception leaves a listener: Bolt would undo an ack that was already given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import wraps
+from time import perf_counter
+from typing import Any
+
+import structlog
+from slack_bolt.async_app import AsyncAck, AsyncApp
+
+from bot import listings, whispers
+from bot.blocks import Message, escape
+from bot.cards import Place
+from bot.command import Ask, Find, Help, History, Malformed, parse
+from bot.database import LedgerUnavailable
+from bot.messages import Action
+from bot.metrics import Metrics
+from bot.models import Person, Verdict
+from bot.tasks import Tasks
+from bot.workflow import Workflow
+
+log = structlog.get_logger(__name__)
+
+Payload = dict[str, Any]
+Listener = Callable[[AsyncAck, Payload], Awaitable[None]]
+
+
+class Listeners:
+    """What Slack may send, and whom it concerns."""
+
+    def __init__(self, workflow: Workflow, tasks: Tasks, metrics: Metrics) -> None:
+        self._workflow = workflow
+        self._tasks = tasks
+        self._metrics = metrics
+
+    def register(self, app: AsyncApp) -> None:
+        """Tell Bolt which payload goes where."""
+        app.command(whispers.COMMAND)(self._kept(self.on_unlatch_command))
+        app.action(Action.CONFIRM)(self._kept(self.on_confirm_clicked))
+        app.action(Action.CANCEL)(self._kept(self.on_cancel_clicked))
+        app.action(Action.UNDO)(self._kept(self.on_undo_clicked))
+        app.action(Action.CHECK)(self._kept(self.on_check_clicked))
+        app.action(Action.USE)(self._kept(self.on_use_clicked))
+
+    async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
+        """`/unlatch …`: acknowledged at once, what it asks for comes after."""
+        person = Person(body["user_id"], body["team_id"])
+        place = Place(body["channel_id"], body["response_url"])
+        match parse(body.get("text", "")):
+            case Malformed(why=why):
+                await _ack_with(ack, whispers.malformed(why))
+            case Help():
+                await _ack_with(ack, listings.usage())
+            case Ask() as ask:
+                await ack()
+                self._go_on(self._workflow.ask(person, place, ask), place)
+            case Find() as find:
+                await ack()
+                self._go_on(self._workflow.find(person, place, find), place)
+            case History() as history:
+                await ack()
+                self._go_on(self._workflow.history(person, place, history), place)
+
+    async def on_confirm_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Unlatch customer**: the gate, then the ack; the work follows."""
+        await self._decide(ack, body, Verdict.CONFIRMED)
+
+    async def on_cancel_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Cancel**: the same gate."""
+        await self._decide(ack, body, Verdict.CANCELLED)
+
+    async def on_undo_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Undo…**: decides nothing yet, a card follows."""
+        await ack()
+        place = _place(body)
+        self._go_on(self._workflow.undo(_value(body), _clicker(body), place), place)
+
+    async def on_check_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Check again**: reads, and offers anew what is still to be done."""
+        await ack()
+        place = _place(body)
+        self._go_on(self._workflow.check_again(_value(body), _clicker(body), place), place)
+
+    async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Use this one**: goes on as if the id had been typed."""
+        await ack()
+        # unlike what is typed, a value comes as it was given, without entities
+        place, typed = _place(body), parse(escape(_value(body)))
+        if isinstance(typed, Ask):
+            self._go_on(self._workflow.ask(_clicker(body), place, typed), place)
+
+    async def _decide(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
+        try:
+            told = await self._workflow.decide(_value(body), verdict, _clicker(body))
+        except LedgerUnavailable as error:
+            log.error("click not recorded", why=str(error))  # noqa: TRY400  # expected weather
+            told = whispers.ledger_down()
+        await ack()
+        if told is not None:
+            self._tasks.spawn(self._workflow.whisper(_place(body), told))
+
+    def _go_on(self, work: Awaitable[None], place: Place) -> None:
+        """Go on after the ack; where the bot itself fails, the person hears of it."""
+
+        async def explained() -> None:
+            try:
+                await work
+            except LedgerUnavailable as error:
+                log.error("ledger unavailable", why=str(error))  # noqa: TRY400  # expected weather
+                await self._workflow.whisper(place, whispers.ledger_down())
+            except Exception:
+                log.exception("work failed")
+                await self._workflow.whisper(place, whispers.failed())
+
+        self._tasks.spawn(explained())
+
+    def _kept(self, listener: Listener) -> Listener:
+        """A listener whose failures stay in here, timed up to its end."""
+        seconds = self._metrics.ack_seconds.labels(listener.__name__)
+
+        @wraps(listener)
+        async def run(ack: AsyncAck, body: Payload) -> None:
+            began = perf_counter()
+            try:
+                await listener(ack, body)
+            except Exception:
+                log.exception("listener failed", listener=listener.__name__)
+                if ack.response is None:
+                    await _ack_with(ack, whispers.failed())
+            seconds.observe(perf_counter() - began)
+
+        return run
+
+
+def _value(body: Payload) -> str:
+    return str(body["actions"][0].get("value", ""))
+
+
+def _clicker(body: Payload) -> Person:
+    user = body["user"]
+    return Person(user["id"], user.get("team_id") or body["team"]["id"])
+
+
+def _place(body: Payload) -> Place:
+    return Place(body["container"]["channel_id"], body["response_url"])
+
+
+async def _ack_with(ack: AsyncAck, message: Message) -> None:
+    await ack(text=message.text, blocks=message.blocks, response_type="ephemeral")

@@ -1,0 +1,70 @@
+"""What the bot counts, for Prometheus; every label has few values, all known beforehand."""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+
+
+class Metrics:
+    """One process's counts, in a registry of their own."""
+
+    def __init__(self) -> None:
+        registry = CollectorRegistry()
+        self._registry = registry
+        self.requests = Counter("unlatch_requests", "Requests by kind", ["kind"], registry=registry)
+        self.verdicts = Counter(
+            "unlatch_verdicts", "Verdicts by kind", ["kind", "verdict"], registry=registry
+        )
+        self.outcomes = Counter(
+            "unlatch_outcomes", "Outcomes by kind", ["kind", "outcome"], registry=registry
+        )
+        self.refusals = Counter(
+            "unlatch_refusals", "People refused, by reason", ["reason"], registry=registry
+        )
+        self.adopted = Counter(
+            "unlatch_adopted", "Abandoned work taken up again", registry=registry
+        )
+        self.undelivered = Counter(
+            "unlatch_undelivered", "Cards or replies that Slack never took", registry=registry
+        )
+        self.tasks = Gauge("unlatch_tasks", "Work under way in this process", registry=registry)
+        self.ack_seconds = self._seconds("ack", "From Slack's request to its ack", "listener")
+        self.card_seconds = self._seconds("card", "From a command to its card")
+        self.result_seconds = self._seconds("result", "From a confirmation to its outcome", "kind")
+        self._slack = self._seconds("slack_call", "Calls to Slack", "method", "result")
+        self._fusebill = self._seconds("fusebill_call", "Calls to Fusebill", "operation", "status")
+        self._limit_left = Gauge(
+            "unlatch_fusebill_rate_limit_remaining",
+            "Calls that Fusebill still takes",
+            ["window"],
+            registry=registry,
+        )
+
+    def slack_called(self, method: str, result: str, seconds: float) -> None:
+        """Count a call to Slack; its error code stays out of the labels, which must be few."""
+        self._slack.labels(method, "ok" if result == "ok" else "error").observe(seconds)
+
+    def fusebill_called(self, operation: str, status: int | None, seconds: float) -> None:
+        """Count a call to Fusebill."""
+        self._fusebill.labels(operation, str(status or "none")).observe(seconds)
+
+    def limit_left(self, minute: int | None, day: int | None) -> None:
+        """Note what Fusebill said is left of its two windows."""
+        for window, remaining in (("minute", minute), ("day", day)):
+            if remaining is not None:
+                self._limit_left.labels(window).set(remaining)
+
+    def render(self) -> bytes:
+        """Everything in Prometheus's text format."""
+        return generate_latest(self._registry)
+
+    def _seconds(self, name: str, documentation: str, *labels: str) -> Histogram:
+        return Histogram(
+            f"unlatch_{name}_seconds",
+            documentation,
+            labels,
+            buckets=SECONDS,
+            registry=self._registry,
+        )

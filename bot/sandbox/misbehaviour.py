@@ -1,0 +1,178 @@
+"""What the simulated Fusebill can be told to do wrong, and how each of it looks on the wire."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from aiohttp import web
+
+KINDS: dict[str, str] = {
+    "not_found": "404: no such customer",
+    "conflict": "409: against a business rule",
+    "malformed": "400: malformed request",
+    "key_refused": "400: the API key is refused",
+    "unauthorized": "401: not authorized",
+    "rate_limited": "429: too many calls",
+    "server_error": "500: Fusebill's own fault",
+    "bad_gateway": "502: HTML from a gateway",
+    "unavailable": "503: not available",
+    "html": "200, but HTML from a gateway",
+    "slow": "Answers slowly",
+    "hang": "Never answers",
+    "lost_before": "Connection lost, nothing done",
+    "lost_after": "Done, but the reply is lost",
+    "empty": "Done, with an empty body",
+    "no_content": "Done, 204 without a body",
+    "null": "Done, the body is null",
+    "array": "Done, the body is an array",
+    "message": "400 with a Message instead of Errors",
+    "lying_status": "404 whose body says 200",
+    "keeps_ids": "200, but the ids stay",
+    "string_ids": "Done, the ids are strings",
+    "long_error": "409 with a text of 9,000 characters",
+    "many_errors": "409 with forty errors",
+    "hostile_error": "409 with a text that tries to ring everyone",
+    "truncated": "Done, but the body breaks off",
+    "invalid_json": "Done, but the body is no JSON",
+}
+
+HOSTILE = "<!channel> <@U0ALICE> <https://evil.example|click here> *bold* `code` & <script>"
+PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1><hr>gateway</body></html>"
+
+_REFUSALS: dict[str, tuple[int, str]] = {
+    "not_found": (404, "Customer with id {customer_id} not found."),
+    "conflict": (409, "The customer can not be changed while it is being synchronised."),
+    "malformed": (400, "The request is malformed."),
+    "key_refused": (400, "Authorization key is not in the correct format."),
+    "unauthorized": (401, "Authorization has been denied for this request."),
+    "rate_limited": (429, "The limit of calls per minute is exceeded."),
+    "server_error": (500, "An unexpected error has occurred."),
+    "unavailable": (503, "The service is not available."),
+    "lying_status": (404, "Customer with id {customer_id} not found."),
+    "long_error": (409, "x" * 9_000),
+    "many_errors": (409, "Rule {number} is violated."),
+    "hostile_error": (409, HOSTILE),
+}
+
+
+@dataclass(slots=True)
+class Misbehaviour:
+    """One entry of the script; `left` counts down, None stands until the script is cleared."""
+
+    kind: str
+    operation: str | None
+    left: int | None
+    details: dict[str, Any] = field(default_factory=dict)
+
+
+def error(status: int, *texts: str, said: int | None = None) -> web.Response:
+    """Build Fusebill's documented error; `said` is the status that the body claims instead."""
+    return web.json_response(
+        {
+            "ErrorId": 0,
+            "HttpStatusCode": status if said is None else said,
+            "Errors": [{"Key": "Api Error", "Value": text} for text in texts],
+        },
+        status=status,
+    )
+
+
+def refusal(fault: Misbehaviour, customer_id: int | None) -> web.Response | None:
+    """Build the answer of a kind that does nothing, or None where the deed is done.
+
+    Details: `status`, `text`; for `rate_limited` also `reset_s` (seconds until the minute's
+    window opens), `reset_as` ("iso", the default, or "epoch") and `retry_after`.
+    """
+    kind, details = fault.kind, fault.details
+    if kind in ("bad_gateway", "html"):
+        status = details.get("status", 502 if kind == "bad_gateway" else 200)
+        page = PAGE.format(f"{status} gateway")
+        return web.Response(status=status, text=page, content_type="text/html")
+    if kind == "message":
+        text = details.get("text", "The request is invalid.")
+        return web.json_response({"Message": text}, status=details.get("status", 400))
+    if kind not in _REFUSALS:
+        return None
+    status, template = _REFUSALS[kind]
+    numbers = range(1, 41 if kind == "many_errors" else 2)
+    texts = [
+        details.get("text", template).format(customer_id=customer_id, number=n) for n in numbers
+    ]
+    said = 200 if kind == "lying_status" else None
+    answer = error(details.get("status", status), *texts, said=said)
+    if kind == "rate_limited":
+        answer.headers.update(_window(details))
+    return answer
+
+
+def _window(details: dict[str, Any]) -> dict[str, str]:
+    at = datetime.now(UTC) + timedelta(seconds=details.get("reset_s", 60))
+    reset = str(int(at.timestamp())) if details.get("reset_as") == "epoch" else at.isoformat()
+    headers = {"X-Rate-Limit-Remaining-Minute": "0", "X-Rate-Limit-Reset-Minute": reset}
+    if "retry_after" in details:
+        headers["Retry-After"] = str(details["retry_after"])
+    return headers
+
+
+def rate_limit(limit: int, in_minute: int, in_day: int) -> dict[str, str]:
+    """Build the headers of every answer from the limit a minute and the calls made so far."""
+    now = datetime.now(UTC)
+    minute = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    day = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
+    headers = {}
+    for window, most, made, reset_at in (
+        ("Minute", limit, in_minute, minute),
+        ("Day", 180_000, in_day, day),
+    ):
+        headers[f"X-Rate-Limit-Limit-{window}"] = str(most)
+        headers[f"X-Rate-Limit-Remaining-{window}"] = str(max(0, most - made))
+        headers[f"X-Rate-Limit-Reset-{window}"] = reset_at.isoformat()
+    return headers
+
+
+def success(kind: str, value: object) -> web.Response:
+    """Build the answer to a deed that was done, as the misbehaviour `kind` (or none) garbles it."""
+    if kind == "no_content":
+        return web.Response(status=204)
+    texts = {"empty": "", "null": "null"}
+    if kind in texts:
+        return web.Response(text=texts[kind], content_type="application/json")
+    whole = json.dumps([value] if kind == "array" else value)
+    if kind == "invalid_json":
+        whole = whole[: len(whole) // 2]
+    return web.Response(text=whole, content_type="application/json")
+
+
+def with_string_ids(value: Any) -> Any:  # noqa: ANN401  # whatever JSON the answer holds
+    """Return `value` with every HubSpot id as a string of digits."""
+    if isinstance(value, list):
+        return [with_string_ids(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name: str(each) if name in ("hubSpotId", "hubSpotCompanyId") and each is not None else each
+        for name, each in value.items()
+    }
+
+
+def cut(request: web.Request) -> web.Response:
+    """Close the connection at once; the response is for aiohttp alone, nobody gets it."""
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()
+
+
+async def break_off(request: web.Request, answer: web.Response) -> None:
+    """Promise the whole body, send half of it, then close."""
+    whole = answer.body
+    if not isinstance(whole, bytes) or request.transport is None:
+        return
+    half = web.StreamResponse(status=answer.status, headers=answer.headers)
+    half.content_length = len(whole)
+    await half.prepare(request)
+    await half.write(whole[: len(whole) // 2])
+    request.transport.close()  # unlike abort, it sends what was written
+    raise ConnectionAbortedError

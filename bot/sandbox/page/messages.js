@@ -1,0 +1,160 @@
+// Messages and whispers (ephemeral messages) as the items of a keyed list.
+
+import { blocks } from "./blocks.js";
+import { waiting } from "./buttons.js";
+import { dayOf, dayTitle, fullTimeOf, isoOf, shortTimeOf, timeOf, whenOf } from "./dates.js";
+import { element, icon } from "./elements.js";
+import { mrkdwn } from "./mrkdwn.js";
+import { avatar, guestMark } from "./people.js";
+
+const GROUP_WITHIN_S = 300;
+
+export const keyOf = (message) => (message.whisper ? `whisper ${message.id}` : `message ${message.ts}`);
+
+/** Whether a message goes under the name of the one before, as Slack does within five minutes. */
+function isGrouped(message, before, repliesBefore) {
+  return (
+    Boolean(before) &&
+    !repliesBefore.length &&
+    before.user_id === message.user_id &&
+    Boolean(before.whisper) === Boolean(message.whisper) &&
+    message.at - before.at < GROUP_WITHIN_S &&
+    dayOf(message.at) === dayOf(before.at)
+  );
+}
+
+function clock(message, className, text) {
+  return element("time", {
+    className,
+    dateTime: isoOf(message.at),
+    title: fullTimeOf(message.at),
+    textContent: text,
+  });
+}
+
+function byline(message, user) {
+  return element(
+    "div",
+    { className: "byline" },
+    element("span", { className: "name", textContent: user?.name ?? message.user_id }),
+    user?.bot ? element("span", { className: "app-badge", textContent: "APP" }) : null,
+    guestMark(user),
+    clock(message, "time", timeOf(message.at)),
+  );
+}
+
+function content(message, context) {
+  const body = message.blocks?.length
+    ? blocks(message.blocks, context)
+    : [element("div", { className: "text", dir: "auto" }, mrkdwn(message.text ?? "", context))];
+  const edited = message.edited ? element("span", { className: "edited", textContent: "(edited)" }) : null;
+  return element("div", { className: "content" }, body, edited);
+}
+
+function repliesBar(message, replies, view) {
+  const faces = [...new Set(replies.map((reply) => reply.user_id))]
+    .slice(0, 3)
+    .map((id) => avatar(view.users.get(id), "avatar tiny"));
+  const count = replies.length;
+  const last = replies.at(-1);
+  const bar = element(
+    "button",
+    { type: "button", className: "replies", dataset: { focusKey: "replies", testid: "replies" } },
+    faces,
+    element("span", {
+      className: "replies-count",
+      textContent: count === 1 ? "1 reply" : `${count} replies`,
+    }),
+    element("span", { className: "replies-last", textContent: `Last reply ${whenOf(last.at)}` }),
+    element("span", { className: "replies-view", textContent: "View thread", aria: { hidden: "true" } }),
+  );
+  bar.addEventListener("click", () => view.openThread(message.ts));
+  return bar;
+}
+
+function onlyYou() {
+  return element(
+    "div",
+    { className: "only-you" },
+    icon("eye"),
+    element("span", { textContent: "Only visible to you" }),
+  );
+}
+
+function contents(message, grouped, replies, view) {
+  const user = view.users.get(message.user_id);
+  const context = { ...view, container: keyOf(message), click: (action) => view.click(message, action) };
+  return [
+    element(
+      "div",
+      { className: "gutter" },
+      grouped ? clock(message, "grouped-time", shortTimeOf(message.at)) : avatar(user),
+    ),
+    element(
+      "div",
+      { className: "body" },
+      message.whisper ? onlyYou() : null,
+      grouped ? null : byline(message, user),
+      content(message, context),
+      replies.length ? repliesBar(message, replies, view) : null,
+    ),
+  ];
+}
+
+function settle(node, message, grouped, view) {
+  node.className = `message${grouped ? " grouped" : ""}${message.whisper ? " whisper" : ""}`;
+  node.tabIndex = -1;
+  node.dataset.testid = message.whisper ? "whisper" : "message";
+  node.dataset.userId = message.user_id;
+  if (message.whisper) node.dataset.whisperId = message.id;
+  else node.dataset.ts = message.ts;
+  const name = view.users.get(message.user_id)?.name ?? message.user_id;
+  node.setAttribute(
+    "aria-label",
+    `${name}, ${timeOf(message.at)}${message.whisper ? ", only visible to you" : ""}`,
+  );
+}
+
+function item(message, grouped, replies, view) {
+  const key = keyOf(message);
+  return {
+    key,
+    signature: JSON.stringify([
+      message,
+      grouped,
+      replies.map((reply) => reply.ts),
+      view.viewer,
+      waiting(key),
+    ]),
+    create: () => element("li"),
+    settle: (node) => settle(node, message, grouped, view),
+    contents: () => contents(message, grouped, replies, view),
+  };
+}
+
+function divider(seconds) {
+  return {
+    key: `day ${dayOf(seconds)}`,
+    signature: dayTitle(seconds),
+    create: () => element("li", { className: "day" }),
+    contents: () => [element("span", { textContent: dayTitle(seconds) })],
+  };
+}
+
+/**
+ * The items of a list. `view`: users (a Map), viewer, channel, click(message, action), redraw(), openThread(ts);
+ * `repliesTo(ts)` the replies that a bar under the message counts; `days` whether dividers name the days.
+ */
+export function items(messages, view, { repliesTo = () => [], days = false } = {}) {
+  const list = [];
+  let before = null;
+  let repliesBefore = [];
+  for (const message of messages) {
+    if (days && (!before || dayOf(before.at) !== dayOf(message.at))) list.push(divider(message.at));
+    const replies = message.whisper ? [] : repliesTo(message.ts);
+    list.push(item(message, isGrouped(message, before, repliesBefore), replies, view));
+    before = message;
+    repliesBefore = replies;
+  }
+  return list;
+}

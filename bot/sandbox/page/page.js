@@ -1,0 +1,163 @@
+// The sandbox's page: receives the whole state at every change and draws what differs.
+
+import { Announcer } from "./announcer.js";
+import { Composer } from "./composer.js";
+import { element, icon, setText } from "./elements.js";
+import { KeyedList } from "./keyed.js";
+import { items } from "./messages.js";
+import { Menu, ThreadPane, closeOnEscape } from "./panes.js";
+import { firstViewer, members, peopleBar } from "./people.js";
+import { Scrolling } from "./scrolling.js";
+import { post, receive } from "./server.js";
+import { Sidebar } from "./sidebar.js";
+
+const byId = (id) => document.getElementById(id);
+
+let state = null;
+let viewer = null;
+let usersDrawn = "";
+
+const lists = {
+  channel: new KeyedList(byId("messages")),
+  root: new KeyedList(byId("thread-root")),
+  replies: new KeyedList(byId("thread-replies")),
+};
+const scrolling = {
+  channel: new Scrolling(byId("scroller"), byId("newer")),
+  thread: new Scrolling(byId("thread-scroller")),
+};
+const covering = matchMedia("(max-width: 1099px)");
+const announcer = new Announcer(byId("announcements"));
+const menu = new Menu();
+const thread = new ThreadPane(() => draw());
+closeOnEscape(menu, thread);
+
+function problem(text) {
+  byId("problem").hidden = text === null;
+  setText(byId("problem"), text ?? "");
+}
+
+async function click(message, action) {
+  const where = message.whisper ? { whisper_id: message.id } : { message_ts: message.ts };
+  problem(await post("click", { user_id: viewer, ...where, ...action }));
+}
+
+const composer = new Composer({
+  customers: () => state?.extra?.customers ?? [],
+  submit: async (text) => {
+    scrolling.channel.toEnd();
+    const wrong = await post("command", { user_id: viewer, text });
+    problem(wrong);
+    return wrong === null;
+  },
+});
+
+const sidebar = new Sidebar({
+  problem,
+  say: (text) => announcer.say(text),
+  use: (customer) => {
+    menu.toggle(false, false);
+    composer.put(`/unlatch ${customer.id} `);
+  },
+});
+
+const isReply = (message) => Boolean(message.thread_ts) && message.thread_ts !== message.ts;
+const byTime = (one, other) => one.at - other.at;
+
+/** Everything that the person whom this tab is would see, oldest first. */
+function visible() {
+  const whispers = (state.whispers ?? [])
+    .filter((whisper) => whisper.user_id === viewer)
+    .map((whisper) => ({ ...whisper, whisper: true, seen_by: whisper.user_id, user_id: state.bot.id }));
+  return [...state.messages, ...whispers].sort(byTime);
+}
+
+function drawUsers() {
+  const signature = JSON.stringify([state.users, state.team, state.channel]);
+  if (signature === usersDrawn) return;
+  usersDrawn = signature;
+  viewer ??= firstViewer(state.users);
+  peopleBar(byId("people"), state.users, viewer, (id) => {
+    viewer = id;
+    draw();
+  });
+  members(byId("members"), state.users);
+  setText(byId("team"), state.team);
+  for (const id of ["channel-name", "channel-link"])
+    byId(id).replaceChildren(icon("hash"), element("span", { textContent: state.channel.name }));
+  setText(byId("thread-channel"), `#${state.channel.name}`);
+  byId("beginning").replaceChildren(
+    element("h2", {}, icon("hash"), state.channel.name),
+    element("p", {
+      textContent:
+        "This is the very beginning of the channel. Type /unlatch to try the bot, and be somebody else with the bar at the top.",
+    }),
+  );
+  composer.address(state.channel.name);
+  document.title = `${state.channel.name} (Channel) - ${state.team} - unlatch-bot`;
+}
+
+function drawThread(all, view) {
+  if (thread.ts === null) return;
+  // Where the pane covers the channel, what a click there whispers must be read here.
+  const toldMeanwhile = (message) =>
+    message.whisper && !message.thread_ts && covering.matches && message.at >= thread.openedAt;
+  const replies = all.filter(
+    (message) => (isReply(message) && message.thread_ts === thread.ts) || toldMeanwhile(message),
+  );
+  lists.root.show(
+    items(
+      all.filter((message) => message.ts === thread.ts),
+      view,
+    ),
+  );
+  lists.replies.show(items(replies, view));
+  const count = replies.filter((message) => !message.whisper).length;
+  setText(byId("reply-count"), count === 1 ? "1 reply" : `${count} replies`);
+}
+
+function draw() {
+  if (!state) return;
+  drawUsers();
+  const all = visible();
+  const view = {
+    users: new Map(state.users.map((user) => [user.id, user])),
+    viewer,
+    channel: state.channel,
+    click,
+    redraw: draw,
+    openThread: (ts) => thread.open(ts),
+  };
+  const fresh = announcer.follow(all, view);
+  const repliesTo = (ts) =>
+    all.filter((message) => !message.whisper && isReply(message) && message.thread_ts === ts);
+  const topLevel = all.filter((message) => !isReply(message));
+  scrolling.channel.around(
+    () => lists.channel.show(items(topLevel, view, { repliesTo, days: true })),
+    fresh.some((message) => !isReply(message)),
+  );
+  scrolling.thread.around(() => drawThread(all, view));
+  sidebar.show(state);
+}
+
+/** A permalink of this channel leads to its message, as in Slack, and not out of the sandbox. */
+document.addEventListener("click", (event) => {
+  const [, seconds, fraction] = /\/archives\/\w+\/p(\d+)(\d{6})$/.exec(event.target.closest("a")?.href) ?? [];
+  const message = seconds && byId("messages").querySelector(`[data-ts="${seconds}.${fraction}"]`);
+  if (!message) return;
+  event.preventDefault();
+  if (covering.matches && thread.ts !== null) thread.close();
+  message.scrollIntoView({ block: "center" });
+  message.focus({ preventScroll: true });
+});
+
+receive(
+  (received) => {
+    state = received;
+    draw();
+  },
+  (connected) => {
+    byId("connection").hidden = connected;
+    document.documentElement.dataset.connected = String(connected);
+  },
+);

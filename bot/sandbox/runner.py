@@ -1,0 +1,154 @@
+"""The real bot between the two simulators, for somebody's browser on this machine."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import webbrowser
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from threading import Thread
+from typing import Any
+
+from bot.composition import Bot, build
+from bot.sandbox.fusebill import KINDS, SimulatedFusebill
+from bot.sandbox.slack import SimulatedSlack
+from bot.server import listening
+from bot.settings import Settings, Timing, checked
+
+ANY_CALL = (
+    "not_found",
+    "key_refused",
+    "rate_limited",
+    "server_error",
+    "bad_gateway",
+    "slow",
+    "hang",
+)
+CHANGES = ("conflict", "lost_before", "lost_after", "empty", "keeps_ids", "many_errors")
+CHANGING_CALLS = ("unlatch_customer", "latch_customer")
+
+
+@dataclass(frozen=True, slots=True)
+class Sandbox:
+    """The running bot, and the Slack and Fusebill around it; the page is at `slack.url`."""
+
+    slack: SimulatedSlack
+    fusebill: SimulatedFusebill
+    bot: Bot
+
+
+async def run(*, port: int, open_browser: bool) -> None:
+    """Serve the sandbox until Ctrl-C; port 0 takes a free one.
+
+    Raises: OSError where the port is taken, InvalidSettings where a rule in the environment is.
+    """
+    stop = _stopped_by_signals()
+    with TemporaryDirectory(prefix="unlatch-sandbox-") as folder:
+        async with opened(Path(folder), port) as sandbox:
+            _greet(sandbox.slack.url, folder)
+            if open_browser:
+                # a browser in the terminal would keep the sandbox from stopping before it does
+                Thread(target=webbrowser.open, args=(sandbox.slack.url,), daemon=True).start()
+            await stop.wait()
+    print("Stopped; the sandbox's ledger is gone.")
+
+
+@asynccontextmanager
+async def opened(
+    folder: Path,
+    port: int = 0,
+    timing: Timing = Timing(),  # noqa: B008  # frozen
+) -> AsyncIterator[Sandbox]:
+    """The bot between its simulators, with its ledger in `folder`, ready for people.
+
+    Raises: OSError, InvalidSettings.
+    """
+    async with SimulatedFusebill() as fusebill, _slack(port, fusebill) as slack:
+        fusebill.on_change = slack.page_changed
+        settings = _settings(slack, fusebill, folder)
+        async with (
+            build(settings, timing) as bot,
+            listening(bot, settings, "http") as (address, _),
+        ):
+            slack.request_url = f"{address}/slack/events"
+            try:
+                yield Sandbox(slack, fusebill, bot)
+            finally:
+                # the bot ends what it has begun, and must not wait for a Fusebill that won't answer
+                fusebill.hang_up()
+
+
+def _settings(slack: SimulatedSlack, fusebill: SimulatedFusebill, folder: Path) -> Settings:
+    """The sandbox's own wiring; the rules (`UNLATCH_…`) may come from the environment."""
+    wiring: dict[str, Any] = {
+        "_env_file": None,
+        "slack_bot_token": slack.bot_token,
+        "slack_signing_secret": slack.signing_secret,
+        "slack_app_token": slack.app_token,
+        "slack_api_url": slack.api_url,
+        "fusebill_api_key": fusebill.api_key,
+        "fusebill_base_url": fusebill.url,
+        "database_url": f"sqlite:///{folder / 'ledger.db'}",
+        "host": "127.0.0.1",
+        "port": 0,
+        "log_level": "WARNING",
+    }
+    return checked(Settings, **wiring)
+
+
+def _slack(port: int, fusebill: SimulatedFusebill) -> SimulatedSlack:
+    async def fault(body: dict[str, object]) -> dict[str, object]:
+        fusebill.behave()
+        kind = body.get("kind")
+        for operation in CHANGING_CALLS if kind in CHANGES else (None,):
+            if kind is not None:
+                fusebill.misbehave(str(kind), operation=operation, times=None)
+        return {"ok": True}
+
+    async def reset(_body: dict[str, object]) -> dict[str, object]:
+        fusebill.reset()
+        return {"ok": True}
+
+    return SimulatedSlack(
+        port,
+        page_extra=lambda: _extra(fusebill),
+        page_actions={"fault": fault, "reset": reset},
+    )
+
+
+def _extra(fusebill: SimulatedFusebill) -> dict[str, object]:
+    """What the page shows beside the channel."""
+    return {
+        "customers": [
+            {
+                "id": customer["id"],
+                "name": customer["companyName"],
+                "reference": customer["reference"],
+                "hubSpotId": customer["hubSpotId"],
+                "hubSpotCompanyId": customer["hubSpotCompanyId"],
+            }
+            for customer in fusebill.customers.values()
+        ],
+        "faults": [{"kind": kind, "label": KINDS[kind]} for kind in (*ANY_CALL, *CHANGES)],
+        "fault": fusebill.misbehaviour,
+    }
+
+
+def _greet(url: str, folder: str) -> None:
+    print(
+        f"A Slack channel to try it in: {url}\n"
+        "Slack and Fusebill are simulated on this machine alone (loopback); nothing is real.\n"
+        f"The ledger is in {folder} and goes when you stop with Ctrl-C.",
+        flush=True,
+    )
+
+
+def _stopped_by_signals() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop

@@ -1,0 +1,108 @@
+"""The ledger's two tables, as SQLAlchemy sees them; `bot.migrations` makes them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+REVISION = "0001"
+"""The migration that this code was written for."""
+
+
+class Moment(TypeDecorator[datetime]):
+    """An aware UTC datetime; SQLite itself knows no time zones."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give SQLite naive UTC, so that its texts compare as times do."""
+        if value is None or dialect.name != "sqlite":
+            return value
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Give back aware UTC, whatever the session's zone."""
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
+
+
+metadata = MetaData()
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("id", String(32), primary_key=True),
+    Column("kind", String(16), nullable=False),
+    Column("customer_id", BigInteger, nullable=False),
+    Column("customer", Text, nullable=False),
+    Column("channel_id", String(32), nullable=False),
+    Column("message_ts", String(32)),
+    Column("thread_ts", String(32)),
+    Column("requester_id", String(32), nullable=False),
+    Column("requester_team_id", String(32), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("asked_at", Moment, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Column("verdict", String(16)),
+    Column("decider_id", String(32)),
+    Column("decider_team_id", String(32)),
+    Column("decided_at", Moment),
+    Column("outcome", String(16)),
+    Column("settled_at", Moment),
+    Column("due_at", Moment),
+    Column("claim", Integer, nullable=False),
+    Column("deliveries", Integer, nullable=False),
+    Column("mirrored_through", Integer, nullable=False),
+    Column("events", Integer, nullable=False),
+    Column("head", String(64), nullable=False),
+    Column("undoes", String(32)),
+    Column("undone_by", String(32)),
+)
+
+# only what somebody must look at again is in this index, so the sweep never sees the rest
+due = Index(
+    "requests_due",
+    requests.c.due_at,
+    sqlite_where=requests.c.due_at.is_not(None),
+    postgresql_where=requests.c.due_at.is_not(None),
+)
+by_time = Index("requests_by_time", requests.c.asked_at)
+by_customer = Index("requests_by_customer", requests.c.customer_id, requests.c.asked_at)
+by_undone = Index(
+    "requests_by_undone",
+    requests.c.undoes,
+    sqlite_where=requests.c.undoes.is_not(None),
+    postgresql_where=requests.c.undoes.is_not(None),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("request_id", ForeignKey("requests.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("type", String(32), nullable=False),
+    Column("actor", String(32), nullable=False),
+    Column("details", Text, nullable=False),
+    Column("previous", String(64), nullable=False),
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("request_id", "number"),
+)

@@ -1,0 +1,107 @@
+"""What can follow an end: undo what was cleared, look again at what nobody knows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import structlog
+
+from bot import whispers
+from bot.cards import Cards, Place
+from bot.deed import compare
+from bot.fusebill_answers import FusebillError
+from bot.ledger import Ledger
+from bot.lookup import Lookup
+from bot.models import Customer, EventType, Happening, Kind, Outcome, Person, Request, Verdict
+from bot.policy import Decision
+from bot.settle import Settler
+from bot.wording import Links
+
+log = structlog.get_logger(__name__)
+
+
+class SecondThoughts:
+    """Both start from a settled card and read the customer before they offer anything."""
+
+    def __init__(
+        self, ledger: Ledger, lookup: Lookup, cards: Cards, settler: Settler, links: Links
+    ) -> None:
+        self._ledger = ledger
+        self._lookup = lookup
+        self._cards = cards
+        self._settler = settler
+        self._links = links
+
+    async def undo(self, request: Request, person: Person, place: Place) -> None:
+        """Post a card in the same thread that would latch the customer to its old ids again."""
+        if request.outcome is not Outcome.CLEARED or request.undone_by:
+            await self._cards.whisper(place, whispers.nothing_to_undo())
+            return
+        last = await self._ledger.last_undo(request.id)
+        if last and last.outcome is None and last.verdict in (None, Verdict.CONFIRMED):
+            await self._cards.whisper(place, whispers.undo_open())
+            return
+        customer = await self._read(request, place)
+        if customer is None:
+            return
+        if customer.ids:
+            await self._cards.whisper(place, whispers.latched_anew(customer, self._links))
+            return
+        wanted = replace(customer, ids=request.customer.ids)
+        reason = f"Undo: {request.reason}" if request.reason else "Undo"
+        relatch = self._cards.request(
+            person, place, wanted, reason, kind=Kind.RELATCH, follows=request
+        )
+        await self._cards.post(relatch, place)
+
+    async def check_again(self, request: Request, person: Person, place: Place) -> None:
+        """Read the customer of a card that ended UNKNOWN; where nothing changed, ask anew."""
+        if request.outcome is not Outcome.UNKNOWN:
+            await self._cards.whisper(place, whispers.known_by_now())
+            return
+        customer = await self._read(request, place)
+        if customer is None:
+            return
+        finding = compare(customer.ids, request, called=True)
+        if finding is None:
+            again = self._cards.request(
+                person, place, request.customer, request.reason, kind=request.kind, follows=request
+            )
+            await self._cards.post(again, place)
+            return
+        now = datetime.now(UTC)
+        found = Happening(now, EventType(finding.outcome), person.user_id, finding.details)
+        trail = await self._ledger.record(
+            request,
+            found,
+            fenced=False,
+            outcome=finding.outcome,
+            settled_at=now,
+            due_at=self._settler.lease(now),
+        )
+        # not a mere redrawing: what turns out to be restored marks another request as undone
+        self._settler.start(trail.request)
+
+    async def deny(
+        self, request: Request, person: Person, place: Place, decision: Decision
+    ) -> None:
+        """Tell the person why; ledger and thread keep it."""
+        await self._cards.whisper(place, whispers.denied(decision.why, decision.channels))
+        now = datetime.now(UTC)
+        why: dict[str, object] = {"why": decision.why}
+        trail = await self._ledger.record(
+            request,
+            Happening(now, EventType.DECISION_DENIED, person.user_id, why),
+            fenced=False,
+            due_at=request.due_at or self._settler.lease(now),
+        )
+        self._settler.redraw(trail)
+
+    async def _read(self, request: Request, place: Place) -> Customer | None:
+        customer_id = request.customer.customer_id
+        try:
+            return await self._lookup.read(customer_id, place)
+        except FusebillError as error:
+            await self._cards.whisper(place, whispers.not_read(customer_id, error))
+            return None

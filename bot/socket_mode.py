@@ -1,0 +1,119 @@
+"""Socket Mode: Slack's requests over a websocket that the bot opens.
+
+slack_sdk goes on for ever where Slack will never let it in; here that ends with a clear error.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import structlog
+from aiohttp import WSMessage
+from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
+from slack_bolt.async_app import AsyncApp
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+log = structlog.get_logger(__name__)
+
+FATAL = frozenset(
+    {
+        "invalid_auth",
+        "not_authed",
+        "account_inactive",
+        "token_revoked",
+        "token_expired",
+        "not_allowed_token_type",
+        "missing_scope",
+        "link_disabled",
+        "socket_mode_not_enabled",
+    }
+)
+LOOKS_EVERY_S = 5.0
+PINGS_EVERY_S = 5.0
+
+
+class SocketModeEnded(Exception):
+    """Slack will not let the bot in again; the text says why and what to do."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(
+            f"Slack ended Socket Mode ({code}): check that Socket Mode is on in the app's settings"
+            " and that SLACK_APP_TOKEN is an app-level token with connections:write"
+        )
+
+
+class SocketMode:
+    """One connection; `ended` fails with SocketModeEnded when Slack shuts it for good.
+
+    A connection that does not answer a ping is taken for dead before the third one.
+    """
+
+    def __init__(
+        self,
+        app: AsyncApp,
+        client: AsyncWebClient,
+        app_token: str,
+        ended: asyncio.Future[None],
+        *,
+        ping_every_s: float = PINGS_EVERY_S,
+    ) -> None:
+        self._client = client
+        self._app_token = app_token
+        self._handler = AsyncSocketModeHandler(
+            app, app_token, web_client=client, ping_interval=ping_every_s
+        )
+        # slack_sdk keeps a disconnect from its other listeners
+        self._handler.client.on_message_listeners.append(self._on_message)
+        self._ended = ended
+        self._watch: asyncio.Task[None] | None = None
+
+    async def open(self) -> None:
+        """Connect, and go on connecting. Raises: SocketModeEnded."""
+        await self._require_admission()
+        await self._handler.client.connect()  # type: ignore[no-untyped-call]  # slack_sdk
+        self._watch = asyncio.create_task(self._look_after())
+
+    async def connected(self) -> bool:
+        """Whether the connection answers pings; slack_sdk's word for it."""
+        return await self._handler.client.is_connected()
+
+    async def close(self) -> None:
+        """Take no more requests."""
+        if self._watch:
+            self._watch.cancel()
+            await asyncio.gather(self._watch, return_exceptions=True)
+        await self._handler.client.close()  # type: ignore[no-untyped-call]  # slack_sdk
+
+    async def _on_message(self, frame: WSMessage) -> None:
+        if '"disconnect"' not in frame.data:
+            return
+        message = json.loads(frame.data)
+        if message.get("type") == "disconnect" and message.get("reason") in FATAL:
+            self._end(SocketModeEnded(message["reason"]))
+
+    async def _look_after(self) -> None:
+        """slack_sdk reconnects by itself; whether it ever may is asked here."""
+        while True:
+            await asyncio.sleep(LOOKS_EVERY_S)
+            if not await self.connected():
+                try:
+                    await self._require_admission()
+                except SocketModeEnded as error:
+                    self._end(error)
+
+    async def _require_admission(self) -> None:
+        """Ask for a connection and leave it unused: a fatal answer comes here first."""
+        try:
+            await self._client.apps_connections_open(app_token=self._app_token)
+        except SlackApiError as error:
+            code = str(error.response.get("error", "")) if error.response else ""
+            if code in FATAL:
+                raise SocketModeEnded(code) from None
+        except Exception as error:  # noqa: BLE001  # weather: slack_sdk's own reconnecting handles it
+            log.warning("slack not reached", why=type(error).__name__)
+
+    def _end(self, error: SocketModeEnded) -> None:
+        if not self._ended.done():
+            self._ended.set_exception(error)

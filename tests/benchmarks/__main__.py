@@ -1,0 +1,71 @@
+"""`python -m tests.benchmarks`: runs the variants, prints the tables, writes the JSON."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from tests.benchmarks import report
+from tests.benchmarks.doubles import Doubles
+from tests.benchmarks.ledgers import Ledgers
+from tests.benchmarks.measures import FULL, QUICK, Bench, Plan, Record
+from tests.benchmarks.servers import Cores
+from tests.benchmarks.variants import NAMES, variants
+
+
+def main() -> None:
+    """Run the benchmark that the command line asks for."""
+    asked = _parser().parse_args()
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    logging.getLogger("tests.benchmarks").setLevel(logging.INFO)
+    plan = QUICK if asked.quick else FULL
+    if asked.repetitions:
+        plan = replace(plan, repetitions=asked.repetitions)
+    cores = Cores.available()
+    records = asyncio.run(_run(plan, cores, asked.variants, asked.history))
+    print(report.tables(records))
+    command = shlex.join(["python", "-m", "tests.benchmarks", *sys.argv[1:]])
+    report.write(asked.json, records, plan, cores, command)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("--quick", action="store_true", help="few flows, one repetition")
+    parser.add_argument("--repetitions", type=int, help=f"{FULL.repetitions} unless told")
+    parser.add_argument("--variants", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME")
+    parser.add_argument(
+        "--history",
+        type=int,
+        default=0,
+        metavar="REQUESTS",
+        help="measure ours on a ledger of so many requests too (1000000 takes minutes to write)",
+    )
+    parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), metavar="PATH")
+    return parser
+
+
+async def _run(plan: Plan, cores: Cores, names: list[str], history: int) -> list[Record]:
+    with (
+        TemporaryDirectory(prefix="benchmarks") as folder,
+        Ledgers(Path(folder)) as databases,
+        cores.loading(),
+    ):
+        doubles = Doubles()
+        async with doubles.serving():
+            compared = await variants(names, databases, history)
+            bench = Bench(doubles, cores, Path(folder), plan)
+            return [
+                record
+                for number in range(1, plan.repetitions + 1)
+                async for record in bench.repetition(number, compared)
+            ]
+
+
+if __name__ == "__main__":
+    main()

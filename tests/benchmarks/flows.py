@@ -1,0 +1,106 @@
+"""What happened to one flow: its requests, and the remote calls that they led to."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import Any
+
+CARD = "chat.postMessage"
+RESULT = "chat.update"
+THREAD = "thread reply"
+READ = "GET customer"
+UNLATCH = "POST unlatch"
+
+
+class FlowFailed(Exception):
+    """The server did something else than the flow asks for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One remote call, from its arrival at the double to its answer; seconds of one clock."""
+
+    name: str
+    began: float
+    ended: float
+
+
+@dataclass(slots=True)
+class Flow:
+    """One command, one card, one click; it has a channel and a customer of its own."""
+
+    channel_id: str
+    customer_id: int
+    legs: list[Leg] = field(default_factory=list)
+    latched: bool = True
+    commanded_at: float = 0.0
+    clicked_at: float = 0.0
+    command_ack_s: float = 0.0
+    click_ack_s: float = 0.0
+    card_ts: str = ""
+    card: dict[str, Any] = field(default_factory=dict)
+    shown: asyncio.Future[None] = field(default_factory=asyncio.Future)
+    settled: asyncio.Future[None] = field(default_factory=asyncio.Future)
+
+    def happened(self, leg: Leg) -> None:
+        """Note a call that was answered."""
+        self.legs.append(leg)
+        if leg.name == CARD and not self.shown.done():
+            self.shown.set_result(None)
+        if not self.settled.done() and self.result and self.thread:
+            self.settled.set_result(None)
+
+    def fail(self, why: str) -> None:
+        """Let whoever waits for this flow know that it came to nothing."""
+        for awaited in (self.shown, self.settled):
+            if not awaited.done():
+                awaited.set_exception(FlowFailed(why))
+                awaited.exception()  # one of the two may have no reader
+
+    @property
+    def result(self) -> Leg | None:
+        """The update that shows the result: the first that came after the unlatching."""
+        unlatched = self._first(UNLATCH)
+        return self._first(RESULT, unlatched.ended) if unlatched else None
+
+    @property
+    def thread(self) -> Leg | None:
+        """The reply in the card's thread."""
+        return self._first(THREAD)
+
+    def beyond(self, since: float, shown: Leg | None) -> float:
+        """Seconds from `since` to the arrival of `shown` that no remote call took."""
+        if shown is None:
+            raise FlowFailed("the call was never made")
+        taken, reached = 0.0, since
+        for leg in sorted(self.legs, key=lambda leg: leg.began):
+            ended = min(leg.ended, shown.began)
+            taken += max(0.0, ended - max(leg.began, reached))
+            reached = max(reached, ended)
+        return shown.began - since - taken
+
+    @property
+    def to_card_s(self) -> float:
+        """From the command to its card, beyond the remote legs."""
+        return self.beyond(self.commanded_at, self._first(CARD))
+
+    @property
+    def to_result_s(self) -> float:
+        """From the click to the result, beyond the remote legs."""
+        return self.beyond(self.clicked_at, self.result)
+
+    @property
+    def to_thread_s(self) -> float:
+        """From the click to the reply in the thread, beyond the remote legs."""
+        return self.beyond(self.clicked_at, self.thread)
+
+    @property
+    def whole_s(self) -> float:
+        """All that people wait: command to card, and click to result and thread, answered."""
+        last = max(leg.ended for leg in (self.result, self.thread) if leg)
+        card = self._first(CARD)
+        return (card.ended if card else 0.0) - self.commanded_at + last - self.clicked_at
+
+    def _first(self, name: str, after: float = 0.0) -> Leg | None:
+        return next((leg for leg in self.legs if leg.name == name and leg.began >= after), None)

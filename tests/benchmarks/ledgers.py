@@ -1,0 +1,157 @@
+"""Databases for ours: new ones, filled ones, and how many transactions they have seen."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import count
+from pathlib import Path
+from typing import Any, Self
+from uuid import uuid4
+
+import psycopg
+from sqlalchemy import insert
+
+from bot.database import migrate, open_engine
+from bot.models import (
+    Customer,
+    Event,
+    EventType,
+    HubSpotIds,
+    Kind,
+    Outcome,
+    Person,
+    Request,
+    Verdict,
+)
+from bot.rows import digest, event_row, request_row
+from bot.schema import events, requests
+from tests import postgresql
+
+AT_A_TIME = 2_000
+_ALICE, _BOB = Person("U0ALICE", "T0BENCH"), Person("U0BOB", "T0BENCH")
+_STORY: tuple[tuple[EventType, str, dict[str, object]], ...] = (
+    (EventType.REQUESTED, "U0ALICE", {"reason": "moved", "vid": 434381295294, "company_id": 202}),
+    (EventType.DECISION_DENIED, "U0ALICE", {"verdict": "confirmed", "why": "Somebody else must."}),
+    (EventType.CONFIRMED, "U0BOB", {}),
+    (EventType.ADOPTED, "", {"claim": 2}),
+    (EventType.CLEARED, "", {"seconds": 0.2, "status": 200, "how": "answer"}),
+)
+
+
+class Ledgers:
+    """Ledgers of one run; PostgreSQL is started when it is first asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._closing = ExitStack()
+        self._numbers = count(1)
+        self._server_url = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._closing.close()
+
+    def sqlite(self) -> str:
+        """The address of a SQLite ledger that is not there yet."""
+        return f"sqlite:///{self._folder / f'ledger{next(self._numbers)}.db'}"
+
+    def postgresql(self) -> str:
+        """The address of an empty ledger in PostgreSQL, at this bot's version."""
+        if not self._server_url:
+            self._server_url = self._closing.enter_context(postgresql.server())
+        url = self._closing.enter_context(postgresql.database(self._server_url))
+        _with_engine(url, migrate)
+        return url
+
+
+def transactions(url: str) -> int:
+    """How many transactions have written so far; of use as a difference.
+
+    SQLite: `iChange` of the header of its WAL's index, which counts commits (sqlite.org/walformat;
+    what shares a commit counts once). PostgreSQL: the next transaction's number.
+    """
+    if url.startswith("sqlite:///"):
+        index = Path(url.removeprefix("sqlite:///") + "-shm")
+        return int.from_bytes(index.read_bytes()[8:12], sys.byteorder)
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()
+    return int(row[0]) if row else 0
+
+
+def fill(url: str, how_many: int) -> None:
+    """Write so many settled requests of the last years, each with five events, chained as ever."""
+
+    def write(engine: Any) -> None:
+        migrate(engine)
+        written = 0
+        while written < how_many:
+            batch = [_settled(n) for n in range(written, min(written + AT_A_TIME, how_many))]
+            with engine.begin() as connection:
+                connection.execute(insert(requests), [request_row(request) for request, _ in batch])
+                links = [event_row(event) for _, trail in batch for event in trail]
+                connection.execute(insert(events), links)
+            written += len(batch)
+        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            if engine.dialect.name == "postgresql":
+                # else it would come of itself, in the middle of a measurement
+                connection.exec_driver_sql("VACUUM ANALYZE")
+
+    _with_engine(url, write)
+
+
+def _with_engine(url: str, work: Callable[[Any], None]) -> None:
+    engine = open_engine(url)
+    try:
+        work(engine)
+    finally:
+        engine.dispose()
+
+
+def _settled(number: int) -> tuple[Request, list[Event]]:
+    at = datetime(2023, 1, 1, tzinfo=UTC) + timedelta(seconds=90 * number)
+    customer_id = 1_000_000 + number % 200_000
+    request = Request(
+        id=uuid4().hex,
+        kind=Kind.UNLATCH,
+        customer=Customer(
+            customer_id,
+            HubSpotIds(434381295294, 202),
+            "John Doe",
+            "Stolen Bikes",
+            "1337",
+            "Active",
+            "Good",
+            "john@stolen-bikes.example",
+        ),
+        channel_id="C0BILLING",
+        message_ts=f"{at.timestamp():.6f}",
+        thread_ts=f"{at.timestamp():.6f}",
+        requester=_ALICE,
+        reason="moved to the new portal",
+        asked_at=at,
+        expires_at=at + timedelta(minutes=15),
+        verdict=Verdict.CONFIRMED,
+        decider=_BOB,
+        decided_at=at + timedelta(seconds=2),
+        outcome=Outcome.CLEARED,
+        settled_at=at + timedelta(seconds=4),
+        claim=2,
+        mirrored_through=len(_STORY),
+    )
+    trail = list(_chain(request.id, at))
+    return replace(request, events=len(trail), head=trail[-1].hash), trail
+
+
+def _chain(request_id: str, at: datetime) -> Iterator[Event]:
+    previous = ""
+    for number, (kind, actor, details) in enumerate(_STORY, 1):
+        moment = at + timedelta(seconds=number - 1)
+        event = Event(request_id, number, moment, kind, actor, details, previous)
+        previous = digest(event)
+        yield replace(event, hash=previous)

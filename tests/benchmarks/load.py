@@ -1,0 +1,180 @@
+"""People at the bot: signed commands and clicks, so many under way at once.
+
+A command is under way until its card is posted, a click until result and thread reply are. What
+a person takes to read the card (`THINKS_S`) is nobody's work and takes none of the places.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import hmac
+import json
+import time
+from collections import deque
+from dataclasses import dataclass
+from itertools import count
+from time import perf_counter
+from typing import Any
+from urllib.parse import urlencode
+
+from tests.benchmarks.connection import Connection
+from tests.benchmarks.doubles import SIGNING_SECRET, TEAM_ID, Doubles
+from tests.benchmarks.flows import Flow, FlowFailed
+
+THINKS_S = 0.5
+"""Longer than any ledger takes to write the card's row under full load."""
+PAUSE_S = 0.02
+"""Between two requests of somebody who is alone, so that each finds the server at rest."""
+GIVES_UP_AFTER_S = 60.0
+
+_PERSON = {"id": "U0ALICE", "username": "alice", "name": "alice", "team_id": TEAM_ID}
+_numbers = count(1)
+
+
+@dataclass(slots=True)
+class Run:
+    """What came of a number of flows."""
+
+    flows: list[Flow]
+    failures: list[str]
+    flows_per_s: float | None
+
+
+async def run(doubles: Doubles, port: int, *, flows: int, concurrency: int) -> Run:
+    """Let people go through so many flows; the figures are read from the flows."""
+    crowd = _Crowd(doubles, port, flows, alone=concurrency == 1)
+    gc.collect()
+    gc.disable()
+    try:
+        async with asyncio.TaskGroup() as people:
+            for _ in range(concurrency):
+                people.create_task(crowd.person())
+    finally:
+        gc.enable()
+    return Run(crowd.done, crowd.failures, None if concurrency == 1 else crowd.rate())
+
+
+class _Crowd:
+    def __init__(self, doubles: Doubles, port: int, flows: int, *, alone: bool) -> None:
+        self._doubles = doubles
+        self._port = port
+        self._still_to_ask = flows
+        self._alone = alone
+        self._reading: deque[tuple[float, Flow]] = deque()
+        self._settled_at: list[float] = []
+        self.done: list[Flow] = []
+        self.failures: list[str] = []
+
+    async def person(self) -> None:
+        """Ask and click by turns, as soon as there are cards that were read; to the last card."""
+        asked = False
+        async with Connection(self._port) as connection:
+            while self._still_to_ask or self._reading:
+                ready = bool(self._reading) and self._reading[0][0] <= perf_counter()
+                asked = bool(self._still_to_ask) and not (ready and asked)
+                try:
+                    await (self._ask(connection) if asked else self._click(connection))
+                except (FlowFailed, TimeoutError) as error:
+                    self.failures.append(str(error) or "no result in time")
+                if self._alone:
+                    await asyncio.sleep(PAUSE_S)
+
+    def rate(self) -> float | None:
+        """Flows a second while commands and clicks go on side by side; not at either end."""
+        settled = len(self._settled_at)
+        inner = self._settled_at[settled // 5 : settled * 7 // 10]
+        return (len(inner) - 1) / (inner[-1] - inner[0]) if len(inner) > 1 else None
+
+    async def _ask(self, connection: Connection) -> None:
+        self._still_to_ask -= 1
+        number = next(_numbers)
+        flow = Flow(f"C{number:09d}", 77_000_000 + number)
+        self._doubles.expect(flow)
+        body = urlencode(_command(flow, self._doubles.response_url(flow))).encode()
+        flow.commanded_at = perf_counter()
+        flow.command_ack_s = await _acknowledged(connection, body)
+        async with asyncio.timeout(GIVES_UP_AFTER_S):
+            await flow.shown
+        self._reading.append((perf_counter() + THINKS_S, flow))
+
+    async def _click(self, connection: Connection) -> None:
+        ready_at, flow = self._reading.popleft()
+        await asyncio.sleep(max(0.0, ready_at - perf_counter()))
+        payload = _click(flow, self._doubles.response_url(flow))
+        body = urlencode({"payload": json.dumps(payload)}).encode()
+        flow.clicked_at = perf_counter()
+        flow.click_ack_s = await _acknowledged(connection, body)
+        async with asyncio.timeout(GIVES_UP_AFTER_S):
+            await flow.settled
+        self._settled_at.append(perf_counter())
+        self.done.append(flow)
+
+
+async def _acknowledged(connection: Connection, body: bytes) -> float:
+    """Send one signed request; seconds to its acknowledgement."""
+    timestamp = str(int(time.time()))
+    base = b"v0:" + timestamp.encode() + b":" + body
+    digest = hmac.new(SIGNING_SECRET.encode(), base, hashlib.sha256).hexdigest()
+    headers = {
+        "User-Agent": "Slackbot 1.0 (+https://api.slack.com/robots)",
+        "Accept-Encoding": "gzip,deflate",
+        "Accept": "application/json,*/*",
+        "X-Slack-Request-Timestamp": timestamp,
+        "X-Slack-Signature": f"v0={digest}",
+        "Content-Type": "application/x-www-form-urlencoded",
+    }
+    began = perf_counter()
+    status, answer = await connection.post("/slack/events", headers, body)
+    took_s = perf_counter() - began
+    if status != 200 or answer.strip():
+        raise FlowFailed(f"acknowledged with {status} {answer!r}")
+    return took_s
+
+
+def _command(flow: Flow, response_url: str) -> dict[str, str]:
+    return {
+        "token": "benchmark",
+        "team_id": TEAM_ID,
+        "team_domain": "bench",
+        "channel_id": flow.channel_id,
+        "channel_name": "billing",
+        "user_id": _PERSON["id"],
+        "user_name": _PERSON["name"],
+        "command": "/unlatch",
+        "text": f"{flow.customer_id} moved to the new portal",
+        "api_app_id": "A0BENCH",
+        "is_enterprise_install": "false",
+        "response_url": response_url,
+        "trigger_id": "1.2.3",
+    }
+
+
+def _click(flow: Flow, response_url: str) -> dict[str, Any]:
+    """A press of the card's first button."""
+    actions = next(block for block in flow.card["blocks"] if block["type"] == "actions")
+    button = actions["elements"][0]
+    return {
+        "type": "block_actions",
+        "user": _PERSON,
+        "api_app_id": "A0BENCH",
+        "token": "benchmark",
+        "container": {
+            "type": "message",
+            "message_ts": flow.card_ts,
+            "channel_id": flow.channel_id,
+            "is_ephemeral": False,
+        },
+        "trigger_id": "1.2.3",
+        "team": {"id": TEAM_ID, "domain": "bench"},
+        "enterprise": None,
+        "is_enterprise_install": False,
+        "channel": {"id": flow.channel_id, "name": "billing"},
+        "message": flow.card,
+        "state": {"values": {}},
+        "response_url": response_url,
+        "actions": [
+            {**button, "block_id": actions.get("block_id", "b1"), "action_ts": "1795000000.1"}
+        ],
+    }

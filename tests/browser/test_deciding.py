@@ -1,0 +1,164 @@
+"""From `/unlatch` to the result, as people at the page see it."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.conftest import OpenVisit, Tab, Visit
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+
+def latched(tab: Tab) -> tuple[object, object]:
+    """What Stolen Bikes is latched to in the simulated Fusebill."""
+    customer = tab.sandbox.fusebill.customers[2554529]
+    return customer["hubSpotId"], customer["hubSpotCompanyId"]
+
+
+async def test_with_the_mouse_alone_a_customer_from_the_list_is_unlatched(alice: Tab) -> None:
+    await alice.customer(2554529).get_by_test_id("use").click()
+    await alice.page.get_by_test_id("send").click()
+    await expect(alice.card).to_contain_text("Unlatch Stolen Bikes (2554529)?")
+    await alice.at_rest()
+    await alice.press("Unlatch customer")
+    await expect(alice.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
+    await expect(alice.card).to_contain_text("Confirmed by: @Alice")
+    await expect(alice.customer(2554529)).to_contain_text("not latched")
+    assert latched(alice) == (None, None)
+
+
+async def test_with_the_keyboard_alone_a_customer_is_unlatched(alice: Tab) -> None:
+    keyboard = alice.page.keyboard
+    await keyboard.press("Tab")
+    await keyboard.press("Enter")  # "Skip to the message box"
+    await expect(alice.page.locator("#composer-text")).to_be_focused()
+    await keyboard.type("/unl")
+    await keyboard.press("Enter")  # takes the completion
+    await keyboard.type("2554529 moved")
+    await keyboard.press("Enter")
+    await expect(alice.button("Cancel")).to_be_visible()
+    await alice.at_rest()
+    await keyboard.press("Shift+Tab")
+    await keyboard.press("Shift+Tab")
+    await expect(alice.button("Unlatch customer")).to_be_focused()
+    await keyboard.press("Enter")
+    await expect(alice.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
+    assert latched(alice) == (None, None)
+
+
+async def test_where_the_pressed_button_goes_the_focus_stays_on_its_card(alice: Tab) -> None:
+    await alice.ask()
+    await alice.button("Cancel").focus()
+    await alice.page.keyboard.press("Enter")
+    await expect(alice.card).to_contain_text("Cancelled")
+    await expect(alice.card).to_be_focused()
+
+
+async def test_cancel_leaves_the_customer_latched(alice: Tab) -> None:
+    await alice.ask()
+    await alice.press("Cancel")
+    await expect(alice.card).to_contain_text("Cancelled by: @Alice")
+    await expect(alice.button("Unlatch customer")).to_have_count(0)
+    assert latched(alice) == (101, 202)
+
+
+async def test_a_card_that_nobody_answers_expires_after_the_time_in_the_environment(
+    open_visit: OpenVisit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("UNLATCH_EXPIRES_AFTER_S", "1")
+    async with open_visit() as visit:
+        alice = await visit.tab()
+        await alice.ask()
+        await expect(alice.card).to_contain_text("Nobody decided in time")
+        await expect(alice.button("Unlatch customer")).to_have_count(0)
+
+
+async def test_somebody_else_may_confirm_and_is_named(visit: Visit) -> None:
+    alice, bob = await visit.tab(), await visit.tab("U0BOB")
+    await alice.ask()
+    await bob.press("Unlatch customer")
+    await expect(alice.card).to_contain_text("Asked by: @Alice")
+    await expect(alice.card).to_contain_text("Confirmed by: @Bob")
+
+
+async def test_a_guest_who_clicks_is_refused_and_told_so_alone(visit: Visit) -> None:
+    alice, guest = await visit.tab(), await visit.tab("U0GUEST")
+    await alice.ask()
+    await guest.press("Unlatch customer")
+    await expect(guest.whisper).to_contain_text("People of another organisation may not confirm")
+    await expect(guest.whisper).to_contain_text("Only visible to you")
+    await expect(alice.whisper).to_have_count(0)
+    assert latched(alice) == (101, 202)
+
+
+async def test_the_bar_makes_the_tab_somebody_else_who_sees_other_whispers(alice: Tab) -> None:
+    await alice.say("/unlatch")
+    await expect(alice.whisper).to_be_visible()
+    await alice.page.get_by_test_id("be-U0BOB").check()
+    await expect(alice.whisper).to_have_count(0)
+    await alice.ask()
+    await expect(alice.card).to_contain_text("Asked by: @Bob")
+
+
+async def test_a_click_that_comes_too_late_is_told_who_was_quicker(visit: Visit) -> None:
+    alice, bob = await visit.tab(), await visit.tab("U0BOB")
+    await alice.ask()
+    answered = asyncio.Event()
+
+    async def hold_back(method: str) -> None:
+        if method == "chat.update":
+            await answered.wait()
+
+    visit.sandbox.slack.before = hold_back
+    await alice.press("Unlatch customer")
+    await expect(alice.button("Unlatch customer")).not_to_have_attribute("aria-busy", "true")
+    await bob.press("Cancel")
+    await expect(bob.whisper).to_contain_text("was confirmed by @Alice")
+    await expect(bob.whisper).to_contain_text("Your click changed nothing")
+    answered.set()
+    await expect(bob.card).to_contain_text("Unlatched")
+
+
+async def test_another_tab_follows_without_a_reload(visit: Visit) -> None:
+    alice, bob = await visit.tab(), await visit.tab("U0BOB")
+    await alice.ask("/unlatch 3100025 closed")
+    await expect(bob.card).to_contain_text("Unlatch Maple & Pine Joinery (3100025)?")
+    await alice.press("Unlatch customer")
+    await expect(bob.card).to_contain_text("Unlatched: Maple & Pine Joinery (3100025)")
+    await expect(bob.customer(3100025)).to_contain_text("not latched")
+
+
+async def test_a_page_that_is_reloaded_is_still_the_same_person(alice: Tab) -> None:
+    await alice.page.get_by_test_id("be-U0BOB").check()
+    await alice.ask()
+    await alice.page.reload()
+    await expect(alice.page.get_by_test_id("be-U0BOB")).to_be_checked()
+    await expect(alice.button("Unlatch customer")).to_be_visible()
+
+
+async def test_the_thread_opens_from_its_replies_and_escape_brings_the_focus_back(
+    alice: Tab,
+) -> None:
+    await alice.ask()
+    await alice.press("Unlatch customer")
+    replies = alice.card.get_by_test_id("replies")
+    await expect(replies).to_contain_text("1 reply")
+    await replies.focus()
+    await alice.page.keyboard.press("Enter")
+    await expect(alice.thread).to_contain_text("@Alice asked to unlatch 2554529")
+    await expect(alice.thread).to_contain_text("Fusebill answered HTTP 200")
+    await expect(alice.page.get_by_test_id("thread-close")).to_be_focused()
+    await alice.page.keyboard.press("Escape")
+    await expect(alice.thread).to_be_hidden()
+    await expect(replies).to_be_focused()
+
+
+async def test_the_customers_come_back_latched_when_asked(alice: Tab) -> None:
+    await alice.ask()
+    await alice.press("Unlatch customer")
+    await expect(alice.customer(2554529)).to_contain_text("not latched")
+    await alice.page.get_by_test_id("reset").click()
+    await expect(alice.customer(2554529)).to_contain_text("contact 101")

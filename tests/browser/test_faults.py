@@ -1,0 +1,88 @@
+"""What people are told when Fusebill or Slack does wrong, by the page's own switches."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from playwright.async_api import expect
+
+from bot.sandbox.runner import ANY_CALL, CHANGES
+from tests.browser.conftest import Tab
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+WHISPERS = {
+    "not_found": "Fusebill knows no customer 2554529",
+    "key_refused": "Fusebill did not take the bot's API key",
+    "rate_limited": "Fusebill takes no more calls just now",
+    "server_error": "An unexpected error has occurred. (HTTP 500)",
+    "bad_gateway": "Fusebill answered HTTP 502",
+    "slow": "Still reading customer 2554529",
+    "hang": "Still reading customer 2554529",
+}
+CARDS = {
+    "conflict": "while it is being synchronised. (HTTP 409)",
+    "lost_before": "Nobody can say yet whether this was done",
+    "lost_after": "a second look at the customer did",
+    "empty": "a second look at the customer did",
+    "keeps_ids": "the customer shows that it was not",
+    "many_errors": "Rule 20 is violated.",
+    "slow": "Waiting for Fusebill",
+    "hang": "Fusebill did not answer in time",
+}
+
+
+async def test_every_fault_of_the_switch_is_tried() -> None:
+    assert {*WHISPERS, *CARDS} == {*ANY_CALL, *CHANGES}
+
+
+@pytest.mark.parametrize("kind", WHISPERS)
+async def test_a_customer_that_cannot_be_read_is_explained(alice: Tab, kind: str) -> None:
+    await alice.page.get_by_test_id("fault").select_option(kind)
+    await alice.say("/unlatch 2554529 moved")
+    await expect(alice.whisper).to_contain_text(WHISPERS[kind])
+
+
+@pytest.mark.parametrize("kind", CARDS)
+async def test_the_card_tells_what_came_of_it(alice: Tab, kind: str) -> None:
+    await alice.ask()
+    await alice.page.get_by_test_id("fault").select_option(kind)
+    await alice.press("Unlatch customer")
+    await expect(alice.card).to_contain_text(CARDS[kind])
+
+
+async def test_a_card_that_shows_work_becomes_the_result(alice: Tab) -> None:
+    await alice.ask()
+    shown = asyncio.Event()
+
+    async def hold_back(operation: str) -> None:
+        if operation == "unlatch_customer":
+            await shown.wait()
+
+    alice.sandbox.fusebill.before = hold_back
+    await alice.press("Unlatch customer")
+    await expect(alice.card).to_contain_text("Unlatching Stolen Bikes (2554529)")
+    shown.set()
+    await expect(alice.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
+
+
+async def test_the_switch_shows_in_every_tab_and_goes_back(alice: Tab) -> None:
+    switch = alice.page.get_by_test_id("fault")
+    await switch.select_option("not_found")
+    await expect(switch).to_have_class("set")
+    alice.sandbox.fusebill.behave()
+    await expect(switch).to_have_value("")
+
+
+async def test_what_slack_did_not_hear_while_it_was_down_is_said_afterwards(alice: Tab) -> None:
+    await alice.ask()
+    await alice.page.get_by_test_id("slack-down").click()
+    await expect(alice.page.get_by_test_id("slack-banner")).to_contain_text("for another 1")
+    await alice.press("Unlatch customer")
+    await expect(alice.customer(2554529)).to_contain_text("not latched")
+    await expect(alice.button("Unlatch customer")).to_be_visible()
+    await alice.page.get_by_test_id("slack-down").click()
+    await expect(alice.page.get_by_test_id("slack-banner")).to_be_hidden()
+    await expect(alice.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
+    await expect(alice.card.get_by_test_id("replies")).to_contain_text("1 reply")

@@ -1,0 +1,289 @@
+"""The page itself: what it draws, for whom, and what it lets in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from playwright.async_api import expect
+
+from bot.sandbox.page_api import CHANNEL_ID
+from tests.browser.conftest import OpenVisit, Tab, Visit
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+HOSTILE = "<img src=x onerror=alert(1)> <script>alert(1)</script> & <!channel>"
+CUT_OFF = """() => [...document.querySelectorAll("html, .scroller, #sidebar, #sidebar ul, .topbar")]
+  .filter((node) => node.scrollWidth > node.clientWidth)
+  .map((node) => `${node.tagName} ${node.id}: ${node.scrollWidth} in ${node.clientWidth} px`)"""
+
+
+def button(text: str, action_id: str, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "button",
+        "action_id": action_id,
+        "text": {"type": "plain_text", "text": text},
+        "value": "1",
+        **more,
+    }
+
+
+def section(text: str, **more: Any) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text}, **more}
+
+
+def post(tab: Tab, *blocks: dict[str, Any]) -> None:
+    """Let the bot post blocks of the test's own."""
+    workspace = tab.sandbox.slack.workspace
+    workspace.post(CHANNEL_ID, workspace.bot.id, "A message", list(blocks))
+
+
+async def test_nothing_is_loaded_from_elsewhere(visit: Visit) -> None:
+    alice = await visit.tab()
+    await alice.ask()
+    await alice.press("Unlatch customer")
+    await alice.card.get_by_test_id("replies").click()
+    await expect(alice.thread).to_contain_text("Unlatched")
+    assert {urlsplit(url).hostname for url in visit.requests} == {"127.0.0.1"}
+
+
+async def test_every_block_that_the_bot_sends_is_known(alice: Tab) -> None:
+    for words in ("help", "find a", "history", "3100017", "999", "abc"):
+        await alice.say(f"/unlatch {words}")
+    await alice.ask()
+    await alice.press("Unlatch customer")
+    await alice.card.get_by_test_id("replies").click()
+    await expect(alice.thread).to_contain_text("Unlatched")
+    await expect(alice.page.get_by_test_id("unknown-block")).to_have_count(0)
+
+
+async def test_what_the_page_does_not_know_is_shown_as_an_error(alice: Tab) -> None:
+    post(
+        alice,
+        {"type": "video"},
+        {"type": "section", "text": {"type": "html", "text": "x"}},
+        {"type": "actions", "elements": [{"type": "datepicker", "action_id": "a"}]},
+        {"type": "context", "elements": [{"type": "image"}]},
+        {"type": "rich_text", "elements": [{"type": "rich_text_table"}]},
+        {
+            "type": "rich_text",
+            "elements": [{"type": "rich_text_section", "elements": [{"type": "color"}]}],
+        },
+        {"type": "header"},
+        section("and the rest is drawn"),
+    )
+    await expect(alice.card.locator(".error-box, .error-inline")).to_have_text(
+        [
+            "Unknown block “video”",
+            "Unknown text object “html”",
+            "Unknown block element “datepicker”",
+            "Unknown context element “image”",
+            "Unknown rich text element “rich_text_table”",
+            "unknown rich text element “color”",
+            "Unknown text object “undefined”",
+        ]
+    )
+    await expect(alice.card).to_contain_text("and the rest is drawn")
+
+
+async def test_markup_in_a_companys_name_is_text(alice: Tab) -> None:
+    alice.sandbox.fusebill.customers[2554529]["companyName"] = HOSTILE
+    alice.sandbox.slack.page_changed()
+    await alice.ask()
+    await expect(alice.card).to_contain_text(f"Company: {HOSTILE}")
+    await expect(alice.customer(2554529)).to_contain_text(HOSTILE)
+    await expect(alice.page.locator("#app :is(script, img[src=x])")).to_have_count(0)
+    await expect(alice.card.locator(".mention")).to_have_text(["@Alice"])
+
+
+async def test_markup_in_a_reason_is_text(alice: Tab) -> None:
+    await alice.ask(f"/unlatch 2554529 {HOSTILE}")
+    await expect(alice.card).to_contain_text(f"Why: {HOSTILE}")
+    await expect(alice.page.locator("#app :is(script, img[src=x])")).to_have_count(0)
+
+
+async def test_markup_in_what_fusebill_says_is_text(alice: Tab) -> None:
+    await alice.ask()
+    alice.sandbox.fusebill.misbehave("hostile_error", text=HOSTILE)
+    await alice.press("Unlatch customer")
+    await expect(alice.card).to_contain_text(f"Fusebill: {HOSTILE}")
+    await expect(alice.page.locator("#app :is(script, img[src=x])")).to_have_count(0)
+
+
+async def test_markup_that_somebody_says_is_text(alice: Tab) -> None:
+    await alice.say(HOSTILE)
+    await expect(alice.card).to_contain_text("<img src=x onerror=alert(1)>")
+    await expect(alice.page.locator("#app :is(script, img[src=x])")).to_have_count(0)
+
+
+async def test_the_page_allows_no_script_but_its_own_files(visit: Visit) -> None:
+    alice = await visit.tab()
+    await alice.page.evaluate(
+        "document.body.append(Object.assign(document.createElement('script'),"
+        " {textContent: 'window.ran = true'}))"
+    )
+    assert await alice.page.evaluate("window.ran") is None
+    assert "Content Security Policy" in visit.wrong.pop()
+
+
+async def test_at_a_phones_width_nothing_sticks_out(open_visit: OpenVisit) -> None:
+    async with open_visit(width=380, height=760) as visit:
+        alice = await visit.tab()
+        await alice.ask(f"/unlatch 3100058 {'w' * 300}")
+        await alice.say("/unlatch 999")
+        await expect(alice.whisper).to_be_visible()
+        post(
+            alice,
+            section("A customer by its side " * 3, accessory=button("Use this one", "use")),
+            {
+                "type": "actions",
+                "elements": [button("A button with a long label", f"a{n}") for n in range(4)],
+            },
+        )
+        await expect(alice.button("Use this one")).to_be_visible()
+        assert await alice.page.evaluate(CUT_OFF) == []
+
+
+async def test_on_a_phone_the_thread_takes_the_channels_place(open_visit: OpenVisit) -> None:
+    async with open_visit(width=380, height=760) as visit:
+        alice = await visit.tab()
+        await alice.ask()
+        await alice.press("Unlatch customer")
+        await alice.card.get_by_test_id("replies").click()
+        await expect(alice.thread).to_be_in_viewport(ratio=1)
+        await expect(alice.page.locator("#composer-text")).to_be_hidden()
+        assert await alice.page.evaluate(CUT_OFF) == []
+        await alice.page.get_by_test_id("thread-close").click()
+        await expect(alice.page.locator("#composer-text")).to_be_visible()
+
+
+async def test_on_a_phone_the_menu_holds_the_customers(open_visit: OpenVisit) -> None:
+    async with open_visit(width=380, height=760) as visit:
+        alice = await visit.tab()
+        await alice.page.get_by_test_id("menu").click()
+        assert await alice.page.evaluate(CUT_OFF) == []
+        await alice.customer(3100025).get_by_test_id("use").click()
+        await expect(alice.page.locator("#composer-text")).to_have_value("/unlatch 3100025 ")
+        await expect(alice.page.locator("#composer-text")).to_be_focused()
+
+
+async def test_buttons_beside_a_text_and_in_a_row_say_which_one_was_pressed(alice: Tab) -> None:
+    post(
+        alice,
+        section("*Stolen Bikes*", accessory=button("Use this one", "use", value="2554529")),
+        {"type": "actions", "elements": [button("Check again", "check"), button("Undo", "undo")]},
+    )
+    async with alice.page.expect_request("**/page/click") as sent:
+        await alice.press("Use this one")
+    pressed = json.loads((await sent.value).post_data or "")
+    assert pressed.pop("message_ts")
+    assert pressed == {"user_id": "U0ALICE", "action_id": "use", "value": "2554529"}
+
+
+async def test_a_button_that_wants_a_confirmation_asks_first(visit: Visit) -> None:
+    alice = await visit.tab()
+    words = {
+        name: {"type": "plain_text", "text": f"The {name}"}
+        for name in ("title", "text", "confirm", "deny")
+    }
+    post(alice, {"type": "actions", "elements": [button("Undo", "undo", confirm=words)]})
+    await alice.press("Undo")
+    await expect(alice.page.get_by_test_id("confirm")).to_contain_text("The title")
+    await alice.page.keyboard.press("Escape")
+    await expect(alice.page.get_by_test_id("confirm")).to_be_hidden()
+    await alice.press("Undo")
+    async with alice.page.expect_response("**/page/click"):
+        await alice.page.get_by_role("button", name="The confirm").click()
+    assert len([url for url in visit.requests if url.endswith("/page/click")]) == 1
+
+
+async def test_a_permalink_leads_to_its_message_and_not_out_of_the_sandbox(alice: Tab) -> None:
+    await alice.ask()
+    ts = alice.sandbox.slack.workspace.messages(CHANNEL_ID)[0].ts
+    url = f"https://sandbox.slack.com/archives/{CHANNEL_ID}/p{ts.replace('.', '')}"
+    for _ in range(3):
+        post(alice, section("*A message*\n\n\n\n\n\n"))
+    post(alice, section(f"<{url}|the card>"))
+    await alice.card.get_by_role("link", name="the card").click()
+    card = alice.page.locator(f"#messages [data-ts='{ts}']")
+    await expect(card).to_be_focused()
+    await expect(card).to_be_in_viewport()
+
+
+async def test_new_and_changed_messages_are_announced_politely(alice: Tab) -> None:
+    region = alice.page.get_by_test_id("announcements")
+    await expect(region).to_have_attribute("aria-live", "polite")
+    await alice.ask()
+    await expect(region).to_contain_text("unlatch: Unlatch Stolen Bikes (2554529)?")
+    await alice.press("Cancel")
+    await expect(region).to_contain_text("unlatch, changed: ")
+    await alice.say("/unlatch")
+    await expect(region).to_contain_text("unlatch, only visible to you: ")
+
+
+async def test_who_comes_later_is_not_read_the_whole_channel(visit: Visit) -> None:
+    alice = await visit.tab()
+    await alice.ask()
+    bob = await visit.tab("U0BOB")
+    await expect(bob.card).to_be_visible()
+    await expect(bob.page.get_by_test_id("announcements")).to_be_empty()
+
+
+@pytest.mark.parametrize(
+    ("theme", "ground"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(26, 29, 33)")]
+)
+async def test_the_page_is_as_light_or_dark_as_the_system(
+    open_visit: OpenVisit, theme: str, ground: str
+) -> None:
+    async with open_visit(theme=theme) as visit:
+        alice = await visit.tab()
+        channel = alice.page.get_by_test_id("channel")
+        await expect(channel).to_have_css("background-color", ground)
+
+
+async def test_a_theme_that_somebody_chose_holds_for_all_tabs_and_later(visit: Visit) -> None:
+    alice, bob = await visit.tab(), await visit.tab("U0BOB")
+    await alice.page.get_by_role("button", name="Switch to the dark theme").click()
+    for tab in (alice, bob, await visit.tab()):
+        await expect(tab.page.get_by_test_id("channel")).to_have_css(
+            "background-color", "rgb(26, 29, 33)"
+        )
+
+
+async def test_the_command_completes_itself_to_a_customer(alice: Tab) -> None:
+    box = alice.page.locator("#composer-text")
+    await box.press_sequentially("/unlatch 31000")
+    options = alice.page.get_by_test_id("completion")
+    await expect(options.first).to_contain_text("Harbour Light Coffee")
+    await options.filter(has_text="Quiet Street Dental").click()
+    await expect(box).to_have_value("/unlatch 3100033 ")
+
+
+async def test_a_command_of_another_app_stays_in_the_box_with_the_reason(alice: Tab) -> None:
+    await alice.say("/remind me")
+    await expect(alice.page.get_by_test_id("problem")).to_contain_text("/remind is not a command")
+    await expect(alice.page.locator("#composer-text")).to_have_value("/remind me")
+
+
+async def test_who_reads_further_up_is_not_moved_but_told_of_something_new(alice: Tab) -> None:
+    scroller, newer = alice.page.locator("#scroller"), alice.page.locator("#newer")
+    for _ in range(3):
+        await alice.ask()
+    await scroller.evaluate("node => { node.scrollTop = 0; }")
+    await expect(newer).to_be_hidden()
+    post(alice, section("News"))
+    await expect(newer).to_be_visible()
+    assert await scroller.evaluate("node => node.scrollTop") == 0
+    await newer.click()
+    await expect(alice.card).to_be_in_viewport()
+
+
+async def test_a_page_that_loses_the_sandbox_says_so_and_comes_back(alice: Tab) -> None:
+    slack = alice.sandbox.slack
+    await slack.__aexit__()
+    await expect(alice.page.get_by_test_id("reconnecting")).to_be_visible()
+    await slack.__aenter__()
+    await expect(alice.page.get_by_test_id("reconnecting")).to_be_hidden()
+    await alice.ask()

@@ -1,0 +1,94 @@
+"""`python -m tests.repeat [times] [pytest's arguments]`: nothing lost, nothing twice, again.
+
+Runs the tests of crashes, instances, stops, weather and bursts so many times (20), stops at the
+first failure, and says what all of it amounted to. It is pytest's plugin too, and counts there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import monotonic
+
+import pytest
+
+from tests.conftest import CHANNEL, World
+from tests.stage import Stage
+
+SUBJECTS = [
+    "crash",
+    "instances",
+    "shutdown",
+    "start",
+    "weather",
+    "weather_ledger",
+    "burst",
+    "traps",
+    "socket_mode",
+    "ledger",
+    "database",
+]
+FILES = [f"tests/test_{subject}.py" for subject in SUBJECTS]
+COUNTS = Counter[str]()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Function) -> None:
+    """Count what happened on the stage of a test, before it is cleared."""
+    COUNTS["tests"] += 1
+    for value in item.funcargs.values():
+        for each in value if isinstance(value, tuple) else (value,):
+            if isinstance(each, Stage | World):
+                COUNTS.update(_counted(each))
+
+
+def pytest_sessionfinish() -> None:
+    """Hand the counts over to the process that repeats."""
+    Path(os.environ["COUNTS"]).write_text(json.dumps(COUNTS))
+
+
+def _counted(stage: Stage | World) -> dict[str, int]:
+    workspace, slack, fusebill = stage.slack.workspace, stage.slack.calls, stage.fusebill.calls
+    replies = [message for message in workspace.everything(CHANNEL) if message.thread_ts]
+    bots = stage.bots if isinstance(stage, Stage) else []
+    return {
+        "processes": len(bots),
+        "kills": sum(bot.process.exitcode == -signal.SIGKILL for bot in bots),
+        "calls to Slack": len(slack),
+        "of them failed": sum(not call.answer.get("ok") for call in slack),
+        "calls to Fusebill": len(fusebill),
+        "of those failed": sum(call.status not in (200, 204) for call in fusebill),
+        "unlatch calls": sum(call.operation == "unlatch_customer" for call in fusebill),
+        "cards": len(workspace.messages(CHANNEL)),
+        "lines in threads": sum(len(b["elements"]) for reply in replies for b in reply.blocks),
+        "whispers": len(workspace.all_whispers()),
+    }
+
+
+def main(arguments: list[str]) -> int:
+    times = int(arguments.pop(0)) if arguments and arguments[0].isdecimal() else 20
+    if not any(Path(argument.partition("::")[0]).exists() for argument in arguments):
+        arguments = [*FILES, *arguments]
+    total, began = Counter[str](), monotonic()
+    with TemporaryDirectory() as folder:
+        counts = Path(folder) / "counts.json"
+        command = [sys.executable, "-m", "pytest", "-p", "tests.repeat", "-q", "-x", *arguments]
+        environment = os.environ | {"COUNTS": str(counts)}
+        for number in range(1, times + 1):
+            done = subprocess.run(command, env=environment, check=False)
+            total.update(json.loads(counts.read_text()))
+            sys.stdout.write(f"{number} of {times}: {dict(total)}\n")
+            if done.returncode:
+                return done.returncode
+    sys.stdout.write(f"no failure in {times} times, {monotonic() - began:.0f} s\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

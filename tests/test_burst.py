@@ -1,0 +1,182 @@
+"""Bursts and nuisances: every ack in time, nothing dropped, and the bot goes on serving."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bot.sandbox.fusebill import sample_customers
+from tests.conftest import CHANNEL
+from tests.stage import CUSTOMER, Stage, stage
+
+ACK_S = 3.0
+SIDE_BY_SIDE = 64
+PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@pytest.fixture
+async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(database_url, tmp_path) as opened:
+        await opened.start()
+        yield opened
+
+
+class Crowd:
+    """How many calls a double holds at the same time, at most."""
+
+    def __init__(self, double: object) -> None:
+        self.now = self.most = 0
+        setattr(double, "before", self._enter)  # noqa: B010  # either double's hook
+        setattr(double, "after", self._leave)  # noqa: B010  # the same
+
+    async def _enter(self, _call: str) -> None:
+        self.now += 1
+        self.most = max(self.most, self.now)
+        # long enough that others who may come do
+        await asyncio.sleep(0.01)
+
+    async def _leave(self, _call: str) -> None:
+        self.now -= 1
+
+
+async def test_two_hundred_commands_in_a_second_are_acknowledged_in_time_and_none_is_dropped(
+    staged: Stage,
+) -> None:
+    crowds = [Crowd(staged.slack), Crowd(staged.fusebill)]
+
+    async def command(number: int) -> tuple[int, bool]:
+        await asyncio.sleep(number / 200)
+        delivery = await staged.slack.command("U0ALICE", f"{CUSTOMER} number {number}")
+        return delivery.status, delivery.seconds < ACK_S
+
+    answers = Counter(await asyncio.gather(*(command(number) for number in range(200))))
+    assert answers == {(200, True): 200}
+    await staged.until(lambda: len(staged.slack.workspace.messages(CHANNEL)) == 200, 40)
+    await staged.until(lambda: staged.log.count('"asked"') == 200)
+    assert len(await staged.trails()) == 200
+    assert max(crowd.most for crowd in crowds) <= SIDE_BY_SIDE
+
+
+async def test_sixty_four_clicks_at_once_are_acknowledged_in_time_and_each_is_one_call(
+    staged: Stage,
+) -> None:
+    sample = sample_customers()[CUSTOMER]
+    ids = range(4_000_000, 4_000_064)
+    for number in ids:
+        vids = {"hubSpotId": number, "hubSpotCompanyId": number}
+        staged.fusebill.customers[number] = {**sample, "id": number, **vids}
+    await asyncio.gather(*(staged.slack.command("U0ALICE", str(number)) for number in ids))
+    await staged.until(lambda: staged.log.count('"asked"') == 64, 40)
+    crowds = [Crowd(staged.slack), Crowd(staged.fusebill)]
+    cards = staged.slack.workspace.messages(CHANNEL)
+    clicks = [staged.slack.click("U0BOB", card.ts, "unlatch_confirm") for card in cards]
+    answers = Counter((d.status, d.seconds < ACK_S) for d in await asyncio.gather(*clicks))
+    assert answers == {(200, True): 64}
+    await staged.settled(40)
+
+    calls = Counter(
+        call.customer_id for call in staged.fusebill.calls if call.operation == "unlatch_customer"
+    )
+    assert calls == dict.fromkeys(ids, 1)
+    assert all("✅ Unlatched" in staged.card(card) for card in cards)
+    assert max(crowd.most for crowd in crowds) <= SIDE_BY_SIDE
+
+
+@pytest.fixture
+async def bot(tmp_path: Path) -> AsyncIterator[Stage]:
+    """A stage whose only kind of database does not matter."""
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as opened:
+        await opened.start()
+        yield opened
+
+
+def address(staged: Stage) -> tuple[str, int]:
+    host, port = staged.bots[0].address.removeprefix("http://").split(":")
+    return host, int(port)
+
+
+async def serves(staged: Stage) -> bool:
+    """Whether somebody gets a card, and an ack in time."""
+    delivery = await staged.slack.command("U0ALICE", str(CUSTOMER))
+    before = len(staged.slack.workspace.messages(CHANNEL))
+    await staged.until(lambda: len(staged.slack.workspace.messages(CHANNEL)) > before)
+    return delivery.status == 200 and delivery.seconds < ACK_S
+
+
+async def test_a_body_over_a_megabyte_is_refused_and_the_bot_goes_on_serving(bot: Stage) -> None:
+    body = b"text=" + b"x" * 1_000_001
+    async with aiohttp.ClientSession() as session:
+        answer = await session.post(bot.slack.request_url or "", data=body)
+        assert answer.status == 413
+    assert await serves(bot)
+
+
+def resident(staged: Stage) -> int:
+    """The bytes of memory that the bot holds."""
+    pages = Path(f"/proc/{staged.bots[0].process.pid}/statm").read_text().split()[1]
+    return int(pages) * PAGE
+
+
+JUNK = [
+    b"",
+    b"payload=",
+    b"payload=%7Bnot+json",
+    b"payload=%5B%5D",
+    b'{"type": "url_verification", "challenge": "x"}',
+    b"command=%2Funlatch&text=2554529&user_id=U0ALICE",
+    b"\xff\xfe\x00",
+    b"a=1&" * 2_000,
+]
+
+
+async def test_ten_thousand_junk_requests_leave_no_trace_and_the_bot_goes_on_serving(
+    bot: Stage,
+) -> None:
+    url = bot.slack.request_url or ""
+
+    async def pester(session: aiohttp.ClientSession, numbers: range) -> Counter[int]:
+        found: Counter[int] = Counter()
+        for number in numbers:
+            junk = JUNK[number % len(JUNK)]
+            signature = {"X-Slack-Signature": "v0=0", "X-Slack-Request-Timestamp": "1"}
+            async with session.post(url, data=junk, headers=signature) as answer:
+                found[answer.status] += 1
+        return found
+
+    async with aiohttp.ClientSession() as session:
+        await pester(session, range(200))
+        before, logged = resident(bot), len(bot.log)
+        parts = (pester(session, range(start, 9_800, 20)) for start in range(20))
+        found = sum(await asyncio.gather(*parts), Counter[int]())
+    assert found == {401: 9_800}
+    assert resident(bot) - before < 10_000_000
+    assert len(bot.log) - logged < 100_000
+    assert await serves(bot)
+    assert len(bot.fusebill.calls) == 1
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"POST /slack/events HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+        b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n",
+    ],
+    ids=["headers", "body"],
+)
+async def test_two_hundred_slow_connections_hold_nobody_up(bot: Stage, start: bytes) -> None:
+    host, port = address(bot)
+    lines = await asyncio.gather(*(asyncio.open_connection(host, port) for _ in range(200)))
+    for _reader, writer in lines:
+        writer.write(start)
+    for _ in range(3):
+        assert await serves(bot)
+        for _reader, writer in lines:
+            writer.write(b"x")
+    for _reader, writer in lines:
+        writer.close()
