@@ -181,14 +181,15 @@ def _changed(scene: Scene) -> Iterator[Line]:
 
 
 def _refused(scene: Scene) -> Iterator[Line]:
-    yield [bold(str(scene.event.details.get("why") or "Fusebill refused. Nothing was changed."))]
+    why = cut(str(scene.event.details.get("why", "")), ERROR_LENGTH)
+    yield [bold(why or "Fusebill refused. Nothing was changed.")]
     yield from _said(scene.event)
 
 
 def _unknown(scene: Scene) -> Iterator[Line]:
     yield [bold("Nobody can say yet whether this was done. ")]
     if why := scene.event.details.get("why"):
-        yield [say(str(why))]
+        yield [text(str(why), limit=ERROR_LENGTH)]
     yield from _said(scene.event)
     yield [say("Check again reads the customer and changes nothing by itself.")]
 

@@ -215,6 +215,14 @@ def test_what_came_of_a_request_is_always_told_in_words(
     assert "None" not in shown(drawn)
 
 
+@pytest.mark.parametrize("outcome", [EventType.REFUSED, EventType.UNKNOWN])
+def test_half_a_character_in_the_why_does_not_keep_the_rest_from_slack(outcome: EventType) -> None:
+    half = event(outcome, why="\ud83d Fusebill refused.")
+    drawn = message(story(replace(CARD, verdict=Verdict.CONFIRMED), [half], NO_LINKS).lines)
+    assert refused_by_slack(drawn) == []
+    assert "Fusebill refused." in shown(drawn)
+
+
 def test_the_last_outcome_is_what_came_of_it() -> None:
     confirmed = replace(CARD, verdict=Verdict.CONFIRMED)
     events = [
