@@ -5,13 +5,15 @@ Nobody waits for one longer than Slack waits for an ack; what nobody waits for i
 
 from __future__ import annotations
 
+import asyncio
 import os
 import queue
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from functools import partial
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -20,6 +22,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
+Ending = Callable[[], None]
 
 ANSWERS_WITHIN_S = 2.0
 """Less than Slack's 3 s for an ack, so that the person who clicked can still be told."""
@@ -30,10 +33,15 @@ CLOSES_WITHIN_S = 5.0
 
 
 class Job(Generic[T]):
-    """One transaction: what is to be done, and what came of it."""
+    """One transaction: what is to be done, and a future for what came of it.
+
+    Made on the event loop that waits for the future; done in a thread.
+    """
 
     def __init__(self, work: Work[T]) -> None:
-        self.future: Future[T] = Future()
+        self.loop = asyncio.get_running_loop()
+        self.future: asyncio.Future[T] = self.loop.create_future()
+        self.ended = False
         self._work = work
         self._deadline = monotonic() + ANSWERS_WITHIN_S
         self._line: socket.socket | None = None
@@ -45,9 +53,27 @@ class Job(Generic[T]):
             raise TimeoutError
         return self._work(connection)
 
+    def succeed(self, result: T) -> None:
+        """Hand the result over, on the event loop."""
+        self.ended = True
+        if not self.future.done():
+            self.future.set_result(result)
+
+    def fail(self, error: Exception) -> None:
+        """Hand the error over, on the event loop."""
+        self.ended = True
+        if not self.future.done():
+            self.future.set_exception(error)
+
+    def expire(self) -> None:
+        """Let nobody wait for it any longer, on the event loop."""
+        self._hang_up()
+        if not self.future.done():
+            self.future.set_exception(TimeoutError())
+
     @contextmanager
     def over(self, connection: Connection) -> Iterator[None]:
-        """While the connection is used: `hang_up` ends what a silent server would let hang."""
+        """While the connection is used: `expire` ends what a silent server would let hang."""
         driver: Any = connection.connection.driver_connection
         with socket.socket(fileno=os.dup(driver.fileno())) as line:
             with self._lock:
@@ -60,7 +86,7 @@ class Job(Generic[T]):
                 with self._lock:
                     self._line = None
 
-    def hang_up(self) -> None:
+    def _hang_up(self) -> None:
         """Shut the connection that it runs on: whoever waits for it fails, and the server too."""
         with self._lock, suppress(OSError):
             if self._line:
@@ -89,8 +115,8 @@ class Pool:
         self._threads.shutdown()
 
     def _serve(self, job: Job[Any]) -> None:
-        if job.future.set_running_or_notify_cancel():
-            _fulfil(job, self._transaction)
+        if not job.future.cancelled():
+            _hand_over(job.loop, [_ending(job, self._transaction)])
 
     def _transaction(self, job: Job[T]) -> T:
         while True:
@@ -114,6 +140,7 @@ class SingleWriter:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._kept: Connection | None = None
         self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="ledger", daemon=True)
         self._thread.start()
@@ -133,36 +160,57 @@ class SingleWriter:
                 while len(waiting) < SHARED_COMMIT:
                     waiting.append(self._jobs.get_nowait())
             closing = None in waiting
-            jobs = [job for job in waiting if job and job.future.set_running_or_notify_cancel()]
-            if not self._together(jobs):
-                for job in jobs:
-                    _fulfil(job, self._alone)
+            jobs = [job for job in waiting if job and not job.future.cancelled()]
+            if jobs:
+                endings = self._together(jobs) or [_ending(job, self._alone) for job in jobs]
+                _hand_over(jobs[0].loop, endings)
+        if self._kept:
+            self._kept.close()
 
-    def _together(self, jobs: list[Job[Any]]) -> bool:
+    def _together(self, jobs: Sequence[Job[Any]]) -> list[Ending]:
+        """Do them in one commit; nothing where each has to be done alone."""
         if len(jobs) == 1:
-            return False
+            return []
         try:
-            with self._engine.begin() as connection:
+            with self._transaction() as connection:
                 results = [job.do(connection) for job in jobs]
         except OperationalError as error:
-            for job in jobs:
-                job.future.set_exception(error)
-            return True
+            return [partial(job.fail, error) for job in jobs]
         except Exception:  # noqa: BLE001  # whose fault it was shows when each runs alone
-            return False
-        for job, result in zip(jobs, results, strict=True):
-            job.future.set_result(result)
-        return True
+            return []
+        return [partial(job.succeed, result) for job, result in zip(jobs, results, strict=True)]
 
     def _alone(self, job: Job[T]) -> T:
-        with self._engine.begin() as connection:
+        with self._transaction() as connection:
             return job.do(connection)
 
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        """One after the other on a kept connection; what failed on it may have broken it."""
+        connection = self._kept or self._engine.connect()
+        self._kept = None
+        try:
+            with connection.begin():
+                yield connection
+        except BaseException:
+            connection.close()
+            raise
+        self._kept = connection
 
-def _fulfil(job: Job[T], transaction: Callable[[Job[T]], T]) -> None:
+
+def _ending(job: Job[T], transaction: Callable[[Job[T]], T]) -> Ending:
     try:
-        result = transaction(job)
+        return partial(job.succeed, transaction(job))
     except Exception as error:  # noqa: BLE001  # it is the caller's to handle
-        job.future.set_exception(error)
-    else:
-        job.future.set_result(result)
+        return partial(job.fail, error)
+
+
+def _hand_over(loop: asyncio.AbstractEventLoop, endings: Sequence[Ending]) -> None:
+    """Tell the event loop all at once: waking it costs more than what it is told."""
+
+    def told() -> None:
+        for ending in endings:
+            ending()
+
+    with suppress(RuntimeError):  # it was closed meanwhile, and nobody waits
+        loop.call_soon_threadsafe(told)
