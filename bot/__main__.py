@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import gc
 import json
 import os
 import sys
@@ -148,14 +149,23 @@ def _manifest(asked: argparse.Namespace) -> int:
 
 
 def _serve(asked: argparse.Namespace) -> int:
+    # what the start loads stays: the collector need not go through it now, nor ever again
+    gc.disable()
+
     from bot import log
     from bot.server import serve
     from bot.settings import load
 
     settings = load(asked.command)
     log.configure(settings.log_level, settings.log_format)
-    asyncio.run(serve(settings, asked.command, wait=asked.wait))
+    asyncio.run(serve(settings, asked.command, wait=asked.wait, started=_collect_what_follows))
     return 0
+
+
+def _collect_what_follows(_address: str) -> None:
+    gc.collect()
+    gc.freeze()
+    gc.enable()
 
 
 def _sandbox(asked: argparse.Namespace) -> int:

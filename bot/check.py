@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.database import LedgerUnavailable, open_engine, version
-from bot.fusebill import FusebillClient, open_http
+from bot.fusebill import FusebillClient
 from bot.fusebill_answers import FusebillError, KeyRefused, NotReached, RateLimit
 from bot.manifest import scopes
 from bot.schema import REVISION
 from bot.settings import Settings
 from bot.slack import Slack, SlackError, open_session
+from bot.transport import AiohttpTransport
 
 FAR_AWAY_S = 100 * 24 * 3600
 
@@ -101,7 +102,7 @@ async def _fusebill(settings: Settings) -> Line:
     def observe(_operation: str, _status: int | None, _s: float, limit: RateLimit | None) -> None:
         left.extend([limit] if limit else [])
 
-    async with open_http() as http:
+    async with AiohttpTransport() as http:
         client = FusebillClient(
             http, settings.fusebill_base_url, settings.fusebill_api_key, observe=observe
         )

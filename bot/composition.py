@@ -20,7 +20,7 @@ from bot.cards import Cards
 from bot.database import Database, LedgerUnavailable, migrate, open_engine, require_current, version
 from bot.deed import Deed
 from bot.delivery import Delivery
-from bot.fusebill import FusebillClient, open_http
+from bot.fusebill import FusebillClient
 from bot.fusebill_answers import RateLimit
 from bot.ledger import Ledger
 from bot.listeners import Listeners
@@ -33,6 +33,7 @@ from bot.settings import Settings, Timing
 from bot.settle import Settler
 from bot.slack import NOT_LET_IN, Slack, SlackUnavailable, open_session
 from bot.tasks import Tasks
+from bot.transport import AiohttpTransport
 from bot.wording import Links
 from bot.workflow import Workflow
 
@@ -68,7 +69,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         ledger = Ledger(await _open_database(settings, stack))
         session = await stack.enter_async_context(open_session())
-        http = await stack.enter_async_context(open_http())
+        http = await stack.enter_async_context(AiohttpTransport())
         metrics, tasks = Metrics(), Tasks()
         client = AsyncWebClient(
             token=settings.slack_bot_token.get_secret_value(),
@@ -185,6 +186,8 @@ def _bolt(settings: Settings, client: AsyncWebClient, identity: AuthorizeResult)
     # it warns that SLACK_BOT_TOKEN is not read from the environment, where we hand it over
     bolt_log.setLevel(logging.ERROR)
     return AsyncApp(
+        # without a name Bolt looks for one through all modules that are loaded
+        name="unlatch-bot",
         signing_secret=signing_secret(settings),
         client=client,
         authorize=authorize,
@@ -217,7 +220,9 @@ def _links(settings: Settings) -> Links:
     )
 
 
-def _fusebill(settings: Settings, http: httpx.AsyncClient, metrics: Metrics) -> FusebillClient:
+def _fusebill(
+    settings: Settings, http: httpx.AsyncBaseTransport, metrics: Metrics
+) -> FusebillClient:
     def observe(
         operation: str, status: int | None, seconds: float, limit: RateLimit | None
     ) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import aclosing, asynccontextmanager, contextmanager
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
@@ -27,7 +27,6 @@ from bot.fusebill_answers import (
     rate_limit_of,
     tells_ids,
 )
-from bot.transport import AiohttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -38,6 +37,7 @@ Field = Literal["Reference", "CompanyName", "PrimaryEmail"]
 
 CALL_S = 8.0  # one whole call: a body that trickles in would renew httpx's own time-outs for ever
 SLOT_S = 10.0  # waiting for other calls of this process, with nothing sent
+TIMEOUT = httpx.Timeout(connect=3.0, read=6.0, write=3.0, pool=3.0)
 MAX_BODY = 1_000_000  # bytes
 PAGE_SIZE = 100
 
@@ -50,27 +50,11 @@ _NOTHING_SENT = (
 )
 
 
-def open_http() -> httpx.AsyncClient:
-    """Open the HTTP client that the process keeps for its life; the caller closes it.
-
-    Proxies and certificates of the environment are not used, redirects are not followed.
-    """
-    return httpx.AsyncClient(
-        timeout=httpx.Timeout(connect=3.0, read=6.0, write=3.0, pool=3.0),
-        transport=AiohttpTransport(),
-        trust_env=False,
-        follow_redirects=False,
-        headers={
-            "User-Agent": "unlatch-bot",
-            "Accept": "application/json",
-            "Accept-Encoding": "identity",  # a compressed body could outgrow any bound in one chunk
-        },
-    )
-
-
 class FusebillClient:
     """Fusebill's calls that this bot makes, at most `concurrency` of them at once.
 
+    `http` is kept for the process's life by whoever made it; a whole `httpx.AsyncClient` around it
+    would look for cookies, proxies and redirects, none of which are wanted here.
     `base_url` is such as `https://secure.fusebill.com/v1`. The API key is sent as it is after
     `Basic `; it is in no error, no `repr` and no log. `observe` is told of each HTTP call: the
     operation, the status (None where no answer came), seconds, and the rate limit that it told.
@@ -79,12 +63,13 @@ class FusebillClient:
 
     def __init__(  # what every process sets, then what a test shortens
         self,
-        http: httpx.AsyncClient,
+        http: httpx.AsyncBaseTransport,
         base_url: str,
         api_key: SecretStr | str,
         *,
         concurrency: int = 64,
         observe: Callable[[str, int | None, float, RateLimit | None], None] | None = None,
+        timeout: httpx.Timeout = TIMEOUT,
         call_s: float = CALL_S,
         slot_s: float = SLOT_S,
     ) -> None:
@@ -96,6 +81,7 @@ class FusebillClient:
         self._api_key = SecretStr(key)
         self._slots = asyncio.Semaphore(concurrency)
         self._observe = observe
+        self._extensions = {"timeout": timeout.as_dict()}
         self._call_s = call_s
         self._slot_s = slot_s
 
@@ -218,19 +204,25 @@ class FusebillClient:
         json: dict[str, int | None] | None,
         params: dict[str, str] | None,
     ) -> Answer:
+        request = httpx.Request(
+            method,
+            self._base_url + path,
+            params=params,
+            json=json,
+            headers={
+                "User-Agent": "unlatch-bot",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # compressed, a chunk could outgrow any bound
+                "Content-Type": "application/json",
+                **({} if json is not None else {"Content-Length": "0"}),
+                "Authorization": f"Basic {self._api_key.get_secret_value()}",
+            },
+            extensions=self._extensions,
+        )
         # `from None`: httpx's own exceptions lead to the request, and with it to the key.
         try:
-            async with self._http.stream(
-                method,
-                self._base_url + path,
-                params=params,
-                json=json,
-                headers={
-                    "Content-Type": "application/json",
-                    **({} if json is not None else {"Content-Length": "0"}),
-                    "Authorization": f"Basic {self._api_key.get_secret_value()}",
-                },
-            ) as response:
+            response = await self._http.handle_async_request(request)
+            async with aclosing(response):
                 return Answer(response.status_code, await _read(response), response.headers)
         except _NOTHING_SENT as reason:
             raise NotReached(why=f"no connection to Fusebill ({type(reason).__name__})") from None

@@ -71,6 +71,8 @@ def open_session() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=CALL_S, connect=3),
         connector=aiohttp.TCPConnector(limit=CONNECTIONS),
+        # Slack's API keeps nothing in cookies, and looking for them costs each call
+        cookie_jar=aiohttp.DummyCookieJar(),
     )
 
 

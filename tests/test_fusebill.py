@@ -12,7 +12,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from bot.fusebill import FusebillClient, open_http
+from bot.fusebill import TIMEOUT, FusebillClient
 from bot.fusebill_answers import (
     CustomerNotFound,
     FusebillError,
@@ -26,6 +26,7 @@ from bot.fusebill_answers import (
 from bot.models import Customer, HubSpotIds
 from bot.sandbox.customers import sample_customers
 from bot.sandbox.fusebill import SimulatedFusebill
+from bot.transport import AiohttpTransport
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -43,13 +44,13 @@ async def server() -> AsyncIterator[SimulatedFusebill]:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[httpx.AsyncClient]:
-    async with open_http() as opened:
+async def http() -> AsyncIterator[httpx.AsyncBaseTransport]:
+    async with AiohttpTransport() as opened:
         yield opened
 
 
 @pytest.fixture
-def client(server: SimulatedFusebill, http: httpx.AsyncClient) -> FusebillClient:
+def client(server: SimulatedFusebill, http: httpx.AsyncBaseTransport) -> FusebillClient:
     return FusebillClient(http, server.url, SecretStr(KEY))
 
 
@@ -97,7 +98,7 @@ def http_answer(status: str, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def error_from(http: httpx.AsyncClient, raw: bytes) -> FusebillError:
+async def error_from(http: httpx.AsyncBaseTransport, raw: bytes) -> FusebillError:
     async with saying(raw) as (url, _):
         with pytest.raises(FusebillError) as caught:
             await FusebillClient(http, url, KEY).unlatch_customer(BIKES)
@@ -121,7 +122,7 @@ async def test_an_unlatching_is_sent_exactly_as_the_vendor_shows_it(
 
 
 async def test_the_request_line_and_headers_are_the_seeds_on_the_wire(
-    http: httpx.AsyncClient,
+    http: httpx.AsyncBaseTransport,
 ) -> None:
     async with saying(http_answer("204 No Content")) as (url, received):
         await FusebillClient(http, url + "/", KEY).unlatch_customer(BIKES)
@@ -239,7 +240,7 @@ async def test_a_success_without_a_customer_is_to_be_read_back(
 
 
 async def test_a_success_that_says_nothing_of_the_ids_is_to_be_read_back(
-    http: httpx.AsyncClient,
+    http: httpx.AsyncBaseTransport,
 ) -> None:
     async with saying(http_answer("200 OK", b'{"id": 2554529}')) as (url, _):
         client = FusebillClient(http, url, KEY)
@@ -276,7 +277,9 @@ async def test_a_latching_whose_success_shows_no_customer_is_to_be_read_back(
     assert await client.latch_customer(BIKES, HubSpotIds(7, 8)) is None
 
 
-async def test_an_answer_about_another_customer_is_never_taken(http: httpx.AsyncClient) -> None:
+async def test_an_answer_about_another_customer_is_never_taken(
+    http: httpx.AsyncBaseTransport,
+) -> None:
     other = json.dumps({"id": 1, "hubSpotId": None, "hubSpotCompanyId": None}).encode()
     error = await error_from(http, http_answer("200 OK", other))
     assert isinstance(error, OutcomeUnknown)
@@ -341,7 +344,7 @@ async def test_403_is_a_refused_key(client: FusebillClient, server: SimulatedFus
 
 
 async def test_a_wrong_key_is_refused_and_shown_nowhere(
-    server: SimulatedFusebill, http: httpx.AsyncClient, caplog: pytest.LogCaptureFixture
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     client = FusebillClient(http, server.url, "MDp3cm9uZw==")
@@ -362,7 +365,7 @@ async def test_a_key_that_fusebill_repeats_is_taken_out_of_its_words(
 
 @pytest.mark.parametrize("key", ["", "two\nlines", "schlüssel"])
 async def test_a_key_that_no_header_can_hold_is_refused_at_once(
-    http: httpx.AsyncClient, key: str
+    http: httpx.AsyncBaseTransport, key: str
 ) -> None:
     with pytest.raises(ValueError, match="API key") as caught:
         FusebillClient(http, "http://127.0.0.1:9/v1", key)
@@ -437,23 +440,22 @@ async def test_a_lost_reply_leaves_the_outcome_unknown(
 
 
 async def test_an_answer_that_does_not_come_in_time_leaves_the_outcome_unknown(
-    server: SimulatedFusebill,
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     server.misbehave("hang")
-    async with httpx.AsyncClient(timeout=0.1, trust_env=False) as impatient:
-        client = FusebillClient(impatient, server.url, KEY)
-        with pytest.raises(OutcomeUnknown, match="in time") as caught:
-            await client.unlatch_customer(BIKES)
+    impatient = FusebillClient(http, server.url, KEY, timeout=httpx.Timeout(0.1))
+    with pytest.raises(OutcomeUnknown, match="in time") as caught:
+        await impatient.unlatch_customer(BIKES)
     assert caught.value.status is None
 
 
-async def test_a_body_that_trickles_for_ever_is_given_up_on(http: httpx.AsyncClient) -> None:
+async def test_a_body_that_trickles_for_ever_is_given_up_on(http: httpx.AsyncBaseTransport) -> None:
     async with endless(b" ", pause_s=0.02) as url, asyncio.timeout(3):
         with pytest.raises(OutcomeUnknown, match="no whole answer"):
             await FusebillClient(http, url, KEY, call_s=0.3).unlatch_customer(BIKES)
 
 
-async def test_a_body_without_end_is_not_read_to_its_end(http: httpx.AsyncClient) -> None:
+async def test_a_body_without_end_is_not_read_to_its_end(http: httpx.AsyncBaseTransport) -> None:
     async with endless(b"x" * 60_000, pause_s=0) as url, asyncio.timeout(3):
         with pytest.raises(OutcomeUnknown, match="cannot be read") as caught:
             await FusebillClient(http, url, KEY).unlatch_customer(BIKES)
@@ -467,7 +469,7 @@ async def test_a_slow_answer_is_waited_for(
     assert await client.unlatch_customer(BIKES) is not None
 
 
-async def test_a_redirect_is_not_followed(http: httpx.AsyncClient) -> None:
+async def test_a_redirect_is_not_followed(http: httpx.AsyncBaseTransport) -> None:
     error = await error_from(
         http, http_answer("302 Found", b"", "Location: http://127.0.0.1:9/elsewhere")
     )
@@ -475,24 +477,26 @@ async def test_a_redirect_is_not_followed(http: httpx.AsyncClient) -> None:
     assert error.status == 302
 
 
-async def test_what_is_no_http_leaves_the_outcome_unknown(http: httpx.AsyncClient) -> None:
+async def test_what_is_no_http_leaves_the_outcome_unknown(http: httpx.AsyncBaseTransport) -> None:
     error = await error_from(http, b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
     assert isinstance(error, OutcomeUnknown)
 
 
-async def test_a_body_beyond_a_megabyte_is_not_taken(http: httpx.AsyncClient) -> None:
+async def test_a_body_beyond_a_megabyte_is_not_taken(http: httpx.AsyncBaseTransport) -> None:
     body = json.dumps({"id": BIKES, "companyName": "x" * 2_000_000}).encode()
     error = await error_from(http, http_answer("200 OK", body))
     assert isinstance(error, OutcomeUnknown)
 
 
-async def test_a_refusal_whose_body_is_lost_is_still_a_refusal(http: httpx.AsyncClient) -> None:
+async def test_a_refusal_whose_body_is_lost_is_still_a_refusal(
+    http: httpx.AsyncBaseTransport,
+) -> None:
     error = await error_from(http, b'HTTP/1.1 404 Not Found\r\nContent-Length: 99\r\n\r\n{"Err')
     assert isinstance(error, CustomerNotFound)
     assert error.texts == ()
 
 
-async def test_a_body_in_a_broken_encoding_is_no_obstacle(http: httpx.AsyncClient) -> None:
+async def test_a_body_in_a_broken_encoding_is_no_obstacle(http: httpx.AsyncBaseTransport) -> None:
     error = await error_from(
         http, http_answer("409 Conflict", b"no gzip", "Content-Encoding: gzip")
     )
@@ -503,7 +507,7 @@ async def test_a_body_in_a_broken_encoding_is_no_obstacle(http: httpx.AsyncClien
 
 
 async def test_a_refused_connection_is_not_reached(
-    http: httpx.AsyncClient, unused_tcp_port: int
+    http: httpx.AsyncBaseTransport, unused_tcp_port: int
 ) -> None:
     client = FusebillClient(http, f"http://127.0.0.1:{unused_tcp_port}/v1", KEY)
     with pytest.raises(NotReached, match="no connection") as caught:
@@ -512,7 +516,7 @@ async def test_a_refused_connection_is_not_reached(
 
 
 async def test_a_host_without_tls_is_not_reached(
-    server: SimulatedFusebill, http: httpx.AsyncClient
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     client = FusebillClient(http, server.url.replace("http:", "https:"), KEY)
     with pytest.raises(NotReached):
@@ -521,7 +525,7 @@ async def test_a_host_without_tls_is_not_reached(
 
 
 async def test_waiting_for_other_calls_has_an_end_and_sends_nothing(
-    server: SimulatedFusebill, http: httpx.AsyncClient
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     client = FusebillClient(http, server.url, KEY, concurrency=1, slot_s=0.05)
     server.misbehave("slow", seconds=0.4)
@@ -534,7 +538,7 @@ async def test_waiting_for_other_calls_has_an_end_and_sends_nothing(
 
 
 async def test_no_more_calls_than_allowed_are_made_at_once(
-    server: SimulatedFusebill, http: httpx.AsyncClient
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     running, most = 0, 0
 
@@ -619,7 +623,7 @@ async def test_a_list_that_is_none_cannot_be_read(
 
 
 async def test_every_call_is_observed_once_with_its_rate_limit(
-    server: SimulatedFusebill, http: httpx.AsyncClient
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     seen: list[Observed] = []
     client = FusebillClient(http, server.url, KEY, observe=lambda *call: seen.append(call))
@@ -652,11 +656,9 @@ async def test_the_environments_proxy_is_not_used(
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    async with open_http() as http:
+    async with AiohttpTransport() as http:
         assert (await FusebillClient(http, server.url, KEY).get_customer(BIKES)).ids
 
 
-async def test_every_wait_has_an_end() -> None:
-    async with open_http() as http:
-        assert http.timeout == httpx.Timeout(connect=3, read=6, write=3, pool=3)
-        assert not http.follow_redirects
+def test_every_wait_has_an_end() -> None:
+    assert httpx.Timeout(connect=3, read=6, write=3, pool=3) == TIMEOUT

@@ -15,7 +15,7 @@ from bot.cards import Cards, Place
 from bot.database import Database, migrate, open_engine
 from bot.deed import Deed
 from bot.delivery import Delivery
-from bot.fusebill import FusebillClient, open_http
+from bot.fusebill import FusebillClient
 from bot.ledger import Ledger
 from bot.lookup import Lookup
 from bot.metrics import Metrics
@@ -28,6 +28,7 @@ from bot.settings import Timing
 from bot.settle import Settler
 from bot.slack import Slack, open_session
 from bot.tasks import Tasks
+from bot.transport import AiohttpTransport
 from bot.wording import Links
 from tests.conftest import CHANNEL
 
@@ -83,7 +84,7 @@ async def workshop(folder: Path, *, expires_after_s: int = 900) -> AsyncIterator
         double = await stack.enter_async_context(SimulatedSlack())
         fusebill = await stack.enter_async_context(SimulatedFusebill())
         session = await stack.enter_async_context(open_session())
-        http = await stack.enter_async_context(open_http())
+        http = await stack.enter_async_context(AiohttpTransport())
         engine = open_engine(url)
         migrate(engine)
         database = Database(engine)
