@@ -85,6 +85,9 @@ def _web_address(value: str) -> str:
 
 
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+SigningSecret = Annotated[
+    SecretStr, _secret("the signing secret, as Slack's Basic Information shows it", r"\S+")
+]
 AppToken = Annotated[SecretStr, _secret("an app-level token, xapp-…", r"xapp-\S+")]
 People = Annotated[
     frozenset[str],
@@ -145,7 +148,7 @@ class Settings(LedgerSettings):
     """Everything the bot is told from outside; `*_s` are seconds."""
 
     slack_bot_token: Annotated[SecretStr, _secret("a bot token, xoxb-…", r"xoxb-\S+")]
-    slack_signing_secret: SecretStr | None = None
+    slack_signing_secret: SigningSecret | None = None
     slack_app_token: AppToken | None = None
     slack_api_url: WebAddress = "https://slack.com/api/"
     fusebill_api_key: Annotated[
@@ -189,7 +192,7 @@ class Settings(LedgerSettings):
 
 
 class _HttpSettings(Settings):
-    slack_signing_secret: SecretStr
+    slack_signing_secret: SigningSecret
 
 
 class _SocketSettings(Settings):

@@ -32,6 +32,11 @@ SECRETS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\
 WRONG = [
     ("SLACK_BOT_TOKEN", "xoxp-1", "wants a bot token, xoxb-…"),
     ("SLACK_BOT_TOKEN", "xoxb-1 ", "wants a bot token, xoxb-…"),
+    (
+        "SLACK_SIGNING_SECRET",
+        " ",
+        "wants the signing secret, as Slack's Basic Information shows it",
+    ),
     ("SLACK_APP_TOKEN", "xoxb-1", "wants an app-level token, xapp-…"),
     ("SLACK_API_URL", "slack.com", "wants an address like https://host/path"),
     ("FUSEBILL_API_KEY", "MDpz YW5k", "wants the key as Fusebill shows it, one line of base64"),
@@ -255,7 +260,7 @@ def test_settings_never_show_a_secret(secret: str) -> None:
     settings = Settings.model_validate(
         {
             "slack_bot_token": "xoxb-1",
-            "slack_signing_secret": secret,
+            "slack_signing_secret": "".join(secret.split()),
             "fusebill_api_key": MARK,
             "database_url": f"postgres://u:{MARK}@h/db",
         }
