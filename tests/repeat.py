@@ -49,8 +49,9 @@ def pytest_runtest_teardown(item: pytest.Function) -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Hand the counts over to the process that repeats."""
-    Path(os.environ["COUNTS"]).write_text(json.dumps(COUNTS))
+    """Hand the counts over to the process that repeats; each worker has its own."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
+    Path(os.environ["COUNTS"], worker).write_text(json.dumps(COUNTS))
 
 
 def _counted(stage: Stage | World) -> dict[str, int]:
@@ -76,16 +77,16 @@ def main(arguments: list[str]) -> int:
     if not any(Path(argument.partition("::")[0]).exists() for argument in arguments):
         arguments = [*FILES, *arguments]
     total, began = Counter[str](), monotonic()
-    with TemporaryDirectory() as folder:
-        counts = Path(folder) / "counts.json"
-        command = [sys.executable, "-m", "pytest", "-p", "tests.repeat", "-q", "-x", *arguments]
-        environment = os.environ | {"COUNTS": str(counts)}
-        for number in range(1, times + 1):
-            done = subprocess.run(command, env=environment, check=False)
-            total.update(json.loads(counts.read_text()))
-            sys.stdout.write(f"{number} of {times}: {dict(total)}\n")
-            if done.returncode:
-                return done.returncode
+    command = [sys.executable, "-m", "pytest", "-p", "tests.repeat", "-q", "-x", *arguments]
+    for number in range(1, times + 1):
+        with TemporaryDirectory() as folder:
+            done = subprocess.run(command, env=os.environ | {"COUNTS": folder}, check=False)
+            for counts in Path(folder).iterdir():
+                total.update(json.loads(counts.read_text()))
+        sys.stdout.write(f"{number} of {times}: {dict(total)}\n")
+        sys.stdout.flush()
+        if done.returncode:
+            return done.returncode
     sys.stdout.write(f"no failure in {times} times, {monotonic() - began:.0f} s\n")
     return 0
 
