@@ -5,17 +5,31 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, Select, String, select, type_coerce
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    RowMapping,
+    Select,
+    String,
+    Table,
+    cast,
+    select,
+)
+from sqlalchemy.exc import SQLAlchemyError
 
-from bot.models import Outcome, Verdict
-from bot.rows import digest, event_of
-from bot.schema import events, requests
+from bot.database import LedgerUnavailable, reason
+from bot.models import EventType, Outcome, Verdict
+from bot.rows import FIXED, digest, event_of, identity
+from bot.schema import Moment, events, requests
 
 ROWS_AT_A_TIME = 1000
 WIDTHS = {
@@ -33,8 +47,8 @@ WIDTHS = {
 COLUMNS = (*WIDTHS, "details")
 # a spreadsheet takes a cell that begins so for a formula: owasp.org, "CSV Injection"
 FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001  # the wide ones count too
-# the times as they stand, so that one that is no time can be told of
-STORED = (*(c for c in events.c if c.name != "at"), type_coerce(events.c.at, String).label("at"))
+# some spreadsheets split at the semicolon, and then what follows it begins a cell
+BEHIND_SEMICOLON = re.compile(rf"(;\s*)(?=[{re.escape(''.join(FORMULA))}])")
 
 Row = dict[str, Any]
 
@@ -65,15 +79,18 @@ def moment(value: str, *, end: bool = False) -> datetime:
 
 
 def read(engine: Engine, wanted: Wanted) -> Generator[Row, None, None]:
-    """The events, oldest first, a thousand at a time however many there are."""
-    with engine.connect() as connection:
-        rows = connection.execution_options(yield_per=ROWS_AT_A_TIME).execute(_query(wanted))
+    """The events, oldest first, a thousand at a time however many there are.
+
+    Raises: LedgerUnavailable.
+    """
+    with _streaming(engine) as connection:
+        rows = connection.execute(_query(wanted))
         yield from map(_readable, rows.mappings())
 
 
 def as_json(rows: Iterable[Row]) -> Iterator[str]:
     """A JSON object a line, in ASCII: nothing in it can break the line or the encoding."""
-    return (json.dumps(row) for row in rows)
+    return (json.dumps(row, default=str) for row in rows)
 
 
 def as_csv(rows: Iterable[Row]) -> Iterator[str]:
@@ -100,10 +117,12 @@ FORMS: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {
 
 
 def verify(engine: Engine) -> Generator[str, None, None]:
-    """The first row that was changed or is missing, of each request where one is."""
-    own = (c.label(f"own_{c.name}") for c in requests.c)
+    """The first row that was changed or is missing, of each request where one is.
+
+    Raises: LedgerUnavailable.
+    """
     query = (
-        select(*own, *STORED)
+        select(*_stored(requests, "own_"), *_stored(events))
         .select_from(requests.outerjoin(events))
         .order_by(requests.c.id, events.c.number)
     )
@@ -114,13 +133,28 @@ def verify(engine: Engine) -> Generator[str, None, None]:
         .distinct()
         .order_by(events.c.request_id)
     )
-    with engine.connect() as connection:
-        streaming = connection.execution_options(yield_per=ROWS_AT_A_TIME)
-        rows = streaming.execute(query).mappings()
+    with _streaming(engine) as connection:
+        rows = connection.execute(query).mappings()
         for request_id, chain in groupby(rows, key=lambda row: row["own_id"]):
             yield from (f"request {request_id}{broken}" for broken in _broken(chain))
-        for request_id in streaming.execute(orphans).scalars():
+        for request_id in connection.execute(orphans).scalars():
             yield f"request {request_id}: its own row is missing"
+
+
+@contextmanager
+def _streaming(engine: Engine) -> Iterator[Connection]:
+    try:
+        with engine.connect() as connection:
+            yield connection.execution_options(yield_per=ROWS_AT_A_TIME)
+    except SQLAlchemyError as error:
+        raise LedgerUnavailable(reason(error)) from error
+
+
+def _stored(table: Table, prefix: str = "") -> Iterator[ColumnElement[Any]]:
+    """Columns as they stand, times as texts: one that is no time must not stop the reading."""
+    for each in table.c:
+        column = cast(each, String) if isinstance(each.type, Moment) else each
+        yield column.label(prefix + each.name)
 
 
 def _broken(chain: Iterable[RowMapping]) -> Iterator[str]:
@@ -142,45 +176,55 @@ def _broken(chain: Iterable[RowMapping]) -> Iterator[str]:
             return
         previous = row["hash"]
         told |= _told(row)
-    if row is None or row["own_events"] > number:
-        yield f", event {number + 1}: missing"
-    elif row["own_events"] < number:
-        yield f", event {row['own_events'] + 1}: added"
+    if row is None or row["own_events"] != number:
+        added = row is not None and row["own_events"] in range(number)
+        first = row["own_events"] if row is not None and added else number
+        yield f", event {first + 1}: {'added' if added else 'missing'}"
     elif row["own_head"] != previous:
         yield f", event {number}: changed"
-    elif told != _kept(row):
+    elif told != _kept(row, told):
         yield ": its own row was changed"
 
 
 def _genuine(row: RowMapping) -> bool:
     try:
         event = replace(event_of(row), at=_time(row["at"]))
-    except (ValueError, RecursionError):
+    except (ValueError, TypeError, RecursionError):
         return False
     return bool(digest(event) == row["hash"])
 
 
 def _told(row: RowMapping) -> dict[str, object]:
     """What an event says of its request's own row."""
-    details = event_of(row).details
+    details, at = event_of(row).details, _time(row["at"])
     if row["number"] == 1:
-        about = ("kind", "customer_id", "channel_id", "reason", "vid", "company_id")
-        told = {name: details.get(name) for name in about}
-        return told | dict.fromkeys(("verdict", "decider_id", "outcome")) | {"by": row["actor"]}
+        # a card that nobody has decided waits until it expires, and for no longer
+        waits = row["type"] == EventType.REQUESTED
+        nothing = ("verdict", "decider_id", "decided_at", "outcome", "settled_at", "undone_by")
+        return {"row": details.get("row"), "waits": waits} | dict.fromkeys(nothing)
     if row["type"] in set(Verdict):
-        return {"verdict": row["type"], "decider_id": row["actor"] or None}
-    return {"outcome": row["type"]} if row["type"] in set(Outcome) else {}
+        who = row["actor"] or None
+        return {"verdict": row["type"], "decider_id": who, "decided_at": at, "waits": False}
+    if row["type"] in set(Outcome):
+        return {"outcome": row["type"], "settled_at": at}
+    return {"undone_by": details.get("by_request")} if row["type"] == EventType.UNDONE else {}
 
 
-def _kept(row: RowMapping) -> dict[str, object]:
-    """What a request's own row says of the same."""
-    names = ("kind", "customer_id", "channel_id", "reason", "verdict", "decider_id", "outcome")
-    ids: dict[str, object]
+def _kept(row: RowMapping, told: Iterable[str]) -> dict[str, object]:
+    """What a request's own row says of the same; empty where it can't be read."""
     try:
-        ids = json.loads(row["own_customer"])["ids"]
-    except (ValueError, RecursionError, LookupError, TypeError):
-        ids = {"customer": "unreadable"}
-    return {name: row[f"own_{name}"] for name in names} | ids | {"by": row["own_requester_id"]}
+        own = {c.name: _own(row[f"own_{c.name}"], c.type) for c in requests.c}
+    except ValueError:
+        return {}
+    waits = own["verdict"] is None and own["due_at"] is not None
+    if waits and own["due_at"] != own["expires_at"]:
+        return {}
+    kept = own | {"row": identity({name: own[name] for name in FIXED}), "waits": waits}
+    return {name: kept[name] for name in told}
+
+
+def _own(stored: object, kind: object) -> object:
+    return _time(stored) if isinstance(kind, Moment) and stored is not None else stored
 
 
 def _time(stored: object) -> datetime:
@@ -192,7 +236,7 @@ def _time(stored: object) -> datetime:
 
 def _query(wanted: Wanted) -> Select[Any]:
     query = select(
-        *STORED, requests.c.customer_id, requests.c.kind, requests.c.channel_id
+        *_stored(events), requests.c.customer_id, requests.c.kind, requests.c.channel_id
     ).join_from(events, requests)
     if wanted.customer_id is not None:
         query = query.where(requests.c.customer_id == wanted.customer_id)
@@ -202,11 +246,13 @@ def _query(wanted: Wanted) -> Select[Any]:
         query = query.where(events.c.at < wanted.until)
     if wanted.who is not None:
         query = query.where(events.c.actor == wanted.who)
-    return query.order_by(events.c.id)
+    return query.order_by(events.c.at, events.c.id)
 
 
 def _readable(row: RowMapping) -> Row:
     details = _details(row)
+    # for `verify` alone
+    details.pop("row", None)
     return {
         "at": _iso(row["at"]),
         "customer_id": row["customer_id"],
@@ -249,6 +295,7 @@ def _cell(value: object) -> str:
 
 
 def _defused(cell: str) -> str:
+    cell = BEHIND_SEMICOLON.sub(r"\1'", cell)
     return f"'{cell}" if cell.lstrip().startswith(FORMULA) else cell
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -43,7 +44,7 @@ def open_engine(url: str, *, reads_only: bool = False) -> Engine:
     if url.startswith("sqlite:"):
         if reads_only and not Path(url.removeprefix("sqlite:///")).is_file():
             raise LedgerUnavailable(f"there is no ledger at {url.removeprefix('sqlite:///')}")
-        return _sqlite(url, begin="BEGIN" if reads_only else "BEGIN IMMEDIATE")
+        return _sqlite(url, reads_only=reads_only)
     _scheme, rest = url.split("://", 1)
     # an instance that vanished in a transaction must not keep a row from the others
     limits = (
@@ -60,7 +61,8 @@ def open_engine(url: str, *, reads_only: bool = False) -> Engine:
     )
 
 
-def _sqlite(url: str, begin: str) -> Engine:
+def _sqlite(url: str, *, reads_only: bool) -> Engine:
+    begin = "BEGIN" if reads_only else "BEGIN IMMEDIATE"
     engine = create_engine(
         url,
         poolclass=StaticPool,
@@ -72,7 +74,11 @@ def _sqlite(url: str, begin: str) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's own
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
+        if reads_only:
+            # whatever somebody wrote into a text, it is read: a copy's bytes stay as they are
+            connection.text_factory = partial(str, encoding="utf-8", errors="replace")
+        else:
+            connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
 
@@ -96,8 +102,8 @@ def _require_file(connection: Connection) -> None:
     if found is None or connection.info.setdefault("file", found) != found:
         # the next transaction opens it anew
         connection.invalidate()
-        reason = FileNotFoundError(f"{name} is gone or was replaced")
-        raise OperationalError(None, None, reason)
+        gone = FileNotFoundError(f"{name} is gone or was replaced")
+        raise OperationalError(None, None, gone)
 
 
 def migrate(engine: Engine) -> None:
@@ -126,7 +132,7 @@ def migrate(engine: Engine) -> None:
     except CommandError:
         raise SchemaMismatch(_mismatch(engine)) from None
     except SQLAlchemyError as error:
-        raise LedgerUnavailable(_reason(error)) from error
+        raise LedgerUnavailable(reason(error)) from error
 
 
 def require_current(engine: Engine) -> None:
@@ -151,7 +157,7 @@ def version(engine: Engine) -> str | None:
             versions = table("alembic_version", column("version_num"))
             return connection.execute(select(versions.c.version_num)).scalar_one_or_none()
     except SQLAlchemyError as error:
-        raise LedgerUnavailable(_reason(error)) from error
+        raise LedgerUnavailable(reason(error)) from error
 
 
 def _mismatch(engine: Engine) -> str:
@@ -165,8 +171,8 @@ def _mismatch(engine: Engine) -> str:
     )
 
 
-def _reason(error: SQLAlchemyError) -> str:
-    """The driver's first line; the statement and its values stay out of it."""
+def reason(error: SQLAlchemyError) -> str:
+    """Why it failed: the driver's first line; the statement and its values stay out of it."""
     cause = getattr(error, "orig", None) or error
     return (str(cause).splitlines() or [type(cause).__name__])[0]
 
@@ -196,7 +202,7 @@ class Database:
         except TimeoutError:
             raise LedgerUnavailable("the database did not answer in time") from None
         except SQLAlchemyError as error:
-            raise LedgerUnavailable(_reason(error)) from error
+            raise LedgerUnavailable(reason(error)) from error
         finally:
             # where whoever waits is cancelled, the job still has to end
             if job.ended:

@@ -25,7 +25,16 @@ from bot.models import (
     Trail,
     Verdict,
 )
-from bot.rows import changing_row, digest, event_of, event_row, request_of, request_row
+from bot.rows import (
+    changing_row,
+    digest,
+    event_of,
+    event_row,
+    fixed_row,
+    identity,
+    request_of,
+    request_row,
+)
 from bot.schema import requests
 from bot.statements import ADD, ADD_EVENT, EVENTS_OF, ONE, ONE_LOCKED, OVERDUE, SAVE
 
@@ -60,10 +69,11 @@ class Ledger:
         self._database = database
 
     async def add(self, request: Request, happening: Happening) -> Request:
-        """Write a new request down with its first event."""
+        """Write a new request down with its first event, which vouches for the request's row."""
+        vouching = happening.details | {"row": identity(fixed_row(request))}
 
         def work(connection: Connection) -> Request:
-            event = _chained(request, happening)
+            event = _chained(request, replace(happening, details=vouching))
             added = replace(request, events=event.number, head=event.hash)
             connection.execute(ADD, request_row(added))
             connection.execute(ADD_EVENT, event_row(event))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from dataclasses import asdict
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import RowMapping
@@ -21,6 +23,23 @@ from bot.models import (
     Verdict,
 )
 
+FIXED = (
+    "id",
+    "kind",
+    "customer_id",
+    "customer",
+    "channel_id",
+    "message_ts",
+    "thread_ts",
+    "requester_id",
+    "requester_team_id",
+    "reason",
+    "asked_at",
+    "expires_at",
+    "undoes",
+)
+"""The columns of `requests` that stay as they were when it was asked."""
+
 
 def digest(event: Event) -> str:
     """The SHA-256, in hex, over an event's content and the hash of the one before it."""
@@ -34,6 +53,11 @@ def digest(event: Event) -> str:
         event.details,
     ]
     return hashlib.sha256(_json(content).encode()).hexdigest()
+
+
+def identity(fixed: Mapping[str, Any]) -> str:
+    """The SHA-256, in hex, over what of a request's row never changes (`fixed_row`)."""
+    return hashlib.sha256(_json([fixed[name] for name in FIXED]).encode()).hexdigest()
 
 
 def event_of(row: RowMapping) -> Event:
@@ -53,8 +77,8 @@ def event_of(row: RowMapping) -> Event:
 def request_of(row: RowMapping) -> Request:
     """A row of `requests` as a noun."""
     values = dict(row)
-    snapshot = json.loads(values.pop("customer"))
-    del values["customer_id"]
+    # the column is what people look at and search by: it decides whom a call is about
+    snapshot = json.loads(values.pop("customer")) | {"customer_id": values.pop("customer_id")}
     requester = Person(values.pop("requester_id"), values.pop("requester_team_id"))
     decider_id, decider_team_id = values.pop("decider_id"), values.pop("decider_team_id")
     return Request(
@@ -72,7 +96,12 @@ def request_of(row: RowMapping) -> Request:
 
 def request_row(request: Request) -> dict[str, Any]:
     """A request as the columns of `requests`."""
-    return changing_row(request) | {
+    return changing_row(request) | fixed_row(request)
+
+
+def fixed_row(request: Request) -> dict[str, Any]:
+    """The columns of a request that stay as they were when it was asked."""
+    return {
         "id": request.id,
         "kind": request.kind,
         "customer_id": request.customer.customer_id,
@@ -123,4 +152,11 @@ def event_row(event: Event) -> dict[str, Any]:
 
 
 def _json(value: object) -> str:
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, datetime):
+        return value.isoformat(timespec="microseconds")
+    # what nobody of ours wrote: it must not stop whoever verifies
+    return str(value)

@@ -25,7 +25,7 @@ from bot.audit import COLUMNS, FORMULA, Row, Wanted, as_csv, as_json, as_table, 
 from bot.database import Database, migrate, open_engine
 from bot.ledger import Ledger
 from bot.models import Customer, Event, EventType, Happening, HubSpotIds, Outcome, Request, Verdict
-from bot.rows import digest, event_of, event_row, request_row
+from bot.rows import digest, event_of, event_row, identity, request_of, request_row
 from bot.schema import events, requests
 from tests.hostile import ALICE, BIKES, BOB, CARD, NOON, TEXTS
 
@@ -37,6 +37,7 @@ SECOND = replace(
     requester=BOB,
     reason="",
     asked_at=NOON + timedelta(days=1),
+    expires_at=NOON + timedelta(days=1, minutes=15),
     due_at=NOON + timedelta(days=1, minutes=15),
 )
 
@@ -379,7 +380,7 @@ def fill(
         rows: list[dict[str, Any]] = []
         chains: list[dict[str, Any]] = []
         for number in range(start, min(start + at_a_time, count)):
-            request = replace(FIRST, id=f"{number:032x}", due_at=None)
+            request = replace(FIRST, id=f"{number:032x}")
             chain = list(chained(request, events_each, why))
             rows.append(request_row(replace(request, events=events_each, head=chain[-1].hash)))
             chains.extend(event_row(event) for event in chain)
@@ -396,6 +397,7 @@ def chained(request: Request, count: int, why: str) -> Iterator[Event]:
         what, details = EventType.DECISION_DENIED, dict[str, object](why=why)
         if number == 1:
             what, details = EventType.REQUESTED, asked(request).details
+            details = details | {"row": identity(request_row(request))}
         event = Event(request.id, number, NOON, what, "U0ALICE", details, previous)
         previous = digest(event)
         yield replace(event, hash=previous)
@@ -508,7 +510,20 @@ OF_A = f"WHERE request_id = '{'a' * 32}'"
                 "verdict = 'cancelled'",
                 "outcome = 'refused'",
                 "customer = replace(customer, '101', '999')",
+                "customer = replace(customer, '2554529', '3100025')",
+                "customer = replace(customer, 'Stolen', 'Other')",
                 "customer = 'oops'",
+                """customer = '{"ids": null}'""",
+                "message_ts = '1.1'",
+                "thread_ts = NULL",
+                "requester_team_id = 'T0EVE'",
+                "asked_at = '2026-11-23 11:00:00.000000'",
+                "expires_at = '2099-11-23 11:00:00.000000'",
+                "decided_at = '2026-11-23 11:00:00.000000'",
+                "settled_at = '2026-11-23 11:00:00.000000'",
+                "settled_at = NULL",
+                f"undoes = '{'b' * 32}'",
+                f"undone_by = '{'b' * 32}'",
             )
         ),
     ],
@@ -519,6 +534,118 @@ def test_the_first_row_that_was_changed_or_is_missing_is_named(
 ) -> None:
     change(url, statement)
     assert run("--verify") == (1, f"{expected}\n", "")
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize(
+    "changed", ["due_at = '2099-01-01 00:00:00.000000'", "due_at = NULL", "verdict = 'confirmed'"]
+)
+def test_a_waiting_card_that_was_made_to_live_longer_is_named(
+    url: str, run: Audit, changed: str
+) -> None:
+    change(url, f"UPDATE requests SET {changed} WHERE id = '{'b' * 32}'")
+    assert run("--verify") == (1, f"request {'b' * 32}: its own row was changed\n", "")
+
+
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ("requests SET events = 'abc'", "event 4: missing"),
+        ("requests SET settled_at = x'00ff'", None),
+        ("requests SET customer = x'00'", None),
+        ("events SET previous = x'00' WHERE number = 2", "event 2: changed"),
+        ("events SET actor = x'00' WHERE number = 2", "event 2: changed"),
+        ("events SET type = x'00' WHERE number = 2", "event 2: changed"),
+        ("events SET details = x'00' WHERE number = 2", "event 2: changed"),
+    ],
+)
+def test_what_is_no_text_and_no_number_is_named_and_read_out_all_the_same(
+    file_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    changed: str,
+    expected: str | None,
+) -> None:
+    fill(file_url, 2, 3)
+    with sqlite3.connect(file_url.removeprefix("sqlite:///")) as connection:
+        connection.execute(f"UPDATE {changed}")
+    connection.close()
+    code, out, err = audit(file_url, monkeypatch, capsys, "--verify")
+    told = f", {expected}" if expected else ": its own row was changed"
+    assert out.splitlines() == [f"request {number:032x}{told}" for number in range(2)]
+    assert (code, err) == (1, "")
+    code, out, err = audit(file_url, monkeypatch, capsys, "--json")
+    assert (code, err, len(out.splitlines())) == (0, "", 6)
+
+
+@pytest.mark.parametrize("moment_", ["infinity", "0044-03-15 BC"])
+def test_a_time_that_only_postgresql_knows_is_named(
+    postgresql_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    moment_: str,
+) -> None:
+    fill(postgresql_url, 1, 3)
+    change(postgresql_url, f"UPDATE events SET at = '{moment_}' WHERE number = 2")
+    code, out, err = audit(postgresql_url, monkeypatch, capsys, "--verify")
+    assert (code, out, err) == (1, f"request {0:032x}, event 2: changed\n", "")
+    code, out, err = audit(postgresql_url, monkeypatch, capsys, "--csv")
+    assert (code, len(out.splitlines()), err) == (0, 4, "")
+
+
+@pytest.mark.usefixtures("two")
+def test_a_row_that_says_another_customer_than_its_snapshot_is_about_that_one(url: str) -> None:
+    change(url, "UPDATE requests SET customer = replace(customer, '2554529', '3100025')")
+    engine = open_engine(url, reads_only=True)
+    with engine.connect() as connection:
+        row = connection.execute(requests.select()).mappings().first()
+    engine.dispose()
+    assert row is not None
+    assert request_of(row).customer.customer_id == 2554529
+
+
+@pytest.mark.parametrize("option", [[], ["--verify"]], ids=str)
+def test_a_ledger_without_its_tables_ends_with_one_line(
+    file_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: list[str],
+) -> None:
+    change(file_url, "DROP TABLE events")
+    code, out, err = audit(file_url, monkeypatch, capsys, *option)
+    assert (code, out, err) == (1, "", "DATABASE_URL: no such table: events\n")
+
+
+def test_reading_a_copy_leaves_it_the_same_to_the_last_byte(
+    file_url: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fill(file_url, 2)
+    copy = tmp_path / "copy.db"
+    with sqlite3.connect(file_url.removeprefix("sqlite:///")) as connection:
+        connection.execute("VACUUM INTO ?", [str(copy)])
+    connection.close()
+    before = copy.read_bytes()
+    code, _out, _err = audit(f"sqlite:///{copy}", monkeypatch, capsys)
+    assert code == 0
+    assert copy.read_bytes() == before
+    assert not copy.with_name("copy.db-wal").exists()
+
+
+async def test_what_was_written_late_is_read_where_it_belongs(
+    ledger: Ledger, reader: Engine
+) -> None:
+    await ledger.add(SECOND, asked(SECOND))
+    await ledger.add(FIRST, asked(FIRST))
+    assert [row["request_id"][0] for row in read(reader, Wanted())] == ["a", "b"]
+
+
+def test_a_formula_behind_a_semicolon_is_defused_too() -> None:
+    row = dict.fromkeys(COLUMNS, "") | {"why": "x; =cmd|'/c calc'!A0"}
+    cells = [cell for line in csv.reader(as_csv([row]), delimiter=";") for cell in line]
+    assert not [cell for cell in cells if cell.lstrip(" ").startswith(FORMULA)]
 
 
 def rehash(url: str, number: int, actor: str) -> None:
