@@ -255,7 +255,8 @@ def _readable(row: RowMapping) -> Row:
     details.pop("row", None)
     return {
         "at": _iso(row["at"]),
-        "customer_id": row["customer_id"],
+        # a refused search is about no customer
+        "customer_id": row["customer_id"] or None,
         "event": row["type"],
         "who": row["actor"],
         "vid": details.pop("vid", None),

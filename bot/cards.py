@@ -97,7 +97,7 @@ class Cards:
         details: dict[str, object] = {"reason": request.reason, **asdict(request.customer.ids)}
         if not await self._written(posted, EventType.REQUESTED, details):
             with suppress(SlackError):
-                card = whispers.not_recorded(request.customer)
+                card = whispers.not_recorded(request)
                 await self._slack.update(request.channel_id, message_ts, card)
             return False
         self._metrics.requests.labels(request.kind).inc()
@@ -115,8 +115,10 @@ class Cards:
     async def deny(
         self, person: Person, place: Place, customer_id: int, reason: str, decision: Decision
     ) -> None:
-        """Tell the person why; the ledger keeps it as a request that never had a card."""
-        self._metrics.refusals.labels(decision.label).inc()
+        """Tell the person why; the ledger keeps it as a request that never had a card.
+
+        `customer_id` is 0 where it was about no customer; `reason` is what the person typed.
+        """
         await self.whisper(place, whispers.denied(decision.why, decision.channels))
         asked = self.request(person, place, Customer(customer_id), reason)
         details: dict[str, object] = {"why": decision.why, "reason": reason}

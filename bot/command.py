@@ -67,7 +67,7 @@ def parse(text: str) -> Command:
         return customer_id
     if len(rest) > MAXIMUM_REASON:
         return Malformed(f"The reason is longer than {MAXIMUM_REASON} characters.")
-    return Ask(customer_id, " ".join(rest.split()), first.removeprefix("#"))
+    return Ask(customer_id, _shown(" ".join(rest.split())), first.removeprefix("#"))
 
 
 def _unescaped(text: str) -> str:
@@ -78,6 +78,12 @@ def _unescaped(text: str) -> str:
 def _printable(text: str) -> str:
     # control characters and halves of characters are no text, and databases refuse some of them
     return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+
+
+def _shown(reason: str) -> str:
+    """A reason that shows nothing is none; joiners within an emoji are part of what it shows."""
+    shows = any(unicodedata.category(c)[0] not in "CZ" for c in reason)
+    return reason if shows else ""
 
 
 def _history(rest: str) -> History | Malformed:
@@ -91,7 +97,10 @@ def _customer_id(word: str) -> int | Malformed:
     digits = word.removeprefix("#")
     # int() and \d take other scripts' digits too, and those are easily another id
     if not re.fullmatch(r"[0-9]+", digits):
-        return Malformed(f"{word[:40]!r} is not a customer id: digits only.")
+        return Malformed(
+            f"{word[:40]!r} is not a customer id: digits only."
+            " (/unlatch find looks for names and references.)"
+        )
     if len(digits) > MAXIMUM_DIGITS:
         return Malformed(f"A customer id has at most {MAXIMUM_DIGITS} digits.")
     if int(digits) == 0:

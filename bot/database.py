@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, column, create_engine, event, inspect, select, table
-from sqlalchemy.exc import OperationalError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from bot.schema import REVISION
@@ -26,9 +26,13 @@ CONNECTS_WITHIN_S = 2
 class LedgerUnavailable(Exception):
     """The database did not do it: gone, locked, full, silent or refusing.
 
-    Nothing was written, unless it went in the very moment of the commit: whoever must not write
-    twice looks first.
+    Nothing was written, unless it is `uncertain`: then it fell silent or went in the middle, which
+    may have been the very moment of the commit. Whoever must not write twice looks first.
     """
+
+    def __init__(self, why: str, *, uncertain: bool = False) -> None:
+        super().__init__(why)
+        self.uncertain = uncertain
 
 
 class SchemaMismatch(Exception):
@@ -200,9 +204,11 @@ class Database:
         try:
             return await job.future
         except TimeoutError:
-            raise LedgerUnavailable("the database did not answer in time") from None
+            why = "the database did not answer in time"
+            raise LedgerUnavailable(why, uncertain=job.began) from None
         except SQLAlchemyError as error:
-            raise LedgerUnavailable(reason(error)) from error
+            broke = isinstance(error, DBAPIError) and error.connection_invalidated
+            raise LedgerUnavailable(reason(error), uncertain=broke) from error
         finally:
             # where whoever waits is cancelled, the job still has to end
             if job.ended:

@@ -2,7 +2,7 @@
 
     latched as on the card ───> call ──> gone in the answer, or on reading back ──> CLEARED
     nothing latched any more ─> ALREADY_CLEAR, or CLEARED where an earlier call may have done it
-    latched to something else > CHANGED, nothing is called
+    latched to something else > CHANGED, nothing (more) is called
     refused (4xx) ────────────> REFUSED, nothing was changed
     no answer that tells ─────> read again, repeat only what the card still shows; else UNKNOWN
 
@@ -12,9 +12,8 @@ A relatch is the same the other way round: it acts only on a customer that is la
 from __future__ import annotations
 
 import asyncio
-import random
 from dataclasses import asdict, dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from time import monotonic
 
 import stamina
@@ -89,7 +88,7 @@ class Deed:
             if isinstance(error, FusebillError):
                 progress.last = error
             if isinstance(error, RateLimited):
-                return _wait_s(error, progress.ends)
+                return error.wait_s(progress.ends - monotonic())
             return isinstance(error, NotReached | OutcomeUnknown)
 
         async for attempt in stamina.retry_context(
@@ -135,7 +134,7 @@ class Deed:
         if after.ids == _starting(request):
             why = "Fusebill answered that it was done, but the customer shows that it was not."
             return Finding(Outcome.REFUSED, {"why": why, "status": 200})
-        return Finding(Outcome.CHANGED, {"found": asdict(after.ids), "status": 200})
+        return _changed(after.ids, called=True)
 
 
 def compare(ids: HubSpotIds, request: Request, *, called: bool) -> Finding | None:
@@ -149,7 +148,7 @@ def compare(ids: HubSpotIds, request: Request, *, called: bool) -> Finding | Non
         return _done(request, "read_back")
     if not ids:
         return Finding(Outcome.ALREADY_CLEAR)
-    return Finding(Outcome.CHANGED, {"found": asdict(ids)})
+    return _changed(ids, called=called)
 
 
 def _starting(request: Request) -> HubSpotIds:
@@ -166,13 +165,8 @@ def _done(request: Request, how: str) -> Finding:
     return Finding(outcome, details | ({"status": 200} if how == "answer" else {}))
 
 
-def _wait_s(error: RateLimited, ends: float) -> bool | float:
-    """How long to wait, in seconds; False where that is past the end."""
-    if error.retry_at is None:
-        return True
-    wait_s = max(0.0, (error.retry_at - datetime.now(UTC)).total_seconds())
-    wait_s += random.uniform(0.05, 0.5)  # noqa: S311  # so that instances don't come back as one
-    return wait_s if monotonic() + wait_s < ends else False
+def _changed(ids: HubSpotIds, *, called: bool) -> Finding:
+    return Finding(Outcome.CHANGED, {"found": asdict(ids)} | ({"called": True} if called else {}))
 
 
 def _failed(error: FusebillError, progress: _Progress) -> Finding:

@@ -15,6 +15,7 @@ Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside
 from __future__ import annotations
 
 import json
+import random
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -97,6 +98,17 @@ class RateLimited(FusebillRefused):
     ) -> None:
         super().__init__(status, texts, why)
         self.retry_at = retry_at
+
+    def wait_s(self, at_most_s: float) -> bool | float:
+        """How long to wait before another call, as stamina takes it: seconds, with jitter.
+
+        True where Fusebill did not say; False where that is longer than `at_most_s`.
+        """
+        if self.retry_at is None:
+            return True
+        wait_s = max(0.0, (self.retry_at - datetime.now(UTC)).total_seconds())
+        wait_s += random.uniform(0.05, 0.5)  # noqa: S311  # so that the many don't come back as one
+        return wait_s if wait_s < at_most_s else False
 
 
 class OutcomeUnknown(FusebillError):

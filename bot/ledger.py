@@ -13,7 +13,8 @@ from functools import partial
 from time import monotonic
 from typing import Any
 
-from sqlalchemy import Connection, select, update
+import structlog
+from sqlalchemy import Connection, RowMapping, func, select, update
 
 from bot.database import Database, LedgerUnavailable
 from bot.models import (
@@ -36,7 +37,18 @@ from bot.rows import (
     request_row,
 )
 from bot.schema import requests
-from bot.statements import ADD, ADD_EVENT, EVENTS_OF, ONE, ONE_LOCKED, OVERDUE, SAVE
+from bot.statements import (
+    ADD,
+    ADD_EVENT,
+    EVENTS_OF,
+    ONE,
+    ONE_LOCKED,
+    OVERDUE,
+    OVERTAKING,
+    SAVE,
+)
+
+log = structlog.get_logger(__name__)
 
 QUICKLY_S = 0.5
 """What leaves time for a second try before Slack's 3 s for an ack are over."""
@@ -55,8 +67,12 @@ class Gate:
     denied: str = ""
 
 
-Judge = Callable[[Request], str]
-"""Says why somebody may not decide a request; an empty text where they may."""
+Judge = Callable[[Request, bool], str]
+"""Says why somebody may not decide a request; an empty text where they may.
+
+It is told whether the request was overtaken: it follows another one, and since it was asked yet
+another one about the same customer was confirmed, and not in vain.
+"""
 
 
 class Ledger:
@@ -109,7 +125,7 @@ class Ledger:
         *,
         decider: Person | None,
         due_at: datetime,
-        judge: Judge = lambda _request: "",
+        judge: Judge = lambda _request, _overtaken: "",
     ) -> Gate:
         """The gate: take the verdict if nobody has and the decider may; one transaction.
 
@@ -125,7 +141,8 @@ class Ledger:
             in_time = request.due_at is not None and request.due_at > happening.at
             if request.verdict or request.due_at is None or in_time is (verdict is Verdict.EXPIRED):
                 return Gate(request, taken=False)
-            if why := judge(request):
+            overtaken = verdict is Verdict.CONFIRMED and _overtaken(connection, request)
+            if why := judge(request, overtaken):
                 denial = replace(
                     happening,
                     type=EventType.DECISION_DENIED,
@@ -152,10 +169,14 @@ class Ledger:
             return await self._database.run(partial(work, again=True))
 
     async def overdue(self, now: datetime) -> Sequence[Request]:
-        """What somebody must look at, longest overdue first."""
+        """What somebody must look at, longest overdue first.
+
+        A row that can't be read is told of in the log, and keeps nobody from the others.
+        """
 
         def work(connection: Connection) -> Sequence[Request]:
-            return list(map(request_of, connection.execute(OVERDUE, {"now": now}).mappings()))
+            rows = connection.execute(OVERDUE, {"now": now}).mappings()
+            return [request for row in rows if (request := _readable(row))]
 
         return await self._database.run(work)
 
@@ -261,12 +282,19 @@ class Ledger:
 
         return await self._database.run(work)
 
-    async def last_undo(self, request_id: str) -> Request | None:
-        """The last request that was to undo this one."""
+    async def open_follow_up(self, request: Request) -> Request | None:
+        """Another request in the same thread that waits for a click, or is being done."""
         query = (
             select(requests)
-            .where(requests.c.undoes == request_id)
-            .order_by(requests.c.asked_at.desc())
+            .where(
+                requests.c.customer_id == request.customer.customer_id,
+                requests.c.channel_id == request.channel_id,
+                requests.c.thread_ts == request.thread_ts,
+                requests.c.id != request.id,
+                requests.c.outcome.is_(None),
+                requests.c.verdict.is_(None) | (requests.c.verdict == Verdict.CONFIRMED),
+                requests.c.message_ts.is_not(None),
+            )
             .limit(1)
         )
 
@@ -276,9 +304,24 @@ class Ledger:
 
         return await self._database.run(work)
 
+    async def waiting(self) -> int:
+        """How many cards wait for a click."""
+        query = select(func.count()).where(
+            requests.c.due_at.is_not(None), requests.c.verdict.is_(None)
+        )
+        return await self._database.run(lambda c: int(c.execute(query).scalar_one()))
+
     async def ping(self) -> None:
         """Reach the database. Raises: LedgerUnavailable."""
         await self._database.run(lambda connection: connection.execute(select(1)).scalar())
+
+
+def _readable(row: RowMapping) -> Request | None:
+    try:
+        return request_of(row)
+    except (ValueError, TypeError, LookupError):
+        log.error("a request's row can't be read: see `audit --verify`", request_id=row["id"])  # noqa: TRY400  # expected where somebody wrote into it
+        return None
 
 
 def _append(connection: Connection, request: Request, happening: Happening) -> Request:
@@ -307,6 +350,22 @@ def _locked(connection: Connection, request_id: str) -> Request:
     if row is None:
         raise KeyError(request_id)
     return request_of(row)
+
+
+def _overtaken(connection: Connection, request: Request) -> bool:
+    if request.thread_ts == request.message_ts:
+        # it follows no other: what it found is compared with what there is before each call
+        return False
+    if connection.dialect.name == "postgresql":
+        # two that follow the same one are two rows: one after the other, or neither sees the other
+        customer_id = request.customer.customer_id
+        connection.execute(select(func.pg_advisory_xact_lock(customer_id)))
+    values = {
+        "customer": request.customer.customer_id,
+        "of": request.id,
+        "since": request.asked_at,
+    }
+    return connection.execute(OVERTAKING, values).first() is not None
 
 
 def _save(connection: Connection, request: Request) -> None:

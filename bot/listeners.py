@@ -6,13 +6,14 @@ ack. No exception leaves a listener: Bolt would undo an ack that was already giv
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
-from functools import wraps
+from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
 import structlog
-from slack_bolt.async_app import AsyncAck, AsyncApp
+from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
 from bot import listings, whispers
 from bot.blocks import Message, escape
@@ -20,15 +21,18 @@ from bot.cards import Place
 from bot.command import Ask, Find, Help, History, Malformed, parse
 from bot.database import LedgerUnavailable
 from bot.messages import Action
-from bot.metrics import Metrics
+from bot.metrics import RECEIVED_AT, Metrics
 from bot.models import Person, Verdict
 from bot.tasks import Tasks
 from bot.workflow import Workflow
 
 log = structlog.get_logger(__name__)
 
+LAST_WORDS_S = 2.0
+
 Payload = dict[str, Any]
 Listener = Callable[[AsyncAck, Payload], Awaitable[None]]
+BoltListener = Callable[[AsyncAck, Payload, AsyncBoltContext], Awaitable[None]]
 
 
 class Listeners:
@@ -100,7 +104,7 @@ class Listeners:
             told = await self._workflow.decide(_value(body), verdict, _clicker(body))
         except LedgerUnavailable as error:
             log.error("click not recorded", why=str(error))  # noqa: TRY400  # expected weather
-            told = whispers.ledger_down()
+            told = whispers.ledger_down(uncertain=error.uncertain)
         await ack()
         if told is not None:
             self._tasks.spawn(self._workflow.whisper(_place(body), told))
@@ -114,28 +118,52 @@ class Listeners:
             except LedgerUnavailable as error:
                 log.error("ledger unavailable", why=str(error))  # noqa: TRY400  # expected weather
                 await self._workflow.whisper(place, whispers.ledger_down())
+            except asyncio.CancelledError:
+                # the bot is being stopped, and what was acknowledged is in no ledger yet
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(LAST_WORDS_S):
+                        await self._workflow.whisper(place, whispers.stopped())
+                raise
             except Exception:
                 log.exception("work failed")
                 await self._workflow.whisper(place, whispers.failed())
 
         self._tasks.spawn(explained())
 
-    def _kept(self, listener: Listener) -> Listener:
-        """A listener whose failures stay in here, timed up to its end."""
+    def _kept(self, listener: Listener) -> BoltListener:
+        """A listener whose failures stay in here, timed from the request's arrival to its end."""
         seconds = self._metrics.ack_seconds.labels(listener.__name__)
 
-        @wraps(listener)
-        async def run(ack: AsyncAck, body: Payload) -> None:
-            began = perf_counter()
-            try:
-                await listener(ack, body)
-            except Exception:
-                log.exception("listener failed", listener=listener.__name__)
-                if ack.response is None:
-                    await _ack_with(ack, whispers.failed())
+        # without `wraps`: Bolt would look through it, and hand over what the listener takes
+        async def run(ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
+            began = context.get(RECEIVED_AT) or perf_counter()
+            with structlog.contextvars.bound_contextvars(**_about(body)):
+                try:
+                    await listener(ack, body)
+                except Exception:
+                    log.exception("listener failed", listener=listener.__name__)
+                    if ack.response is None:
+                        await self._failed(ack, body)
             seconds.observe(perf_counter() - began)
 
         return run
+
+    async def _failed(self, ack: AsyncAck, body: Payload) -> None:
+        if "command" in body:
+            await _ack_with(ack, whispers.failed())
+            return
+        # a click's ack shows nobody anything
+        await ack()
+        self._tasks.spawn(self._workflow.whisper(_place(body), whispers.failed()))
+
+
+def _about(body: Payload) -> dict[str, object]:
+    """What each log line that follows from a payload names, as far as it is known."""
+    user, container = body.get("user") or {}, body.get("container") or {}
+    return {
+        "user_id": body.get("user_id") or user.get("id"),
+        "channel_id": body.get("channel_id") or container.get("channel_id"),
+    } | ({"message_ts": container["message_ts"]} if "message_ts" in container else {})
 
 
 def _value(body: Payload) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 
 import stamina
 import structlog
@@ -127,8 +126,5 @@ class Lookup:
 
 def _worth_another_read(error: Exception) -> bool | float:
     if isinstance(error, RateLimited):
-        if error.retry_at is None:
-            return True
-        wait_s = (error.retry_at - datetime.now(UTC)).total_seconds()
-        return max(0.1, wait_s) if wait_s < READS_FOR_S else False
+        return error.wait_s(READS_FOR_S)
     return isinstance(error, NotReached | OutcomeUnknown)

@@ -57,7 +57,7 @@ class UserGroups:
 
     async def keep(self) -> None:
         """Refresh for ever."""
-        complete = True
+        complete = None not in self.members().values()
         while self._user_groups:
             await asyncio.sleep(self._asked_every_s if complete else self._asked_again_after_s)
             complete = await self.refresh()

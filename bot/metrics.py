@@ -4,6 +4,24 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+RECEIVED_AT = "received_at"
+"""Where Bolt's context says when Slack's request arrived, in `perf_counter`'s seconds."""
+SLACK_RESULTS = frozenset(
+    {
+        "ok",
+        "ratelimited",
+        "not_in_channel",
+        "channel_not_found",
+        "is_archived",
+        "message_not_found",
+        "invalid_blocks",
+        "invalid_auth",
+        "token_revoked",
+        "account_inactive",
+        "missing_scope",
+        "TimeoutError",
+    }
+)
 SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
@@ -29,6 +47,9 @@ class Metrics:
         self.undelivered = Counter(
             "unlatch_undelivered", "Cards or replies that Slack never took", registry=registry
         )
+        self.pending = Gauge(
+            "unlatch_pending", "Cards that wait for a click, in the whole ledger", registry=registry
+        )
         self.tasks = Gauge("unlatch_tasks", "Work under way in this process", registry=registry)
         self.ack_seconds = self._seconds("ack", "From Slack's request to its ack", "listener")
         self.card_seconds = self._seconds("card", "From a command to its card")
@@ -43,8 +64,12 @@ class Metrics:
         )
 
     def slack_called(self, method: str, result: str, seconds: float) -> None:
-        """Count a call to Slack; its error code stays out of the labels, which must be few."""
-        self._slack.labels(method, "ok" if result == "ok" else "error").observe(seconds)
+        """Count a call to Slack; the codes that are told apart are few."""
+        if result.startswith("http_5"):
+            result = "http_5xx"
+        elif result not in SLACK_RESULTS:
+            result = "other"
+        self._slack.labels(method, result).observe(seconds)
 
     def fusebill_called(self, operation: str, status: int | None, seconds: float) -> None:
         """Count a call to Fusebill."""

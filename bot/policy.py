@@ -71,9 +71,19 @@ def may_ask(
 
 
 def may_decide(
-    policy: Policy, request: Request, verdict: Verdict, person: Person, members: Members
+    policy: Policy,
+    request: Request,
+    verdict: Verdict,
+    person: Person,
+    members: Members,
+    *,
+    overtaken: bool = False,
 ) -> Decision:
-    """Whether somebody may confirm or cancel a card; its requester may always cancel it."""
+    """Whether somebody may confirm or cancel a card; its requester may always cancel it.
+
+    What may no longer be asked may not be confirmed either, nor what was `overtaken` by another
+    request about the same customer.
+    """
     # the user id alone: Slack's payloads name the team of one and the same person differently
     own = person.user_id == request.requester.user_id
     if verdict is Verdict.CANCELLED and own:
@@ -84,7 +94,27 @@ def may_decide(
             "You asked for this yourself, and two people are needed: somebody else has to confirm.",
         )
     doing = "confirm" if verdict is Verdict.CONFIRMED else "cancel somebody else's request"
-    return _listed(policy, person, policy.confirmers, members, doing)
+    decision = _listed(policy, person, policy.confirmers, members, doing)
+    if decision.allowed and verdict is Verdict.CONFIRMED:
+        return _still_good(policy, request, members, overtaken=overtaken)
+    return decision
+
+
+def _still_good(policy: Policy, request: Request, members: Members, *, overtaken: bool) -> Decision:
+    asked = may_ask(policy, request.requester, request.channel_id, request.reason, members)
+    if not asked.allowed and asked.label != "unknown_members":
+        return _denied(
+            asked.label,
+            "The rules have changed since this was asked, and it may not be asked like this any"
+            " more. Cancel it, and ask anew.",
+        )
+    if asked.allowed and overtaken:
+        return _denied(
+            "overtaken",
+            "Another request about this customer was confirmed since this was asked. Cancel it,"
+            f" and see how things stand: /unlatch {request.customer.customer_id}",
+        )
+    return asked
 
 
 def _listed(

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from weakref import WeakValueDictionary
 
 import structlog
 
@@ -13,7 +17,8 @@ from bot.deed import compare
 from bot.fusebill_answers import FusebillError
 from bot.ledger import Ledger
 from bot.lookup import Lookup
-from bot.models import Customer, EventType, Happening, Kind, Outcome, Person, Request, Verdict
+from bot.metrics import Metrics
+from bot.models import Customer, EventType, Happening, Kind, Outcome, Person, Request
 from bot.policy import Decision
 from bot.settle import Settler
 from bot.wording import Links
@@ -25,26 +30,35 @@ class SecondThoughts:
     """Both start from a settled card and read the customer before they offer anything."""
 
     def __init__(
-        self, ledger: Ledger, lookup: Lookup, cards: Cards, settler: Settler, links: Links
+        self,
+        ledger: Ledger,
+        lookup: Lookup,
+        cards: Cards,
+        settler: Settler,
+        links: Links,
+        metrics: Metrics,
     ) -> None:
         self._ledger = ledger
         self._lookup = lookup
         self._cards = cards
         self._settler = settler
         self._links = links
+        self._metrics = metrics
+        self._threads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def undo(self, request: Request, person: Person, place: Place) -> None:
         """Post a card in the same thread that would latch the customer to its old ids again."""
-        if request.outcome is not Outcome.CLEARED or request.undone_by:
-            await self._cards.whisper(place, whispers.nothing_to_undo())
-            return
-        last = await self._ledger.last_undo(request.id)
-        if last and last.outcome is None and last.verdict in (None, Verdict.CONFIRMED):
-            await self._cards.whisper(place, whispers.undo_open())
-            return
-        customer = await self._read(request, place)
-        if customer is None:
-            return
+        async with self._alone(request) as current:
+            if current.outcome is not Outcome.CLEARED or current.undone_by:
+                await self._cards.whisper(place, whispers.nothing_to_undo())
+            elif await self._ledger.open_follow_up(current):
+                await self._cards.whisper(place, whispers.follow_up_open())
+            elif customer := await self._read(current, place):
+                await self._offer_undo(current, customer, person, place)
+
+    async def _offer_undo(
+        self, request: Request, customer: Customer, person: Person, place: Place
+    ) -> None:
         if customer.ids:
             await self._cards.whisper(place, whispers.latched_anew(customer, self._links))
             return
@@ -57,12 +71,17 @@ class SecondThoughts:
 
     async def check_again(self, request: Request, person: Person, place: Place) -> None:
         """Read the customer of a card that ended UNKNOWN; where nothing changed, ask anew."""
-        if request.outcome is not Outcome.UNKNOWN:
-            await self._cards.whisper(place, whispers.known_by_now())
-            return
-        customer = await self._read(request, place)
-        if customer is None:
-            return
+        async with self._alone(request) as current:
+            if current.outcome is not Outcome.UNKNOWN:
+                await self._cards.whisper(place, whispers.known_by_now())
+            elif await self._ledger.open_follow_up(current):
+                await self._cards.whisper(place, whispers.follow_up_open())
+            elif customer := await self._read(current, place):
+                await self._look(current, customer, person, place)
+
+    async def _look(
+        self, request: Request, customer: Customer, person: Person, place: Place
+    ) -> None:
         finding = compare(customer.ids, request, called=True)
         if finding is None:
             again = self._cards.request(
@@ -80,8 +99,15 @@ class SecondThoughts:
             settled_at=now,
             due_at=self._settler.lease(now),
         )
+        self._metrics.outcomes.labels(request.kind, finding.outcome).inc()
         # not a mere redrawing: what turns out to be restored marks another request as undone
         self._settler.start(trail.request)
+
+    @asynccontextmanager
+    async def _alone(self, request: Request) -> AsyncIterator[Request]:
+        """The request as it is now, to one press at a time: people press twice."""
+        async with self._threads.setdefault(request.id, asyncio.Lock()):
+            yield await self._ledger.get(request.id) or request
 
     async def deny(
         self, request: Request, person: Person, place: Place, decision: Decision

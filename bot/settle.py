@@ -58,9 +58,7 @@ class Settler:
     async def settle(self, request: Request) -> None:
         """Do what the verdict asks for, write it down, then draw card and thread."""
         with (
-            structlog.contextvars.bound_contextvars(
-                request_id=request.id, customer_id=request.customer.customer_id
-            ),
+            structlog.contextvars.bound_contextvars(**_about(request)),
             self._working_on(request),
         ):
             try:
@@ -75,15 +73,13 @@ class Settler:
 
     async def sweep(self) -> None:
         """Look for what is overdue: cards that nobody answered, and work whose worker is gone."""
-        now = datetime.now(UTC)
-        for request in await self._ledger.overdue(now):
+        for request in await self._ledger.overdue(datetime.now(UTC)):
             if self._at_work[request.id]:
                 # a slow Slack or ledger, not a dead worker: another would only add to the queue
                 continue
-            if request.verdict is None:
-                await self._expire(request, now)
-            else:
-                await self._adopt(request, now)
+            # a slow ledger must not eat up the lease of those that come last
+            now = datetime.now(UTC)
+            await (self._expire if request.verdict is None else self._adopt)(request, now)
 
     def mirror_soon(self, request_id: str) -> None:
         """Show in the thread what it lacks of an undecided request; its end shows what remains."""
@@ -95,7 +91,10 @@ class Settler:
 
     async def _redraw(self, trail: Trail) -> None:
         try:
-            with self._working_on(trail.request):
+            with (
+                structlog.contextvars.bound_contextvars(**_about(trail.request)),
+                self._working_on(trail.request),
+            ):
                 await self._delivery.deliver(trail)
         except (LostClaim, LedgerUnavailable) as error:
             log.warning("left to the sweep", request_id=trail.request.id, why=str(error))
@@ -156,10 +155,13 @@ class Settler:
         try:
             finding = await self._find(request)
             trail = await self._write_down(request, finding)
+        except asyncio.CancelledError:
+            progress.cancel()
+            raise
         finally:
             finished.set()
             # the working card must not arrive after the result
-            await progress
+            await asyncio.gather(progress, return_exceptions=True)
         self._metrics.outcomes.labels(request.kind, finding.outcome).inc()
         if request.decided_at:
             took = datetime.now(UTC) - request.decided_at
@@ -206,6 +208,18 @@ class Settler:
                 await self._delivery.show_working(request)
             except SlackError as error:
                 log.warning("working card not shown", why=error.code)
+
+
+def _about(request: Request) -> dict[str, object]:
+    """What each log line about a request names."""
+    return {
+        "request_id": request.id,
+        "customer_id": request.customer.customer_id,
+        "channel_id": request.channel_id,
+        "message_ts": request.message_ts,
+        "requester": request.requester.user_id,
+        "decider": request.decider and request.decider.user_id,
+    }
 
 
 def _loggable(finding: Finding) -> dict[str, object]:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from sqlalchemy import bindparam, insert, select, update
 
+from bot.models import Outcome, Verdict
 from bot.schema import events, requests
 
 OVERDUE_AT_A_TIME = 100
+NOT_IN_VAIN = (Outcome.CLEARED, Outcome.RESTORED, Outcome.UNKNOWN)
 
 ADD = insert(requests)
 ADD_EVENT = insert(events)
@@ -19,4 +21,15 @@ OVERDUE = (
     .where(requests.c.due_at <= bindparam("now"))
     .order_by(requests.c.due_at)
     .limit(OVERDUE_AT_A_TIME)
+)
+OVERTAKING = (
+    select(requests.c.id)
+    .where(
+        requests.c.customer_id == bindparam("customer"),
+        requests.c.id != bindparam("of"),
+        requests.c.verdict == Verdict.CONFIRMED,
+        requests.c.decided_at > bindparam("since"),
+        requests.c.outcome.is_(None) | requests.c.outcome.in_(NOT_IN_VAIN),
+    )
+    .limit(1)
 )

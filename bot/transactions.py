@@ -41,7 +41,7 @@ class Job(Generic[T]):
     def __init__(self, work: Work[T]) -> None:
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self.loop.create_future()
-        self.ended = False
+        self.began = self.ended = False
         self._work = work
         self._deadline = monotonic() + ANSWERS_WITHIN_S
         self._line: socket.socket | None = None
@@ -51,6 +51,7 @@ class Job(Generic[T]):
         """Do it. Raises: TimeoutError where whoever asked has been told that it failed."""
         if monotonic() >= self._deadline:
             raise TimeoutError
+        self.began = True
         return self._work(connection)
 
     def succeed(self, result: T) -> None:

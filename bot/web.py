@@ -6,6 +6,7 @@ import asyncio
 import json
 import re
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Any
 
 from aiohttp import web
@@ -17,6 +18,7 @@ from slack_sdk.signature import SignatureVerifier
 from yarl import URL
 
 from bot.manifest import EVENTS_PATH
+from bot.metrics import RECEIVED_AT
 
 LARGEST_BODY = 1_000_000
 BODY_ARRIVES_IN_S = 5.0
@@ -60,6 +62,7 @@ def _slack_events(
     app: AsyncApp, verifier: SignatureVerifier
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def slack_events(request: web.Request) -> web.Response:
+        received_at = perf_counter()
         try:
             async with asyncio.timeout(BODY_ARRIVES_IN_S):
                 # what is not UTF-8 can't carry a good signature either way
@@ -74,6 +77,7 @@ def _slack_events(
             headers={name: [value] for name, value in request.headers.items()},
             # parsed and verified here, as it is where Socket Mode delivers it
             mode="socket_mode",
+            context={RECEIVED_AT: received_at},
         )
         return await to_aiohttp_response(await app.async_dispatch(asked))
 

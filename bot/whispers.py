@@ -14,7 +14,7 @@ from bot.fusebill_answers import (
     RateLimited,
 )
 from bot.models import Customer, Request, Verdict
-from bot.wording import Links, called, customer_lines, ids_inline, said_lines
+from bot.wording import Links, ask_again, called, customer_lines, ids_inline, said_lines
 
 COMMAND = "/unlatch"
 USAGE = f"{COMMAND} <customerId> [reason]"
@@ -122,7 +122,7 @@ def too_late(request: Request) -> Message:
             say(". Your click changed nothing."),
         ]
         return message([by])
-    again = code(f"{COMMAND} {request.customer.customer_id}")
+    again = code(ask_again(request))
     return message([[say("⌛ This request has expired; nothing was changed. Ask again: "), again]])
 
 
@@ -138,25 +138,40 @@ def no_such_request() -> Message:
     )
 
 
-def ledger_down() -> Message:
-    """That nothing could be written down, as far as the bot can tell."""
+def ledger_down(*, uncertain: bool = False) -> Message:
+    """That the ledger failed; `uncertain` where it may have taken the click all the same."""
+    happened = (
+        [say("💾 The bot's ledger gave no answer in time: whether this counted can't be told yet.")]
+        if uncertain
+        else [say("💾 The bot's ledger can't be reached, so nothing was done.")]
+    )
     return message(
         [
-            [say("💾 The bot's ledger can't be reached, so nothing was done.")],
+            happened,
             [say("If the card still has its buttons in a minute, press again.")],
         ]
     )
 
 
-def not_recorded(customer: Customer) -> Message:
+def not_recorded(request: Request) -> Message:
     """What takes a card's place that could not be written down."""
-    again = code(f"{COMMAND} {customer.customer_id}")
+    again = code(ask_again(request))
     return message(
         [
             [
                 say("💾 This could not be written down, so nobody can confirm it. Ask again: "),
                 again,
             ]
+        ]
+    )
+
+
+def stopped() -> Message:
+    """That the bot was stopped in the middle of something that had no card yet."""
+    return message(
+        [
+            [say("🔄 The bot is being restarted and did not get to this; nothing was changed.")],
+            [say("Try again in a minute.")],
         ]
     )
 
@@ -184,9 +199,9 @@ def nothing_to_undo() -> Message:
     return message([[say("☝️ There is nothing (more) to undo on this card; nothing was done.")]])
 
 
-def undo_open() -> Message:
+def follow_up_open() -> Message:
     """That somebody asked for the same already."""
-    return message([[say("☝️ This undo is asked for already: see the card in this thread.")]])
+    return message([[say("☝️ This is asked for already: see the card in this thread.")]])
 
 
 def latched_anew(customer: Customer, links: Links) -> Message:

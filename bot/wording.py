@@ -129,21 +129,31 @@ class Story:
     lines: list[Line]
 
 
+def ask_again(request: Request) -> str:
+    """What somebody types or presses to ask for the same once more."""
+    return "Undo…" if request.kind is Kind.RELATCH else f"/unlatch {request.customer.customer_id}"
+
+
 def story(request: Request, events: Sequence[Event], links: Links) -> Story:
     """What came of a request, in its last words."""
     ids = ids_inline(request.customer.ids, links)
     if request.verdict is Verdict.CANCELLED:
         return Story("🚫 Cancelled", [[say("Nothing was changed. The card had shown: "), *ids]])
     if request.verdict is Verdict.EXPIRED:
-        relatch = request.kind is Kind.RELATCH
-        anew = "Undo…" if relatch else f"/unlatch {request.customer.customer_id}"
-        again = [say("To try again: "), code(anew)]
+        again = [say("To try again: "), code(ask_again(request))]
         return Story("⌛ Expired", [[say("Nobody decided in time; nothing was changed.")], again])
     outcome = next((e for e in reversed(events) if e.type in _OUTCOMES), None)
     if outcome is None:
         return Story("⏳ Decided", [[say("What came of it is not known yet.")]])
-    title, describe = _OUTCOMES[outcome.type]
-    return Story(title, [*describe(Scene(outcome, request, links))])
+    _title, describe = _OUTCOMES[outcome.type]
+    return Story(_headline(outcome), [*describe(Scene(outcome, request, links))])
+
+
+def _headline(outcome: Event) -> str:
+    title, _describe = _OUTCOMES[outcome.type]
+    called = outcome.type is EventType.CHANGED and outcome.details.get("called")
+    # "not done" is for what was never tried
+    return "⚠️ Other ids than confirmed" if called else title
 
 
 def _cleared(scene: Scene) -> Iterator[Line]:
@@ -164,20 +174,19 @@ def _already_clear(scene: Scene) -> Iterator[Line]:
 
 
 def _changed(scene: Scene) -> Iterator[Line]:
-    customer = scene.request.customer
-    now: Line = [bold("Now: "), *ids_inline(_found(scene.event), scene.links)]
-    if scene.request.kind is Kind.RELATCH:
+    request, relatch = scene.request, scene.request.kind is Kind.RELATCH
+    if scene.event.details.get("called"):
+        yield [say("Fusebill was called, or may have been; by now the customer shows other ids.")]
+        yield [say("Whether that is the bot's doing or somebody else's can't be told.")]
+    elif relatch:
         yield [say("The customer is latched to something by now, so it was left alone.")]
-        yield now
-        return
-    yield [say("The HubSpot ids are no longer those that were confirmed, so they were left alone.")]
-    if scene.request.claim > 1:
-        yield [
-            say("The work had been interrupted: the confirmed ids may have been cleared before.")
-        ]
-    yield [bold("On the card: "), *ids_inline(customer.ids, scene.links)]
-    yield now
-    yield [say("To see the new ids and decide: "), code(f"/unlatch {customer.customer_id}")]
+    else:
+        yield [say("The HubSpot ids are not those that were confirmed: they were left alone.")]
+    yield [bold("On the card: "), *ids_inline(request.customer.ids, scene.links)]
+    yield [bold("Now: "), *ids_inline(_found(scene.event), scene.links)]
+    if not relatch:
+        again = code(f"/unlatch {request.customer.customer_id}")
+        yield [say("To see the new ids and decide: "), again]
 
 
 def _refused(scene: Scene) -> Iterator[Line]:
@@ -241,8 +250,8 @@ def _told(scene: Scene) -> Iterator[Line]:
         case EventType.ADOPTED:
             yield [say("the work was interrupted and has been taken up again")]
         case _ if event.type in _OUTCOMES:
-            title, describe = _OUTCOMES[event.type]
-            yield [bold(title), *_measured(event)]
+            _title, describe = _OUTCOMES[event.type]
+            yield [bold(_headline(event)), *_measured(event)]
             yield from describe(scene)
         case _:
             yield [say(f"{event.type.replace('_', ' ')} "), text(why, limit=ERROR_LENGTH)]

@@ -17,7 +17,7 @@ from bot.ledger import Gate, Ledger
 from bot.lookup import Lookup
 from bot.metrics import Metrics
 from bot.models import EventType, Happening, Person, Request, Verdict
-from bot.policy import Decision, Members, Policy, may_ask, may_decide, may_read
+from bot.policy import ALLOWED, Decision, Members, Policy, may_ask, may_decide, may_read
 from bot.second_thoughts import SecondThoughts
 from bot.settle import Settler
 from bot.wording import Links
@@ -50,7 +50,7 @@ class Workflow:
         self._members = members
         self._links = links
         self._metrics = metrics
-        self._second_thoughts = SecondThoughts(ledger, lookup, cards, settler, links)
+        self._second_thoughts = SecondThoughts(ledger, lookup, cards, settler, links, metrics)
 
     async def ask(self, person: Person, place: Place, ask: Ask) -> None:
         """Read the customer and post the card that asks for confirmation."""
@@ -58,6 +58,7 @@ class Workflow:
         members = self._members()
         decision = may_ask(self._policy, person, place.channel_id, ask.reason, members)
         if not decision.allowed:
+            self._refused(decision)
             await self._cards.deny(person, place, ask.customer_id, ask.reason, decision)
             return
         try:
@@ -74,12 +75,12 @@ class Workflow:
 
     async def find(self, person: Person, place: Place, find: Find) -> None:
         """Show the customers that a text may mean."""
-        if await self._may_read(person, place):
+        if await self._may_read(person, place, f"/unlatch find {find.text}"):
             await self._lookup.find(find.text, place)
 
     async def history(self, person: Person, place: Place, history: History) -> None:
         """Show the last requests."""
-        if await self._may_read(person, place):
+        if await self._may_read(person, place, "/unlatch history", history.customer_id or 0):
             await self._lookup.history(history.customer_id, place)
 
     async def undo(self, request_id: str, person: Person, place: Place) -> None:
@@ -100,9 +101,14 @@ class Workflow:
         """
         now = datetime.now(UTC)
         members = self._members()
+        decision = ALLOWED
 
-        def judged(request: Request) -> Decision:
-            return may_decide(self._policy, request, verdict, person, members)
+        def judge(request: Request, overtaken: bool) -> str:  # noqa: FBT001  # as the ledger calls it
+            nonlocal decision
+            decision = may_decide(
+                self._policy, request, verdict, person, members, overtaken=overtaken
+            )
+            return decision.why
 
         try:
             gate = await self._ledger.decide(
@@ -111,7 +117,7 @@ class Workflow:
                 Happening(now, EventType(verdict), person.user_id, {}),
                 decider=person,
                 due_at=self._settler.lease(now),
-                judge=lambda request: judged(request).why,
+                judge=judge,
             )
         except KeyError:
             return whispers.no_such_request()
@@ -119,12 +125,12 @@ class Workflow:
             self._metrics.verdicts.labels(gate.request.kind, verdict).inc()
             self._settler.start(gate.request)
             return None
-        return self._told(gate, judged)
+        return self._told(gate, decision)
 
-    def _told(self, gate: Gate, judged: Callable[[Request], Decision]) -> Message:
+    def _told(self, gate: Gate, decision: Decision) -> Message:
         if not gate.denied:
             return whispers.too_late(gate.request)
-        self._metrics.refusals.labels(judged(gate.request).label).inc()
+        self._refused(decision)
         self._settler.mirror_soon(gate.request.id)
         return whispers.denied(gate.denied)
 
@@ -132,11 +138,17 @@ class Workflow:
         """Tell one person something."""
         await self._cards.whisper(place, message)
 
-    async def _may_read(self, person: Person, place: Place) -> bool:
+    def _refused(self, decision: Decision) -> None:
+        self._metrics.refusals.labels(decision.label).inc()
+        log.info("refused", label=decision.label)
+
+    async def _may_read(
+        self, person: Person, place: Place, tried: str, customer_id: int = 0
+    ) -> bool:
         decision = may_read(self._policy, person, place.channel_id, self._members())
         if not decision.allowed:
-            self._metrics.refusals.labels(decision.label).inc()
-            await self._cards.whisper(place, whispers.denied(decision.why, decision.channels))
+            self._refused(decision)
+            await self._cards.deny(person, place, customer_id, tried, decision)
         return decision.allowed
 
     async def _follow(self, request_id: str, person: Person, place: Place) -> Request | None:
@@ -148,6 +160,6 @@ class Workflow:
         decision = may_read(self._policy, person, request.channel_id, self._members())
         if decision.allowed:
             return request
-        self._metrics.refusals.labels(decision.label).inc()
+        self._refused(decision)
         await self._second_thoughts.deny(request, person, place, decision)
         return None

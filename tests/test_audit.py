@@ -107,7 +107,7 @@ async def settle(ledger: Ledger, request: Request) -> None:
             confirmed,
             decider=who,
             due_at=at,
-            judge=lambda _request: why,
+            judge=lambda _request, _overtaken: why,
         )
         return gate.request
 

@@ -21,7 +21,8 @@ AFTER_OUTCOME = [
 ]
 ADOPTED = "has been taken up again"
 SAID = re.compile(
-    f"asked to unlatch|confirmed it|cancelled it|expired|{ADOPTED}|Unlatched|Not done|Already clear"
+    f"asked to unlatch|confirmed it|cancelled it|expired|{ADOPTED}"
+    "|Unlatched|Other ids|Already clear"
 )
 
 
@@ -80,7 +81,7 @@ async def test_ids_that_were_latched_anew_while_the_bot_was_dead_stay(
     assert staged.fusebill.customers[CUSTOMER]["hubSpotId"] == 901
     assert staged.calls("unlatch_customer") == calls
     assert "Now: contact 901, company 902" in staged.card(card)
-    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", ADOPTED, "Not done"]
+    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", ADOPTED, "Other ids"]
 
 
 async def test_a_bot_killed_again_and_again_still_finishes(staged: Stage) -> None:

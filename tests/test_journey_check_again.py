@@ -128,7 +128,7 @@ async def test_other_ids_by_now_are_left_alone_and_shown(
         called = unlatches(world)
         world.fusebill.customers[BIKES].update(found)
         await world.press("U0BOB", card, CHECK)
-        assert world.card(card).startswith("⚠️ Not done, the ids changed: Stolen Bikes")
+        assert world.card(card).startswith("⚠️ Other ids than confirmed: Stolen Bikes")
         assert "On the card: contact 101, company 202\nNow: contact" in world.card(card)
         assert "[" not in world.card(card)
         assert unlatches(world) == called

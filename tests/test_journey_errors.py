@@ -200,6 +200,18 @@ async def test_a_success_seen_only_on_reading_back_says_so(world: World) -> None
     assert "a second look at the customer did" in shown
 
 
+async def test_half_a_clearing_is_not_told_as_left_alone(world: World) -> None:
+    async def halved(operation: str) -> None:
+        if operation == "unlatch_customer":
+            world.fusebill.customers[BIKES].update(hubSpotCompanyId=202)
+
+    world.fusebill.after = halved
+    shown = await outcome(world, "empty", "unlatch_customer")
+    assert shown.startswith("⚠️ Other ids than confirmed: Stolen Bikes (2554529)\n")
+    assert "Now: company 202" in shown
+    assert "left alone" not in shown
+
+
 async def test_somebody_elses_new_latch_after_a_lost_call_is_left_alone(world: World) -> None:
     async def latched_anew(operation: str) -> None:
         if operation == "unlatch_customer":
@@ -207,5 +219,7 @@ async def test_somebody_elses_new_latch_after_a_lost_call_is_left_alone(world: W
 
     world.fusebill.after = latched_anew
     shown = await outcome(world, "lost_after", "unlatch_customer")
-    assert shown.startswith("⚠️ Not done, the ids changed: Stolen Bikes (2554529)\n")
+    assert shown.startswith("⚠️ Other ids than confirmed: Stolen Bikes (2554529)\n")
+    assert "Fusebill was called, or may have been" in shown
+    assert "left alone" not in shown
     assert world.fusebill.customers[BIKES]["hubSpotId"] == 103

@@ -265,8 +265,9 @@ async def test_a_customer_latched_anew_after_the_card_is_left_alone(world: World
     assert without_times(world.card(undo)).splitlines()[:3] == [
         "⚠️ Not done, the ids changed: Stolen Bikes (2554529)",
         "The customer is latched to something by now, so it was left alone.",
-        "Now: contact 777",
+        "On the card: contact 101, company 202",
     ]
+    assert "Now: contact 777" in world.card(undo)
     assert "latch_customer" not in operations(world)
     assert "[Undo…]" in world.card(card)
 

@@ -116,7 +116,7 @@ async def test_nothing_expires_before_its_time(ledger: Ledger, late_s: int, take
 
 async def test_who_may_not_decide_is_written_down_and_decides_nothing(ledger: Ledger) -> None:
     await ledger.add(REQUEST, ASKED)
-    gate = await confirm(ledger, judge=lambda _request: "not on the list")
+    gate = await confirm(ledger, judge=lambda _request, _overtaken: "not on the list")
     assert (gate.taken, gate.denied, gate.request.verdict) == (False, "not on the list", None)
     denial = (await ledger.trail(REQUEST.id)).events[-1]
     assert (denial.type, denial.actor) == (EventType.DECISION_DENIED, "U0BOB")

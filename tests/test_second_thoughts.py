@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -39,10 +38,12 @@ async def decided(shop: Workshop, request: Request, outcome: Outcome | None) -> 
     return trail.request
 
 
-async def ended(shop: Workshop, outcome: Outcome, kind: Kind = Kind.UNLATCH) -> Request:
+async def ended(
+    shop: Workshop, outcome: Outcome, kind: Kind = Kind.UNLATCH, reason: str = "moved"
+) -> Request:
     """A card that came to an end; a cleared customer is latched to nothing."""
     customer = await shop.lookup.read(BIKES, shop.place())
-    request = shop.cards.request(ALICE, shop.place(), customer, "moved", kind=kind)
+    request = shop.cards.request(ALICE, shop.place(), customer, reason, kind=kind)
     await shop.cards.post(request, shop.place())
     if outcome is Outcome.CLEARED:
         shop.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
@@ -72,7 +73,7 @@ async def test_an_undo_shows_the_customer_as_it_is_now(shop: Workshop) -> None:
 
 
 async def test_an_undo_of_what_had_no_reason_needs_none(shop: Workshop) -> None:
-    first = replace(await ended(shop, Outcome.CLEARED), reason="")
+    first = await ended(shop, Outcome.CLEARED, reason="")
     await shop.second_thoughts.undo(first, BOB, shop.place("U0BOB"))
     assert (await shop.requests())[0].reason == "Undo"
 
@@ -130,7 +131,7 @@ async def test_a_second_look_at_what_is_as_shown_asks_anew(shop: Workshop) -> No
     ("found", "title"),
     [
         ({"hubSpotId": None, "hubSpotCompanyId": None}, "✅ Unlatched"),
-        ({"hubSpotId": 7}, "⚠️ Not done, the ids changed"),
+        ({"hubSpotId": 7}, "⚠️ Other ids than confirmed"),
     ],
     ids=["gone", "others"],
 )

@@ -54,7 +54,7 @@ ANY = st.one_of(
     st.builds(whispers.not_read, NUMBERS, ERRORS),
     st.builds(whispers.cannot_post, CODES, st.just("U0UNLATCH")),
     st.builds(whispers.too_late, REQUESTS),
-    st.builds(whispers.not_recorded, CUSTOMERS),
+    st.builds(whispers.not_recorded, REQUESTS),
     st.builds(whispers.latched_anew, CUSTOMERS, ALL_LINKS),
     st.builds(whispers.not_found_out, TEXTS, ERRORS),
     st.sampled_from(
@@ -62,9 +62,11 @@ ANY = st.one_of(
             whispers.denied("Use it in:", ["C0BILLING", "C0ADMINS"]),
             whispers.no_such_request(),
             whispers.ledger_down(),
+            whispers.ledger_down(uncertain=True),
+            whispers.stopped(),
             whispers.failed(),
             whispers.nothing_to_undo(),
-            whispers.undo_open(),
+            whispers.follow_up_open(),
             whispers.known_by_now(),
         ]
     ),
@@ -195,7 +197,7 @@ def test_a_refusal_that_names_channels_leads_there() -> None:
 
 def test_a_lost_request_is_told_how_to_ask_again() -> None:
     assert words(whispers.no_such_request()).endswith("Ask: /unlatch <customerId> [reason]")
-    assert words(whispers.not_recorded(BIKES)).endswith("Ask again: /unlatch 2554529")
+    assert words(whispers.not_recorded(CARD)).endswith("Ask again: /unlatch 2554529")
 
 
 def test_nothing_is_linked_where_the_settings_say_no_address() -> None:

@@ -106,7 +106,7 @@ async def workshop(folder: Path, *, expires_after_s: int = 900) -> AsyncIterator
             expires_after_s=expires_after_s,
         )
         lookup = Lookup(client, ledger, slack, cards, links, ["U0BOB"])
-        second_thoughts = SecondThoughts(ledger, lookup, cards, settler, links)
+        second_thoughts = SecondThoughts(ledger, lookup, cards, settler, links, metrics)
         parts = (ledger, metrics, tasks, cards, lookup, settler, second_thoughts)
         yield Workshop(double, fusebill, *parts, url)
         await tasks.drain(10)
