@@ -83,6 +83,7 @@ class Ledger:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._unreadable: set[object] = set()
 
     async def add(self, request: Request, happening: Happening) -> Request:
         """Write a new request down with its first event, which vouches for the request's row."""
@@ -176,7 +177,7 @@ class Ledger:
 
         def work(connection: Connection) -> Sequence[Request]:
             rows = connection.execute(OVERDUE, {"now": now}).mappings()
-            return [request for row in rows if (request := _readable(row))]
+            return [request for row in rows if (request := self._readable(row))]
 
         return await self._database.run(work)
 
@@ -311,17 +312,18 @@ class Ledger:
         )
         return await self._database.run(lambda c: int(c.execute(query).scalar_one()))
 
+    def _readable(self, row: RowMapping) -> Request | None:
+        try:
+            return request_of(row)
+        except (ValueError, TypeError, LookupError):
+            if row["id"] not in self._unreadable:
+                log.error("a request's row can't be read: see audit --verify", request_id=row["id"])  # noqa: TRY400  # whoever wrote into it knows where
+            self._unreadable.add(row["id"])
+            return None
+
     async def ping(self) -> None:
         """Reach the database. Raises: LedgerUnavailable."""
         await self._database.run(lambda connection: connection.execute(select(1)).scalar())
-
-
-def _readable(row: RowMapping) -> Request | None:
-    try:
-        return request_of(row)
-    except (ValueError, TypeError, LookupError):
-        log.error("a request's row can't be read: see `audit --verify`", request_id=row["id"])  # noqa: TRY400  # expected where somebody wrote into it
-        return None
 
 
 def _append(connection: Connection, request: Request, happening: Happening) -> Request:

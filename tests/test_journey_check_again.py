@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
 from bot.models import EventType, Outcome
@@ -184,3 +186,42 @@ async def test_a_guessed_value_is_told_to_ask(world: World, action_id: str, valu
     await world.settled()
     assert "I don't know this request, so nothing was done" in world.last_whisper("U0ALICE")
     assert world.fusebill.calls == []
+
+
+async def test_check_again_pressed_by_many_at_once_offers_one_card(open_world: OpenWorld) -> None:
+    async with open_world(timing=BRIEF) as world:
+        card = await unknown(world)
+        before = len(replies(world, card))
+        presses = [world.slack.click(who, card.ts, CHECK) for who in ("U0BOB", "U0ALICE", "U0BOB")]
+        await asyncio.gather(*presses)
+        await world.settled()
+        assert len(replies(world, card)) == before + 1
+
+
+async def test_what_many_find_out_at_once_is_told_and_counted_once(open_world: OpenWorld) -> None:
+    async with open_world(timing=BRIEF) as world:
+        card = await unknown(world)
+        world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
+        await asyncio.gather(*(world.slack.click("U0BOB", card.ts, CHECK) for _ in range(3)))
+        await world.settled()
+        assert world.thread(card).count("✅ Unlatched") == 1
+        counted = 'unlatch_outcomes_total{kind="unlatch",outcome="cleared"} 1.0'
+        assert counted in world.bot.metrics.render().decode()
+
+
+async def test_of_two_new_cards_that_follow_one_the_second_confirms_nothing(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=BRIEF) as world:
+        card = await unknown(world)
+        await world.press("U0BOB", card, CHECK)
+        first = replies(world, card)[-1]
+        await world.press("U0BOB", first, "unlatch_cancel")
+        await world.press("U0BOB", card, CHECK)
+        second = replies(world, card)[-1]
+        called = unlatches(world)
+        other = await world.ask("2554529 by another card")
+        await world.press("U0BOB", other, CONFIRM)
+        await world.press("U0BOB", second, CONFIRM)
+        assert unlatches(world) == called + 1
+        assert "was confirmed since this was asked" in world.last_whisper("U0BOB")

@@ -12,6 +12,7 @@ import pytest
 from bot.audit import Row, Wanted, read
 from bot.database import open_engine
 from tests.conftest import CHANNEL, OpenWorld, World
+from tests.stage import stage
 
 CONFIRM, CANCEL = "unlatch_confirm", "unlatch_cancel"
 TWO = "You asked for this yourself, and two people are needed: somebody else has to confirm."
@@ -301,3 +302,54 @@ async def test_a_required_reason_is_not_needed_to_look(open_world: OpenWorld) ->
 async def test_anybody_may_have_the_usage_shown(open_world: OpenWorld) -> None:
     async with open_world(unlatch_channels=frozenset({"C0PUBLIC"})) as world:
         assert "/unlatch history [customerId]" in await world.whispered("help", "U0GUEST")
+
+
+@pytest.mark.parametrize(
+    ("rule", "label"),
+    [
+        ({"unlatch_channels": frozenset({"C0PUBLIC"})}, "channel"),
+        ({"unlatch_requesters": frozenset({"U0BOB"})}, "not_listed"),
+        ({"unlatch_require_reason": True}, "reason"),
+    ],
+    ids=str,
+)
+async def test_a_rule_that_came_after_the_card_is_held_against_it_at_the_click(
+    tmp_path: Path, rule: dict[str, Any], label: str
+) -> None:
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as staged:
+        before = await staged.start()
+        await staged.slack.command("U0ALICE", "2554529")
+        await staged.until(lambda: '"asked"' in staged.log)
+        [card] = staged.slack.workspace.messages(CHANNEL)
+        await before.kill()
+        await staged.start(**rule)
+        await staged.slack.click("U0BOB", card.ts, CONFIRM)
+        await staged.until(lambda: staged.slack.workspace.whispers("U0BOB"))
+        assert "The rules have changed" in staged.slack.workspace.whispers("U0BOB")[-1].text
+        assert staged.calls("unlatch_customer") == 0
+        assert f'"label": "{label}"' in staged.log
+        await staged.until(lambda: "The rules have changed" in staged.thread(card))
+
+
+@pytest.mark.parametrize(
+    ("text", "customer_id", "tried"),
+    [
+        ("find stolen", None, "/unlatch find stolen"),
+        ("history 2554529", 2554529, "/unlatch history"),
+        ("history", None, "/unlatch history"),
+    ],
+)
+async def test_who_was_refused_a_look_is_in_the_ledger_too(
+    open_world: OpenWorld, tmp_path: Path, text: str, customer_id: int | None, tried: str
+) -> None:
+    async with open_world(unlatch_requesters=frozenset({"U0BOB"})) as world:
+        await world.whispered(text)
+        await world.settled()
+        (row,) = kept(tmp_path)
+        assert (row["event"], row["who"], row["customer_id"]) == (
+            "ask_denied",
+            "U0ALICE",
+            customer_id,
+        )
+        assert row["details"] == {"reason": tried}
+        assert refusals(world) == {"not_listed": 1}

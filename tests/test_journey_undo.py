@@ -434,3 +434,36 @@ async def test_a_bot_killed_while_it_latches_again_finishes_when_it_is_back(
             (101, 202),
             2 if when == "before" else 1,
         )
+
+
+async def test_undo_pressed_twice_at_once_posts_one_card(world: World) -> None:
+    card = await cleared(world)
+    before = len(replies(world, card))
+    presses = [world.slack.click("U0BOB", card.ts, UNDO) for _ in range(4)]
+    assert {delivery.status for delivery in await asyncio.gather(*presses)} == {200}
+    await world.settled()
+    assert len(replies(world, card)) == before + 1
+    assert "asked for already" in world.last_whisper("U0BOB")
+
+
+async def test_an_undo_that_a_later_decision_overtook_latches_nothing(world: World) -> None:
+    card = await cleared(world)
+    undo = await undoing(world, card)
+    world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
+    again = await world.ask("2554529 once more")
+    await world.press("U0BOB", again, CONFIRM)
+    assert "✅ Unlatched" in world.card(again)
+
+    await world.press("U0BOB", undo, CONFIRM)
+    assert "latch_customer" not in operations(world)
+    assert ids(world) == (None, None)
+    assert "was confirmed since this was asked" in world.last_whisper("U0BOB")
+    assert "was confirmed since this was asked" in world.thread(card)
+
+
+async def test_an_expired_undo_is_not_asked_for_again_by_unlatching(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_expires_after_s=1, timing=Timing(sweep_every_s=60)) as world:
+        undo = await undoing(world, await cleared(world))
+        await asyncio.sleep(1.1)
+        await world.press("U0BOB", undo, CONFIRM)
+        assert world.last_whisper("U0BOB").endswith("Ask again: Undo…")

@@ -242,3 +242,41 @@ async def test_history_is_newest_first_and_of_one_customer_where_one_is_named(
     await ledger.add(replace(REQUEST, id="denied", message_ts=None), ASKED)
     assert [request.id for request in await ledger.history(1, limit=2)] == ["4", "2"]
     assert [request.id for request in await ledger.history(None)] == ["4", "3", "2", "1", "0"]
+
+
+FOLLOWS = {"kind": Kind.RELATCH, "thread_ts": REQUEST.message_ts, "undoes": REQUEST.id}
+
+
+async def test_of_two_that_follow_one_and_are_confirmed_at_once_one_is_overtaken(
+    ledger: Ledger,
+) -> None:
+    two = [replace(REQUEST, id=x * 32, message_ts=f"1.{x}", **FOLLOWS) for x in ("b", "c")]  # type: ignore[arg-type]  # by name
+    for request in two:
+        await ledger.add(request, ASKED)
+    at = NOW + timedelta(seconds=1)
+    confirmation = Happening(at, EventType.CONFIRMED, "U0BOB", {})
+    gates = await asyncio.gather(
+        *(
+            ledger.decide(
+                request.id,
+                Verdict.CONFIRMED,
+                confirmation,
+                decider=BOB,
+                due_at=at + LEASE,
+                judge=lambda _request, overtaken: "overtaken" if overtaken else "",
+            )
+            for request in two
+        )
+    )
+    assert Counter((gate.taken, gate.denied) for gate in gates) == {
+        (True, ""): 1,
+        (False, "overtaken"): 1,
+    }
+
+
+async def test_cards_that_wait_for_a_click_are_counted(ledger: Ledger) -> None:
+    assert await ledger.waiting() == 0
+    await ledger.add(REQUEST, ASKED)
+    assert await ledger.waiting() == 1
+    await confirm(ledger)
+    assert await ledger.waiting() == 0

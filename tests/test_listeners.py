@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import logging
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote, urlencode
 
 import pytest
 
+from bot import log
 from bot.sandbox.slack import Delivery
-from tests.conftest import CHANNEL, World
+from tests.conftest import CHANNEL, QUICK, OpenWorld, World
 from tests.reading import CANCEL, CONFIRM, operations, parts, said
 
 COMMAND = {
@@ -115,3 +118,73 @@ async def test_a_card_that_cannot_be_written_down_says_that_nobody_can_confirm_i
     await world.slack.forge_click("U0BOB", card.ts, CONFIRM, value)
     await world.settled()
     assert operations(world) == ["get_customer"]
+
+
+def spoil(folder: Path, where: str = "1 = 1") -> None:
+    """Make requests' rows unreadable, as somebody might who writes into the database."""
+    with sqlite3.connect(folder / "ledger.db") as somebody:
+        somebody.execute(f"UPDATE requests SET customer = 'oops' WHERE {where}")
+    somebody.close()
+
+
+@pytest.mark.parametrize("action_id", [CONFIRM, CANCEL])
+async def test_a_click_that_fails_in_the_bot_is_acknowledged_and_told_to_who_clicked(
+    world: World, tmp_path: Path, action_id: str
+) -> None:
+    card = await world.ask()
+    spoil(tmp_path)
+    delivery = await world.slack.click("U0BOB", card.ts, action_id)
+    await world.settled()
+    assert (delivery.status, delivery.body) == (200, "")
+    assert "Something went wrong in the bot" in world.last_whisper("U0BOB")
+    assert operations(world) == ["get_customer"]
+
+
+async def test_work_that_fails_in_the_bot_after_the_ack_is_told_to_who_asked(
+    world: World, tmp_path: Path
+) -> None:
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    spoil(tmp_path)
+    await world.press("U0BOB", card, "unlatch_undo")
+    assert "Something went wrong in the bot" in world.last_whisper("U0BOB")
+
+
+async def test_a_row_that_cannot_be_read_keeps_no_other_card_from_expiring(
+    open_world: OpenWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_world(unlatch_expires_after_s=1) as world:
+        spoiled, other = await world.ask(), await world.ask("3100025 why")
+        spoil(tmp_path, "customer_id = 2554529")
+        await world.slack.workspace.until(lambda: "Expired" in world.card(other))
+        assert "[Unlatch customer]" in world.card(spoiled)
+    assert capsys.readouterr().out.count("row can't be read") == 1
+
+
+async def test_a_command_that_a_stop_cuts_short_is_told_to_who_typed_it(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=replace(QUICK, drains_for_s=0.2)) as world:
+        world.fusebill.misbehave("hang", times=None)
+        await world.slack.command("U0ALICE", "2554529")
+    assert "did not get to this; nothing was changed" in world.last_whisper("U0ALICE")
+
+
+async def test_every_line_that_follows_a_click_names_who_and_where(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    log.configure("INFO", "json")
+    logging.getLogger().addHandler(caplog.handler)
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    lines = [r.msg for r in caplog.records if isinstance(r.msg, dict)]
+    (settled,) = (line for line in lines if line["event"] == "settled")
+    known = ("user_id", "channel_id", "message_ts", "customer_id", "requester", "decider")
+    assert [settled[name] for name in known] == [
+        "U0BOB",
+        CHANNEL,
+        card.ts,
+        2554529,
+        "U0ALICE",
+        "U0BOB",
+    ]

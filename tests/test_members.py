@@ -187,3 +187,15 @@ async def test_somebody_listed_by_id_may_whatever_slack_can_say(open_world: Open
         card = await world.ask()
         await world.press("U0BOB", card, "unlatch_confirm")
         assert "✅ Unlatched" in world.card(card)
+
+
+async def test_what_could_not_be_read_at_the_start_is_asked_for_again_soon(
+    opened: Open, double: SimulatedSlack
+) -> None:
+    double.faults.fail(ASKS, error="internal_error", times=2)
+    groups = opened(asked_every_s=60, asked_again_after_s=0.01)
+    assert not await groups.refresh()
+    keeping = asyncio.create_task(groups.keep())
+    await double.workspace.until(lambda: None not in groups.members().values())
+    keeping.cancel()
+    await asyncio.gather(keeping, return_exceptions=True)

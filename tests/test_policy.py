@@ -187,3 +187,21 @@ def test_the_user_groups_of_both_lists_are_those_to_look_up() -> None:
         HOME, requesters=frozenset({"S0A", "U0ALICE"}), confirmers=frozenset({"S0B", "W0CAROL"})
     )
     assert policy.user_groups == {"S0A", "S0B"}
+
+
+@given(POLICIES, CARDS, PEOPLE, MEMBERS)
+def test_nothing_is_confirmed_that_might_not_be_asked_any_more(
+    policy: Policy, card: Request, person: Person, members: Members
+) -> None:
+    if may_decide(policy, card, Verdict.CONFIRMED, person, members).allowed:
+        assert may_ask(policy, card.requester, card.channel_id, card.reason, members).allowed
+
+
+@given(POLICIES, CARDS, PEOPLE, MEMBERS)
+def test_what_was_overtaken_is_confirmed_by_nobody_and_cancelled_as_ever(
+    policy: Policy, card: Request, person: Person, members: Members
+) -> None:
+    assert not may_decide(policy, card, Verdict.CONFIRMED, person, members, overtaken=True).allowed
+    assert may_decide(
+        policy, card, Verdict.CANCELLED, person, members, overtaken=True
+    ) == may_decide(policy, card, Verdict.CANCELLED, person, members)
