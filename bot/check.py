@@ -16,7 +16,7 @@ from bot.fusebill_answers import FusebillError, KeyRefused, NotReached, RateLimi
 from bot.manifest import scopes
 from bot.schema import REVISION
 from bot.settings import Settings
-from bot.slack import Slack, SlackError, open_session
+from bot.slack import NOT_LET_IN, Slack, SlackError, SlackUnavailable, open_session
 from bot.transport import AiohttpTransport
 
 FAR_AWAY_S = 100 * 24 * 3600
@@ -48,7 +48,8 @@ async def check(settings: Settings) -> AsyncIterator[Line]:
         )
         groups = _user_groups(settings)
         yield await _token(slack, wants_groups=bool(groups))
-        yield await _way_in(settings, slack)
+        async for line in _ways_in(settings, slack):
+            yield line
         yield await _fusebill(settings)
         yield await asyncio.to_thread(_ledger, settings)
         for channel_id in sorted(settings.unlatch_channels):
@@ -61,11 +62,8 @@ async def _token(slack: Slack, *, wants_groups: bool) -> Line:
     try:
         answer = await slack.auth_test()
     except SlackError as error:
-        return Line(
-            False,
-            f"Slack's bot token: {error.code}",
-            "Copy SLACK_BOT_TOKEN anew from “OAuth & Permissions”, after installing the app.",
-        )
+        mend = "Copy SLACK_BOT_TOKEN anew from “OAuth & Permissions”, after installing the app."
+        return _refused(f"Slack's bot token: {error.code}", error, mend)
     granted = set(str(answer.headers.get("x-oauth-scopes", "")).split(","))
     missing = sorted(set(scopes(user_groups=wants_groups)) - granted)
     if missing:
@@ -77,23 +75,37 @@ async def _token(slack: Slack, *, wants_groups: bool) -> Line:
     return Line(True, f"Slack's bot token: {answer['user']} in {answer['team']}, with its scopes")
 
 
-async def _way_in(settings: Settings, slack: Slack) -> Line:
-    """How Slack's requests come in: signed over HTTP, or over Socket Mode."""
-    if settings.slack_app_token:
-        try:
-            await slack.open_connection(settings.slack_app_token.get_secret_value())
-        except SlackError as error:
-            mend = "Turn Socket Mode on, and give SLACK_APP_TOKEN the scope connections:write."
-            return Line(False, f"Socket Mode: {error.code}", mend)
-        return Line(True, "Socket Mode: Slack opens a connection for the app-level token")
-    secret = settings.slack_signing_secret
-    if secret is None:
+async def _ways_in(settings: Settings, slack: Slack) -> AsyncIterator[Line]:
+    """How Slack's requests come in: signed over HTTP, over Socket Mode, or either."""
+    if not settings.slack_app_token and not settings.slack_signing_secret:
         mend = "Set SLACK_SIGNING_SECRET (for http) or SLACK_APP_TOKEN (for socket)."
-        return Line(False, "Slack's requests: no way in is set up", mend)
-    if not re.fullmatch("[0-9a-f]{32}", secret.get_secret_value()):
+        yield Line(False, "Slack's requests: no way in is set up", mend)
+    if settings.slack_app_token:
+        yield await _socket_mode(slack, settings.slack_app_token.get_secret_value())
+    if settings.slack_signing_secret:
+        yield _signing_secret(settings.slack_signing_secret.get_secret_value())
+
+
+async def _socket_mode(slack: Slack, app_token: str) -> Line:
+    try:
+        await slack.open_connection(app_token)
+    except SlackError as error:
+        mend = "Turn Socket Mode on, and give SLACK_APP_TOKEN the scope connections:write."
+        return _refused(f"Socket Mode: {error.code}", error, mend)
+    return Line(True, "Socket Mode: Slack opens a connection for the app-level token")
+
+
+def _signing_secret(secret: str) -> Line:
+    if not re.fullmatch("[0-9a-f]{32}", secret):
         mend = "Copy SLACK_SIGNING_SECRET anew from “Basic Information”: 32 digits and a to f."
         return Line(False, "Slack's signing secret: is not of the right form", mend)
     return Line(True, "Slack's signing secret: is of the right form (only a request can prove it)")
+
+
+def _refused(what: str, error: SlackError, mend: str) -> Line:
+    if isinstance(error, SlackUnavailable) and error.code not in NOT_LET_IN:
+        mend = "Slack gave no usable answer: may this machine reach it? Try again in a minute."
+    return Line(False, what, mend)
 
 
 async def _fusebill(settings: Settings) -> Line:
@@ -146,7 +158,7 @@ async def _channel(slack: Slack, channel_id: str) -> Line:
         await slack.try_to_post(channel_id, int(time.time()) + FAR_AWAY_S)
     except SlackError as error:
         mend = "Type /invite @unlatch in that channel, or take it off UNLATCH_CHANNELS."
-        return Line(False, f"Channel {channel_id}: can't be posted in ({error.code})", mend)
+        return _refused(f"Channel {channel_id}: can't be posted in ({error.code})", error, mend)
     return Line(True, f"Channel {channel_id}: can be posted in")
 
 
@@ -155,7 +167,7 @@ async def _user_group(slack: Slack, group: str) -> Line:
         members = await slack.user_group_members(group)
     except SlackError as error:
         mend = "Is the id right, and has the app the scope usergroups:read?"
-        return Line(False, f"User group {group}: can't be read ({error.code})", mend)
+        return _refused(f"User group {group}: can't be read ({error.code})", error, mend)
     return Line(True, f"User group {group}: {len(members)} members")
 
 

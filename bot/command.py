@@ -59,7 +59,8 @@ def parse(text: str) -> Command:
     if first.lower() in ("help", ""):
         return Help() if first else Malformed("The customer's id is missing.")
     if first.lower() == "find":
-        return Find(rest) if rest else Malformed("There is no text to look for.")
+        sought = any(c.isalnum() for c in rest)
+        return Find(rest) if sought else Malformed("There are no letters or digits to look for.")
     if first.lower() == "history":
         return _history(rest)
     customer_id = _customer_id(first)

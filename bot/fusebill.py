@@ -18,12 +18,14 @@ from pydantic import SecretStr
 
 from bot.fusebill_answers import (
     Answer,
+    Found,
     FusebillError,
     NotReached,
     OutcomeUnknown,
     RateLimit,
     customer_of,
     customers_of,
+    has_more,
     rate_limit_of,
     tells_ids,
 )
@@ -39,7 +41,8 @@ CALL_S = 8.0  # one whole call: a body that trickles in would renew httpx's own 
 SLOT_S = 10.0  # waiting for other calls of this process, with nothing sent
 TIMEOUT = httpx.Timeout(connect=3.0, read=6.0, write=3.0, pool=3.0)
 MAX_BODY = 1_000_000  # bytes
-PAGE_SIZE = 100
+PAGE_SIZE = "100"
+MOST_PAGES = 5
 
 _QUERY_SYNTAX = re.compile(r"[:;*]+")
 _NOTHING_SENT = (
@@ -143,23 +146,28 @@ class FusebillClient:
 
     async def find_customers(
         self, field: Field, value: str, *, contains: bool = False, limit: int = 5
-    ) -> list[Customer]:
+    ) -> Found:
         """Find up to `limit` customers whose `field` is, or with `contains` holds, `value`.
 
         Upper and lower case are the same. The vendor tells no way to quote the query's syntax
-        (`:`, `;`, `*`), so a `*` is sent in place of it, and the answer's first 100 customers
-        are held against the literal value here.
+        (`:`, `;`, `*`), so a `*` is sent in place of it, and what comes is held against the
+        literal value here, on up to 5 pages of 100.
         Raises: FusebillError. Source: developer.staxbill.com/reference/list-customers
         """
         wanted = value.strip().casefold()
         pattern = _QUERY_SYNTAX.sub("*", f"*{value.strip()}*" if contains else value.strip())
+        found: list[Customer] = []
         if not pattern.strip("* "):
-            return []
-        asked = {"query": f"{field}:{pattern}", "pageSize": str(PAGE_SIZE), "pageNumber": "0"}
-        answer = await self._call("list_customers", "GET", "/customers/", params=asked)
-        with self._without_key():
-            customers = customers_of(answer)
-        return [each for each in customers if _matches(each, field, wanted, contains)][:limit]
+            return Found(found)
+        for page in range(MOST_PAGES):
+            asked = {"query": f"{field}:{pattern}", "pageSize": PAGE_SIZE, "pageNumber": str(page)}
+            answer = await self._call("list_customers", "GET", "/customers/", params=asked)
+            with self._without_key():
+                customers = customers_of(answer)
+            found += (each for each in customers if _matches(each, field, wanted, contains))
+            if len(found) >= limit or not has_more(answer, page):
+                return Found(found[:limit])
+        return Found(found, complete=False)
 
     async def _call(
         self,

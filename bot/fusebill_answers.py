@@ -129,6 +129,14 @@ class Answer:
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Customers that a search found; not `complete` where there was too much to look through."""
+
+    customers: list[Customer]
+    complete: bool = True
+
+
 def customer_of(answer: Answer, customer_id: int) -> Customer | None:
     """Return the customer that the answer shows; None for a success without one.
 
@@ -151,11 +159,9 @@ def customer_of(answer: Answer, customer_id: int) -> Customer | None:
 def customers_of(answer: Answer) -> list[Customer]:
     """Return the customers of a list, without entries that cannot be read.
 
-    Raises: as `customer_of`; OutcomeUnknown where the answer is no list.
+    Raises: as `customer_of`; OutcomeUnknown where the answer is no list, not even an empty one.
     """
     value = _value_of(answer)
-    if value is None:
-        return []
     if not isinstance(value, list):
         raise OutcomeUnknown(answer.status, (), f"{_UNREADABLE}: it is no list")
     customers = []
@@ -165,6 +171,12 @@ def customers_of(answer: Answer) -> list[Customer]:
         except ValueError:
             continue
     return customers
+
+
+def has_more(answer: Answer, page: int) -> bool:
+    """Whether a list goes on after this page; `X-NextPage` is -1 where it does not."""
+    after = answer.headers.get("X-NextPage", "")
+    return bool(_DIGITS.fullmatch(after)) and int(after) > page
 
 
 def tells_ids(answer: Answer) -> bool:

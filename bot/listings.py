@@ -72,6 +72,9 @@ def did_you_mean(ask: Ask, hits: Sequence[Customer], links: Links) -> Message:
 
 def found(wanted: str, hits: Sequence[Customer], links: Links, *, more: bool) -> Message:
     """What a search found, each with a button that goes on with it."""
+    if more and not hits:
+        much = say(" is like too much that Fusebill knows: type more of it.")
+        return message([[say("🔎 "), text(wanted, limit=80), much]])
     if not hits:
         nothing = say(" is in no company name, reference or email that Fusebill knows.")
         return message([[say("🔎 "), text(wanted, limit=80), nothing]])

@@ -68,7 +68,8 @@ class Lookup:
         hits: Sequence[Customer] = ()
         if isinstance(error, CustomerNotFound):
             try:
-                hits = await self._fusebill.find_customers("Reference", ask.typed, limit=MOST_HITS)
+                found = await self._fusebill.find_customers("Reference", ask.typed, limit=MOST_HITS)
+                hits = found.customers
             except FusebillError as second:
                 log.info("reference not looked up", why=str(second))
         if hits:
@@ -87,9 +88,9 @@ class Lookup:
         except FusebillError as error:
             await self._cards.whisper(place, whispers.not_found_out(wanted, error))
             return
-        hits = {customer.customer_id: customer for page in found for customer in page}
+        hits = {each.customer_id: each for search in found for each in search.customers}
         shown = list(hits.values())[:MOST_HITS]
-        more = len(hits) > MOST_HITS
+        more = len(hits) > MOST_HITS or not all(search.complete for search in found)
         await self._cards.whisper(place, listings.found(wanted, shown, self._links, more=more))
 
     async def history(self, customer_id: int | None, place: Place) -> None:

@@ -190,6 +190,24 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
         *(misbehave("unavailable"), {}),
         *("✗ Fusebill: no usable answer", "try again in a minute"),
     ),
+    "fusebill says nothing": (
+        *(misbehave("empty"), {}),
+        *("✗ Fusebill: no usable answer", "Is FUSEBILL_BASE_URL right?"),
+    ),
+    "slack is unwell": (
+        lambda scene: scene.slack.faults.fail("auth.test", status=503),
+        *({}, "✗ Slack's bot token: http_503", "may this machine reach it? Try again in a minute"),
+    ),
+    "a channel where slack is unwell": (
+        lambda scene: scene.slack.faults.fail("chat.scheduleMessage", status=503),
+        {"unlatch_channels": frozenset({"C0BILLING"})},
+        *("✗ Channel C0BILLING: can't be posted in (http_503)", "may this machine reach it?"),
+    ),
+    "signing secret beside an app token": (
+        nothing,
+        *({"slack_app_token": "xapp-sandbox", "slack_signing_secret": "nonsense"},),
+        *("✗ Slack's signing secret: is not of the right form", "Copy SLACK_SIGNING_SECRET anew"),
+    ),
     "fusebill is another host": (
         *(misbehave("html"), {}),
         *("✗ Fusebill: no usable answer", "Is FUSEBILL_BASE_URL right?"),

@@ -15,6 +15,7 @@ from pydantic import SecretStr
 from bot.fusebill import TIMEOUT, FusebillClient
 from bot.fusebill_answers import (
     CustomerNotFound,
+    Found,
     FusebillError,
     FusebillRefused,
     KeyRefused,
@@ -560,26 +561,55 @@ async def test_no_more_calls_than_allowed_are_made_at_once(
 
 async def test_customers_are_found_by_reference(client: FusebillClient) -> None:
     found = await client.find_customers("Reference", "1337")
-    assert [customer.customer_id for customer in found] == [BIKES]
-    assert await client.find_customers("Reference", "133") == []
+    assert [customer.customer_id for customer in found.customers] == [BIKES]
+    assert await client.find_customers("Reference", "133") == Found([])
 
 
 async def test_customers_are_found_by_a_part_of_their_name_in_any_case(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     found = await client.find_customers("CompanyName", " bikes ", contains=True)
-    assert [customer.customer_id for customer in found] == [BIKES]
+    assert [customer.customer_id for customer in found.customers] == [BIKES]
     assert httpx.QueryParams(server.calls[0].query)["query"] == "CompanyName:*bikes*"
 
 
 async def test_customers_are_found_by_one_of_two_addresses(client: FusebillClient) -> None:
     found = await client.find_customers("PrimaryEmail", "office@tide", contains=True)
-    assert [customer.customer_id for customer in found] == [3100071]
+    assert [customer.customer_id for customer in found.customers] == [3100071]
 
 
 async def test_no_more_are_found_than_asked_for(client: FusebillClient) -> None:
-    assert len(await client.find_customers("PrimaryEmail", "example", contains=True)) == 5
-    assert len(await client.find_customers("PrimaryEmail", "e", contains=True, limit=2)) == 2
+    found = await client.find_customers("PrimaryEmail", "example", contains=True)
+    assert len(found.customers) == 5
+    found = await client.find_customers("PrimaryEmail", "e", contains=True, limit=2)
+    assert len(found.customers) == 2
+
+
+def crowd(server: SimulatedFusebill, size: int) -> None:
+    """So many customers that a query for “Ham: Eggs” brings, and after them the one meant."""
+    row = sample_customers()[BIKES]
+    names = [f"Ham and Eggs {number}" for number in range(size)] + ["Ham: Eggs"]
+    server.customers = {
+        number: {**row, "id": number, "companyName": name} for number, name in enumerate(names, 1)
+    }
+
+
+async def test_who_stands_on_a_later_page_is_found(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    crowd(server, 120)
+    found = await client.find_customers("CompanyName", "Ham: Eggs", contains=True)
+    assert [customer.customer_id for customer in found.customers] == [121]
+    assert (found.complete, len(server.calls)) == (True, 2)
+
+
+async def test_a_search_through_too_much_ends_and_says_so(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    crowd(server, 700)
+    found = await client.find_customers("CompanyName", "Ham: Eggs", contains=True)
+    assert found == Found([], complete=False)
+    assert len(server.calls) == 5
 
 
 @pytest.mark.parametrize("text", ["a*b", "a;Status:Active", "a:b", "*a", "a;", "::a**"])
@@ -590,7 +620,7 @@ async def test_what_is_looked_for_is_never_taken_as_syntax(
     decoy = {**row, "id": 8, "companyName": "The axxb StatusActive a Inc"}
     server.customers = {7: row, 8: decoy}
     found = await client.find_customers("CompanyName", text, contains=True)
-    assert [customer.customer_id for customer in found] == [7]
+    assert [customer.customer_id for customer in found.customers] == [7]
     query = httpx.QueryParams(server.calls[0].query)["query"]
     assert query.count(":") == 1
     assert ";" not in query
@@ -600,21 +630,15 @@ async def test_what_is_looked_for_is_never_taken_as_syntax(
 async def test_nothing_is_looked_for_where_nothing_is_said(
     client: FusebillClient, server: SimulatedFusebill, text: str
 ) -> None:
-    assert await client.find_customers("CompanyName", text, contains=True) == []
+    assert await client.find_customers("CompanyName", text, contains=True) == Found([])
     assert server.calls == []
 
 
-async def test_a_list_without_a_body_has_nobody(
-    client: FusebillClient, server: SimulatedFusebill
-) -> None:
-    server.misbehave("empty")
-    assert await client.find_customers("Reference", "1337") == []
-
-
+@pytest.mark.parametrize("kind", ["message", "empty"])
 async def test_a_list_that_is_none_cannot_be_read(
-    client: FusebillClient, server: SimulatedFusebill
+    client: FusebillClient, server: SimulatedFusebill, kind: str
 ) -> None:
-    server.misbehave("message", status=200)
+    server.misbehave(kind, status=200)
     with pytest.raises(OutcomeUnknown, match="no list"):
         await client.find_customers("Reference", "1337")
 

@@ -187,7 +187,7 @@ async def test_nothing_found_is_said_and_offers_no_button(world: World) -> None:
 
 
 async def test_find_without_a_text_says_what_is_missing(world: World) -> None:
-    assert "There is no text to look for." in await world.whispered("find")
+    assert "There are no letters or digits to look for." in await world.whispered("find")
     assert world.fusebill.calls == []
 
 

@@ -170,3 +170,8 @@ def test_a_past_request_says_who_asked_and_who_decided_and_when() -> None:
         "⏳ being done · 2554529 Stolen Bikes · card",
         f"asked by <@U0ALICE>, {NOON:%F %T} UTC; confirmed by <@U0BOB>, {NOON:%F %T} UTC",
     ]
+
+
+def test_a_search_through_too_much_claims_nothing_of_what_it_did_not_see() -> None:
+    told = text_of(listings.found("a", [], NO_LINKS, more=True).blocks)
+    assert told == "🔎 a is like too much that Fusebill knows: type more of it."
