@@ -11,7 +11,8 @@ Imports go down only (the contract is in `pyproject.toml`):
     composition                       the only place that builds
     listeners | web | socket_mode     Slack's payloads in, the workflow's calls out
     workflow                          who may do it, then doing it: ask, decide
-    second_thoughts | audit | check   undo and look again; the ledger read out; the admin's check
+    second_thoughts | audit | verify | check   undo and look again; the ledger read out and
+                                      verified; the admin's check
     lookup                            customers and past requests for one person
     cards                             a request: its card in Slack, then its row
     settle                            what follows a verdict; the sweep
@@ -21,7 +22,7 @@ Imports go down only (the contract is in `pyproject.toml`):
     whispers                          what one person alone is told
     messages                          cards and threads
     wording                           the words for customers, ids and events
-    fusebill | ledger | policy | blocks | command | metrics | tasks | log
+    fusebill | ledger | readout | policy | blocks | command | metrics | tasks | log
     fusebill_answers | database | rows
     transactions | transport | statements
     migrations

@@ -178,9 +178,10 @@ def _sandbox(asked: argparse.Namespace) -> int:
 
 
 def _audit(asked: argparse.Namespace) -> int:
-    from bot.audit import FORMS, Wanted, read, verify
+    from bot.audit import FORMS, Wanted, read
     from bot.database import open_engine, require_current
     from bot.settings import load_ledger
+    from bot.verify import verify
 
     url = load_ledger().database_url.get_secret_value()
     engine = open_engine(url, reads_only=True)

@@ -21,12 +21,13 @@ from hypothesis import given, strategies as st
 from sqlalchemy import Engine, insert, text
 
 from bot.__main__ import main
-from bot.audit import COLUMNS, FORMULA, Row, Wanted, as_csv, as_json, as_table, moment, read, verify
+from bot.audit import COLUMNS, FORMULA, Row, Wanted, as_csv, as_json, as_table, moment, read
 from bot.database import Database, migrate, open_engine
 from bot.ledger import Ledger
 from bot.models import Customer, Event, EventType, Happening, HubSpotIds, Outcome, Request, Verdict
 from bot.rows import digest, event_of, event_row, identity, request_of, request_row
 from bot.schema import events, requests
+from bot.verify import verify
 from tests.hostile import ALICE, BIKES, BOB, CARD, NOON, TEXTS
 
 FIRST = replace(CARD, id="a" * 32, due_at=NOON + timedelta(minutes=15))
