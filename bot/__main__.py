@@ -16,6 +16,7 @@ WRONG_SETTINGS = 2
 FAILED = 1
 STOPPED = 130
 LAST_PORT = 65535
+STARTS_WITHIN_S = 5.0
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -158,7 +159,13 @@ def _serve(asked: argparse.Namespace) -> int:
 
     settings = load(asked.command)
     log.configure(settings.log_level, settings.log_format)
-    asyncio.run(serve(settings, asked.command, wait=asked.wait, started=_collect_what_follows))
+
+    async def served() -> None:
+        # a start that has to wait for somebody must not go without the collector
+        asyncio.get_running_loop().call_later(STARTS_WITHIN_S, gc.enable)
+        await serve(settings, asked.command, wait=asked.wait, started=_collect_what_follows)
+
+    asyncio.run(served())
     return 0
 
 

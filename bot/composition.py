@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import httpx
-import stamina
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
@@ -39,6 +38,8 @@ from bot.workflow import Workflow
 
 log = structlog.get_logger(__name__)
 
+LONGEST_PAUSE_S = 30.0
+
 
 @dataclass(slots=True)
 class Bot:
@@ -52,7 +53,7 @@ class Bot:
     tasks: Tasks
     metrics: Metrics
     timing: Timing
-    stopping: bool = False
+    stopping: asyncio.Event
 
     def render(self) -> bytes:
         """The metrics as they are now."""
@@ -64,13 +65,15 @@ class Bot:
 async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[Bot]:  # noqa: B008  # frozen
     """The bot, ready for Slack's requests; ends by finishing what was acknowledged.
 
+    What an earlier process left is taken up from the first moment; a Slack that is away is waited
+    for, without end.
     Raises: LedgerUnavailable, SchemaMismatch, SlackError where it can't work as it is set up.
     """
     async with AsyncExitStack() as stack:
         ledger = Ledger(await _open_database(settings, stack))
         session = await stack.enter_async_context(open_session())
         http = await stack.enter_async_context(AiohttpTransport())
-        metrics, tasks = Metrics(), Tasks()
+        metrics, tasks, stopping = Metrics(), Tasks(), asyncio.Event()
         client = AsyncWebClient(
             token=settings.slack_bot_token.get_secret_value(),
             base_url=settings.slack_api_url,
@@ -78,16 +81,19 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             # the ledger knows what is still to be said, and when; a retry here could say it twice
             retry_handlers=[],
         )
-        slack = Slack(client, metrics.slack_called)
-        identity = await _identify(slack)
-        policy = _policy(settings, identity.team_id or "")
-        groups = UserGroups(slack, policy.user_groups)
-        await groups.refresh()
-        links = _links(settings)
+        slack, links = Slack(client, metrics.slack_called), _links(settings)
         fusebill = _fusebill(settings, http, metrics)
         deed = Deed(fusebill, budget_s=timing.deed_s)
         delivery = Delivery(ledger, slack, links, metrics, timing)
         settler = Settler(ledger, delivery, deed, tasks, metrics, timing)
+        stack.push_async_callback(_drain, tasks, timing)
+        await stack.enter_async_context(_running(_sweep(settler, timing, stopping)))
+
+        identity = await _identify(slack, timing.pause_s)
+        policy = _policy(settings, identity.team_id or "")
+        groups = UserGroups(slack, policy.user_groups)
+        await groups.refresh()
+        await stack.enter_async_context(_running(groups.keep()))
         cards = Cards(
             ledger,
             slack,
@@ -100,53 +106,24 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         workflow = Workflow(ledger, lookup, cards, settler, policy, groups.members, links, metrics)
         app = _bolt(settings, client, identity)
         Listeners(workflow, tasks, metrics).register(app)
-        bot = Bot(app, client, slack, ledger, settler, tasks, metrics, timing)
-        async with (
-            _drained(tasks, timing.drains_for_s),
-            _running(_sweep_for_ever(bot), groups.keep()),
-        ):
-            try:
-                yield bot
-            finally:
-                bot.stopping = True
+        yield Bot(app, client, slack, ledger, settler, tasks, metrics, timing, stopping)
 
 
 @asynccontextmanager
-async def _running(*works: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     """What runs beside everything else, until the end."""
-    running = [asyncio.create_task(work) for work in works]
+    running = asyncio.create_task(work)
     try:
         yield
     finally:
-        for task in running:
-            task.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
 
 
-@asynccontextmanager
-async def _drained(tasks: Tasks, timeout_s: float) -> AsyncIterator[None]:
+async def _drain(tasks: Tasks, timing: Timing) -> None:
     """Finish what was acknowledged before anything that it needs is closed."""
-    try:
-        yield
-    finally:
-        if late := await tasks.drain(timeout_s):
-            log.warning("stopped before all was done; the ledger knows", tasks=late)
-
-
-async def reach_database(settings: Settings) -> None:
-    """Wait for a database that can't be reached yet. Raises: SchemaMismatch."""
-    engine = open_engine(settings.database_url.get_secret_value())
-
-    def away(error: Exception) -> bool:
-        log.warning("waiting for the database", why=str(error))
-        return isinstance(error, LedgerUnavailable)
-
-    async for attempt in stamina.retry_context(
-        on=away, attempts=None, timeout=None, wait_initial=0.5, wait_max=5.0
-    ):
-        with attempt:
-            await asyncio.to_thread(version, engine)
-    engine.dispose()
+    if late := await tasks.drain(timing.drains_for_s):
+        log.warning("stopped before all was done; the ledger knows", tasks=late)
 
 
 async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
@@ -165,16 +142,20 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
     return database
 
 
-async def _identify(slack: Slack) -> AuthorizeResult:
+async def _identify(slack: Slack, pause_s: float) -> AuthorizeResult:
     """Who the bot is, asked once, so that no first ack waits for it."""
-
-    def again(error: Exception) -> bool:
-        # a wrong token stays wrong until somebody sets another and starts the bot anew
-        return isinstance(error, SlackUnavailable) and error.code not in NOT_LET_IN
-
-    async for attempt in stamina.retry_context(on=again, attempts=4, timeout=15, wait_initial=0.5):
-        with attempt:
+    while True:
+        try:
             answer = await slack.auth_test()
+            break
+        except SlackUnavailable as error:
+            # a wrong token stays wrong until somebody sets another and starts the bot anew
+            if error.code in NOT_LET_IN:
+                raise
+            again_in_s = min(max(pause_s, error.retry_after_s or 0.0), LONGEST_PAUSE_S)
+            log.warning("waiting for slack", why=error.code, again_in_s=again_in_s)
+        await asyncio.sleep(again_in_s)
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
     return AuthorizeResult.from_auth_test_response(bot_token=slack.token, auth_test_response=answer)
 
 
@@ -235,12 +216,12 @@ def _fusebill(
     )
 
 
-async def _sweep_for_ever(bot: Bot) -> None:
-    while True:
+async def _sweep(settler: Settler, timing: Timing, stopping: asyncio.Event) -> None:
+    while not stopping.is_set():
         try:
-            await bot.settler.sweep()
+            await settler.sweep()
         except LedgerUnavailable as error:
             log.warning("sweep put off", why=str(error))
         except Exception:
             log.exception("sweep failed")
-        await asyncio.sleep(bot.timing.sweep_every_s)
+        await asyncio.sleep(timing.sweep_every_s)

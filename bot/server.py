@@ -5,22 +5,29 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import Any
+from typing import TypeVar
 
+import stamina
 import structlog
 from aiohttp import web
 
-from bot.composition import Bot, build, reach_database, signing_secret
-from bot.database import LedgerUnavailable
+from bot.composition import Bot, build, signing_secret
+from bot.database import LedgerUnavailable, open_engine, version
 from bot.settings import Mode, Settings, Timing
 from bot.slack import SlackError
 from bot.socket_mode import SocketMode
 from bot.web import application
 
+T = TypeVar("T")
+
 log = structlog.get_logger(__name__)
+
+
+class _Stopped(Exception):
+    """Somebody told the process to stop."""
 
 
 async def serve(
@@ -33,25 +40,56 @@ async def serve(
 ) -> None:
     """Run until SIGTERM or Ctrl-C: then take nothing new, finish what was acknowledged, close.
 
-    With `wait`, a database that can't be reached yet is waited for. `started` is told the address
-    once it is listened on. A second signal, or one that comes before the bot is built, ends the
-    process at once.
+    With `wait`, a database that can't be reached yet is waited for; Slack always is. `started` is
+    told the address once it is listened on. A second signal ends the process at once.
     Raises: LedgerUnavailable, SchemaMismatch, SlackError, SocketModeEnded, OSError.
     """
-    if wait:
-        await reach_database(settings)
-    async with build(settings, timing) as bot:
-        stop = _stopped_by_signals()
-        async with listening(bot, settings, mode) as (address, ended):
+    stop = _stopped_by_signals()
+    try:
+        if wait:
+            await _unless(stop, reach_database(settings))
+        async with AsyncExitStack() as stack:
+            opening = stack.enter_async_context(build(settings, timing))
+            bot = await _unless(stop, opening)
+            listens = stack.enter_async_context(listening(bot, settings, mode))
+            address, ended = await _unless(stop, listens)
             started(address)
-            stopping = asyncio.create_task(stop.wait())
-            waits: list[asyncio.Future[Any]] = [stopping, ended]
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-            stopping.cancel()
-            log.info("stopping", tasks=len(bot.tasks))
-    log.info("stopped")
-    if not ended.cancelled():
-        ended.result()
+            try:
+                await _unless(stop, ended)
+            finally:
+                log.info("stopping", tasks=len(bot.tasks))
+    except _Stopped:
+        log.info("stopped")
+
+
+async def _unless(stop: asyncio.Event, work: Awaitable[T]) -> T:
+    """What the work gives. Raises: _Stopped where the stop comes first; the work is undone."""
+    working, stopping = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise _Stopped
+        return working.result()
+    finally:
+        working.cancel()
+        stopping.cancel()
+        await asyncio.gather(working, stopping, return_exceptions=True)
+
+
+async def reach_database(settings: Settings) -> None:
+    """Wait for a database that can't be reached yet. Raises: SchemaMismatch."""
+    engine = open_engine(settings.database_url.get_secret_value())
+
+    def away(error: Exception) -> bool:
+        log.warning("waiting for the database", why=str(error))
+        return isinstance(error, LedgerUnavailable)
+
+    async for attempt in stamina.retry_context(
+        on=away, attempts=None, timeout=None, wait_initial=0.5, wait_max=5.0
+    ):
+        with attempt:
+            await asyncio.to_thread(version, engine)
+    engine.dispose()
 
 
 @asynccontextmanager
@@ -83,7 +121,7 @@ async def listening(
         try:
             yield f"http://{host}:{port}", ended
         finally:
-            bot.stopping = True
+            bot.stopping.set()
 
 
 def _stopped_by_signals() -> asyncio.Event:
@@ -102,7 +140,11 @@ def _stopped_by_signals() -> asyncio.Event:
 
 async def _readiness(bot: Bot, socket_mode: SocketMode | None) -> dict[str, str]:
     """Each part that a request needs, "ok" or what is wrong with it."""
-    parts = {"process": "stopping" if bot.stopping else "ok", "ledger": "ok", "slack": "ok"}
+    parts = {
+        "process": "stopping" if bot.stopping.is_set() else "ok",
+        "ledger": "ok",
+        "slack": "ok",
+    }
     try:
         await bot.ledger.ping()
     except LedgerUnavailable as error:

@@ -23,12 +23,18 @@ _forks = get_context("forkserver")
 _forks.set_forkserver_preload(["__main__", "tests.bot_process"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class BotProcess:
-    """A running bot: where it listens, and its process."""
+    """A running bot: its process, and where it listens once `listens` was waited for."""
 
-    address: str
     process: ForkServerProcess
+    told: Connection
+    log_file: Path
+    address: str = ""
+
+    async def listens(self) -> None:
+        """Wait until it listens."""
+        self.address = await asyncio.to_thread(_address, self.told, self.log_file)
 
     async def kill(self) -> None:
         """`kill -9`; returns when it is dead."""
@@ -53,7 +59,7 @@ class BotProcess:
 async def bot_process(
     settings: Settings, log_file: Path, *, mode: Mode = "http", timing: Timing = PACE
 ) -> AsyncIterator[BotProcess]:
-    """Start a bot, and wait until it listens; what is left of it in the end is killed."""
+    """Start a bot; what is left of it in the end is killed."""
     here, there = _forks.Pipe(duplex=False)
     process = _forks.Process(
         target=_run, args=(environment(settings), str(log_file), mode, timing, there), daemon=True
@@ -61,11 +67,11 @@ async def bot_process(
     process.start()
     there.close()
     try:
-        yield BotProcess(await asyncio.to_thread(_address, here, log_file), process)
+        yield BotProcess(process, here, log_file)
     finally:
-        here.close()
         process.kill()
         await asyncio.to_thread(process.join)
+        here.close()
         process.close()
 
 

@@ -44,6 +44,18 @@ class Stage:
         self, *, mode: Mode = "http", timing: Timing = PACE, **changes: Any
     ) -> BotProcess:
         """Start one more bot; Slack's requests go to it from now on."""
+        bot = await self.launch(mode=mode, timing=timing, **changes)
+        await bot.listens()
+        if mode == "http":
+            self.slack.request_url = f"{bot.address}/slack/events"
+        else:
+            await self.until(lambda: bool(self.slack.socket_mode.links))
+        return bot
+
+    async def launch(
+        self, *, mode: Mode = "http", timing: Timing = PACE, **changes: Any
+    ) -> BotProcess:
+        """Start one more bot, without waiting until it listens."""
         settings = settings_for(
             self.slack, self.fusebill, self.folder, database_url=self.database_url, **changes
         )
@@ -51,10 +63,6 @@ class Stage:
             bot_process(settings, self.folder / "bot.log", mode=mode, timing=timing)
         )
         self.bots.append(bot)
-        if mode == "http":
-            self.slack.request_url = f"{bot.address}/slack/events"
-        else:
-            await self.until(lambda: bool(self.slack.socket_mode.links))
         return bot
 
     async def ask(self, customer_id: int = CUSTOMER) -> Message:

@@ -76,7 +76,7 @@ async def test_readyz_says_that_the_ledger_is_not_to_be_had(
 async def test_readyz_says_that_the_bot_is_stopping(
     world: World, browser: aiohttp.ClientSession
 ) -> None:
-    world.bot.stopping = True
+    world.bot.stopping.set()
     status, parts = await readiness(world, browser)
     assert (status, parts["process"]) == (503, "stopping")
 
