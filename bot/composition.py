@@ -55,6 +55,11 @@ class Bot:
     timing: Timing
     stopping: asyncio.Event
 
+    async def finish(self) -> None:
+        """Take nothing up any more, and finish what was acknowledged."""
+        self.stopping.set()
+        await _drain(self.tasks, self.timing)
+
     def render(self) -> bytes:
         """The metrics as they are now."""
         self.metrics.tasks.set(len(self.tasks))

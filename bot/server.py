@@ -111,7 +111,9 @@ async def listening(
             await socket_mode.open()
         app = bot.app if mode == "http" else None
         readiness = partial(_readiness, bot, socket_mode)
-        routes = application(app, signing_secret(settings), readiness, bot.render)
+        routes = application(
+            app, signing_secret(settings), readiness, bot.render, bot.stopping.is_set
+        )
         runner = web.AppRunner(routes, access_log=None, shutdown_timeout=3.0)
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
@@ -121,7 +123,9 @@ async def listening(
         try:
             yield f"http://{host}:{port}", ended
         finally:
-            bot.stopping.set()
+            # the host sees it stopping for as long as that takes; Slack is told at once
+            closing = [socket_mode.close()] if socket_mode else []
+            await asyncio.gather(bot.finish(), *closing)
 
 
 def _stopped_by_signals() -> asyncio.Event:
@@ -140,11 +144,9 @@ def _stopped_by_signals() -> asyncio.Event:
 
 async def _readiness(bot: Bot, socket_mode: SocketMode | None) -> dict[str, str]:
     """Each part that a request needs, "ok" or what is wrong with it."""
-    parts = {
-        "process": "stopping" if bot.stopping.is_set() else "ok",
-        "ledger": "ok",
-        "slack": "ok",
-    }
+    if bot.stopping.is_set():
+        return {"process": "stopping"}
+    parts = {"process": "ok", "ledger": "ok", "slack": "ok"}
     try:
         await bot.ledger.ping()
     except LedgerUnavailable as error:
@@ -155,4 +157,6 @@ async def _readiness(bot: Bot, socket_mode: SocketMode | None) -> dict[str, str]
         parts["slack"] = error.code
     if socket_mode is not None:
         parts["socket_mode"] = "ok" if await socket_mode.connected() else "not connected"
+    if bot.stopping.is_set():
+        parts["process"] = "stopping"
     return parts

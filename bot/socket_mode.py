@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import structlog
 from aiohttp import WSMessage
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
 from slack_sdk.errors import SlackApiError
+from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
 log = structlog.get_logger(__name__)
@@ -32,6 +35,7 @@ FATAL = frozenset(
 )
 LOOKS_EVERY_S = 5.0
 PINGS_EVERY_S = 5.0
+CLOSES_WITHIN_S = 2.0
 
 
 class SocketModeEnded(Exception):
@@ -64,10 +68,13 @@ class SocketMode:
         self._handler = AsyncSocketModeHandler(
             app, app_token, web_client=client, ping_interval=ping_every_s
         )
+        self._handler.client.socket_mode_request_listeners[:] = [self._on_request]
         # slack_sdk keeps a disconnect from its other listeners
         self._handler.client.on_message_listeners.append(self._on_message)
         self._ended = ended
         self._watch: asyncio.Task[None] | None = None
+        self._closing = False
+        self._answering: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
         """Connect, and go on connecting. Raises: SocketModeEnded."""
@@ -80,11 +87,33 @@ class SocketMode:
         return await self._handler.client.is_connected()
 
     async def close(self) -> None:
-        """Take no more requests."""
+        """Take no more requests, acknowledge those that were taken, and hang up."""
+        if self._closing:
+            return
+        self._closing = True
         if self._watch:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-        await self._handler.client.close()  # type: ignore[no-untyped-call]  # slack_sdk
+        if self._answering:
+            await asyncio.wait(self._answering, timeout=CLOSES_WITHIN_S)
+        try:
+            async with asyncio.timeout(CLOSES_WITHIN_S):
+                await self._handler.client.close()  # type: ignore[no-untyped-call]  # slack_sdk
+        except TimeoutError:
+            # Slack does not say goodbye; the second time nobody waits for it
+            await self._handler.client.close()  # type: ignore[no-untyped-call]  # slack_sdk
+
+    async def _on_request(
+        self, _client: AsyncBaseSocketModeClient, request: SocketModeRequest
+    ) -> None:
+        if self._closing:
+            # without an acknowledgement Slack tells the person that nothing came of it
+            return
+        task = asyncio.current_task()
+        if task:
+            self._answering.add(task)
+            task.add_done_callback(self._answering.discard)
+        await self._handler.handle(self._handler.client, request)
 
     async def _on_message(self, frame: WSMessage) -> None:
         if '"disconnect"' not in frame.data:

@@ -10,12 +10,15 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
+ENDS_WITHIN_S = 0.5
+
 
 class Tasks:
     """A set of running tasks; none is lost to the garbage collector, none fails unseen."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
+        self._deadline: float | None = None
 
     def __len__(self) -> int:
         return len(self._running)
@@ -27,14 +30,21 @@ class Tasks:
         task.add_done_callback(self._ended)
 
     async def drain(self, timeout_s: float) -> int:
-        """Wait for what runs and what that starts; returns how many had to be cancelled."""
-        deadline = asyncio.get_running_loop().time() + timeout_s
-        while self._running and (left := deadline - asyncio.get_running_loop().time()) > 0:
+        """Wait for what runs and what that starts; returns how many had to be cancelled.
+
+        Who drains again goes on within the time of the first.
+        """
+        clock = asyncio.get_running_loop().time
+        self._deadline = self._deadline or clock() + timeout_s
+        while self._running and (left := self._deadline - clock()) > 0:
             await asyncio.wait(self._running, timeout=left)
-        late = list(self._running)
-        for task in late:
-            task.cancel()
-        await asyncio.gather(*late, return_exceptions=True)
+        late = set(self._running)
+        # a task that waits for something while it ends is told again, and then left
+        for _ in range(2):
+            for task in self._running:
+                task.cancel()
+            if self._running:
+                await asyncio.wait(self._running, timeout=ENDS_WITHIN_S)
         return len(late)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:

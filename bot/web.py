@@ -32,10 +32,12 @@ def application(
     signing_secret: str,
     readiness: Readiness,
     render: Callable[[], bytes],
+    stopping: Callable[[], bool],
 ) -> web.Application:
     """The routes; without `app` (Socket Mode) only those for the host.
 
-    `readiness` says of each part "ok" or what is wrong; `render` gives the metrics.
+    `readiness` says of each part "ok" or what is wrong; `render` gives the metrics. While it is
+    `stopping`, nothing is taken from Slack.
     """
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -54,12 +56,13 @@ def application(
     served.router.add_get("/readyz", readyz)
     served.router.add_get("/metrics", metrics)
     if app is not None:
-        served.router.add_post(EVENTS_PATH, _slack_events(app, SignatureVerifier(signing_secret)))
+        verifier = SignatureVerifier(signing_secret)
+        served.router.add_post(EVENTS_PATH, _slack_events(app, verifier, stopping))
     return served
 
 
 def _slack_events(
-    app: AsyncApp, verifier: SignatureVerifier
+    app: AsyncApp, verifier: SignatureVerifier, stopping: Callable[[], bool]
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def slack_events(request: web.Request) -> web.Response:
         received_at = perf_counter()
@@ -71,6 +74,8 @@ def _slack_events(
             return web.Response(status=408)
         if not _signed(verifier, body, request):
             return web.Response(status=401)
+        if stopping():
+            return _elsewhere()
         asked = AsyncBoltRequest(
             body=_payload(body),
             query=request.query_string,
@@ -82,6 +87,13 @@ def _slack_events(
         return await to_aiohttp_response(await app.async_dispatch(asked))
 
     return slack_events
+
+
+def _elsewhere() -> web.Response:
+    """Slack tells the person; what is sent next goes to another instance, over a new connection."""
+    answer = web.Response(status=503)
+    answer.force_close()
+    return answer
 
 
 def _signed(verifier: SignatureVerifier, body: str, request: web.Request) -> bool:
