@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import stamina
 import structlog
@@ -24,6 +25,9 @@ from bot.web import application
 T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
+
+OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
+TELLS_EVERY_S = 10.0
 
 
 class _Stopped(Exception):
@@ -45,6 +49,7 @@ async def serve(
     Raises: LedgerUnavailable, SchemaMismatch, SlackError, SocketModeEnded, OSError.
     """
     stop = _stopped_by_signals()
+    asyncio.get_running_loop().set_exception_handler(_OutOfFiles())
     try:
         if wait:
             await _unless(stop, reach_database(settings))
@@ -114,7 +119,13 @@ async def listening(
         routes = application(
             app, signing_secret(settings), readiness, bot.render, bot.stopping.is_set
         )
-        runner = web.AppRunner(routes, access_log=None, shutdown_timeout=3.0)
+        runner = web.AppRunner(
+            routes,
+            access_log=None,
+            shutdown_timeout=3.0,
+            # for headers that never end too: aiohttp's own hour would let anybody take every file
+            keepalive_timeout=bot.timing.idle_s,
+        )
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port).start()
@@ -140,6 +151,21 @@ def _stopped_by_signals() -> asyncio.Event:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, told)
     return stop
+
+
+class _OutOfFiles:
+    """asyncio complains of each connection that it can't take; a line in a while tells it all."""
+
+    def __init__(self) -> None:
+        self._told_at = -TELLS_EVERY_S
+
+    def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        error = context.get("exception")
+        if not isinstance(error, OSError) or error.errno not in OUT_OF_FILES:
+            loop.default_exception_handler(context)
+        elif loop.time() >= self._told_at + TELLS_EVERY_S:
+            self._told_at = loop.time()
+            log.error("connections can't be taken", why=os.strerror(error.errno))
 
 
 async def _readiness(bot: Bot, socket_mode: SocketMode | None) -> dict[str, str]:

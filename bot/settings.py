@@ -31,8 +31,8 @@ class Timing:
     """The clock in seconds.
 
     A worker's lease, the deed within it, the sweep, the working card; the first pause that Slack
-    gets when it is unwell (it doubles); and what a stop leaves to the work under way, of the 30 s
-    that Heroku leaves to the process.
+    gets when it is unwell (it doubles); what a stop leaves to the work under way, of the 30 s that
+    Heroku leaves to the process; and how long a connection may come with no whole request.
     """
 
     lease_s: float = 30.0
@@ -41,6 +41,7 @@ class Timing:
     working_after_s: float = 1.0
     pause_s: float = 1.0
     drains_for_s: float = 20.0
+    idle_s: float = 10.0
 
 
 class InvalidSettings(Exception):

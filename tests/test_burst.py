@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections import Counter
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import aiohttp
 import pytest
 
 from bot.sandbox.fusebill import sample_customers
+from tests.bot_process import PACE
 from tests.conftest import CHANNEL
 from tests.stage import CUSTOMER, Stage, stage
 
@@ -180,3 +184,42 @@ async def test_two_hundred_slow_connections_hold_nobody_up(bot: Stage, start: by
             writer.write(b"x")
     for _reader, writer in lines:
         writer.close()
+
+
+FILES = 100
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"",
+        b"POST /slack/events HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+        b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\nGET /healthz HTTP/1.1\r\nX-Slow: ",
+    ],
+    ids=["nothing", "headers", "second headers"],
+)
+async def test_connections_that_never_end_their_headers_are_closed_and_give_their_files_back(
+    tmp_path: Path, start: bytes
+) -> None:
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as staged:
+        bot = await staged.start(timing=replace(PACE, idle_s=1.0))
+        resource.prlimit(bot.process.pid or 0, resource.RLIMIT_NOFILE, (FILES, FILES))
+        host, port = address(staged)
+        lines = await asyncio.gather(*(asyncio.open_connection(host, port) for _ in range(FILES)))
+
+        async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.write(start)
+            with suppress(ConnectionError):
+                while not reader.at_eof():
+                    writer.write(b"x" if start else b"")
+                    await asyncio.sleep(0.1)
+                    await writer.drain()
+
+        drips = [asyncio.create_task(drip(*line)) for line in lines]
+        await staged.until(lambda: "connections can't be taken" in staged.log)
+        await asyncio.wait_for(asyncio.gather(*drips), 10)
+        assert await serves(staged)
+        assert staged.log.count("connections can't be taken") < 3
+        assert "Traceback" not in staged.log
+        for _reader, writer in lines:
+            writer.close()
