@@ -8,7 +8,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from functools import partial
+from time import monotonic
 from typing import Any, TypeVar
 
 import stamina
@@ -28,6 +28,9 @@ log = structlog.get_logger(__name__)
 
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 TELLS_EVERY_S = 10.0
+LEDGER_KEPT_S = 1.0
+SLACK_KEPT_S = 5.0
+SLACK_ANSWERS_S = 3.0
 
 
 class _Stopped(Exception):
@@ -115,7 +118,7 @@ async def listening(
             stack.push_async_callback(socket_mode.close)
             await socket_mode.open()
         app = bot.app if mode == "http" else None
-        readiness = partial(_readiness, bot, socket_mode)
+        readiness = _Readiness(bot, socket_mode)
         routes = application(
             app, signing_secret(settings), readiness, bot.render, bot.stopping.is_set
         )
@@ -168,21 +171,61 @@ class _OutOfFiles:
             log.error("connections can't be taken", why=os.strerror(error.errno))
 
 
-async def _readiness(bot: Bot, socket_mode: SocketMode | None) -> dict[str, str]:
-    """Each part that a request needs, "ok" or what is wrong with it."""
-    if bot.stopping.is_set():
-        return {"process": "stopping"}
-    parts = {"process": "ok", "ledger": "ok", "slack": "ok"}
-    try:
-        await bot.ledger.ping()
-    except LedgerUnavailable as error:
-        parts["ledger"] = str(error)
-    try:
-        await bot.slack.auth_test()
-    except SlackError as error:
-        parts["slack"] = error.code
-    if socket_mode is not None:
-        parts["socket_mode"] = "ok" if await socket_mode.connected() else "not connected"
-    if bot.stopping.is_set():
-        parts["process"] = "stopping"
-    return parts
+class _Readiness:
+    """Each part that a request needs, "ok" or what is wrong with it.
+
+    Anybody may ask, so asking must cost the others nothing: what the ledger and Slack said is kept
+    for a moment, and all who want to know wait for one call.
+    """
+
+    def __init__(self, bot: Bot, socket_mode: SocketMode | None) -> None:
+        self._bot = bot
+        self._socket_mode = socket_mode
+        self._ledger = _Kept(self._ask_ledger, LEDGER_KEPT_S)
+        self._slack = _Kept(self._ask_slack, SLACK_KEPT_S)
+
+    async def __call__(self) -> dict[str, str]:
+        parts = {"process": "ok"}
+        if not self._bot.stopping.is_set():
+            parts["ledger"], parts["slack"] = await asyncio.gather(self._ledger(), self._slack())
+            if self._socket_mode is not None:
+                connected = await self._socket_mode.connected()
+                parts["socket_mode"] = "ok" if connected else "not connected"
+        if self._bot.stopping.is_set():
+            parts["process"] = "stopping"
+        return parts
+
+    async def _ask_ledger(self) -> str:
+        try:
+            await self._bot.ledger.ping()
+        except LedgerUnavailable as error:
+            return str(error)
+        return "ok"
+
+    async def _ask_slack(self) -> str:
+        try:
+            async with asyncio.timeout(SLACK_ANSWERS_S):
+                await self._bot.slack.auth_test()
+        except SlackError as error:
+            return error.code
+        except TimeoutError:
+            return f"no answer within {SLACK_ANSWERS_S:.0f} s"
+        return "ok"
+
+
+class _Kept:
+    """An answer that is kept for some seconds; whoever asks meanwhile waits for the same one."""
+
+    def __init__(self, ask: Callable[[], Awaitable[str]], kept_s: float) -> None:
+        self._ask = ask
+        self._kept_s = kept_s
+        self._asking = asyncio.Lock()
+        self._answer = ""
+        self._until = 0.0
+
+    async def __call__(self) -> str:
+        async with self._asking:
+            if monotonic() >= self._until:
+                self._answer = await self._ask()
+                self._until = monotonic() + self._kept_s
+            return self._answer

@@ -22,7 +22,7 @@ from tests.conftest import CHANNEL
 from tests.proxy import Proxy
 from tests.stage import Stage, stage
 
-MARGIN_S = 4.0
+MARGIN_S = 6.0
 
 
 @pytest.fixture

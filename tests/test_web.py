@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator
@@ -11,6 +12,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
+from bot.server import SLACK_KEPT_S
 from tests.conftest import World
 from tests.reading import BIKES, CONFIRM, operations
 
@@ -77,8 +79,67 @@ async def test_readyz_says_that_the_bot_is_stopping(
     world: World, browser: aiohttp.ClientSession
 ) -> None:
     world.bot.stopping.set()
+    assert await readiness(world, browser) == (503, {"ready": False, "process": "stopping"})
+
+
+def probes(world: World) -> int:
+    """How often Slack was asked about the token, after the start."""
+    return sum(call.method == "auth.test" for call in world.slack.calls) - 1
+
+
+async def test_a_crowd_that_asks_readyz_costs_slack_one_call_and_holds_nobody_up(
+    world: World,
+) -> None:
+    card, asking, answered = await world.ask(), asyncio.Event(), asyncio.Event()
+
+    async def slow(method: str) -> None:
+        if method == "auth.test":
+            asking.set()
+            await answered.wait()
+
+    world.slack.before = slow
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as crowd:
+        asked = [asyncio.create_task(readiness(world, crowd)) for _ in range(200)]
+        await world.slack.workspace.until(asking.is_set)
+        await world.press("U0BOB", card, CONFIRM)
+        assert "Cleared: contact 101, company 202" in world.card(card)
+        answered.set()
+        assert {status for status, _parts in await asyncio.gather(*asked)} == {200}
+    assert probes(world) == 1
+
+
+async def test_what_slack_said_is_kept_for_a_moment(
+    world: World, browser: aiohttp.ClientSession
+) -> None:
+    first = await readiness(world, browser)
+    world.slack.faults.fail("auth.test", error="token_revoked", times=None)
+    assert [await readiness(world, browser) for _ in range(5)] == [first] * 5
+    assert probes(world) == 1
+
+
+async def test_what_slack_said_is_not_kept_for_ever(
+    world: World, browser: aiohttp.ClientSession
+) -> None:
+    assert (await readiness(world, browser))[0] == 200
+    world.slack.faults.fail("auth.test", error="token_revoked", times=None)
+    await asyncio.sleep(SLACK_KEPT_S)
     status, parts = await readiness(world, browser)
-    assert (status, parts["process"]) == (503, "stopping")
+    assert (status, parts["slack"]) == (503, "token_revoked")
+
+
+async def test_readyz_does_not_wait_for_a_slack_that_hangs(
+    world: World, browser: aiohttp.ClientSession
+) -> None:
+    answered = asyncio.Event()
+
+    async def hang(_method: str) -> None:
+        await answered.wait()
+
+    world.slack.before = hang
+    async with asyncio.timeout(8):
+        status, parts = await readiness(world, browser)
+    answered.set()
+    assert (status, parts["slack"]) == (503, "no answer within 3 s")
 
 
 async def test_metrics_count_what_was_done(world: World, browser: aiohttp.ClientSession) -> None:
