@@ -13,6 +13,10 @@ import httpx
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.logger.messages import (
+    warning_client_prioritized_and_token_skipped,
+    warning_token_skipped,
+)
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.cards import Cards
@@ -169,8 +173,7 @@ def _bolt(settings: Settings, client: AsyncWebClient, identity: AuthorizeResult)
         return identity
 
     bolt_log = logging.getLogger("slack_bolt")
-    # it warns that SLACK_BOT_TOKEN is not read from the environment, where we hand it over
-    bolt_log.setLevel(logging.ERROR)
+    bolt_log.addFilter(_of_use)
     return AsyncApp(
         # without a name Bolt looks for one through all modules that are loaded
         name="unlatch-bot",
@@ -181,6 +184,12 @@ def _bolt(settings: Settings, client: AsyncWebClient, identity: AuthorizeResult)
         # Bolt's other runner polls for the ack every 10 ms
         process_before_response=True,
     )
+
+
+def _of_use(record: logging.LogRecord) -> bool:
+    """Bolt warns that SLACK_BOT_TOKEN is not read from the environment, where we hand it over."""
+    about_the_token = (warning_client_prioritized_and_token_skipped(), warning_token_skipped())
+    return record.getMessage() not in about_the_token
 
 
 def signing_secret(settings: Settings) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import sys
 from typing import Literal
 
@@ -20,6 +21,14 @@ CHATTY = (
     "asyncio",
     "alembic",
 )
+
+# one opens a Socket Mode connection, and errors name the address that it is part of
+TICKET = re.compile(r"ticket=[\w.~%+-]*")
+
+
+class _WithoutTickets(structlog.stdlib.ProcessorFormatter):
+    def format(self, record: logging.LogRecord) -> str:
+        return TICKET.sub("(a ticket)", super().format(record))
 
 
 def configure(level: str, form: Literal["json", "console"]) -> None:
@@ -52,7 +61,7 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
     )
     handler = logging.StreamHandler()
     handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
+        _WithoutTickets(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from typing import Any
 
+import aiohttp
 import structlog
 from aiohttp import WSMessage
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
-from slack_sdk.errors import SlackApiError
+from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
@@ -33,6 +35,7 @@ FATAL = frozenset(
         "socket_mode_not_enabled",
     }
 )
+WEATHER = (aiohttp.ClientError, OSError, TimeoutError, SlackClientError)
 LOOKS_EVERY_S = 5.0
 PINGS_EVERY_S = 5.0
 CLOSES_WITHIN_S = 2.0
@@ -65,8 +68,10 @@ class SocketMode:
     ) -> None:
         self._client = client
         self._app_token = app_token
+        sdk_log = logging.getLogger("slack_sdk.socket_mode")
+        sdk_log.addFilter(_weather_in_a_line)
         self._handler = AsyncSocketModeHandler(
-            app, app_token, web_client=client, ping_interval=ping_every_s
+            app, app_token, sdk_log, web_client=client, ping_interval=ping_every_s
         )
         self._handler.client.socket_mode_request_listeners[:] = [self._on_request]
         # slack_sdk keeps a disconnect from its other listeners
@@ -146,3 +151,11 @@ class SocketMode:
     def _end(self, error: SocketModeEnded) -> None:
         if not self._ended.done():
             self._ended.set_exception(error)
+
+
+def _weather_in_a_line(record: logging.LogRecord) -> bool:
+    """slack_sdk shows a traceback of each connection that it lost or did not get."""
+    if record.exc_info and isinstance(record.exc_info[1], WEATHER):
+        record.exc_info = None
+        record.levelno, record.levelname = logging.WARNING, "WARNING"
+    return True

@@ -38,7 +38,8 @@ class Stage:
     @property
     def log(self) -> str:
         """What all the bots logged."""
-        return (self.folder / "bot.log").read_text()
+        file = self.folder / "bot.log"
+        return file.read_text() if file.exists() else ""
 
     async def start(
         self, *, mode: Mode = "http", timing: Timing = PACE, **changes: Any

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from bot.sandbox.fusebill import SimulatedFusebill
 from bot.sandbox.slack import SimulatedSlack, text_of
 from bot.settings import Mode
 from tests.conftest import CHANNEL
+from tests.stage import Stage, stage
 
 FORMS: tuple[Literal["json", "console"], ...] = ("json", "console")
 KEY = "MDpWZXJ5U2VjcmV0S2V5"
@@ -198,3 +200,58 @@ async def test_the_whole_job_at_debug_leaves_no_secret_in_any_line(
     assert process.returncode == 0
     assert len([json.loads(line) for line in lines]) > 3
     assert not [(secret, line) for secret in secrets for line in lines if secret in line]
+
+
+def lines_of(stage: Stage) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stage.log.splitlines()]
+
+
+@pytest.fixture
+async def staged(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as opened:
+        yield opened
+
+
+async def test_a_websocket_that_is_refused_shows_neither_its_ticket_nor_a_traceback(
+    staged: Stage,
+) -> None:
+    real, staged.slack.url = staged.slack.url, f"{staged.slack.url}nowhere/"
+    bot = await staged.launch(mode="socket", slack_api_url=f"{real}api/")
+    await staged.until(lambda: "Failed to connect" in staged.log)
+    assert await bot.stop() == 0
+    assert "ticket=" not in staged.log
+    assert "Traceback" not in staged.log
+    [refused, *_] = [line for line in lines_of(staged) if "Failed to connect" in line["event"]]
+    assert (refused["level"], "Invalid response status" in refused["event"]) == ("warning", True)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_traceback_that_names_a_ticket_names_no_ticket(
+    form: Literal["json", "console"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    log.configure("INFO", form)
+    address = f"wss://wss-primary.slack.com/link/?ticket={KEY}&app_id=A1"
+
+    def fails() -> None:
+        raise ConnectionError(address)
+
+    try:
+        fails()
+    except ConnectionError:
+        logging.getLogger("asyncio").exception("lost %s", address)
+    err = capsys.readouterr().err
+    assert (KEY in err, "ticket=" in err) == (False, False)
+    assert err.count("wss-primary.slack.com/link/?(a ticket)&app_id=A1") == 2
+
+
+async def test_bolts_own_warnings_are_told_but_for_the_one_about_the_token(
+    staged: Stage,
+) -> None:
+    await staged.start()
+    card = await staged.ask()
+    await staged.slack.forge_click("U0BOB", card.ts, "of_another_app", "x")
+    await staged.until(lambda: "Unhandled request" in staged.log)
+    from_bolt = [line for line in lines_of(staged) if line["logger"].startswith("slack_bolt")]
+    assert [(line["level"], line["event"][:17]) for line in from_bolt] == [
+        ("warning", "Unhandled request")
+    ]
