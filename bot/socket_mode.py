@@ -36,7 +36,6 @@ FATAL = frozenset(
     }
 )
 WEATHER = (aiohttp.ClientError, OSError, TimeoutError, SlackClientError)
-LOOKS_EVERY_S = 5.0
 PINGS_EVERY_S = 5.0
 CLOSES_WITHIN_S = 2.0
 
@@ -67,6 +66,7 @@ class SocketMode:
         ping_every_s: float = PINGS_EVERY_S,
     ) -> None:
         self._client = client
+        self._ping_every_s = ping_every_s
         self._app_token = app_token
         sdk_log = logging.getLogger("slack_sdk.socket_mode")
         sdk_log.addFilter(_weather_in_a_line)
@@ -84,8 +84,14 @@ class SocketMode:
     async def open(self) -> None:
         """Connect, and go on connecting. Raises: SocketModeEnded."""
         await self._require_admission()
-        await self._handler.client.connect()  # type: ignore[no-untyped-call]  # slack_sdk
         self._watch = asyncio.create_task(self._look_after())
+        connecting = asyncio.create_task(self._handler.client.connect())  # type: ignore[no-untyped-call]  # slack_sdk
+        try:
+            await asyncio.wait([connecting, self._ended], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            connecting.cancel()
+        if self._ended.done():
+            self._ended.result()
 
     async def connected(self) -> bool:
         """Whether the connection answers pings; slack_sdk's word for it."""
@@ -130,8 +136,10 @@ class SocketMode:
     async def _look_after(self) -> None:
         """slack_sdk reconnects by itself; whether it ever may is asked here."""
         while True:
-            await asyncio.sleep(LOOKS_EVERY_S)
+            await asyncio.sleep(self._ping_every_s)
             if not await self.connected():
+                # it would try the same address for ever, which is good for one use
+                self._handler.client.wss_uri = None
                 try:
                     await self._require_admission()
                 except SocketModeEnded as error:

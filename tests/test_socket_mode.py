@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import aiohttp
 import pytest
 
+from bot.composition import build
 from bot.sandbox.fusebill import SimulatedFusebill
 from bot.sandbox.slack import SimulatedSlack
 from bot.server import serve
-from bot.socket_mode import SocketModeEnded
-from tests.conftest import CHANNEL, QUICK, OpenWorld, settings_for
+from bot.socket_mode import SocketMode, SocketModeEnded
+from tests.conftest import CHANNEL, QUICK, OpenWorld, World, settings_for
 from tests.reading import BIKES, CONFIRM, heard_by, operations, request_id
 
 
@@ -83,6 +86,44 @@ async def test_it_does_not_start_where_slack_will_never_let_it_in(
         settings = settings_for(slack, fusebill, tmp_path)
         with pytest.raises(SocketModeEnded, match=f"{error}.*SLACK_APP_TOKEN"):
             await serve(settings, "socket", timing=QUICK)
+
+
+@asynccontextmanager
+async def connecting(world: World, tmp_path: Path) -> AsyncIterator[asyncio.Task[None]]:
+    """A second bot, which can't connect: Slack gives it addresses that lead nowhere."""
+    slack = world.slack
+    async with build(settings_for(slack, world.fusebill, tmp_path)) as bot:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        connection = SocketMode(bot.app, bot.client, slack.app_token, ended, ping_every_s=0.1)
+        slack.url = f"{slack.url}nowhere/"
+        opening = asyncio.create_task(connection.open())
+        await slack.workspace.until(lambda: asked_for_connections(slack) > 1)
+        assert not slack.socket_mode.links
+        try:
+            yield opening
+        finally:
+            await connection.close()
+
+
+def asked_for_connections(slack: SimulatedSlack) -> int:
+    return sum(call.method == "apps.connections.open" for call in slack.calls)
+
+
+async def test_each_try_to_connect_has_an_address_of_its_own(world: World, tmp_path: Path) -> None:
+    slack = world.slack
+    async with connecting(world, tmp_path) as opening:
+        slack.url = slack.url.removesuffix("nowhere/")
+        await slack.workspace.until(lambda: bool(slack.socket_mode.links))
+        await opening
+
+
+async def test_it_ends_where_slack_shuts_it_out_before_it_has_ever_been_connected(
+    world: World, tmp_path: Path
+) -> None:
+    async with connecting(world, tmp_path) as opening:
+        world.slack.faults.fail("apps.connections.open", error="missing_scope", times=None)
+        with pytest.raises(SocketModeEnded, match="missing_scope"):
+            await asyncio.wait_for(opening, 10)
 
 
 async def test_what_was_acknowledged_is_finished_though_socket_mode_ends(tmp_path: Path) -> None:
