@@ -122,15 +122,6 @@ async def test_a_click_that_comes_too_late_is_told_who_was_quicker(visit: Visit)
     await expect(bob.card).to_contain_text("Unlatched")
 
 
-async def test_another_tab_follows_without_a_reload(visit: Visit) -> None:
-    alice, bob = await visit.tab(), await visit.tab("U0BOB")
-    await alice.ask("/unlatch 3100025 closed")
-    await expect(bob.card).to_contain_text("Unlatch Maple & Pine Joinery (3100025)?")
-    await alice.press("Unlatch customer")
-    await expect(bob.card).to_contain_text("Unlatched: Maple & Pine Joinery (3100025)")
-    await expect(bob.customer(3100025)).to_contain_text("not latched")
-
-
 async def test_a_page_that_is_reloaded_is_still_the_same_person(alice: Tab) -> None:
     await alice.page.get_by_test_id("be-U0BOB").check()
     await alice.ask()

@@ -3,20 +3,36 @@
 const RETRY_MS = 1500;
 
 /**
- * Keeps receiving the sandbox's state.
+ * Keeps receiving the sandbox's state while the tab is in sight. A browser grants six connections to
+ * all tabs of a host together, so a tab out of sight gives its own back; in sight again, it is sent the whole state.
  * `onState` gets each state; `onConnection` true or false when the connection comes or goes.
  */
 export function receive(onState, onConnection) {
-  const events = new EventSource("/page/events");
-  events.addEventListener("open", () => onConnection(true));
-  events.addEventListener("message", (event) => onState(JSON.parse(event.data)));
-  events.addEventListener("error", () => {
-    onConnection(false);
-    // The browser reconnects by itself after a lost connection, but never after an HTTP error.
-    if (events.readyState === EventSource.CLOSED) {
-      setTimeout(() => receive(onState, onConnection), RETRY_MS);
-    }
-  });
+  let events = null;
+
+  function connect() {
+    const opened = new EventSource("/page/events");
+    events = opened;
+    opened.addEventListener("open", () => onConnection(true));
+    opened.addEventListener("message", (event) => onState(JSON.parse(event.data)));
+    opened.addEventListener("error", () => {
+      onConnection(false);
+      // The browser reconnects by itself after a lost connection, but never after an HTTP error.
+      if (opened.readyState !== EventSource.CLOSED) return;
+      events = null;
+      setTimeout(follow, RETRY_MS);
+    });
+  }
+
+  function follow() {
+    if (document.hidden) {
+      events?.close();
+      events = null;
+    } else if (events === null) connect();
+  }
+
+  document.addEventListener("visibilitychange", follow);
+  follow();
 }
 
 /** Posts to the page's API. Returns what went wrong as a text, or null. */
