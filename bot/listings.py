@@ -22,7 +22,7 @@ from bot.blocks import (
 )
 from bot.command import Ask
 from bot.messages import Action
-from bot.models import Customer, Outcome, Request, Verdict
+from bot.models import Customer, Kind, Outcome, Request, Verdict
 from bot.whispers import COMMAND, USAGE
 from bot.wording import Links, called, ids_inline
 
@@ -96,7 +96,7 @@ def history(
         for adviser in advisers:
             ask_them = [*ask_them, user(adviser), say(" ")]
         others = ask_them if advisers else [say("Ask the people who run this bot.")]
-        return message([[say(f"🗒️ There is no request{of} in the ledger.")], others])
+        return message([[say(f"📝 There is no request{of} in the ledger.")], others])
     return message(
         [[bold(f"The last requests{of}")]],
         *([*_past(request, address)] for request, address in past),
@@ -130,17 +130,25 @@ def _hits(hits: Sequence[Customer], links: Links, reason: str) -> Iterator[Block
 
 def _past(request: Request, address: str | None) -> Iterator[Line]:
     customer = request.customer
-    state = "⏳ waiting for a click"
-    if request.outcome:
-        state = _OUTCOMES[request.outcome] + (", later undone" if request.undone_by else "")
-    elif request.verdict:
-        state = _VERDICTS[request.verdict]
     card = [say(" · "), link(address, "card")] if address else []
     name = [say(" "), text(called(customer), limit=60)] if called(customer) else []
-    yield [bold(state), say(f" · {customer.customer_id}"), *name, *card]
+    yield [bold(_state(request)), say(f" · {customer.customer_id}"), *name, *card]
     asked: list[Block] = [say("asked by "), user(request.requester.user_id), say(", ")]
     decided: list[Block] = []
     if request.decider and request.verdict and request.decided_at:
         by = f"; {request.verdict} by "
         decided = [say(by), user(request.decider.user_id), say(", "), date(request.decided_at)]
     yield [*asked, date(request.asked_at), *decided]
+
+
+def _state(request: Request) -> str:
+    """What came of a request so far; of an undo it says that it was one."""
+    state = "⏳ waiting for a click"
+    if request.outcome:
+        state = _OUTCOMES[request.outcome] + (", later undone" if request.undone_by else "")
+    elif request.verdict:
+        state = _VERDICTS[request.verdict]
+    if request.kind is Kind.UNLATCH or request.outcome is Outcome.RESTORED:
+        return state
+    mark, _, words = state.partition(" ")
+    return f"{mark} undo {words}"

@@ -86,8 +86,8 @@ async def test_ten_are_shown_at_most(world: World) -> None:
 @pytest.mark.parametrize(
     ("text", "first"),
     [
-        ("history", "🗒️ There is no request in the ledger."),
-        ("history 999", "🗒️ There is no request of customer 999 in the ledger."),
+        ("history", "📝 There is no request in the ledger."),
+        ("history 999", "📝 There is no request of customer 999 in the ledger."),
     ],
 )
 async def test_where_there_are_none_it_says_whom_to_ask(
@@ -122,11 +122,24 @@ async def test_an_undone_request_says_so(world: World) -> None:
     ]
 
 
+async def test_an_undo_that_waits_or_was_cancelled_reads_as_an_undo(world: World) -> None:
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    await world.press("U0BOB", card, "unlatch_undo")
+    waiting = (await told(world, "history"))[1]
+    await world.press("U0ALICE", world.slack.workspace.thread(CHANNEL, card.ts)[-1], CANCEL)
+    cancelled = (await told(world, "history"))[1]
+    assert [waiting, cancelled] == [
+        "⏳ undo waiting for a click · 2554529 Stolen Bikes · card",
+        "🚫 undo cancelled · 2554529 Stolen Bikes · card",
+    ]
+
+
 async def test_whoever_was_refused_to_ask_is_not_in_it(open_world: OpenWorld) -> None:
     async with open_world(unlatch_require_reason=True) as world:
         await world.whispered("2554529")
         await world.settled()
-        assert (await told(world, "history"))[0] == "🗒️ There is no request in the ledger."
+        assert (await told(world, "history"))[0] == "📝 There is no request in the ledger."
 
 
 async def test_a_wrong_id_is_told_at_once(world: World) -> None:

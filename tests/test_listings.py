@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from bot import listings
 from bot.blocks import Message, escape
 from bot.command import Ask, parse
-from bot.models import Customer, HubSpotIds, Outcome, Verdict
+from bot.models import Customer, HubSpotIds, Kind, Outcome, Verdict
 from bot.sandbox.blocks import text_of
 from tests.hostile import (
     ALL_LINKS,
@@ -153,15 +153,34 @@ STATES = [
     ({"outcome": Outcome.REFUSED}, "❌ not done"),
     ({"outcome": Outcome.UNKNOWN}, "❓ outcome unknown"),
 ]
+UNDONE = [
+    ({}, "⏳ undo waiting for a click"),
+    ({"verdict": Verdict.CONFIRMED}, "⏳ undo being done"),
+    ({"verdict": Verdict.CANCELLED}, "🚫 undo cancelled"),
+    ({"verdict": Verdict.EXPIRED}, "⌛ undo expired"),
+    ({"outcome": Outcome.RESTORED}, "✅ latched again"),
+    ({"outcome": Outcome.CHANGED}, "⚠️ undo not done, the ids had changed"),
+    ({"outcome": Outcome.REFUSED}, "❌ undo not done"),
+    ({"outcome": Outcome.UNKNOWN}, "❓ undo outcome unknown"),
+]
+
+
+def state_of(changes: dict[str, Any]) -> str:
+    """What the history says came of a request with these changes."""
+    if "outcome" in changes:
+        changes = changes | {"verdict": Verdict.CONFIRMED}
+    _title, state, _asked = lines(listings.history(None, [(replace(CARD, **changes), None)], []))
+    return state.removesuffix(" · 2554529 Stolen Bikes")
 
 
 @pytest.mark.parametrize(("changes", "expected"), STATES, ids=[state for _c, state in STATES])
 def test_a_past_request_says_what_came_of_it(changes: dict[str, Any], expected: str) -> None:
-    if "outcome" in changes:
-        changes = changes | {"verdict": Verdict.CONFIRMED}
-    request = replace(CARD, **changes)
-    _title, state, _asked = lines(listings.history(None, [(request, None)], []))
-    assert state == f"{expected} · 2554529 Stolen Bikes"
+    assert state_of(changes) == expected
+
+
+@pytest.mark.parametrize(("changes", "expected"), UNDONE, ids=[state for _c, state in UNDONE])
+def test_a_past_undo_says_that_it_was_one(changes: dict[str, Any], expected: str) -> None:
+    assert state_of(changes | {"kind": Kind.RELATCH}) == expected
 
 
 def test_a_past_request_says_who_asked_and_who_decided_and_when() -> None:
