@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
+from unicodedata import bidirectional
 
 from bot.blocks import Inline, Line, bold, code, cut, date, link, say, text, user
 from bot.models import Customer, Event, EventType, HubSpotIds, Kind, Request, Verdict
@@ -48,10 +49,14 @@ def called(customer: Customer) -> str:
 
 def titled(customer: Customer) -> str:
     """A customer as a title: what people call it, and the id that tells it from all others."""
-    name = called(customer)
-    return (
-        f"{cut(name, 80)} ({customer.customer_id})" if name else f"customer {customer.customer_id}"
-    )
+    name, customer_id = cut(called(customer), 80), customer.customer_id
+    if not name:
+        return f"customer {customer_id}"
+    # A number is drawn on the far side of a name that reads from right to left, as if part of it.
+    # Isolating the name would take the very characters that `cut` keeps out of every title.
+    if any(bidirectional(character) in ("R", "AL") for character in name):
+        return f"{customer_id} ({name})"
+    return f"{name} ({customer_id})"
 
 
 def customer_lines(customer: Customer, links: Links) -> Iterator[Line]:

@@ -63,8 +63,15 @@ def test_a_customer_is_called_by_its_company_or_name_and_titled_with_its_id(
 
 
 @given(CUSTOMERS)
-def test_a_title_always_ends_with_the_whole_id(customer: Customer) -> None:
-    assert titled(customer).rstrip(")").endswith(str(customer.customer_id))
+def test_a_title_always_begins_or_ends_with_the_whole_id(customer: Customer) -> None:
+    title, customer_id = titled(customer), str(customer.customer_id)
+    first = title.startswith(f"{customer_id} (")
+    assert first or title.endswith((f" ({customer_id})", f"customer {customer_id}"))
+
+
+@pytest.mark.parametrize("name", ["אופניים", "دراجات", "Bikes אופניים 24"])
+def test_the_id_stands_before_a_name_that_reads_from_right_to_left(name: str) -> None:
+    assert titled(Customer(7, company_name=name)) == f"7 ({name})"
 
 
 def test_the_reference_is_labelled_so_that_nobody_takes_it_for_the_id() -> None:

@@ -1,0 +1,28 @@
+"""Blocks of a test's own, posted by the bot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.sandbox.page_api import CHANNEL_ID
+from tests.browser.conftest import Tab
+
+
+def button(text: str, action_id: str, **more: Any) -> dict[str, Any]:
+    return {
+        "type": "button",
+        "action_id": action_id,
+        "text": {"type": "plain_text", "text": text},
+        "value": "1",
+        **more,
+    }
+
+
+def section(text: str, **more: Any) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "mrkdwn", "text": text}, **more}
+
+
+def post(tab: Tab, *blocks: dict[str, Any]) -> None:
+    """Let the bot post blocks of the test's own."""
+    workspace = tab.sandbox.slack.workspace
+    workspace.post(CHANNEL_ID, workspace.bot.id, "A message", list(blocks))

@@ -1,0 +1,59 @@
+"""What the bot writes, as people see it drawn: emoji, and names that read from right to left."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+import pytest
+from playwright.async_api import expect
+
+import bot
+from tests.browser.conftest import Tab
+from tests.browser.posting import post
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+BOT = Path(bot.__file__).parent
+SPRITE = BOT / "sandbox" / "page" / "emoji.svg"
+WRITERS = ("cards", "listings", "messages", "second_thoughts", "whispers", "wording", "workflow")
+EMOJI = re.compile(".\ufe0f|[\u2190-\u2bff\U0001f000-\U0001faff]")
+# where the first letter of each of two texts is drawn, in px from the left
+PLACES = """(header, texts) => texts.map((text) => {
+  const walker = document.createTreeWalker(header, NodeFilter.SHOW_TEXT);
+  const range = document.createRange();
+  while (walker.nextNode()) {
+    const at = walker.currentNode.data.indexOf(text);
+    if (at < 0) continue;
+    range.setStart(walker.currentNode, at);
+    range.setEnd(walker.currentNode, at + text.length);
+    return range.getBoundingClientRect().left;
+  }
+})"""
+
+
+async def test_the_page_draws_every_emoji_that_the_bot_sends(alice: Tab) -> None:
+    written = "".join((BOT / f"{name}.py").read_text("utf-8") for name in WRITERS)
+    emoji = sorted(set(EMOJI.findall(written)))
+    assert len(emoji) > 10
+    section = {"type": "rich_text_section", "elements": [{"type": "text", "text": "".join(emoji)}]}
+    post(alice, {"type": "rich_text", "elements": [section]})
+    await expect(alice.card.locator(".emoji-text")).to_have_text(emoji)
+    drawn = await alice.card.locator(".emoji use").evaluate_all(
+        "nodes => nodes.map((node) => node.getAttribute('href').split('#')[1])"
+    )
+    in_sprite = {node.get("id") for node in ET.parse(SPRITE).iter()}  # noqa: S314  # our own file
+    assert set(drawn) <= in_sprite
+
+
+@pytest.mark.parametrize("name", ["אופניים גנובים", "دراجات مسروقة", "Bikes גנובים 24"])
+async def test_a_name_from_right_to_left_does_not_move_the_id(alice: Tab, name: str) -> None:
+    alice.sandbox.fusebill.customers[2554529]["companyName"] = name
+    await alice.ask()
+    header = alice.card.locator(".header")
+    await expect(header).to_have_text(f"Unlatch 2554529 ({name})?")
+    asked, customer_id, called, end = await header.evaluate(
+        PLACES, ["Unlatch", "2554529", name, "?"]
+    )
+    assert asked < customer_id < called < end
