@@ -16,6 +16,8 @@ from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from bot.sandbox.delivery import escaped
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
@@ -157,7 +159,7 @@ class PageApi:
             return _failed("Nobody said anything.")
         command, _, text = line.partition(" ")
         if not command.startswith("/"):
-            self._slack.workspace.post(CHANNEL_ID, user_id, line)
+            self._slack.workspace.post(CHANNEL_ID, user_id, escaped(line))
         elif command == "/unlatch":
             await self._slack.command(user_id, text)
         else:

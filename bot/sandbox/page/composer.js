@@ -23,7 +23,7 @@ export class Composer {
       event.preventDefault();
       this.#submitText();
     });
-    document.getElementById("slash").addEventListener("click", () => this.put("/"));
+    document.getElementById("slash").addEventListener("click", () => this.put(this.#text.value.trim() ? this.#text.value : "/"));
     this.#grow();
   }
 
@@ -78,7 +78,6 @@ export class Composer {
     }
     if (event.key === "Escape") {
       this.#close();
-      event.stopPropagation(); // the thread stays open
       return true;
     }
     if (event.key === "Tab" && !event.shiftKey) {
