@@ -32,6 +32,15 @@ const menu = new Menu();
 const thread = new ThreadPane(() => draw());
 closeOnEscape(menu, thread);
 
+/** Brings the channel into sight where the thread covers it. */
+function toChannel() {
+  if (covering.matches && thread.ts !== null) thread.close();
+}
+
+byId("channel-link").addEventListener("click", toChannel);
+// The link itself then takes the focus to the message box, which must be in sight by then.
+byId("skip").addEventListener("click", toChannel);
+
 function problem(text) {
   byId("problem").hidden = text === null;
   setText(byId("problem"), text ?? "");
@@ -57,6 +66,7 @@ const sidebar = new Sidebar({
   say: (text) => announcer.say(text),
   use: (customer) => {
     menu.toggle(false, false);
+    toChannel();
     composer.put(`/unlatch ${customer.id} `);
   },
 });
@@ -79,6 +89,7 @@ function drawUsers() {
   viewer ??= firstViewer(state.users);
   peopleBar(byId("people"), state.users, viewer, (id) => {
     viewer = id;
+    problem(null);
     draw();
   });
   members(byId("members"), state.users);
@@ -140,23 +151,34 @@ function draw() {
   sidebar.show(state);
 }
 
-/** A permalink of this channel leads to its message, as in Slack, and not out of the sandbox. */
+/** A permalink of this channel leads to its message, as in Slack, and never out of the sandbox. */
 document.addEventListener("click", (event) => {
-  const [, seconds, fraction] = /\/archives\/\w+\/p(\d+)(\d{6})$/.exec(event.target.closest("a")?.href) ?? [];
-  const message = seconds && byId("messages").querySelector(`[data-ts="${seconds}.${fraction}"]`);
-  if (!message) return;
+  const link = event.target.closest("a")?.href ?? "";
+  const [, channelId, seconds, fraction] = /\/archives\/(\w+)\/p(\d+)(\d{6})(?:\?|$)/.exec(link) ?? [];
+  if (!state || channelId !== state.channel.id) return;
   event.preventDefault();
-  if (covering.matches && thread.ts !== null) thread.close();
-  message.scrollIntoView({ block: "center" });
-  message.focus({ preventScroll: true });
+  const ts = `${seconds}.${fraction}`;
+  const message = state.messages.find((each) => each.ts === ts);
+  problem(message ? null : "That message is no longer there.");
+  if (!message) return;
+  if (isReply(message)) thread.open(message.thread_ts);
+  else toChannel();
+  const node = byId(isReply(message) ? "thread" : "messages").querySelector(`[data-ts="${ts}"]`);
+  node.scrollIntoView({ block: "center" });
+  node.focus({ preventScroll: true });
 });
 
 receive(
   (received) => {
     state = received;
+    // A sandbox that was started anew knows nothing of the thread.
+    const known = state.messages.some((message) => message.ts === thread.ts);
+    if (thread.ts !== null && !known) thread.close();
     draw();
   },
   (connected) => {
+    const lost = !byId("connection").hidden;
+    if (connected && lost) problem(null);
     byId("connection").hidden = connected;
     document.documentElement.dataset.connected = String(connected);
   },

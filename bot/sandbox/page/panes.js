@@ -59,6 +59,7 @@ export class ThreadPane {
 export function closeOnEscape(menu, thread) {
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.defaultPrevented || byId("confirm").open) return;
+    if (byId("composer").contains(event.target)) return; // who writes goes on writing
     if (menu.isOpen) menu.toggle(false);
     else if (thread.ts !== null) thread.close();
   });
