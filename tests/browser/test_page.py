@@ -3,41 +3,17 @@
 from __future__ import annotations
 
 import json
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import expect
 
-from bot.sandbox.page_api import CHANNEL_ID
 from tests.browser.conftest import OpenVisit, Tab, Visit
+from tests.browser.posting import button, post, section
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 HOSTILE = "<img src=x onerror=alert(1)> <script>alert(1)</script> & <!channel>"
-CUT_OFF = """() => [...document.querySelectorAll("html, .scroller, #sidebar, #sidebar ul, .topbar")]
-  .filter((node) => node.scrollWidth > node.clientWidth)
-  .map((node) => `${node.tagName} ${node.id}: ${node.scrollWidth} in ${node.clientWidth} px`)"""
-
-
-def button(text: str, action_id: str, **more: Any) -> dict[str, Any]:
-    return {
-        "type": "button",
-        "action_id": action_id,
-        "text": {"type": "plain_text", "text": text},
-        "value": "1",
-        **more,
-    }
-
-
-def section(text: str, **more: Any) -> dict[str, Any]:
-    return {"type": "section", "text": {"type": "mrkdwn", "text": text}, **more}
-
-
-def post(tab: Tab, *blocks: dict[str, Any]) -> None:
-    """Let the bot post blocks of the test's own."""
-    workspace = tab.sandbox.slack.workspace
-    workspace.post(CHANNEL_ID, workspace.bot.id, "A message", list(blocks))
 
 
 async def test_nothing_is_loaded_from_elsewhere(visit: Visit) -> None:
@@ -128,47 +104,6 @@ async def test_the_page_allows_no_script_but_its_own_files(visit: Visit) -> None
     assert "Content Security Policy" in visit.wrong.pop()
 
 
-async def test_at_a_phones_width_nothing_sticks_out(open_visit: OpenVisit) -> None:
-    async with open_visit(width=380, height=760) as visit:
-        alice = await visit.tab()
-        await alice.ask(f"/unlatch 3100058 {'w' * 300}")
-        await alice.say("/unlatch 999")
-        await expect(alice.whisper).to_be_visible()
-        post(
-            alice,
-            section("A customer by its side " * 3, accessory=button("Use this one", "use")),
-            {
-                "type": "actions",
-                "elements": [button("A button with a long label", f"a{n}") for n in range(4)],
-            },
-        )
-        await expect(alice.button("Use this one")).to_be_visible()
-        assert await alice.page.evaluate(CUT_OFF) == []
-
-
-async def test_on_a_phone_the_thread_takes_the_channels_place(open_visit: OpenVisit) -> None:
-    async with open_visit(width=380, height=760) as visit:
-        alice = await visit.tab()
-        await alice.ask()
-        await alice.press("Unlatch customer")
-        await alice.card.get_by_test_id("replies").click()
-        await expect(alice.thread).to_be_in_viewport(ratio=1)
-        await expect(alice.page.locator("#composer-text")).to_be_hidden()
-        assert await alice.page.evaluate(CUT_OFF) == []
-        await alice.page.get_by_test_id("thread-close").click()
-        await expect(alice.page.locator("#composer-text")).to_be_visible()
-
-
-async def test_on_a_phone_the_menu_holds_the_customers(open_visit: OpenVisit) -> None:
-    async with open_visit(width=380, height=760) as visit:
-        alice = await visit.tab()
-        await alice.page.get_by_test_id("menu").click()
-        assert await alice.page.evaluate(CUT_OFF) == []
-        await alice.customer(3100025).get_by_test_id("use").click()
-        await expect(alice.page.locator("#composer-text")).to_have_value("/unlatch 3100025 ")
-        await expect(alice.page.locator("#composer-text")).to_be_focused()
-
-
 async def test_buttons_beside_a_text_and_in_a_row_say_which_one_was_pressed(alice: Tab) -> None:
     post(
         alice,
@@ -197,19 +132,6 @@ async def test_a_button_that_wants_a_confirmation_asks_first(visit: Visit) -> No
     async with alice.page.expect_response("**/page/click"):
         await alice.page.get_by_role("button", name="The confirm").click()
     assert len([url for url in visit.requests if url.endswith("/page/click")]) == 1
-
-
-async def test_a_permalink_leads_to_its_message_and_not_out_of_the_sandbox(alice: Tab) -> None:
-    await alice.ask()
-    ts = alice.sandbox.slack.workspace.messages(CHANNEL_ID)[0].ts
-    url = f"https://sandbox.slack.com/archives/{CHANNEL_ID}/p{ts.replace('.', '')}"
-    for _ in range(3):
-        post(alice, section("*A message*\n\n\n\n\n\n"))
-    post(alice, section(f"<{url}|the card>"))
-    await alice.card.get_by_role("link", name="the card").click()
-    card = alice.page.locator(f"#messages [data-ts='{ts}']")
-    await expect(card).to_be_focused()
-    await expect(card).to_be_in_viewport()
 
 
 async def test_new_and_changed_messages_are_announced_politely(alice: Tab) -> None:
@@ -250,21 +172,6 @@ async def test_a_theme_that_somebody_chose_holds_for_all_tabs_and_later(visit: V
         await expect(tab.page.get_by_test_id("channel")).to_have_css(
             "background-color", "rgb(26, 29, 33)"
         )
-
-
-async def test_the_command_completes_itself_to_a_customer(alice: Tab) -> None:
-    box = alice.page.locator("#composer-text")
-    await box.press_sequentially("/unlatch 31000")
-    options = alice.page.get_by_test_id("completion")
-    await expect(options.first).to_contain_text("Harbour Light Coffee")
-    await options.filter(has_text="Quiet Street Dental").click()
-    await expect(box).to_have_value("/unlatch 3100033 ")
-
-
-async def test_a_command_of_another_app_stays_in_the_box_with_the_reason(alice: Tab) -> None:
-    await alice.say("/remind me")
-    await expect(alice.page.get_by_test_id("problem")).to_contain_text("/remind is not a command")
-    await expect(alice.page.locator("#composer-text")).to_have_value("/remind me")
 
 
 async def test_who_reads_further_up_is_not_moved_but_told_of_something_new(alice: Tab) -> None:

@@ -1,0 +1,95 @@
+"""At every size, and in both themes, nothing sticks out, is cut, or moves by itself."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.async_api import expect
+
+from tests.browser.conftest import OpenVisit, Theme
+from tests.browser.posting import button, post, section
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CUT_OFF = """() => [...document.querySelectorAll("html, .scroller, #sidebar, #sidebar ul, .topbar")]
+  .filter((node) => node.scrollWidth > node.clientWidth)
+  .map((node) => `${node.tagName} ${node.id}: ${node.scrollWidth} in ${node.clientWidth} px`)"""
+SHIFTED = """() => [...document.querySelectorAll("html, body, #app, .channel")]
+  .filter((node) => node.scrollTop || node.scrollHeight > node.clientHeight)
+  .map((node) => `${node.tagName} ${node.id}: ${node.scrollHeight} in ${node.clientHeight} px`)"""
+WIDTHS = {"phone": 380, "tablet": 768, "desk": 1440}
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+async def test_nothing_sticks_out(open_visit: OpenVisit, width: int, theme: Theme) -> None:
+    async with open_visit(width=width, height=760, theme=theme) as visit:
+        alice = await visit.tab()
+        await alice.ask(f"/unlatch 3100058 {'w' * 300}")
+        await alice.press("Cancel")
+        await alice.card.get_by_test_id("replies").click()
+        await expect(alice.thread).to_be_in_viewport(ratio=1)
+        assert await alice.page.evaluate(CUT_OFF) == []
+        await alice.page.get_by_test_id("thread-close").click()
+        await alice.say("/unlatch 999")
+        await expect(alice.whisper).to_be_visible()
+        post(
+            alice,
+            section("A customer by its side " * 3, accessory=button("Use this one", "use")),
+            {
+                "type": "actions",
+                "elements": [button("A button with a long label", f"a{n}") for n in range(4)],
+            },
+        )
+        await expect(alice.button("Use this one")).to_be_visible()
+        assert await alice.page.evaluate(CUT_OFF) == []
+
+
+async def test_on_a_phone_the_thread_takes_the_channels_place(open_visit: OpenVisit) -> None:
+    async with open_visit(width=380, height=760) as visit:
+        alice = await visit.tab()
+        await alice.ask()
+        await alice.press("Unlatch customer")
+        await alice.card.get_by_test_id("replies").click()
+        await expect(alice.thread).to_be_in_viewport(ratio=1)
+        await expect(alice.page.locator("#composer-text")).to_be_hidden()
+        await alice.page.get_by_test_id("thread-close").click()
+        await expect(alice.page.locator("#composer-text")).to_be_visible()
+
+
+async def test_on_a_phone_the_menu_holds_the_customers(open_visit: OpenVisit) -> None:
+    async with open_visit(width=380, height=760) as visit:
+        alice = await visit.tab()
+        await alice.page.get_by_test_id("menu").click()
+        assert await alice.page.evaluate(CUT_OFF) == []
+        await alice.customer(3100025).get_by_test_id("use").click()
+        await expect(alice.page.locator("#composer-text")).to_have_value("/unlatch 3100025 ")
+        await expect(alice.page.locator("#composer-text")).to_be_focused()
+
+
+@pytest.mark.parametrize(("width", "height"), [(740, 360), (380, 360)])
+async def test_in_a_low_window_every_customer_can_be_brought_into_sight(
+    open_visit: OpenVisit, width: int, height: int
+) -> None:
+    async with open_visit(width=width, height=height) as visit:
+        alice = await visit.tab()
+        if await alice.page.get_by_test_id("menu").is_visible():
+            await alice.page.get_by_test_id("menu").click()
+        customers = alice.page.get_by_test_id("customer")
+        for place in (customers.first, customers.last, alice.page.get_by_test_id("slack-down")):
+            await place.scroll_into_view_if_needed()
+            await expect(place).to_be_in_viewport(ratio=1)
+        await alice.customer(3100025).get_by_test_id("use").click()
+        await expect(alice.page.locator("#composer-text")).to_have_value("/unlatch 3100025 ")
+
+
+@pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
+async def test_the_skip_link_does_not_shift_the_page(open_visit: OpenVisit, width: int) -> None:
+    async with open_visit(width=width, height=760) as visit:
+        alice = await visit.tab()
+        for _ in range(2):
+            await alice.ask()
+        await alice.page.get_by_role("link", name="Skip to the message box").focus()
+        await alice.page.keyboard.press("Enter")
+        await expect(alice.page.locator("#composer-text")).to_be_focused()
+        assert await alice.page.evaluate(SHIFTED) == []
+        await expect(alice.page.locator("#menu-button, #people").last).to_be_in_viewport(ratio=1)
