@@ -8,14 +8,22 @@ import re
 import signal
 import socket
 import sys
+import tomllib
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
+from urllib.parse import urlsplit
 
 import httpx
+import pytest
+
+from bot.sandbox.runner import opened
+
+ROOT = Path(__file__).parents[1]
+SANDBOX = ROOT / "bot" / "sandbox"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +75,38 @@ async def test_any_free_port_serves_the_page_at_the_address_that_is_printed() ->
         page = await http.get(sandbox.url)
     assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*/", sandbox.url)
     assert "<title>Sandbox" in page.text
+
+
+async def test_it_says_that_it_is_on_loopback_and_where_its_ledger_is(tmp_path: Path) -> None:
+    async with started(TMPDIR=str(tmp_path)) as sandbox:
+        assert sandbox.process.stdout is not None
+        said = [(await sandbox.process.stdout.readline()).decode() for _ in range(2)]
+        there = names(tmp_path)
+    assert "on this machine alone (loopback); nothing is real" in said[0]
+    ledger = re.search(rf"The ledger is in {re.escape(str(tmp_path))}/(\S+) and goes when", said[1])
+    assert ledger is not None, said
+    assert {ledger[1], "ledger.db"} <= there
+
+
+async def test_all_that_listens_is_bound_to_127_0_0_1_alone(tmp_path: Path) -> None:
+    async with opened(tmp_path) as sandbox:
+        urls = (sandbox.slack.url, sandbox.slack.request_url, sandbox.fusebill.url)
+        for port in (urlsplit(url).port for url in urls):
+            socket.create_connection(("127.0.0.1", port)).close()
+            # another address of the same machine: whoever listens on all of them answers here too
+            with pytest.raises(OSError, match=r".+"):
+                socket.create_connection(("127.0.0.2", port), timeout=1.0)
+
+
+def test_the_wheel_holds_the_page_and_not_the_pictures_of_the_readme() -> None:
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
+    patterns = [(package, p) for package, ps in settings["package-data"].items() for p in ps]
+    shipped = {
+        path for package, p in patterns for path in (ROOT / package.replace(".", "/")).glob(p)
+    }
+    assert {*SANDBOX.glob("page/*")} <= shipped
+    assert {*SANDBOX.glob("screenshots/*")} & shipped == set()
+    assert not (ROOT / "MANIFEST.in").exists(), "setuptools ships what it names, too"
 
 
 async def test_it_starts_in_under_two_seconds() -> None:
