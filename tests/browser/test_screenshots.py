@@ -20,7 +20,7 @@ MOST_BYTES = 120_000
 
 async def test_the_pictures_of_the_readme_are_small(open_visit: OpenVisit, tmp_path: Path) -> None:
     card, result = tmp_path / "card-light.png", tmp_path / "result-dark.png"
-    async with open_visit(width=1200, height=780) as visit:
+    async with open_visit(width=1200, height=840) as visit:
         alice = await visit.tab()
         await alice.ask("/unlatch 2554529 moved to the new portal")
         card.write_bytes(await picture(alice.page))
