@@ -166,6 +166,41 @@ async def test_a_form_does_as_well_as_json() -> None:
         assert "token" not in slack.calls[0].arguments
 
 
+async def test_a_limit_takes_so_many_messages_a_second_in_each_channel_and_is_off_until_set() -> (
+    None
+):
+    async with SimulatedSlack() as slack:
+        now = 100.0
+        slack.limits.clock = lambda: now
+        client = client_of(slack)
+        client.retry_handlers = []
+
+        async def post(channel: str = "C0BILLING") -> str:
+            try:
+                await client.chat_postMessage(channel=channel, text="x")
+            except SlackApiError as error:
+                response = error.response
+                retry_after = response.headers["Retry-After"]
+                return f"{response.status_code} {response['error']} {retry_after}"
+            return "ok"
+
+        wait_1, wait_2 = "429 ratelimited 1", "429 ratelimited 2"
+
+        assert [await post() for _ in range(5)] == ["ok"] * 5
+        slack.limits.limit("chat.postMessage", per_s=0.5, burst=2)
+        assert [await post() for _ in range(4)] == ["ok", "ok", wait_2, wait_2]
+        assert await post("C0PUBLIC") == "ok"
+        await client.auth_test()
+        now += 1.5
+        assert await post() == wait_1
+        now += 0.5
+        assert [await post() for _ in range(2)] == ["ok", wait_2]
+        now += 60
+        assert [await post() for _ in range(3)] == ["ok", "ok", wait_2]
+        slack.limits.lift()
+        assert await post() == "ok"
+
+
 async def test_faults_come_as_often_as_told_and_hooks_see_each_call() -> None:
     async with SimulatedSlack() as slack:
         seen = list[str]()

@@ -19,6 +19,7 @@ from bot.sandbox import delivery as outbound
 from bot.sandbox.blocks import buttons, text_of
 from bot.sandbox.delivery import Delivery
 from bot.sandbox.page_api import PageApi
+from bot.sandbox.rate_limits import RateLimits
 from bot.sandbox.response_urls import Origin, ResponseUrls
 from bot.sandbox.socket_mode import SocketMode
 from bot.sandbox.web_api import WebApi
@@ -51,7 +52,7 @@ class SimulatedSlack(Gate):
     """A Slack of one workspace; an async context manager that serves while it is open.
 
     Signed requests go to `request_url`; where that is None, over an open Socket Mode connection.
-    `calls`, `faults`, `before` and `after` are those of every `Gate`.
+    `calls`, `faults`, `before` and `after` are those of every `Gate`; `limits` are off until set.
     `page_extra` adds to the page's state, `page_actions` are what `POST /page/do/<name>` calls.
     """
 
@@ -75,6 +76,7 @@ class SimulatedSlack(Gate):
         self.page_extra = page_extra
         self.page_actions = dict(page_actions or {})
         self.url = f"http://127.0.0.1:{port}/"
+        self.limits = RateLimits()
         self.responses = ResponseUrls(self.workspace)
         self.socket_mode = SocketMode()
         self._port = port
@@ -91,6 +93,7 @@ class SimulatedSlack(Gate):
             self.bot_token,
             self.app_token,
             lambda: self.socket_mode.open(self.url),
+            self.limits,
         )
         app = web.Application(client_max_size=MOST_BYTES)
         app.add_routes(

@@ -16,6 +16,8 @@ from bot.sandbox.workspace import APP_ID, BOT_ID, Blocks, Channel, Message, Work
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from bot.sandbox.rate_limits import RateLimits
+
 LONGEST_POSTED = 40_000
 LONGEST_UPDATED = 4_000
 FARTHEST_S = 120 * 24 * 3600
@@ -71,12 +73,18 @@ class WebApi:
     """The methods; `open_link` gives the address of a new Socket Mode connection."""
 
     def __init__(
-        self, workspace: Workspace, bot_token: str, app_token: str, open_link: Callable[[], str]
+        self,
+        workspace: Workspace,
+        bot_token: str,
+        app_token: str,
+        open_link: Callable[[], str],
+        limits: RateLimits,
     ) -> None:
         self._workspace = workspace
         self._bot_token = bot_token
         self._app_token = app_token
         self._open_link = open_link
+        self._limits = limits
         self.scheduled: dict[str, str] = {}
         self._methods: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "auth.test": self._auth_test,
@@ -91,6 +99,8 @@ class WebApi:
 
     def answer(self, method: str, token: str, arguments: dict[str, Any]) -> Answer:
         """Carry a call out, and say what Slack answers."""
+        if too_many := self._limits.refusal(method, arguments):
+            return too_many
         try:
             body = {"ok": True, **self._carry_out(method, token, arguments)}
         except Refused as refused:
