@@ -22,8 +22,8 @@ Imports go down only (the contract is in `pyproject.toml`):
     whispers                          what one person alone is told
     messages                          cards and threads
     wording                           the words for customers, ids and events
-    fusebill | ledger | readout | policy | blocks | command | metrics | tasks | log
-    fusebill_answers | database | rows
+    fusebill | ledger | readout | policy | pacer | blocks | command | metrics | tasks | log
+    fusebill_answers | slack_answers | database | rows
     transactions | transport | statements
     migrations
     schema

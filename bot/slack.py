@@ -1,27 +1,39 @@
-"""What the bot says to Slack, and which of Slack's errors pass and which don't.
-
-    SlackError
-    ├── SlackUnavailable    passes: rate limit (says for how long), 5xx, no connection, time-out
-    └── SlackRefused        stays: Slack's own error code says why
-
-Source: docs.slack.dev/reference/methods, each method's list of errors.
-"""
+"""What the bot says to Slack; its errors are those of `slack_answers`."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from time import perf_counter
 from typing import Any, TypeVar
 
 import aiohttp
-from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.blocks import Message
+from bot.pacer import PATIENCE_S, Key, Pacer
+from bot.slack_answers import (
+    NOT_LET_IN,
+    TEXT_ONLY,
+    SlackBusy,
+    SlackError,
+    SlackRefused,
+    SlackUnavailable,
+    failure_of,
+    typed,
+)
+
+__all__ = [
+    "NOT_LET_IN",
+    "Slack",
+    "SlackBusy",
+    "SlackError",
+    "SlackRefused",
+    "SlackUnavailable",
+    "open_session",
+]
 
 T = TypeVar("T")
 Observe = Callable[[str, str, float], None]
@@ -29,41 +41,6 @@ Observe = Callable[[str, str, float], None]
 CALL_S = 10.0
 SIDE_BY_SIDE = 64
 CONNECTIONS = 100
-TEXT_ONLY = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
-NOT_LET_IN = frozenset(
-    {"token_revoked", "token_expired", "invalid_auth", "account_inactive", "not_authed"}
-)
-PASSING = NOT_LET_IN | frozenset(  # an admin mends those while the ledger keeps what is to be said
-    {
-        "ratelimited",
-        "rate_limited",
-        "internal_error",
-        "fatal_error",
-        "service_unavailable",
-        "request_timeout",
-        "team_added_to_org",
-    }
-)
-
-
-class SlackError(Exception):
-    """Slack did not do it; `code` is Slack's own error code, or says how it was missed."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-class SlackUnavailable(SlackError):
-    """It may go through later: not before `retry_after_s` seconds, where Slack said so."""
-
-    def __init__(self, code: str, retry_after_s: float | None = None) -> None:
-        super().__init__(code)
-        self.retry_after_s = retry_after_s
-
-
-class SlackRefused(SlackError):
-    """It will never go through as it is."""
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -80,59 +57,91 @@ class Slack:
     """The calls that the bot makes, at most so many side by side.
 
     Every method raises SlackUnavailable or SlackRefused. `observe` is told each call's method,
-    its result (`ok` or Slack's error code) and its seconds.
+    its result (`ok` or Slack's error code) and its seconds. Where Slack takes only so much at a
+    time, `post` and `update` wait for their turn for up to `patience_s` seconds, and call
+    `held_up` when they begin to.
     """
 
     def __init__(self, client: AsyncWebClient, observe: Observe = lambda *_: None) -> None:
         self._client = client
         self._observe = observe
         self._slots = asyncio.Semaphore(SIDE_BY_SIDE)
+        self._pacer = Pacer()
 
-    async def post(self, channel_id: str, message: Message, thread_ts: str | None = None) -> str:
-        """Post a message, into a thread if one is named; returns its `ts`."""
+    async def post(
+        self,
+        channel_id: str,
+        message: Message | Callable[[], Message],
+        thread_ts: str | None = None,
+        *,
+        patience_s: float = PATIENCE_S,
+        held_up: Callable[[], None] = lambda: None,
+    ) -> str:
+        """Post a message, into a thread if one is named; returns its `ts`.
 
-        async def call(blocks: list[dict[str, Any]] | None) -> str:
-            response = await self._client.chat_postMessage(
-                channel=channel_id,
-                text=message.text,
-                blocks=blocks,
-                thread_ts=thread_ts,
-                unfurl_links=False,
-                unfurl_media=False,
+        A message that depends on when it is posted is given as what draws it.
+        """
+
+        async def call() -> str:
+            drawn = message if isinstance(message, Message) else message()
+            response = await self._worded(
+                "chat.postMessage",
+                lambda blocks: self._client.chat_postMessage(
+                    channel=channel_id,
+                    text=drawn.text,
+                    blocks=blocks,
+                    thread_ts=thread_ts,
+                    unfurl_links=False,
+                    unfurl_media=False,
+                ),
+                drawn,
             )
             return str(response["ts"])
 
-        return await self._worded("chat.postMessage", call, message)
+        key: Key = ("chat.postMessage", channel_id)
+        return await self._pacer.run(key, call, patience_s=patience_s, held_up=held_up)
 
-    async def update(self, channel_id: str, message_ts: str, message: Message) -> None:
+    async def update(
+        self,
+        channel_id: str,
+        message_ts: str,
+        message: Message,
+        *,
+        patience_s: float = PATIENCE_S,
+        held_up: Callable[[], None] = lambda: None,
+    ) -> None:
         """Put a message in the place of one that the bot posted."""
 
-        async def call(blocks: list[dict[str, Any]] | None) -> None:
-            await self._client.chat_update(
-                channel=channel_id, ts=message_ts, text=message.text, blocks=blocks
+        async def call() -> None:
+            await self._worded(
+                "chat.update",
+                lambda blocks: self._client.chat_update(
+                    channel=channel_id, ts=message_ts, text=message.text, blocks=blocks
+                ),
+                message,
             )
 
-        await self._worded("chat.update", call, message)
+        # counted for the whole workspace, unlike what is posted
+        key: Key = ("chat.update", "")
+        await self._pacer.run(key, call, patience_s=patience_s, held_up=held_up)
 
     async def whisper(self, response_url: str, message: Message) -> None:
         """Tell one person something that nobody else sees (five times, for thirty minutes)."""
 
-        async def call() -> None:
+        async def call(blocks: list[dict[str, Any]] | None) -> None:
             webhook = AsyncWebhookClient(
                 response_url, session=self._client.session, retry_handlers=[]
             )
             response = await webhook.send(
                 text=message.text,
-                blocks=message.blocks,
+                blocks=blocks,
                 response_type="ephemeral",
                 replace_original=False,
             )
-            if response.status_code >= 500 or response.status_code == 429:  # noqa: PLR2004  # HTTP
-                raise SlackUnavailable(f"http_{response.status_code}")
-            if response.status_code != 200:  # noqa: PLR2004  # HTTP
-                raise SlackRefused(response.body[:80] or f"http_{response.status_code}")
+            if failure := failure_of(response):
+                raise failure
 
-        await self._called("response_url", call)
+        await self._worded("response_url", call, message)
 
     async def permalink(self, channel_id: str, message_ts: str) -> str:
         """The address of a message."""
@@ -209,36 +218,10 @@ class Slack:
                 return await call()
             except Exception as error:
                 result = "error"
-                known = _typed(error)
+                known = typed(error)
                 if known is None:
                     raise
                 result = known.code
                 raise known from error
             finally:
                 self._observe(method, result, perf_counter() - began)
-
-
-def _typed(error: Exception) -> SlackError | None:
-    match error:
-        case SlackError():
-            return error
-        case SlackApiError():
-            return _answered(error)
-        case TimeoutError() | aiohttp.ClientError() | OSError() | SlackClientError():
-            return SlackUnavailable(type(error).__name__)
-        case _:
-            return None
-
-
-def _answered(error: SlackApiError) -> SlackError:
-    response: Any = error.response
-    status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0))
-    data = getattr(response, "data", None)
-    code = str(data.get("error", "")) if isinstance(data, dict) else ""
-    code = code or f"http_{status}"
-    retry_after_s = None
-    with suppress(ValueError):
-        retry_after_s = float(getattr(response, "headers", {}).get("Retry-After", ""))
-    if status >= 500 or status == 429 or code in PASSING or not isinstance(data, dict):  # noqa: PLR2004  # HTTP
-        return SlackUnavailable(code, retry_after_s)
-    return SlackRefused(code)
