@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -17,13 +18,19 @@ from bot.ledger import Ledger
 from bot.messages import confirmation_card
 from bot.metrics import Metrics
 from bot.models import Customer, EventType, Happening, Kind, Person, Request
+from bot.pacer import meanwhile
 from bot.policy import Decision
-from bot.slack import NOT_LET_IN, Slack, SlackError, SlackUnavailable
+from bot.slack import NOT_LET_IN, Slack, SlackBusy, SlackError, SlackUnavailable
 from bot.wording import Links
 
 log = structlog.get_logger(__name__)
 
-POSTS_FOR_S = 60.0
+POSTS = 5
+WHISPERS = 3
+WHISPERS_FOR_S = 8.0
+LONGEST_PAUSE_S = 30.0
+EXPLAINS_AFTER_S = 3.0
+FRESH_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,17 +95,16 @@ class Cards:
         A card without a row can't be confirmed, and says so.
         """
         try:
-            message_ts = await self._post_card(request)
+            posted = await self._post_card(request, place)
         except SlackError as error:
             log.warning("card not posted", why=error.code, channel_id=request.channel_id)
             await self.whisper(place, whispers.cannot_post(error.code, self._bot_user_id))
             return False
-        posted = replace(request, message_ts=message_ts, thread_ts=request.thread_ts or message_ts)
         details: dict[str, object] = {"reason": request.reason, **asdict(request.customer.ids)}
         if not await self._written(posted, EventType.REQUESTED, details):
             with suppress(SlackError):
-                card = whispers.not_recorded(request)
-                await self._slack.update(request.channel_id, message_ts, card)
+                card = whispers.not_recorded(posted)
+                await self._slack.update(request.channel_id, posted.message_ts or "", card)
             return False
         self._metrics.requests.labels(request.kind).inc()
         log.info(
@@ -108,7 +114,7 @@ class Cards:
             customer_id=request.customer.customer_id,
             user_id=request.requester.user_id,
             channel_id=request.channel_id,
-            message_ts=message_ts,
+            message_ts=posted.message_ts,
         )
         return True
 
@@ -127,7 +133,14 @@ class Cards:
     async def whisper(self, place: Place, message: Message) -> None:
         """Tell the person; where even that fails there is only the log."""
         try:
-            await self._slack.whisper(place.response_url, message)
+            async for attempt in stamina.retry_context(
+                on=_worth_another_whisper,
+                attempts=WHISPERS,
+                timeout=WHISPERS_FOR_S,
+                wait_initial=0.3,
+            ):
+                with attempt:
+                    await self._slack.whisper(place.response_url, message)
         except SlackError as error:
             log.warning("whisper not delivered", why=error.code)
 
@@ -149,17 +162,48 @@ class Cards:
             return False
         return True
 
-    async def _post_card(self, request: Request) -> str:
-        card = confirmation_card(request, self._links)
-        async for attempt in stamina.retry_context(
-            on=_worth_another_try, attempts=5, timeout=POSTS_FOR_S, wait_initial=0.5
-        ):
-            with attempt:
-                return await self._slack.post(request.channel_id, card, request.thread_ts)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+    async def _post_card(self, request: Request, place: Place) -> Request:
+        """The request as its card shows it, which may have had to wait for its turn."""
+        shown = request
+
+        def drawn() -> Message:
+            nonlocal shown
+            shown = self._from_now_on(request)
+            return confirmation_card(shown, self._links)
+
+        async def explain() -> None:
+            await asyncio.sleep(EXPLAINS_AFTER_S)
+            await self.whisper(place, whispers.held_up())
+
+        async with meanwhile(explain) as held_up:
+            async for attempt in stamina.retry_context(
+                on=_worth_another_post, attempts=POSTS, timeout=None, wait_initial=0.5
+            ):
+                with attempt:
+                    message_ts = await self._slack.post(
+                        request.channel_id, drawn, request.thread_ts, held_up=held_up
+                    )
+        return replace(shown, message_ts=message_ts, thread_ts=request.thread_ts or message_ts)
+
+    def _from_now_on(self, request: Request) -> Request:
+        """Where a card had to wait, its life begins when it is posted."""
+        now = datetime.now(UTC)
+        if now - request.asked_at < timedelta(seconds=FRESH_S):
+            return request
+        expires_at = now + self._expires_after
+        return replace(request, expires_at=expires_at, due_at=expires_at)
 
 
-def _worth_another_try(error: Exception) -> bool | float:
-    if isinstance(error, SlackUnavailable) and error.code not in NOT_LET_IN:
-        return error.retry_after_s or True
-    return False
+def _worth_another_post(error: Exception) -> bool | float:
+    if not isinstance(error, SlackUnavailable) or error.code in NOT_LET_IN:
+        return False
+    # whose turn did not come in all that time will not be luckier now
+    return not isinstance(error, SlackBusy) and _pause(error)
+
+
+def _worth_another_whisper(error: Exception) -> bool | float:
+    return isinstance(error, SlackUnavailable) and error.code not in NOT_LET_IN and _pause(error)
+
+
+def _pause(error: SlackUnavailable) -> bool | float:
+    return min(error.retry_after_s, LONGEST_PAUSE_S) if error.retry_after_s else True

@@ -87,6 +87,16 @@ def _advice(error: FusebillError) -> list[Line]:
             return [[say("Try again in a minute; if it stays, tell the bot's admin.")]]
 
 
+def held_up() -> Message:
+    """That Slack lets through only so much at a time, and the card waits for its turn."""
+    return message(
+        [
+            [say("⏳ Slack is letting through only so much in this channel just now. ")],
+            [say("Your card is in the line and will come; there is no need to ask again.")],
+        ]
+    )
+
+
 def cannot_post(code_: str, bot_user_id: str) -> Message:
     """Why the card could not be posted, and what the person can do."""
     why, mend = {
@@ -97,11 +107,13 @@ def cannot_post(code_: str, bot_user_id: str) -> Message:
         "restricted_action_read_only_channel": ("This channel is read-only", "elsewhere"),
         "read_only_channel": ("This channel is read-only", "elsewhere"),
         "user_is_restricted": ("I may not post in this channel", "elsewhere"),
+        "ratelimited": ("Slack lets too little through in this channel just now", "later"),
     }.get(code_, (f"Slack did not take the card ({code_[:60]})", "admin"))
     start: Line = [say(f"✋ {why}, so no card was posted and nothing was changed. ")]
     advice: dict[str, Line] = {
         "invite": [say("Type /invite "), user(bot_user_id), say(" here, then try again.")],
         "elsewhere": [say("Use the command in a channel where I can post.")],
+        "later": [say("Try again in some minutes.")],
         "admin": [say("Try again; if it stays, tell the bot's admin.")],
     }
     return message([[*start, *advice[mend]]])

@@ -156,7 +156,7 @@ async def test_nobody_has_to_look_at_a_refusal_again(shop: Workshop) -> None:
 @pytest.mark.parametrize("failure", ["slack", "ledger"])
 async def test_a_refusal_survives_that_one_of_the_two_fails(shop: Workshop, failure: str) -> None:
     if failure == "slack":
-        shop.double.faults.fail("response_url", status=500)
+        shop.double.faults.fail("response_url", status=500, times=None)
     else:
         break_ledger(shop)
     await shop.cards.deny(ALICE, shop.place(), 2554529, "", NO)
