@@ -250,6 +250,8 @@ class Ledger:
     ) -> None:
         """Leave a request until `due_at`, or for good if nothing has happened since it was drawn.
 
+        Where something has, it comes due again by the end of its lease at the latest.
+
         `shown` is the last event that its thread is known to show (0 where nobody knows),
         `failure` tells what Slack will never show. Raises: LostClaim.
         """
@@ -258,11 +260,15 @@ class Ledger:
             current = _locked(connection, request.id)
             if current.claim != request.claim:
                 raise LostClaim(request.id)
-            more = current.events > request.events
+            if due_at is None and current.events > request.events:
+                # whoever drew what is newer may have been overtaken by what was drawn here
+                again_at = current.due_at or request.due_at
+            else:
+                again_at = due_at
             left = replace(
                 current,
                 mirrored_through=max(shown, current.mirrored_through),
-                due_at=current.due_at if more and due_at is None else due_at,
+                due_at=again_at,
             )
             if failure:
                 _append(connection, left, failure)

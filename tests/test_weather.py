@@ -184,7 +184,7 @@ async def test_a_long_thread_that_slack_takes_only_in_part_goes_on_from_there(
             nonlocal posts
             posts += method == "chat.postMessage"
             if method == "chat.postMessage" and posts % 2 == 0:
-                world.slack.faults.fail(method, error="ratelimited")
+                world.slack.faults.fail(method, error="internal_error")
 
         world.slack.before = refuse_every_second
         await confirm(world, card)
