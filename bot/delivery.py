@@ -15,7 +15,7 @@ import structlog
 from bot.blocks import Message
 from bot.database import LedgerUnavailable
 from bot.ledger import Ledger, LostClaim
-from bot.messages import decided_card, trail_reply, working_card
+from bot.messages import decided_card, other_card, trail_reply, working_card
 from bot.metrics import Metrics
 from bot.models import EventType, Happening, Request, Trail
 from bot.pacer import PATIENCE_S, meanwhile
@@ -80,6 +80,22 @@ class Delivery:
                     await self._ledger.change(trail.request, mirrored_through=shown)
         except (SlackError, LedgerUnavailable, LostClaim) as error:
             log.warning("thread not brought up to date yet", why=str(error))
+
+    async def disown(self, request: Request, message_ts: str) -> None:
+        """Take the buttons off a card that is not the request's own, and say which one is.
+
+        Slack can post a card and lose its word of it: then it is posted again, and the ledger
+        knows the last one alone.
+        """
+        if message_ts == request.message_ts:
+            return
+        url = None
+        with suppress(SlackError):
+            url = await self._slack.permalink(request.channel_id, request.message_ts or "")
+        try:
+            await self._slack.update(request.channel_id, message_ts, other_card(request, url))
+        except SlackError as error:
+            log.warning("second card not taken back", why=error.code, message_ts=message_ts)
 
     async def deliver(self, trail: Trail) -> None:
         """Draw card and thread side by side; what Slack won't take now is tried again later."""

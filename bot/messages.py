@@ -14,6 +14,7 @@ from bot.blocks import (
     buttons,
     date,
     header,
+    link,
     message,
     say,
     text,
@@ -83,6 +84,16 @@ def decided_card(request: Request, events: Sequence[Event], links: Links) -> Mes
         told.lines,
         [*reference_line(request.customer), *_people_lines(request), *_undone_line(events)],
         buttons(_next_button(request)),
+    )
+
+
+def other_card(request: Request, url: str | None) -> Message:
+    """What takes the place of a card that was posted twice: which one counts, nothing to press."""
+    its = [link(url, "its other card")] if url else [say("its other card in this channel")]
+    return message(
+        header(f"☝️ See the other card: {titled(request.customer)}"),
+        [[say("This was posted twice. What comes of the request stands on "), *its, say(".")]],
+        list(_asked_lines(request)),
     )
 
 

@@ -7,8 +7,13 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
 from bot.composition import build
+from bot.delivery import Delivery
+from bot.sandbox.slack import Message
 from bot.server import listening
+from bot.wording import Links
 from tests.conftest import CHANNEL, OpenWorld, World, settings_for
 from tests.reading import CONFIRM
 from tests.weather import TIMING, told_once_in_order, trail_of
@@ -114,3 +119,55 @@ async def test_an_old_drawing_of_another_instance_is_drawn_over_soon(
         await world.slack.workspace.until(lambda: "Undone by" in world.card(card))
         await world.slack.workspace.until(lambda: not len(other.tasks) and not len(world.bot.tasks))
         assert (await trail_of(world, card)).request.due_at is None
+
+
+async def posted_twice(world: World) -> tuple[Message, Message]:
+    """A card whose answer was lost, and the one that the ledger knows."""
+    world.slack.faults.fail("chat.postMessage", drop="after")
+    await world.slack.command("U0ALICE", "2554529 moved <&> on")
+    await world.settled()
+    orphan, own = world.slack.workspace.messages(CHANNEL)
+    return orphan, own
+
+
+def delivery_of(world: World) -> Delivery:
+    return Delivery(world.bot.ledger, world.bot.slack, Links(), world.bot.metrics, TIMING)
+
+
+async def test_a_card_that_was_posted_twice_says_which_one_counts_and_has_no_buttons(
+    world: World,
+) -> None:
+    orphan, own = await posted_twice(world)
+    request = (await trail_of(world, own)).request
+    await delivery_of(world).disown(request, orphan.ts)
+    words = world.card(orphan)
+    assert words.startswith("☝️ See the other card: Stolen Bikes")
+    assert "moved <&> on" in words
+    blocks = str(world.slack.workspace.message(CHANNEL, orphan.ts).blocks)
+    assert own.ts.replace(".", "") in blocks
+    assert "'button'" not in blocks
+    assert "[Unlatch customer]" in world.card(own)
+
+
+async def test_a_card_that_was_posted_twice_is_told_apart_without_a_link_too(world: World) -> None:
+    orphan, own = await posted_twice(world)
+    request = (await trail_of(world, own)).request
+    world.slack.faults.fail("chat.getPermalink", error="message_not_found")
+    await delivery_of(world).disown(request, orphan.ts)
+    assert "its other card in this channel" in world.card(orphan)
+
+
+async def test_the_requests_own_card_is_never_disowned(world: World) -> None:
+    card = await world.ask()
+    calls = len(world.slack.calls)
+    await delivery_of(world).disown((await trail_of(world, card)).request, card.ts)
+    assert len(world.slack.calls) == calls
+
+
+async def test_a_second_card_that_slack_has_lost_is_told_of_in_the_log_alone(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = await world.ask()
+    await delivery_of(world).disown((await trail_of(world, card)).request, "1.000001")
+    assert "second card not taken back" in capsys.readouterr().out
+    assert "[Unlatch customer]" in world.card(card)

@@ -11,7 +11,14 @@ from hypothesis import given, strategies as st
 
 from bot.blocks import Message
 from bot.delivery import EVENTS_A_REPLY
-from bot.messages import Action, confirmation_card, decided_card, trail_reply, working_card
+from bot.messages import (
+    Action,
+    confirmation_card,
+    decided_card,
+    other_card,
+    trail_reply,
+    working_card,
+)
 from bot.models import Customer, Event, EventType, HubSpotIds, Kind, Request, Verdict
 from bot.sandbox.blocks import buttons, text_of
 from tests.hostile import (
@@ -56,6 +63,8 @@ def cards(draw: st.DrawFn) -> Drawn:
                 confirmation_card(request, links),
                 working_card(request, links),
                 decided_card(request, events, links),
+                other_card(request, None),
+                other_card(request, "https://sandbox.slack.com/archives/C0BILLING/p1"),
             ]
         )
     )
@@ -97,7 +106,11 @@ def test_slack_takes_every_message(drawn: Drawn) -> None:
 
 @given(ANY)
 def test_no_message_rings_or_links_what_a_value_says(drawn: Drawn) -> None:
-    leads = ("https://app-eu1.hubspot.com/contacts/777/record/", "https://admin.example/customers/")
+    leads = (
+        "https://app-eu1.hubspot.com/contacts/777/record/",
+        "https://admin.example/customers/",
+        "https://sandbox.slack.com/archives/",
+    )
     assert {m for m in rung(drawn.message) if not m.startswith(leads)} <= drawn.people
 
 
