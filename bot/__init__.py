@@ -23,8 +23,8 @@ Imports go down only (the contract is in `pyproject.toml`):
     messages                          cards and threads
     wording                           the words for customers, ids and events
     fusebill | ledger | readout | policy | pacer | blocks | command | metrics | tasks | log
-    fusebill_answers | slack_answers | database | rows
-    transactions | transport | statements
+    fusebill_answers | slack_answers | database | records
+    transactions | transport | rows | statements
     migrations
     schema
     models | settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Coroutine
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,9 +64,11 @@ class Bot:
         self.stopping.set()
         await _drain(self.tasks, self.timing)
 
-    def render(self) -> bytes:
-        """The metrics as they are now."""
+    async def render(self) -> bytes:
+        """The metrics as they are now; what the ledger can't tell just now stays as it was."""
         self.metrics.tasks.set(len(self.tasks))
+        with suppress(LedgerUnavailable):
+            self.metrics.pending.set(await self.ledger.waiting())
         return self.metrics.render()
 
 

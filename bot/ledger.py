@@ -14,11 +14,11 @@ from time import monotonic
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, RowMapping, func, select, update
+from sqlalchemy import Connection, RowMapping, select, update
 
+from bot import records
 from bot.database import Database, LedgerUnavailable
 from bot.models import (
-    Event,
     EventType,
     Happening,
     Person,
@@ -26,27 +26,9 @@ from bot.models import (
     Trail,
     Verdict,
 )
-from bot.rows import (
-    changing_row,
-    digest,
-    event_of,
-    event_row,
-    fixed_row,
-    identity,
-    request_of,
-    request_row,
-)
+from bot.rows import fixed_row, identity, request_of
 from bot.schema import requests
-from bot.statements import (
-    ADD,
-    ADD_EVENT,
-    EVENTS_OF,
-    ONE,
-    ONE_LOCKED,
-    OVERDUE,
-    OVERTAKING,
-    SAVE,
-)
+from bot.statements import FOLLOW_UP, OVERDUE, WAITING
 
 log = structlog.get_logger(__name__)
 
@@ -89,32 +71,21 @@ class Ledger:
         """Write a new request down with its first event, which vouches for the request's row."""
         vouching = happening.details | {"row": identity(fixed_row(request))}
 
-        def work(connection: Connection) -> Request:
-            event = _chained(request, replace(happening, details=vouching))
-            added = replace(request, events=event.number, head=event.hash)
-            connection.execute(ADD, request_row(added))
-            connection.execute(ADD_EVENT, event_row(event))
-            return added
-
-        return await self._database.run(work)
+        first = replace(happening, details=vouching)
+        return await self._database.run(lambda c: records.add(c, request, first))
 
     async def get(self, request_id: str) -> Request | None:
         """The request as it is now, None where there is none."""
-
-        def work(connection: Connection) -> Request | None:
-            row = connection.execute(ONE, {"of": request_id}).mappings().one_or_none()
-            return request_of(row) if row else None
-
-        return await self._database.run(work)
+        return await self._database.run(lambda c: records.found(c, request_id))
 
     async def trail(self, request_id: str) -> Trail:
         """The request with all its events. Raises: KeyError."""
 
         def work(connection: Connection) -> Trail:
-            row = connection.execute(ONE, {"of": request_id}).mappings().one_or_none()
-            if row is None:
+            request = records.found(connection, request_id)
+            if request is None:
                 raise KeyError(request_id)
-            return _trail(connection, request_of(row))
+            return records.trail_of(connection, request)
 
         return await self._database.run(work)
 
@@ -135,21 +106,21 @@ class Ledger:
         """
 
         def work(connection: Connection, *, again: bool = False) -> Gate:
-            request = _locked(connection, request_id)
+            request = records.locked(connection, request_id)
             ours = (request.verdict, request.decided_at, request.decider)
             if again and ours == (verdict, happening.at, decider):
                 return Gate(request, taken=True)
             in_time = request.due_at is not None and request.due_at > happening.at
             if request.verdict or request.due_at is None or in_time is (verdict is Verdict.EXPIRED):
                 return Gate(request, taken=False)
-            overtaken = verdict is Verdict.CONFIRMED and _overtaken(connection, request)
+            overtaken = verdict is Verdict.CONFIRMED and records.was_overtaken(connection, request)
             if why := judge(request, overtaken):
                 denial = replace(
                     happening,
                     type=EventType.DECISION_DENIED,
                     details={"verdict": verdict, "why": why},
                 )
-                return Gate(_append(connection, request, denial), taken=False, denied=why)
+                return Gate(records.append(connection, request, denial), taken=False, denied=why)
             decided = replace(
                 request,
                 verdict=verdict,
@@ -158,7 +129,7 @@ class Ledger:
                 due_at=due_at,
                 claim=request.claim + 1,
             )
-            return Gate(_append(connection, decided, happening), taken=True)
+            return Gate(records.append(connection, decided, happening), taken=True)
 
         began = monotonic()
         try:
@@ -185,19 +156,19 @@ class Ledger:
         """Take over work whose lease has run out; None where somebody was quicker."""
 
         def work(connection: Connection) -> Trail | None:
-            current = _locked(connection, request.id)
+            current = records.locked(connection, request.id)
             if current.claim != request.claim or current.due_at is None or current.due_at > now:
                 return None
             adopted = replace(current, claim=current.claim + 1, due_at=due_at)
             if current.verdict is Verdict.CONFIRMED and current.outcome is None:
                 details: dict[str, object] = {"claim": adopted.claim}
-                adopted = _append(
+                adopted = records.append(
                     connection, adopted, Happening(now, EventType.ADOPTED, "", details)
                 )
             else:
                 adopted = replace(adopted, deliveries=current.deliveries + 1)
-                _save(connection, adopted)
-            return _trail(connection, adopted)
+                records.save(connection, adopted)
+            return records.trail_of(connection, adopted)
 
         return await self._database.run(work)
 
@@ -215,10 +186,11 @@ class Ledger:
         """
 
         def work(connection: Connection) -> Trail:
-            current = _locked(connection, request.id)
+            current = records.locked(connection, request.id)
             if fenced and current.claim != request.claim:
                 raise LostClaim(request.id)
-            return _trail(connection, _append(connection, replace(current, **changes), happening))
+            changed = records.append(connection, replace(current, **changes), happening)
+            return records.trail_of(connection, changed)
 
         return await self._database.run(work)
 
@@ -257,7 +229,7 @@ class Ledger:
         """
 
         def work(connection: Connection) -> None:
-            current = _locked(connection, request.id)
+            current = records.locked(connection, request.id)
             if current.claim != request.claim:
                 raise LostClaim(request.id)
             if due_at is None and current.events > request.events:
@@ -271,9 +243,9 @@ class Ledger:
                 due_at=again_at,
             )
             if failure:
-                _append(connection, left, failure)
+                records.append(connection, left, failure)
             else:
-                _save(connection, left)
+                records.save(connection, left)
 
         await self._database.run(work)
 
@@ -291,32 +263,22 @@ class Ledger:
 
     async def open_follow_up(self, request: Request) -> Request | None:
         """Another request in the same thread that waits for a click, or is being done."""
-        query = (
-            select(requests)
-            .where(
-                requests.c.customer_id == request.customer.customer_id,
-                requests.c.channel_id == request.channel_id,
-                requests.c.thread_ts == request.thread_ts,
-                requests.c.id != request.id,
-                requests.c.outcome.is_(None),
-                requests.c.verdict.is_(None) | (requests.c.verdict == Verdict.CONFIRMED),
-                requests.c.message_ts.is_not(None),
-            )
-            .limit(1)
-        )
+        values = {
+            "customer": request.customer.customer_id,
+            "channel": request.channel_id,
+            "thread": request.thread_ts,
+            "of": request.id,
+        }
 
         def work(connection: Connection) -> Request | None:
-            row = connection.execute(query).mappings().one_or_none()
+            row = connection.execute(FOLLOW_UP, values).mappings().one_or_none()
             return request_of(row) if row else None
 
         return await self._database.run(work)
 
     async def waiting(self) -> int:
         """How many cards wait for a click."""
-        query = select(func.count()).where(
-            requests.c.due_at.is_not(None), requests.c.verdict.is_(None)
-        )
-        return await self._database.run(lambda c: int(c.execute(query).scalar_one()))
+        return await self._database.run(lambda c: int(c.execute(WAITING).scalar_one()))
 
     def _readable(self, row: RowMapping) -> Request | None:
         try:
@@ -330,56 +292,3 @@ class Ledger:
     async def ping(self) -> None:
         """Reach the database. Raises: LedgerUnavailable."""
         await self._database.run(lambda connection: connection.execute(select(1)).scalar())
-
-
-def _append(connection: Connection, request: Request, happening: Happening) -> Request:
-    event = _chained(request, happening)
-    connection.execute(ADD_EVENT, event_row(event))
-    appended = replace(request, events=event.number, head=event.hash)
-    _save(connection, appended)
-    return appended
-
-
-def _chained(request: Request, happening: Happening) -> Event:
-    event = Event(
-        request_id=request.id,
-        number=request.events + 1,
-        at=happening.at,
-        type=happening.type,
-        actor=happening.actor,
-        details=happening.details,
-        previous=request.head,
-    )
-    return replace(event, hash=digest(event))
-
-
-def _locked(connection: Connection, request_id: str) -> Request:
-    row = connection.execute(ONE_LOCKED, {"of": request_id}).mappings().one_or_none()
-    if row is None:
-        raise KeyError(request_id)
-    return request_of(row)
-
-
-def _overtaken(connection: Connection, request: Request) -> bool:
-    if request.thread_ts == request.message_ts:
-        # it follows no other: what it found is compared with what there is before each call
-        return False
-    if connection.dialect.name == "postgresql":
-        # two that follow the same one are two rows: one after the other, or neither sees the other
-        customer_id = request.customer.customer_id
-        connection.execute(select(func.pg_advisory_xact_lock(customer_id)))
-    values = {
-        "customer": request.customer.customer_id,
-        "of": request.id,
-        "since": request.asked_at,
-    }
-    return connection.execute(OVERTAKING, values).first() is not None
-
-
-def _save(connection: Connection, request: Request) -> None:
-    connection.execute(SAVE, changing_row(request) | {"of": request.id})
-
-
-def _trail(connection: Connection, request: Request) -> Trail:
-    rows = connection.execute(EVENTS_OF, {"of": request.id}).mappings()
-    return Trail(request, tuple(map(event_of, rows)))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -27,8 +26,6 @@ from bot.tasks import Tasks
 from bot.workflow import Workflow
 
 log = structlog.get_logger(__name__)
-
-LAST_WORDS_S = 2.0
 
 Payload = dict[str, Any]
 Listener = Callable[[AsyncAck, Payload], Awaitable[None]]
@@ -101,7 +98,8 @@ class Listeners:
 
     async def _decide(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:
-            told = await self._workflow.decide(_value(body), verdict, _clicker(body))
+            message_ts = body["container"].get("message_ts", "")
+            told = await self._workflow.decide(_value(body), verdict, _clicker(body), message_ts)
         except LedgerUnavailable as error:
             log.error("click not recorded", why=str(error))  # noqa: TRY400  # expected weather
             told = whispers.ledger_down(uncertain=error.uncertain)
@@ -120,9 +118,7 @@ class Listeners:
                 await self._workflow.whisper(place, whispers.ledger_down())
             except asyncio.CancelledError:
                 # the bot is being stopped, and what was acknowledged is in no ledger yet
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(LAST_WORDS_S):
-                        await self._workflow.whisper(place, whispers.stopped())
+                await self._workflow.whisper(place, whispers.stopped())
                 raise
             except Exception:
                 log.exception("work failed")
@@ -154,7 +150,10 @@ class Listeners:
             return
         # a click's ack shows nobody anything
         await ack()
-        self._tasks.spawn(self._workflow.whisper(_place(body), whispers.failed()))
+        self._tasks.spawn(self._tell_failed(body))
+
+    async def _tell_failed(self, body: Payload) -> None:
+        await self._workflow.whisper(_place(body), whispers.failed())
 
 
 def _about(body: Payload) -> dict[str, object]:

@@ -164,11 +164,12 @@ class _OutOfFiles:
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
-        if not isinstance(error, OSError) or error.errno not in OUT_OF_FILES:
+        number = error.errno if isinstance(error, OSError) and "socket" in context else None
+        if number not in OUT_OF_FILES:
             loop.default_exception_handler(context)
         elif loop.time() >= self._told_at + TELLS_EVERY_S:
             self._told_at = loop.time()
-            log.error("connections can't be taken", why=os.strerror(error.errno))
+            log.error("connections can't be taken", why=os.strerror(number))
 
 
 class _Readiness:

@@ -85,6 +85,10 @@ class Settler:
         """Show in the thread what it lacks of an undecided request; its end shows what remains."""
         self._tasks.spawn(self._delivery.mirror(request_id))
 
+    def disown(self, request: Request, message_ts: str) -> None:
+        """Take the buttons off a card that is not the request's own."""
+        self._tasks.spawn(self._delivery.disown(request, message_ts))
+
     def redraw(self, trail: Trail) -> None:
         """Draw a settled request's card and thread again, after something was added to it."""
         self._tasks.spawn(self._redraw(trail))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 
 from bot.models import Outcome, Verdict
 from bot.schema import events, requests
@@ -33,3 +33,17 @@ OVERTAKING = (
     )
     .limit(1)
 )
+FOLLOW_UP = (
+    select(requests)
+    .where(
+        requests.c.customer_id == bindparam("customer"),
+        requests.c.channel_id == bindparam("channel"),
+        requests.c.thread_ts == bindparam("thread"),
+        requests.c.id != bindparam("of"),
+        requests.c.outcome.is_(None),
+        requests.c.verdict.is_(None) | (requests.c.verdict == Verdict.CONFIRMED),
+        requests.c.message_ts.is_not(None),
+    )
+    .limit(1)
+)
+WAITING = select(func.count()).where(requests.c.due_at.is_not(None), requests.c.verdict.is_(None))

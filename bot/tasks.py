@@ -10,7 +10,7 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-ENDS_WITHIN_S = 0.5
+ENDS_WITHIN_S = 1.0
 
 
 class Tasks:

@@ -31,7 +31,7 @@ def application(
     app: AsyncApp | None,
     signing_secret: str,
     readiness: Readiness,
-    render: Callable[[], bytes],
+    render: Callable[[], Awaitable[bytes]],
     stopping: Callable[[], bool],
 ) -> web.Application:
     """The routes; without `app` (Socket Mode) only those for the host.
@@ -49,7 +49,7 @@ def application(
         return web.json_response({"ready": ready, **parts}, status=200 if ready else 503)
 
     async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(body=await render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     served = web.Application(client_max_size=LARGEST_BODY)
     served.router.add_get("/healthz", healthz)

@@ -93,9 +93,12 @@ class Workflow:
         if (request := await self._follow(request_id, person, place)) is not None:
             await self._second_thoughts.check_again(request, person, place)
 
-    async def decide(self, request_id: str, verdict: Verdict, person: Person) -> Message | None:
+    async def decide(
+        self, request_id: str, verdict: Verdict, person: Person, message_ts: str
+    ) -> Message | None:
         """Take a verdict at the gate; on disk when this returns.
 
+        `message_ts` is the card that was clicked, which may be another than the ledger knows.
         Returns what to tell the person where it was not taken, None where it was.
         Raises: LedgerUnavailable, and then nothing was decided.
         """
@@ -121,6 +124,8 @@ class Workflow:
             )
         except KeyError:
             return whispers.no_such_request()
+        if message_ts != gate.request.message_ts:
+            self._settler.disown(gate.request, message_ts)
         if gate.taken:
             self._metrics.verdicts.labels(gate.request.kind, verdict).inc()
             self._settler.start(gate.request)

@@ -368,3 +368,17 @@ async def test_a_card_that_somebody_deleted_is_settled_all_the_same_and_once(
     await world.settled()
     assert world.fusebill.customers[BIKES]["hubSpotId"] is None
     assert operations(world).count("unlatch_customer") == 1
+
+
+async def test_a_card_that_was_posted_twice_is_decided_once_and_its_double_loses_its_buttons(
+    world: World,
+) -> None:
+    world.slack.faults.fail("chat.postMessage", drop="after")
+    await world.slack.command("U0ALICE", "2554529 moved")
+    await world.slack.workspace.until(lambda: len(world.slack.workspace.messages(CHANNEL)) == 2)
+    await world.settled()
+    double, card = world.slack.workspace.messages(CHANNEL)
+    await world.press("U0BOB", double, "unlatch_confirm")
+    assert "✅ Unlatched" in world.card(card)
+    assert "[" not in world.card(double)
+    assert [call.operation for call in world.fusebill.calls].count("unlatch_customer") == 1

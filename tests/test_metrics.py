@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import aiohttp
 import pytest
 from hypothesis import given, strategies as st
 from prometheus_client.parser import text_string_to_metric_families
@@ -113,5 +114,29 @@ async def test_a_whole_job_is_counted(world: World) -> None:
 async def test_no_label_names_a_person_a_customer_or_a_request(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, "unlatch_confirm")
-    told = world.bot.render().decode()
+    told = (await world.bot.render()).decode()
     assert not [word for word in ("U0ALICE", "U0BOB", "2554529", "C0BILLING") if word in told]
+
+
+async def test_cards_that_wait_for_a_click_are_told_over_http(world: World) -> None:
+    async def pending() -> str:
+        async with aiohttp.ClientSession() as session:
+            text = await (await session.get(f"{world.address}/metrics")).text()
+        return next(line for line in text.splitlines() if line.startswith("unlatch_pending "))
+
+    assert await pending() == "unlatch_pending 0.0"
+    card = await world.ask()
+    assert await pending() == "unlatch_pending 1.0"
+    await world.press("U0BOB", card, "unlatch_confirm")
+    assert await pending() == "unlatch_pending 0.0"
+
+
+async def test_the_time_to_an_ack_counts_from_the_requests_arrival(world: World) -> None:
+    card = await world.ask()
+    await world.press("U0BOB", card, "unlatch_confirm")
+    samples = read(world.bot.metrics)
+    for listener in ("on_unlatch_command", "on_confirm_clicked"):
+        labels = (("listener", listener),)
+        assert samples["unlatch_ack_seconds_count", labels] == 1
+        # to read, verify and hand over takes longer than this by itself
+        assert samples["unlatch_ack_seconds_sum", labels] > 0.0001
