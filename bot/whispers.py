@@ -91,7 +91,7 @@ def held_up() -> Message:
     """That Slack lets through only so much at a time, and the card waits for its turn."""
     return message(
         [
-            [say("⏳ Slack is letting through only so much in this channel just now. ")],
+            [say("⏳ Slack is letting through only so much in this channel just now.")],
             [say("Your card is in the line and will come; there is no need to ask again.")],
         ]
     )
