@@ -121,14 +121,14 @@ class Cards:
     async def deny(
         self, person: Person, place: Place, customer_id: int, reason: str, decision: Decision
     ) -> None:
-        """Tell the person why; the ledger keeps it as a request that never had a card.
+        """Keep it in the ledger, as a request that never had a card, and tell the person why.
 
         `customer_id` is 0 where it was about no customer; `reason` is what the person typed.
         """
-        await self.whisper(place, whispers.denied(decision.why, decision.channels))
         asked = self.request(person, place, Customer(customer_id), reason)
         details: dict[str, object] = {"why": decision.why, "reason": reason}
         await self._written(replace(asked, due_at=None), EventType.ASK_DENIED, details)
+        await self.whisper(place, whispers.denied(decision.why, decision.channels))
 
     async def whisper(self, place: Place, message: Message) -> None:
         """Tell the person; where even that fails there is only the log."""

@@ -112,8 +112,7 @@ class SecondThoughts:
     async def deny(
         self, request: Request, person: Person, place: Place, decision: Decision
     ) -> None:
-        """Tell the person why; ledger and thread keep it."""
-        await self._cards.whisper(place, whispers.denied(decision.why, decision.channels))
+        """Keep it in ledger and thread, and tell the person why."""
         now = datetime.now(UTC)
         why: dict[str, object] = {"why": decision.why}
         trail = await self._ledger.record(
@@ -123,6 +122,7 @@ class SecondThoughts:
             due_at=request.due_at or self._settler.lease(now),
         )
         self._settler.redraw(trail)
+        await self._cards.whisper(place, whispers.denied(decision.why, decision.channels))
 
     async def _read(self, request: Request, place: Place) -> Customer | None:
         customer_id = request.customer.customer_id

@@ -98,7 +98,7 @@ class Workflow:
     ) -> Message | None:
         """Take a verdict at the gate; on disk when this returns.
 
-        `message_ts` is the card that was clicked, which may be another than the ledger knows.
+        `message_ts` is the card that was clicked, which may have been posted twice.
         Returns what to tell the person where it was not taken, None where it was.
         Raises: LedgerUnavailable, and then nothing was decided.
         """
@@ -124,7 +124,7 @@ class Workflow:
             )
         except KeyError:
             return whispers.no_such_request()
-        if message_ts != gate.request.message_ts:
+        if message_ts and message_ts != gate.request.message_ts:
             self._settler.disown(gate.request, message_ts)
         if gate.taken:
             self._metrics.verdicts.labels(gate.request.kind, verdict).inc()
