@@ -92,7 +92,8 @@ async def test_a_bot_killed_again_and_again_still_finishes(staged: Stage) -> Non
     for point in points[1:]:
         trap = Trap(staged, point)
         trap.arm()
-        await staged.start()
+        # it takes the work up before it listens, and may not come to that
+        await staged.launch()
         await staged.until(trap.sprung.is_set)
     await staged.start()
     await staged.settled()
@@ -109,7 +110,8 @@ async def test_work_that_kills_every_process_ends_for_people_to_look_at(staged: 
     for _ in range(4):
         trap = Trap(staged, ("after", "get_customer"))
         trap.arm()
-        await staged.start()
+        # it takes the work up before it listens, and may not come to that
+        await staged.launch()
         await staged.until(trap.sprung.is_set)
     await staged.start()
     await staged.settled()

@@ -125,7 +125,7 @@ async def test_a_click_that_is_under_way_when_the_bot_is_told_to_stop_is_acknowl
     with closing(sqlite3.connect(staged.folder / "ledger.db", isolation_level=None)) as somebody:
         somebody.execute("BEGIN IMMEDIATE")
         click = asyncio.create_task(staged.slack.click("U0BOB", card.ts, "unlatch_confirm"))
-        await asyncio.sleep(0.3)
+        await asyncio.sleep(0.7)
         bot.signal(SIGTERM)
         await staged.until(lambda: '"stopping"' in staged.log)
         somebody.execute("ROLLBACK")
