@@ -18,6 +18,8 @@ from tests.benchmarks.measures import FULL, QUICK, Bench, Plan, Record
 from tests.benchmarks.servers import Cores
 from tests.benchmarks.variants import NAMES, variants
 
+RESULTS = Path(__file__).parent / "results.json"
+
 
 def main() -> None:
     """Run the benchmark that the command line asks for."""
@@ -46,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="REQUESTS",
         help="measure ours on a ledger of so many requests too (1000000 takes minutes to write)",
     )
-    parser.add_argument("--json", type=Path, default=Path("benchmarks.json"), metavar="PATH")
+    parser.add_argument("--json", type=Path, default=RESULTS, metavar="PATH")
     return parser
 
 
