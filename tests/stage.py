@@ -124,10 +124,14 @@ class Stage:
 
 @dataclass(slots=True)
 class Trap:
-    """Kills a bot when a double gets a call: before its effect, which it then hasn't, or after."""
+    """Kills a bot when a double gets a call: before its effect, which it then hasn't, or after.
+
+    So many such calls are let through before it.
+    """
 
     stage: Stage
     point: tuple[str, str]
+    lets_through: int = 0
     sprung: asyncio.Event = field(default_factory=asyncio.Event)
 
     def arm(self) -> None:
@@ -146,6 +150,9 @@ class Trap:
 
     async def _struck(self, call: str) -> bool:
         if self.sprung.is_set() or call != self.point[1]:
+            return False
+        if self.lets_through:
+            self.lets_through -= 1
             return False
         self.sprung.set()
         await self.stage.bots[-1].kill()

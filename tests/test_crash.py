@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bot.rows import digest
 from bot.sandbox.slack import Message
+from tests.bot_process import PACE
 from tests.conftest import CHANNEL
 from tests.stage import CUSTOMER, Stage, Trap, stage
 
@@ -37,9 +39,9 @@ def story(thread: str) -> list[str]:
     return list(dict.fromkeys(SAID.findall(thread)))
 
 
-async def kill(staged: Stage, card: Message, point: tuple[str, str]) -> None:
+async def kill(staged: Stage, card: Message, point: tuple[str, str], lets_through: int = 0) -> None:
     """Press the button, and kill the bot at the point."""
-    trap = Trap(staged, point)
+    trap = Trap(staged, point, lets_through)
     trap.arm()
     await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
     await staged.until(trap.sprung.is_set)
@@ -64,6 +66,39 @@ async def test_a_bot_killed_at_any_point_finishes_the_work_when_it_is_back(
     assert staged.calls("unlatch_customer") == (2 if point == ("before", "unlatch_customer") else 1)
     assert [event.number for event in trail.events] == list(range(1, len(expected) + 1))
     assert all(event.hash == digest(event) for event in trail.events)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_bot_killed_as_it_reads_the_customer_back_clears_nothing_twice(
+    staged: Stage, when: str
+) -> None:
+    await staged.start()
+    card = await staged.ask()
+    staged.fusebill.misbehave("empty", operation="unlatch_customer")
+    await kill(staged, card, (when, "get_customer"), lets_through=1)
+    await staged.start()
+    await staged.settled()
+
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", ADOPTED, "Unlatched"]
+    assert staged.calls("unlatch_customer") == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_bot_killed_as_it_shows_that_it_works_finishes_the_work(
+    staged: Stage, when: str
+) -> None:
+    await staged.start(timing=replace(PACE, working_after_s=0.05))
+    card = await staged.ask()
+    staged.fusebill.misbehave("hang", operation="unlatch_customer")
+    await kill(staged, card, (when, "chat.update"))
+    assert staged.calls("unlatch_customer") == 1
+    staged.fusebill.behave()
+    await staged.start()
+    await staged.settled()
+
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", ADOPTED, "Unlatched"]
 
 
 @pytest.mark.parametrize("point", BEFORE_OUTCOME, ids=" ".join)
