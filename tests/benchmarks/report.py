@@ -131,7 +131,7 @@ def _machine(cores: Cores) -> dict[str, Any]:
         "cores": os.cpu_count(),
         "server_core": cores.server,
         "load_core": cores.load,
-        "system": platform.platform(),
+        "system": f"{platform.system()} {platform.machine()}",
     }
 
 
