@@ -34,7 +34,6 @@ def stored(table: Table, prefix: str = "") -> Iterator[ColumnElement[Any]]:
 
 
 def time_of(stored: object) -> datetime:
-    """A time as the driver gives it. Raises: ValueError."""
-    if isinstance(stored, datetime):
-        return stored.astimezone(UTC)
-    return datetime.fromisoformat(str(stored)).replace(tzinfo=UTC)
+    """A time as `stored` gives it: UTC, unless it says its zone. Raises: ValueError."""
+    moment = datetime.fromisoformat(str(stored))
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

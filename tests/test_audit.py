@@ -594,6 +594,18 @@ def test_a_time_that_only_postgresql_knows_is_named(
     assert (code, len(out.splitlines()), err) == (0, 4, "")
 
 
+def test_a_database_that_lives_in_another_zone_changes_no_time(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fill(postgresql_url, 1, 3)
+    name = postgresql_url.partition("?")[0].rpartition("/")[2]
+    change(postgresql_url, f"ALTER DATABASE {name} SET timezone = 'America/St_Johns'")
+    code, out, err = audit(postgresql_url, monkeypatch, capsys, "--verify")
+    assert (code, err) == (0, ""), out
+    _code, out, _err = audit(postgresql_url, monkeypatch, capsys, "--json")
+    assert {json.loads(line)["at"] for line in out.splitlines()} == {"2026-11-23T12:00:00.000000Z"}
+
+
 @pytest.mark.usefixtures("two")
 def test_a_row_that_says_another_customer_than_its_snapshot_is_about_that_one(url: str) -> None:
     change(url, "UPDATE requests SET customer = replace(customer, '2554529', '3100025')")
