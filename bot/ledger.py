@@ -26,7 +26,7 @@ from bot.models import (
     Trail,
     Verdict,
 )
-from bot.rows import fixed_row, identity, request_of
+from bot.rows import request_of
 from bot.schema import requests
 from bot.statements import FOLLOW_UP, OVERDUE, WAITING
 
@@ -69,10 +69,7 @@ class Ledger:
 
     async def add(self, request: Request, happening: Happening) -> Request:
         """Write a new request down with its first event, which vouches for the request's row."""
-        vouching = happening.details | {"row": identity(fixed_row(request))}
-
-        first = replace(happening, details=vouching)
-        return await self._database.run(lambda c: records.add(c, request, first))
+        return await self._database.run(lambda c: records.add(c, request, happening))
 
     async def get(self, request_id: str) -> Request | None:
         """The request as it is now, None where there is none."""

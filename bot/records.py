@@ -7,7 +7,15 @@ from dataclasses import replace
 from sqlalchemy import Connection, func, select
 
 from bot.models import Event, Happening, Request, Trail
-from bot.rows import changing_row, digest, event_of, event_row, request_of, request_row
+from bot.rows import (
+    changing_row,
+    digest,
+    event_of,
+    event_row,
+    identity,
+    request_of,
+    request_row,
+)
 from bot.statements import ADD, ADD_EVENT, EVENTS_OF, ONE, ONE_LOCKED, OVERTAKING, SAVE
 
 
@@ -18,12 +26,13 @@ def found(connection: Connection, request_id: str) -> Request | None:
 
 
 def add(connection: Connection, request: Request, happening: Happening) -> Request:
-    """Write a new request down with its first event."""
-    event = _chained(request, happening)
-    added = replace(request, events=event.number, head=event.hash)
-    connection.execute(ADD, request_row(added))
+    """Write a new request down with its first event, which vouches for the request's row."""
+    row = request_row(request)
+    vouching = replace(happening, details=happening.details | {"row": identity(row)})
+    event = _chained(request, vouching)
+    connection.execute(ADD, row | {"events": event.number, "head": event.hash})
     connection.execute(ADD_EVENT, event_row(event))
-    return added
+    return replace(request, events=event.number, head=event.hash)
 
 
 def append(connection: Connection, request: Request, happening: Happening) -> Request:

@@ -55,9 +55,9 @@ def digest(event: Event) -> str:
     return hashlib.sha256(_json(content).encode()).hexdigest()
 
 
-def identity(fixed: Mapping[str, Any]) -> str:
-    """The SHA-256, in hex, over what of a request's row never changes (`fixed_row`)."""
-    return hashlib.sha256(_json([fixed[name] for name in FIXED]).encode()).hexdigest()
+def identity(row: Mapping[str, Any]) -> str:
+    """The SHA-256, in hex, over what of a request's row never changes."""
+    return hashlib.sha256(_json([row[name] for name in FIXED]).encode()).hexdigest()
 
 
 def event_of(row: RowMapping) -> Event:
@@ -96,12 +96,7 @@ def request_of(row: RowMapping) -> Request:
 
 def request_row(request: Request) -> dict[str, Any]:
     """A request as the columns of `requests`."""
-    return changing_row(request) | fixed_row(request)
-
-
-def fixed_row(request: Request) -> dict[str, Any]:
-    """The columns of a request that stay as they were when it was asked."""
-    return {
+    return changing_row(request) | {
         "id": request.id,
         "kind": request.kind,
         "customer_id": request.customer.customer_id,

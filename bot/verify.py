@@ -10,7 +10,7 @@ from sqlalchemy import Engine, RowMapping, select
 
 from bot.models import EventType, Outcome, Verdict
 from bot.readout import stored, streaming, time_of
-from bot.rows import FIXED, digest, event_of, identity
+from bot.rows import digest, event_of, identity
 from bot.schema import Moment, events, requests
 
 
@@ -101,7 +101,7 @@ def _kept(row: RowMapping, told: Iterable[str]) -> dict[str, object]:
     waits = own["verdict"] is None and own["due_at"] is not None
     if waits and own["due_at"] != own["expires_at"]:
         return {}
-    kept = own | {"row": identity({name: own[name] for name in FIXED}), "waits": waits}
+    kept = own | {"row": identity(own), "waits": waits}
     return {name: kept[name] for name in told}
 
 

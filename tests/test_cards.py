@@ -12,7 +12,7 @@ from sqlalchemy import text
 from bot.database import open_engine
 from bot.models import Customer, HubSpotIds, Kind, Person, Request
 from bot.policy import Decision
-from bot.rows import fixed_row, identity
+from bot.rows import identity, request_row
 from bot.sandbox.slack import text_of
 from tests.conftest import CHANNEL
 from tests.workshop import Workshop, workshop
@@ -54,7 +54,7 @@ async def test_the_first_event_holds_what_the_chain_must_hold(shop: Workshop) ->
     request = await posted(shop)
     trail = await shop.ledger.trail(request.id)
     assert trail.events[0].details == {
-        "row": identity(fixed_row(request)),
+        "row": identity(request_row(request)),
         "kind": "unlatch",
         "customer_id": 2554529,
         "channel_id": CHANNEL,
