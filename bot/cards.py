@@ -20,7 +20,7 @@ from bot.metrics import Metrics
 from bot.models import Customer, EventType, Happening, Kind, Person, Request
 from bot.pacer import meanwhile
 from bot.policy import Decision
-from bot.slack import NOT_LET_IN, Slack, SlackBusy, SlackError, SlackUnavailable
+from bot.slack import Slack, SlackBusy, SlackError, SlackUnavailable, passes_by_itself
 from bot.wording import Links
 
 log = structlog.get_logger(__name__)
@@ -195,14 +195,12 @@ class Cards:
 
 
 def _worth_another_post(error: Exception) -> bool | float:
-    if not isinstance(error, SlackUnavailable) or error.code in NOT_LET_IN:
-        return False
     # whose turn did not come in all that time will not be luckier now
-    return not isinstance(error, SlackBusy) and _pause(error)
+    return passes_by_itself(error) and not isinstance(error, SlackBusy) and _pause(error)
 
 
 def _worth_another_whisper(error: Exception) -> bool | float:
-    return isinstance(error, SlackUnavailable) and error.code not in NOT_LET_IN and _pause(error)
+    return passes_by_itself(error) and _pause(error)
 
 
 def _pause(error: SlackUnavailable) -> bool | float:

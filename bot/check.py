@@ -16,7 +16,7 @@ from bot.fusebill_answers import FusebillError, KeyRefused, NotReached, RateLimi
 from bot.manifest import scopes
 from bot.schema import REVISION
 from bot.settings import Settings
-from bot.slack import NOT_LET_IN, Slack, SlackError, SlackUnavailable, open_session
+from bot.slack import Slack, SlackError, open_session, passes_by_itself
 from bot.transport import AiohttpTransport
 
 FAR_AWAY_S = 100 * 24 * 3600
@@ -103,7 +103,7 @@ def _signing_secret(secret: str) -> Line:
 
 
 def _refused(what: str, error: SlackError, mend: str) -> Line:
-    if isinstance(error, SlackUnavailable) and error.code not in NOT_LET_IN:
+    if passes_by_itself(error):
         mend = "Slack gave no usable answer: may this machine reach it? Try again in a minute."
     return Line(False, what, mend)
 

@@ -34,7 +34,7 @@ from bot.policy import Policy
 from bot.schema import REVISION
 from bot.settings import Settings, Timing
 from bot.settle import Settler
-from bot.slack import NOT_LET_IN, Slack, SlackUnavailable, open_session
+from bot.slack import Slack, SlackUnavailable, open_session, passes_by_itself
 from bot.tasks import Tasks
 from bot.transport import AiohttpTransport
 from bot.wording import Links
@@ -161,7 +161,7 @@ async def _identify(slack: Slack, pause_s: float) -> AuthorizeResult:
             break
         except SlackUnavailable as error:
             # a wrong token stays wrong until somebody sets another and starts the bot anew
-            if error.code in NOT_LET_IN:
+            if not passes_by_itself(error):
                 raise
             again_in_s = min(max(pause_s, error.retry_after_s or 0.0), LONGEST_PAUSE_S)
             log.warning("waiting for slack", why=error.code, again_in_s=again_in_s)

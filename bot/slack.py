@@ -15,24 +15,24 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.blocks import Message
 from bot.pacer import PATIENCE_S, Key, Pacer
 from bot.slack_answers import (
-    NOT_LET_IN,
     TEXT_ONLY,
     SlackBusy,
     SlackError,
     SlackRefused,
     SlackUnavailable,
     failure_of,
+    passes_by_itself,
     typed,
 )
 
 __all__ = [
-    "NOT_LET_IN",
     "Slack",
     "SlackBusy",
     "SlackError",
     "SlackRefused",
     "SlackUnavailable",
     "open_session",
+    "passes_by_itself",
 ]
 
 T = TypeVar("T")

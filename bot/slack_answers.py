@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from http import HTTPStatus
 from math import isfinite
-from typing import Any
+from typing import Any, TypeGuard
 
 import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
@@ -64,6 +64,11 @@ class SlackBusy(SlackUnavailable):
 
 class SlackRefused(SlackError):
     """It will never go through as it is."""
+
+
+def passes_by_itself(error: Exception) -> TypeGuard[SlackUnavailable]:
+    """Whether the same call may go through later, with nobody's doing."""
+    return isinstance(error, SlackUnavailable) and error.code not in NOT_LET_IN
 
 
 def typed(error: Exception) -> SlackError | None:
