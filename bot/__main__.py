@@ -49,10 +49,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _explained(error: Exception) -> tuple[str, int]:
     """What an expected failure means in a line, and the exit code; no line for a bug of ours."""
-    from bot.database import LedgerUnavailable, SchemaMismatch
+    from bot.inbound.socket_mode import SocketModeEnded
+    from bot.ledger.engine import LedgerUnavailable, SchemaMismatch
     from bot.settings import InvalidSettings
-    from bot.slack import SlackError
-    from bot.socket_mode import SocketModeEnded
+    from bot.slack.client import SlackError
 
     match error:
         case InvalidSettings():
@@ -109,7 +109,7 @@ def _audit_arguments(audit: argparse.ArgumentParser) -> None:
 
 
 def _customer(value: str) -> int:
-    from bot.command import MAXIMUM_DIGITS
+    from bot.domain.commands import MAXIMUM_DIGITS
 
     if not (value.isascii() and value.isdecimal() and len(value) <= MAXIMUM_DIGITS):
         raise argparse.ArgumentTypeError(f"wants a customer id, at most {MAXIMUM_DIGITS} digits")
@@ -129,7 +129,7 @@ def _https(value: str) -> str:
 
 
 def _moment(value: str, *, end: bool = False) -> datetime:
-    from bot.audit import moment
+    from bot.ledger.export import moment
 
     try:
         return moment(value, end=end)
@@ -143,7 +143,7 @@ def _end(value: str) -> datetime:
 
 
 def _manifest(asked: argparse.Namespace) -> int:
-    from bot.manifest import manifest
+    from bot.inbound.manifest import manifest
 
     print(json.dumps(manifest(asked.url, user_groups=asked.user_groups), indent=2))
     return 0
@@ -153,12 +153,12 @@ def _serve(asked: argparse.Namespace) -> int:
     # what the start loads stays: the collector need not go through it now, nor ever again
     gc.disable()
 
-    from bot import log
-    from bot.server import serve
+    from bot.app.server import serve
+    from bot.ops import logs
     from bot.settings import load
 
     settings = load(asked.command)
-    log.configure(settings.log_level, settings.log_format)
+    logs.configure(settings.log_level, settings.log_format)
 
     async def served() -> None:
         # a start that has to wait for somebody must not go without the collector
@@ -176,19 +176,19 @@ def _collect_what_follows(_address: str) -> None:
 
 
 def _sandbox(asked: argparse.Namespace) -> int:
-    from bot import log
+    from bot.ops import logs
     from bot.sandbox.runner import run
 
-    log.configure("WARNING", "console")
+    logs.configure("WARNING", "console")
     asyncio.run(run(port=asked.port, open_browser=not asked.no_open))
     return 0
 
 
 def _audit(asked: argparse.Namespace) -> int:
-    from bot.audit import FORMS, Wanted, read
-    from bot.database import open_engine, require_current
+    from bot.ledger.engine import open_engine, require_current
+    from bot.ledger.export import FORMS, Wanted, read
+    from bot.ledger.verify import verify
     from bot.settings import load_ledger
-    from bot.verify import verify
 
     url = load_ledger().database_url.get_secret_value()
     engine = open_engine(url, reads_only=True)
@@ -209,11 +209,11 @@ def _audit(asked: argparse.Namespace) -> int:
 
 
 def _check(_asked: argparse.Namespace) -> int:
-    from bot import log
-    from bot.check import check
+    from bot.app.check import check
+    from bot.ops import logs
     from bot.settings import InvalidSettings, Settings, checked
 
-    log.configure("ERROR", "console")
+    logs.configure("ERROR", "console")
     try:
         settings = checked(Settings)
     except InvalidSettings as error:
@@ -232,8 +232,8 @@ def _check(_asked: argparse.Namespace) -> int:
 
 
 def _migrate(_asked: argparse.Namespace) -> int:
-    from bot.database import migrate, open_engine
-    from bot.schema import REVISION
+    from bot.ledger.engine import migrate, open_engine
+    from bot.ledger.schema import REVISION
     from bot.settings import load_ledger
 
     engine = open_engine(load_ledger().database_url.get_secret_value())

@@ -13,14 +13,14 @@ import hypothesis
 import pytest
 import structlog
 
-from bot import log
-from bot.composition import Bot, build
-from bot.database import migrate, open_engine
-from bot.sandbox.fusebill import SimulatedFusebill
-from bot.sandbox.slack import Message, SimulatedSlack, text_of
-from bot.server import listening
+from bot.app.composition import Bot, build
+from bot.app.server import listening
+from bot.ledger.engine import migrate, open_engine
+from bot.ops import logs
+from bot.sandbox.fusebill.simulator import SimulatedFusebill
+from bot.sandbox.slack.simulator import Message, SimulatedSlack, text_of
 from bot.settings import Mode, Settings, Timing
-from tests import postgresql
+from tests.support import postgresql
 
 CHANNEL = "C0BILLING"
 QUICK = Timing(sweep_every_s=0.1)
@@ -110,7 +110,7 @@ def settings_for(
 def _logging() -> Iterator[None]:
     """What the process's logging was before, put back."""
     root = logging.getLogger()
-    names = (*log.CHATTY, "aiohttp.access")
+    names = (*logs.CHATTY, "aiohttp.access")
     before = root.handlers[:], root.level, {n: logging.getLogger(n).level for n in names}
     yield
     root.handlers[:], level, levels = before

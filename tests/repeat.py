@@ -19,7 +19,7 @@ from time import monotonic
 import pytest
 
 from tests.conftest import CHANNEL, World
-from tests.stage import Stage
+from tests.support.stage import Stage
 
 SUBJECTS = [
     "crash",

@@ -13,10 +13,11 @@ from tempfile import TemporaryDirectory
 from threading import Thread
 from typing import Any
 
-from bot.composition import Bot, build
-from bot.sandbox.fusebill import KINDS, SimulatedFusebill
-from bot.sandbox.slack import SimulatedSlack
-from bot.server import listening
+from bot.app.composition import Bot, build
+from bot.app.server import listening
+from bot.sandbox.fusebill.simulator import KINDS, SimulatedFusebill
+from bot.sandbox.page.api import PageApi
+from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import Settings, Timing, checked
 
 ANY_CALL = (
@@ -113,11 +114,9 @@ def _slack(port: int, fusebill: SimulatedFusebill) -> SimulatedSlack:
         fusebill.reset()
         return {"ok": True}
 
-    return SimulatedSlack(
-        port,
-        page_extra=lambda: _extra(fusebill),
-        page_actions={"fault": fault, "reset": reset},
-    )
+    slack = SimulatedSlack(port)
+    PageApi(slack, extra=lambda: _extra(fusebill), actions={"fault": fault, "reset": reset})
+    return slack
 
 
 def _extra(fusebill: SimulatedFusebill) -> dict[str, object]:

@@ -15,8 +15,7 @@ from uuid import uuid4
 import psycopg
 from sqlalchemy import insert
 
-from bot.database import migrate, open_engine
-from bot.models import (
+from bot.domain.models import (
     Customer,
     Event,
     EventType,
@@ -27,9 +26,11 @@ from bot.models import (
     Request,
     Verdict,
 )
-from bot.rows import digest, event_row, request_row
-from bot.schema import events, requests
-from tests import postgresql
+from bot.ledger.engine import migrate, open_engine
+from bot.ledger.hash_chain import digest
+from bot.ledger.mapping import event_row, request_row
+from bot.ledger.schema import events, requests
+from tests.support import postgresql
 
 AT_A_TIME = 2_000
 _ALICE, _BOB = Person("U0ALICE", "T0BENCH"), Person("U0BOB", "T0BENCH")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.sandbox.page_api import CHANNEL_ID
+from bot.sandbox.page.api import CHANNEL_ID
 from tests.browser.conftest import Tab
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from bot.sandbox.page_api import CHANNEL_ID
+from bot.sandbox.page.api import CHANNEL_ID
 from tests.browser.conftest import OpenVisit, Tab
 from tests.browser.posting import post, section
 

@@ -1,0 +1,250 @@
+"""The composition root: the only place that builds; what it opened it drains and closes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+import structlog
+from slack_bolt.async_app import AsyncApp
+from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.logger.messages import (
+    warning_client_prioritized_and_token_skipped,
+    warning_token_skipped,
+)
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.domain.policy import Policy
+from bot.fusebill.client import FusebillClient
+from bot.fusebill.responses import RateLimit
+from bot.fusebill.transport import AiohttpTransport
+from bot.inbound.listeners import Listeners
+from bot.ledger.engine import (
+    Database,
+    LedgerUnavailable,
+    migrate,
+    open_engine,
+    require_current,
+    version,
+)
+from bot.ledger.schema import REVISION
+from bot.ledger.store import Ledger
+from bot.messages.phrases import Links
+from bot.ops.background import Tasks
+from bot.ops.metrics import Metrics
+from bot.requests.execution import Deed
+from bot.requests.lookup import Lookup
+from bot.requests.posting import Cards
+from bot.requests.publisher import Delivery
+from bot.requests.service import Workflow
+from bot.requests.worker import Settler
+from bot.settings import Settings, Timing
+from bot.slack.client import Slack, SlackUnavailable, open_session, passes_by_itself
+from bot.slack.user_groups import UserGroups
+
+log = structlog.get_logger(__name__)
+
+LONGEST_PAUSE_S = 30.0
+
+
+@dataclass(slots=True)
+class Bot:
+    """The built bot: Bolt's app, and what the server has to ask, drive and end."""
+
+    app: AsyncApp
+    client: AsyncWebClient
+    slack: Slack
+    ledger: Ledger
+    settler: Settler
+    tasks: Tasks
+    metrics: Metrics
+    timing: Timing
+    stopping: asyncio.Event
+
+    async def finish(self) -> None:
+        """Take nothing up any more, and finish what was acknowledged."""
+        self.stopping.set()
+        await _drain(self.tasks, self.timing)
+
+    async def render(self) -> bytes:
+        """The metrics as they are now; what the ledger can't tell just now stays as it was."""
+        self.metrics.tasks.set(len(self.tasks))
+        with suppress(LedgerUnavailable):
+            self.metrics.pending.set(await self.ledger.waiting())
+        return self.metrics.render()
+
+
+@asynccontextmanager
+async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[Bot]:  # noqa: B008  # frozen
+    """The bot, ready for Slack's requests; ends by finishing what was acknowledged.
+
+    What an earlier process left is taken up from the first moment; a Slack that is away is waited
+    for, without end.
+    Raises: LedgerUnavailable, SchemaMismatch, SlackError where it can't work as it is set up.
+    """
+    async with AsyncExitStack() as stack:
+        ledger = Ledger(await _open_database(settings, stack))
+        session = await stack.enter_async_context(open_session())
+        http = await stack.enter_async_context(AiohttpTransport())
+        metrics, tasks, stopping = Metrics(), Tasks(), asyncio.Event()
+        client = AsyncWebClient(
+            token=settings.slack_bot_token.get_secret_value(),
+            base_url=settings.slack_api_url,
+            session=session,
+            # the ledger knows what is still to be said, and when; a retry here could say it twice
+            retry_handlers=[],
+        )
+        slack, links = Slack(client, metrics.slack_called), _links(settings)
+        fusebill = _fusebill(settings, http, metrics)
+        deed = Deed(fusebill, budget_s=timing.deed_s)
+        delivery = Delivery(ledger, slack, links, metrics, timing)
+        settler = Settler(ledger, delivery, deed, tasks, metrics, timing)
+        stack.push_async_callback(_drain, tasks, timing)
+        await stack.enter_async_context(_running(_sweep(settler, timing, stopping)))
+
+        identity = await _identify(slack, timing.pause_s)
+        policy = _policy(settings, identity.team_id or "")
+        groups = UserGroups(slack, policy.user_groups)
+        await groups.refresh()
+        await stack.enter_async_context(_running(groups.keep()))
+        cards = Cards(
+            ledger,
+            slack,
+            links,
+            metrics,
+            bot_user_id=identity.bot_user_id or "",
+            expires_after_s=settings.unlatch_expires_after_s,
+        )
+        lookup = Lookup(fusebill, ledger, slack, cards, links, policy.named_confirmers)
+        workflow = Workflow(ledger, lookup, cards, settler, policy, groups.members, links, metrics)
+        app = _bolt(settings, client, identity)
+        Listeners(workflow, tasks, metrics).register(app)
+        yield Bot(app, client, slack, ledger, settler, tasks, metrics, timing, stopping)
+
+
+@asynccontextmanager
+async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """What runs beside everything else, until the end."""
+    running = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+async def _drain(tasks: Tasks, timing: Timing) -> None:
+    """Finish what was acknowledged before anything that it needs is closed."""
+    if late := await tasks.drain(timing.drains_for_s):
+        log.warning("stopped before all was done; the ledger knows", tasks=late)
+
+
+async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
+    engine = open_engine(settings.database_url.get_secret_value())
+    stack.callback(engine.dispose)
+
+    def prepare() -> None:
+        # PostgreSQL is migrated by the release, so that instances of two versions don't fight
+        if engine.dialect.name == "sqlite" and version(engine) != REVISION:
+            migrate(engine)
+        require_current(engine)
+
+    await asyncio.to_thread(prepare)
+    database = Database(engine)
+    stack.push_async_callback(database.close)
+    return database
+
+
+async def _identify(slack: Slack, pause_s: float) -> AuthorizeResult:
+    """Who the bot is, asked once, so that no first ack waits for it."""
+    while True:
+        try:
+            answer = await slack.auth_test()
+            break
+        except SlackUnavailable as error:
+            # a wrong token stays wrong until somebody sets another and starts the bot anew
+            if not passes_by_itself(error):
+                raise
+            again_in_s = min(max(pause_s, error.retry_after_s or 0.0), LONGEST_PAUSE_S)
+            log.warning("waiting for slack", why=error.code, again_in_s=again_in_s)
+        await asyncio.sleep(again_in_s)
+        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+    return AuthorizeResult.from_auth_test_response(bot_token=slack.token, auth_test_response=answer)
+
+
+def _bolt(settings: Settings, client: AsyncWebClient, identity: AuthorizeResult) -> AsyncApp:
+    async def authorize() -> AuthorizeResult:
+        return identity
+
+    bolt_log = logging.getLogger("slack_bolt")
+    bolt_log.addFilter(_of_use)
+    return AsyncApp(
+        # without a name Bolt looks for one through all modules that are loaded
+        name="unlatch-bot",
+        signing_secret=signing_secret(settings),
+        client=client,
+        authorize=authorize,
+        logger=bolt_log,
+        # Bolt's other runner polls for the ack every 10 ms
+        process_before_response=True,
+    )
+
+
+def _of_use(record: logging.LogRecord) -> bool:
+    """Bolt warns that SLACK_BOT_TOKEN is not read from the environment, where we hand it over."""
+    about_the_token = (warning_client_prioritized_and_token_skipped(), warning_token_skipped())
+    return record.getMessage() not in about_the_token
+
+
+def signing_secret(settings: Settings) -> str:
+    """The secret that Slack signs with; empty in Socket Mode, where nothing is signed."""
+    secret = settings.slack_signing_secret
+    return secret.get_secret_value() if secret else ""
+
+
+def _policy(settings: Settings, team_id: str) -> Policy:
+    return Policy(
+        team_id=team_id,
+        channels=settings.unlatch_channels,
+        requesters=settings.unlatch_requesters,
+        confirmers=settings.unlatch_confirmers,
+        two_person=settings.unlatch_two_person,
+        require_reason=settings.unlatch_require_reason,
+    )
+
+
+def _links(settings: Settings) -> Links:
+    return Links(
+        settings.hubspot_portal_id, settings.hubspot_app_url, settings.fusebill_customer_url
+    )
+
+
+def _fusebill(
+    settings: Settings, http: httpx.AsyncBaseTransport, metrics: Metrics
+) -> FusebillClient:
+    def observe(
+        operation: str, status: int | None, seconds: float, limit: RateLimit | None
+    ) -> None:
+        metrics.fusebill_called(operation, status, seconds)
+        if limit:
+            metrics.limit_left(limit.minute.remaining, limit.day.remaining)
+
+    return FusebillClient(
+        http, settings.fusebill_base_url, settings.fusebill_api_key, observe=observe
+    )
+
+
+async def _sweep(settler: Settler, timing: Timing, stopping: asyncio.Event) -> None:
+    while not stopping.is_set():
+        try:
+            await settler.sweep()
+        except LedgerUnavailable as error:
+            log.warning("sweep put off", why=str(error))
+        except Exception:
+            log.exception("sweep failed")
+        await asyncio.sleep(timing.sweep_every_s)

@@ -1,0 +1,141 @@
+"""Who may ask and who may decide: plain functions from nouns to a decision, no I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bot.domain.models import Person, Request, Verdict
+
+Members = Mapping[str, frozenset[str] | None]
+"""The members of each user group (`S…`) that a list names; None where Slack could not say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The admin's rules; an empty list of people or channels stands for anyone or anywhere.
+
+    `team_id` is the workspace that installed the bot.
+    """
+
+    team_id: str
+    channels: frozenset[str] = frozenset()
+    requesters: frozenset[str] = frozenset()
+    confirmers: frozenset[str] = frozenset()
+    two_person: bool = False
+    require_reason: bool = False
+
+    @property
+    def user_groups(self) -> frozenset[str]:
+        """The user groups whose members a decision may depend on."""
+        return frozenset(i for i in self.requesters | self.confirmers if i.startswith("S"))
+
+    @property
+    def named_confirmers(self) -> list[str]:
+        """The people that may confirm, as far as the list names them one by one."""
+        return sorted(i for i in self.confirmers if not i.startswith("S"))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether something may be done; `why` and `label` (for counting) where it may not.
+
+    `channels` are where it may be done instead.
+    """
+
+    allowed: bool
+    why: str = ""
+    label: str = ""
+    channels: tuple[str, ...] = ()
+
+
+ALLOWED = Decision(allowed=True)
+
+
+def may_read(policy: Policy, person: Person, channel_id: str, members: Members) -> Decision:
+    """Whether somebody may see customers and past requests through the bot."""
+    if policy.channels and channel_id not in policy.channels:
+        why = "/unlatch is not used in this channel. Use it in:"
+        return Decision(False, why, "channel", tuple(sorted(policy.channels)))
+    return _listed(policy, person, policy.requesters, members, "ask for an unlatch")
+
+
+def may_ask(
+    policy: Policy, person: Person, channel_id: str, reason: str, members: Members
+) -> Decision:
+    """Whether somebody may ask for a card here, with this reason."""
+    decision = may_read(policy, person, channel_id, members)
+    if decision.allowed and policy.require_reason and not reason:
+        return _denied("reason", "A reason is needed. Type it after the id: /unlatch <id> <reason>")
+    return decision
+
+
+def may_decide(
+    policy: Policy,
+    request: Request,
+    verdict: Verdict,
+    person: Person,
+    members: Members,
+    *,
+    overtaken: bool = False,
+) -> Decision:
+    """Whether somebody may confirm or cancel a card; its requester may always cancel it.
+
+    What may no longer be asked may not be confirmed either, nor what was `overtaken` by another
+    request about the same customer.
+    """
+    # the user id alone: Slack's payloads name the team of one and the same person differently
+    own = person.user_id == request.requester.user_id
+    if verdict is Verdict.CANCELLED and own:
+        return ALLOWED
+    if verdict is Verdict.CONFIRMED and own and policy.two_person:
+        return _denied(
+            "two_person",
+            "You asked for this yourself, and two people are needed: somebody else has to confirm.",
+        )
+    doing = "confirm" if verdict is Verdict.CONFIRMED else "cancel somebody else's request"
+    decision = _listed(policy, person, policy.confirmers, members, doing)
+    if decision.allowed and verdict is Verdict.CONFIRMED:
+        return _still_good(policy, request, members, overtaken=overtaken)
+    return decision
+
+
+def _still_good(policy: Policy, request: Request, members: Members, *, overtaken: bool) -> Decision:
+    asked = may_ask(policy, request.requester, request.channel_id, request.reason, members)
+    if not asked.allowed and asked.label != "unknown_members":
+        return _denied(
+            asked.label,
+            "The rules have changed since this was asked, and it may not be asked like this any"
+            " more. Cancel it, and ask anew.",
+        )
+    if asked.allowed and overtaken:
+        return _denied(
+            "overtaken",
+            "Another request about this customer was confirmed since this was asked. Cancel it,"
+            f" and see how things stand: /unlatch {request.customer.customer_id}",
+        )
+    return asked
+
+
+def _listed(
+    policy: Policy, person: Person, people: frozenset[str], members: Members, doing: str
+) -> Decision:
+    if person.user_id in people:
+        return ALLOWED
+    if person.team_id != policy.team_id:
+        return _denied("stranger", f"People of another organisation may not {doing} here.")
+    if not people:
+        return ALLOWED
+    groups = [members.get(group) for group in sorted(people) if group.startswith("S")]
+    if any(group is not None and person.user_id in group for group in groups):
+        return ALLOWED
+    if any(group is None for group in groups):
+        return _denied(
+            "unknown_members",
+            f"Slack could not say just now who may {doing}, so nobody new may. Try again soon.",
+        )
+    return _denied("not_listed", f"You are not on the list of people who may {doing}.")
+
+
+def _denied(label: str, why: str) -> Decision:
+    return Decision(allowed=False, why=why, label=label)

@@ -1,0 +1,305 @@
+"""What Fusebill answered, as a value or as one of these errors; nothing here does I/O.
+
+    FusebillError                what is known of a call that brought no value
+    ├── FusebillRefused          4xx: nothing was changed
+    │   ├── CustomerNotFound     404: no such customer
+    │   ├── KeyRefused           401, 403, or the 400 that says so: the bot's API key is not taken
+    │   └── RateLimited          429: too many calls; says when to come again, where it is known
+    ├── OutcomeUnknown           time-out, lost reply, 3xx, 5xx, unreadable 2xx: it may be changed
+    └── NotReached               no connection was had: nothing was sent, nothing was changed
+
+The real HTTP status decides, whatever a body claims. Texts are Fusebill's own words, unescaped.
+Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+
+import httpx
+
+from bot.domain.models import Customer, HubSpotIds
+
+MAX_TEXTS = 100
+MAX_TEXT = 9_000  # characters of each
+
+_KEY_REFUSED = "authorization key is not in the correct format"
+_DIGITS = re.compile(r"[0-9]{1,18}")
+_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # neither UTF-8 nor PostgreSQL can hold these
+_TICKS = {10: 1, 13: 1_000}  # of a second, by the number of digits that an epoch has today
+_UNREADABLE = "the answer cannot be read"
+
+
+@dataclass(frozen=True, slots=True)
+class RateWindow:
+    """What is left of one window's calls; None where Fusebill did not say."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """The two windows that Fusebill counts calls in, from `X-Rate-Limit-*`."""
+
+    minute: RateWindow
+    day: RateWindow
+
+
+class FusebillError(Exception):
+    """A call brought no value.
+
+    `status` is the HTTP status, None where there was no answer; `texts` are Fusebill's own words
+    (at most 100 of at most 9,000 characters, never escaped); `why` is this client's, for people.
+    """
+
+    def __init__(
+        self, status: int | None = None, texts: tuple[str, ...] = (), why: str = ""
+    ) -> None:
+        super().__init__()
+        self.status = status
+        self.texts = texts
+        self.why = why
+
+    def __str__(self) -> str:
+        parts = [f"HTTP {self.status}" if self.status else "", self.why, *self.texts]
+        return ": ".join(part for part in parts if part)
+
+
+class FusebillRefused(FusebillError):
+    """Fusebill said no (4xx): nothing was changed."""
+
+
+class CustomerNotFound(FusebillRefused):
+    """Fusebill knows no such customer (404)."""
+
+
+class KeyRefused(FusebillRefused):
+    """Fusebill does not take the bot's API key (401, 403, or its documented 400)."""
+
+
+class RateLimited(FusebillRefused):
+    """Too many calls (429); `retry_at` is when the window opens again, None where unknown."""
+
+    def __init__(
+        self,
+        status: int | None = None,
+        texts: tuple[str, ...] = (),
+        why: str = "",
+        *,
+        retry_at: datetime | None = None,
+    ) -> None:
+        super().__init__(status, texts, why)
+        self.retry_at = retry_at
+
+    def wait_s(self, at_most_s: float) -> bool | float:
+        """How long to wait before another call, as stamina takes it: seconds, with jitter.
+
+        True where Fusebill did not say; False where that is longer than `at_most_s`.
+        """
+        if self.retry_at is None:
+            return True
+        wait_s = max(0.0, (self.retry_at - datetime.now(UTC)).total_seconds())
+        wait_s += random.uniform(0.05, 0.5)  # noqa: S311  # so that the many don't come back as one
+        return wait_s if wait_s < at_most_s else False
+
+
+class OutcomeUnknown(FusebillError):
+    """Whether it was done cannot be told from this call: read the customer."""
+
+
+class NotReached(FusebillError):
+    """Fusebill was not reached: nothing was sent, nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer as far as it came; `body` may be cut, `received_at` is aware UTC."""
+
+    status: int
+    body: bytes = b""
+    headers: httpx.Headers = field(default_factory=httpx.Headers)
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Customers that a search found; not `complete` where there was too much to look through."""
+
+    customers: list[Customer]
+    complete: bool = True
+
+
+def customer_of(answer: Answer, customer_id: int) -> Customer | None:
+    """Return the customer that the answer shows; None for a success without one.
+
+    A success without a body, or with the literal `null`, was seen from this API: read back then.
+    Raises: FusebillRefused or OutcomeUnknown by the status; OutcomeUnknown for a success that
+    cannot be read, which is also one that shows another customer than `customer_id`.
+    """
+    value = _value_of(answer)
+    if value is None:
+        return None
+    try:
+        customer = _customer(value)
+    except ValueError as reason:
+        raise OutcomeUnknown(answer.status, (), f"{_UNREADABLE}: {reason}") from None
+    if customer.customer_id != customer_id:
+        raise OutcomeUnknown(answer.status, (), f"{_UNREADABLE}: it shows another customer")
+    return customer
+
+
+def customers_of(answer: Answer) -> list[Customer]:
+    """Return the customers of a list, without entries that cannot be read.
+
+    Raises: as `customer_of`; OutcomeUnknown where the answer is no list, not even an empty one.
+    """
+    value = _value_of(answer)
+    if not isinstance(value, list):
+        raise OutcomeUnknown(answer.status, (), f"{_UNREADABLE}: it is no list")
+    customers = []
+    for entry in value:
+        try:
+            customers.append(_customer(entry))
+        except ValueError:
+            continue
+    return customers
+
+
+def has_more(answer: Answer, page: int) -> bool:
+    """Whether a list goes on after this page; `X-NextPage` is -1 where it does not."""
+    after = answer.headers.get("X-NextPage", "")
+    return bool(_DIGITS.fullmatch(after)) and int(after) > page
+
+
+def tells_ids(answer: Answer) -> bool:
+    """Whether the answer says of both HubSpot ids what they are, null included."""
+    value = _json(answer.body)
+    return isinstance(value, dict) and {"hubSpotId", "hubSpotCompanyId"} <= value.keys()
+
+
+def rate_limit_of(answer: Answer) -> RateLimit:
+    """Return what `X-Rate-Limit-*` tell of the minute and of the day."""
+    return RateLimit(_window(answer.headers, "Minute"), _window(answer.headers, "Day"))
+
+
+def _value_of(answer: Answer) -> object:
+    status = answer.status
+    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
+        if not answer.body.strip():
+            return None
+        value = _json(answer.body)
+        if value is _NO_JSON:
+            raise OutcomeUnknown(status, (), f"{_UNREADABLE}: it is no JSON")
+        return value
+    texts = _texts(_json(answer.body))
+    if status == HTTPStatus.NOT_FOUND:
+        raise CustomerNotFound(status, texts)
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise RateLimited(status, texts, retry_at=_retry_at(answer))
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or (
+        status == HTTPStatus.BAD_REQUEST and any(_KEY_REFUSED in text.lower() for text in texts)
+    ):
+        raise KeyRefused(status, texts)
+    # 408 is a gateway that stopped waiting: what lies behind it may have gone on.
+    if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004  # the class of refusals
+        raise FusebillRefused(status, texts)
+    raise OutcomeUnknown(status, texts)
+
+
+_NO_JSON = object()
+
+
+def _json(body: bytes) -> object:
+    try:
+        return json.loads(body.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):  # the latter from ten thousand nested brackets
+        return _NO_JSON
+
+
+def _customer(value: object) -> Customer:
+    if not isinstance(value, dict):
+        raise ValueError("it is no customer")  # noqa: TRY004  # of the data, not of the program
+    customer_id = _id(value, "id")
+    if customer_id is None:
+        raise ValueError("it has no id")
+    return Customer(
+        customer_id=customer_id,
+        ids=HubSpotIds(_id(value, "hubSpotId"), _id(value, "hubSpotCompanyId")),
+        name=" ".join(filter(None, (_text(value.get("firstName")), _text(value.get("lastName"))))),
+        company_name=_text(value.get("companyName")),
+        reference=_text(value.get("reference")),
+        status=_text(value.get("status")),
+        account_status=_text(value.get("customerAccountStatus")),
+        email=_text(value.get("primaryEmail")),
+    )
+
+
+def _id(customer: dict[str, object], name: str) -> int | None:
+    value = customer.get(name)
+    if value is None or value == "":
+        return None
+    if isinstance(value, int) and not isinstance(value, bool):
+        value = str(value)
+    if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+        raise ValueError(f"{name} is neither a number nor a string of digits")
+    return int(value)
+
+
+def _text(value: object) -> str:
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value)
+    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else ""
+
+
+def _texts(value: object) -> tuple[str, ...]:
+    errors = value.get("Errors") if isinstance(value, dict) else value
+    entries = errors if isinstance(errors, list) else [errors]
+    found = [_text(each.get("Value") if isinstance(each, dict) else each) for each in entries]
+    if not any(found) and isinstance(value, dict):
+        found = [_text(value.get("Message"))]
+    return tuple(text[:MAX_TEXT] for text in found if text.strip())[:MAX_TEXTS]
+
+
+def _window(headers: httpx.Headers, name: str) -> RateWindow:
+    return RateWindow(
+        _number(headers.get(f"X-Rate-Limit-Limit-{name}")),
+        _number(headers.get(f"X-Rate-Limit-Remaining-{name}")),
+        _moment(headers.get(f"X-Rate-Limit-Reset-{name}")),
+    )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and _DIGITS.fullmatch(text) else None
+
+
+def _moment(text: str | None) -> datetime | None:
+    """Read a timestamp in any common form: no page says which of them Fusebill gives."""
+    if not text:
+        return None
+    try:
+        if _DIGITS.fullmatch(text):
+            return datetime.fromtimestamp(int(text) / _TICKS[len(text)], UTC)
+        read = datetime.fromisoformat if text[0].isdigit() else parsedate_to_datetime
+        moment = read(text)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+def _retry_at(answer: Answer) -> datetime | None:
+    after = answer.headers.get("Retry-After", "")
+    if _DIGITS.fullmatch(after):
+        return answer.received_at + timedelta(seconds=min(int(after), 86_400))
+    if after and (moment := _moment(after)):
+        return moment
+    limit = rate_limit_of(answer)
+    exhausted = limit.day if limit.day.remaining == 0 else limit.minute
+    return exhausted.reset_at

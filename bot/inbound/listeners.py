@@ -1,0 +1,182 @@
+"""Slack's payloads in, the workflow's calls out; every acknowledgement is given here.
+
+A click that was acknowledged is never delivered again, so what it decided is on disk before its
+ack. No exception leaves a listener: Bolt would undo an ack that was already given.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from time import perf_counter
+from typing import Any
+
+import structlog
+from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+
+from bot.domain.commands import Ask, Find, Help, History, Malformed, parse
+from bot.domain.models import Person, Verdict
+from bot.ledger.engine import LedgerUnavailable
+from bot.messages import ephemerals, lists
+from bot.messages.block_kit import Message, escape
+from bot.messages.cards import Action
+from bot.ops.background import Tasks
+from bot.ops.metrics import RECEIVED_AT, Metrics
+from bot.requests.posting import Place
+from bot.requests.service import Workflow
+
+log = structlog.get_logger(__name__)
+
+Payload = dict[str, Any]
+Listener = Callable[[AsyncAck, Payload], Awaitable[None]]
+BoltListener = Callable[[AsyncAck, Payload, AsyncBoltContext], Awaitable[None]]
+
+
+class Listeners:
+    """What Slack may send, and whom it concerns."""
+
+    def __init__(self, workflow: Workflow, tasks: Tasks, metrics: Metrics) -> None:
+        self._workflow = workflow
+        self._tasks = tasks
+        self._metrics = metrics
+
+    def register(self, app: AsyncApp) -> None:
+        """Tell Bolt which payload goes where."""
+        app.command(ephemerals.COMMAND)(self._kept(self.on_unlatch_command))
+        app.action(Action.CONFIRM)(self._kept(self.on_confirm_clicked))
+        app.action(Action.CANCEL)(self._kept(self.on_cancel_clicked))
+        app.action(Action.UNDO)(self._kept(self.on_undo_clicked))
+        app.action(Action.CHECK)(self._kept(self.on_check_clicked))
+        app.action(Action.USE)(self._kept(self.on_use_clicked))
+
+    async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
+        """`/unlatch …`: acknowledged at once, what it asks for comes after."""
+        person = Person(body["user_id"], body["team_id"])
+        place = Place(body["channel_id"], body["response_url"])
+        match parse(body.get("text", "")):
+            case Malformed(why=why):
+                await _ack_with(ack, ephemerals.malformed(why))
+            case Help():
+                await _ack_with(ack, lists.usage())
+            case Ask() as ask:
+                await ack()
+                self._go_on(self._workflow.ask(person, place, ask), place)
+            case Find() as find:
+                await ack()
+                self._go_on(self._workflow.find(person, place, find), place)
+            case History() as history:
+                await ack()
+                self._go_on(self._workflow.history(person, place, history), place)
+
+    async def on_confirm_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Unlatch customer**: the gate, then the ack; the work follows."""
+        await self._decide(ack, body, Verdict.CONFIRMED)
+
+    async def on_cancel_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Cancel**: the same gate."""
+        await self._decide(ack, body, Verdict.CANCELLED)
+
+    async def on_undo_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Undo…**: decides nothing yet, a card follows."""
+        await ack()
+        place = _place(body)
+        self._go_on(self._workflow.undo(_value(body), _clicker(body), place), place)
+
+    async def on_check_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Check again**: reads, and offers anew what is still to be done."""
+        await ack()
+        place = _place(body)
+        self._go_on(self._workflow.check_again(_value(body), _clicker(body), place), place)
+
+    async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Use this one**: goes on as if the id had been typed."""
+        await ack()
+        # unlike what is typed, a value comes as it was given, without entities
+        place, typed = _place(body), parse(escape(_value(body)))
+        if isinstance(typed, Ask):
+            self._go_on(self._workflow.ask(_clicker(body), place, typed), place)
+
+    async def _decide(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
+        try:
+            message_ts = body["container"].get("message_ts", "")
+            told = await self._workflow.decide(_value(body), verdict, _clicker(body), message_ts)
+        except LedgerUnavailable as error:
+            log.error("click not recorded", why=str(error))  # noqa: TRY400  # expected weather
+            told = ephemerals.ledger_down(uncertain=error.uncertain)
+        await ack()
+        if told is not None:
+            self._tasks.spawn(self._workflow.whisper(_place(body), told))
+
+    def _go_on(self, work: Awaitable[None], place: Place) -> None:
+        """Go on after the ack; where the bot itself fails, the person hears of it."""
+
+        async def explained() -> None:
+            try:
+                await work
+            except LedgerUnavailable as error:
+                log.error("ledger unavailable", why=str(error))  # noqa: TRY400  # expected weather
+                await self._workflow.whisper(place, ephemerals.ledger_down())
+            except asyncio.CancelledError:
+                # the bot is being stopped, and what was acknowledged is in no ledger yet
+                await self._workflow.whisper(place, ephemerals.stopped())
+                raise
+            except Exception:
+                log.exception("work failed")
+                await self._workflow.whisper(place, ephemerals.failed())
+
+        self._tasks.spawn(explained())
+
+    def _kept(self, listener: Listener) -> BoltListener:
+        """A listener whose failures stay in here, timed from the request's arrival to its end."""
+        seconds = self._metrics.ack_seconds.labels(listener.__name__)
+
+        # without `wraps`: Bolt would look through it, and hand over what the listener takes
+        async def run(ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
+            began = context.get(RECEIVED_AT) or perf_counter()
+            with structlog.contextvars.bound_contextvars(**_about(body)):
+                try:
+                    await listener(ack, body)
+                except Exception:
+                    log.exception("listener failed", listener=listener.__name__)
+                    if ack.response is None:
+                        await self._failed(ack, body)
+            seconds.observe(perf_counter() - began)
+
+        return run
+
+    async def _failed(self, ack: AsyncAck, body: Payload) -> None:
+        if "command" in body:
+            await _ack_with(ack, ephemerals.failed())
+            return
+        # a click's ack shows nobody anything
+        await ack()
+        self._tasks.spawn(self._tell_failed(body))
+
+    async def _tell_failed(self, body: Payload) -> None:
+        await self._workflow.whisper(_place(body), ephemerals.failed())
+
+
+def _about(body: Payload) -> dict[str, object]:
+    """What each log line that follows from a payload names, as far as it is known."""
+    user, container = body.get("user") or {}, body.get("container") or {}
+    return {
+        "user_id": body.get("user_id") or user.get("id"),
+        "channel_id": body.get("channel_id") or container.get("channel_id"),
+    } | ({"message_ts": container["message_ts"]} if "message_ts" in container else {})
+
+
+def _value(body: Payload) -> str:
+    return str(body["actions"][0].get("value", ""))
+
+
+def _clicker(body: Payload) -> Person:
+    user = body["user"]
+    return Person(user["id"], user.get("team_id") or body["team"]["id"])
+
+
+def _place(body: Payload) -> Place:
+    return Place(body["container"]["channel_id"], body["response_url"])
+
+
+async def _ack_with(ack: AsyncAck, message: Message) -> None:
+    await ack(text=message.text, blocks=message.blocks, response_type="ephemeral")

@@ -1,0 +1,51 @@
+"""The Slack app manifest (schema v2), from the names that the listeners and messages use.
+
+Source: docs.slack.dev/reference/app-manifest
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from bot.messages.ephemerals import COMMAND
+
+EVENTS_PATH = "/slack/events"
+
+
+def scopes(*, user_groups: bool) -> list[str]:
+    """The least that the bot needs; `user_groups` where a policy names one (S…)."""
+    needed = ["chat:write", "chat:write.public", "commands"]
+    return [*needed, "usergroups:read"] if user_groups else needed
+
+
+def manifest(url: str | None, *, user_groups: bool = False) -> dict[str, Any]:
+    """The manifest for HTTP at `url` (https://host), or for Socket Mode where that is None."""
+    address = {"url": url.rstrip("/") + EVENTS_PATH} if url else {}
+    interactivity = {"request_url": address["url"]} if url else {}
+    return {
+        "_metadata": {"major_version": 2, "minor_version": 1},
+        "display_information": {
+            "name": "Unlatch",
+            "description": "Frees a Fusebill customer from its HubSpot contact and company",
+            "background_color": "#1d3557",
+        },
+        "features": {
+            "bot_user": {"display_name": "unlatch", "always_online": True},
+            "slash_commands": [
+                {
+                    "command": COMMAND,
+                    "description": "Free a Fusebill customer from HubSpot",
+                    "usage_hint": "<customerId> [reason] | find <text> | history [id] | help",
+                    "should_escape": False,
+                    **address,
+                }
+            ],
+        },
+        "oauth_config": {"scopes": {"bot": scopes(user_groups=user_groups)}},
+        "settings": {
+            "interactivity": {"is_enabled": True, **interactivity},
+            "org_deploy_enabled": False,
+            "socket_mode_enabled": url is None,
+            "token_rotation_enabled": False,
+        },
+    }

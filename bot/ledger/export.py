@@ -1,0 +1,178 @@
+"""Reads the ledger out, oldest first."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from collections.abc import Callable, Generator, Iterable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time, timedelta
+from typing import Any
+
+from sqlalchemy import Engine, RowMapping, Select, select
+
+from bot.ledger.engine import streaming
+from bot.ledger.mapping import stored, time_of
+from bot.ledger.schema import events, requests
+
+WIDTHS = {
+    "at": 27,
+    "customer_id": 12,
+    "event": 15,
+    "who": 12,
+    "vid": 12,
+    "company_id": 12,
+    "why": 40,
+    "kind": 8,
+    "request_id": 32,
+    "channel_id": 12,
+}
+COLUMNS = (*WIDTHS, "details")
+# a spreadsheet takes a cell that begins so for a formula: owasp.org, "CSV Injection"
+FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001  # the wide ones count too
+# some spreadsheets split at the semicolon, and then what follows it begins a cell
+BEHIND_SEMICOLON = re.compile(rf"(;\s*)(?=[{re.escape(''.join(FORMULA))}])")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which events to read; None wants all. `until` is exclusive."""
+
+    customer_id: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None
+    who: str | None = None
+
+
+def moment(value: str, *, end: bool = False) -> datetime:
+    """An ISO 8601 date or time, UTC unless it says otherwise; the end of a date where `end`.
+
+    Raises: ValueError.
+    """
+    try:
+        day = date.fromisoformat(value)
+    except ValueError:
+        at = datetime.fromisoformat(value)
+        return at if at.tzinfo else at.replace(tzinfo=UTC)
+    if end and day == date.max:
+        raise ValueError("there is no day after this one")
+    return datetime.combine(day, time(), UTC) + timedelta(days=1 if end else 0)
+
+
+def read(engine: Engine, wanted: Wanted) -> Generator[Row, None, None]:
+    """The events, oldest first, a thousand at a time however many there are.
+
+    Raises: LedgerUnavailable.
+    """
+    with streaming(engine) as connection:
+        rows = connection.execute(_query(wanted))
+        yield from map(_readable, rows.mappings())
+
+
+def as_json(rows: Iterable[Row]) -> Iterator[str]:
+    """A JSON object a line, in ASCII: nothing in it can break the line or the encoding."""
+    return (json.dumps(row, default=str) for row in rows)
+
+
+def as_csv(rows: Iterable[Row]) -> Iterator[str]:
+    """A header and a line an event (RFC 4180), safe to open in a spreadsheet."""
+    for number, row in enumerate(rows):
+        if number == 0:
+            yield _csv_line(COLUMNS)
+        yield _csv_line([_defused(_cell(row[name])) for name in COLUMNS])
+
+
+def as_table(rows: Iterable[Row]) -> Iterator[str]:
+    """Columns for people."""
+    for number, row in enumerate(rows):
+        if number == 0:
+            yield _table_line({name: name.upper() for name in COLUMNS})
+        yield _table_line({name: _cell(row[name]) for name in COLUMNS})
+
+
+FORMS: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {
+    "json": as_json,
+    "csv": as_csv,
+    "table": as_table,
+}
+
+
+def _query(wanted: Wanted) -> Select[Any]:
+    query = select(
+        *stored(events), requests.c.customer_id, requests.c.kind, requests.c.channel_id
+    ).join_from(events, requests)
+    if wanted.customer_id is not None:
+        query = query.where(requests.c.customer_id == wanted.customer_id)
+    if wanted.since is not None:
+        query = query.where(events.c.at >= wanted.since)
+    if wanted.until is not None:
+        query = query.where(events.c.at < wanted.until)
+    if wanted.who is not None:
+        query = query.where(events.c.actor == wanted.who)
+    return query.order_by(events.c.at, events.c.id)
+
+
+def _readable(row: RowMapping) -> Row:
+    details = _details(row)
+    # for `verify` alone
+    details.pop("row", None)
+    return {
+        "at": _iso(row["at"]),
+        # a refused search is about no customer
+        "customer_id": row["customer_id"] or None,
+        "event": row["type"],
+        "who": row["actor"],
+        "vid": details.pop("vid", None),
+        "company_id": details.pop("company_id", None),
+        "why": details.pop("why", "") or details.pop("reason", ""),
+        "kind": row["kind"],
+        "request_id": row["request_id"],
+        "channel_id": row["channel_id"],
+        "details": {k: v for k, v in details.items() if k not in row},
+    }
+
+
+def _details(row: RowMapping) -> dict[str, Any]:
+    """An event's details; what was made unreadable is shown as it is, and `verify` names it."""
+    try:
+        details = json.loads(row["details"])
+    except (ValueError, RecursionError):
+        details = None
+    return details if isinstance(details, dict) else {"unreadable": str(row["details"])}
+
+
+def _iso(stored: object) -> str:
+    try:
+        return time_of(stored).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    except ValueError:
+        return str(stored)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, dict):
+        value = json.dumps(value, ensure_ascii=False) if value else None
+    # a control character would act on the reader's terminal, or break the line
+    return "".join(
+        c if c.isprintable() else "\N{REPLACEMENT CHARACTER}"
+        for c in ("" if value is None else str(value))
+    )
+
+
+def _defused(cell: str) -> str:
+    cell = BEHIND_SEMICOLON.sub(r"\1'", cell)
+    return f"'{cell}" if cell.lstrip().startswith(FORMULA) else cell
+
+
+def _csv_line(cells: Iterable[str]) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="").writerow(cells)
+    return line.getvalue()
+
+
+def _table_line(cells: dict[str, str]) -> str:
+    padded = [cells[name].ljust(width) for name, width in WIDTHS.items()]
+    return "  ".join([*padded, cells["details"]]).rstrip()

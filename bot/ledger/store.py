@@ -1,0 +1,290 @@
+"""The ledger: what was asked, decided and done; the truth that cards and threads are drawn from.
+
+Every change of a request and the events that tell of it are one transaction. `events` is only
+ever inserted into, and each event holds a SHA-256 over itself and the one before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import structlog
+from sqlalchemy import Connection, RowMapping, select, update
+
+from bot.domain.models import (
+    EventType,
+    Happening,
+    Person,
+    Request,
+    Trail,
+    Verdict,
+)
+from bot.ledger import queries
+from bot.ledger.engine import Database, LedgerUnavailable
+from bot.ledger.mapping import request_of
+from bot.ledger.schema import requests
+
+log = structlog.get_logger(__name__)
+
+QUICKLY_S = 0.5
+"""What leaves time for a second try before Slack's 3 s for an ack are over."""
+
+
+class LostClaim(Exception):
+    """Somebody else has taken the request over: whoever held the old claim must stop."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """What the gate said to a verdict: taken just now, `denied` and why, or neither: too late."""
+
+    request: Request
+    taken: bool
+    denied: str = ""
+
+
+Judge = Callable[[Request, bool], str]
+"""Says why somebody may not decide a request; an empty text where they may.
+
+It is told whether the request was overtaken: it follows another one, and since it was asked yet
+another one about the same customer was confirmed, and not in vain.
+"""
+
+
+class Ledger:
+    """Requests and events in SQLite or PostgreSQL.
+
+    Every method is one transaction and raises LedgerUnavailable where the database failed.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._unreadable: set[object] = set()
+
+    async def add(self, request: Request, happening: Happening) -> Request:
+        """Write a new request down with its first event, which vouches for the request's row."""
+        return await self._database.run(lambda c: queries.add(c, request, happening))
+
+    async def get(self, request_id: str) -> Request | None:
+        """The request as it is now, None where there is none."""
+        return await self._database.run(lambda c: queries.found(c, request_id))
+
+    async def trail(self, request_id: str) -> Trail:
+        """The request with all its events. Raises: KeyError."""
+
+        def work(connection: Connection) -> Trail:
+            request = queries.found(connection, request_id)
+            if request is None:
+                raise KeyError(request_id)
+            return queries.trail_of(connection, request)
+
+        return await self._database.run(work)
+
+    async def decide(
+        self,
+        request_id: str,
+        verdict: Verdict,
+        happening: Happening,
+        *,
+        decider: Person | None,
+        due_at: datetime,
+        judge: Judge = lambda _request, _overtaken: "",
+    ) -> Gate:
+        """The gate: take the verdict if nobody has and the decider may; one transaction.
+
+        A click has to come before the card expires, an expiry after it. `due_at` is when the
+        worker that follows has to be done. Raises: KeyError where there is no such request.
+        """
+
+        def work(connection: Connection, *, again: bool = False) -> Gate:
+            request = queries.locked(connection, request_id)
+            ours = (request.verdict, request.decided_at, request.decider)
+            if again and ours == (verdict, happening.at, decider):
+                return Gate(request, taken=True)
+            in_time = request.due_at is not None and request.due_at > happening.at
+            if request.verdict or request.due_at is None or in_time is (verdict is Verdict.EXPIRED):
+                return Gate(request, taken=False)
+            overtaken = verdict is Verdict.CONFIRMED and queries.was_overtaken(connection, request)
+            if why := judge(request, overtaken):
+                denial = replace(
+                    happening,
+                    type=EventType.DECISION_DENIED,
+                    details={"verdict": verdict, "why": why},
+                )
+                return Gate(queries.append(connection, request, denial), taken=False, denied=why)
+            decided = replace(
+                request,
+                verdict=verdict,
+                decider=decider,
+                decided_at=happening.at,
+                due_at=due_at,
+                claim=request.claim + 1,
+            )
+            return Gate(queries.append(connection, decided, happening), taken=True)
+
+        began = monotonic()
+        try:
+            return await self._database.run(work)
+        except LedgerUnavailable:
+            if monotonic() - began > QUICKLY_S:
+                raise
+            # a connection that broke: it may have been written, and only the word of it lost
+            return await self._database.run(partial(work, again=True))
+
+    async def overdue(self, now: datetime) -> Sequence[Request]:
+        """What somebody must look at, longest overdue first.
+
+        A row that can't be read is told of in the log, and keeps nobody from the others.
+        """
+
+        def work(connection: Connection) -> Sequence[Request]:
+            rows = connection.execute(queries.OVERDUE, {"now": now}).mappings()
+            return [request for row in rows if (request := self._readable(row))]
+
+        return await self._database.run(work)
+
+    async def adopt(self, request: Request, now: datetime, due_at: datetime) -> Trail | None:
+        """Take over work whose lease has run out; None where somebody was quicker."""
+
+        def work(connection: Connection) -> Trail | None:
+            current = queries.locked(connection, request.id)
+            if current.claim != request.claim or current.due_at is None or current.due_at > now:
+                return None
+            adopted = replace(current, claim=current.claim + 1, due_at=due_at)
+            if current.verdict is Verdict.CONFIRMED and current.outcome is None:
+                details: dict[str, object] = {"claim": adopted.claim}
+                adopted = queries.append(
+                    connection, adopted, Happening(now, EventType.ADOPTED, "", details)
+                )
+            else:
+                adopted = replace(adopted, deliveries=current.deliveries + 1)
+                queries.save(connection, adopted)
+            return queries.trail_of(connection, adopted)
+
+        return await self._database.run(work)
+
+    async def record(
+        self,
+        request: Request,
+        happening: Happening,
+        *,
+        fenced: bool = True,
+        **changes: Any,  # noqa: ANN401  # fields of Request
+    ) -> Trail:
+        """Append an event and change the request with it, as its worker.
+
+        Raises: LostClaim where somebody else has claimed the request since (unless not `fenced`).
+        """
+
+        def work(connection: Connection) -> Trail:
+            current = queries.locked(connection, request.id)
+            if fenced and current.claim != request.claim:
+                raise LostClaim(request.id)
+            changed = queries.append(connection, replace(current, **changes), happening)
+            return queries.trail_of(connection, changed)
+
+        return await self._database.run(work)
+
+    async def change(self, request: Request, **changes: Any) -> Request:  # noqa: ANN401  # fields of Request
+        """Change what the clock and the outbox need, with no event.
+
+        Raises: LostClaim.
+        """
+
+        def work(connection: Connection) -> Request:
+            done = connection.execute(
+                update(requests)
+                .where(requests.c.id == request.id, requests.c.claim == request.claim)
+                .values(**changes)
+            )
+            if done.rowcount != 1:
+                raise LostClaim(request.id)
+            return replace(request, **changes)
+
+        return await self._database.run(work)
+
+    async def leave(
+        self,
+        request: Request,
+        shown: int,
+        *,
+        due_at: datetime | None = None,
+        failure: Happening | None = None,
+    ) -> None:
+        """Leave a request until `due_at`, or for good if nothing has happened since it was drawn.
+
+        Where something has, it comes due again by the end of its lease at the latest.
+
+        `shown` is the last event that its thread is known to show (0 where nobody knows),
+        `failure` tells what Slack will never show. Raises: LostClaim.
+        """
+
+        def work(connection: Connection) -> None:
+            current = queries.locked(connection, request.id)
+            if current.claim != request.claim:
+                raise LostClaim(request.id)
+            if due_at is None and current.events > request.events:
+                # whoever drew what is newer may have been overtaken by what was drawn here
+                again_at = current.due_at or request.due_at
+            else:
+                again_at = due_at
+            left = replace(
+                current,
+                mirrored_through=max(shown, current.mirrored_through),
+                due_at=again_at,
+            )
+            if failure:
+                queries.append(connection, left, failure)
+            else:
+                queries.save(connection, left)
+
+        await self._database.run(work)
+
+    async def history(self, customer_id: int | None, limit: int = 10) -> Sequence[Request]:
+        """The last requests that had a card, newest first, of one customer or of all."""
+        query = select(requests).where(requests.c.message_ts.is_not(None))
+        if customer_id is not None:
+            query = query.where(requests.c.customer_id == customer_id)
+        query = query.order_by(requests.c.asked_at.desc()).limit(limit)
+
+        def work(connection: Connection) -> Sequence[Request]:
+            return [request_of(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.run(work)
+
+    async def open_follow_up(self, request: Request) -> Request | None:
+        """Another request in the same thread that waits for a click, or is being done."""
+        values = {
+            "customer": request.customer.customer_id,
+            "channel": request.channel_id,
+            "thread": request.thread_ts,
+            "of": request.id,
+        }
+
+        def work(connection: Connection) -> Request | None:
+            row = connection.execute(queries.FOLLOW_UP, values).mappings().one_or_none()
+            return request_of(row) if row else None
+
+        return await self._database.run(work)
+
+    async def waiting(self) -> int:
+        """How many cards wait for a click."""
+        return await self._database.run(lambda c: int(c.execute(queries.WAITING).scalar_one()))
+
+    def _readable(self, row: RowMapping) -> Request | None:
+        try:
+            return request_of(row)
+        except (ValueError, TypeError, LookupError):
+            if row["id"] not in self._unreadable:
+                log.error("a request's row can't be read: see audit --verify", request_id=row["id"])  # noqa: TRY400  # whoever wrote into it knows where
+            self._unreadable.add(row["id"])
+            return None
+
+    async def ping(self) -> None:
+        """Reach the database. Raises: LedgerUnavailable."""
+        await self._database.run(lambda connection: connection.execute(select(1)).scalar())

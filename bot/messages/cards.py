@@ -1,0 +1,138 @@
+"""Cards and threads: pure functions from nouns to a message, drawn from the ledger alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from enum import StrEnum
+
+from bot.domain.models import Event, EventType, Kind, Outcome, Request, Verdict
+from bot.messages.block_kit import (
+    Block,
+    Line,
+    Message,
+    bold,
+    button,
+    buttons,
+    date,
+    header,
+    link,
+    message,
+    say,
+    text,
+    user,
+)
+from bot.messages.phrases import (
+    Links,
+    Scene,
+    actor,
+    customer_lines,
+    event_lines,
+    ids_inline,
+    reference_line,
+    story,
+    titled,
+)
+
+
+class Action(StrEnum):
+    """The `action_id` of each button; its value is a request's id and nothing else.
+
+    `USE` alone carries what a person could have typed, and goes the way of what was typed.
+    """
+
+    CONFIRM = "unlatch_confirm"
+    CANCEL = "unlatch_cancel"
+    UNDO = "unlatch_undo"
+    CHECK = "unlatch_check"
+    USE = "unlatch_use"
+
+
+def confirmation_card(request: Request, links: Links) -> Message:
+    """The card that waits for a click: whom it would unlatch, from what, and who asks why."""
+    customer = request.customer
+    relatch = request.kind is Kind.RELATCH
+    title = f"Latch {titled(customer)} again?" if relatch else f"Unlatch {titled(customer)}?"
+    doing = "Would be latched to" if relatch else "Would be cleared"
+    verb, style = ("Latch again", "primary") if relatch else ("Unlatch customer", "danger")
+    return message(
+        header(title),
+        list(customer_lines(customer, links)),
+        [[bold(f"{doing}: "), *ids_inline(customer.ids, links)]],
+        [*_asked_lines(request), [bold("Expires: "), date(request.expires_at)]],
+        buttons(
+            button(verb, Action.CONFIRM, request.id, style),
+            button("Cancel", Action.CANCEL, request.id),
+        ),
+    )
+
+
+def working_card(request: Request, links: Links) -> Message:
+    """The card while Fusebill takes its time: decided, nothing to press."""
+    doing = "Latching" if request.kind is Kind.RELATCH else "Unlatching"
+    return message(
+        header(f"⏳ {doing} {titled(request.customer)} …"),
+        [[say("Waiting for Fusebill. This card will show what came of it.")]],
+        [[bold("Ids: "), *ids_inline(request.customer.ids, links)], *_people_lines(request)],
+    )
+
+
+def decided_card(request: Request, events: Sequence[Event], links: Links) -> Message:
+    """The card once all is said: what came of it, by whom, and when, and what can follow."""
+    told = story(request, events, links)
+    return message(
+        header(f"{told.title}: {titled(request.customer)}"),
+        told.lines,
+        [*reference_line(request.customer), *_people_lines(request), *_undone_line(events)],
+        buttons(_next_button(request)),
+    )
+
+
+def other_card(request: Request, url: str | None) -> Message:
+    """What takes the place of a card that was posted twice: which one counts, nothing to press."""
+    its = [link(url, "its other card")] if url else [say("its other card in this channel")]
+    return message(
+        header(f"☝️ See the other card: {titled(request.customer)}"),
+        [[say("This was posted twice. What comes of the request stands on "), *its, say(".")]],
+        list(_asked_lines(request)),
+    )
+
+
+def trail_reply(events: Sequence[Event], request: Request, links: Links) -> Message:
+    """One reply for the thread: what happened, a line or more for each event, in order."""
+    return message(
+        [line for event in events for line in event_lines(Scene(event, request, links))],
+    )
+
+
+def _next_button(request: Request) -> Block | None:
+    """What can follow: an undo for as long as the ids are known, a look where nobody knows."""
+    if request.outcome is Outcome.UNKNOWN:
+        return button("Check again", Action.CHECK, request.id, "primary")
+    cleared = request.outcome is Outcome.CLEARED and request.undone_by is None
+    return button("Undo…", Action.UNDO, request.id) if cleared else None
+
+
+def _undone_line(events: Sequence[Event]) -> Iterator[Line]:
+    for event in events:
+        if event.type is EventType.UNDONE:
+            yield [bold("Undone by: "), actor(event), say(", "), date(event.at)]
+
+
+def _asked_lines(request: Request) -> Iterator[Line]:
+    yield [bold("Asked by: "), user(request.requester.user_id), say(", "), date(request.asked_at)]
+    if request.reason:
+        yield [bold("Why: "), text(request.reason, limit=500)]
+
+
+_VERDICTS = {
+    Verdict.CONFIRMED: "Confirmed by",
+    Verdict.CANCELLED: "Cancelled by",
+    Verdict.EXPIRED: "Expired",
+}
+
+
+def _people_lines(request: Request) -> Iterator[Line]:
+    yield from _asked_lines(request)
+    if request.verdict and request.decided_at:
+        who = [user(request.decider.user_id), say(", ")] if request.decider else []
+        yield [bold(f"{_VERDICTS[request.verdict]}: "), *who, date(request.decided_at)]

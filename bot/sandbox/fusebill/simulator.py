@@ -1,0 +1,277 @@
+"""A simulated Fusebill: a real HTTP server on loopback, strict about what it is sent.
+
+It serves the four calls of the bot on customers in the shape of the vendor's sample, remembers
+every call, and misbehaves when told to. It imports nothing of the bot: a mistake of the client
+must not be mirrored here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Self
+
+from aiohttp import web
+
+from bot.sandbox.fusebill import customers
+from bot.sandbox.fusebill.customers import sample_customers
+from bot.sandbox.fusebill.misbehaviour import (
+    KINDS,
+    Misbehaviour,
+    break_off,
+    cut,
+    error,
+    rate_limit,
+    refusal,
+    success,
+    with_string_ids,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+__all__ = ["KINDS", "Call", "SimulatedFusebill", "sample_customers"]
+
+_OPERATIONS = (
+    ("GET", r"/v1/customers/{customer_id:\d+}", "get_customer"),
+    ("GET", "/v1/customers/", "list_customers"),
+    ("GET", "/v1/customers", "list_customers"),
+    ("POST", r"/v1/HubSpot/UnlatchCustomer/{customer_id:\d+}", "unlatch_customer"),
+    ("POST", "/v1/HubSpot/latchCustomer", "latch_customer"),
+)
+
+
+@dataclass(slots=True)
+class Call:
+    """One request in the order of arrival; `status` is None until it is answered, or for ever.
+
+    `at` is in epoch seconds, `headers` are as they came with their names in lower case.
+    """
+
+    method: str
+    operation: str
+    customer_id: int | None
+    status: int | None
+    at: float
+    body: bytes
+    headers: dict[str, str]
+    query: str
+
+
+class SimulatedFusebill:
+    """The server, as an async context manager.
+
+    `url` is what the client takes for its base URL. `customers` may be changed at will. `before`
+    is awaited with the operation's name before it has any effect and `after` when it had, before
+    the answer is sent; where either raises ConnectionError, the connection is closed there.
+    `on_change` is called when a call or the script changed something. With `calls_per_minute`
+    the limit is kept; without, it is only told.
+    """
+
+    KINDS = KINDS
+
+    def __init__(
+        self,
+        port: int = 0,
+        api_key: str = "MDpzYW5kYm94",
+        customers: dict[int, dict[str, Any]] | None = None,
+        *,
+        calls_per_minute: int | None = None,
+    ) -> None:
+        self.api_key = api_key
+        self.customers = sample_customers() if customers is None else customers
+        self.calls: list[Call] = []
+        self.before: Callable[[str], Awaitable[None]] | None = None
+        self.after: Callable[[str], Awaitable[None]] | None = None
+        self.on_change: Callable[[], None] | None = None
+        self.calls_per_minute = calls_per_minute
+        self.url = ""
+        self._port = port
+        self._script: list[Misbehaviour] = []
+        self._closing = asyncio.Event()
+        self._runner: web.AppRunner | None = None
+
+    async def __aenter__(self) -> Self:
+        app = web.Application()
+        for method, path, operation in _OPERATIONS:
+            app.router.add_route(method, path, self._handler(operation))
+        app.router.add_route("*", "/{path:.*}", _no_endpoint)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port)
+        await site.start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}/v1"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._closing.set()
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    def hang_up(self) -> None:
+        """Close the connections of all that waits for an answer, now and from now on."""
+        self._closing.set()
+
+    @property
+    def misbehaviour(self) -> str | None:
+        """The kind that comes next, whatever its operation; None while the script is empty."""
+        return self._script[0].kind if self._script else None
+
+    def misbehave(
+        self,
+        kind: str,
+        *,
+        operation: str | None = None,
+        times: int | None = 1,
+        **details: object,
+    ) -> None:
+        """Queue a misbehaviour for the next `times` calls (of `operation`); None: until `behave`.
+
+        Details are those of `misbehaviour.refusal`, and `seconds` for `slow` (3 unless told).
+        Raises ValueError for a kind that is not in KINDS.
+        """
+        if kind not in KINDS:
+            raise ValueError(f"no such misbehaviour: {kind}")
+        self._script.append(Misbehaviour(kind, operation, times, details))
+        self._changed()
+
+    def behave(self) -> None:
+        """Forget the script."""
+        self._script.clear()
+        self._changed()
+
+    def reset(self) -> None:
+        """Bring the sample customers back, and forget the script."""
+        self.customers = sample_customers()
+        self.behave()
+
+    def _changed(self) -> None:
+        if self.on_change is not None:
+            self.on_change()
+
+    def _take(self, operation: str) -> Misbehaviour | None:
+        for fault in self._script:
+            if fault.operation in (None, operation):
+                if fault.left is not None:
+                    fault.left -= 1
+                    if fault.left <= 0:
+                        self._script.remove(fault)
+                        self._changed()
+                return fault
+        return None
+
+    def _handler(self, operation: str) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        async def handle(request: web.Request) -> web.StreamResponse:
+            call = Call(
+                request.method,
+                operation,
+                _customer_id(request),
+                None,
+                time.time(),
+                await request.read(),
+                {name.lower(): value for name, value in request.headers.items()},
+                request.query_string,
+            )
+            if operation == "latch_customer":
+                call.customer_id = customers.latch_order(call.body)[0]
+            self.calls.append(call)
+            try:
+                answer = await self._answer(request, call)
+            except ConnectionError:
+                return cut(request)
+            call.status = answer.status
+            return answer
+
+        return handle
+
+    async def _answer(self, request: web.Request, call: Call) -> web.Response:
+        refused = self._admit(call)
+        if refused is not None:
+            return self._with_rate_limit(refused)
+        fault = self._take(call.operation) or Misbehaviour("", None, None)
+        if self.before is not None:
+            await self.before(call.operation)
+        await self._weather(fault)
+        answer = refusal(fault, call.customer_id)
+        if answer is None:
+            answer = self._do(call, request, fault.kind)
+        if self.after is not None:
+            await self.after(call.operation)
+        self._with_rate_limit(answer)
+        if fault.kind == "lost_after":
+            raise ConnectionAbortedError
+        if fault.kind == "truncated":
+            await break_off(request, answer)
+        return answer
+
+    def _admit(self, call: Call) -> web.Response | None:
+        if call.headers.get("authorization") != f"Basic {self.api_key}":
+            return error(400, "Authorization key is not in the correct format.")
+        if self.calls_per_minute is not None and self._in_minute() > self.calls_per_minute:
+            return error(429, "The limit of calls per minute is exceeded.")
+        return _malformed(call) if call.method == "POST" else None
+
+    async def _weather(self, fault: Misbehaviour) -> None:
+        seconds = {"hang": None, "slow": fault.details.get("seconds", 3)}
+        if fault.kind in seconds:
+            try:
+                await asyncio.wait_for(self._closing.wait(), seconds[fault.kind])
+            except TimeoutError:
+                return
+            raise ConnectionAbortedError
+        if fault.kind == "lost_before":
+            raise ConnectionAbortedError
+
+    def _do(self, call: Call, request: web.Request, kind: str) -> web.Response:
+        value: object
+        headers: dict[str, str] = {}
+        try:
+            if call.operation == "list_customers":
+                value, headers = customers.page_of(self.customers, request.query)
+            elif call.operation == "get_customer" or kind == "keeps_ids":
+                value = customers.find(self.customers, call.customer_id)
+            elif call.operation == "unlatch_customer":
+                value = customers.unlatch(self.customers, call.customer_id)
+                self._changed()
+            else:
+                value = customers.latch(self.customers, call.body)
+                self._changed()
+        except customers.Refusal as refused:
+            return error(refused.status, str(refused))
+        answer = success(kind, with_string_ids(value) if kind == "string_ids" else value)
+        answer.headers.update(headers)
+        return answer
+
+    def _in_minute(self) -> int:
+        since = time.time() - time.time() % 60
+        return sum(call.at >= since for call in self.calls[-self._limit() - 1 :])
+
+    def _limit(self) -> int:
+        return 1_000 if self.calls_per_minute is None else self.calls_per_minute
+
+    def _with_rate_limit(self, answer: web.Response) -> web.Response:
+        told = rate_limit(self._limit(), self._in_minute(), len(self.calls))
+        for name, value in told.items():
+            answer.headers.setdefault(name, value)
+        return answer
+
+
+def _customer_id(request: web.Request) -> int | None:
+    digits = request.match_info.get("customer_id")
+    return int(digits) if digits else None
+
+
+def _malformed(call: Call) -> web.Response | None:
+    if call.headers.get("content-type", "").partition(";")[0] != "application/json":
+        return error(415, "The Content-Type must be application/json.")
+    if "content-length" not in call.headers:
+        return error(411, "A Content-Length is required.")
+    if call.operation == "unlatch_customer" and call.body:
+        return error(400, "No body is expected.")
+    return None
+
+
+async def _no_endpoint(request: web.Request) -> web.Response:
+    text = f"No HTTP resource was found that matches the request URI '{request.path}'."
+    return web.json_response({"Message": text}, status=404)

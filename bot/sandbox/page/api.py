@@ -1,0 +1,251 @@
+"""The HTTP interface of the sandbox's page: its files, its live state, and what people do in it.
+
+Anything that asks for another host's name, or a POST that a foreign page could send without
+asking first, is refused: the sandbox is for this machine's browser alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import time
+from collections import Counter
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+from aiohttp import web
+
+from bot.sandbox.slack.delivery import escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from bot.sandbox.slack.simulator import SimulatedSlack
+    from bot.sandbox.slack.workspace import User
+
+    Action = Callable[[dict[str, object]], Awaitable[dict[str, object]]]
+    Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+FOLDER = Path(__file__).parent / "static"
+CHANNEL_ID = "C0BILLING"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+EVERY_S = 0.05
+ALIVE_S = 15.0
+HEADERS = {
+    "Cache-Control": "no-store",
+    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
+    "frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+class PageApi:
+    """Serves the page of one simulated Slack, which must not be open yet, from its address.
+
+    `extra` adds to the page's state, `actions` are what `POST /page/do/<name>` calls.
+    """
+
+    def __init__(
+        self,
+        slack: SimulatedSlack,
+        *,
+        extra: Callable[[], dict[str, object]] = dict,
+        actions: Mapping[str, Action] | None = None,
+    ) -> None:
+        self._slack = slack
+        self._extra = extra
+        self._actions = dict(actions or {})
+        self._closed = False
+        self._up_again: asyncio.TimerHandle | None = None
+        self._down_until: float | None = None
+        slack.serve_also(self._routes(), self._close)
+
+    def _routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/", guarded(self._on_index)),
+            web.get("/page/events", guarded(self._on_events)),
+            web.get("/page/{name:[A-Za-z0-9_-][A-Za-z0-9._-]*}", guarded(self._on_file)),
+            web.post("/page/command", guarded(self._on_command)),
+            web.post("/page/click", guarded(self._on_click)),
+            web.post("/page/slack", guarded(self._on_slack)),
+            web.post("/page/do/{name}", guarded(self._on_action)),
+        ]
+
+    def _close(self) -> None:
+        self._closed = True
+        if self._up_again is not None:
+            self._up_again.cancel()
+        self._slack.page_changed()
+
+    def state(self) -> dict[str, Any]:
+        """All that the page shows."""
+        workspace = self._slack.workspace
+        channel = workspace.channels[CHANNEL_ID]
+        return {
+            "team": workspace.teams[workspace.team_id].name,
+            "bot": self._user(workspace.bot),
+            "users": [self._user(user) for user in workspace.users.values()],
+            "channel": {"id": channel.id, "name": channel.name},
+            "messages": self._messages(),
+            "whispers": [
+                {
+                    "id": whisper.id,
+                    "user_id": whisper.user_id,
+                    "channel_id": whisper.channel_id,
+                    "text": whisper.text,
+                    "blocks": whisper.blocks,
+                    "at": whisper.at,
+                }
+                for whisper in workspace.all_whispers()
+            ],
+            "slack_down": self._slack.faults.down,
+            "slack_down_until": self._down_until,
+            "extra": self._extra(),
+        }
+
+    def _user(self, user: User) -> dict[str, Any]:
+        workspace = self._slack.workspace
+        return {
+            "id": user.id,
+            "name": user.real_name,
+            "team": workspace.teams[user.team_id].name,
+            "guest": user.team_id != workspace.team_id,
+            "bot": user.bot,
+            "color": f"#{user.color}",
+        }
+
+    def _messages(self) -> list[dict[str, Any]]:
+        messages = self._slack.workspace.everything(CHANNEL_ID)
+        replies = Counter(message.thread_ts for message in messages)
+        return [
+            {
+                "ts": message.ts,
+                "user_id": message.user_id,
+                "text": message.text,
+                "blocks": message.blocks,
+                "edited": message.edited,
+                "thread_ts": message.thread_ts,
+                "reply_count": replies[message.ts],
+                "at": message.at,
+            }
+            for message in messages
+        ]
+
+    async def _on_index(self, _request: web.Request) -> web.StreamResponse:
+        return self._file("index.html")
+
+    async def _on_file(self, request: web.Request) -> web.StreamResponse:
+        return self._file(request.match_info["name"])
+
+    def _file(self, name: str) -> web.StreamResponse:
+        path = FOLDER / name
+        if not path.is_file():
+            raise web.HTTPNotFound
+        return web.FileResponse(path, headers=HEADERS)
+
+    async def _on_events(self, request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        sent = ""
+        try:
+            while not self._closed:
+                change = self._slack.workspace.change
+                state = json.dumps(self.state())
+                # An unchanged state still says that the page is connected, and finds out if not.
+                await response.write(f"data: {state}\n\n".encode() if state != sent else b":\n\n")
+                sent = state
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(change.wait(), ALIVE_S)
+                await asyncio.sleep(0 if self._closed else EVERY_S)
+        except ConnectionResetError:
+            pass
+        return response
+
+    async def _on_command(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request)
+        user_id, line = _known(body, "user_id"), _known(body, "text").strip()
+        if user_id not in self._slack.workspace.users or not line:
+            return _failed("Nobody said anything.")
+        command, _, text = line.partition(" ")
+        if not command.startswith("/"):
+            self._slack.workspace.post(CHANNEL_ID, user_id, escaped(line))
+        elif command == "/unlatch":
+            await self._slack.command(user_id, text)
+        else:
+            return _failed(f"{command} is not a command here.")
+        return web.json_response({"ok": True})
+
+    async def _on_click(self, request: web.Request) -> web.StreamResponse:
+        body = await _body(request)
+        user_id, action_id = _known(body, "user_id"), _known(body, "action_id")
+        value = body.get("value")
+        workspace = self._slack.workspace
+        try:
+            if body.get("whisper_id"):
+                whisper = workspace.whisper(_known(body, "whisper_id"))
+                await self._slack.click_whisper(user_id, whisper, action_id, value)
+            else:
+                ts = _known(body, "message_ts")
+                await self._slack.click(user_id, ts, action_id, value=value)
+        except LookupError:
+            return _failed("That button is no longer there.")
+        return web.json_response({"ok": True})
+
+    async def _on_slack(self, request: web.Request) -> web.StreamResponse:
+        down_s = (await _body(request)).get("down_s")
+        if isinstance(down_s, bool) or not isinstance(down_s, int | float):
+            return _failed("down_s must be a number of seconds.")
+        if self._up_again is not None:
+            self._up_again.cancel()
+        self._set_down(time.time() + down_s if down_s > 0 else None)
+        if down_s > 0:
+            loop = asyncio.get_running_loop()
+            self._up_again = loop.call_later(down_s, self._set_down, None)
+        return web.json_response({"ok": True})
+
+    async def _on_action(self, request: web.Request) -> web.StreamResponse:
+        action = self._actions.get(request.match_info["name"])
+        if action is None:
+            raise web.HTTPNotFound
+        return web.json_response(await action(await _body(request)))
+
+    def _set_down(self, until: float | None) -> None:
+        self._down_until = until
+        self._slack.faults.down = until is not None
+        self._slack.page_changed()
+
+
+def guarded(handler: Handler) -> Handler:
+    """Refuse what another site's page could send here, or could read by DNS rebinding."""
+
+    async def guard(request: web.Request) -> web.StreamResponse:
+        if urlsplit(f"//{request.host}").hostname not in LOOPBACK:
+            raise web.HTTPForbidden(text="The sandbox is for this machine alone.")
+        if request.method == "POST" and request.content_type != "application/json":
+            raise web.HTTPUnsupportedMediaType
+        return await handler(request)
+
+    return guard
+
+
+async def _body(request: web.Request) -> dict[str, Any]:
+    try:
+        body = await request.json()
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise web.HTTPBadRequest(text="The body must be a JSON object.")
+    return body
+
+
+def _known(body: dict[str, Any], name: str) -> str:
+    value = body.get(name)
+    if not isinstance(value, str):
+        raise web.HTTPBadRequest(text=f"{name} must be a text.")
+    return value
+
+
+def _failed(error: str) -> web.Response:
+    return web.json_response({"ok": False, "error": error})

@@ -1,0 +1,161 @@
+"""What Slack sends to the bot: signed requests, and the payloads of commands and clicks.
+
+Sources: docs.slack.dev/authentication/verifying-requests-from-slack,
+docs.slack.dev/interactivity/implementing-slash-commands,
+docs.slack.dev/reference/interaction-payloads/block_actions-payload.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import time
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+import aiohttp
+
+from bot.sandbox.slack.web_api import message_payload
+from bot.sandbox.slack.workspace import APP_ID, Message, Whisper, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ACK_WITHIN_S = 3.0
+VERIFICATION_TOKEN = "sandbox-verification-token"  # noqa: S105  # Slack's legacy field, for show
+USER_AGENT = "Slackbot 1.0 (+https://api.slack.com/robots)"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """What the bot answered: HTTP status (0: nothing in 3 s, or not reached), body, duration.
+
+    Over Socket Mode an ack counts as status 200, and `body` is its payload as JSON.
+    """
+
+    status: int
+    body: str
+    seconds: float
+
+
+def signature(secret: str, body: bytes, timestamp: int | None = None) -> dict[str, str]:
+    """The headers that prove a request to be Slack's; `timestamp` in epoch seconds, or now."""
+    stamp = str(int(time.time()) if timestamp is None else timestamp)
+    signed = hmac.new(secret.encode(), b":".join([b"v0", stamp.encode(), body]), hashlib.sha256)
+    return {
+        "X-Slack-Request-Timestamp": stamp,
+        "X-Slack-Signature": f"v0={signed.hexdigest()}",
+    }
+
+
+async def send(
+    session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str]
+) -> Delivery:
+    """POST a request to the bot, and wait for its answer as long as Slack does."""
+    defaults = {
+        "Content-Type": "application/x-www-form-urlencoded",
+        "User-Agent": USER_AGENT,
+        "Accept": "application/json,*/*",
+    }
+    started = time.monotonic()
+    try:
+        async with session.post(
+            url,
+            data=body,
+            headers={**defaults, **headers},
+            timeout=aiohttp.ClientTimeout(total=ACK_WITHIN_S),
+            allow_redirects=False,
+        ) as response:
+            text = await response.text(errors="replace")
+            return Delivery(response.status, text, time.monotonic() - started)
+    except (TimeoutError, aiohttp.ClientError):
+        return Delivery(0, "", time.monotonic() - started)
+
+
+def failure_of(delivery: Delivery) -> str | None:
+    """Slack's name for what went wrong with a delivery; None where it went well."""
+    # A timer may fire a moment early by another clock.
+    if delivery.status == 0 and delivery.seconds >= ACK_WITHIN_S - 0.1:
+        return "operation_timeout"
+    return None if delivery.status == HTTPStatus.OK else "dispatch_failed"
+
+
+def escaped(text: str) -> str:
+    """What a person typed, as Slack passes it on: its three control characters as entities."""
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def command_payload(
+    workspace: Workspace, user_id: str, channel_id: str, command: str, text: str
+) -> dict[str, str]:
+    """A slash command's form fields, but for its `response_url`."""
+    user, channel = workspace.users[user_id], workspace.channels[channel_id]
+    team = workspace.teams[user.team_id]
+    return {
+        "token": VERIFICATION_TOKEN,
+        "team_id": team.id,
+        "team_domain": team.domain,
+        "channel_id": channel.id,
+        # Slack does not tell a private channel's name here.
+        "channel_name": "privategroup" if channel.private else channel.name,
+        "user_id": user.id,
+        "user_name": user.name,
+        "command": command,
+        "text": escaped(text.strip()),
+        "api_app_id": APP_ID,
+        "is_enterprise_install": "false",
+        "trigger_id": _trigger_id(),
+    }
+
+
+def click_payload(
+    workspace: Workspace,
+    user_id: str,
+    place: Message | Whisper,
+    button: tuple[str, dict[str, Any]],
+) -> dict[str, Any]:
+    """The payload of a click, but for its `response_url`; `button` as `blocks.buttons` gives it."""
+    user, channel = workspace.users[user_id], workspace.channels[place.channel_id]
+    team = workspace.teams[workspace.team_id]
+    payload: dict[str, Any] = {
+        "type": "block_actions",
+        "user": {"id": user.id, "username": user.name, "name": user.name, "team_id": user.team_id},
+        "api_app_id": APP_ID,
+        "token": VERIFICATION_TOKEN,
+        "container": _container(place),
+        "trigger_id": _trigger_id(),
+        "team": {"id": team.id, "domain": team.domain},
+        "enterprise": None,
+        "is_enterprise_install": False,
+        "channel": {"id": channel.id, "name": "privategroup" if channel.private else channel.name},
+        "state": {"values": {}},
+        "actions": [_action(*button)],
+    }
+    if isinstance(place, Message):
+        payload["message"] = message_payload(workspace, place)
+    return payload
+
+
+def _container(place: Message | Whisper) -> dict[str, Any]:
+    is_whisper = isinstance(place, Whisper)
+    container = {
+        "type": "message",
+        "message_ts": place.id if isinstance(place, Whisper) else place.ts,
+        "channel_id": place.channel_id,
+        "is_ephemeral": is_whisper,
+    }
+    if isinstance(place, Message) and place.thread_ts is not None:
+        container["thread_ts"] = place.thread_ts
+    return container
+
+
+def _action(block_id: str, button: dict[str, Any]) -> dict[str, Any]:
+    kept = {key: button[key] for key in button.keys() & {"text", "value", "style", "url"}}
+    own: dict[str, Any] = {"action_id": button.get("action_id", ""), "block_id": block_id}
+    return {**own, **kept, "type": "button", "action_ts": f"{time.time():.6f}"}
+
+
+def _trigger_id() -> str:
+    return f"{time.time_ns()}.{secrets.randbelow(10**12)}.{secrets.token_hex(16)}"

@@ -1,0 +1,101 @@
+"""Response URLs: for half an hour, five answers to a command or a click.
+
+Source: docs.slack.dev/interactivity/handling-user-interaction, "Message responses".
+"""
+
+from __future__ import annotations
+
+import secrets
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bot.sandbox.slack.web_api import LONGEST_POSTED, content_of
+from bot.sandbox.slack.wire import Answer, Refused
+from bot.sandbox.slack.workspace import Message, Whisper, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+USES = 5
+LIFE_S = 1800.0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """What a response URL answers to: whose doing, where, and the message that was clicked on."""
+
+    user_id: str
+    channel_id: str
+    place: Message | Whisper | None = None
+
+
+@dataclass(slots=True)
+class _Issued:
+    origin: Origin
+    at: float
+    uses: int = 0
+
+
+class ResponseUrls:
+    """The URLs in circulation; `clock` (epoch seconds) may be set to make time pass."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.clock: Callable[[], float] = time.time
+        self._workspace = workspace
+        self._issued: dict[str, _Issued] = {}
+
+    def issue(self, origin: Origin) -> str:
+        """A new URL's path."""
+        kind = "commands" if origin.place is None else "actions"
+        path = f"{kind}/{self._workspace.team_id}/{len(self._issued) + 1}/{secrets.token_hex(12)}"
+        self._issued[path] = _Issued(origin, self.clock())
+        return path
+
+    def use(self, path: str, body: dict[str, Any]) -> Answer:
+        """Answer through a URL; what Slack says to that."""
+        issued = self._issued.get(path)
+        if issued is None or self.clock() - issued.at > LIFE_S:
+            return Answer({"ok": False, "error": "expired_url"}, 404)
+        if issued.uses >= USES:
+            return Answer({"ok": False, "error": "used_url"}, 404)
+        issued.uses += 1
+        try:
+            self.show(issued.origin, body)
+        except Refused as refused:
+            return Answer(refused.body, 400)
+        return Answer({"ok": True})
+
+    def show(self, origin: Origin, body: dict[str, Any]) -> None:
+        """Do what an answer asks for; Refused where Slack would not take it."""
+        if body.get("delete_original") and origin.place is not None:
+            self._delete(origin.place)
+            return
+        text, blocks = content_of(body, LONGEST_POSTED)
+        if body.get("replace_original") and origin.place is not None:
+            self._replace(origin.place, text, blocks)
+        elif body.get("response_type") == "in_channel":
+            bot_id, thread_ts = self._workspace.bot.id, body.get("thread_ts")
+            self._workspace.post(origin.channel_id, bot_id, text, blocks, thread_ts=thread_ts)
+        else:
+            self._workspace.add_whisper(origin.user_id, origin.channel_id, text, blocks)
+
+    def _replace(
+        self, place: Message | Whisper, text: str, blocks: list[dict[str, Any]] | None
+    ) -> None:
+        try:
+            if isinstance(place, Whisper):
+                self._workspace.update_whisper(place.id, text, blocks)
+            else:
+                self._workspace.update(place.channel_id, place.ts, text, blocks)
+        except LookupError:
+            raise Refused("message_not_found") from None
+
+    def _delete(self, place: Message | Whisper) -> None:
+        try:
+            if isinstance(place, Whisper):
+                self._workspace.delete_whisper(place.id)
+            else:
+                self._workspace.delete_message(place.channel_id, place.ts)
+        except LookupError:
+            raise Refused("message_not_found") from None

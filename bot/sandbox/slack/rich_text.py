@@ -1,0 +1,165 @@
+"""Block Kit's rich text: what a `rich_text` block gets wrong, and what it shows.
+
+Limits and fields: docs.slack.dev/reference/block-kit/blocks/rich-text-block.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from bot.sandbox.slack.block_checks import (
+    LONGEST_ID,
+    Check,
+    at,
+    choice,
+    flag,
+    integer,
+    items,
+    keys,
+    one_of,
+    string,
+    url,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+MOST_ELEMENTS = 500
+LONGEST_RUN = 13_000
+STYLES = "bold italic strike code underline"
+# How an element without words of its own shows: as mrkdwn would write it.
+_TEMPLATES = {
+    "link": "{url}",
+    "user": "<@{user_id}>",
+    "usergroup": "<!subteam^{usergroup_id}>",
+    "channel": "<#{channel_id}>",
+    "emoji": ":{name}:",
+    "date": "<!date^{timestamp}^{format}>",
+    "broadcast": "<!{range}>",
+}
+BROADCASTS = ("here", "channel", "everyone")
+
+
+def rich_text(block: dict[str, Any], path: str) -> Iterator[str]:
+    """What a `rich_text` block gets wrong."""
+    yield from keys(block, path, "elements", "block_id")
+    yield from string(block, "block_id", path, LONGEST_ID)
+    yield from items(block, "elements", path, MOST_ELEMENTS, one_of(_PARTS, "element"))
+
+
+def rich_text_lines(block: dict[str, Any]) -> Iterator[str]:
+    """What a `rich_text` block shows, a line for each of its sections and list items."""
+    for part in block.get("elements", []):
+        if part["type"] == "rich_text_list":
+            yield from (f"- {_run(item)}" for item in part["elements"])
+        else:
+            yield _run(part)
+
+
+def _run(part: dict[str, Any]) -> str:
+    return "".join(_shown(element) for element in part["elements"])
+
+
+def _shown(element: dict[str, Any]) -> str:
+    own = element.get("text") or element.get("fallback")
+    template = _TEMPLATES.get(element["type"], "{type}")
+    return str(own) if own else template.format_map(element)
+
+
+def _section(part: dict[str, Any], path: str) -> Iterator[str]:
+    yield from keys(part, path, "elements")
+    yield from items(part, "elements", path, MOST_ELEMENTS, one_of(_ELEMENTS, "element"))
+
+
+def _quote(part: dict[str, Any], path: str) -> Iterator[str]:
+    yield from keys(part, path, "elements", "border")
+    yield from integer(part, "border", path)
+    yield from items(part, "elements", path, MOST_ELEMENTS, one_of(_ELEMENTS, "element"))
+
+
+def _preformatted(part: dict[str, Any], path: str) -> Iterator[str]:
+    yield from keys(part, path, "elements", "border language")
+    yield from integer(part, "border", path)
+    known = {name: _ELEMENTS[name] for name in ("text", "link")}
+    yield from items(part, "elements", path, MOST_ELEMENTS, one_of(known, "element"))
+
+
+def _list(part: dict[str, Any], path: str) -> Iterator[str]:
+    yield from keys(part, path, "elements style", "indent offset border")
+    yield from choice(part, "style", path, ("bullet", "ordered"))
+    for name in ("indent", "offset", "border"):
+        yield from integer(part, name, path)
+    sections: dict[str, Check] = {"rich_text_section": _section}
+    yield from items(part, "elements", path, MOST_ELEMENTS, one_of(sections, "element"))
+
+
+def _styled(element: dict[str, Any], path: str) -> Iterator[str]:
+    if "style" not in element:
+        return
+    style = element["style"]
+    if not isinstance(style, dict):
+        yield at(f"{path}/style", "must be an object")
+        return
+    yield from keys(style, f"{path}/style", "", STYLES)
+    for name in STYLES.split():
+        yield from flag(style, name, f"{path}/style")
+
+
+def _text(element: dict[str, Any], path: str) -> Iterator[str]:
+    yield from keys(element, path, "text", "style")
+    yield from string(element, "text", path, LONGEST_RUN)
+    yield from _styled(element, path)
+
+
+def _link(element: dict[str, Any], path: str) -> Iterator[str]:
+    yield from keys(element, path, "url", "text style unsafe")
+    yield from url(element, path)
+    yield from string(element, "text", path, LONGEST_RUN)
+    yield from flag(element, "unsafe", path)
+    yield from _styled(element, path)
+
+
+def _named(key: str) -> Check:
+    def check(element: dict[str, Any], path: str) -> Iterator[str]:
+        yield from keys(element, path, key, "style")
+        yield from string(element, key, path, LONGEST_ID)
+        yield from _styled(element, path)
+
+    return check
+
+
+def _emoji(element: dict[str, Any], path: str) -> Iterator[str]:
+    yield from keys(element, path, "name", "unicode skin_tone style")
+    yield from string(element, "name", path, LONGEST_ID)
+
+
+def _date(element: dict[str, Any], path: str) -> Iterator[str]:
+    yield from keys(element, path, "timestamp format", "url fallback style")
+    yield from integer(element, "timestamp", path)
+    yield from string(element, "format", path, LONGEST_ID)
+    yield from string(element, "fallback", path, LONGEST_RUN)
+    yield from url(element, path)
+    yield from _styled(element, path)
+
+
+def _broadcast(element: dict[str, Any], path: str) -> Iterator[str]:
+    yield from keys(element, path, "range", "style")
+    yield from choice(element, "range", path, BROADCASTS)
+
+
+_ELEMENTS: dict[str, Check] = {
+    "text": _text,
+    "link": _link,
+    "user": _named("user_id"),
+    "usergroup": _named("usergroup_id"),
+    "channel": _named("channel_id"),
+    "emoji": _emoji,
+    "date": _date,
+    "broadcast": _broadcast,
+}
+_PARTS: dict[str, Check] = {
+    "rich_text_section": _section,
+    "rich_text_preformatted": _preformatted,
+    "rich_text_quote": _quote,
+    "rich_text_list": _list,
+}

@@ -1,0 +1,256 @@
+"""The simulated Slack: one HTTP server on loopback, strict where Slack is strict.
+
+The bot talks to it as to Slack (Web API, response URLs, Socket Mode); tests and the sandbox's page
+make its people type commands and press buttons. Nothing in it knows the bot.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import urlencode
+
+import aiohttp
+from aiohttp import web
+
+from bot.sandbox.slack import delivery as outbound
+from bot.sandbox.slack.block_kit import buttons, text_of
+from bot.sandbox.slack.delivery import Delivery
+from bot.sandbox.slack.rate_limits import RateLimits
+from bot.sandbox.slack.response_urls import Origin, ResponseUrls
+from bot.sandbox.slack.socket_mode import SocketMode
+from bot.sandbox.slack.web_api import WebApi
+from bot.sandbox.slack.wire import Call, Faults, Gate, Refused
+from bot.sandbox.slack.workspace import Channel, Message, User, Whisper, Workspace
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+__all__ = [
+    "Call",
+    "Channel",
+    "Delivery",
+    "Faults",
+    "Message",
+    "SimulatedSlack",
+    "User",
+    "Whisper",
+    "Workspace",
+    "text_of",
+]
+
+MOST_BYTES = 1_000_000
+
+
+class SimulatedSlack(Gate):
+    """A Slack of one workspace; an async context manager that serves while it is open.
+
+    Signed requests go to `request_url`; where that is None, over an open Socket Mode connection.
+    `calls`, `faults`, `before` and `after` are those of every `Gate`; `limits` are off until set.
+    """
+
+    def __init__(
+        self,
+        port: int = 0,
+        request_url: str | None = None,
+        *,
+        bot_token: str = "xoxb-sandbox",  # noqa: S107  # secret to nobody: a simulation's
+        app_token: str = "xapp-sandbox",  # noqa: S107  # the same
+        signing_secret: str = "sandbox-signing-secret",  # noqa: S107  # the same
+    ) -> None:
+        self.workspace = Workspace()
+        super().__init__(self.workspace)
+        self.request_url = request_url
+        self.bot_token = bot_token
+        self.app_token = app_token
+        self.signing_secret = signing_secret
+        self.url = f"http://127.0.0.1:{port}/"
+        self.limits = RateLimits()
+        self.responses = ResponseUrls(self.workspace)
+        self.socket_mode = SocketMode()
+        self._port = port
+        self._more_routes: list[web.RouteDef] = []
+        self._closes_first: list[Callable[[], None]] = []
+
+    @property
+    def api_url(self) -> str:
+        """The Web API's base address, as `SLACK_API_URL` wants it."""
+        return f"{self.url}api/"
+
+    def serve_also(self, routes: Sequence[web.RouteDef], close: Callable[[], None]) -> None:
+        """Serve more routes from the same address; `close` ends what they keep open."""
+        self._more_routes += routes
+        self._closes_first.append(close)
+
+    async def __aenter__(self) -> Self:
+        self._web_api = WebApi(
+            self.workspace,
+            self.bot_token,
+            self.app_token,
+            lambda: self.socket_mode.open(self.url),
+            self.limits,
+        )
+        app = web.Application(client_max_size=MOST_BYTES)
+        app.add_routes(
+            [
+                web.route("*", "/api/{method}", self._on_call),
+                web.post("/{kind:commands|actions}/{rest:.+}", self._on_response),
+                web.get("/link/", self.socket_mode.serve),
+                *self._more_routes,
+            ]
+        )
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, "127.0.0.1", self._port, backlog=1024)
+        await site.start()
+        # Whoever opens it again finds it, and all that was said, where it was.
+        self._port = self._runner.addresses[0][1]
+        self.url = f"http://127.0.0.1:{self._port}/"
+        # A bot that was killed leaves dead connections behind: none is ever used twice.
+        connector = aiohttp.TCPConnector(force_close=True, limit=0)
+        self._session = aiohttp.ClientSession(connector=connector)
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        for close in self._closes_first:
+            close()
+        await self.socket_mode.close()
+        await self._session.close()
+        await self._runner.cleanup()
+
+    async def command(
+        self,
+        user_id: str,
+        text: str,
+        *,
+        channel_id: str = "C0BILLING",
+        command: str = "/unlatch",
+    ) -> Delivery:
+        """Somebody types a slash command; its answer's text becomes a whisper, as in Slack."""
+        payload = outbound.command_payload(self.workspace, user_id, channel_id, command, text)
+        origin = Origin(user_id, channel_id)
+        payload["response_url"] = self._response_url(origin)
+        delivery = await self._deliver("slash_commands", payload, urlencode(payload))
+        self._tell_of_failure(delivery, origin, command)
+        self._show_answer(delivery, origin, command)
+        return delivery
+
+    async def click(
+        self,
+        user_id: str,
+        message_ts: str,
+        action_id: str,
+        *,
+        channel_id: str = "C0BILLING",
+        value: str | None = None,
+    ) -> Delivery:
+        """Somebody presses a button that is on the message now; LookupError where none is."""
+        message = self.workspace.message(channel_id, message_ts)
+        return await self._press(user_id, message, _button(message.blocks, action_id, value))
+
+    async def forge_click(
+        self,
+        user_id: str,
+        message_ts: str,
+        action_id: str,
+        value: str,
+        *,
+        channel_id: str = "C0BILLING",
+    ) -> Delivery:
+        """A click on a button that need not be on the message, nor the message be there."""
+        try:
+            message = self.workspace.message(channel_id, message_ts)
+        except LookupError:
+            message = Message(message_ts, channel_id, self.workspace.bot.id, "")
+        label = {"type": "plain_text", "text": action_id}
+        forged = {"type": "button", "action_id": action_id, "text": label, "value": value}
+        return await self._press(user_id, message, ("forged", forged))
+
+    async def click_whisper(
+        self, user_id: str, whisper: Whisper, action_id: str, value: str | None = None
+    ) -> Delivery:
+        """Somebody presses a button in a whisper; LookupError where it has none such (any more)."""
+        current = self.workspace.whisper(whisper.id)
+        return await self._press(user_id, current, _button(current.blocks, action_id, value))
+
+    async def send_raw(self, body: bytes, headers: Mapping[str, str]) -> Delivery:
+        """POST a body to the bot with these headers and no signature of our own."""
+        if self.request_url is None:
+            return Delivery(0, "", 0.0)
+        return await outbound.send(self._session, self.request_url, body, headers)
+
+    def sign(self, body: bytes, timestamp: int | None = None) -> dict[str, str]:
+        """The headers that prove a body to be Slack's; `timestamp` in epoch seconds, or now."""
+        return outbound.signature(self.signing_secret, body, timestamp)
+
+    async def disconnect(self, reason: str = "refresh_requested") -> None:
+        """Tell every Socket Mode connection to go."""
+        await self.socket_mode.disconnect(reason)
+
+    def page_changed(self) -> None:
+        """Push a new state to every open page."""
+        self.workspace.touch()
+
+    async def _press(
+        self, user_id: str, place: Message | Whisper, button: tuple[str, dict[str, Any]]
+    ) -> Delivery:
+        payload = outbound.click_payload(self.workspace, user_id, place, button)
+        origin = Origin(user_id, place.channel_id, place)
+        payload["response_url"] = self._response_url(origin)
+        form = urlencode({"payload": json.dumps(payload)})
+        delivery = await self._deliver("interactive", payload, form)
+        self._tell_of_failure(delivery, origin, "The button")
+        return delivery
+
+    async def _deliver(self, kind: str, payload: dict[str, Any], form: str) -> Delivery:
+        if self.request_url is None and self.socket_mode.links:
+            accepts = kind == "slash_commands"
+            return await self.socket_mode.deliver(kind, payload, accepts_response=accepts)
+        body = form.encode()
+        return await self.send_raw(body, self.sign(body))
+
+    def _response_url(self, origin: Origin) -> str:
+        return f"{self.url}{self.responses.issue(origin)}"
+
+    def _tell_of_failure(self, delivery: Delivery, origin: Origin, what: str) -> None:
+        error = outbound.failure_of(delivery)
+        if error is not None:
+            text = f'{what} failed with the error "{error}"'
+            self.workspace.add_whisper(origin.user_id, origin.channel_id, text)
+
+    def _show_answer(self, delivery: Delivery, origin: Origin, command: str) -> None:
+        if outbound.failure_of(delivery) is not None or not delivery.body.strip():
+            return
+        try:
+            self.responses.show(origin, _answer_of(delivery.body))
+        except Refused:
+            text = f'{command} failed with the error "invalid_command_response"'
+            self.workspace.add_whisper(origin.user_id, origin.channel_id, text)
+
+    async def _on_call(self, request: web.Request) -> web.StreamResponse:
+        method = request.match_info["method"]
+        return await self.admit(request, method, partial(self._web_api.answer, method))
+
+    async def _on_response(self, request: web.Request) -> web.StreamResponse:
+        path = request.path.removeprefix("/")
+        return await self.admit(
+            request, "response_url", lambda _token, body: self.responses.use(path, body)
+        )
+
+
+def _button(
+    blocks: list[dict[str, Any]], action_id: str, value: str | None
+) -> tuple[str, dict[str, Any]]:
+    for block_id, button in buttons(blocks):
+        if button.get("action_id") == action_id and value in (None, button.get("value")):
+            return block_id, button
+    raise LookupError(f"no button {action_id} with value {value} there")
+
+
+def _answer_of(body: str) -> dict[str, Any]:
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        return {"text": body}
+    return answer if isinstance(answer, dict) else {"text": body}

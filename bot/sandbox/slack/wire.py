@@ -1,0 +1,190 @@
+"""What every call to the simulated Slack passes through: its record, its faults and its hooks."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from bot.sandbox.slack.workspace import Workspace
+
+    Act = Callable[[str, dict[str, Any]], "Answer"]
+    Hook = Callable[[str], Awaitable[None]]
+
+Drop = Literal["before", "after"]
+TOO_MANY_REQUESTS = 429
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of the Web API, or of a response URL (`method` "response_url").
+
+    `status` is the HTTP status of the answer, 0 where the connection was closed instead; `at` is
+    in epoch seconds.
+    """
+
+    method: str
+    arguments: dict[str, Any]
+    status: int
+    answer: dict[str, Any]
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What Slack says to a call: JSON, or `text` where it says something else."""
+
+    body: dict[str, Any]
+    status: int = 200
+    headers: dict[str, str] = field(default_factory=dict)
+    text: str | None = None
+
+    def response(self) -> web.Response:
+        """The HTTP response."""
+        if self.text is None:
+            return web.json_response(self.body, status=self.status, headers=self.headers)
+        kind = "text/html"
+        return web.Response(
+            text=self.text, status=self.status, headers=self.headers, content_type=kind
+        )
+
+
+class Refused(Exception):
+    """Slack refuses a call: its error's name, and what else the answer holds."""
+
+    def __init__(self, error: str, **details: object) -> None:
+        super().__init__(error)
+        self.body = {"ok": False, "error": error, **details}
+
+
+@dataclass(slots=True)
+class Fault:
+    """What goes wrong with the next `times` calls of a method; None means from now on."""
+
+    method: str
+    error: str | None
+    status: int
+    retry_after: int | None
+    drop: Drop | None
+    times: int | None
+
+    def answer(self) -> Answer:
+        """The failure as Slack words it: JSON with an error's name, or a gateway's HTML."""
+        headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        error = self.error or ("ratelimited" if self.status == TOO_MANY_REQUESTS else None)
+        body = {"ok": False, "error": error}
+        gateway = None if error else f"<html><body>{self.status} from the gateway</body></html>"
+        return Answer(body if error else {}, self.status, headers, gateway)
+
+
+class Faults:
+    """What goes wrong on purpose; set `down` to have every connection closed unanswered."""
+
+    def __init__(self) -> None:
+        self.down = False
+        self._queue: list[Fault] = []
+
+    def fail(
+        self,
+        method: str,
+        *,
+        error: str | None = None,
+        status: int | None = None,
+        retry_after: int | None = None,
+        drop: Drop | None = None,
+        times: int | None = 1,
+    ) -> None:
+        """Let the next `times` calls of a method ("*": of any) fail; None: until `clear`.
+
+        `error` is Slack's name for it and `status` the HTTP status (200 with an error, else 503;
+        without an error, HTML as from a gateway). `drop` closes the connection "before" or
+        "after" the call is carried out. Response URLs go by the method "response_url".
+        """
+        default = 200 if error is not None else 503
+        fault = Fault(method, error, status or default, retry_after, drop, times)
+        self._queue.append(fault)
+
+    def clear(self) -> None:
+        """Let nothing go wrong any more."""
+        self.down = False
+        self._queue.clear()
+
+    def take(self, method: str) -> Fault | None:
+        """The fault that this call meets, which is then used up by one."""
+        fault = next((fault for fault in self._queue if fault.method in ("*", method)), None)
+        if fault is not None and fault.times is not None:
+            fault.times -= 1
+            if fault.times <= 0:
+                self._queue.remove(fault)
+        return fault
+
+
+class Gate:
+    """Carries calls out, with the faults and hooks that are set.
+
+    `calls` is every call in the order they were carried out. `before` is awaited with a call's
+    method before it has any effect, `after` when it has, before its answer is sent.
+    """
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.calls: list[Call] = []
+        self.faults = Faults()
+        self.before: Hook | None = None
+        self.after: Hook | None = None
+        self._workspace = workspace
+
+    async def admit(self, request: web.Request, method: str, act: Act) -> web.StreamResponse:
+        """Answer one call; `act`, given token and arguments, has its effect and the answer."""
+        token, arguments = "", dict[str, Any]()
+        refused = None
+        try:
+            token, arguments = await _arguments_of(request)
+        except Refused as unreadable:
+            refused = Answer(unreadable.body)
+        if self.before is not None:
+            await self.before(method)
+        fault = None if self.faults.down else self.faults.take(method)
+        if self.faults.down or (fault is not None and fault.drop == "before"):
+            self._record(method, arguments, Answer({}, status=0))
+            return _drop(request)
+        if fault is not None and fault.drop is None:
+            answer = fault.answer()
+        else:
+            answer = refused or act(token, arguments)
+        self._record(method, arguments, answer)
+        if self.after is not None:
+            await self.after(method)
+        return answer.response() if fault is None or fault.drop is None else _drop(request)
+
+    def _record(self, method: str, arguments: dict[str, Any], answer: Answer) -> None:
+        self.calls.append(Call(method, arguments, answer.status, answer.body, time.time()))
+        self._workspace.touch()
+
+
+async def _arguments_of(request: web.Request) -> tuple[str, dict[str, Any]]:
+    arguments: dict[str, Any] = dict(request.query)
+    if request.content_type == "application/json":
+        try:
+            body = json.loads(await request.read())
+        except ValueError:
+            raise Refused("invalid_json") from None
+        if not isinstance(body, dict):
+            raise Refused("json_not_object")
+    else:
+        body = dict(await request.post())
+    arguments |= body
+    bearer = request.headers.get("Authorization", "").removeprefix("Bearer ").strip()
+    return str(arguments.pop("token", "")) or bearer, arguments
+
+
+def _drop(request: web.Request) -> web.Response:
+    # The response is never sent: the connection that it would go to is gone.
+    if request.transport is not None:
+        request.transport.abort()
+    return web.Response()

@@ -1,0 +1,274 @@
+"""The command line, really started: `python -m bot …` with the doubles in its environment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, STDOUT, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bot.sandbox.fusebill.simulator import SimulatedFusebill
+from bot.sandbox.slack.simulator import Message, SimulatedSlack, text_of
+from tests.conftest import CHANNEL
+from tests.support.reading import BIKES, CONFIRM
+
+REPOSITORY = Path(__file__).parents[2]
+
+
+def environment(
+    slack: SimulatedSlack, fusebill: SimulatedFusebill, **changes: str
+) -> dict[str, str]:
+    values = {
+        "SLACK_BOT_TOKEN": slack.bot_token,
+        "SLACK_SIGNING_SECRET": slack.signing_secret,
+        "SLACK_APP_TOKEN": slack.app_token,
+        "SLACK_API_URL": slack.api_url,
+        "FUSEBILL_API_KEY": fusebill.api_key,
+        "FUSEBILL_BASE_URL": fusebill.url,
+        "DATABASE_URL": "sqlite:///ledger.db",
+        "HOST": "127.0.0.1",
+        "PORT": "0",
+        "LOG_FORMAT": "json",
+    }
+    return {name: value for name, value in (values | changes).items() if value}
+
+
+async def launched(folder: Path, *arguments: str, **variables: str) -> Process:
+    """Start the command in a folder of its own, with nothing else of ours in its environment."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    return await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", *arguments),
+        cwd=folder,
+        env=kept | {"PYTHONPATH": str(REPOSITORY)} | variables,
+        stdout=PIPE,
+        stderr=STDOUT,
+    )
+
+
+async def ran(folder: Path, *arguments: str, **variables: str) -> tuple[int | None, str]:
+    """Run a command to its end: its exit code, and all that it printed."""
+    process = await launched(folder, *arguments, **variables)
+    printed, _ = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode, printed.decode()
+
+
+@asynccontextmanager
+async def running(
+    folder: Path, slack: SimulatedSlack, fusebill: SimulatedFusebill, mode: str = "http"
+) -> AsyncIterator[Process]:
+    """A bot that listens; whatever is left of it in the end is killed."""
+    process = await launched(folder, mode, **environment(slack, fusebill))
+    assert process.stdout is not None
+    try:
+        async with asyncio.timeout(30):
+            async for line in process.stdout:
+                if port := re.search(rb'"port": (\d+)', line):
+                    break
+            assert port, "the bot ended before it listened"
+        address = f"http://127.0.0.1:{int(port[1])}"
+        # its first answer comes when it is all set up, signals included
+        async with aiohttp.request("GET", f"{address}/healthz") as response:
+            assert response.status == 200
+        if mode == "http":
+            slack.request_url = f"{address}/slack/events"
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def confirmed(slack: SimulatedSlack) -> Message:
+    """Have somebody ask and somebody confirm; gives the card."""
+    delivery = await slack.command("U0ALICE", "2554529 moved")
+    assert delivery.status == 200
+    await slack.workspace.until(lambda: slack.workspace.messages(CHANNEL))
+    (card,) = slack.workspace.messages(CHANNEL)
+    # the card is there a moment before its row
+    await slack.workspace.until(lambda: slack.calls[-1].method == "chat.postMessage")
+    while True:
+        told = len(slack.workspace.whispers("U0BOB"))
+        await slack.click("U0BOB", card.ts, CONFIRM)
+        if len(slack.workspace.whispers("U0BOB")) == told:
+            return card
+
+
+async def ended(process: Process, number: int = signal.SIGTERM) -> tuple[int | None, str]:
+    """Signal a bot to end: its exit code, and what it printed since it listened."""
+    process.send_signal(number)
+    printed, _ = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode, printed.decode()
+
+
+@pytest.mark.parametrize("mode", ["http", "socket"])
+async def test_the_real_process_does_the_whole_job_and_ends_well(tmp_path: Path, mode: str) -> None:
+    async with (
+        SimulatedSlack() as slack,
+        SimulatedFusebill() as fusebill,
+        running(tmp_path, slack, fusebill, mode) as process,
+    ):
+        card = await confirmed(slack)
+        await slack.workspace.until(lambda: slack.workspace.thread(CHANNEL, card.ts))
+        code, printed = await ended(process)
+        shown = text_of(slack.workspace.message(CHANNEL, card.ts).blocks)
+        assert "Cleared: contact 101, company 202" in shown
+        assert (code, "Traceback" in printed) == (0, False)
+
+
+async def test_sigterm_lets_what_was_acknowledged_come_to_its_end(tmp_path: Path) -> None:
+    async with (
+        SimulatedSlack() as slack,
+        SimulatedFusebill() as fusebill,
+        running(tmp_path, slack, fusebill) as process,
+    ):
+        fusebill.misbehave("slow", operation="unlatch_customer", seconds=0.8)
+        card = await confirmed(slack)
+        code, _ = await ended(process)
+        assert (code, fusebill.customers[BIKES]["hubSpotId"]) == (0, None)
+        assert "✅ Unlatched" in slack.workspace.message(CHANNEL, card.ts).text
+
+
+async def test_ctrl_c_ends_it_as_well(tmp_path: Path) -> None:
+    async with (
+        SimulatedSlack() as slack,
+        SimulatedFusebill() as fusebill,
+        running(tmp_path, slack, fusebill) as process,
+    ):
+        code, printed = await ended(process, signal.SIGINT)
+        assert (code, "Traceback" in printed) == (0, False)
+
+
+async def test_nothing_that_it_prints_holds_a_secret(tmp_path: Path) -> None:
+    async with (
+        SimulatedSlack() as slack,
+        SimulatedFusebill() as fusebill,
+        running(tmp_path, slack, fusebill) as process,
+    ):
+        fusebill.misbehave("lost_before", operation="unlatch_customer")
+        await confirmed(slack)
+        await slack.workspace.until(lambda: fusebill.customers[BIKES]["hubSpotId"] is None)
+        slack.faults.fail("chat.update", error="invalid_auth")
+        _, printed = await ended(process)
+        secrets = (slack.bot_token, slack.signing_secret, slack.app_token, fusebill.api_key)
+        assert "settled" in printed
+        assert [secret for secret in secrets if secret in printed] == []
+
+
+@pytest.mark.parametrize(
+    ("mode", "missing"),
+    [
+        ("http", "SLACK_SIGNING_SECRET"),
+        ("socket", "SLACK_APP_TOKEN"),
+    ],
+)
+async def test_a_missing_setting_is_one_line_that_names_it_and_exit_code_2(
+    tmp_path: Path, mode: str, missing: str
+) -> None:
+    values = environment(SimulatedSlack(), SimulatedFusebill(), FUSEBILL_BASE_URL="", PORT="0")
+    code, printed = await ran(tmp_path, mode, **values | {missing: ""})
+    assert code == 2
+    assert re.fullmatch(rf"{missing}: is missing[^\n]*\n", printed)
+
+
+async def test_each_wrong_setting_is_a_line_without_its_value(tmp_path: Path) -> None:
+    code, printed = await ran(
+        *(tmp_path, "http"),
+        SLACK_BOT_TOKEN="hunter2",
+        SLACK_SIGNING_SECRET="hunter2",
+        FUSEBILL_API_KEY="two words hunter2",
+        PORT="many",
+    )
+    names = [line.partition(":")[0] for line in printed.splitlines()]
+    assert (code, sorted(names)) == (2, ["FUSEBILL_API_KEY", "PORT", "SLACK_BOT_TOKEN"])
+    assert "hunter2" not in printed
+
+
+async def test_a_port_that_is_taken_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+            values = environment(slack, fusebill, PORT=port)
+            code, printed = await ran(tmp_path, "http", **values)
+    assert code == 1
+    assert re.search(r"^can't listen .*[Aa]ddress already in use", printed, re.MULTILINE)
+    assert "Traceback" not in printed
+
+
+@pytest.mark.parametrize("mode", ["http", "socket"])
+async def test_a_wrong_token_is_one_line_that_names_it_and_exit_code_1(
+    tmp_path: Path, mode: str
+) -> None:
+    wrong = {"http": "SLACK_BOT_TOKEN", "socket": "SLACK_APP_TOKEN"}[mode]
+    token = {"http": "xoxb-wrong", "socket": "xapp-wrong"}[mode]
+    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+        code, printed = await ran(tmp_path, mode, **environment(slack, fusebill, **{wrong: token}))
+    assert (code, "Traceback" in printed, token in printed) == (1, False, False)
+    assert wrong in printed.splitlines()[-1]
+    assert "invalid_auth" in printed.splitlines()[-1]
+
+
+async def test_socket_mode_that_slack_switched_off_is_one_line_and_exit_code_1(
+    tmp_path: Path,
+) -> None:
+    async with (
+        SimulatedSlack() as slack,
+        SimulatedFusebill() as fusebill,
+        running(tmp_path, slack, fusebill, "socket") as process,
+    ):
+        await slack.disconnect("link_disabled")
+        printed, _ = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == 1
+        assert (
+            printed.decode().splitlines()[-1].startswith("Slack ended Socket Mode (link_disabled)")
+        )
+
+
+async def test_migrate_makes_the_ledger_and_can_be_repeated(tmp_path: Path) -> None:
+    url = "sqlite:///new.db"
+    first = await ran(tmp_path, "migrate", DATABASE_URL=url)
+    again = await ran(tmp_path, "migrate", DATABASE_URL=url)
+    assert (first[0], again) == (0, first)
+    assert re.fullmatch(r"The ledger is at version \w+\.\n", first[1])
+    assert (tmp_path / "new.db").exists()
+
+
+async def test_migrate_says_in_one_line_that_there_is_no_database(tmp_path: Path) -> None:
+    code, printed = await ran(tmp_path, "migrate", DATABASE_URL="sqlite:///no/such/folder/a.db")
+    assert (code, printed) == (1, "DATABASE_URL: unable to open database file\n")
+
+
+@pytest.mark.parametrize("way", [["--url", "https://bot.example.com"], ["--socket"]])
+async def test_manifest_prints_json_and_needs_no_settings(tmp_path: Path, way: list[str]) -> None:
+    code, printed = await ran(tmp_path, "manifest", *way)
+    manifest = json.loads(printed)
+    assert (code, manifest["_metadata"]["major_version"]) == (0, 2)
+    assert manifest["settings"]["socket_mode_enabled"] == (way == ["--socket"])
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["manifest", "--url", "http://bot"]],
+    ids=["none", "no https"],
+)
+async def test_a_wrong_command_line_shows_the_usage_and_exit_code_2(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    code, printed = await ran(tmp_path, *arguments)
+    assert (code, printed.startswith("usage: unlatch-bot")) == (2, True)
+
+
+async def test_the_console_script_is_the_same_program() -> None:
+    script = Path(sys.executable).with_name("unlatch-bot")
+    process = await asyncio.create_subprocess_exec(script, "manifest", "--socket", stdout=PIPE)
+    printed, _ = await process.communicate()
+    assert json.loads(printed)["features"]["slash_commands"][0]["command"] == "/unlatch"

@@ -1,0 +1,688 @@
+"""The client, over the wire: against the simulated Fusebill, and against raw bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from bot.domain.models import Customer, HubSpotIds
+from bot.fusebill.client import TIMEOUT, FusebillClient
+from bot.fusebill.responses import (
+    CustomerNotFound,
+    Found,
+    FusebillError,
+    FusebillRefused,
+    KeyRefused,
+    NotReached,
+    OutcomeUnknown,
+    RateLimit,
+    RateLimited,
+)
+from bot.fusebill.transport import AiohttpTransport
+from bot.sandbox.fusebill.customers import sample_customers
+from bot.sandbox.fusebill.simulator import SimulatedFusebill
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+KEY = "MDpzYW5kYm94"
+BIKES = 2554529
+
+Observed = tuple[str, int | None, float, RateLimit | None]
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[SimulatedFusebill]:
+    async with SimulatedFusebill(api_key=KEY) as simulated:
+        yield simulated
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[httpx.AsyncBaseTransport]:
+    async with AiohttpTransport() as opened:
+        yield opened
+
+
+@pytest.fixture
+def client(server: SimulatedFusebill, http: httpx.AsyncBaseTransport) -> FusebillClient:
+    return FusebillClient(http, server.url, SecretStr(KEY))
+
+
+@asynccontextmanager
+async def saying(raw: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Answer every request with `raw` and close; yields the base URL and what was received."""
+    received: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(raw)
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listener:
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1", received
+
+
+@asynccontextmanager
+async def endless(chunk: bytes, *, pause_s: float) -> AsyncIterator[str]:
+    """Answer 200 with `chunk` again and again until the other side leaves; yields the base URL."""
+    gone = asyncio.Event()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000000\r\n\r\n")
+        with suppress(ConnectionError):
+            while not reader.at_eof():
+                writer.write(chunk)
+                await writer.drain()
+                await asyncio.sleep(pause_s)
+        writer.close()
+        gone.set()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listener:
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
+        await gone.wait()
+
+
+def http_answer(status: str, body: bytes = b"", *headers: str) -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", "Connection: close", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+async def error_from(http: httpx.AsyncBaseTransport, raw: bytes) -> FusebillError:
+    async with saying(raw) as (url, _):
+        with pytest.raises(FusebillError) as caught:
+            await FusebillClient(http, url, KEY).unlatch_customer(BIKES)
+    return caught.value
+
+
+# What is sent
+
+
+async def test_an_unlatching_is_sent_exactly_as_the_vendor_shows_it(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    await client.unlatch_customer(BIKES)
+    (call,) = server.calls
+    assert (call.method, call.operation, call.customer_id) == ("POST", "unlatch_customer", BIKES)
+    assert call.headers["content-type"] == "application/json"
+    assert call.headers["content-length"] == "0"
+    assert call.headers["authorization"] == f"Basic {KEY}"
+    assert call.body == b""
+    assert call.query == ""
+
+
+async def test_the_request_line_and_headers_are_the_seeds_on_the_wire(
+    http: httpx.AsyncBaseTransport,
+) -> None:
+    async with saying(http_answer("204 No Content")) as (url, received):
+        await FusebillClient(http, url + "/", KEY).unlatch_customer(BIKES)
+    line, *headers = received[0].decode().rstrip().split("\r\n")
+    assert line == f"POST /v1/HubSpot/UnlatchCustomer/{BIKES} HTTP/1.1"
+    for header in (
+        "Content-Type: application/json",
+        "Content-Length: 0",
+        f"Authorization: Basic {KEY}",
+    ):
+        assert headers.count(header) == 1
+
+
+async def test_a_read_carries_the_same_headers(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    await client.get_customer(BIKES)
+    (call,) = server.calls
+    assert call.method == "GET"
+    assert call.headers["content-type"] == "application/json"
+    assert call.headers["content-length"] == "0"
+    assert call.headers["authorization"] == f"Basic {KEY}"
+
+
+async def test_latching_always_sends_both_ids(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    await client.latch_customer(BIKES, HubSpotIds(vid=101))
+    assert json.loads(server.calls[0].body) == {
+        "fusebillId": BIKES,
+        "hubSpotId": 101,
+        "hubSpotCompanyId": None,
+    }
+
+
+# What comes back
+
+
+async def test_a_customer_is_read_with_all_that_a_person_needs(client: FusebillClient) -> None:
+    assert await client.get_customer(BIKES) == Customer(
+        customer_id=BIKES,
+        ids=HubSpotIds(101, 202),
+        name="John Doe",
+        company_name="Stolen Bikes",
+        reference="1337",
+        status="Active",
+        account_status="Good",
+        email="john.doe@stolenbikes.example",
+    )
+
+
+async def test_an_unlatched_customer_comes_back_with_no_ids(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    customer = await client.unlatch_customer(BIKES)
+    assert customer is not None
+    assert not customer.ids
+    assert server.customers[BIKES]["hubSpotId"] is None
+    assert not (await client.get_customer(BIKES)).ids
+
+
+@pytest.mark.parametrize(
+    ("customer_id", "ids"),
+    [
+        (3100017, HubSpotIds()),
+        (3100025, HubSpotIds(vid=5151)),
+        (3100033, HubSpotIds(734001, 734002)),
+        (3100066, HubSpotIds(434381295294, 434381295295)),
+    ],
+)
+async def test_ids_may_be_absent_partial_strings_or_beyond_32_bits(
+    client: FusebillClient, customer_id: int, ids: HubSpotIds
+) -> None:
+    assert (await client.get_customer(customer_id)).ids == ids
+
+
+async def test_a_latching_comes_back_and_can_be_read(client: FusebillClient) -> None:
+    await client.unlatch_customer(BIKES)
+    customer = await client.latch_customer(BIKES, HubSpotIds(101, 202))
+    assert customer == await client.get_customer(BIKES)
+    assert customer.ids == HubSpotIds(101, 202)
+
+
+async def test_ids_of_another_customer_cannot_be_latched(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    with pytest.raises(FusebillRefused) as caught:
+        await client.latch_customer(3100017, HubSpotIds(101, 999))
+    assert caught.value.status == 409
+    assert caught.value.texts == (f"hubSpotId 101 is already latched to customer {BIKES}.",)
+    assert server.customers[3100017]["hubSpotCompanyId"] is None
+
+
+async def test_a_success_that_keeps_the_ids_shows_them(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    server.misbehave("keeps_ids")
+    customer = await client.unlatch_customer(BIKES)
+    assert customer is not None
+    assert customer.ids == HubSpotIds(101, 202)
+
+
+async def test_string_ids_are_read(client: FusebillClient, server: SimulatedFusebill) -> None:
+    server.misbehave("string_ids")
+    assert (await client.get_customer(BIKES)).ids == HubSpotIds(101, 202)
+
+
+@pytest.mark.parametrize("kind", ["empty", "no_content", "null"])
+async def test_a_success_without_a_customer_is_to_be_read_back(
+    client: FusebillClient, server: SimulatedFusebill, kind: str
+) -> None:
+    server.misbehave(kind)
+    assert await client.unlatch_customer(BIKES) is None
+    assert server.customers[BIKES]["hubSpotId"] is None
+
+
+async def test_a_success_that_says_nothing_of_the_ids_is_to_be_read_back(
+    http: httpx.AsyncBaseTransport,
+) -> None:
+    async with saying(http_answer("200 OK", b'{"id": 2554529}')) as (url, _):
+        client = FusebillClient(http, url, KEY)
+        assert await client.unlatch_customer(BIKES) is None
+        assert await client.latch_customer(BIKES, HubSpotIds(1, 2)) is None
+
+
+@pytest.mark.parametrize("kind", ["empty", "no_content", "null"])
+async def test_a_read_without_a_customer_cannot_be_read(
+    client: FusebillClient, server: SimulatedFusebill, kind: str
+) -> None:
+    server.misbehave(kind)
+    with pytest.raises(OutcomeUnknown, match="cannot be read"):
+        await client.get_customer(BIKES)
+
+
+@pytest.mark.parametrize("kind", ["array", "html", "invalid_json", "truncated"])
+async def test_an_unreadable_success_leaves_the_outcome_unknown(
+    client: FusebillClient, server: SimulatedFusebill, kind: str
+) -> None:
+    server.misbehave(kind)
+    with pytest.raises(OutcomeUnknown, match="cannot be read") as caught:
+        await client.unlatch_customer(BIKES)
+    assert caught.value.status == 200
+
+
+@pytest.mark.parametrize(
+    "kind", ["array", "html", "invalid_json", "truncated", "empty", "null", "no_content"]
+)
+async def test_a_latching_whose_success_shows_no_customer_is_to_be_read_back(
+    client: FusebillClient, server: SimulatedFusebill, kind: str
+) -> None:
+    server.misbehave(kind)
+    assert await client.latch_customer(BIKES, HubSpotIds(7, 8)) is None
+
+
+async def test_an_answer_about_another_customer_is_never_taken(
+    http: httpx.AsyncBaseTransport,
+) -> None:
+    other = json.dumps({"id": 1, "hubSpotId": None, "hubSpotCompanyId": None}).encode()
+    error = await error_from(http, http_answer("200 OK", other))
+    assert isinstance(error, OutcomeUnknown)
+    assert "another customer" in str(error)
+
+
+# Refusals: nothing was changed
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("not_found", (CustomerNotFound, 404, (f"Customer with id {BIKES} not found.",))),
+        ("lying_status", (CustomerNotFound, 404, (f"Customer with id {BIKES} not found.",))),
+        ("malformed", (FusebillRefused, 400, ("The request is malformed.",))),
+        ("message", (FusebillRefused, 400, ("The request is invalid.",))),
+        ("key_refused", (KeyRefused, 400, ("Authorization key is not in the correct format.",))),
+        ("unauthorized", (KeyRefused, 401, ("Authorization has been denied for this request.",))),
+        ("long_error", (FusebillRefused, 409, ("x" * 9_000,))),
+        (
+            "many_errors",
+            (FusebillRefused, 409, tuple(f"Rule {n} is violated." for n in range(1, 41))),
+        ),
+        ("rate_limited", (RateLimited, 429, ("The limit of calls per minute is exceeded.",))),
+    ],
+)
+async def test_a_refusal_says_so_in_fusebills_words(
+    client: FusebillClient,
+    server: SimulatedFusebill,
+    kind: str,
+    expected: tuple[type[FusebillRefused], int, tuple[str, ...]],
+) -> None:
+    server.misbehave(kind, times=2)
+    for call in (client.unlatch_customer, client.get_customer):
+        with pytest.raises(FusebillRefused) as caught:
+            await call(BIKES)
+        error = caught.value
+        assert (type(error), error.status, error.texts) == expected
+    assert server.customers[BIKES]["hubSpotId"] == 101
+
+
+async def test_hostile_words_arrive_as_they_are(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    server.misbehave("hostile_error")
+    with pytest.raises(FusebillRefused) as caught:
+        await client.unlatch_customer(BIKES)
+    assert caught.value.texts[0].startswith("<!channel> <@U0ALICE> <https://evil.example|")
+
+
+async def test_an_unknown_customer_is_not_found(client: FusebillClient) -> None:
+    with pytest.raises(CustomerNotFound) as caught:
+        await client.get_customer(123)
+    assert caught.value.texts == ("Customer with id 123 not found.",)
+    assert str(caught.value) == "HTTP 404: Customer with id 123 not found."
+
+
+async def test_403_is_a_refused_key(client: FusebillClient, server: SimulatedFusebill) -> None:
+    server.misbehave("unauthorized", status=403)
+    with pytest.raises(KeyRefused):
+        await client.unlatch_customer(BIKES)
+
+
+async def test_a_wrong_key_is_refused_and_shown_nowhere(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    client = FusebillClient(http, server.url, "MDp3cm9uZw==")
+    with pytest.raises(KeyRefused) as caught:
+        await client.get_customer(BIKES)
+    shown = f"{caught.value!s} {caught.value!r} {vars(caught.value)} {client!r} {vars(client)}"
+    assert "MDp3cm9uZw" not in shown + caplog.text
+
+
+async def test_a_key_that_fusebill_repeats_is_taken_out_of_its_words(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    server.misbehave("malformed", text=f"The key {KEY} is odd.")
+    with pytest.raises(FusebillRefused) as caught:
+        await client.unlatch_customer(BIKES)
+    assert caught.value.texts == ("The key [API key] is odd.",)
+
+
+@pytest.mark.parametrize("key", ["", "two\nlines", "schlüssel"])
+async def test_a_key_that_no_header_can_hold_is_refused_at_once(
+    http: httpx.AsyncBaseTransport, key: str
+) -> None:
+    with pytest.raises(ValueError, match="API key") as caught:
+        FusebillClient(http, "http://127.0.0.1:9/v1", key)
+    assert not key or key not in str(caught.value)
+
+
+@pytest.mark.parametrize("reset_as", ["iso", "epoch"])
+async def test_a_rate_limit_tells_when_to_come_again(
+    client: FusebillClient, server: SimulatedFusebill, reset_as: str
+) -> None:
+    server.misbehave("rate_limited", reset_s=30, reset_as=reset_as)
+    with pytest.raises(RateLimited) as caught:
+        await client.unlatch_customer(BIKES)
+    assert caught.value.retry_at is not None
+    left = caught.value.retry_at - datetime.now(UTC)
+    assert timedelta(seconds=28) < left <= timedelta(seconds=30)
+
+
+async def test_retry_after_is_honoured_where_it_is_given(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    server.misbehave("rate_limited", reset_s=30, retry_after=5)
+    with pytest.raises(RateLimited) as caught:
+        await client.unlatch_customer(BIKES)
+    assert caught.value.retry_at is not None
+    assert caught.value.retry_at - datetime.now(UTC) <= timedelta(seconds=5)
+
+
+# Outcome unknown: it may have been changed
+
+
+@pytest.mark.parametrize(
+    ("kind", "status", "texts"),
+    [
+        ("server_error", 500, ("An unexpected error has occurred.",)),
+        ("bad_gateway", 502, ()),
+        ("unavailable", 503, ("The service is not available.",)),
+    ],
+)
+async def test_a_fault_of_fusebills_own_leaves_the_outcome_unknown(
+    client: FusebillClient,
+    server: SimulatedFusebill,
+    kind: str,
+    status: int,
+    texts: tuple[str, ...],
+) -> None:
+    server.misbehave(kind)
+    with pytest.raises(OutcomeUnknown) as caught:
+        await client.unlatch_customer(BIKES)
+    assert (caught.value.status, caught.value.texts) == (status, texts)
+
+
+async def test_a_500_that_says_200_is_a_500(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    server.misbehave("lying_status", status=500)
+    with pytest.raises(OutcomeUnknown) as caught:
+        await client.unlatch_customer(BIKES)
+    assert caught.value.status == 500
+
+
+@pytest.mark.parametrize(("kind", "done"), [("lost_before", False), ("lost_after", True)])
+async def test_a_lost_reply_leaves_the_outcome_unknown(
+    client: FusebillClient, server: SimulatedFusebill, kind: str, *, done: bool
+) -> None:
+    server.misbehave(kind)
+    with pytest.raises(OutcomeUnknown, match="lost") as caught:
+        await client.unlatch_customer(BIKES)
+    assert caught.value.status is None
+    assert (server.customers[BIKES]["hubSpotId"] is None) is done
+    assert len(server.calls) == 1, "no call is ever repeated by the client"
+
+
+async def test_an_answer_that_does_not_come_in_time_leaves_the_outcome_unknown(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
+) -> None:
+    server.misbehave("hang")
+    impatient = FusebillClient(http, server.url, KEY, timeout=httpx.Timeout(0.1))
+    with pytest.raises(OutcomeUnknown, match="in time") as caught:
+        await impatient.unlatch_customer(BIKES)
+    assert caught.value.status is None
+
+
+async def test_a_body_that_trickles_for_ever_is_given_up_on(http: httpx.AsyncBaseTransport) -> None:
+    async with endless(b" ", pause_s=0.02) as url, asyncio.timeout(3):
+        with pytest.raises(OutcomeUnknown, match="no whole answer"):
+            await FusebillClient(http, url, KEY, call_s=0.3).unlatch_customer(BIKES)
+
+
+async def test_a_body_without_end_is_not_read_to_its_end(http: httpx.AsyncBaseTransport) -> None:
+    async with endless(b"x" * 60_000, pause_s=0) as url, asyncio.timeout(3):
+        with pytest.raises(OutcomeUnknown, match="cannot be read") as caught:
+            await FusebillClient(http, url, KEY).unlatch_customer(BIKES)
+    assert caught.value.status == 200
+
+
+async def test_a_slow_answer_is_waited_for(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    server.misbehave("slow", seconds=0.2)
+    assert await client.unlatch_customer(BIKES) is not None
+
+
+async def test_a_redirect_is_not_followed(http: httpx.AsyncBaseTransport) -> None:
+    error = await error_from(
+        http, http_answer("302 Found", b"", "Location: http://127.0.0.1:9/elsewhere")
+    )
+    assert isinstance(error, OutcomeUnknown)
+    assert error.status == 302
+
+
+async def test_what_is_no_http_leaves_the_outcome_unknown(http: httpx.AsyncBaseTransport) -> None:
+    error = await error_from(http, b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
+    assert isinstance(error, OutcomeUnknown)
+
+
+async def test_a_body_beyond_a_megabyte_is_not_taken(http: httpx.AsyncBaseTransport) -> None:
+    body = json.dumps({"id": BIKES, "companyName": "x" * 2_000_000}).encode()
+    error = await error_from(http, http_answer("200 OK", body))
+    assert isinstance(error, OutcomeUnknown)
+
+
+async def test_a_refusal_whose_body_is_lost_is_still_a_refusal(
+    http: httpx.AsyncBaseTransport,
+) -> None:
+    error = await error_from(http, b'HTTP/1.1 404 Not Found\r\nContent-Length: 99\r\n\r\n{"Err')
+    assert isinstance(error, CustomerNotFound)
+    assert error.texts == ()
+
+
+async def test_a_body_in_a_broken_encoding_is_no_obstacle(http: httpx.AsyncBaseTransport) -> None:
+    error = await error_from(
+        http, http_answer("409 Conflict", b"no gzip", "Content-Encoding: gzip")
+    )
+    assert type(error) is FusebillRefused
+
+
+# Not reached: nothing was sent
+
+
+async def test_a_refused_connection_is_not_reached(
+    http: httpx.AsyncBaseTransport, unused_tcp_port: int
+) -> None:
+    client = FusebillClient(http, f"http://127.0.0.1:{unused_tcp_port}/v1", KEY)
+    with pytest.raises(NotReached, match="no connection") as caught:
+        await client.unlatch_customer(BIKES)
+    assert caught.value.status is None
+
+
+async def test_a_host_without_tls_is_not_reached(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
+) -> None:
+    client = FusebillClient(http, server.url.replace("http:", "https:"), KEY)
+    with pytest.raises(NotReached):
+        await client.unlatch_customer(BIKES)
+    assert server.calls == []
+
+
+async def test_waiting_for_other_calls_has_an_end_and_sends_nothing(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
+) -> None:
+    client = FusebillClient(http, server.url, KEY, concurrency=1, slot_s=0.05)
+    server.misbehave("slow", seconds=0.4)
+    first = asyncio.create_task(client.get_customer(BIKES))
+    await asyncio.sleep(0.1)
+    with pytest.raises(NotReached, match="waiting"):
+        await client.unlatch_customer(BIKES)
+    await first
+    assert [call.operation for call in server.calls] == ["get_customer"]
+
+
+async def test_no_more_calls_than_allowed_are_made_at_once(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
+) -> None:
+    running, most = 0, 0
+
+    async def before(_: str) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0.01)
+        running -= 1
+
+    server.before = before
+    client = FusebillClient(http, server.url, KEY, concurrency=3)
+    await asyncio.gather(*(client.get_customer(BIKES) for _ in range(20)))
+    assert most == 3
+
+
+# Finding
+
+
+async def test_customers_are_found_by_reference(client: FusebillClient) -> None:
+    found = await client.find_customers("Reference", "1337")
+    assert [customer.customer_id for customer in found.customers] == [BIKES]
+    assert await client.find_customers("Reference", "133") == Found([])
+
+
+async def test_customers_are_found_by_a_part_of_their_name_in_any_case(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    found = await client.find_customers("CompanyName", " bikes ", contains=True)
+    assert [customer.customer_id for customer in found.customers] == [BIKES]
+    assert httpx.QueryParams(server.calls[0].query)["query"] == "CompanyName:*bikes*"
+
+
+async def test_customers_are_found_by_one_of_two_addresses(client: FusebillClient) -> None:
+    found = await client.find_customers("PrimaryEmail", "office@tide", contains=True)
+    assert [customer.customer_id for customer in found.customers] == [3100071]
+
+
+async def test_no_more_are_found_than_asked_for(client: FusebillClient) -> None:
+    found = await client.find_customers("PrimaryEmail", "example", contains=True)
+    assert len(found.customers) == 5
+    found = await client.find_customers("PrimaryEmail", "e", contains=True, limit=2)
+    assert len(found.customers) == 2
+
+
+def crowd(server: SimulatedFusebill, size: int) -> None:
+    """So many customers that a query for “Ham: Eggs” brings, and after them the one meant."""
+    row = sample_customers()[BIKES]
+    names = [f"Ham and Eggs {number}" for number in range(size)] + ["Ham: Eggs"]
+    server.customers = {
+        number: {**row, "id": number, "companyName": name} for number, name in enumerate(names, 1)
+    }
+
+
+async def test_who_stands_on_a_later_page_is_found(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    crowd(server, 120)
+    found = await client.find_customers("CompanyName", "Ham: Eggs", contains=True)
+    assert [customer.customer_id for customer in found.customers] == [121]
+    assert (found.complete, len(server.calls)) == (True, 2)
+
+
+async def test_a_search_through_too_much_ends_and_says_so(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    crowd(server, 700)
+    found = await client.find_customers("CompanyName", "Ham: Eggs", contains=True)
+    assert found == Found([], complete=False)
+    assert len(server.calls) == 5
+
+
+@pytest.mark.parametrize("text", ["a*b", "a;Status:Active", "a:b", "*a", "a;", "::a**"])
+async def test_what_is_looked_for_is_never_taken_as_syntax(
+    server: SimulatedFusebill, client: FusebillClient, text: str
+) -> None:
+    row: dict[str, Any] = {**sample_customers()[BIKES], "id": 7, "companyName": f"The {text} Inc"}
+    decoy = {**row, "id": 8, "companyName": "The axxb StatusActive a Inc"}
+    server.customers = {7: row, 8: decoy}
+    found = await client.find_customers("CompanyName", text, contains=True)
+    assert [customer.customer_id for customer in found.customers] == [7]
+    query = httpx.QueryParams(server.calls[0].query)["query"]
+    assert query.count(":") == 1
+    assert ";" not in query
+
+
+@pytest.mark.parametrize("text", ["", "  ", "*", ":;*", " * * "])
+async def test_nothing_is_looked_for_where_nothing_is_said(
+    client: FusebillClient, server: SimulatedFusebill, text: str
+) -> None:
+    assert await client.find_customers("CompanyName", text, contains=True) == Found([])
+    assert server.calls == []
+
+
+@pytest.mark.parametrize("kind", ["message", "empty"])
+async def test_a_list_that_is_none_cannot_be_read(
+    client: FusebillClient, server: SimulatedFusebill, kind: str
+) -> None:
+    server.misbehave(kind, status=200)
+    with pytest.raises(OutcomeUnknown, match="no list"):
+        await client.find_customers("Reference", "1337")
+
+
+# Observing
+
+
+async def test_every_call_is_observed_once_with_its_rate_limit(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
+) -> None:
+    seen: list[Observed] = []
+    client = FusebillClient(http, server.url, KEY, observe=lambda *call: seen.append(call))
+    await client.get_customer(BIKES)
+    server.misbehave("conflict")
+    with pytest.raises(FusebillRefused):
+        await client.unlatch_customer(BIKES)
+    server.misbehave("lost_before")
+    with pytest.raises(OutcomeUnknown):
+        await client.latch_customer(BIKES, HubSpotIds())
+    await client.find_customers("Reference", "x")
+    assert [(operation, status) for operation, status, _, _ in seen] == [
+        ("get_customer", 200),
+        ("unlatch_customer", 409),
+        ("latch_customer", None),
+        ("list_customers", 200),
+    ]
+    assert all(0 < seconds < 5 for _, _, seconds, _ in seen)
+    first, lost = seen[0][3], seen[2][3]
+    assert lost is None
+    assert first is not None
+    assert (first.minute.limit, first.day.limit) == (1_000, 180_000)
+    assert first.day.remaining == 179_999
+    assert first.minute.reset_at is not None
+    assert first.minute.reset_at > datetime.now(UTC) - timedelta(seconds=1)
+
+
+async def test_the_environments_proxy_is_not_used(
+    server: SimulatedFusebill, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
+    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
+    async with AiohttpTransport() as http:
+        assert (await FusebillClient(http, server.url, KEY).get_customer(BIKES)).ids
+
+
+def test_every_wait_has_an_end() -> None:
+    assert httpx.Timeout(connect=3, read=6, write=3, pool=3) == TIMEOUT

@@ -1,0 +1,282 @@
+"""The ledger's rules on each database: the gate, the fence, the clock, the chain."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from bot.domain.models import (
+    Customer,
+    EventType,
+    Happening,
+    HubSpotIds,
+    Kind,
+    Outcome,
+    Person,
+    Request,
+    Trail,
+    Verdict,
+)
+from bot.ledger.engine import Database, migrate, open_engine
+from bot.ledger.hash_chain import digest
+from bot.ledger.store import Gate, Ledger, LostClaim
+
+NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
+LEASE = timedelta(seconds=30)
+LATER = NOW + LEASE + timedelta(seconds=1)
+ALICE, BOB = Person("U0ALICE", "T0SANDBOX"), Person("U0BOB", "T0PARTNER")
+REQUEST = Request(
+    id="a" * 32,
+    kind=Kind.UNLATCH,
+    customer=Customer(2554529, HubSpotIds(101, 434381295294), "Zoë", "Stolen Bikes 🚲", "2554530"),
+    channel_id="C0BILLING",
+    message_ts="1795476057.349284",
+    thread_ts="1795476057.349284",
+    requester=ALICE,
+    reason="moved — “new” portal",
+    asked_at=NOW,
+    expires_at=NOW + timedelta(minutes=15),
+    due_at=NOW + timedelta(minutes=15),
+)
+ASKED = Happening(NOW, EventType.REQUESTED, "U0ALICE", {"reason": "moved", "vid": 101})
+
+
+@pytest.fixture
+async def ledger(database_url: str) -> AsyncIterator[Ledger]:
+    engine = open_engine(database_url)
+    migrate(engine)
+    database = Database(engine)
+    yield Ledger(database)
+    await database.close()
+
+
+async def confirm(ledger: Ledger, at: datetime = NOW, **gate: object) -> Gate:
+    happening = Happening(at, EventType.CONFIRMED, "U0BOB", {})
+    values: dict[str, object] = {"decider": BOB, "due_at": at + LEASE, **gate}
+    return await ledger.decide(REQUEST.id, Verdict.CONFIRMED, happening, **values)  # type: ignore[arg-type]  # by name
+
+
+async def confirmed(ledger: Ledger) -> Request:
+    await ledger.add(REQUEST, ASKED)
+    return (await confirm(ledger)).request
+
+
+async def cleared(ledger: Ledger, request: Request) -> Trail:
+    happening = Happening(NOW, EventType.CLEARED, "", {"status": 200})
+    return await ledger.record(
+        request, happening, outcome=Outcome.CLEARED, settled_at=NOW, due_at=NOW + LEASE
+    )
+
+
+async def test_a_request_comes_back_as_it_was_written(ledger: Ledger) -> None:
+    added = await ledger.add(REQUEST, ASKED)
+    assert await ledger.get(REQUEST.id) == added == replace(REQUEST, events=1, head=added.head)
+
+
+async def test_an_unknown_request_is_none(ledger: Ledger) -> None:
+    assert await ledger.get("b" * 32) is None
+
+
+async def test_of_twenty_deciders_at_once_one_wins(ledger: Ledger) -> None:
+    await ledger.add(REQUEST, ASKED)
+    gates = await asyncio.gather(*(confirm(ledger) for _ in range(20)))
+    assert Counter(gate.taken for gate in gates) == {True: 1, False: 19}
+    assert [event.type for event in (await ledger.trail(REQUEST.id)).events] == [
+        EventType.REQUESTED,
+        EventType.CONFIRMED,
+    ]
+
+
+async def test_who_comes_too_late_is_shown_who_was_first(ledger: Ledger) -> None:
+    first = await confirmed(ledger)
+    assert (await confirm(ledger)).request == first
+    assert (first.verdict, first.decider, first.decided_at) == (Verdict.CONFIRMED, BOB, NOW)
+
+
+async def test_a_click_after_the_expiry_takes_nothing(ledger: Ledger) -> None:
+    await ledger.add(REQUEST, ASKED)
+    assert not (await confirm(ledger, REQUEST.expires_at)).taken
+
+
+@pytest.mark.parametrize(("late_s", "taken"), [(-1, False), (0, True), (1, True)])
+async def test_nothing_expires_before_its_time(ledger: Ledger, late_s: int, taken: bool) -> None:  # noqa: FBT001  # a case
+    await ledger.add(REQUEST, ASKED)
+    at = REQUEST.expires_at + timedelta(seconds=late_s)
+    expired = Happening(at, EventType.EXPIRED, "", {})
+    gate = await ledger.decide(
+        REQUEST.id, Verdict.EXPIRED, expired, decider=None, due_at=at + LEASE
+    )
+    assert gate.taken is taken
+
+
+async def test_who_may_not_decide_is_written_down_and_decides_nothing(ledger: Ledger) -> None:
+    await ledger.add(REQUEST, ASKED)
+    gate = await confirm(ledger, judge=lambda _request, _overtaken: "not on the list")
+    assert (gate.taken, gate.denied, gate.request.verdict) == (False, "not on the list", None)
+    denial = (await ledger.trail(REQUEST.id)).events[-1]
+    assert (denial.type, denial.actor) == (EventType.DECISION_DENIED, "U0BOB")
+    assert denial.details == {"verdict": "confirmed", "why": "not on the list"}
+
+
+async def test_a_decision_on_no_request_is_a_key_error(ledger: Ledger) -> None:
+    with pytest.raises(KeyError):
+        await confirm(ledger)
+
+
+@pytest.mark.parametrize("write", ["record", "change", "leave"])
+async def test_a_worker_whose_work_was_adopted_writes_nothing(ledger: Ledger, write: str) -> None:
+    request = await confirmed(ledger)
+    adopted = await ledger.adopt(request, LATER, LATER + LEASE)
+    assert adopted is not None
+    writes: dict[str, Callable[[], Awaitable[object]]] = {
+        "record": lambda: cleared(ledger, request),
+        "change": lambda: ledger.change(request, due_at=None),
+        "leave": lambda: ledger.leave(request, 2),
+    }
+    with pytest.raises(LostClaim):
+        await writes[write]()
+    assert await ledger.trail(REQUEST.id) == adopted
+
+
+async def test_a_live_worker_is_not_robbed(ledger: Ledger) -> None:
+    request = await confirmed(ledger)
+    assert await ledger.adopt(request, NOW + LEASE - timedelta(seconds=1), LATER) is None
+
+
+async def test_of_ten_adopters_at_once_one_wins(ledger: Ledger) -> None:
+    request = await confirmed(ledger)
+    adopters = [ledger.adopt(request, LATER, LATER + LEASE) for _ in range(10)]
+    [adopted] = [trail for trail in await asyncio.gather(*adopters) if trail]
+    assert adopted.request.claim == request.claim + 1
+    assert adopted.events[-1].type is EventType.ADOPTED
+
+
+async def test_adopting_what_is_only_to_be_shown_counts_a_try_and_tells_no_event(
+    ledger: Ledger,
+) -> None:
+    trail = await cleared(ledger, await confirmed(ledger))
+    adopted = await ledger.adopt(trail.request, LATER, LATER + LEASE)
+    assert adopted is not None
+    assert (adopted.request.deliveries, adopted.events) == (1, trail.events)
+
+
+async def test_overdue_is_what_is_due_longest_first(ledger: Ledger) -> None:
+    due = {"late": 2, "later": 1, "not yet": 60}
+    for name, minutes in due.items():
+        at = NOW + timedelta(minutes=minutes)
+        await ledger.add(replace(REQUEST, id=name, due_at=at), ASKED)
+    await ledger.add(replace(REQUEST, id="done", due_at=None), ASKED)
+    found = await ledger.overdue(NOW + timedelta(minutes=2))
+    assert [request.id for request in found] == ["later", "late"]
+
+
+async def test_what_was_shown_to_its_end_is_left_for_good(ledger: Ledger) -> None:
+    trail = await cleared(ledger, await confirmed(ledger))
+    await ledger.leave(trail.request, 3)
+    left = await ledger.get(REQUEST.id)
+    assert left == replace(trail.request, due_at=None, mirrored_through=3)
+
+
+async def test_what_happened_while_it_was_drawn_is_not_left_unshown(ledger: Ledger) -> None:
+    drawn = await cleared(ledger, await confirmed(ledger))
+    undone = Happening(NOW, EventType.UNDONE, "U0BOB", {})
+    await ledger.record(drawn.request, undone, fenced=False, due_at=LATER)
+    await ledger.leave(drawn.request, 3)
+    left = await ledger.get(REQUEST.id)
+    assert left is not None
+    assert left.due_at == LATER
+
+
+async def test_what_slack_never_took_stands_in_the_ledger(ledger: Ledger) -> None:
+    trail = await cleared(ledger, await confirmed(ledger))
+    failure = Happening(NOW, EventType.DELIVERY_FAILED, "", {"why": "channel_not_found"})
+    await ledger.leave(trail.request, 0, failure=failure)
+    after = await ledger.trail(REQUEST.id)
+    assert (after.request.due_at, after.events[-1].type) == (None, EventType.DELIVERY_FAILED)
+
+
+async def test_each_event_is_a_link_of_a_chain_whose_end_the_request_holds(ledger: Ledger) -> None:
+    trail = await cleared(ledger, await confirmed(ledger))
+    assert [event.number for event in trail.events] == [1, 2, 3]
+    assert [event.previous for event in trail.events] == ["", *(e.hash for e in trail.events[:-1])]
+    assert all(event.hash == digest(event) for event in trail.events)
+    assert (trail.request.events, trail.request.head) == (3, trail.events[-1].hash)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"at": NOW + timedelta(microseconds=1)},
+        {"type": EventType.REFUSED},
+        {"actor": "U0ALICE"},
+        {"details": {"status": 201}},
+        {"number": 4},
+        {"previous": "0" * 64},
+        {"request_id": "b" * 32},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_an_event_that_was_tampered_with_shows(
+    ledger: Ledger, change: dict[str, object]
+) -> None:
+    event = (await cleared(ledger, await confirmed(ledger))).events[-1]
+    assert digest(replace(event, **change)) != event.hash  # type: ignore[arg-type]  # by name
+
+
+async def test_history_is_newest_first_and_of_one_customer_where_one_is_named(
+    ledger: Ledger,
+) -> None:
+    for number, customer_id in enumerate([1, 2, 1, 2, 1]):
+        request = replace(
+            REQUEST,
+            id=str(number),
+            customer=replace(REQUEST.customer, customer_id=customer_id),
+            asked_at=NOW + timedelta(seconds=number),
+        )
+        await ledger.add(request, ASKED)
+    await ledger.add(replace(REQUEST, id="denied", message_ts=None), ASKED)
+    assert [request.id for request in await ledger.history(1, limit=2)] == ["4", "2"]
+    assert [request.id for request in await ledger.history(None)] == ["4", "3", "2", "1", "0"]
+
+
+FOLLOWS = {"kind": Kind.RELATCH, "thread_ts": REQUEST.message_ts, "undoes": REQUEST.id}
+
+
+async def test_of_two_that_follow_one_and_are_confirmed_at_once_one_is_overtaken(
+    ledger: Ledger,
+) -> None:
+    two = [replace(REQUEST, id=x * 32, message_ts=f"1.{x}", **FOLLOWS) for x in ("b", "c")]  # type: ignore[arg-type]  # by name
+    for request in two:
+        await ledger.add(request, ASKED)
+    at = NOW + timedelta(seconds=1)
+    confirmation = Happening(at, EventType.CONFIRMED, "U0BOB", {})
+    gates = await asyncio.gather(
+        *(
+            ledger.decide(
+                request.id,
+                Verdict.CONFIRMED,
+                confirmation,
+                decider=BOB,
+                due_at=at + LEASE,
+                judge=lambda _request, overtaken: "overtaken" if overtaken else "",
+            )
+            for request in two
+        )
+    )
+    assert Counter((gate.taken, gate.denied) for gate in gates) == {
+        (True, ""): 1,
+        (False, "overtaken"): 1,
+    }
+
+
+async def test_cards_that_wait_for_a_click_are_counted(ledger: Ledger) -> None:
+    assert await ledger.waiting() == 0
+    await ledger.add(REQUEST, ASKED)
+    assert await ledger.waiting() == 1
+    await confirm(ledger)
+    assert await ledger.waiting() == 0

@@ -1,0 +1,257 @@
+"""Logs as data: every line can be read, and none holds a secret."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx
+import pytest
+import structlog
+
+from bot.ops import logs
+from bot.sandbox.fusebill.simulator import SimulatedFusebill
+from bot.sandbox.slack.simulator import SimulatedSlack, text_of
+from bot.settings import Mode
+from tests.conftest import CHANNEL
+from tests.support.stage import Stage, stage
+
+FORMS: tuple[Literal["json", "console"], ...] = ("json", "console")
+KEY = "MDpWZXJ5U2VjcmV0S2V5"
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+
+
+def test_a_line_tells_when_where_how_bad_and_what(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO", "json")
+    structlog.get_logger("bot.test").warning("card not posted", why="is_archived")
+    (line,) = told(capsys)
+    assert line.pop("timestamp").endswith("Z")
+    assert line == {
+        "event": "card not posted",
+        "level": "warning",
+        "logger": "bot.test",
+        "why": "is_archived",
+    }
+
+
+def test_the_librarys_own_lines_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO", "json")
+    logging.getLogger("slack_sdk").error("lost %s", "connection")
+    (line,) = told(capsys)
+    assert (line["event"], line["level"], line["logger"]) == (
+        "lost connection",
+        "error",
+        "slack_sdk",
+    )
+
+
+def test_what_is_bound_to_the_work_stands_in_each_of_its_lines(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("INFO", "json")
+    with structlog.contextvars.bound_contextvars(request_id="5f0c"):
+        structlog.get_logger("bot.test").info("one")
+        logging.getLogger("bot.other").warning("two")
+    structlog.get_logger("bot.test").info("three")
+    assert [line.get("request_id") for line in told(capsys)] == ["5f0c", "5f0c", None]
+
+
+@pytest.mark.parametrize("text", ["two\nlines", "\x1b[31mred", "\u2028", "\ud83d", '"}{"', "🚲"])
+def test_whatever_a_value_holds_it_stays_one_line_of_json(
+    text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("INFO", "json")
+    structlog.get_logger("bot.test").info("asked", reason=text)
+    lines = capsys.readouterr().err.splitlines()
+    assert len(lines) == 1
+    assert json.loads(lines[0])["reason"] == text
+
+
+@pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
+def test_nothing_below_the_level_is_told(level: str, capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure(level, "json")
+    logger = structlog.get_logger("bot.test")
+    for name in ("debug", "info", "warning", "error"):
+        getattr(logger, name)("told")
+    levels = ["DEBUG", "INFO", "WARNING", "ERROR"]
+    assert [line["level"].upper() for line in told(capsys)] == levels[levels.index(level) :]
+
+
+@pytest.mark.parametrize("name", logs.CHATTY)
+def test_the_libraries_that_print_payloads_keep_quiet_even_at_debug(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("DEBUG", "json")
+    logging.getLogger(f"{name}.client").debug("Authorization: Basic %s", KEY)
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_traceback_shows_no_value_of_a_variable(
+    form: Literal["json", "console"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("DEBUG", form)
+
+    def fails(header: str) -> None:
+        raise ValueError(f"a header of {len(header)} characters")
+
+    try:
+        fails(f"Basic {KEY}")
+    except ValueError:
+        structlog.get_logger("bot.test").exception("work failed")
+    err = capsys.readouterr().err
+    assert "ValueError: a header of 26 characters" in err
+    assert KEY not in err
+
+
+def test_a_traceback_stays_within_its_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO", "json")
+    try:
+        json.loads("no JSON")
+    except ValueError:
+        logging.getLogger("asyncio").exception("task failed")
+    (line,) = told(capsys)
+    assert "JSONDecodeError: Expecting value" in line["exception"]
+
+
+def test_configuring_twice_tells_everything_once(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO", "json")
+    logs.configure("INFO", "json")
+    structlog.get_logger("bot.test").info("once")
+    assert len(told(capsys)) == 1
+
+
+async def whole_job(slack: SimulatedSlack) -> None:
+    """Ask, be told of an error, confirm, and wait for the result and its trail."""
+    workspace = slack.workspace
+    await slack.command("U0ALICE", "abc")
+    await slack.command("U0ALICE", "404404")
+    await slack.command("U0ALICE", "2554529 moved")
+    await workspace.until(lambda: bool(workspace.messages(CHANNEL)))
+    card = workspace.messages(CHANNEL)[0]
+
+    async def pressed() -> bool:
+        # a click that comes before the row is written is told to ask again
+        await slack.click("U0BOB", card.ts, "unlatch_confirm")
+        return bool(workspace.whispers("U0BOB"))
+
+    while await pressed():
+        workspace.whispers("U0BOB").clear()
+    await workspace.until(lambda: "Cleared" in text_of(workspace.message(CHANNEL, card.ts).blocks))
+    await workspace.until(lambda: bool(workspace.thread(CHANNEL, card.ts)))
+
+
+@pytest.mark.parametrize("mode", ["http", "socket"])
+async def test_the_whole_job_at_debug_leaves_no_secret_in_any_line(
+    mode: Mode, tmp_path: Path
+) -> None:
+    async with SimulatedSlack() as slack, SimulatedFusebill(api_key=KEY) as fusebill:
+        secrets = [slack.bot_token, slack.app_token, slack.signing_secret, KEY, "Basic "]
+        secrets += [
+            "commands/T0SANDBOX",
+            "actions/T0SANDBOX",
+            "ticket=",
+        ]  # addresses that open doors
+        environment = {
+            "SLACK_BOT_TOKEN": slack.bot_token,
+            "SLACK_APP_TOKEN": slack.app_token,
+            "SLACK_SIGNING_SECRET": slack.signing_secret,
+            "SLACK_API_URL": slack.api_url,
+            "FUSEBILL_API_KEY": KEY,
+            "FUSEBILL_BASE_URL": fusebill.url,
+            "DATABASE_URL": f"sqlite:///{tmp_path}/ledger.db",
+            "HOST": "127.0.0.1",
+            "PORT": "0",
+            "LOG_LEVEL": "DEBUG",
+            "LOG_FORMAT": "json",
+        }
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "bot", mode, env=os.environ | environment,
+            stderr=asyncio.subprocess.PIPE,
+        )  # fmt: skip
+        assert process.stderr is not None
+        lines: list[str] = []
+        while not lines or '"listening"' not in lines[-1]:
+            lines.append((await process.stderr.readline()).decode())
+            assert lines[-1], lines
+        address = "http://127.0.0.1:{port}".format_map(json.loads(lines[-1]))
+        if mode == "http":
+            slack.request_url = f"{address}/slack/events"
+            await slack.send_raw(b"payload=forged", {"X-Slack-Signature": "v0=forged"})
+        else:
+            await slack.workspace.until(lambda: bool(slack.socket_mode.links))
+        slack.faults.fail("chat.update", status=503, times=1)
+        fusebill.misbehave("hostile_error", operation="get_customer", times=1)
+        await whole_job(slack)
+        async with httpx.AsyncClient(trust_env=False) as client:
+            await client.get(f"{address}/readyz")
+        process.terminate()
+        _out, rest = await process.communicate()
+        lines += rest.decode().splitlines()
+    assert process.returncode == 0
+    assert len([json.loads(line) for line in lines]) > 3
+    assert not [(secret, line) for secret in secrets for line in lines if secret in line]
+
+
+def lines_of(stage: Stage) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stage.log.splitlines()]
+
+
+@pytest.fixture
+async def staged(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as opened:
+        yield opened
+
+
+async def test_a_websocket_that_is_refused_shows_neither_its_ticket_nor_a_traceback(
+    staged: Stage,
+) -> None:
+    real, staged.slack.url = staged.slack.url, f"{staged.slack.url}nowhere/"
+    bot = await staged.launch(mode="socket", slack_api_url=f"{real}api/")
+    await staged.until(lambda: "Failed to connect" in staged.log)
+    assert await bot.stop() == 0
+    assert "ticket=" not in staged.log
+    assert "Traceback" not in staged.log
+    [refused, *_] = [line for line in lines_of(staged) if "Failed to connect" in line["event"]]
+    assert (refused["level"], "Invalid response status" in refused["event"]) == ("warning", True)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_a_traceback_that_names_a_ticket_names_no_ticket(
+    form: Literal["json", "console"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("INFO", form)
+    address = f"wss://wss-primary.slack.com/link/?ticket={KEY}&app_id=A1"
+
+    def fails() -> None:
+        raise ConnectionError(address)
+
+    try:
+        fails()
+    except ConnectionError:
+        logging.getLogger("asyncio").exception("lost %s", address)
+    err = capsys.readouterr().err
+    assert (KEY in err, "ticket=" in err) == (False, False)
+    assert err.count("wss-primary.slack.com/link/?(a ticket)&app_id=A1") == 2
+
+
+async def test_bolts_own_warnings_are_told_but_for_the_one_about_the_token(
+    staged: Stage,
+) -> None:
+    await staged.start()
+    card = await staged.ask()
+    await staged.slack.forge_click("U0BOB", card.ts, "of_another_app", "x")
+    await staged.until(lambda: "Unhandled request" in staged.log)
+    from_bolt = [line for line in lines_of(staged) if line["logger"].startswith("slack_bolt")]
+    assert [(line["level"], line["event"][:17]) for line in from_bolt] == [
+        ("warning", "Unhandled request")
+    ]

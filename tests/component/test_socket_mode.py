@@ -1,0 +1,157 @@
+"""The same journeys where the bot opens the connection, and what ends it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import aiohttp
+import pytest
+
+from bot.app.composition import build
+from bot.app.server import serve
+from bot.inbound.socket_mode import SocketMode, SocketModeEnded
+from bot.sandbox.fusebill.simulator import SimulatedFusebill
+from bot.sandbox.slack.simulator import SimulatedSlack
+from tests.conftest import CHANNEL, QUICK, OpenWorld, World, settings_for
+from tests.support.reading import BIKES, CONFIRM, heard_by, operations, request_id
+
+
+async def test_a_plain_journey_is_the_same_over_socket_mode(open_world: OpenWorld) -> None:
+    async with open_world(mode="socket") as world:
+        card = await world.ask()
+        await world.press("U0BOB", card, CONFIRM)
+        assert "Cleared: contact 101, company 202" in world.card(card)
+        assert "<@U0BOB> confirmed it" in world.thread(card)
+        assert operations(world) == ["get_customer", "get_customer", "unlatch_customer"]
+
+
+async def test_a_malformed_command_is_answered_in_the_ack(open_world: OpenWorld) -> None:
+    async with open_world(mode="socket") as world:
+        delivery = await world.slack.command("U0ALICE", "abc")
+        assert "/unlatch <customerId> [reason]" in delivery.body
+        assert heard_by(world) == {"U0ALICE"}
+
+
+async def test_a_second_click_is_told_so_over_socket_mode(open_world: OpenWorld) -> None:
+    async with open_world(mode="socket") as world:
+        card = await world.ask()
+        await world.press("U0BOB", card, CONFIRM)
+        await world.slack.forge_click("U0ALICE", card.ts, CONFIRM, request_id(card))
+        await world.settled()
+        assert "This request was confirmed by <@U0BOB>" in world.last_whisper("U0ALICE")
+
+
+@pytest.mark.parametrize("reason", ["refresh_requested", "warning"])
+async def test_the_bot_connects_again_when_slack_asks_it_to(
+    open_world: OpenWorld, reason: str
+) -> None:
+    async with open_world(mode="socket") as world:
+        await world.slack.disconnect(reason)
+        await world.slack.workspace.until(lambda: bool(world.slack.socket_mode.links))
+        assert "Fusebill id: 2554529" in world.card(await world.ask())
+
+
+async def test_a_card_from_before_a_reconnection_can_be_confirmed_after_it(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(mode="socket") as world:
+        card = await world.ask()
+        await world.slack.disconnect()
+        await world.slack.workspace.until(lambda: bool(world.slack.socket_mode.links))
+        await world.press("U0BOB", card, CONFIRM)
+        assert world.fusebill.customers[BIKES]["hubSpotId"] is None
+
+
+async def test_it_ends_with_a_clear_error_where_slack_switches_socket_mode_off(
+    tmp_path: Path,
+) -> None:
+    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+        settings = settings_for(slack, fusebill, tmp_path)
+        bot = asyncio.create_task(serve(settings, "socket", timing=QUICK))
+        await slack.workspace.until(lambda: bool(slack.socket_mode.links))
+        await slack.disconnect("link_disabled")
+        with pytest.raises(SocketModeEnded, match=r"link_disabled.*check that Socket Mode is on"):
+            await asyncio.wait_for(bot, 20)
+
+
+@pytest.mark.parametrize("error", ["invalid_auth", "not_allowed_token_type", "missing_scope"])
+async def test_it_does_not_start_where_slack_will_never_let_it_in(
+    tmp_path: Path, error: str
+) -> None:
+    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+        slack.faults.fail("apps.connections.open", error=error, times=None)
+        settings = settings_for(slack, fusebill, tmp_path)
+        with pytest.raises(SocketModeEnded, match=f"{error}.*SLACK_APP_TOKEN"):
+            await serve(settings, "socket", timing=QUICK)
+
+
+@asynccontextmanager
+async def connecting(world: World, tmp_path: Path) -> AsyncIterator[asyncio.Task[None]]:
+    """A second bot, which can't connect: Slack gives it addresses that lead nowhere."""
+    slack = world.slack
+    async with build(settings_for(slack, world.fusebill, tmp_path)) as bot:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        connection = SocketMode(bot.app, bot.client, slack.app_token, ended, ping_every_s=0.1)
+        slack.url = f"{slack.url}nowhere/"
+        opening = asyncio.create_task(connection.open())
+        await slack.workspace.until(lambda: asked_for_connections(slack) > 1)
+        assert not slack.socket_mode.links
+        try:
+            yield opening
+        finally:
+            await connection.close()
+
+
+def asked_for_connections(slack: SimulatedSlack) -> int:
+    return sum(call.method == "apps.connections.open" for call in slack.calls)
+
+
+async def test_each_try_to_connect_has_an_address_of_its_own(world: World, tmp_path: Path) -> None:
+    slack = world.slack
+    async with connecting(world, tmp_path) as opening:
+        slack.url = slack.url.removesuffix("nowhere/")
+        await slack.workspace.until(lambda: bool(slack.socket_mode.links))
+        await opening
+
+
+async def test_it_ends_where_slack_shuts_it_out_before_it_has_ever_been_connected(
+    world: World, tmp_path: Path
+) -> None:
+    async with connecting(world, tmp_path) as opening:
+        world.slack.faults.fail("apps.connections.open", error="missing_scope", times=None)
+        with pytest.raises(SocketModeEnded, match="missing_scope"):
+            await asyncio.wait_for(opening, 10)
+
+
+async def test_what_was_acknowledged_is_finished_though_socket_mode_ends(tmp_path: Path) -> None:
+    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+        settings = settings_for(slack, fusebill, tmp_path)
+        bot = asyncio.create_task(serve(settings, "socket", timing=QUICK))
+        await slack.workspace.until(lambda: bool(slack.socket_mode.links))
+        await slack.command("U0ALICE", "2554529")
+        await slack.workspace.until(lambda: slack.workspace.messages(CHANNEL))
+        (card,) = slack.workspace.messages(CHANNEL)
+        fusebill.misbehave("slow", operation="unlatch_customer", seconds=0.5)
+        await slack.click("U0BOB", card.ts, CONFIRM)
+        await slack.disconnect("link_disabled")
+        await asyncio.wait([bot], timeout=20)
+        assert fusebill.customers[BIKES]["hubSpotId"] is None
+        assert "✅ Unlatched" in slack.workspace.message(CHANNEL, card.ts).text
+        assert isinstance(bot.exception(), SocketModeEnded)
+
+
+async def test_over_socket_mode_nobody_can_send_anything_over_http(open_world: OpenWorld) -> None:
+    async with open_world(mode="socket") as world:
+        world.slack.request_url = f"{world.address}/slack/events"
+        assert (await world.slack.command("U0ALICE", "2554529")).status == 404
+
+
+async def test_readiness_tells_of_the_connection(open_world: OpenWorld) -> None:
+    async with (
+        open_world(mode="socket") as world,
+        aiohttp.request("GET", f"{world.address}/readyz") as response,
+    ):
+        assert (await response.json())["socket_mode"] == "ok"

@@ -1,0 +1,225 @@
+"""Fusebill in every mood, at every call: what the card says at the end, and what was called."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.sandbox.fusebill.simulator import SimulatedFusebill
+from bot.settings import Timing
+from tests.conftest import QUICK, OpenWorld, World
+from tests.support.reading import BIKES, CONFIRM, operations, said, without_times
+
+SHORT = Timing(sweep_every_s=60, deed_s=1.0)
+
+UNLATCHED = "✅ Unlatched"
+NOT_DONE = "❌ Not done"
+UNKNOWN = "❓ Outcome unknown"
+
+REFUSALS = {
+    "not_found": "Fusebill: Customer with id 2554529 not found. (HTTP 404)",
+    "lying_status": "Fusebill: Customer with id 2554529 not found. (HTTP 404)",
+    "conflict": "Fusebill: The customer can not be changed while it is being synchronised."
+    " (HTTP 409)",
+    "malformed": "Fusebill: The request is malformed. (HTTP 400)",
+    "message": "Fusebill: The request is invalid. (HTTP 400)",
+    "key_refused": "Fusebill: Authorization key is not in the correct format. (HTTP 400)",
+    "unauthorized": "Fusebill: Authorization has been denied for this request. (HTTP 401)",
+    "rate_limited": "Fusebill: The limit of calls per minute is exceeded. (HTTP 429)",
+    "long_error": "Fusebill: xxxxxxxxxx",
+    "many_errors": "Fusebill: Rule 1 is violated. (HTTP 409)",
+    "hostile_error": "Fusebill: <!channel> <@U0ALICE> <https://evil.example|click here> *bold*"
+    " `code` & <script> (HTTP 409)",
+}
+# each as (how a card ends whose call meets it once, how many calls that takes)
+AT_THE_CALL = {
+    "server_error": (UNLATCHED, 2),
+    "bad_gateway": (UNLATCHED, 2),
+    "unavailable": (UNLATCHED, 2),
+    "html": (UNLATCHED, 2),
+    "slow": (UNLATCHED, 1),
+    "hang": (UNKNOWN, 1),
+    "lost_before": (UNLATCHED, 2),
+    "lost_after": (UNLATCHED, 1),
+    "empty": (UNLATCHED, 1),
+    "no_content": (UNLATCHED, 1),
+    "null": (UNLATCHED, 1),
+    "array": (UNLATCHED, 1),
+    "keeps_ids": (NOT_DONE, 1),
+    "string_ids": (UNLATCHED, 1),
+    "truncated": (UNLATCHED, 1),
+    "invalid_json": (UNLATCHED, 1),
+}
+AT_THE_READ = dict.fromkeys(AT_THE_CALL, (UNLATCHED, 1)) | {"hang": (NOT_DONE, 0)}
+
+
+async def outcome(world: World, kind: str, operation: str, times: int | None = 1) -> str:
+    """Have a card confirmed in this weather; gives all that the card says at the end."""
+    card = await world.ask()
+    world.fusebill.misbehave(kind, operation=operation, times=times, seconds=0.1)
+    await world.press("U0BOB", card, CONFIRM)
+    return world.card(card)
+
+
+def cleared(world: World) -> bool:
+    customer = world.fusebill.customers[BIKES]
+    return customer["hubSpotId"] is None and customer["hubSpotCompanyId"] is None
+
+
+def test_every_mood_of_the_double_is_met_here() -> None:
+    assert {*REFUSALS, *AT_THE_CALL} == {*SimulatedFusebill.KINDS}
+
+
+@pytest.mark.parametrize("operation", ["get_customer", "unlatch_customer"])
+@pytest.mark.parametrize(("kind", "line"), REFUSALS.items(), ids=REFUSALS)
+async def test_a_refusal_shows_fusebills_words_and_is_not_asked_again(
+    world: World, kind: str, line: str, operation: str
+) -> None:
+    shown = await outcome(world, kind, operation)
+    assert shown.startswith(f"{NOT_DONE}: Stolen Bikes (2554529)\n")
+    assert line in shown
+    assert "Nothing was changed." in shown
+    assert not cleared(world)
+    assert operations(world).count("unlatch_customer") == (operation == "unlatch_customer")
+
+
+@pytest.mark.parametrize(("kind", "end"), AT_THE_CALL.items(), ids=AT_THE_CALL)
+async def test_what_the_call_meets_once_ends_as_the_truth_and_takes_no_needless_call(
+    open_world: OpenWorld, kind: str, end: tuple[str, int]
+) -> None:
+    async with open_world(timing=SHORT if kind == "hang" else QUICK) as world:
+        shown = await outcome(world, kind, "unlatch_customer")
+        assert shown.startswith(f"{end[0]}: Stolen Bikes (2554529)\n")
+        assert operations(world).count("unlatch_customer") == end[1]
+        assert (end[0] == UNLATCHED) == cleared(world)
+
+
+@pytest.mark.parametrize(("kind", "end"), AT_THE_READ.items(), ids=AT_THE_READ)
+async def test_what_the_read_before_meets_once_ends_as_the_truth(
+    open_world: OpenWorld, kind: str, end: tuple[str, int]
+) -> None:
+    async with open_world(timing=SHORT if kind == "hang" else QUICK) as world:
+        shown = await outcome(world, kind, "get_customer")
+        assert shown.startswith(f"{end[0]}: Stolen Bikes (2554529)\n")
+        assert operations(world).count("unlatch_customer") == end[1]
+        assert (end[0] == UNLATCHED) == cleared(world)
+
+
+@pytest.mark.parametrize("kind", ["html", "lost_before"])
+async def test_a_call_that_never_gets_an_answer_that_tells_ends_unknown(
+    open_world: OpenWorld, kind: str
+) -> None:
+    async with open_world(timing=SHORT) as world:
+        shown = await outcome(world, kind, "unlatch_customer", times=None)
+        assert shown.startswith(f"{UNKNOWN}: Stolen Bikes (2554529)\n")
+        assert "Nobody can say yet whether this was done." in shown
+        assert "Nothing was changed" not in shown
+
+
+async def test_a_read_that_never_succeeds_ends_with_nothing_called_and_says_so(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=SHORT) as world:
+        shown = await outcome(world, "bad_gateway", "get_customer", times=None)
+        assert shown.startswith(f"{NOT_DONE}: Stolen Bikes (2554529)\n")
+        assert "Nothing was changed." in shown
+        assert "unlatch_customer" not in operations(world)
+
+
+@pytest.mark.parametrize("operation", ["get_customer", "unlatch_customer"])
+async def test_fusebills_last_words_stay_on_the_card_when_the_time_is_up(
+    open_world: OpenWorld, operation: str
+) -> None:
+    async with open_world(timing=SHORT) as world:
+        shown = await outcome(world, "server_error", operation, times=None)
+        assert "Fusebill: An unexpected error has occurred. (HTTP 500)" in shown
+
+
+@pytest.mark.parametrize("kind", ["lost_after", "empty"])
+async def test_a_deed_that_nobody_could_look_at_again_is_not_called_done(
+    open_world: OpenWorld, kind: str
+) -> None:
+    async with open_world(timing=SHORT) as world:
+        card = await world.ask()
+        world.fusebill.misbehave("slow", operation="get_customer", seconds=0)
+        world.fusebill.misbehave("unavailable", operation="get_customer", times=None)
+        world.fusebill.misbehave(kind, operation="unlatch_customer")
+        await world.press("U0BOB", card, CONFIRM)
+        assert cleared(world)
+        assert world.card(card).startswith(f"{UNKNOWN}: Stolen Bikes (2554529)\n")
+
+
+async def test_every_one_of_forty_errors_is_on_the_card_with_the_status(world: World) -> None:
+    shown = (await outcome(world, "many_errors", "unlatch_customer")).splitlines()
+    expected = [f"Fusebill: Rule {number} is violated. (HTTP 409)" for number in range(1, 41)]
+    assert [line for line in expected if line not in shown] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"), [("long_error", "x" * 9_000), ("many_errors", "<&>🚲" * 2_000)]
+)
+async def test_errors_of_any_size_fit_the_card_and_the_thread(
+    world: World, kind: str, text: str
+) -> None:
+    world.fusebill.customers[BIKES].update(companyName=text, reference=text)
+    card = await world.ask("2554529 " + "x" * 490)
+    world.fusebill.misbehave(kind, operation="unlatch_customer", text=text)
+    await world.press("U0BOB", card, CONFIRM)
+    # a message that Slack refused would be said once more in plain text
+    assert [call.answer["ok"] for call in said(world)] == [True] * 3
+    assert world.card(card).splitlines()[-1].startswith("Confirmed by: <@U0BOB>, ")
+
+
+async def test_the_thread_keeps_the_status_and_how_long_it_took(world: World) -> None:
+    card = await world.ask()
+    world.fusebill.misbehave("conflict", operation="unlatch_customer")
+    await world.press("U0BOB", card, CONFIRM)
+    line = f"AT  {NOT_DONE} · Fusebill answered HTTP 409 · took SOME s"
+    assert line in without_times(world.thread(card)).splitlines()
+
+
+async def test_a_rate_limit_that_opens_in_time_is_waited_for(world: World) -> None:
+    card = await world.ask()
+    world.fusebill.misbehave("rate_limited", operation="unlatch_customer", reset_s=0.5)
+    await world.press("U0BOB", card, CONFIRM)
+    assert world.card(card).startswith(f"{UNLATCHED}: ")
+
+
+async def test_a_rate_limit_that_opens_too_late_says_when(world: World) -> None:
+    shown = await outcome(world, "rate_limited", "unlatch_customer")
+    assert "Fusebill takes no more calls until " in shown
+
+
+async def test_ids_that_stay_though_fusebill_says_done_are_said_plainly(world: World) -> None:
+    shown = await outcome(world, "keeps_ids", "unlatch_customer")
+    assert "answered that it was done, but the customer shows that it was not" in shown
+
+
+async def test_a_success_seen_only_on_reading_back_says_so(world: World) -> None:
+    shown = await outcome(world, "empty", "unlatch_customer")
+    assert "Cleared: contact 101, company 202\n" in shown
+    assert "a second look at the customer did" in shown
+
+
+async def test_half_a_clearing_is_not_told_as_left_alone(world: World) -> None:
+    async def halved(operation: str) -> None:
+        if operation == "unlatch_customer":
+            world.fusebill.customers[BIKES].update(hubSpotCompanyId=202)
+
+    world.fusebill.after = halved
+    shown = await outcome(world, "empty", "unlatch_customer")
+    assert shown.startswith("⚠️ Other ids than confirmed: Stolen Bikes (2554529)\n")
+    assert "Now: company 202" in shown
+    assert "left alone" not in shown
+
+
+async def test_somebody_elses_new_latch_after_a_lost_call_is_left_alone(world: World) -> None:
+    async def latched_anew(operation: str) -> None:
+        if operation == "unlatch_customer":
+            world.fusebill.customers[BIKES].update(hubSpotId=103, hubSpotCompanyId=204)
+
+    world.fusebill.after = latched_anew
+    shown = await outcome(world, "lost_after", "unlatch_customer")
+    assert shown.startswith("⚠️ Other ids than confirmed: Stolen Bikes (2554529)\n")
+    assert "Fusebill was called, or may have been" in shown
+    assert "left alone" not in shown
+    assert world.fusebill.customers[BIKES]["hubSpotId"] == 103

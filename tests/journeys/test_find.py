@@ -1,0 +1,248 @@
+"""Journeys to the right customer: "Did you mean…?" and `/unlatch find`."""
+
+from __future__ import annotations
+
+import copy
+import re
+from typing import Any
+
+import pytest
+
+from bot.sandbox.slack.simulator import Message, Whisper
+from tests.conftest import CHANNEL, OpenWorld, World
+
+USE = "unlatch_use"
+BIKES = 2554529
+
+
+def last(world: World, user_id: str = "U0ALICE") -> Whisper:
+    return world.slack.workspace.whispers(user_id)[-1]
+
+
+def offered(whisper: Whisper) -> list[str]:
+    """The values of the whisper's buttons."""
+    return [
+        element["value"]
+        for block in whisper.blocks
+        if block["type"] == "actions"
+        for element in block["elements"]
+    ]
+
+
+async def use(world: World, value: str | None = None, user_id: str = "U0ALICE") -> None:
+    """Press "Use this one" in the last whisper."""
+    delivery = await world.slack.click_whisper(user_id, last(world, user_id), USE, value)
+    assert delivery.status == 200
+    await world.settled()
+
+
+def cards(world: World) -> list[Message]:
+    return world.slack.workspace.messages(CHANNEL)
+
+
+def add(world: World, customer_id: int, **fields: Any) -> None:
+    """One more customer in Fusebill."""
+    customer = copy.deepcopy(world.fusebill.customers[BIKES])
+    world.fusebill.customers[customer_id] = customer | {"id": customer_id, **fields}
+
+
+async def test_an_unknown_id_that_is_a_reference_is_asked_back(world: World) -> None:
+    assert (await world.whispered("1337 moved")).splitlines() == [
+        "🔎 Fusebill knows no customer with the id 1337.",
+        "It is the reference (“Customer ID” on Fusebill's screens) of:",
+        "Stolen Bikes, John Doe, Active",
+        "id 2554529, reference 1337",
+        "latched to contact 101, company 202",
+        "[Use this one]",
+    ]
+
+
+async def test_nothing_is_posted_for_a_guess(world: World) -> None:
+    await world.whispered("1337 moved")
+    await world.settled()
+    assert cards(world) == []
+    assert {whisper.user_id for whisper in world.slack.workspace.all_whispers()} == {"U0ALICE"}
+    assert {call.method for call in world.fusebill.calls} == {"GET"}
+
+
+@pytest.mark.parametrize("reason", ["moved", "R&D <moved> & gone", "&amp; as typed", ""])
+async def test_the_button_goes_on_as_if_the_id_had_been_typed(world: World, reason: str) -> None:
+    await world.whispered(f"1337 {reason}")
+    await use(world)
+    (card,) = cards(world)
+    shown = re.findall("^Why: (.*)$", world.card(card), re.MULTILINE)
+    assert world.card(card).startswith("Unlatch Stolen Bikes (2554529)?")
+    assert "Asked by: <@U0ALICE>" in world.card(card)
+    assert shown == ([reason] if reason else [])
+
+
+async def test_the_longest_reason_fits_the_button(world: World) -> None:
+    await world.whispered("1337 " + "&" * 500)
+    await use(world)
+    (card,) = cards(world)
+    assert f"Why: {'&' * 500}" in world.card(card)
+
+
+async def test_a_known_id_that_is_also_a_reference_gets_its_card_at_once(world: World) -> None:
+    # 3100042's reference is 2554529: the id counts, and the card shows whose it is
+    assert world.card(await world.ask("2554529")).startswith("Unlatch Stolen Bikes")
+
+
+async def test_an_unknown_id_that_is_no_reference_is_told_as_ever(world: World) -> None:
+    assert "Fusebill knows no customer 404404." in await world.whispered("404404")
+    assert offered(last(world)) == []
+
+
+async def test_where_the_reference_cannot_be_looked_up_the_unknown_id_is_told(
+    world: World,
+) -> None:
+    world.fusebill.misbehave("server_error", operation="list_customers")
+    assert "Fusebill knows no customer 1337." in await world.whispered("1337")
+
+
+@pytest.mark.parametrize("kind", ["server_error", "conflict", "unauthorized"])
+async def test_another_failure_of_the_read_looks_up_no_reference(world: World, kind: str) -> None:
+    world.fusebill.misbehave(kind, operation="get_customer", times=None)
+    await world.whispered("1337")
+    assert "list_customers" not in {call.operation for call in world.fusebill.calls}
+
+
+async def test_zeros_before_a_reference_are_part_of_it(world: World) -> None:
+    add(world, 77, reference="0042", companyName="Zero")
+    await world.whispered("0042")
+    assert offered(last(world)) == ["77"]
+
+
+async def test_a_reference_of_several_customers_shows_each(world: World) -> None:
+    add(world, 77, companyName="Other Bikes")
+    await world.whispered("1337 moved")
+    assert offered(last(world)) == ["2554529 moved", "77 moved"]
+    await use(world, "77 moved")
+    assert world.card(cards(world)[0]).startswith("Unlatch Other Bikes (77)?")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("stolen", [BIKES]),
+        ("BIKES", [BIKES]),
+        ("en Bik", [BIKES]),
+        ("1337", [BIKES]),
+        ("john.doe@", [BIKES]),
+        ("office@tidewater", [3100071]),
+        ("HLC-0", [3100017]),
+        ("Maple & Pine", [3100025]),
+        ("<script>", [3100058]),
+        ("2554529", [3100042]),
+        ("river", [3100042]),
+    ],
+)
+async def test_find_looks_in_company_name_reference_and_email(
+    world: World, text: str, expected: list[int]
+) -> None:
+    await world.whispered(f"find {text}")
+    assert offered(last(world)) == [str(customer_id) for customer_id in expected]
+
+
+@pytest.mark.parametrize("character", [":", ";", "*"])
+async def test_signs_of_the_query_are_looked_for_as_they_are(world: World, character: str) -> None:
+    add(world, 77, companyName=f"Ham {character} Eggs")
+    add(world, 78, companyName="Ham and Eggs")
+    await world.whispered(f"find Ham {character} Eggs")
+    assert offered(last(world)) == ["77"]
+
+
+@pytest.mark.parametrize("text", ["*", "**", ";", ":", ";Status:Active", "x;Reference:1337", "%"])
+async def test_a_sign_of_the_query_alone_finds_not_everybody(world: World, text: str) -> None:
+    await world.whispered(f"find {text}")
+    assert BIKES not in [int(value) for value in offered(last(world))]
+    sent = [call.query for call in world.fusebill.calls if call.operation == "list_customers"]
+    assert not [query for query in sent if ";" in query or query.count(":") > 1]
+
+
+async def test_what_matches_twice_is_shown_once(world: World) -> None:
+    add(world, 77, companyName="bikes", reference="bikes", primaryEmail="bikes@bikes.example")
+    await world.whispered("find bikes")
+    assert sorted(offered(last(world))) == [str(BIKES), "77"]
+
+
+@pytest.mark.parametrize(("count", "more"), [(5, False), (6, True), (30, True)], ids=str)
+async def test_five_are_shown_and_more_are_told_of(
+    world: World,
+    count: int,
+    more: bool,  # noqa: FBT001  # parametrized
+) -> None:
+    for number in range(count):
+        add(world, 5000 + number, companyName=f"Twin {number}")
+    heard = await world.whispered("find twin")
+    assert len(offered(last(world))) == 5
+    assert ("There are more: type more of the text." in heard) is more
+
+
+async def test_nothing_found_is_said_and_offers_no_button(world: World) -> None:
+    assert await world.whispered("find zzzz") == (
+        "🔎 zzzz is in no company name, reference or email that Fusebill knows."
+    )
+    assert offered(last(world)) == []
+
+
+async def test_find_without_a_text_says_what_is_missing(world: World) -> None:
+    assert "There are no letters or digits to look for." in await world.whispered("find")
+    assert world.fusebill.calls == []
+
+
+async def test_what_was_found_goes_on_to_a_card(world: World) -> None:
+    await world.whispered("find stolen")
+    await use(world)
+    assert world.card(cards(world)[0]).startswith("Unlatch Stolen Bikes (2554529)?")
+    await world.press("U0BOB", cards(world)[0], "unlatch_confirm")
+    assert world.fusebill.customers[BIKES]["hubSpotId"] is None
+
+
+async def test_what_was_found_and_is_latched_to_nothing_gets_no_card(world: World) -> None:
+    assert "latched to nothing in HubSpot" in await world.whispered("find harbour")
+    await use(world)
+    assert "there is nothing to clear" in world.last_whisper("U0ALICE")
+    assert cards(world) == []
+
+
+async def test_the_button_is_held_against_the_rules_like_what_is_typed(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(unlatch_require_reason=True) as world:
+        await world.whispered("find stolen")
+        await use(world)
+        assert "A reason is needed." in world.last_whisper("U0ALICE")
+        await world.whispered("1337 moved")
+        await use(world)
+        assert len(cards(world)) == 1
+
+
+async def test_a_guest_finds_nothing_and_uses_nothing(world: World) -> None:
+    await world.whispered("find stolen", "U0GUEST")
+    assert "People of another organisation may not" in world.last_whisper("U0GUEST")
+    await world.slack.forge_click("U0GUEST", "1700000000.000100", USE, "2554529")
+    await world.settled()
+    assert "People of another organisation may not" in world.last_whisper("U0GUEST")
+    assert (cards(world), world.fusebill.calls) == ([], [])
+
+
+@pytest.mark.parametrize("value", ["", "x", "find stolen", "help", "-1", "0", "9" * 19])
+async def test_a_guessed_value_of_the_button_asks_nothing(world: World, value: str) -> None:
+    delivery = await world.slack.forge_click("U0ALICE", "1700000000.000100", USE, value)
+    await world.settled()
+    assert (delivery.status, cards(world), world.fusebill.calls) == (200, [], [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("conflict", "Fusebill could not look for stolen."),
+        ("unauthorized", "has to set a valid FUSEBILL_API_KEY"),
+        ("lost_before", "Fusebill could not look for stolen."),
+        ("html", "Fusebill could not look for stolen."),
+    ],
+)
+async def test_a_search_that_fails_is_told(world: World, kind: str, told: str) -> None:
+    world.fusebill.misbehave(kind, operation="list_customers", times=None)
+    assert told in await world.whispered("find stolen")

@@ -1,0 +1,177 @@
+"""Forged requests, guessed buttons, and texts that try to be more than text."""
+
+from __future__ import annotations
+
+import re
+import time
+from urllib.parse import urlencode
+
+import pytest
+
+from bot.sandbox.slack.simulator import text_of
+from tests.conftest import CHANNEL, World
+from tests.support.reading import BIKES, CANCEL, CONFIRM, operations, parts, said, told
+
+SHOWN = (
+    "firstName",
+    "lastName",
+    "companyName",
+    "reference",
+    "status",
+    "customerAccountStatus",
+    "primaryEmail",
+)
+HOSTILE = {
+    "mentions": "<!channel> <!here> <@U0BOB> <#C0BILLING> <!subteam^S0BILLING>",
+    "a link": "<https://evil.example|Free money>",
+    "markup": "*bold* _it_ ~no~ `code` ```block``` &lt;!channel&gt;",
+    "9,000 characters": "x" * 9_000,
+    "9,000 emoji": "🚲" * 9_000,
+    "9,000 line breaks": "a\n" * 4_500,
+    "9,000 that need escaping": "<>&" * 3_000,
+    "right to left": "\u202eabc\u2066def\u200f",
+    "control characters": "\x00\x07\x1b[31m",
+    "blanks alone": " \t\n ",
+}
+COMMAND = {
+    "command": "/unlatch",
+    "text": "2554529",
+    "channel_id": CHANNEL,
+    "user_id": "U0ALICE",
+    "team_id": "T0SANDBOX",
+    "response_url": "http://127.0.0.1:9/never",
+}
+BODY = urlencode(COMMAND).encode()
+
+
+async def test_a_stale_signature_gets_401_and_nothing_happens(world: World) -> None:
+    at_start, now, ages = len(world.slack.calls), int(time.time()), (-86_400, -301, 302, 86_400)
+    headers = {age: world.slack.sign(BODY, now + age) for age in ages}
+    statuses = {age: (await world.slack.send_raw(BODY, headers[age])).status for age in ages}
+    await world.settled()
+    assert statuses == dict.fromkeys(ages, 401)
+    assert (world.fusebill.calls, world.slack.calls[at_start:]) == ([], [])
+
+
+@pytest.mark.parametrize("seconds", [-290, 290])
+async def test_a_signature_counts_for_five_minutes(world: World, seconds: int) -> None:
+    headers = world.slack.sign(BODY, int(time.time()) + seconds)
+    assert (await world.slack.send_raw(BODY, headers)).status == 200
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("X-Slack-Signature", ["", "v0=", "v0=" + "0" * 64, "v0=ü", "v1=" + "0" * 64]),
+        ("X-Slack-Request-Timestamp", ["", "now", "nan", "1" * 400, "-1", "\u0661\u0662"]),
+    ],
+)
+async def test_a_forged_signature_gets_401_and_nothing_happens(
+    world: World, name: str, values: list[str]
+) -> None:
+    at_start, true = len(world.slack.calls), world.slack.sign(BODY)
+    statuses = {v: (await world.slack.send_raw(BODY, true | {name: v})).status for v in values}
+    await world.settled()
+    assert statuses == dict.fromkeys(values, 401)
+    assert (world.fusebill.calls, world.slack.calls[at_start:]) == ([], [])
+
+
+@pytest.mark.parametrize("name", ["X-Slack-Signature", "X-Slack-Request-Timestamp"])
+async def test_a_request_without_its_signatures_headers_gets_401(world: World, name: str) -> None:
+    headers = {key: value for key, value in world.slack.sign(BODY).items() if key != name}
+    assert (await world.slack.send_raw(BODY, headers)).status == 401
+
+
+async def test_the_signature_of_another_body_gets_401_and_nothing_happens(world: World) -> None:
+    delivery = await world.slack.send_raw(BODY + b"&text=3100025", world.slack.sign(BODY))
+    await world.settled()
+    assert (delivery.status, world.fusebill.calls) == (401, [])
+
+
+async def test_a_click_with_a_forged_signature_decides_nothing(world: World) -> None:
+    card = await world.ask()
+    world.slack.signing_secret = "somebody-elses"
+    delivery = await world.slack.click("U0BOB", card.ts, CONFIRM)
+    await world.settled()
+    assert (delivery.status, operations(world)) == (401, ["get_customer"])
+    assert "[Unlatch customer] [Cancel]" in world.card(card)
+
+
+@pytest.mark.parametrize("action_id", [CONFIRM, CANCEL])
+async def test_a_guessed_button_value_decides_nothing(world: World, action_id: str) -> None:
+    card = await world.ask()
+    values = ["", "0", "2554529", "0" * 32, "' OR 1=1 --", "%", "x" * 2000, "ü", "\x00"]
+    for value in values:
+        assert (await world.slack.forge_click("U0BOB", card.ts, action_id, value)).status == 200
+    await world.settled()
+    told = [text_of(whisper.blocks) for whisper in world.slack.workspace.whispers("U0BOB")]
+    assert [t.startswith("🤷 I don't know this request, so nothing") for t in told] == [True] * 9
+    assert operations(world) == ["get_customer"]
+    assert world.card(card).endswith("[Unlatch customer] [Cancel]")
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+async def test_slack_takes_every_message_as_it_is_whatever_the_texts_in_it(
+    world: World, hostile: str
+) -> None:
+    world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
+    card = await world.ask(f"2554529 {hostile[:490]}")
+    await world.press("U0BOB", card, CONFIRM)
+    # a refused message would be said once more in plain text, and be a fourth
+    assert [call.answer["ok"] for call in said(world)] == [True] * 3
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+async def test_no_text_rings_anybody_or_leads_anywhere(world: World, hostile: str) -> None:
+    world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
+    card = await world.ask(f"2554529 {hostile[:490]}")
+    world.fusebill.misbehave("conflict", operation="unlatch_customer", text=hostile)
+    await world.press("U0BOB", card, CONFIRM)
+    for message in [call.arguments for call in said(world)]:
+        shown = list(parts(message["blocks"]))
+        own = re.sub(r"<@U0(ALICE|BOB)>|<!date\^[^<>]*>", "", message["text"])
+        assert not {"mrkdwn", "link", "broadcast", "usergroup"} & {part["type"] for part in shown}
+        assert not set("<>") & set(own)
+
+
+@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
+async def test_no_text_pushes_anything_else_off_the_card(world: World, hostile: str) -> None:
+    world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
+    shown = world.card(await world.ask(f"2554529 {hostile[:490]}"))
+    assert "\nFusebill id: 2554529\n" in shown
+    assert "\nWould be cleared: contact 101, company 202\n" in shown
+    assert "\nAsked by: <@U0ALICE>, 2" in shown
+    assert shown.endswith("\n[Unlatch customer] [Cancel]")
+
+
+@pytest.mark.parametrize(
+    "hostile", [HOSTILE[name] for name in ("right to left", "control characters")]
+)
+async def test_no_text_turns_the_reading_order_or_hides_in_control_characters(
+    world: World, hostile: str
+) -> None:
+    world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
+    shown = world.card(await world.ask(f"2554529 {hostile[:490]}"))
+    assert not set("\u202e\u2066\u200f\x00\x07\x1b") & set(shown)
+
+
+@pytest.mark.parametrize(
+    "hostile", [HOSTILE[name] for name in ("mentions", "9,000 emoji", "blanks alone")]
+)
+async def test_an_unlatched_customer_with_hostile_texts_is_told_in_one_whisper(
+    world: World, hostile: str
+) -> None:
+    world.fusebill.customers[3100017].update(dict.fromkeys(SHOWN, hostile))
+    assert "is latched to nothing in HubSpot" in await told(world, "3100017")
+    assert [call.answer["ok"] for call in said(world)] == [True]
+
+
+async def test_every_message_has_a_text_that_stands_alone(world: World) -> None:
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    await told(world, "1")
+    texts = {call.method: call.arguments["text"] for call in said(world)[1:]}
+    assert said(world)[0].arguments["text"].startswith("Unlatch Stolen Bikes (2554529)?\n")
+    assert texts["chat.update"].startswith("✅ Unlatched: Stolen Bikes (2554529)\nCleared: contact")
+    assert "<@U0BOB> confirmed it" in texts["chat.postMessage"]
+    assert "knows no customer 1" in texts["response_url"]

@@ -1,0 +1,355 @@
+"""Journeys of who may and who may not: each refusal told to that person alone, and kept."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.ledger.engine import open_engine
+from bot.ledger.export import Row, Wanted, read
+from tests.conftest import CHANNEL, OpenWorld, World
+from tests.support.stage import stage
+
+CONFIRM, CANCEL = "unlatch_confirm", "unlatch_cancel"
+TWO = "You asked for this yourself, and two people are needed: somebody else has to confirm."
+CONFIRMERS = "You are not on the list of people who may confirm."
+CANCELLERS = "You are not on the list of people who may cancel somebody else's request."
+NOT_TOLD = "Slack could not say just now who may confirm, so nobody new may. Try again soon."
+
+
+def kept(folder: Path) -> list[Row]:
+    """The ledger as an auditor reads it."""
+    engine = open_engine(f"sqlite:///{folder}/ledger.db", reads_only=True)
+    rows = list(read(engine, Wanted()))
+    engine.dispose()
+    return rows
+
+
+def told_people(world: World) -> set[str]:
+    """Who was told something that nobody else sees."""
+    return {whisper.user_id for whisper in world.slack.workspace.all_whispers()}
+
+
+def refusals(world: World) -> dict[str, float]:
+    """What `/metrics` counts as refused, by reason."""
+    (family,) = world.bot.metrics.refusals.collect()
+    return {s.labels["reason"]: s.value for s in family.samples if s.name.endswith("_total")}
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Somebody who may not, under these settings: what they are told, and its label."""
+
+    user_id: str
+    why: str
+    label: str
+    settings: dict[str, Any] = field(default_factory=dict)
+    text: str = "2554529 moved"
+    action_id: str = CONFIRM
+
+
+def only(**people: set[str]) -> dict[str, Any]:
+    """Settings that list people, and user groups to list."""
+    listed = {f"unlatch_{name}": frozenset(ids) for name, ids in people.items()}
+    return listed | {"user_groups": {"S0OPS": ["U0BOB"], "S0PARTNERS": ["U0GUEST"]}}
+
+
+ASK_STRANGER = "People of another organisation may not ask for an unlatch here."
+ASK_LIST = "You are not on the list of people who may ask for an unlatch."
+NO_REASON = "A reason is needed. Type it after the id: /unlatch <id> <reason>"
+ASKS = {
+    "in another channel": Case(
+        *("U0ALICE", "/unlatch is not used in this channel.", "channel"),
+        {"unlatch_channels": frozenset({"C0PUBLIC"})},
+    ),
+    "not listed": Case("U0ALICE", ASK_LIST, "not_listed", only(requesters={"U0BOB"})),
+    "not in the group": Case("U0ALICE", ASK_LIST, "not_listed", only(requesters={"S0OPS"})),
+    "a confirmer alone": Case(
+        "U0ALICE", ASK_LIST, "not_listed", only(requesters={"U0BOB"}, confirmers={"U0ALICE"})
+    ),
+    "a guest": Case("U0GUEST", ASK_STRANGER, "stranger"),
+    "a guest listed by group": Case(
+        "U0GUEST", ASK_STRANGER, "stranger", only(requesters={"S0PARTNERS"})
+    ),
+    "no reason": Case(
+        "U0ALICE", NO_REASON, "reason", {"unlatch_require_reason": True}, text="2554529"
+    ),
+    "blanks for a reason": Case(
+        "U0ALICE", NO_REASON, "reason", {"unlatch_require_reason": True}, text="2554529 \t "
+    ),
+    "a group that slack can't tell": Case(
+        "U0ALICE",
+        "Slack could not say just now who may ask for an unlatch, so nobody new may.",
+        *("unknown_members", only(requesters={"S0NOSUCH"})),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", ASKS.values(), ids=ASKS)
+async def test_who_may_not_ask_is_told_alone_and_nothing_is_read(
+    open_world: OpenWorld, case: Case
+) -> None:
+    async with open_world(**case.settings) as world:
+        heard = await world.whispered(case.text, case.user_id)
+        await world.settled()
+        assert heard.startswith(f"🔒 {case.why}")
+        assert not world.slack.workspace.messages(CHANNEL)
+        assert (told_people(world), world.fusebill.calls) == ({case.user_id}, [])
+        assert refusals(world) == {case.label: 1}
+
+
+@pytest.mark.parametrize("case", ASKS.values(), ids=ASKS)
+async def test_a_refusal_to_ask_is_in_the_ledger_with_its_reason(
+    open_world: OpenWorld, tmp_path: Path, case: Case
+) -> None:
+    async with open_world(**case.settings) as world:
+        await world.whispered(case.text, case.user_id)
+        await world.settled()
+        (row,) = kept(tmp_path)
+        assert (row["event"], row["who"], row["customer_id"], row["channel_id"]) == (
+            *("ask_denied", case.user_id, 2554529, CHANNEL),
+        )
+        assert row["why"].startswith(case.why)
+
+
+async def test_who_asks_in_the_wrong_channel_is_told_the_right_ones(open_world: OpenWorld) -> None:
+    channels = frozenset({"C0PUBLIC", "C0READONLY"})
+    async with open_world(unlatch_channels=channels) as world:
+        heard = await world.whispered("2554529")
+        assert "<#C0PUBLIC>" in heard
+        assert "<#C0READONLY>" in heard
+
+
+@pytest.mark.parametrize(
+    ("user_id", "settings"),
+    [
+        ("U0ALICE", only(requesters={"U0ALICE"})),
+        ("U0BOB", only(requesters={"S0OPS"})),
+        ("U0BOB", only(requesters={"U0ALICE", "S0NOSUCH", "S0OPS"})),
+        ("U0GUEST", only(requesters={"U0GUEST"})),
+        ("U0ALICE", {"unlatch_channels": frozenset({CHANNEL})}),
+        ("U0ALICE", {"unlatch_require_reason": True}),
+        ("U0ALICE", only(confirmers={"U0BOB"})),
+    ],
+    ids=["id", "group", "one group of two", "guest", "channel", "reason", "a confirmer is set"],
+)
+async def test_who_may_ask_gets_a_card(
+    open_world: OpenWorld, user_id: str, settings: dict[str, Any]
+) -> None:
+    async with open_world(**settings) as world:
+        card = await world.ask(user_id=user_id)
+        assert f"Asked by: <@{user_id}>" in world.card(card)
+
+
+CLICK_STRANGER = "People of another organisation may not confirm here."
+CLICKS = {
+    "not listed": Case("U0ALICE", CONFIRMERS, "not_listed", only(confirmers={"U0BOB"})),
+    "not in the group": Case("U0ALICE", CONFIRMERS, "not_listed", only(confirmers={"S0OPS"})),
+    "a requester alone": Case(
+        "U0ALICE", CONFIRMERS, "not_listed", only(requesters={"U0ALICE"}, confirmers={"U0BOB"})
+    ),
+    "asked it oneself": Case("U0ALICE", TWO, "two_person", {"unlatch_two_person": True}),
+    "asked it oneself and listed": Case(
+        "U0ALICE", TWO, "two_person", only(confirmers={"U0ALICE"}) | {"unlatch_two_person": True}
+    ),
+    "a guest": Case("U0GUEST", CLICK_STRANGER, "stranger"),
+    "a guest listed by group": Case(
+        "U0GUEST", CLICK_STRANGER, "stranger", only(confirmers={"S0PARTNERS"})
+    ),
+    "a group that slack can't tell": Case(
+        "U0BOB", NOT_TOLD, "unknown_members", only(confirmers={"S0NOSUCH"})
+    ),
+    "cancels and is not listed": Case(
+        *("U0BOB", CANCELLERS, "not_listed"),
+        only(confirmers={"U0ALICE"}),
+        action_id=CANCEL,
+    ),
+    "cancels and is a guest": Case(
+        "U0GUEST",
+        "People of another organisation may not cancel somebody else's request here.",
+        "stranger",
+        action_id=CANCEL,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CLICKS.values(), ids=CLICKS)
+async def test_who_may_not_decide_is_told_alone_and_nothing_changes(
+    open_world: OpenWorld, case: Case
+) -> None:
+    async with open_world(**case.settings) as world:
+        card = await world.ask()
+        shown = world.card(card)
+        await world.press(case.user_id, card, case.action_id)
+        assert world.last_whisper(case.user_id) == f"🔒 {case.why}"
+        assert told_people(world) == {case.user_id}
+        assert world.card(card) == shown
+        assert [call.operation for call in world.fusebill.calls] == ["get_customer"]
+        assert refusals(world) == {case.label: 1}
+
+
+@pytest.mark.parametrize("case", CLICKS.values(), ids=CLICKS)
+async def test_a_refusal_to_decide_is_in_the_ledger_and_in_the_thread(
+    open_world: OpenWorld, tmp_path: Path, case: Case
+) -> None:
+    async with open_world(**case.settings) as world:
+        card = await world.ask()
+        await world.press(case.user_id, card, case.action_id)
+        denied = [r for r in kept(tmp_path) if r["event"] == "decision_denied"]
+        assert [(row["who"], row["why"]) for row in denied] == [(case.user_id, case.why)]
+        line = f"<@{case.user_id}> was refused, and told: “{case.why}”"
+        assert world.thread(card).splitlines()[-1].endswith(line)
+
+
+async def test_after_refusals_somebody_who_may_can_still_confirm(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_two_person=True) as world:
+        card = await world.ask()
+        await world.press("U0ALICE", card, CONFIRM)
+        await world.press("U0GUEST", card, CONFIRM)
+        await world.press("U0BOB", card, CONFIRM)
+        assert "✅ Unlatched" in world.card(card)
+        story = [re.sub(r"^.*?UTC  ", "", line) for line in world.thread(card).splitlines()]
+        assert story[0].startswith("<@U0ALICE> asked to unlatch")
+        assert [line[:22] for line in story[2:5]] == [
+            "<@U0ALICE> was refused",
+            "<@U0GUEST> was refused",
+            "<@U0BOB> confirmed it",
+        ]
+
+
+@pytest.mark.parametrize(
+    ("user_id", "settings"),
+    [
+        ("U0BOB", only(confirmers={"U0BOB"})),
+        ("U0BOB", only(confirmers={"S0OPS"})),
+        ("U0BOB", only(confirmers={"S0NOSUCH", "S0OPS"})),
+        ("U0ALICE", only(confirmers={"U0ALICE"})),
+        ("U0ALICE", {}),
+        ("U0BOB", {"unlatch_two_person": True}),
+        ("U0GUEST", only(confirmers={"U0GUEST"}) | {"unlatch_two_person": True}),
+        ("U0BOB", only(requesters={"U0ALICE"})),
+    ],
+    ids=["id", "group", "one group of two", "oneself", "anyone", "two", "guest", "no requester"],
+)
+async def test_who_may_confirm_does(
+    open_world: OpenWorld, user_id: str, settings: dict[str, Any]
+) -> None:
+    async with open_world(**settings) as world:
+        card = await world.ask()
+        await world.press(user_id, card, CONFIRM)
+        assert f"Confirmed by: <@{user_id}>" in world.card(card)
+        assert world.fusebill.customers[2554529]["hubSpotId"] is None
+
+
+@pytest.mark.parametrize(
+    ("user_id", "settings"),
+    [
+        ("U0ALICE", only(confirmers={"U0BOB"}) | {"unlatch_two_person": True}),
+        ("U0ALICE", only(confirmers={"S0NOSUCH"})),
+        ("U0BOB", only(confirmers={"U0BOB"}, requesters={"U0ALICE"})),
+        ("U0BOB", only(confirmers={"S0OPS"})),
+        ("U0BOB", {}),
+    ],
+    ids=["requester", "requester, group unknown", "confirmer", "confirmer by group", "anyone"],
+)
+async def test_the_requester_and_any_confirmer_may_cancel(
+    open_world: OpenWorld, user_id: str, settings: dict[str, Any]
+) -> None:
+    async with open_world(**settings) as world:
+        card = await world.ask()
+        await world.press(user_id, card, CANCEL)
+        assert f"Cancelled by: <@{user_id}>" in world.card(card)
+        assert world.fusebill.customers[2554529]["hubSpotId"] == 101
+
+
+async def test_a_guest_who_is_listed_by_id_may_cancel_what_they_asked(
+    open_world: OpenWorld,
+) -> None:
+    # Slack names the team of one and the same person differently in a command and in a click
+    async with open_world(**only(requesters={"U0GUEST"}, confirmers={"U0BOB"})) as world:
+        card = await world.ask(user_id="U0GUEST")
+        await world.press("U0GUEST", card, CANCEL)
+        assert "Cancelled by: <@U0GUEST>" in world.card(card)
+
+
+@pytest.mark.parametrize("text", ["find bikes", "history"])
+@pytest.mark.parametrize(
+    ("user_id", "settings", "why"),
+    [
+        ("U0GUEST", {}, ASK_STRANGER),
+        ("U0ALICE", only(requesters={"U0BOB"}), ASK_LIST),
+        ("U0ALICE", {"unlatch_channels": frozenset({"C0PUBLIC"})}, "/unlatch is not used in this"),
+    ],
+    ids=["guest", "not listed", "another channel"],
+)
+async def test_who_may_not_ask_may_not_look_either(
+    open_world: OpenWorld, text: str, user_id: str, settings: dict[str, Any], why: str
+) -> None:
+    async with open_world(**settings) as world:
+        assert (await world.whispered(text, user_id)).startswith(f"🔒 {why}")
+        assert (told_people(world), world.fusebill.calls) == ({user_id}, [])
+
+
+async def test_a_required_reason_is_not_needed_to_look(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_require_reason=True) as world:
+        assert "Stolen Bikes" in await world.whispered("find bikes")
+
+
+async def test_anybody_may_have_the_usage_shown(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_channels=frozenset({"C0PUBLIC"})) as world:
+        assert "/unlatch history [customerId]" in await world.whispered("help", "U0GUEST")
+
+
+@pytest.mark.parametrize(
+    ("rule", "label"),
+    [
+        ({"unlatch_channels": frozenset({"C0PUBLIC"})}, "channel"),
+        ({"unlatch_requesters": frozenset({"U0BOB"})}, "not_listed"),
+        ({"unlatch_require_reason": True}, "reason"),
+    ],
+    ids=str,
+)
+async def test_a_rule_that_came_after_the_card_is_held_against_it_at_the_click(
+    tmp_path: Path, rule: dict[str, Any], label: str
+) -> None:
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as staged:
+        before = await staged.start()
+        await staged.slack.command("U0ALICE", "2554529")
+        await staged.until(lambda: '"asked"' in staged.log)
+        [card] = staged.slack.workspace.messages(CHANNEL)
+        await before.kill()
+        await staged.start(**rule)
+        await staged.slack.click("U0BOB", card.ts, CONFIRM)
+        await staged.until(lambda: staged.slack.workspace.whispers("U0BOB"))
+        assert "The rules have changed" in staged.slack.workspace.whispers("U0BOB")[-1].text
+        assert staged.calls("unlatch_customer") == 0
+        assert f'"label": "{label}"' in staged.log
+        await staged.until(lambda: "The rules have changed" in staged.thread(card))
+
+
+@pytest.mark.parametrize(
+    ("text", "customer_id", "tried"),
+    [
+        ("find stolen", None, "/unlatch find stolen"),
+        ("history 2554529", 2554529, "/unlatch history"),
+        ("history", None, "/unlatch history"),
+    ],
+)
+async def test_who_was_refused_a_look_is_in_the_ledger_too(
+    open_world: OpenWorld, tmp_path: Path, text: str, customer_id: int | None, tried: str
+) -> None:
+    async with open_world(unlatch_requesters=frozenset({"U0BOB"})) as world:
+        await world.whispered(text)
+        await world.settled()
+        (row,) = kept(tmp_path)
+        assert (row["event"], row["who"], row["customer_id"]) == (
+            "ask_denied",
+            "U0ALICE",
+            customer_id,
+        )
+        assert row["details"] == {"reason": tried}
+        assert refusals(world) == {"not_listed": 1}

@@ -1,0 +1,469 @@
+"""Journeys back: what was cleared is latched again, as carefully as it was cleared."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.domain.models import EventType, Happening, Kind, Outcome, Person, Request, Verdict
+from bot.sandbox.slack.simulator import Message
+from bot.settings import Timing
+from tests.conftest import CHANNEL, OpenWorld, World
+from tests.support.reading import without_times
+from tests.support.stage import Stage, Trap, stage
+
+BIKES = 2554529
+CONFIRM, CANCEL, UNDO, CHECK = "unlatch_confirm", "unlatch_cancel", "unlatch_undo", "unlatch_check"
+BOB = Person("U0BOB", "T0SANDBOX")
+
+
+def ids(world: World | Stage) -> tuple[object, object]:
+    """What the customer is latched to."""
+    customer = world.fusebill.customers[BIKES]
+    return customer["hubSpotId"], customer["hubSpotCompanyId"]
+
+
+def operations(world: World) -> list[str]:
+    return [call.operation for call in world.fusebill.calls]
+
+
+async def cleared(world: World) -> Message:
+    """A card that Alice asked for and Bob confirmed."""
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    assert "[Undo…]" in world.card(card)
+    return card
+
+
+def replies(world: World, card: Message) -> list[Message]:
+    return world.slack.workspace.thread(CHANNEL, card.ts)
+
+
+async def undoing(world: World, card: Message, user_id: str = "U0BOB") -> Message:
+    """Press Undo… and give the card that this posts."""
+    before = len(replies(world, card))
+    await world.press(user_id, card, UNDO)
+    assert len(replies(world, card)) == before + 1
+    return replies(world, card)[-1]
+
+
+async def last_request(world: World) -> Request:
+    """The newest request with a card."""
+    return (await world.bot.ledger.history(None))[0]
+
+
+async def test_undo_posts_a_card_in_the_same_thread_that_shows_what_it_would_do(
+    world: World,
+) -> None:
+    undo = await undoing(world, await cleared(world))
+    assert without_times(world.card(undo)).splitlines() == [
+        "Latch Stolen Bikes (2554529) again?",
+        "Fusebill id: 2554529",
+        "Company: Stolen Bikes",
+        "Name: John Doe",
+        "Reference: 1337 (Fusebill's screens call this “Customer ID”; it is not the id above)",
+        "Status: Active, account Good",
+        "Email: john.doe@stolenbikes.example",
+        "Would be latched to: contact 101, company 202",
+        "Asked by: <@U0BOB>, AT",
+        "Why: Undo: moved",
+        "Expires: AT",
+        "[Latch again] [Cancel]",
+    ]
+    assert ids(world) == (None, None)
+
+
+async def test_a_confirmed_undo_latches_both_ids_again_in_one_call(world: World) -> None:
+    undo = await undoing(world, await cleared(world))
+    before = len(world.fusebill.calls)
+    await world.press("U0ALICE", undo, CONFIRM)
+    assert ids(world) == (101, 202)
+    assert operations(world)[before:] == ["get_customer", "latch_customer"]
+    assert json.loads(world.fusebill.calls[-1].body) == {
+        "fusebillId": BIKES,
+        "hubSpotId": 101,
+        "hubSpotCompanyId": 202,
+    }
+
+
+@pytest.mark.parametrize(("vid", "company_id"), [(5252, None), (None, 6161), ("7", "8")], ids=str)
+async def test_one_id_of_the_two_comes_back_alone(
+    world: World, vid: object, company_id: object
+) -> None:
+    world.fusebill.customers[BIKES].update(hubSpotId=vid, hubSpotCompanyId=company_id)
+    undo = await undoing(world, await cleared(world))
+    await world.press("U0ALICE", undo, CONFIRM)
+    assert [i and int(str(i)) for i in ids(world)] == [i and int(str(i)) for i in (vid, company_id)]
+
+
+async def test_an_undone_undo_says_so_on_its_card(world: World) -> None:
+    undo = await undoing(world, await cleared(world))
+    await world.press("U0ALICE", undo, CONFIRM)
+    assert without_times(world.card(undo)).splitlines() == [
+        "✅ Latched again: Stolen Bikes (2554529)",
+        "Latched again to: contact 101, company 202",
+        "Reference: 1337 (Fusebill's screens call this “Customer ID”; it is not the id above)",
+        "Asked by: <@U0BOB>, AT",
+        "Why: Undo: moved",
+        "Confirmed by: <@U0ALICE>, AT",
+    ]
+
+
+async def test_once_undone_the_first_card_says_by_whom_and_its_button_is_gone(
+    world: World,
+) -> None:
+    card = await cleared(world)
+    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
+    lines = without_times(world.card(card)).splitlines()
+    assert (lines[0], lines[-1]) == (
+        "✅ Unlatched: Stolen Bikes (2554529)",
+        "Undone by: <@U0ALICE>, AT",
+    )
+
+
+async def test_the_one_thread_keeps_the_trail_of_both(world: World) -> None:
+    card = await cleared(world)
+    undo = await undoing(world, card)
+    await world.press("U0ALICE", undo, CONFIRM)
+    lines = without_times(world.thread(card)).splitlines()
+    after = lines[lines.index("Cleared: contact 101, company 202") + 1 :]
+    assert [line for line in after if line.startswith("AT")] == [
+        "AT  <@U0BOB> asked to latch again 2554529, Stolen Bikes: contact 101, company 202",
+        "AT  <@U0ALICE> confirmed it",
+        "AT  ✅ Latched again · Fusebill answered HTTP 200 · took SOME s",
+        "AT  <@U0ALICE> undid this: the customer is latched as it was before",
+    ]
+    assert not [m for m in world.slack.workspace.messages(CHANNEL) if m.ts != card.ts]
+
+
+async def test_a_second_undo_finds_nothing_to_undo(world: World) -> None:
+    card = await cleared(world)
+    pressed = await last_request(world)
+    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
+    await world.slack.forge_click("U0BOB", card.ts, UNDO, pressed.id)
+    await world.settled()
+    assert "nothing (more) to undo on this card; nothing was done" in world.last_whisper("U0BOB")
+    assert operations(world).count("latch_customer") == 1
+
+
+@pytest.mark.parametrize("action_id", [CANCEL, CONFIRM])
+async def test_what_was_never_cleared_offers_no_undo(world: World, action_id: str) -> None:
+    card = await world.ask()
+    world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
+    await world.press("U0BOB", card, action_id)
+    assert "[Undo…]" not in world.card(card)
+    await world.slack.forge_click("U0BOB", card.ts, UNDO, (await last_request(world)).id)
+    await world.settled()
+    assert "nothing (more) to undo" in world.last_whisper("U0BOB")
+
+
+async def test_while_an_undo_waits_nobody_gets_a_second_card(world: World) -> None:
+    card = await cleared(world)
+    await undoing(world, card)
+    before = len(replies(world, card))
+    await world.press("U0ALICE", card, UNDO)
+    assert "asked for already: see the card in this thread" in world.last_whisper("U0ALICE")
+    assert len(replies(world, card)) == before
+
+
+async def test_of_two_undos_pressed_at_once_one_latches(world: World) -> None:
+    card = await cleared(world)
+    await asyncio.gather(*(world.slack.click(u, card.ts, UNDO) for u in ("U0ALICE", "U0BOB")))
+    await world.settled()
+    for undo in [m for m in replies(world, card) if "[Latch again]" in world.card(m)]:
+        await world.press("U0BOB", undo, CONFIRM)
+    assert operations(world).count("latch_customer") == 1
+    assert ids(world) == (101, 202)
+
+
+async def test_a_cancelled_undo_changes_nothing_and_can_be_asked_again(world: World) -> None:
+    card = await cleared(world)
+    undo = await undoing(world, card)
+    await world.press("U0BOB", undo, CANCEL)
+    assert world.card(undo).startswith("🚫 Cancelled: Stolen Bikes")
+    assert (ids(world), "[Undo…]" in world.card(card)) == ((None, None), True)
+    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
+    assert ids(world) == (101, 202)
+
+
+async def test_an_undo_expires_like_any_card_and_can_be_asked_again(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_expires_after_s=2) as world:
+        card = await cleared(world)
+        undo = await undoing(world, card)
+        await world.slack.workspace.until(lambda: "⌛ Expired" in world.card(undo))
+        await world.settled()
+        assert "expired: nobody decided in time" in world.thread(card)
+        assert (ids(world), "[Undo…]" in world.card(card)) == ((None, None), True)
+        await undoing(world, card)
+
+
+async def test_two_people_are_needed_for_an_undo_too(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_two_person=True) as world:
+        card = await cleared(world)
+        undo = await undoing(world, card, "U0BOB")
+        await world.press("U0BOB", undo, CONFIRM)
+        assert "two people are needed" in world.last_whisper("U0BOB")
+        assert ids(world) == (None, None)
+        await world.press("U0ALICE", undo, CONFIRM)
+        assert ids(world) == (101, 202)
+
+
+@pytest.mark.parametrize(
+    ("settings", "user_id", "why"),
+    [
+        ({}, "U0GUEST", "People of another organisation may not ask for an unlatch here."),
+        (
+            {"unlatch_requesters": frozenset({"U0ALICE"})},
+            "U0BOB",
+            "You are not on the list of people who may ask for an unlatch.",
+        ),
+    ],
+    ids=["guest", "not listed"],
+)
+async def test_who_may_not_ask_may_not_undo_and_ledger_and_thread_keep_it(
+    open_world: OpenWorld, settings: dict[str, frozenset[str]], user_id: str, why: str
+) -> None:
+    async with open_world(**settings) as world:
+        card = await cleared(world)
+        await world.press(user_id, card, UNDO)
+        assert world.last_whisper(user_id) == f"🔒 {why}"
+        assert world.thread(card).endswith(f"<@{user_id}> was refused, and told: “{why}”")
+        trail = await world.bot.ledger.trail((await last_request(world)).id)
+        assert (trail.events[-1].type, trail.events[-1].actor) == ("decision_denied", user_id)
+        assert "[Undo…]" in world.card(card)
+
+
+async def test_only_a_confirmer_confirms_an_undo(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_confirmers=frozenset({"U0BOB"})) as world:
+        undo = await undoing(world, await cleared(world), "U0ALICE")
+        await world.press("U0ALICE", undo, CONFIRM)
+        assert "not on the list of people who may confirm" in world.last_whisper("U0ALICE")
+        assert ids(world) == (None, None)
+
+
+async def test_a_customer_that_was_latched_anew_gets_no_undo_card(world: World) -> None:
+    card = await cleared(world)
+    world.fusebill.customers[BIKES].update(hubSpotId=777)
+    before = len(replies(world, card))
+    await world.press("U0BOB", card, UNDO)
+    assert without_times(world.last_whisper("U0BOB")).splitlines() == [
+        "⚠️ This can't be undone: by now the customer is latched to ",
+        "contact 777. Nothing was done.",
+    ]
+    assert len(replies(world, card)) == before
+
+
+async def test_a_customer_latched_anew_after_the_card_is_left_alone(world: World) -> None:
+    card = await cleared(world)
+    undo = await undoing(world, card)
+    world.fusebill.customers[BIKES].update(hubSpotId=777)
+    await world.press("U0ALICE", undo, CONFIRM)
+    assert without_times(world.card(undo)).splitlines()[:3] == [
+        "⚠️ Not done, the ids changed: Stolen Bikes (2554529)",
+        "The customer is latched to something by now, so it was left alone.",
+        "On the card: contact 101, company 202",
+    ]
+    assert "Now: contact 777" in world.card(undo)
+    assert "latch_customer" not in operations(world)
+    assert "[Undo…]" in world.card(card)
+
+
+async def test_an_id_that_belongs_to_another_customer_by_now_shows_fusebills_refusal(
+    world: World,
+) -> None:
+    card = await cleared(world)
+    undo = await undoing(world, card)
+    world.fusebill.customers[3100017].update(hubSpotId=101)
+    await world.press("U0ALICE", undo, CONFIRM)
+    assert without_times(world.card(undo)).splitlines()[:3] == [
+        "❌ Not done: Stolen Bikes (2554529)",
+        "Fusebill refused. Nothing was changed.",
+        "Fusebill: hubSpotId 101 is already latched to customer 3100017. (HTTP 409)",
+    ]
+    assert ids(world) == (None, None)
+
+
+async def test_after_a_refused_undo_it_can_be_asked_for_again(world: World) -> None:
+    card = await cleared(world)
+    world.fusebill.customers[3100017].update(hubSpotId=101)
+    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
+    world.fusebill.customers[3100017].update(hubSpotId=None)
+    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
+    assert (ids(world), "Undone by" in world.card(card)) == ((101, 202), True)
+
+
+async def test_where_the_customer_cannot_be_read_no_undo_is_offered(world: World) -> None:
+    card = await cleared(world)
+    world.fusebill.misbehave("conflict", operation="get_customer")
+    before = len(replies(world, card))
+    await world.press("U0BOB", card, UNDO)
+    assert "Fusebill refused to show customer 2554529. Nothing was" in world.last_whisper("U0BOB")
+    assert len(replies(world, card)) == before
+
+
+@pytest.mark.parametrize("kind", ["empty", "no_content", "lost_after", "server_error"])
+async def test_an_answer_that_does_not_tell_is_settled_by_reading_back(
+    world: World, kind: str
+) -> None:
+    card = await cleared(world)
+    undo = await undoing(world, card)
+    world.fusebill.misbehave(kind, operation="latch_customer")
+    await world.press("U0ALICE", undo, CONFIRM)
+    assert "✅ Latched again" in world.card(undo)
+    assert "Undone by: <@U0ALICE>" in world.card(card)
+    assert ids(world) == (101, 202)
+
+
+async def test_an_undone_card_can_be_unlatched_anew(world: World) -> None:
+    card = await cleared(world)
+    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
+    anew = await cleared(world)
+    assert ids(world) == (None, None)
+    assert "[Undo…]" in world.card(anew)
+    assert "[Undo…]" not in world.card(card)
+
+
+async def died(world: World, undo: Request, *, after_outcome: bool) -> None:
+    """What a worker leaves that died after the verdict, or after the outcome was written."""
+    now = datetime.now(UTC)
+    ledger = world.bot.ledger
+    world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
+    gate = await ledger.decide(
+        undo.id,
+        Verdict.CONFIRMED,
+        Happening(now, EventType.CONFIRMED, "U0BOB", {}),
+        decider=BOB,
+        due_at=now + timedelta(seconds=0 if not after_outcome else 60),
+    )
+    if after_outcome:
+        restored = Happening(now, EventType.RESTORED, "", {})
+        await ledger.record(gate.request, restored, outcome=Outcome.RESTORED, due_at=now)
+
+
+@pytest.mark.parametrize("after_outcome", [False, True])
+async def test_an_undo_whose_worker_died_is_brought_to_its_end_and_marked(
+    world: World, *, after_outcome: bool
+) -> None:
+    card = await cleared(world)
+    undo = await undoing(world, card)
+    await died(world, await last_request(world), after_outcome=after_outcome)
+    await world.slack.workspace.until(lambda: "Undone by: <@U0BOB>" in world.card(card))
+    await world.settled()
+    assert "✅ Latched again" in world.card(undo)
+    assert "[Undo…]" not in world.card(card)
+    assert world.thread(card).count("undid this") == 1
+    assert "latch_customer" not in operations(world)
+
+
+async def test_an_undo_that_is_settled_twice_marks_once(world: World) -> None:
+    card = await cleared(world)
+    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
+    undo, first = await world.bot.ledger.history(BIKES)
+    await world.bot.settler.settle(undo)
+    await world.settled()
+    trail = await world.bot.ledger.trail(first.id)
+    assert [event.type for event in trail.events].count(EventType.UNDONE) == 1
+    assert trail.request.undone_by == undo.id
+    assert (undo.kind, undo.undoes) == (Kind.RELATCH, first.id)
+
+
+async def unknown(world: World, card: Message) -> Message:
+    """An undo that nobody knows the end of."""
+    undo = await undoing(world, card)
+    world.fusebill.misbehave("hang", operation="latch_customer", times=None)
+    await world.press("U0ALICE", undo, CONFIRM)
+    world.fusebill.behave()
+    assert "❓ Outcome unknown" in world.card(undo)
+    return undo
+
+
+BRIEF = Timing(deed_s=0.3, sweep_every_s=0.1)
+
+
+async def test_an_undo_that_turns_out_to_be_done_is_marked_on_the_first_card(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=BRIEF) as world:
+        card = await cleared(world)
+        undo = await unknown(world, card)
+        world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
+        await world.press("U0BOB", undo, CHECK)
+        assert "✅ Latched again" in world.card(undo)
+        assert "Undone by: <@U0ALICE>" in world.card(card)
+        assert "[Undo…]" not in world.card(card)
+
+
+async def test_an_undo_that_was_not_done_is_offered_anew_and_marks_the_first_card(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=BRIEF) as world:
+        card = await cleared(world)
+        await world.press("U0BOB", await unknown(world, card), CHECK)
+        await world.press("U0ALICE", replies(world, card)[-1], CONFIRM)
+        assert ids(world) == (101, 202)
+        assert "Undone by: <@U0ALICE>" in world.card(card)
+        first = (await world.bot.ledger.history(BIKES))[-1]
+        assert first.undone_by == (await last_request(world)).id
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_bot_killed_while_it_latches_again_finishes_when_it_is_back(
+    tmp_path: Path, when: str
+) -> None:
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as staged:
+        await staged.start()
+        card = await staged.ask()
+        await staged.slack.click("U0BOB", card.ts, CONFIRM)
+        await staged.until(lambda: "[Undo…]" in staged.card(card))
+        await staged.settled()
+        await staged.slack.click("U0BOB", card.ts, UNDO)
+        await staged.until(lambda: "[Latch again]" in staged.thread(card))
+        undo = staged.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        while len(await staged.trails()) < 2:  # noqa: ASYNC110  # another process writes the row
+            await asyncio.sleep(0.01)
+        Trap(staged, (when, "latch_customer")).arm()
+        await staged.slack.click("U0ALICE", undo.ts, CONFIRM)
+        await staged.until(lambda: staged.bots[-1].process.exitcode is not None)
+        await staged.start()
+        await staged.until(lambda: "Undone by: <@U0ALICE>" in staged.card(card))
+        assert (ids(staged), staged.calls("latch_customer")) == (
+            (101, 202),
+            2 if when == "before" else 1,
+        )
+
+
+async def test_undo_pressed_twice_at_once_posts_one_card(world: World) -> None:
+    card = await cleared(world)
+    before = len(replies(world, card))
+    presses = [world.slack.click("U0BOB", card.ts, UNDO) for _ in range(4)]
+    assert {delivery.status for delivery in await asyncio.gather(*presses)} == {200}
+    await world.settled()
+    assert len(replies(world, card)) == before + 1
+    assert "asked for already" in world.last_whisper("U0BOB")
+
+
+async def test_an_undo_that_a_later_decision_overtook_latches_nothing(world: World) -> None:
+    card = await cleared(world)
+    undo = await undoing(world, card)
+    world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
+    again = await world.ask("2554529 once more")
+    await world.press("U0BOB", again, CONFIRM)
+    assert "✅ Unlatched" in world.card(again)
+
+    await world.press("U0BOB", undo, CONFIRM)
+    assert "latch_customer" not in operations(world)
+    assert ids(world) == (None, None)
+    assert "was confirmed since this was asked" in world.last_whisper("U0BOB")
+    assert "was confirmed since this was asked" in world.thread(card)
+
+
+async def test_an_expired_undo_is_not_asked_for_again_by_unlatching(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_expires_after_s=1, timing=Timing(sweep_every_s=60)) as world:
+        undo = await undoing(world, await cleared(world))
+        await asyncio.sleep(1.1)
+        await world.press("U0BOB", undo, CONFIRM)
+        assert world.last_whisper("U0BOB").endswith("Ask again: Undo…")

@@ -1,0 +1,384 @@
+"""Whole journeys over the wire: what somebody types and presses, and what comes of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+
+import pytest
+
+from bot.sandbox.slack.simulator import text_of
+from bot.settings import Timing
+from tests.conftest import CHANNEL, OpenWorld, World
+from tests.support.reading import (
+    BIKES,
+    CANCEL,
+    CONFIRM,
+    buttons_of,
+    operations,
+    parts,
+    request_id,
+    said,
+    told,
+    without_times,
+)
+
+REFERENCE = "Reference: 1337 (Fusebill's screens call this “Customer ID”; it is not the id above)"
+
+
+async def test_the_card_shows_whom_it_would_unlatch_from_what_and_who_asks_why(
+    world: World,
+) -> None:
+    card = await world.ask("2554529 moved to the new portal")
+    assert without_times(world.card(card)).splitlines() == [
+        "Unlatch Stolen Bikes (2554529)?",
+        "Fusebill id: 2554529",
+        "Company: Stolen Bikes",
+        "Name: John Doe",
+        REFERENCE,
+        "Status: Active, account Good",
+        "Email: john.doe@stolenbikes.example",
+        "Would be cleared: contact 101, company 202",
+        "Asked by: <@U0ALICE>, AT",
+        "Why: moved to the new portal",
+        "Expires: AT",
+        "[Unlatch customer] [Cancel]",
+    ]
+
+
+async def test_the_one_coloured_button_is_the_dangerous_one(world: World) -> None:
+    styles = [button.get("style") for button in buttons_of(await world.ask())]
+    assert styles == ["danger", None]
+
+
+async def test_both_buttons_carry_the_requests_id_and_nothing_else(world: World) -> None:
+    confirm, cancel = buttons_of(await world.ask())
+    assert confirm["value"] == cancel["value"]
+    assert re.fullmatch(r"[0-9a-f]{32}", confirm["value"])
+
+
+async def test_a_confirmed_card_becomes_the_result(world: World) -> None:
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    assert without_times(world.card(card)).splitlines()[:6] == [
+        "✅ Unlatched: Stolen Bikes (2554529)",
+        "Cleared: contact 101, company 202",
+        REFERENCE,
+        "Asked by: <@U0ALICE>, AT",
+        "Why: moved",
+        "Confirmed by: <@U0BOB>, AT",
+    ]
+
+
+async def test_a_result_has_none_of_the_cards_buttons(world: World) -> None:
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    left = buttons_of(world.slack.workspace.message(CHANNEL, card.ts))
+    assert not {CONFIRM, CANCEL} & {button["action_id"] for button in left}
+
+
+async def test_a_confirmed_card_clears_both_ids_in_fusebill(world: World) -> None:
+    await world.press("U0BOB", await world.ask(), CONFIRM)
+    customer = world.fusebill.customers[BIKES]
+    assert (customer["hubSpotId"], customer["hubSpotCompanyId"]) == (None, None)
+
+
+async def test_the_thread_tells_who_asked_who_confirmed_and_what_came_of_it(world: World) -> None:
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    assert without_times(world.thread(card)).splitlines() == [
+        "AT  <@U0ALICE> asked to unlatch 2554529, Stolen Bikes: contact 101, company 202",
+        "Why: moved",
+        "AT  <@U0BOB> confirmed it",
+        "AT  ✅ Unlatched · Fusebill answered HTTP 200 · took SOME s",
+        "Cleared: contact 101, company 202",
+    ]
+
+
+async def test_a_plain_flow_takes_three_slack_and_three_fusebill_calls(world: World) -> None:
+    at_start = len(world.slack.calls)
+    await world.press("U0BOB", await world.ask(), CONFIRM)
+    posted, *drawn = [call.method for call in world.slack.calls[at_start:]]
+    # card and thread are drawn side by side
+    assert [posted, *sorted(drawn)] == ["chat.postMessage", "chat.postMessage", "chat.update"]
+    assert operations(world) == ["get_customer", "get_customer", "unlatch_customer"]
+
+
+async def test_fusebill_gets_the_call_as_its_page_prints_it(world: World) -> None:
+    await world.press("U0BOB", await world.ask(), CONFIRM)
+    call = world.fusebill.calls[-1]
+    names = ("authorization", "content-type", "content-length")
+    assert (call.method, call.customer_id, call.body) == ("POST", BIKES, b"")
+    assert [call.headers[n] for n in names] == ["Basic MDpzYW5kYm94", "application/json", "0"]
+
+
+@pytest.mark.parametrize("user_id", ["U0ALICE", "U0BOB"])
+async def test_a_cancelled_card_says_that_nothing_was_changed_and_who_cancelled_it(
+    world: World, user_id: str
+) -> None:
+    card = await world.ask()
+    await world.press(user_id, card, CANCEL)
+    assert without_times(world.card(card)).splitlines() == [
+        "🚫 Cancelled: Stolen Bikes (2554529)",
+        "Nothing was changed. The card had shown: contact 101, company 202",
+        REFERENCE,
+        "Asked by: <@U0ALICE>, AT",
+        "Why: moved",
+        f"Cancelled by: <@{user_id}>, AT",
+    ]
+
+
+async def test_a_cancelled_cards_thread_keeps_the_trail(world: World) -> None:
+    card = await world.ask()
+    await world.press("U0BOB", card, CANCEL)
+    assert without_times(world.thread(card)).splitlines()[1:] == [
+        "Why: moved",
+        "AT  <@U0BOB> cancelled it",
+    ]
+
+
+async def test_a_cancelled_card_calls_nothing(world: World) -> None:
+    await world.press("U0BOB", await world.ask(), CANCEL)
+    assert operations(world) == ["get_customer"]
+
+
+async def test_a_card_that_nobody_answers_says_that_and_when_it_expired(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(unlatch_expires_after_s=1) as world:
+        card = await world.ask("2554529")
+        await world.slack.workspace.until(lambda: world.thread(card))
+        await world.settled()
+        assert without_times(world.card(card)).splitlines() == [
+            "⌛ Expired: Stolen Bikes (2554529)",
+            "Nobody decided in time; nothing was changed.",
+            "To try again: /unlatch 2554529",
+            REFERENCE,
+            "Asked by: <@U0ALICE>, AT",
+            "Expired: AT",
+        ]
+        thread = without_times(world.thread(card)).splitlines()
+        assert thread[-1] == "AT  expired: nobody decided in time"
+
+
+async def test_a_click_after_the_time_is_up_changes_nothing_though_no_sweep_came(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(unlatch_expires_after_s=1, timing=Timing(sweep_every_s=60)) as world:
+        card = await world.ask()
+        asked_at = time.monotonic()
+        await world.slack.workspace.until(lambda: time.monotonic() - asked_at > 1.1)
+        await world.press("U0BOB", card, CONFIRM)
+        assert "This request has expired; nothing was changed" in world.last_whisper("U0BOB")
+        assert operations(world) == ["get_customer"]
+
+
+@pytest.mark.parametrize(("first", "done"), [(CONFIRM, "confirmed"), (CANCEL, "cancelled")])
+async def test_a_second_click_is_told_who_was_first_and_when(
+    world: World, first: str, done: str
+) -> None:
+    card = await world.ask()
+    await world.press("U0BOB", card, first)
+    await world.slack.forge_click("U0ALICE", card.ts, CONFIRM, request_id(card))
+    await world.settled()
+    assert without_times(world.last_whisper("U0ALICE")) == (
+        f"☝️ This request was {done} by <@U0BOB>, AT. Your click changed nothing."
+    )
+
+
+async def test_ten_clicks_at_once_make_one_call_and_tell_the_other_nine(world: World) -> None:
+    card = await world.ask()
+    people = ["U0ALICE", "U0BOB"] * 5
+    clicks = await asyncio.gather(*(world.slack.click(u, card.ts, CONFIRM) for u in people))
+    await world.settled()
+    assert [click.status for click in clicks] == [200] * 10
+    assert operations(world).count("unlatch_customer") == 1
+    assert len(world.slack.workspace.all_whispers()) == 9
+
+
+async def test_a_confirmation_and_a_cancellation_at_once_leave_one_of_them(world: World) -> None:
+    card = await world.ask()
+    await asyncio.gather(
+        world.slack.click("U0BOB", card.ts, CONFIRM),
+        world.slack.click("U0ALICE", card.ts, CANCEL),
+    )
+    await world.settled()
+    shown, calls = world.card(card), operations(world).count("unlatch_customer")
+    assert ("Unlatched" in shown, "Cancelled" in shown) == (calls == 1, calls == 0)
+
+
+async def test_several_customers_cards_are_settled_each_by_itself(world: World) -> None:
+    cards = [await world.ask(text) for text in ("2554529 a", "3100025 b", "3100066 c")]
+    clicks = (world.slack.click("U0BOB", card.ts, CONFIRM) for card in cards)
+    await asyncio.gather(*clicks)
+    await world.settled()
+    assert [world.card(card).splitlines()[1] for card in cards] == [
+        "Cleared: contact 101, company 202",
+        "Cleared: contact 5151",
+        "Cleared: contact 434381295294, company 434381295295",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("vid", "company_id", "shown"),
+    [
+        (5151, None, "contact 5151"),
+        (None, 6161, "company 6161"),
+        ("5151", None, "contact 5151"),
+        ("", "6161", "company 6161"),
+        ("5151", "6161", "contact 5151, company 6161"),
+        (5151, "6161", "contact 5151, company 6161"),
+        (434381295294, 434381295295, "contact 434381295294, company 434381295295"),
+    ],
+    ids=repr,
+)
+async def test_one_id_of_the_two_and_ids_as_strings_are_cleared_like_any(
+    world: World, vid: object, company_id: object, shown: str
+) -> None:
+    customer = world.fusebill.customers[BIKES]
+    customer.update(hubSpotId=vid, hubSpotCompanyId=company_id)
+    card = await world.ask("2554529")
+    assert f"Would be cleared: {shown}\n" in world.card(card)
+    await world.press("U0BOB", card, CONFIRM)
+    assert f"Cleared: {shown}\n" in world.card(card)
+    assert (customer["hubSpotId"], customer["hubSpotCompanyId"]) == (None, None)
+
+
+async def test_what_fusebill_left_empty_is_left_out_and_nobody_reads_none_or_null(
+    world: World,
+) -> None:
+    customer = world.fusebill.customers[BIKES]
+    customer.update({key: None for key in customer if key not in ("id", "hubSpotId")})
+    card = await world.ask("2554529")
+    await world.press("U0BOB", card, CONFIRM)
+    everything = [await told(world, "2554529"), *(str(call.arguments) for call in said(world))]
+    assert world.card(card).splitlines()[0] == "✅ Unlatched: customer 2554529"
+    assert not re.search(r"\b(none|null|undefined)\b", "\n".join(everything), re.IGNORECASE)
+
+
+async def test_a_public_channel_needs_no_invitation(world: World) -> None:
+    await world.slack.command("U0ALICE", "2554529", channel_id="C0PUBLIC")
+    await world.slack.workspace.until(lambda: world.slack.workspace.messages("C0PUBLIC"))
+    await world.settled()
+    (card,) = world.slack.workspace.messages("C0PUBLIC")
+    await world.slack.click("U0BOB", card.ts, CONFIRM, channel_id="C0PUBLIC")
+    await world.settled()
+    (card,) = world.slack.workspace.messages("C0PUBLIC")
+    assert "Cleared: contact 101, company 202" in text_of(card.blocks)
+
+
+async def test_ids_are_links_where_the_admin_said_where_they_lead(open_world: OpenWorld) -> None:
+    async with open_world(
+        hubspot_portal_id="77",
+        hubspot_app_url="https://app-eu1.hubspot.com",
+        fusebill_customer_url="https://admin.example/customers/{id}",
+    ) as world:
+        card = await world.ask()
+        links = {part["text"]: part["url"] for part in parts(card.blocks) if part["type"] == "link"}
+        assert links == {
+            "2554529": "https://admin.example/customers/2554529",
+            "101": "https://app-eu1.hubspot.com/contacts/77/record/0-1/101",
+            "202": "https://app-eu1.hubspot.com/contacts/77/record/0-2/202",
+        }
+
+
+async def test_without_those_settings_nothing_is_a_link(world: World) -> None:
+    card = await world.ask()
+    assert "link" not in {part["type"] for part in parts(card.blocks)}
+
+
+@pytest.mark.parametrize(
+    ("vid", "company_id", "now"),
+    [
+        (102, 202, "contact 102, company 202"),
+        (101, 203, "contact 101, company 203"),
+        (101, None, "contact 101"),
+        (None, 202, "company 202"),
+    ],
+)
+async def test_ids_that_changed_after_the_card_are_left_alone(
+    world: World, vid: int | None, company_id: int | None, now: str
+) -> None:
+    card = await world.ask()
+    world.fusebill.customers[BIKES].update(hubSpotId=vid, hubSpotCompanyId=company_id)
+    await world.press("U0BOB", card, CONFIRM)
+    assert operations(world) == ["get_customer", "get_customer"]
+    assert world.card(card).startswith("⚠️ Not done, the ids changed: Stolen Bikes (2554529)\n")
+    assert f"On the card: contact 101, company 202\nNow: {now}\n" in world.card(card)
+
+
+async def test_a_customer_that_is_clear_already_is_said_so_and_not_called(world: World) -> None:
+    card = await world.ask()
+    world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
+    await world.press("U0BOB", card, CONFIRM)
+    assert operations(world) == ["get_customer", "get_customer"]
+    assert world.card(card).startswith("☑️ Already clear: Stolen Bikes (2554529)\n")
+
+
+async def test_of_two_cards_for_one_customer_the_second_finds_it_clear(world: World) -> None:
+    first, second = await world.ask(), await world.ask(user_id="U0BOB")
+    await world.press("U0ALICE", second, CONFIRM)
+    await world.press("U0BOB", first, CONFIRM)
+    assert "☑️ Already clear" in world.card(first)
+    assert operations(world).count("unlatch_customer") == 1
+
+
+async def test_a_slow_fusebill_shows_the_working_card_and_then_the_result(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=Timing(working_after_s=0.1)) as world:
+        card = await world.ask()
+        world.fusebill.misbehave("slow", operation="unlatch_customer", seconds=0.4)
+        await world.press("U0BOB", card, CONFIRM)
+        updates = [call.arguments for call in said(world) if call.method == "chat.update"]
+        assert [text_of(update["blocks"]).splitlines()[0] for update in updates] == [
+            "⏳ Unlatching Stolen Bikes (2554529) …",
+            "✅ Unlatched: Stolen Bikes (2554529)",
+        ]
+        assert "button" not in {part["type"] for part in parts(updates[0]["blocks"])}
+
+
+@pytest.mark.parametrize("operation", ["get_customer", "unlatch_customer"])
+async def test_a_click_is_acknowledged_while_fusebill_is_still_at_work(
+    world: World, operation: str
+) -> None:
+    card = await world.ask()
+    world.fusebill.misbehave("slow", operation=operation, seconds=0.7)
+    delivery = await world.slack.click("U0BOB", card.ts, CONFIRM)
+    assert (delivery.status, delivery.seconds < 0.6) == (200, True)
+    assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
+
+
+async def test_somebody_who_waits_for_a_slow_read_is_told_so(world: World) -> None:
+    world.fusebill.misbehave("slow", operation="get_customer", seconds=1.8)
+    delivery = await world.slack.command("U0ALICE", "2554529")
+    assert delivery.seconds < 1.7
+    await world.slack.workspace.until(lambda: world.slack.workspace.messages(CHANNEL))
+    await world.settled()
+    assert "Still reading customer 2554529" in world.last_whisper("U0ALICE")
+
+
+async def test_a_card_that_somebody_deleted_is_settled_all_the_same_and_once(
+    world: World,
+) -> None:
+    card = await world.ask()
+    world.slack.workspace.delete_message(CHANNEL, card.ts)
+    await world.slack.forge_click("U0BOB", card.ts, CONFIRM, request_id(card))
+    await world.settled()
+    assert world.fusebill.customers[BIKES]["hubSpotId"] is None
+    assert operations(world).count("unlatch_customer") == 1
+
+
+async def test_a_card_that_was_posted_twice_is_decided_once_and_its_double_loses_its_buttons(
+    world: World,
+) -> None:
+    world.slack.faults.fail("chat.postMessage", drop="after")
+    await world.slack.command("U0ALICE", "2554529 moved")
+    await world.slack.workspace.until(lambda: len(world.slack.workspace.messages(CHANNEL)) == 2)
+    await world.settled()
+    double, card = world.slack.workspace.messages(CHANNEL)
+    await world.press("U0BOB", double, "unlatch_confirm")
+    assert "✅ Unlatched" in world.card(card)
+    assert "[" not in world.card(double)
+    assert [call.operation for call in world.fusebill.calls].count("unlatch_customer") == 1

@@ -1,0 +1,173 @@
+"""Several have something to draw of one request: the newest stays, and nothing is said twice."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.app.composition import build
+from bot.app.server import listening
+from bot.messages.phrases import Links
+from bot.requests.publisher import Delivery
+from bot.sandbox.slack.simulator import Message
+from tests.conftest import CHANNEL, OpenWorld, World, settings_for
+from tests.support.faults import TIMING, told_once_in_order, trail_of
+from tests.support.reading import CONFIRM
+
+UNDO = "unlatch_undo"
+
+
+class Held:
+    """Holds the first call of a method back, until it is let go."""
+
+    def __init__(self, world: World, method: str) -> None:
+        self.method = method
+        self.came, self.gone = asyncio.Event(), asyncio.Event()
+        world.slack.before = self._hold
+
+    async def _hold(self, method: str) -> None:
+        if method == self.method and not self.came.is_set():
+            self.came.set()
+            await self.gone.wait()
+
+
+async def test_an_old_drawing_that_slack_takes_late_does_not_stay(open_world: OpenWorld) -> None:
+    async with open_world(timing=TIMING) as world:
+        card = await world.ask()
+        await world.press("U0BOB", card, CONFIRM)
+        await world.press("U0ALICE", card, UNDO)
+        undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        held = Held(world, "chat.update")
+        # refused: draws the card as it was before it is undone
+        await world.slack.click("U0GUEST", card.ts, UNDO)
+        await held.came.wait()
+        await world.slack.click("U0BOB", undo.ts, CONFIRM)
+        await world.slack.workspace.until(lambda: "latched" in world.card(undo).lower())
+        asyncio.get_running_loop().call_later(0.5, held.gone.set)
+        await world.settled()
+        assert "Undone by" in world.card(card)
+        trail = await trail_of(world, card)
+        assert (trail.request.due_at, trail.request.mirrored_through) == (None, len(trail.events))
+
+
+async def test_what_the_thread_is_just_being_told_is_not_told_again_by_the_end(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=TIMING, unlatch_two_person=True) as world:
+        card = await world.ask()
+        held = Held(world, "chat.postMessage")
+        await world.slack.click("U0ALICE", card.ts, CONFIRM)
+        await held.came.wait()
+        await world.slack.click("U0BOB", card.ts, CONFIRM)
+        # a thread that hangs does not keep the card from its result
+        await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(card))
+        held.gone.set()
+        await world.settled()
+        assert world.thread(card).count("was refused") == 1
+        assert told_once_in_order(world.thread(card))
+
+
+async def test_what_the_end_is_just_telling_is_not_told_again_by_a_refusal(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=TIMING) as world:
+        card = await world.ask()
+        held = Held(world, "chat.postMessage")
+        await world.slack.click("U0BOB", card.ts, CONFIRM)
+        await held.came.wait()
+        await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(card))
+        await world.slack.click("U0GUEST", card.ts, UNDO)
+        await world.slack.workspace.until(lambda: bool(world.slack.workspace.whispers("U0GUEST")))
+        held.gone.set()
+        await world.settled()
+        assert world.thread(card).count("was refused") == 1
+        assert told_once_in_order(world.thread(card))
+
+
+async def test_a_plain_flow_draws_each_once(world: World) -> None:
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    methods = [call.method for call in world.slack.calls]
+    assert sorted(methods[1:]) == ["chat.postMessage", "chat.postMessage", "chat.update"]
+
+
+async def test_an_old_drawing_of_another_instance_is_drawn_over_soon(
+    open_world: OpenWorld, tmp_path: Path
+) -> None:
+    timing = replace(TIMING, lease_s=2.0)
+    async with open_world(timing=timing) as world, AsyncExitStack() as stack:
+        card = await world.ask()
+        await world.press("U0BOB", card, CONFIRM)
+        await world.press("U0ALICE", card, UNDO)
+        undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        settings = settings_for(world.slack, world.fusebill, tmp_path)
+        other = await stack.enter_async_context(build(settings, timing))
+        address, _ended = await stack.enter_async_context(listening(other, settings, "http"))
+        held = Held(world, "chat.update")
+        await world.slack.click("U0GUEST", card.ts, UNDO)
+        await held.came.wait()
+        world.slack.request_url = f"{address}/slack/events"
+        await world.slack.click("U0BOB", undo.ts, CONFIRM)
+        await world.slack.workspace.until(lambda: "Undone by" in world.card(card))
+        await world.slack.workspace.until(lambda: not len(other.tasks))
+        held.gone.set()
+        await world.slack.workspace.until(lambda: "Undone by" not in world.card(card))
+        await world.slack.workspace.until(lambda: "Undone by" in world.card(card))
+        await world.slack.workspace.until(lambda: not len(other.tasks) and not len(world.bot.tasks))
+        assert (await trail_of(world, card)).request.due_at is None
+
+
+async def posted_twice(world: World) -> tuple[Message, Message]:
+    """A card whose answer was lost, and the one that the ledger knows."""
+    world.slack.faults.fail("chat.postMessage", drop="after")
+    await world.slack.command("U0ALICE", "2554529 moved <&> on")
+    await world.settled()
+    orphan, own = world.slack.workspace.messages(CHANNEL)
+    return orphan, own
+
+
+def delivery_of(world: World) -> Delivery:
+    return Delivery(world.bot.ledger, world.bot.slack, Links(), world.bot.metrics, TIMING)
+
+
+async def test_a_card_that_was_posted_twice_says_which_one_counts_and_has_no_buttons(
+    world: World,
+) -> None:
+    orphan, own = await posted_twice(world)
+    request = (await trail_of(world, own)).request
+    await delivery_of(world).disown(request, orphan.ts)
+    words = world.card(orphan)
+    assert words.startswith("☝️ See the other card: Stolen Bikes")
+    assert "moved <&> on" in words
+    blocks = str(world.slack.workspace.message(CHANNEL, orphan.ts).blocks)
+    assert own.ts.replace(".", "") in blocks
+    assert "'button'" not in blocks
+    assert "[Unlatch customer]" in world.card(own)
+
+
+async def test_a_card_that_was_posted_twice_is_told_apart_without_a_link_too(world: World) -> None:
+    orphan, own = await posted_twice(world)
+    request = (await trail_of(world, own)).request
+    world.slack.faults.fail("chat.getPermalink", error="message_not_found")
+    await delivery_of(world).disown(request, orphan.ts)
+    assert "its other card in this channel" in world.card(orphan)
+
+
+async def test_the_requests_own_card_is_never_disowned(world: World) -> None:
+    card = await world.ask()
+    calls = len(world.slack.calls)
+    await delivery_of(world).disown((await trail_of(world, card)).request, card.ts)
+    assert len(world.slack.calls) == calls
+
+
+async def test_a_second_card_that_slack_has_lost_is_told_of_in_the_log_alone(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = await world.ask()
+    await delivery_of(world).disown((await trail_of(world, card)).request, "1.000001")
+    assert "second card not taken back" in capsys.readouterr().out
+    assert "[Unlatch customer]" in world.card(card)

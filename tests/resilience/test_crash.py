@@ -1,0 +1,202 @@
+"""Killed at any point: the next process finishes the work and tells the right story."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.ledger.hash_chain import digest
+from bot.sandbox.slack.simulator import Message
+from tests.conftest import CHANNEL
+from tests.support.bot_process import PACE
+from tests.support.stage import CUSTOMER, Stage, Trap, stage
+
+BEFORE_OUTCOME = [
+    (when, call) for call in ("get_customer", "unlatch_customer") for when in ("before", "after")
+]
+AFTER_OUTCOME = [
+    (when, call) for call in ("chat.update", "chat.postMessage") for when in ("before", "after")
+]
+ADOPTED = "has been taken up again"
+SAID = re.compile(
+    f"asked to unlatch|confirmed it|cancelled it|expired|{ADOPTED}"
+    "|Unlatched|Other ids|Already clear"
+)
+
+
+@pytest.fixture
+async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(database_url, tmp_path) as opened:
+        yield opened
+
+
+def story(thread: str) -> list[str]:
+    """What a thread tells; a line may stand there twice, and is told once."""
+    return list(dict.fromkeys(SAID.findall(thread)))
+
+
+async def kill(staged: Stage, card: Message, point: tuple[str, str], lets_through: int = 0) -> None:
+    """Press the button, and kill the bot at the point."""
+    trap = Trap(staged, point, lets_through)
+    trap.arm()
+    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
+    await staged.until(trap.sprung.is_set)
+
+
+@pytest.mark.parametrize("point", BEFORE_OUTCOME + AFTER_OUTCOME, ids=" ".join)
+async def test_a_bot_killed_at_any_point_finishes_the_work_when_it_is_back(
+    staged: Stage, point: tuple[str, str]
+) -> None:
+    await staged.start()
+    card = await staged.ask()
+    await kill(staged, card, point)
+    await staged.start()
+    [trail] = await staged.settled()
+
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    adopted = [ADOPTED] if point in BEFORE_OUTCOME else []
+    expected = ["asked to unlatch", "confirmed it", *adopted, "Unlatched"]
+    assert story(staged.thread(card)) == expected
+    assert staged.fusebill.customers[CUSTOMER]["hubSpotId"] is None
+    # one that was lost before its effect is made again; one that had it is not
+    assert staged.calls("unlatch_customer") == (2 if point == ("before", "unlatch_customer") else 1)
+    assert [event.number for event in trail.events] == list(range(1, len(expected) + 1))
+    assert all(event.hash == digest(event) for event in trail.events)
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_bot_killed_as_it_reads_the_customer_back_clears_nothing_twice(
+    staged: Stage, when: str
+) -> None:
+    await staged.start()
+    card = await staged.ask()
+    staged.fusebill.misbehave("empty", operation="unlatch_customer")
+    await kill(staged, card, (when, "get_customer"), lets_through=1)
+    await staged.start()
+    await staged.settled()
+
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", ADOPTED, "Unlatched"]
+    assert staged.calls("unlatch_customer") == 1
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_bot_killed_as_it_shows_that_it_works_finishes_the_work(
+    staged: Stage, when: str
+) -> None:
+    await staged.start(timing=replace(PACE, working_after_s=0.05))
+    card = await staged.ask()
+    staged.fusebill.misbehave("hang", operation="unlatch_customer")
+    await kill(staged, card, (when, "chat.update"))
+    assert staged.calls("unlatch_customer") == 1
+    staged.fusebill.behave()
+    await staged.start()
+    await staged.settled()
+
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", ADOPTED, "Unlatched"]
+
+
+@pytest.mark.parametrize("point", BEFORE_OUTCOME, ids=" ".join)
+async def test_ids_that_were_latched_anew_while_the_bot_was_dead_stay(
+    staged: Stage, point: tuple[str, str]
+) -> None:
+    await staged.start()
+    card = await staged.ask()
+    await kill(staged, card, point)
+    calls = staged.calls("unlatch_customer")
+    staged.fusebill.customers[CUSTOMER] |= {"hubSpotId": 901, "hubSpotCompanyId": 902}
+    await staged.start()
+    await staged.settled()
+
+    assert staged.fusebill.customers[CUSTOMER]["hubSpotId"] == 901
+    assert staged.calls("unlatch_customer") == calls
+    assert "Now: contact 901, company 902" in staged.card(card)
+    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", ADOPTED, "Other ids"]
+
+
+async def test_a_bot_killed_again_and_again_still_finishes(staged: Stage) -> None:
+    await staged.start()
+    card = await staged.ask()
+    points = [*BEFORE_OUTCOME[:3], *AFTER_OUTCOME]
+    await kill(staged, card, points[0])
+    for point in points[1:]:
+        trap = Trap(staged, point)
+        trap.arm()
+        # it takes the work up before it listens, and may not come to that
+        await staged.launch()
+        await staged.until(trap.sprung.is_set)
+    await staged.start()
+    await staged.settled()
+
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", ADOPTED, "Unlatched"]
+    assert staged.calls("unlatch_customer") == 2
+
+
+async def test_work_that_kills_every_process_ends_for_people_to_look_at(staged: Stage) -> None:
+    await staged.start()
+    card = await staged.ask()
+    await kill(staged, card, ("after", "get_customer"))
+    for _ in range(4):
+        trap = Trap(staged, ("after", "get_customer"))
+        trap.arm()
+        # it takes the work up before it listens, and may not come to that
+        await staged.launch()
+        await staged.until(trap.sprung.is_set)
+    await staged.start()
+    await staged.settled()
+
+    assert "interrupted 5 times" in staged.card(card)
+    assert staged.calls("unlatch_customer") == 0
+
+
+@pytest.mark.parametrize("action", ["unlatch_confirm", "unlatch_cancel"])
+async def test_a_card_whose_row_was_never_written_can_only_be_asked_for_again(
+    staged: Stage, action: str
+) -> None:
+    await staged.start()
+    trap = Trap(staged, ("after", "chat.postMessage"))
+    trap.arm()
+    await staged.slack.command("U0ALICE", str(CUSTOMER))
+    await staged.until(trap.sprung.is_set)
+    await staged.start()
+    [card] = staged.slack.workspace.messages(CHANNEL)
+    delivery = await staged.slack.click("U0BOB", card.ts, action)
+
+    await staged.until(lambda: staged.slack.workspace.whispers("U0BOB"))
+    assert delivery.status == 200
+    assert "/unlatch" in staged.slack.workspace.whispers("U0BOB")[-1].text
+    assert staged.calls("unlatch_customer") == 0
+
+
+@pytest.mark.parametrize("point", AFTER_OUTCOME, ids=" ".join)
+async def test_a_cancelled_card_is_shown_as_such_after_a_kill(
+    staged: Stage, point: tuple[str, str]
+) -> None:
+    await staged.start()
+    card = await staged.ask()
+    trap = Trap(staged, point)
+    trap.arm()
+    await staged.slack.click("U0BOB", card.ts, "unlatch_cancel")
+    await staged.until(trap.sprung.is_set)
+    await staged.start()
+    await staged.settled()
+
+    assert "Cancelled" in staged.card(card)
+    assert story(staged.thread(card)) == ["asked to unlatch", "cancelled it"]
+    assert staged.calls("unlatch_customer") == 0
+
+
+async def test_a_card_that_expired_while_the_bot_was_dead_says_so(staged: Stage) -> None:
+    bot = await staged.start(unlatch_expires_after_s=1)
+    card = await staged.ask()
+    await bot.kill()
+    await staged.start()
+    await staged.until(lambda: "Expired" in staged.card(card))
+    await staged.settled()
+    assert story(staged.thread(card)) == ["asked to unlatch", "expired"]

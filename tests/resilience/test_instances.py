@@ -1,0 +1,111 @@
+"""Two instances on one PostgreSQL: one gate, and neither's work is lost with it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from signal import SIGCONT, SIGSTOP
+
+import pytest
+
+from bot.sandbox.slack.simulator import Message
+from tests.support.bot_process import PACE
+from tests.support.stage import CUSTOMER, Stage, Trap, stage
+
+# long enough that a loaded machine never takes a live instance for dead
+PATIENT = replace(PACE, lease_s=10.0)
+
+
+@pytest.fixture
+async def staged(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(postgresql_url, tmp_path) as opened:
+        yield opened
+
+
+async def click_everywhere(staged: Stage, card: Message, action: str, times: int) -> set[int]:
+    """Click so often at once, each instance in turn; gives what HTTP said."""
+    addresses = [f"{bot.address}/slack/events" for bot in staged.bots]
+    clicks = []
+    for number in range(times):
+        staged.slack.request_url = addresses[number % len(addresses)]
+        clicks.append(asyncio.create_task(staged.slack.click("U0BOB", card.ts, action)))
+        # the click has read the address once it has begun
+        await asyncio.sleep(0)
+    return {delivery.status for delivery in await asyncio.gather(*clicks)}
+
+
+async def test_twenty_clicks_at_once_on_two_instances_are_one_call(staged: Stage) -> None:
+    await staged.start(timing=PATIENT)
+    await staged.start(timing=PATIENT)
+    card = await staged.ask()
+    assert await click_everywhere(staged, card, "unlatch_confirm", 20) == {200}
+    [trail] = await staged.settled()
+
+    await staged.until(lambda: len(staged.slack.workspace.whispers("U0BOB")) == 19)
+    assert staged.calls("unlatch_customer") == 1
+    assert [event.type for event in trail.events] == ["requested", "confirmed", "cleared"]
+    assert len(staged.slack.workspace.thread("C0BILLING", card.ts)) == 1
+
+
+async def test_confirm_and_cancel_at_once_are_one_verdict(staged: Stage) -> None:
+    await staged.start(timing=PATIENT)
+    await staged.start(timing=PATIENT)
+    cards = [await staged.ask() for _ in range(4)]
+    for card in cards:
+        await asyncio.gather(
+            click_everywhere(staged, card, "unlatch_confirm", 4),
+            click_everywhere(staged, card, "unlatch_cancel", 4),
+        )
+    trails = await staged.settled()
+
+    verdicts = [[e.type for e in t.events if e.type in ("confirmed", "cancelled")] for t in trails]
+    assert [len(each) for each in verdicts] == [1, 1, 1, 1]
+
+
+async def test_the_work_of_an_instance_that_is_gone_for_good_is_adopted(staged: Stage) -> None:
+    await staged.start()
+    card = await staged.ask()
+    trap = Trap(staged, ("before", "unlatch_customer"))
+    trap.arm()
+    victim = staged.bots[-1]
+    [survivor] = [await staged.start()]
+    staged.slack.request_url = f"{victim.address}/slack/events"
+    staged.bots.reverse()
+    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
+    await staged.until(trap.sprung.is_set)
+    await staged.settled()
+
+    assert victim.process.exitcode is not None
+    assert survivor.process.exitcode is None
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert "taken up again" in staged.thread(card)
+
+
+async def test_an_instance_that_slept_through_its_lease_clears_nothing_that_was_latched_anew(
+    staged: Stage,
+) -> None:
+    sleeper = await staged.start(timing=replace(PACE, deed_s=0.2))
+    card = await staged.ask()
+    read = asyncio.Event()
+
+    async def put_to_sleep(operation: str) -> None:
+        if operation == "get_customer" and not read.is_set():
+            sleeper.signal(SIGSTOP)
+            read.set()
+
+    staged.fusebill.after = put_to_sleep
+    click = asyncio.create_task(staged.slack.click("U0BOB", card.ts, "unlatch_confirm"))
+    await staged.until(read.is_set)
+    await staged.start()
+    await staged.settled()
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    staged.fusebill.customers[CUSTOMER] |= {"hubSpotId": 901, "hubSpotCompanyId": 902}
+
+    sleeper.signal(SIGCONT)
+    await click
+    await staged.until(lambda: "claim lost" in staged.log)
+    assert staged.calls("unlatch_customer") == 1
+    assert staged.fusebill.customers[CUSTOMER]["hubSpotId"] == 901
+    assert "Cleared: contact 101, company 202" in staged.card(card)

@@ -1,0 +1,155 @@
+"""The ledger's weather: gone at the click, gone between call and outcome, silent, or mute."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from bot.domain.models import EventType
+from tests.conftest import CHANNEL, OpenWorld, World
+from tests.support import postgresql
+from tests.support.faults import TIMING, calls, confirm, shown, told_once_in_order, trail_of
+from tests.support.proxy import Proxy
+
+WRITTEN = (b"UPDATE requests", b"COMMIT")
+"""What a transaction that changes a request sends."""
+
+
+class LockedFile:
+    def __init__(self, database_url: str) -> None:
+        self._file = database_url.removeprefix("sqlite:///")
+
+    def begin(self) -> None:
+        self._other = sqlite3.connect(self._file)
+        self._other.execute("BEGIN IMMEDIATE")
+
+    def end(self) -> None:
+        self._other.close()
+
+
+class Vanished:
+    def __init__(self, server_url: str, database_url: str) -> None:
+        self._server_url, self._database_url = server_url, database_url
+
+    def begin(self) -> None:
+        postgresql.go_away(self._server_url, self._database_url)
+
+    def end(self) -> None:
+        postgresql.come_back(self._server_url, self._database_url)
+
+
+Outage = LockedFile | Vanished
+
+
+@pytest.fixture
+async def ledger_world(
+    open_world: OpenWorld, database_url: str, request: pytest.FixtureRequest
+) -> AsyncIterator[tuple[World, Outage]]:
+    """A world, and what takes its ledger away and gives it back."""
+    outage: Outage = (
+        LockedFile(database_url)
+        if database_url.startswith("sqlite")
+        else Vanished(request.getfixturevalue("postgresql_server"), database_url)
+    )
+    async with open_world(timing=TIMING, database_url=database_url) as world:
+        yield world, outage
+
+
+async def test_a_click_without_a_ledger_is_told_so_in_time_and_the_card_stays(
+    ledger_world: tuple[World, Outage],
+) -> None:
+    world, outage = ledger_world
+    card = await world.ask()
+    outage.begin()
+    delivery = await world.slack.click("U0BOB", card.ts, "unlatch_confirm")
+    assert delivery.status == 200
+    assert delivery.seconds < 3
+    await world.slack.workspace.until(lambda: world.slack.workspace.whispers("U0BOB"))
+    assert "ledger can't be reached" in world.last_whisper("U0BOB")
+    outage.end()
+    assert calls(world) == 0
+
+    await world.press("U0BOB", world.slack.workspace.message(CHANNEL, card.ts), "unlatch_confirm")
+    await shown(world, card, "✅ Unlatched")
+    assert calls(world) == 1
+
+
+async def test_an_outcome_is_written_down_when_the_ledger_is_back(
+    ledger_world: tuple[World, Outage],
+) -> None:
+    world, outage = ledger_world
+    card = await world.ask()
+
+    async def vanish(operation: str) -> None:
+        if operation == "unlatch_customer":
+            outage.begin()
+
+    world.fusebill.after = vanish
+    await confirm(world, card)
+    await world.slack.workspace.until(lambda: "⏳" in world.card(card))
+    outage.end()
+    await shown(world, card, "✅ Unlatched")
+    assert calls(world) == 1
+    assert told_once_in_order(world.thread(card))
+
+
+@pytest.fixture
+async def proxied_world(
+    open_world: OpenWorld, postgresql_url: str
+) -> AsyncIterator[tuple[World, Proxy]]:
+    async with AsyncExitStack() as stack:
+        opens, url = postgresql.proxied(postgresql_url)
+        proxy = await stack.enter_async_context(Proxy(opens))
+        opened = open_world(timing=TIMING, database_url=url.format(port=proxy.port))
+        yield await stack.enter_async_context(opened), proxy
+
+
+async def test_an_outcome_that_was_written_while_the_word_of_it_was_lost_is_not_written_again(
+    proxied_world: tuple[World, Proxy],
+) -> None:
+    world, proxy = proxied_world
+    card = await world.ask()
+
+    async def lose(operation: str) -> None:
+        if operation == "unlatch_customer":
+            proxy.loses_answer_to = WRITTEN
+
+    world.fusebill.after = lose
+    await confirm(world, card)
+    await shown(world, card, "✅ Unlatched")
+    assert proxy.loses_answer_to is None
+    assert [event.type for event in (await trail_of(world, card)).events] == [
+        EventType.REQUESTED,
+        EventType.CONFIRMED,
+        EventType.CLEARED,
+    ]
+
+
+async def test_a_click_that_was_written_while_the_word_of_it_was_lost_counts(
+    proxied_world: tuple[World, Proxy],
+) -> None:
+    world, proxy = proxied_world
+    card = await world.ask()
+    proxy.loses_answer_to = WRITTEN
+    await confirm(world, card)
+    await shown(world, card, "✅ Unlatched")
+    assert proxy.loses_answer_to is None
+    assert calls(world) == 1
+    assert told_once_in_order(world.thread(card))
+    assert world.slack.workspace.whispers("U0BOB") == []
+
+
+async def test_a_ledger_that_falls_silent_holds_no_click_up(
+    proxied_world: tuple[World, Proxy],
+) -> None:
+    world, proxy = proxied_world
+    card = await world.ask()
+    proxy.speaks.clear()
+    delivery = await world.slack.click("U0BOB", card.ts, "unlatch_confirm")
+    assert delivery.status == 200
+    proxy.speaks.set()
+    await world.slack.workspace.until(lambda: world.slack.workspace.whispers("U0BOB"))
+    assert calls(world) == 0

@@ -1,0 +1,244 @@
+"""Fusebill's and Slack's weather: the work is neither lost nor done twice, nor held up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from time import monotonic
+
+import pytest
+
+from bot.domain.models import EventType
+from bot.requests.publisher import MOST_DELIVERIES
+from tests.conftest import CHANNEL, OpenWorld, World
+from tests.support.faults import STORY, TIMING, calls, confirm, shown, told_once_in_order, trail_of
+
+
+@pytest.fixture
+async def world(open_world: OpenWorld) -> AsyncIterator[World]:
+    async with open_world(timing=TIMING) as opened:
+        yield opened
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected_calls"),
+    [
+        ("lost_before", 2),
+        ("lost_after", 1),
+        ("server_error", 2),
+        ("bad_gateway", 2),
+        ("unavailable", 2),
+        ("html", 2),
+        ("empty", 1),
+        ("no_content", 1),
+        ("null", 1),
+        ("array", 1),
+        ("truncated", 1),
+        ("invalid_json", 1),
+    ],
+)
+async def test_one_bad_answer_to_the_call_is_looked_into_and_only_what_was_not_done_is_repeated(
+    world: World, kind: str, expected_calls: int
+) -> None:
+    card = await world.ask()
+    world.fusebill.misbehave(kind, operation="unlatch_customer")
+    await confirm(world, card)
+    await shown(world, card, "✅ Unlatched")
+    assert calls(world) == expected_calls
+    assert told_once_in_order(world.thread(card))
+
+
+@pytest.mark.parametrize("kind", ["lost_before", "server_error", "bad_gateway", "html", "hang"])
+async def test_bad_answers_without_end_end_in_an_honest_card_in_time(
+    world: World, kind: str
+) -> None:
+    card = await world.ask()
+    world.fusebill.misbehave(kind, operation="unlatch_customer", times=None)
+    began = monotonic()
+    await confirm(world, card)
+    await shown(world, card, "❓ Outcome unknown")
+    assert monotonic() - began < TIMING.deed_s + 1.5
+    assert "may have been done" in world.card(card)
+    assert "Check again" in world.card(card)
+    assert 1 <= calls(world) <= 6
+
+
+@pytest.mark.parametrize("kind", ["lost_before", "unavailable", "html", "hang"])
+async def test_a_customer_that_can_no_longer_be_read_is_not_called_for(
+    world: World, kind: str
+) -> None:
+    card = await world.ask()
+    world.fusebill.misbehave(kind, operation="get_customer", times=None)
+    await confirm(world, card)
+    await shown(world, card, "❌ Not done")
+    assert "Nothing was changed" in world.card(card)
+    assert calls(world) == 0
+
+
+async def test_a_rate_limit_is_waited_for_as_long_as_fusebill_said(open_world: OpenWorld) -> None:
+    async with open_world(timing=replace(TIMING, deed_s=5.0)) as world:
+        card = await world.ask()
+        world.fusebill.misbehave("rate_limited", operation="unlatch_customer", reset_s=1)
+        began = monotonic()
+        await confirm(world, card)
+        await shown(world, card, "✅ Unlatched")
+        assert monotonic() - began >= 1
+        assert calls(world) == 2
+
+
+async def test_a_rate_limit_beyond_the_lease_is_not_waited_for(world: World) -> None:
+    card = await world.ask()
+    world.fusebill.misbehave("rate_limited", operation="unlatch_customer", times=None, reset_s=60)
+    await confirm(world, card)
+    await shown(world, card, "❌ Not done")
+    assert "takes no more calls until" in world.card(card)
+    assert calls(world) == 1
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"status": 429, "retry_after": 1},
+        {"status": 500},
+        {"status": 503, "times": 3},
+        {"error": "internal_error"},
+        {"error": "token_revoked", "times": 4},
+        {"drop": "before", "times": 3},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("method", ["chat.update", "chat.postMessage"])
+async def test_card_and_thread_catch_up_with_slacks_weather_and_the_work_does_not_wait(
+    world: World, method: str, fault: dict[str, int | str]
+) -> None:
+    card = await world.ask()
+    world.slack.faults.fail(method, **fault)  # type: ignore[arg-type]  # by name
+    began = monotonic()
+    await confirm(world, card)
+    await shown(world, card, "✅ Unlatched")
+    assert monotonic() - began >= int(fault.get("retry_after", 0))
+    assert calls(world) == 1
+    assert told_once_in_order(world.thread(card))
+
+
+async def test_an_answer_of_slack_that_was_lost_repeats_a_line_and_loses_none(world: World) -> None:
+    card = await world.ask()
+    world.slack.faults.fail("chat.postMessage", drop="after")
+    await confirm(world, card)
+    await world.slack.workspace.until(
+        lambda: len(world.slack.workspace.thread(CHANNEL, card.ts)) == 2
+    )
+    await shown(world, card, "✅ Unlatched")
+    assert [world.thread(card).count(line) for line in STORY] == [2, 2, 2]
+    assert calls(world) == 1
+
+
+async def test_work_goes_on_while_slack_is_down_and_every_card_catches_up(world: World) -> None:
+    cards = [await world.ask(f"{customer}") for customer in (2554529, 3100025, 3100033)]
+    world.slack.faults.down = True
+    for card in cards:
+        await confirm(world, card)
+    await world.slack.workspace.until(lambda: calls(world) == 3)
+    await world.slack.workspace.until(
+        lambda: sum(call.status == 0 for call in world.slack.calls) > 20
+    )
+    world.slack.faults.clear()
+    for card in cards:
+        await shown(world, card, "✅ Unlatched")
+        assert told_once_in_order(world.thread(card))
+    assert calls(world) == 3
+
+
+async def test_a_slow_slack_is_not_asked_by_ever_more_workers(open_world: OpenWorld) -> None:
+    async with open_world(timing=replace(TIMING, lease_s=0.2)) as world:
+        card = await world.ask()
+        opened = asyncio.Event()
+
+        async def hold(_method: str) -> None:
+            await opened.wait()
+
+        world.slack.before = hold
+        await confirm(world, card)
+        await world.slack.workspace.until(lambda: calls(world) == 1)
+        # several leases pass
+        asyncio.get_running_loop().call_later(1.0, opened.set)
+        await shown(world, card, "✅ Unlatched")
+        methods = Counter(call.method for call in world.slack.calls)
+        assert methods["chat.postMessage"] == 2
+
+
+async def test_a_long_thread_that_slack_takes_only_in_part_goes_on_from_there(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=TIMING, unlatch_two_person=True) as world:
+        card = await world.ask()
+        world.slack.faults.fail("chat.postMessage", error="internal_error", times=None)
+        for _ in range(12):
+            await world.press("U0ALICE", card, "unlatch_confirm")
+        world.slack.faults.clear()
+        posts = 0
+
+        async def refuse_every_second(method: str) -> None:
+            nonlocal posts
+            posts += method == "chat.postMessage"
+            if method == "chat.postMessage" and posts % 2 == 0:
+                world.slack.faults.fail(method, error="internal_error")
+
+        world.slack.before = refuse_every_second
+        await confirm(world, card)
+        await shown(world, card, "✅ Unlatched")
+        assert world.thread(card).count("was refused") == 12
+        assert told_once_in_order(world.thread(card))
+
+
+@pytest.mark.parametrize("code", ["message_not_found", "channel_not_found", "is_archived"])
+async def test_what_slack_will_never_take_is_given_up_on_and_stands_in_the_ledger_and_the_log(
+    world: World, capsys: pytest.CaptureFixture[str], code: str
+) -> None:
+    card = await world.ask()
+    world.slack.faults.fail("*", error=code, times=None)
+    await confirm(world, card)
+    await world.settled()
+    trail = await trail_of(world, card)
+    assert [event.type for event in trail.events][-2:] == [
+        EventType.CLEARED,
+        EventType.DELIVERY_FAILED,
+    ]
+    assert code in str(trail.events[-1].details["why"])
+    assert trail.request.due_at is None
+    assert "slack will never take this" in capsys.readouterr().out
+    assert calls(world) == 1
+
+
+async def test_a_thread_is_told_where_only_the_card_is_gone(world: World) -> None:
+    card = await world.ask()
+    world.slack.faults.fail("chat.update", error="message_not_found", times=None)
+    await confirm(world, card)
+    await world.settled()
+    assert told_once_in_order(world.thread(card))
+
+
+async def test_a_token_that_stays_revoked_is_given_up_on_in_the_end(world: World) -> None:
+    card = await world.ask()
+    world.slack.faults.fail("*", error="token_revoked", times=None)
+    request = (await trail_of(world, card)).request
+    await world.bot.ledger.change(request, deliveries=MOST_DELIVERIES)
+    await confirm(world, card)
+    await world.settled()
+    trail = await trail_of(world, card)
+    assert trail.events[-1].type is EventType.DELIVERY_FAILED
+    assert trail.request.due_at is None
+
+
+async def test_blocks_that_slack_calls_invalid_are_told_as_plain_text(world: World) -> None:
+    card = await world.ask()
+    for method in ("chat.update", "chat.postMessage"):
+        world.slack.faults.fail(method, error="invalid_blocks")
+    await confirm(world, card)
+    await world.settled()
+    [reply] = world.slack.workspace.thread(CHANNEL, card.ts)
+    for message in (world.slack.workspace.message(CHANNEL, card.ts), reply):
+        assert message.blocks == []
+        assert "Unlatched" in message.text

@@ -1,0 +1,235 @@
+"""Slack takes about a message a second in a channel: everybody's turn comes, nobody is dropped."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import replace
+from datetime import UTC, datetime
+from functools import partial
+from time import monotonic
+
+import pytest
+
+from bot.sandbox.fusebill.simulator import sample_customers
+from bot.sandbox.slack.simulator import text_of
+from bot.settings import Timing
+from bot.slack.client import SlackBusy, SlackRefused
+from bot.slack.errors import LONGEST_RETRY_AFTER_S
+from bot.slack.rate_limiter import Pacer
+from tests.conftest import CHANNEL, OpenWorld, World
+from tests.support.faults import TIMING, calls, confirm, shown, told_once_in_order
+from tests.support.reading import CONFIRM
+
+POST = "chat.postMessage"
+BIKES = 2554529
+
+
+def answers(world: World, method: str = POST) -> Counter[int]:
+    return Counter(call.status for call in world.slack.calls if call.method == method)
+
+
+async def test_a_burst_of_commands_gets_all_its_cards_about_a_second_apart(world: World) -> None:
+    world.slack.limits.limit(POST)
+    began = monotonic()
+    await asyncio.gather(*(world.slack.command("U0ALICE", f"{BIKES} {n}") for n in range(6)))
+    await world.settled()
+    assert 5 <= monotonic() - began < 9
+    assert len(world.slack.workspace.messages(CHANNEL)) == 6
+    # each but the first was refused before anybody knew, and none after
+    assert answers(world)[200] == 6
+    assert answers(world)[429] <= 5
+
+
+async def test_who_waits_for_a_card_is_told_that_it_will_come_and_who_does_not_is_not(
+    world: World,
+) -> None:
+    world.slack.limits.limit(POST)
+    await world.slack.command("U0BOB", f"{BIKES}")
+    await world.settled()
+    await asyncio.gather(*(world.slack.command("U0ALICE", f"{BIKES} {n}") for n in range(6)))
+    await world.settled()
+    told = [text_of(whisper.blocks) for whisper in world.slack.workspace.whispers("U0ALICE")]
+    assert 1 <= len(told) <= 4
+    assert all("Slack is letting through only so much" in words for words in told)
+    assert len(world.slack.workspace.messages(CHANNEL)) == 7
+    assert world.slack.workspace.whispers("U0BOB") == []
+
+
+async def test_a_cards_life_begins_when_it_is_posted(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_expires_after_s=2) as world:
+        world.slack.faults.fail(POST, status=429, retry_after=3)
+        card = await world.ask()
+        [request] = await world.bot.ledger.history(None)
+        assert (request.expires_at - request.asked_at).total_seconds() >= 4.9
+        assert request.due_at == request.expires_at
+        assert f"{int(request.expires_at.timestamp())}" in str(card.blocks)
+        await world.press("U0BOB", card, CONFIRM)
+        assert calls(world) == 1
+
+
+async def test_who_would_wait_for_over_ten_minutes_is_told_at_once(world: World) -> None:
+    world.slack.faults.fail(POST, status=429, retry_after=int(LONGEST_RETRY_AFTER_S) + 1)
+    told = await world.whispered(str(BIKES))
+    assert "Slack lets too little through in this channel just now" in told
+    assert "Try again in some minutes" in told
+    assert answers(world) == {429: 1}
+
+
+async def test_a_channel_that_is_held_up_holds_no_other_up(world: World) -> None:
+    world.slack.faults.fail(POST, status=429, retry_after=3)
+    began = monotonic()
+    await world.slack.command("U0ALICE", str(BIKES))
+    await world.slack.command("U0ALICE", str(BIKES), channel_id="C0PUBLIC")
+    await world.slack.workspace.until(lambda: bool(world.slack.workspace.messages("C0PUBLIC")))
+    assert monotonic() - began < 2
+    await world.settled()
+    assert len(world.slack.workspace.messages(CHANNEL)) == 1
+
+
+async def test_a_bot_that_stops_takes_its_promise_of_a_card_back(open_world: OpenWorld) -> None:
+    async with open_world(timing=Timing(drains_for_s=0.1)) as world:
+        world.slack.faults.fail(POST, status=429, retry_after=30)
+        told = await world.whispered(str(BIKES))
+        assert "will come" in told
+        slack = world.slack
+    assert "did not get to this" in text_of(slack.workspace.whispers("U0ALICE")[-1].blocks)
+
+
+async def test_threads_of_a_burst_of_clicks_come_a_second_apart(open_world: OpenWorld) -> None:
+    async with open_world(timing=Timing()) as world:
+        sample = sample_customers()[BIKES]
+        ids = range(4_000_000, 4_000_006)
+        for number in ids:
+            vids = {"hubSpotId": number, "hubSpotCompanyId": number}
+            world.fusebill.customers[number] = {**sample, "id": number, **vids}
+        cards = [await world.ask(str(number)) for number in ids]
+        world.slack.limits.limit(POST)
+        began = monotonic()
+        await asyncio.gather(*(confirm(world, card) for card in cards))
+        await world.settled()
+        assert monotonic() - began < 9
+        assert all("✅ Unlatched" in world.card(card) for card in cards)
+        assert all(told_once_in_order(world.thread(card)) for card in cards)
+        assert [r.deliveries for r in await world.bot.ledger.history(None)] == [0] * 6
+        assert answers(world)[429] <= 5
+
+
+async def test_a_limit_on_updates_is_waited_for_too(open_world: OpenWorld) -> None:
+    async with open_world(timing=TIMING) as world:
+        cards = [await world.ask(f"{BIKES} {number}") for number in range(3)]
+        world.slack.limits.limit("chat.update")
+        await asyncio.gather(*(confirm(world, card) for card in cards))
+        await world.settled()
+        requests = await world.bot.ledger.history(None)
+        assert [(request.due_at, request.deliveries) for request in requests] == [(None, 0)] * 3
+        assert not any("[Unlatch customer]" in world.card(card) for card in cards)
+
+
+async def test_who_waits_for_slack_keeps_the_claim_beyond_its_lease(open_world: OpenWorld) -> None:
+    async with open_world(timing=replace(TIMING, lease_s=0.6)) as world:
+        card = await world.ask()
+        world.slack.faults.fail(POST, status=429, retry_after=3)
+        await confirm(world, card)
+        leases = set()
+        async with asyncio.timeout(10):
+            while not world.slack.workspace.thread(CHANNEL, card.ts):
+                [request] = await world.bot.ledger.history(None)
+                leases.add(request.due_at)
+                await asyncio.sleep(0.05)
+        await shown(world, card, "✅ Unlatched")
+        assert len(leases) > 4
+        [request] = await world.bot.ledger.history(None)
+        assert (request.claim, request.deliveries, request.due_at) == (1, 0, None)
+
+
+@pytest.mark.parametrize("method", ["chat.update", POST])
+async def test_an_absurd_time_to_wait_is_cut_to_what_slack_can_mean(
+    open_world: OpenWorld, method: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_world(timing=TIMING) as world:
+        card = await world.ask()
+        world.slack.faults.fail(method, status=429, retry_after=10**12)
+        await confirm(world, card)
+        await world.settled()
+        [request] = await world.bot.ledger.history(None)
+        assert request.due_at is not None
+        assert 590 < (request.due_at - datetime.now(UTC)).total_seconds() <= LONGEST_RETRY_AFTER_S
+        assert "Traceback" not in capsys.readouterr().out
+
+
+class Door:
+    """Lets nobody through for a moment, then one after the other; notes who came through."""
+
+    def __init__(self, closed_for: int) -> None:
+        self.closed_for = closed_for
+        self.within = self.most = 0
+        self.refused = asyncio.Event()
+        self.through: list[int] = []
+
+    async def take(self, number: int) -> int:
+        self.within += 1
+        self.most = max(self.most, self.within)
+        await asyncio.sleep(0.01)
+        self.within -= 1
+        if self.closed_for:
+            self.closed_for -= 1
+            self.refused.set()
+            raise SlackBusy("ratelimited", 0.1)
+        self.through.append(number)
+        return number
+
+
+KEY = (POST, CHANNEL)
+
+
+async def test_where_slack_lets_all_through_nobody_waits_for_anybody() -> None:
+    pacer, door = Pacer(), Door(closed_for=0)
+    began = monotonic()
+    await asyncio.gather(*(pacer.run(KEY, partial(door.take, n)) for n in range(50)))
+    assert (door.most, len(pacer)) == (50, 0)
+    assert monotonic() - began < 0.5
+
+
+async def test_the_line_goes_first_come_first_served_and_one_at_a_time() -> None:
+    pacer, door = Pacer(), Door(closed_for=1)
+    first = asyncio.create_task(pacer.run(KEY, partial(door.take, 0)))
+    await door.refused.wait()
+    rest = [asyncio.create_task(pacer.run(KEY, partial(door.take, n))) for n in range(1, 4)]
+    assert await asyncio.gather(first, *rest) == [0, 1, 2, 3]
+    assert (door.through, door.most) == ([0, 1, 2, 3], 1)
+
+
+async def test_who_gives_up_or_fails_makes_room_for_who_stands_behind() -> None:
+    pacer, door = Pacer(), Door(closed_for=1)
+
+    async def refused() -> int:
+        raise SlackRefused("is_archived")
+
+    first = asyncio.create_task(pacer.run(KEY, partial(door.take, 0)))
+    await door.refused.wait()
+    leaving = asyncio.create_task(pacer.run(KEY, partial(door.take, 1)))
+    failing = asyncio.create_task(pacer.run(KEY, refused))
+    last = asyncio.create_task(pacer.run(KEY, partial(door.take, 3)))
+    await asyncio.sleep(0.05)
+    leaving.cancel()
+    found = await asyncio.gather(first, leaving, failing, last, return_exceptions=True)
+    assert [type(each) for each in found] == [int, asyncio.CancelledError, SlackRefused, int]
+    assert door.through == [0, 3]
+
+
+async def test_whose_turn_does_not_come_in_time_is_told_when_to_come_again() -> None:
+    pacer, door = Pacer(), Door(closed_for=100)
+    began = monotonic()
+    with pytest.raises(SlackBusy) as busy:
+        await pacer.run(KEY, partial(door.take, 0), patience_s=0.05)
+    assert monotonic() - began < 0.1
+    assert 0 < (busy.value.retry_after_s or 0) <= 0.1
+
+
+async def test_quiet_channels_are_forgotten() -> None:
+    pacer = Pacer()
+    for number in range(200):
+        with pytest.raises(SlackBusy):
+            await pacer.run((POST, f"C{number}"), partial(Door(1).take, 0), patience_s=0)
+    assert len(pacer) < 60

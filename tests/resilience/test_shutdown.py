@@ -1,0 +1,214 @@
+"""Stop and deploy: what was acknowledged is finished, nothing new is taken."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import closing
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from signal import SIGINT, SIGTERM
+from time import monotonic
+
+import aiohttp
+import pytest
+
+from bot.settings import Mode
+from tests.conftest import CHANNEL
+from tests.support.bot_process import PACE
+from tests.support.proxy import Proxy
+from tests.support.stage import Stage, stage
+
+MARGIN_S = 6.0
+
+
+@pytest.fixture
+async def staged(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as opened:
+        yield opened
+
+
+class Gate:
+    """Holds a call of a double back until it is opened."""
+
+    def __init__(self, call: str) -> None:
+        self.reached, self.opened, self._call = asyncio.Event(), asyncio.Event(), call
+
+    async def __call__(self, call: str) -> None:
+        if call == self._call:
+            self.reached.set()
+            await self.opened.wait()
+
+
+async def ready(address: str) -> int:
+    """The status of /readyz, 0 where nobody answers any more."""
+    try:
+        # over a new connection, as a host asks: what is still open may outlive the rest
+        async with aiohttp.request("GET", f"{address}/readyz") as response:
+            return response.status
+    except aiohttp.ClientError:
+        return 0
+
+
+@pytest.mark.parametrize("mode", ["http", "socket"])
+async def test_a_bot_that_is_told_to_stop_finishes_what_was_acknowledged(
+    staged: Stage, mode: Mode
+) -> None:
+    bot = await staged.start(mode=mode)
+    card = await staged.ask()
+    gate = Gate("unlatch_customer")
+    staged.fusebill.before = gate
+    assert (await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")).status == 200
+    await staged.until(gate.reached.is_set)
+    assert await ready(bot.address) == 200
+
+    bot.signal(SIGTERM)
+    await staged.until(lambda: '"stopping"' in staged.log)
+    assert [await ready(bot.address) for _ in range(3)] == [503, 503, 503]
+    if mode == "socket":
+        await staged.until(lambda: not staged.slack.socket_mode.links)
+    gate.opened.set()
+    assert await bot.ended() == 0
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert "Unlatched" in staged.thread(card)
+    assert [trail.request.due_at for trail in await staged.trails()] == [None]
+    assert staged.log.rstrip().endswith("}")
+
+
+@pytest.mark.parametrize(("mode", "status"), [("http", 503), ("socket", 0)])
+async def test_a_bot_that_is_told_to_stop_takes_no_new_work(
+    staged: Stage, mode: Mode, status: int
+) -> None:
+    bot = await staged.start(mode=mode)
+    card = await staged.ask()
+    gate = Gate("unlatch_customer")
+    staged.fusebill.before = gate
+    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
+    await staged.until(gate.reached.is_set)
+    bot.signal(SIGTERM)
+    await staged.until(lambda: '"stopping"' in staged.log)
+
+    assert (await staged.slack.command("U0ALICE", "2554529")).status == status
+    assert "failed" in staged.slack.workspace.whispers("U0ALICE")[-1].text
+    gate.opened.set()
+    assert await bot.ended() == 0
+    assert len(staged.slack.workspace.messages(CHANNEL)) == 1
+
+
+async def test_socket_mode_takes_no_work_while_a_probe_still_waits_for_slack(
+    staged: Stage,
+) -> None:
+    bot = await staged.start(mode="socket")
+    hold = Gate("auth.test")
+    staged.slack.before = hold
+    probe = asyncio.create_task(ready(bot.address))
+    await staged.until(hold.reached.is_set)
+    bot.signal(SIGTERM)
+    await staged.until(lambda: '"stopping"' in staged.log)
+    assert (await staged.slack.command("U0ALICE", "2554529")).status == 0
+    await staged.until(lambda: not staged.slack.socket_mode.links)
+    hold.opened.set()
+    assert await probe == 503
+    assert await bot.ended() == 0
+    assert staged.slack.workspace.messages(CHANNEL) == []
+
+
+@pytest.mark.parametrize("mode", ["http", "socket"])
+async def test_a_click_that_is_under_way_when_the_bot_is_told_to_stop_is_acknowledged_and_done(
+    staged: Stage, mode: Mode
+) -> None:
+    bot = await staged.start(mode=mode)
+    card = await staged.ask()
+    with closing(sqlite3.connect(staged.folder / "ledger.db", isolation_level=None)) as somebody:
+        somebody.execute("BEGIN IMMEDIATE")
+        click = asyncio.create_task(staged.slack.click("U0BOB", card.ts, "unlatch_confirm"))
+        await asyncio.sleep(0.7)
+        bot.signal(SIGTERM)
+        await staged.until(lambda: '"stopping"' in staged.log)
+        somebody.execute("ROLLBACK")
+    assert (await click).status == 200
+    assert await bot.ended() == 0
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert [trail.request.due_at for trail in await staged.trails()] == [None]
+
+
+@pytest.mark.parametrize("mode", ["http", "socket"])
+async def test_a_stop_is_over_in_time_though_slack_and_fusebill_hang(
+    staged: Stage, mode: Mode
+) -> None:
+    pace = replace(PACE, drains_for_s=0.5, working_after_s=0.1, deed_s=24, lease_s=30)
+    bot = await staged.start(mode=mode, timing=pace)
+    card = await staged.ask()
+    fusebill, slack = Gate("unlatch_customer"), Gate("chat.update")
+    staged.fusebill.before, staged.slack.before = fusebill, slack
+    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
+    await staged.until(slack.reached.is_set)
+
+    began = monotonic()
+    assert await bot.stop() == 0
+    assert monotonic() - began < 0.5 + MARGIN_S
+    fusebill.opened.set()
+    slack.opened.set()
+
+
+async def test_a_stop_does_not_wait_for_a_slack_that_says_no_goodbye(staged: Stage) -> None:
+    host, port = staged.slack.url.removeprefix("http://").strip("/").split(":")
+    async with Proxy(partial(asyncio.open_connection, host, int(port))) as proxy:
+        real, staged.slack.url = staged.slack.url, f"http://127.0.0.1:{proxy.port}/"
+        bot = await staged.start(mode="socket", slack_api_url=f"{real}api/")
+        proxy.freeze()
+        began = monotonic()
+        assert await bot.stop() == 0
+        assert monotonic() - began < MARGIN_S
+
+
+async def test_a_bot_whose_websocket_is_never_had_ends_when_it_is_told_to_stop(
+    staged: Stage,
+) -> None:
+    real, staged.slack.url = staged.slack.url, "http://127.0.0.1:1/"
+    bot = await staged.launch(mode="socket", slack_api_url=f"{real}api/")
+    await staged.until(
+        lambda: Counter(call.method for call in staged.slack.calls)["apps.connections.open"] > 1
+    )
+    began = monotonic()
+    assert await bot.stop() == 0
+    assert monotonic() - began < MARGIN_S
+    assert '"stopped"' in staged.log
+
+
+@pytest.mark.parametrize("number", [SIGTERM, SIGINT])
+async def test_a_second_signal_stops_at_once(staged: Stage, number: int) -> None:
+    bot = await staged.start()
+    card = await staged.ask()
+    gate = Gate("unlatch_customer")
+    staged.fusebill.before = gate
+    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
+    await staged.until(gate.reached.is_set)
+    bot.signal(number)
+    await staged.until(lambda: '"stopping"' in staged.log)
+
+    began = monotonic()
+    bot.signal(number)
+    assert await bot.ended() == 130
+    assert monotonic() - began < 2
+    gate.opened.set()
+
+
+async def test_work_that_does_not_end_is_left_to_the_next_process(staged: Stage) -> None:
+    bot = await staged.start(timing=replace(PACE, drains_for_s=0.3))
+    card = await staged.ask()
+    gate = Gate("unlatch_customer")
+    staged.fusebill.before = gate
+    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
+    await staged.until(gate.reached.is_set)
+    assert await bot.stop() == 0
+    staged.fusebill.before = None
+    gate.opened.set()
+
+    await staged.start()
+    await staged.settled()
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert "taken up again" in staged.thread(card)

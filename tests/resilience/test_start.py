@@ -1,0 +1,186 @@
+"""A start without a ledger, or without Slack: a clear line and an exit code, or patience."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.sandbox.fusebill.simulator import SimulatedFusebill
+from bot.sandbox.slack.simulator import SimulatedSlack
+from bot.settings import Mode
+from tests.conftest import settings_for
+from tests.resilience.test_crash import kill
+from tests.support import postgresql
+from tests.support.bot_process import PACE, environment
+from tests.support.stage import CUSTOMER, Stage, stage
+
+
+@pytest.fixture
+async def simulated() -> AsyncIterator[SimulatedSlack]:
+    async with SimulatedSlack() as slack:
+        yield slack
+
+
+@pytest.fixture
+async def settings(simulated: SimulatedSlack, tmp_path: Path) -> AsyncIterator[dict[str, str]]:
+    """The environment of a bot between its doubles, but for its ledger."""
+    async with SimulatedFusebill() as fusebill:
+        values = environment(settings_for(simulated, fusebill, tmp_path))
+        yield {"PYTHONPATH": str(Path(__file__).parents[2]), **values}
+
+
+async def run(settings: dict[str, str], folder: Path, *arguments: str) -> Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "bot",
+        *arguments,
+        env={"PATH": os.environ["PATH"], **settings},
+        cwd=folder,
+        stderr=PIPE,
+        stdout=PIPE,
+    )
+
+
+@pytest.mark.parametrize(
+    ("url", "line"),
+    [
+        ("sqlite:////nowhere/at/all/ledger.db", "DATABASE_URL: unable to open database file"),
+        ("postgres://somebody:hush@127.0.0.1:1/ledger", "DATABASE_URL: connection"),
+    ],
+)
+async def test_a_ledger_that_is_gone_at_start_is_one_line_and_exit_code_1(
+    settings: dict[str, str], tmp_path: Path, url: str, line: str
+) -> None:
+    process = await run({**settings, "DATABASE_URL": url}, tmp_path, "http")
+    _output, errors = await process.communicate()
+    assert process.returncode == 1
+    assert errors.decode().startswith(line)
+    assert "Traceback" not in errors.decode()
+    assert "hush" not in errors.decode()
+
+
+@pytest.mark.parametrize("command", ["http", "socket"])
+async def test_with_wait_a_bot_is_patient_until_the_ledger_is_there(
+    settings: dict[str, str],
+    tmp_path: Path,
+    postgresql_server: str,
+    postgresql_url: str,
+    command: str,
+) -> None:
+    postgresql.go_away(postgresql_server, postgresql_url)
+    wired = {**settings, "DATABASE_URL": postgresql_url, "LOG_FORMAT": "json"}
+    process = await run(wired, tmp_path, command, "--wait")
+    assert process.stderr is not None
+    async with asyncio.timeout(20):
+        waiting = await process.stderr.readline()
+        assert b"waiting for the database" in waiting
+        postgresql.come_back(postgresql_server, postgresql_url)
+        while b'"listening"' not in await process.stderr.readline():
+            pass
+    process.terminate()
+    await process.communicate()
+    assert process.returncode == 0
+
+
+@pytest.fixture
+async def staged(tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as opened:
+        yield opened
+
+
+def waits(staged: Stage) -> list[dict[str, Any]]:
+    """What the bots said of a Slack that is away."""
+    lines = [json.loads(line) for line in staged.log.splitlines()]
+    return [line for line in lines if line["event"] == "waiting for slack"]
+
+
+@pytest.mark.parametrize("mode", ["http", "socket"])
+async def test_abandoned_work_is_done_though_slack_is_away_when_the_bot_is_back(
+    staged: Stage, mode: Mode
+) -> None:
+    await staged.start()
+    card = await staged.ask()
+    await kill(staged, card, ("before", "unlatch_customer"))
+    staged.slack.faults.down = True
+
+    bot = await staged.launch(mode=mode)
+    await staged.until(lambda: staged.fusebill.customers[CUSTOMER]["hubSpotId"] is None)
+    await staged.until(lambda: bool(waits(staged)))
+    assert '"listening"' not in staged.log.partition('"waiting for slack"')[2]
+    staged.slack.faults.down = False
+    await bot.listens()
+    await staged.settled()
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert await bot.stop() == 0
+
+
+async def test_slack_is_waited_for_without_end_with_pauses_that_grow_to_a_bound(
+    staged: Stage,
+) -> None:
+    staged.slack.faults.down = True
+    bot = await staged.launch(timing=replace(PACE, pause_s=0.01))
+    await staged.until(lambda: len(waits(staged)) == 6)
+    staged.slack.faults.down = False
+    await bot.listens()
+    assert [line["again_in_s"] for line in waits(staged)] == [0.01, 0.02, 0.04, 0.08, 0.16, 0.32]
+    assert len([call for call in staged.slack.calls if call.method == "auth.test"]) == 7
+    assert "Traceback" not in staged.log
+
+
+async def test_a_rate_limit_at_start_is_waited_for_as_long_as_slack_said(staged: Stage) -> None:
+    staged.slack.faults.fail("auth.test", status=429, retry_after=1)
+    await staged.start(timing=replace(PACE, pause_s=0.01))
+    assert [(line["why"], line["again_in_s"]) for line in waits(staged)] == [("ratelimited", 1.0)]
+
+
+@pytest.mark.parametrize("error", ["invalid_auth", "token_revoked", "missing_scope"])
+async def test_a_slack_that_says_no_is_not_waited_for(
+    settings: dict[str, str], tmp_path: Path, simulated: SimulatedSlack, error: str
+) -> None:
+    simulated.faults.fail("auth.test", error=error, times=None)
+    process = await run(settings, tmp_path, "http")
+    _output, errors = await asyncio.wait_for(process.communicate(), 10)
+    assert process.returncode == 1
+    assert errors.decode() == f"Slack did not let the bot in ({error}): check SLACK_BOT_TOKEN\n"
+
+
+@pytest.mark.parametrize("command", ["http", "socket"])
+async def test_a_bot_that_waits_for_slack_ends_well_when_it_is_told_to_stop(
+    settings: dict[str, str], tmp_path: Path, simulated: SimulatedSlack, command: str
+) -> None:
+    simulated.faults.down = True
+    process = await run({**settings, "LOG_FORMAT": "json"}, tmp_path, command)
+    assert process.stderr is not None
+    async with asyncio.timeout(20):
+        while b"waiting for slack" not in await process.stderr.readline():
+            pass
+        process.terminate()
+        _output, errors = await process.communicate()
+    assert process.returncode == 0
+    assert json.loads(errors.splitlines()[-1])["event"] == "stopped"
+    assert b"Traceback" not in errors
+
+
+async def test_a_bot_that_waits_for_its_ledger_ends_well_when_it_is_told_to_stop(
+    settings: dict[str, str], tmp_path: Path
+) -> None:
+    nowhere = {"DATABASE_URL": "postgres://somebody:hush@127.0.0.1:1/ledger"}
+    process = await run({**settings, **nowhere}, tmp_path, "http", "--wait")
+    assert process.stderr is not None
+    async with asyncio.timeout(20):
+        while b"waiting for the database" not in await process.stderr.readline():
+            pass
+        process.terminate()
+        _output, errors = await process.communicate()
+    assert process.returncode == 0
+    assert b"Traceback" not in errors

@@ -1,0 +1,275 @@
+"""The simulated Fusebill, spoken to without the bot's client."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+
+from bot.sandbox.fusebill.simulator import KINDS, SimulatedFusebill, sample_customers
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+KEY = "MDpzYW5kYm94"
+HEADERS = {"Authorization": f"Basic {KEY}", "Content-Type": "application/json"}
+BIKES = 2554529
+UNLATCH = f"/HubSpot/UnlatchCustomer/{BIKES}"
+SAMPLES = Path(__file__).parents[1] / "samples"
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[SimulatedFusebill]:
+    async with SimulatedFusebill() as simulated:
+        yield simulated
+
+
+@pytest.fixture
+async def http(server: SimulatedFusebill) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=server.url, headers=HEADERS, trust_env=False) as opened:
+        yield opened
+
+
+async def test_customers_have_exactly_the_shape_of_the_vendors_sample() -> None:
+    sample = json.loads((SAMPLES / "unlatched_customer.json").read_text())
+    for customer_id, customer in sample_customers().items():
+        assert customer["id"] == customer_id
+        assert customer.keys() == sample.keys()
+        for name in ("customerReference", "customerAcquisition"):
+            assert customer[name].keys() == sample[name].keys()
+
+
+async def test_it_listens_on_loopback_alone(server: SimulatedFusebill) -> None:
+    assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", server.url)
+
+
+async def test_a_customer_is_read_and_unlatched(
+    server: SimulatedFusebill, http: httpx.AsyncClient
+) -> None:
+    assert (await http.get(f"/customers/{BIKES}")).json()["hubSpotId"] == 101
+    answer = await http.post(UNLATCH)
+    assert (answer.status_code, answer.json()["hubSpotId"]) == (200, None)
+    assert (await http.get(f"/customers/{BIKES}")).json()["hubSpotCompanyId"] is None
+    assert [(call.operation, call.customer_id, call.status) for call in server.calls] == [
+        ("get_customer", BIKES, 200),
+        ("unlatch_customer", BIKES, 200),
+        ("get_customer", BIKES, 200),
+    ]
+
+
+async def test_an_unknown_customer_gets_the_vendors_error(http: httpx.AsyncClient) -> None:
+    expected = json.loads((SAMPLES / "customer_not_found.json").read_text())
+    for answer in (
+        await http.get("/customers/123"),
+        await http.post("/HubSpot/UnlatchCustomer/123"),
+        await http.post("/HubSpot/latchCustomer", json={"fusebillId": 123}),
+    ):
+        assert (answer.status_code, answer.json()) == (404, expected)
+
+
+async def test_an_unknown_endpoint_is_404(http: httpx.AsyncClient) -> None:
+    answer = await http.post("/hubspot/unlatch/1")
+    assert answer.status_code == 404
+    assert "Message" in answer.json()
+
+
+@pytest.mark.parametrize("key", ["", "Basic", f"Bearer {KEY}", f"basic {KEY}", "Basic x"])
+async def test_any_other_key_is_refused(
+    server: SimulatedFusebill, http: httpx.AsyncClient, key: str
+) -> None:
+    answer = await http.post(UNLATCH, headers={"Authorization": key})
+    assert answer.status_code == 400
+    text = answer.json()["Errors"][0]["Value"]
+    assert text == "Authorization key is not in the correct format."
+    assert server.customers[BIKES]["hubSpotId"] == 101
+
+
+async def test_a_post_must_be_json_of_a_known_length_and_an_unlatching_empty(
+    server: SimulatedFusebill, http: httpx.AsyncClient
+) -> None:
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"{}"
+
+    plain = await http.post(UNLATCH, headers={"Content-Type": "text/plain"})
+    chunked = await http.post(UNLATCH, content=chunks())
+    full = await http.post(UNLATCH, content=b"{}")
+    assert [plain.status_code, chunked.status_code, full.status_code] == [415, 411, 400]
+    assert server.customers[BIKES]["hubSpotId"] == 101
+
+
+async def test_latching_removes_what_is_left_out(
+    server: SimulatedFusebill, http: httpx.AsyncClient
+) -> None:
+    order = {"fusebillId": BIKES, "hubSpotId": 9}
+    answer = await http.post("/HubSpot/latchCustomer", json=order)
+    assert answer.status_code == 200
+    customer = server.customers[BIKES]
+    assert (customer["hubSpotId"], customer["hubSpotCompanyId"]) == (9, None)
+    assert server.calls[0].customer_id == BIKES
+
+
+async def test_an_id_of_another_customer_is_refused(http: httpx.AsyncClient) -> None:
+    order = {"fusebillId": BIKES, "hubSpotId": 734001, "hubSpotCompanyId": 202}
+    answer = await http.post("/HubSpot/latchCustomer", json=order)
+    assert answer.status_code == 409
+    assert "3100033" in answer.json()["Errors"][0]["Value"]
+
+
+@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"fusebillId": "x"}'])
+async def test_a_malformed_latching_is_refused(http: httpx.AsyncClient, body: bytes) -> None:
+    assert (await http.post("/HubSpot/latchCustomer", content=body)).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("Reference:1337", [BIKES]),
+        ("Reference:133", []),
+        ("CompanyName:*coffee*", [3100017]),
+        ("Status:Hold", [3100071]),
+        ("Status:Active;CompanyName:*w*;PrimaryEmail:*", [3100066]),
+        ("NetSuiteId:1", []),
+    ],
+)
+async def test_customers_are_listed_by_filter(
+    http: httpx.AsyncClient, query: str, found: list[int]
+) -> None:
+    answer = await http.get("/customers/", params={"query": query})
+    assert [row["id"] for row in answer.json()] == found
+    assert answer.headers["X-Count"] == str(len(found))
+    assert answer.headers["X-NextPage"] == "-1"
+
+
+async def test_lists_come_in_pages(http: httpx.AsyncClient) -> None:
+    asked = {"pageSize": "3", "pageNumber": "0"}
+    pages = []
+    while asked["pageNumber"] != "-1":
+        answer = await http.get("/customers", params=asked)
+        pages.append(len(answer.json()))
+        asked["pageNumber"] = answer.headers["X-NextPage"]
+    assert pages == [3, 3, 2]
+    assert answer.headers["X-MaxPageIndex"] == "2"
+
+
+@pytest.mark.parametrize(
+    "asked", [{"query": "HubSpotId:1"}, {"query": "x"}, {"pageSize": "0"}, {"pageNumber": "-1"}]
+)
+async def test_a_malformed_query_is_refused(http: httpx.AsyncClient, asked: dict[str, str]) -> None:
+    assert (await http.get("/customers/", params=asked)).status_code == 400
+
+
+async def test_every_answer_tells_the_rate_limit(http: httpx.AsyncClient) -> None:
+    for answer in (await http.get("/customers/1"), await http.get(f"/customers/{BIKES}")):
+        for window in ("Minute", "Day"):
+            for what in ("Limit", "Remaining", "Reset"):
+                assert answer.headers[f"X-Rate-Limit-{what}-{window}"]
+    assert answer.headers["X-Rate-Limit-Remaining-Day"] == "179998"
+
+
+async def test_the_limit_can_be_kept() -> None:
+    async with (
+        SimulatedFusebill(calls_per_minute=2) as server,
+        httpx.AsyncClient(base_url=server.url, headers=HEADERS, trust_env=False) as http,
+    ):
+        statuses = [(await http.get(f"/customers/{BIKES}")).status_code for _ in range(8)]
+    assert statuses[:2] == [200, 200]
+    assert 429 in statuses
+
+
+DONE = ("lost_after", "empty", "no_content", "null", "array", "truncated", "invalid_json", "slow")
+DONE_TOO = ("string_ids",)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_misbehaviour_does_the_deed_or_it_does_not(
+    server: SimulatedFusebill, kind: str
+) -> None:
+    server.misbehave(kind, seconds=0.01)
+    async with httpx.AsyncClient(
+        base_url=server.url, headers=HEADERS, trust_env=False, timeout=0.5
+    ) as http:
+        try:
+            await http.post(UNLATCH)
+        except httpx.HTTPError as error:
+            assert kind in {"hang", "lost_before", "lost_after", "truncated"}, error  # noqa: PT017  # most kinds raise none
+        assert server.misbehaviour is None
+        done = server.customers[BIKES]["hubSpotId"] is None
+        assert done is (kind in DONE + DONE_TOO)
+        server.customers = sample_customers()
+        assert (await http.post(UNLATCH)).status_code == 200, "it behaves again"
+
+
+async def test_a_misbehaviour_waits_for_its_operation_and_lasts_as_told(
+    server: SimulatedFusebill, http: httpx.AsyncClient
+) -> None:
+    server.misbehave("conflict", operation="unlatch_customer", times=2)
+    statuses = [(await http.get(f"/customers/{BIKES}")).status_code]
+    statuses += [(await http.post(UNLATCH)).status_code for _ in range(3)]
+    assert statuses == [200, 409, 409, 200]
+
+
+async def test_a_standing_misbehaviour_ends_when_told(
+    server: SimulatedFusebill, http: httpx.AsyncClient
+) -> None:
+    server.misbehave("unavailable", times=None)
+    assert [(await http.post(UNLATCH)).status_code for _ in range(3)] == [503] * 3
+    server.behave()
+    assert (await http.post(UNLATCH)).status_code == 200
+
+
+async def test_an_unknown_misbehaviour_is_refused(server: SimulatedFusebill) -> None:
+    with pytest.raises(ValueError, match="no such misbehaviour"):
+        server.misbehave("explode")
+
+
+async def test_the_hooks_stand_before_and_after_the_deed(
+    server: SimulatedFusebill, http: httpx.AsyncClient
+) -> None:
+    seen: list[tuple[str, Any]] = []
+
+    async def before(operation: str) -> None:
+        seen.append((operation, server.customers[BIKES]["hubSpotId"]))
+
+    server.before = server.after = before
+    await http.post(UNLATCH)
+    assert seen == [("unlatch_customer", 101), ("unlatch_customer", None)]
+
+
+async def test_a_hook_can_cut_the_connection_before_the_deed(
+    server: SimulatedFusebill, http: httpx.AsyncClient
+) -> None:
+    async def before(_: str) -> None:
+        raise ConnectionAbortedError
+
+    server.before = before
+    with pytest.raises(httpx.HTTPError):
+        await http.post(UNLATCH)
+    assert server.customers[BIKES]["hubSpotId"] == 101
+    assert server.calls[0].status is None
+
+
+async def test_changes_are_told(server: SimulatedFusebill, http: httpx.AsyncClient) -> None:
+    told: list[str | None] = []
+    server.on_change = lambda: told.append(server.misbehaviour)
+    server.misbehave("empty")
+    await http.post(UNLATCH)
+    server.reset()
+    assert told == ["empty", None, None, None]
+    assert server.customers == sample_customers()
+
+
+async def test_it_closes_at_once_though_a_call_hangs(http: httpx.AsyncClient) -> None:
+    async with SimulatedFusebill() as other:
+        other.misbehave("hang")
+        hanging = asyncio.create_task(http.post(f"{other.url}{UNLATCH}"))
+        async with asyncio.timeout(2):
+            while not other.calls:  # noqa: ASYNC110  # the double has no event for arrivals
+                await asyncio.sleep(0.01)
+    async with asyncio.timeout(2):
+        with pytest.raises(httpx.HTTPError):
+            await hanging

@@ -1,0 +1,448 @@
+"""The simulated Slack is as strict as Slack, to Slack's own client library and over its wires."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs
+
+import aiohttp
+import pytest
+from aiohttp import web
+from slack_sdk.errors import SlackApiError
+from slack_sdk.signature import SignatureVerifier
+from slack_sdk.socket_mode.aiohttp import SocketModeClient
+from slack_sdk.socket_mode.response import SocketModeResponse
+from slack_sdk.web.async_client import AsyncWebClient
+from slack_sdk.webhook.async_client import AsyncWebhookClient
+
+from bot.sandbox.page.api import PageApi
+from bot.sandbox.slack.simulator import SimulatedSlack, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
+    from slack_sdk.socket_mode.request import SocketModeRequest
+
+BUTTON = {
+    "type": "button",
+    "action_id": "confirm",
+    "value": "r1",
+    "text": {"type": "plain_text", "text": "Unlatch customer"},
+}
+CARD: list[dict[str, Any]] = [{"type": "actions", "elements": [BUTTON]}]
+
+
+@dataclass
+class Bot:
+    """A bot under test that keeps what it gets, and answers as it is told."""
+
+    slack: SimulatedSlack
+    status: int = 200
+    text: str = ""
+    wait_s: float = 0.0
+    forms: list[dict[str, Any]] = field(default_factory=list)
+
+    async def receive(self, request: web.Request) -> web.Response:
+        verifier = SignatureVerifier(self.slack.signing_secret)
+        body = await request.read()
+        if not verifier.is_valid_request(body, dict(request.headers)):
+            return web.Response(status=401)
+        form = {key: values[0] for key, values in parse_qs(body.decode(), True).items()}
+        self.forms.append(json.loads(form["payload"]) if "payload" in form else form)
+        await asyncio.sleep(self.wait_s)
+        return web.Response(status=self.status, text=self.text)
+
+
+@asynccontextmanager
+async def a_bot(slack: SimulatedSlack) -> AsyncIterator[Bot]:
+    bot = Bot(slack)
+    app = web.Application()
+    app.add_routes([web.post("/slack/events", bot.receive)])
+    runner = web.AppRunner(app, shutdown_timeout=0.1)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    slack.request_url = f"http://127.0.0.1:{runner.addresses[0][1]}/slack/events"
+    try:
+        yield bot
+    finally:
+        await runner.cleanup()
+
+
+def client_of(slack: SimulatedSlack, token: str | None = None) -> AsyncWebClient:
+    return AsyncWebClient(token=token or slack.bot_token, base_url=slack.api_url)
+
+
+async def refusal(slack: SimulatedSlack, method: str, token: str = "", **arguments: object) -> str:
+    try:
+        await client_of(slack, token).api_call(method, json=arguments)
+    except SlackApiError as error:
+        return str(error.response["error"])
+    return "ok"
+
+
+async def test_a_card_is_posted_updated_and_answered_in_its_thread() -> None:
+    async with SimulatedSlack() as slack:
+        client = client_of(slack)
+        who = await client.auth_test()
+        assert (who["team_id"], who["user_id"]) == ("T0SANDBOX", "U0UNLATCH")
+        assert "chat:write" in who.headers["x-oauth-scopes"]
+        posted = await client.chat_postMessage(channel="C0BILLING", text="ask", blocks=CARD)
+        ts = posted["ts"]
+        assert text_of(slack.workspace.message("C0BILLING", ts).blocks) == "[Unlatch customer]"
+        await client.chat_postMessage(channel="C0BILLING", text="asked", thread_ts=ts)
+        await client.chat_update(channel="C0BILLING", ts=ts, text="done")
+        (card,) = slack.workspace.messages("C0BILLING")
+        (reply,) = slack.workspace.thread("C0BILLING", ts)
+        assert (card.text, card.blocks, card.edited, reply.text) == ("done", [], True, "asked")
+        link = await client.chat_getPermalink(channel="C0BILLING", message_ts=reply.ts)
+        assert f"thread_ts={ts}" in link["permalink"]
+        group = await client.usergroups_users_list(usergroup="S0BILLING")
+        assert group["users"] == ["U0ALICE", "U0BOB"]
+        methods = [call.method for call in slack.calls]
+        assert methods[:3] == ["auth.test", "chat.postMessage", "chat.postMessage"]
+
+
+async def test_what_slack_refuses_is_refused_by_its_own_names() -> None:
+    async with SimulatedSlack() as slack:
+        human = slack.workspace.post("C0BILLING", "U0ALICE", "hi")
+        post, update = "chat.postMessage", "chat.update"
+        bad = [{"type": "section", "text": {"type": "mrkdwn", "text": ""}}]
+        long = [{"type": "section", "text": {"type": "mrkdwn", "text": "x" * 2900}}] * 5
+        assert [
+            await refusal(slack, "chat.shout"),
+            await refusal(slack, "auth.test", "xoxb-other"),
+            await refusal(slack, "auth.test", " "),
+            await refusal(slack, "apps.connections.open"),
+            await refusal(slack, "conversations.info", channel="C0BILLING"),
+            await refusal(slack, post, channel="C0NOWHERE", text="x"),
+            await refusal(slack, post, channel="C0PRIVATE", text="x"),
+            await refusal(slack, post, channel="C0ARCHIVED", text="x"),
+            await refusal(slack, post, channel="C0READONLY", text="x"),
+            await refusal(slack, post, channel="C0BILLING"),
+            await refusal(slack, post, channel="C0BILLING", text="x", blocks=bad),
+            await refusal(slack, post, channel="C0BILLING", text="x", blocks="["),
+            await refusal(slack, post, channel="C0BILLING", text="x", blocks=long),
+            await refusal(slack, post, channel="C0BILLING", text="x" * 40_001),
+            await refusal(slack, post, channel="C0BILLING", text="x", thread_ts="1.1"),
+            await refusal(slack, post, channel="C0PUBLIC", text="x"),
+            await refusal(slack, update, channel="C0BILLING", ts="1.1", text="x"),
+            await refusal(slack, update, channel="C0BILLING", ts=human.ts, text="x"),
+        ] == [
+            "unknown_method",
+            "invalid_auth",
+            "not_authed",
+            "not_allowed_token_type",
+            "missing_scope",
+            "channel_not_found",
+            "channel_not_found",
+            "is_archived",
+            "restricted_action",
+            "no_text",
+            "invalid_blocks",
+            "invalid_blocks_format",
+            "msg_blocks_too_long",
+            "msg_too_long",
+            "thread_not_found",
+            "ok",
+            "message_not_found",
+            "cant_update_message",
+        ]
+        slack.workspace.scopes.discard("chat:write.public")
+        assert await refusal(slack, post, channel="C0PUBLIC", text="x") == "not_in_channel"
+        slack.workspace.scopes.add("channels:read")
+        assert await refusal(slack, "conversations.info", channel="C0BILLING") == "ok"
+
+
+async def test_a_form_does_as_well_as_json() -> None:
+    async with SimulatedSlack() as slack, aiohttp.ClientSession() as session:
+        form = {"token": slack.bot_token, "channel": "C0BILLING", "blocks": json.dumps(CARD)}
+        async with session.post(f"{slack.api_url}chat.postMessage", data=form) as response:
+            assert (await response.json())["ok"] is True
+        assert "token" not in slack.calls[0].arguments
+
+
+async def test_a_limit_takes_so_many_messages_a_second_in_each_channel_and_is_off_until_set() -> (
+    None
+):
+    async with SimulatedSlack() as slack:
+        now = 100.0
+        slack.limits.clock = lambda: now
+        client = client_of(slack)
+        client.retry_handlers = []
+
+        async def post(channel: str = "C0BILLING") -> str:
+            try:
+                await client.chat_postMessage(channel=channel, text="x")
+            except SlackApiError as error:
+                response = error.response
+                retry_after = response.headers["Retry-After"]
+                return f"{response.status_code} {response['error']} {retry_after}"
+            return "ok"
+
+        wait_1, wait_2 = "429 ratelimited 1", "429 ratelimited 2"
+
+        assert [await post() for _ in range(5)] == ["ok"] * 5
+        slack.limits.limit("chat.postMessage", per_s=0.5, burst=2)
+        assert [await post() for _ in range(4)] == ["ok", "ok", wait_2, wait_2]
+        assert await post("C0PUBLIC") == "ok"
+        await client.auth_test()
+        now += 1.5
+        assert await post() == wait_1
+        now += 0.5
+        assert [await post() for _ in range(2)] == ["ok", wait_2]
+        now += 60
+        assert [await post() for _ in range(3)] == ["ok", "ok", wait_2]
+        slack.limits.lift()
+        assert await post() == "ok"
+
+
+async def test_faults_come_as_often_as_told_and_hooks_see_each_call() -> None:
+    async with SimulatedSlack() as slack:
+        seen = list[str]()
+
+        async def look(method: str) -> None:
+            seen.append(f"{method} {len(slack.workspace.messages('C0BILLING'))}")
+
+        slack.before = slack.after = look
+        slack.faults.fail("chat.postMessage", status=429, retry_after=7)
+        slack.faults.fail("chat.postMessage", drop="after")
+        client = client_of(slack)
+        client.retry_handlers = []
+        with pytest.raises(SlackApiError) as limited:
+            await client.chat_postMessage(channel="C0BILLING", text="x")
+        assert limited.value.response.headers["Retry-After"] == "7"
+        assert limited.value.response["error"] == "ratelimited"
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await client.chat_postMessage(channel="C0BILLING", text="x")
+        assert len(slack.workspace.messages("C0BILLING")) == 1
+        assert seen[-2:] == ["chat.postMessage 0", "chat.postMessage 1"]
+        slack.faults.down = True
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await client.auth_test()
+        slack.faults.clear()
+        slack.faults.fail("*", error="token_revoked", times=None)
+        assert [await refusal(slack, "auth.test") for _ in "ab"] == ["token_revoked"] * 2
+        assert [call.status for call in slack.calls] == [429, 200, 0, 200, 200]
+
+
+async def test_a_command_is_signed_and_its_answer_whispered() -> None:
+    async with SimulatedSlack() as slack, a_bot(slack) as bot:
+        bot.text = json.dumps({"text": "working on it"})
+        delivery = await slack.command("U0ALICE", "2554529 <why> & how")
+        assert delivery.status == 200
+        form = bot.forms[0]
+        assert form["text"] == "2554529 &lt;why&gt; &amp; how"
+        assert (form["team_id"], form["channel_name"]) == ("T0SANDBOX", "billing")
+        assert [whisper.text for whisper in slack.workspace.whispers("U0ALICE")] == [
+            "working on it"
+        ]
+        await slack.command("U0GUEST", "")
+        assert (bot.forms[1]["team_id"], bot.forms[1]["text"]) == ("T0PARTNER", "")
+        body = b"command=%2Funlatch"
+        stale = slack.sign(body, int(time.time()) - 400)
+        assert (await slack.send_raw(body, stale)).status == 401
+        assert (await slack.send_raw(body, slack.sign(body))).status == 200
+
+
+async def test_a_bot_that_fails_or_dawdles_is_told_of_as_slack_does() -> None:
+    async with SimulatedSlack() as slack:
+        await slack.command("U0BOB", "1")
+        async with a_bot(slack) as bot:
+            bot.status = 500
+            assert (await slack.command("U0BOB", "1")).status == 500
+            bot.wait_s = 3.2
+            assert (await slack.command("U0BOB", "1")).status == 0
+        assert [whisper.text for whisper in slack.workspace.whispers("U0BOB")] == [
+            '/unlatch failed with the error "dispatch_failed"',
+            '/unlatch failed with the error "dispatch_failed"',
+            '/unlatch failed with the error "operation_timeout"',
+        ]
+
+
+async def test_a_click_carries_the_button_its_message_and_the_person() -> None:
+    async with SimulatedSlack() as slack, a_bot(slack) as bot:
+        ts = slack.workspace.post("C0BILLING", "U0UNLATCH", "ask", CARD).ts
+        await slack.click("U0GUEST", ts, "confirm", value="r1")
+        click = bot.forms[0]
+        assert click["user"]["team_id"] == "T0PARTNER"
+        assert click["team"]["id"] == "T0SANDBOX"
+        assert click["container"]["message_ts"] == click["message"]["ts"] == ts
+        action = click["actions"][0]
+        assert (action["action_id"], action["value"], action["block_id"]) == ("confirm", "r1", "b0")
+        with pytest.raises(LookupError):
+            await slack.click("U0BOB", ts, "confirm", value="r2")
+        await slack.forge_click("U0BOB", ts, "confirm", "r2")
+        assert bot.forms[1]["actions"][0]["value"] == "r2"
+        whisper = slack.workspace.add_whisper("U0BOB", "C0BILLING", "pick", CARD)
+        await slack.click_whisper("U0BOB", whisper, "confirm")
+        assert bot.forms[2]["container"]["is_ephemeral"] is True
+        assert "message" not in bot.forms[2]
+
+
+async def test_a_response_url_answers_five_times_in_half_an_hour() -> None:
+    async with SimulatedSlack() as slack, a_bot(slack) as bot:
+        await slack.command("U0ALICE", "1")
+        webhook = AsyncWebhookClient(bot.forms[0]["response_url"])
+        statuses = [(await webhook.send(text=str(n))).status_code for n in range(6)]
+        assert statuses == [200] * 5 + [404]
+        assert len(slack.workspace.whispers("U0ALICE")) == 5
+        assert slack.calls[-1].answer["error"] == "used_url"
+        await slack.command("U0ALICE", "1")
+        late = AsyncWebhookClient(bot.forms[1]["response_url"])
+        assert (await late.send(text="", response_type="in_channel")).status_code == 400
+        await late.send(text="hear", response_type="in_channel", replace_original=True)
+        assert slack.workspace.messages("C0BILLING")[0].text == "hear"
+        slack.responses.clock = lambda: time.time() + 1801
+        assert (await late.send(text="x")).status_code == 404
+
+
+async def test_a_clicks_response_url_replaces_and_deletes_what_was_clicked() -> None:
+    async with SimulatedSlack() as slack, a_bot(slack) as bot:
+        message = slack.workspace.post("C0BILLING", "U0UNLATCH", "ask", CARD)
+        whisper = slack.workspace.add_whisper("U0BOB", "C0BILLING", "pick", CARD)
+        await slack.click("U0BOB", message.ts, "confirm")
+        await slack.click_whisper("U0BOB", whisper, "confirm")
+        on_message, on_whisper = (AsyncWebhookClient(form["response_url"]) for form in bot.forms)
+        await on_message.send(text="gone", replace_original=True)
+        await on_whisper.send(text="picked", replace_original=True)
+        assert slack.workspace.message("C0BILLING", message.ts).blocks == []
+        assert [shown.text for shown in slack.workspace.whispers("U0BOB")] == ["picked"]
+        await on_message.send(delete_original=True)
+        await on_whisper.send(delete_original=True)
+        assert slack.workspace.messages("C0BILLING") == []
+        assert slack.workspace.whispers("U0BOB") == []
+
+
+async def test_socket_mode_carries_commands_and_clicks_and_says_when_to_go() -> None:
+    async with SimulatedSlack() as slack:
+        taken = list[str]()
+
+        async def listen(client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
+            taken.append(request.type)
+            payload = {"text": "over the socket"}
+            response = SocketModeResponse(envelope_id=request.envelope_id, payload=payload)
+            await client.send_socket_mode_response(response)
+
+        client = SocketModeClient(app_token=slack.app_token, web_client=client_of(slack))
+        client.socket_mode_request_listeners.append(listen)
+        await client.connect()  # type: ignore[no-untyped-call]  # slack_sdk leaves it untyped
+        try:
+            await slack.workspace.until(lambda: slack.socket_mode.links)
+            delivery = await slack.command("U0ALICE", "1")
+            assert delivery.status == 200
+            assert [shown.text for shown in slack.workspace.whispers("U0ALICE")] == [
+                "over the socket"
+            ]
+            message = slack.workspace.post("C0BILLING", "U0UNLATCH", "ask", CARD)
+            assert (await slack.click("U0BOB", message.ts, "confirm")).status == 200
+            assert taken == ["slash_commands", "interactive"]
+            await slack.disconnect("refresh_requested")
+            await slack.workspace.until(lambda: slack.socket_mode.links)
+            assert (await slack.command("U0ALICE", "1")).status == 200
+        finally:
+            await client.close()  # type: ignore[no-untyped-call]  # the same
+
+
+async def test_a_link_needs_a_ticket_that_is_good_once() -> None:
+    async with SimulatedSlack() as slack, aiohttp.ClientSession() as session:
+        answer = await client_of(slack, slack.app_token).apps_connections_open(
+            app_token=slack.app_token
+        )
+        async with session.ws_connect(answer["url"]) as link:
+            assert (await link.receive_json())["type"] == "hello"
+            await link.send_str("no ack at all")
+            await slack.disconnect("link_disabled")
+            assert (await link.receive_json())["reason"] == "link_disabled"
+            assert (await link.receive()).type is aiohttp.WSMsgType.CLOSE
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await session.ws_connect(answer["url"])
+
+
+async def events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, Any]]:
+    async for line in response.content:
+        if line.startswith(b"data: "):
+            yield json.loads(line[6:])
+
+
+async def test_the_page_follows_what_happens_and_acts_for_people() -> None:
+    done = list[dict[str, object]]()
+
+    async def act(body: dict[str, object]) -> dict[str, object]:
+        done.append(body)
+        return {"ok": True}
+
+    extra: dict[str, object] = {"customers": [1]}
+    slack = SimulatedSlack()
+    PageApi(slack, extra=lambda: extra, actions={"fault": act})
+    async with slack, a_bot(slack) as bot, aiohttp.ClientSession(slack.url) as session:
+
+        async def post(path: str, body: dict[str, object]) -> dict[str, Any]:
+            async with session.post(f"/page/{path}", json=body) as response:
+                answer: dict[str, Any] = await response.json()
+                return answer
+
+        async with session.get("/page/events") as response:
+            states = events(response)
+            first = await anext(states)
+            assert (first["channel"]["name"], first["extra"]) == ("billing", extra)
+            assert [user["guest"] for user in first["users"]] == [False, False, True, False]
+            said: dict[str, object] = {"user_id": "U0ALICE", "text": "hello"}
+            assert await post("command", said) == {"ok": True}
+            assert (await anext(states))["messages"][0]["text"] == "hello"
+        assert await post("command", said | {"text": "/unlatch 1 why"}) == {"ok": True}
+        assert bot.forms[0]["text"] == "1 why"
+        assert (await post("command", said | {"text": "/shrug"}))["ok"] is False
+        ts = slack.workspace.post("C0BILLING", "U0UNLATCH", "ask", CARD).ts
+        click: dict[str, object] = {"user_id": "U0BOB", "message_ts": ts, "action_id": "confirm"}
+        assert await post("click", click) == {"ok": True}
+        assert (await post("click", click | {"value": "other"}))["ok"] is False
+        assert await post("do/fault", {"kind": None}) == {"ok": True}
+        assert done == [{"kind": None}]
+        await post("slack", {"down_s": 0.05})
+        assert slack.faults.down
+        await slack.workspace.until(lambda: not slack.faults.down)
+
+
+async def test_the_page_is_for_this_machine_alone() -> None:
+    slack = SimulatedSlack()
+    PageApi(slack)
+    async with slack, aiohttp.ClientSession(slack.url) as session:
+        said = json.dumps({"user_id": "U0ALICE", "text": "x"})
+        kind = {"Content-Type": "application/json"}
+        async with session.post("/page/command", data=said) as plain:
+            assert plain.status == 415
+        rebound = kind | {"Host": "evil.example"}
+        async with session.post("/page/command", data=said, headers=rebound) as foreign:
+            assert foreign.status == 403
+        async with session.get("/page/events", headers={"Host": "evil.example"}) as foreign:
+            assert foreign.status == 403
+        async with session.post("/page/command", data="[]", headers=kind) as odd:
+            assert odd.status == 400
+        async with session.get("/page/..%2Fapi.py") as outside:
+            assert outside.status == 404
+        assert slack.workspace.messages("C0BILLING") == []
+
+
+async def test_slack_can_go_away_and_come_back_where_it_was() -> None:
+    slack = SimulatedSlack()
+    async with slack:
+        url = slack.url
+        await client_of(slack).chat_postMessage(channel="C0BILLING", text="x")
+    with pytest.raises(aiohttp.ClientConnectorError):
+        await client_of(slack).auth_test()
+    async with slack:
+        assert slack.url == url
+        await client_of(slack).auth_test()
+        assert len(slack.workspace.messages("C0BILLING")) == 1
+
+
+async def test_waiting_for_what_does_not_come_ends() -> None:
+    async with SimulatedSlack() as slack:
+        with pytest.raises(TimeoutError):
+            await slack.workspace.until(lambda: False, timeout_s=0.1)

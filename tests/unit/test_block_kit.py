@@ -1,0 +1,184 @@
+"""Block Kit's pieces: every text is cut to fit, and means nothing but itself."""
+
+from __future__ import annotations
+
+import unicodedata
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given, strategies as st
+
+from bot.messages.block_kit import (
+    Inline,
+    Line,
+    bold,
+    button,
+    buttons,
+    channel,
+    code,
+    cut,
+    date,
+    escape,
+    header,
+    link,
+    message,
+    say,
+    text,
+    user,
+)
+from bot.sandbox.slack.block_kit import problems
+from tests.support.hostile import NOON, TEXTS, refused_by_slack, rung
+
+TURNING = set("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+LIMITS = st.integers(min_value=2, max_value=300)
+
+
+def units(value: str) -> int:
+    """The length of a text as JavaScript, and with it Slack, counts it."""
+    return len(value.encode("utf-16-le", "surrogatepass")) // 2
+
+
+@given(TEXTS, LIMITS)
+def test_a_cut_text_is_never_longer_than_its_limit(value: str, limit: int) -> None:
+    assert units(cut(value, limit)) <= limit
+
+
+@given(TEXTS, LIMITS)
+def test_a_cut_text_holds_nothing_that_controls_or_turns_text(value: str, limit: int) -> None:
+    kept = cut(value, limit)
+    assert not TURNING & set(kept)
+    assert {unicodedata.category(c) for c in kept}.isdisjoint({"Cc", "Cs"})
+
+
+@given(TEXTS, LIMITS)
+def test_what_was_cut_once_is_not_cut_again(value: str, limit: int) -> None:
+    once = cut(value, limit)
+    assert cut(once, limit) == once
+
+
+@given(TEXTS, LIMITS)
+def test_only_a_text_that_lost_something_ends_with_an_ellipsis(value: str, limit: int) -> None:
+    kept = cut(value, limit)
+    plain = " ".join(kept.split())
+    assert kept == plain or kept.endswith("…")
+    if units(value) <= limit and value.isprintable() and not TURNING & set(value):
+        assert kept == " ".join(value.split())
+
+
+@pytest.mark.parametrize(
+    ("value", "limit", "kept"),
+    [
+        ("Stolen Bikes", 12, "Stolen Bikes"),
+        ("Stolen Bikes", 11, "Stolen Bik…"),
+        ("Stolen\r\n\tBikes", 20, "Stolen Bikes"),
+        ("a\x00b\ud83dc", 20, "a b c"),
+        ("\u202e9254552\u202c", 20, "9254552"),
+        ("🚲🚲🚲", 6, "🚲🚲🚲"),
+        ("🚲🚲🚲", 5, "🚲🚲…"),
+        ("🚲🚲🚲", 4, "🚲…"),
+        ("", 5, ""),
+        ("\u202e" * 100, 5, "…"),
+    ],
+)
+def test_a_text_is_cut_between_characters(value: str, limit: int, kept: str) -> None:
+    assert cut(value, limit) == kept
+
+
+@given(TEXTS)
+def test_an_escaped_text_holds_no_markup_and_can_be_read_back(value: str) -> None:
+    escaped = escape(value)
+    assert not set("<>") & set(escaped)
+    read = escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    assert read == value
+
+
+@given(TEXTS)
+def test_a_header_fits_whatever_it_says(value: str) -> None:
+    block = header(f"Unlatch {value}?")
+    assert problems([block]) == []
+    assert units(block["text"]["text"]) <= 150
+
+
+@given(TEXTS, LIMITS)
+def test_a_value_is_never_empty_and_never_too_long(value: str, limit: int) -> None:
+    inline = text(value, limit=limit)
+    assert 1 <= units(inline["text"]) <= limit
+    assert inline["type"] == "text"
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=5))
+def test_a_message_of_any_values_is_taken_by_slack_and_rings_nobody(values: list[str]) -> None:
+    told = message(
+        header(f"It says {values[0]}"), [[say("It says: "), text(each)] for each in values]
+    )
+    assert refused_by_slack(told) == []
+    assert rung(told) == set()
+
+
+@given(st.lists(TEXTS, min_size=1, max_size=5))
+def test_a_long_text_is_cut_to_three_thousand(values: list[str]) -> None:
+    assert units(message([[say("x" + "".join(values))]]).text) <= 3000
+
+
+def test_a_messages_text_says_what_its_blocks_say() -> None:
+    told = message(
+        header("Unlatch <B&B>?"),
+        None,
+        [[bold("By: "), user("U0BOB"), say(" in "), channel("C0BILLING")], [date(NOON)]],
+        [[link("https://a.example", "1<2"), say(" "), code("/unlatch 1")]],
+        buttons(button("Go", "go", "1")),
+    )
+    assert told.text == (
+        "Unlatch &lt;B&amp;B&gt;?\n"
+        "By: <@U0BOB> in <#C0BILLING>\n"
+        "<!date^1795435200^{date_short_pretty} at {time_secs}|2026-11-23 12:00:00 UTC>\n"
+        "1&lt;2 /unlatch 1"
+    )
+    assert [block["type"] for block in told.blocks] == [
+        "header",
+        "rich_text",
+        "rich_text",
+        "actions",
+    ]
+    assert problems(told.blocks) == []
+
+
+@pytest.mark.parametrize(
+    ("inline", "wanted"),
+    [
+        (say(" a "), {"type": "text", "text": " a "}),
+        (bold("a"), {"type": "text", "text": "a", "style": {"bold": True}}),
+        (code("a"), {"type": "text", "text": "a", "style": {"code": True}}),
+        (text("\u202e"), {"type": "text", "text": "…"}),
+        (link(None, "7"), code("7")),
+        (link("https://a", "7"), {"type": "link", "url": "https://a", "text": "7"}),
+    ],
+)
+def test_an_inline_is_what_block_kit_calls_it(inline: Inline, wanted: Inline) -> None:
+    assert inline == wanted
+
+
+def test_a_date_is_seconds_since_1970_with_a_fallback_in_utc() -> None:
+    inline = date(datetime(2026, 1, 2, 3, 4, 5, 999, tzinfo=UTC))
+    assert inline["timestamp"] == 1767323045
+    assert inline["fallback"] == "2026-01-02 03:04:05 UTC"
+
+
+@pytest.mark.parametrize("style", ["", "primary", "danger"])
+def test_a_button_carries_its_id_as_text(style: str) -> None:
+    element = button("Unlatch customer", "unlatch_confirm", "5f0c", style)
+    assert element["value"] == "5f0c"
+    assert element.get("style", "") == style
+    actions = buttons(None, element)
+    assert actions is not None
+    assert problems([actions]) == []
+
+
+def test_without_buttons_there_are_no_actions() -> None:
+    assert buttons(None, None) is None
+
+
+@given(st.lists(st.lists(TEXTS.map(text), min_size=1, max_size=3), min_size=1, max_size=3))
+def test_lines_become_sections_of_one_block(content: list[Line]) -> None:
+    (block,) = message(content).blocks
+    assert [section["elements"] for section in block["elements"]] == content

@@ -1,0 +1,316 @@
+"""Cards and threads, drawn from the ledger: whatever it holds, Slack takes them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from bot.domain.models import Customer, Event, EventType, HubSpotIds, Kind, Request, Verdict
+from bot.messages.block_kit import Message
+from bot.messages.cards import (
+    Action,
+    confirmation_card,
+    decided_card,
+    other_card,
+    trail_reply,
+    working_card,
+)
+from bot.requests.publisher import EVENTS_A_REPLY
+from bot.sandbox.slack.block_kit import buttons, text_of
+from tests.support.hostile import (
+    ALL_LINKS,
+    BOB,
+    CARD,
+    EVENTS,
+    LINKS,
+    NO_LINKS,
+    NOON,
+    REQUESTS,
+    TEXTS,
+    event,
+    inlines,
+    people_of,
+    refused_by_slack,
+    rung,
+    shown,
+)
+
+OUTCOMES = [EventType.REFUSED, EventType.UNKNOWN, EventType.CHANGED, EventType.CLEARED]
+ERRORS = st.lists(TEXTS, min_size=1, max_size=20)
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A message, and what it was drawn from."""
+
+    message: Message
+    request: Request
+    people: set[str]
+
+
+@st.composite
+def cards(draw: st.DrawFn) -> Drawn:
+    request = draw(REQUESTS)
+    links = draw(ALL_LINKS)
+    events = tuple(draw(st.lists(EVENTS, max_size=3)))
+    card = draw(
+        st.sampled_from(
+            [
+                confirmation_card(request, links),
+                working_card(request, links),
+                decided_card(request, events, links),
+                other_card(request, None),
+                other_card(request, "https://sandbox.slack.com/archives/C0BILLING/p1"),
+            ]
+        )
+    )
+    return Drawn(card, request, people_of(request))
+
+
+@st.composite
+def replies(draw: st.DrawFn) -> Drawn:
+    """A reply as the settler cuts them: some events, at most one of them an outcome."""
+    request = draw(REQUESTS)
+    why = draw(TEXTS)
+    quiet = [
+        event(EventType.REQUESTED, "U0ALICE", reason=request.reason),
+        *[event(EventType.DECISION_DENIED, "U0BOB", why=why)] * (EVENTS_A_REPLY - 3),
+        event(EventType.CONFIRMED, "U0BOB"),
+    ]
+    outcome = event(
+        draw(st.sampled_from(OUTCOMES)), texts=draw(ERRORS), status=409, seconds=0.1, why="Refused."
+    )
+    events = (*quiet, outcome)
+    reply = trail_reply(events, request, draw(ALL_LINKS))
+    return Drawn(reply, request, people_of(request, events))
+
+
+@st.composite
+def lone_replies(draw: st.DrawFn) -> Drawn:
+    request, told = draw(REQUESTS), draw(EVENTS)
+    reply = trail_reply([told], request, draw(ALL_LINKS))
+    return Drawn(reply, request, people_of(request, (told,)))
+
+
+ANY = st.one_of(cards(), replies(), lone_replies())
+
+
+@given(ANY)
+def test_slack_takes_every_message(drawn: Drawn) -> None:
+    assert refused_by_slack(drawn.message) == []
+
+
+@given(ANY)
+def test_no_message_rings_or_links_what_a_value_says(drawn: Drawn) -> None:
+    leads = (
+        "https://app-eu1.hubspot.com/contacts/777/record/",
+        "https://admin.example/customers/",
+        "https://sandbox.slack.com/archives/",
+    )
+    assert {m for m in rung(drawn.message) if not m.startswith(leads)} <= drawn.people
+
+
+@given(ANY)
+def test_nobody_ever_reads_none_or_null(drawn: Drawn) -> None:
+    assert "None" not in shown(drawn.message)
+    assert "null" not in shown(drawn.message)
+
+
+@given(cards())
+def test_every_cards_header_names_the_id(drawn: Drawn) -> None:
+    header = drawn.message.blocks[0]
+    assert header["type"] == "header"
+    assert str(drawn.request.customer.customer_id) in header["text"]["text"]
+
+
+@given(cards())
+def test_every_cards_text_begins_with_its_header(drawn: Drawn) -> None:
+    customer_id = str(drawn.request.customer.customer_id)
+    assert customer_id in drawn.message.text.splitlines()[0]
+
+
+@given(cards())
+def test_a_buttons_value_is_the_requests_id_and_nothing_else(drawn: Drawn) -> None:
+    pressed = [element for block in drawn.message.blocks for element in block.get("elements", ())]
+    values = {element["value"] for element in pressed if element["type"] == "button"}
+    assert values <= {drawn.request.id}
+
+
+@given(REQUESTS, ALL_LINKS)
+def test_a_confirmation_card_shows_every_id_that_would_be_cleared(
+    request: Request, links: Any
+) -> None:
+    card = text_of(confirmation_card(request, links).blocks)
+    ids = request.customer.ids
+    assert ids.vid is None or f"contact {ids.vid}" in card
+    assert ids.company_id is None or f"company {ids.company_id}" in card
+
+
+def test_the_confirmation_card_shows_whom_from_what_who_asks_and_why() -> None:
+    assert text_of(confirmation_card(CARD, NO_LINKS).blocks).splitlines() == [
+        "Unlatch Stolen Bikes (2554529)?",
+        "Fusebill id: 2554529",
+        "Company: Stolen Bikes",
+        "Name: Sam Spokes",
+        "Reference: REF-7 (Fusebill's screens call this “Customer ID”; it is not the id above)",
+        "Status: Active, account Good",
+        "Email: sam@bikes.example, pay@bikes.example",
+        "Would be cleared: contact 101, company 202",
+        "Asked by: <@U0ALICE>, 2026-11-23 12:00:00 UTC",
+        "Why: moved to the new portal",
+        "Expires: 2026-11-23 12:15:00 UTC",
+        "[Unlatch customer] [Cancel]",
+    ]
+
+
+def test_the_confirmation_card_leaves_out_what_fusebill_does_not_know() -> None:
+    bare = replace(CARD, reason="", customer=Customer(2554529, HubSpotIds(101)))
+    assert text_of(confirmation_card(bare, NO_LINKS).blocks).splitlines() == [
+        "Unlatch customer 2554529?",
+        "Fusebill id: 2554529",
+        "Would be cleared: contact 101",
+        "Asked by: <@U0ALICE>, 2026-11-23 12:00:00 UTC",
+        "Expires: 2026-11-23 12:15:00 UTC",
+        "[Unlatch customer] [Cancel]",
+    ]
+
+
+def test_the_ids_are_links_where_the_settings_are_given() -> None:
+    links = {i["text"]: i["url"] for i in inlines(confirmation_card(CARD, LINKS)) if "url" in i}
+    assert links == {
+        "2554529": "https://admin.example/customers/2554529",
+        "101": "https://app-eu1.hubspot.com/contacts/777/record/0-1/101",
+        "202": "https://app-eu1.hubspot.com/contacts/777/record/0-2/202",
+    }
+
+
+def test_without_those_settings_no_id_is_a_link() -> None:
+    assert not [i for i in inlines(confirmation_card(CARD, NO_LINKS)) if i["type"] == "link"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "label", "style"),
+    [(Kind.UNLATCH, "Unlatch customer", "danger"), (Kind.RELATCH, "Latch again", "primary")],
+)
+def test_one_button_is_named_by_its_verb_and_the_other_cancels(
+    kind: Kind, label: str, style: str
+) -> None:
+    card = confirmation_card(replace(CARD, kind=kind), NO_LINKS)
+    actions = card.blocks[-1]["elements"]
+    told = [(b["text"]["text"], b["action_id"], b.get("style")) for b in actions]
+    assert told == [(label, Action.CONFIRM, style), ("Cancel", Action.CANCEL, None)]
+
+
+@given(REQUESTS, st.lists(EVENTS, max_size=3), ALL_LINKS)
+def test_a_card_that_was_decided_can_not_be_decided_again(
+    request: Request, events: list[Event], links: Any
+) -> None:
+    for card in (working_card(request, links), decided_card(request, events, links)):
+        blocks = [{"block_id": str(n), **block} for n, block in enumerate(card.blocks)]
+        offered = {button["action_id"] for _block_id, button in buttons(blocks)}
+        assert not offered & {Action.CONFIRM, Action.CANCEL}
+
+
+def test_the_working_card_says_that_it_waits() -> None:
+    card = shown(working_card(replace(CARD, verdict=Verdict.CONFIRMED), NO_LINKS))
+    assert "⏳ Unlatching Stolen Bikes (2554529)" in card
+    assert "Waiting for Fusebill" in card
+    assert "contact 101, company 202" in card
+
+
+@pytest.mark.parametrize(
+    ("verdict", "line"),
+    [
+        (Verdict.CONFIRMED, "Confirmed by: <@U0BOB>, 2026-11-23 12:00:00 UTC"),
+        (Verdict.CANCELLED, "Cancelled by: <@U0BOB>, 2026-11-23 12:00:00 UTC"),
+        (Verdict.EXPIRED, "Expired: 2026-11-23 12:00:00 UTC"),
+    ],
+)
+def test_a_decided_card_says_who_decided_and_when(verdict: Verdict, line: str) -> None:
+    decider = None if verdict is Verdict.EXPIRED else BOB
+    decided = replace(CARD, verdict=verdict, decider=decider, decided_at=NOON)
+    card = text_of(decided_card(decided, [], NO_LINKS).blocks).splitlines()
+    assert card[-1] == line
+    assert "Asked by: <@U0ALICE>, 2026-11-23 12:00:00 UTC" in card
+    assert "Why: moved to the new portal" in card
+
+
+@pytest.mark.parametrize(
+    ("verdict", "told", "title", "line"),
+    [
+        (
+            Verdict.CANCELLED,
+            None,
+            "🚫 Cancelled",
+            "Nothing was changed. The card had shown: contact 101, company 202",
+        ),
+        (Verdict.EXPIRED, None, "⌛ Expired", "nothing was changed"),
+        (Verdict.CONFIRMED, None, "⏳ Decided", "not known yet"),
+        (
+            Verdict.CONFIRMED,
+            event(EventType.CLEARED, how="answer", status=200, seconds=0.2),
+            "✅ Unlatched",
+            "Cleared: contact 101, company 202",
+        ),
+        (
+            Verdict.CONFIRMED,
+            event(EventType.ALREADY_CLEAR),
+            "☑️ Already clear",
+            "Somebody was quicker",
+        ),
+        (
+            Verdict.CONFIRMED,
+            event(EventType.CHANGED, found={"vid": 303, "company_id": None}),
+            "⚠️ Not done, the ids changed",
+            "Now: contact 303\n",
+        ),
+        (
+            Verdict.CONFIRMED,
+            event(EventType.REFUSED, texts=["Customer is on hold"], status=409, why="No."),
+            "❌ Not done",
+            "Fusebill: Customer is on hold (HTTP 409)",
+        ),
+        (
+            Verdict.CONFIRMED,
+            event(EventType.UNKNOWN, why="No answer."),
+            "❓ Outcome unknown",
+            "Nobody can say yet whether this was done. \nNo answer.",
+        ),
+    ],
+)
+def test_the_card_says_what_came_of_it(
+    verdict: Verdict, told: Event | None, title: str, line: str
+) -> None:
+    decided = replace(CARD, verdict=verdict, decider=BOB, decided_at=NOON)
+    card = text_of(decided_card(decided, [told] if told else [], NO_LINKS).blocks)
+    assert card.startswith(f"{title}: Stolen Bikes (2554529)\n")
+    assert line in card
+
+
+def test_every_error_of_fusebill_stands_on_the_card_each_cut_by_itself() -> None:
+    said = ["x" * 9_000, *(f"error {n}" for n in range(19))]
+    refused = event(EventType.REFUSED, texts=said, status=409, why="Fusebill refused.")
+    decided = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON)
+    card = text_of(decided_card(decided, [refused], NO_LINKS).blocks)
+    assert all(f"Fusebill: error {n} (HTTP 409)" in card for n in range(19))
+    assert re.search(r"Fusebill: x{100,}… \(HTTP 409\)", card)
+
+
+def test_the_thread_tells_each_event_with_its_time_in_order() -> None:
+    events = [
+        event(EventType.REQUESTED, "U0ALICE"),
+        event(EventType.CONFIRMED, "U0BOB"),
+        event(EventType.CLEARED, status=200, seconds=0.21, how="answer"),
+    ]
+    at = "2026-11-23 12:00:00 UTC"
+    assert text_of(trail_reply(events, CARD, NO_LINKS).blocks).splitlines() == [
+        f"{at}  <@U0ALICE> asked to unlatch 2554529, Stolen Bikes: contact 101, company 202",
+        "Why: moved to the new portal",
+        f"{at}  <@U0BOB> confirmed it",
+        f"{at}  ✅ Unlatched · Fusebill answered HTTP 200 · took 0.21 s",
+        "Cleared: contact 101, company 202",
+    ]

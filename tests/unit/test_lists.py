@@ -1,0 +1,196 @@
+"""Lists for one person alone: Slack takes them, whatever is in them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, cast
+
+import pytest
+from hypothesis import given, strategies as st
+
+from bot.domain.commands import Ask, parse
+from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Verdict
+from bot.messages import lists
+from bot.messages.block_kit import Message, escape
+from bot.sandbox.slack.block_kit import text_of
+from tests.support.hostile import (
+    ALL_LINKS,
+    BIKES,
+    BOB,
+    CARD,
+    CUSTOMERS,
+    LINKS,
+    NO_LINKS,
+    NOON,
+    NUMBERS,
+    REQUESTS,
+    TEXTS,
+    refused_by_slack,
+    rung,
+    shown,
+)
+
+ASKS = (
+    st.builds(lambda number, reason: parse(f"{number} {reason[:400]}"), NUMBERS, TEXTS)
+    .filter(lambda typed: isinstance(typed, Ask))
+    .map(lambda typed: cast("Ask", typed))
+)
+HITS = st.lists(CUSTOMERS, min_size=1, max_size=5)
+ADDRESSES = st.none() | st.just("https://sandbox.slack.com/archives/C0BILLING/p1700000000000100")
+PAST = st.lists(st.tuples(REQUESTS, ADDRESSES), max_size=10)
+PEOPLE = st.lists(st.sampled_from(["U0ALICE", "U0BOB", "W0CAROL"]), max_size=3)
+LISTS = st.one_of(
+    st.builds(lists.did_you_mean, ASKS, HITS, ALL_LINKS),
+    st.builds(lists.found, TEXTS, st.just([]) | HITS, ALL_LINKS, more=st.booleans()),
+    st.builds(lists.history, st.none() | NUMBERS, PAST, PEOPLE),
+    st.just(lists.usage()),
+)
+
+
+def lines(message: Message) -> list[str]:
+    return text_of(message.blocks).splitlines()
+
+
+def pressed(message: Message) -> list[dict[str, Any]]:
+    return [e for b in message.blocks if b["type"] == "actions" for e in b["elements"]]
+
+
+@given(LISTS)
+def test_slack_takes_every_list(message: Message) -> None:
+    assert refused_by_slack(message) == []
+
+
+@given(LISTS)
+def test_nobody_ever_reads_none_or_null(message: Message) -> None:
+    assert "None" not in shown(message)
+    assert "null" not in shown(message)
+
+
+@given(LISTS)
+def test_no_list_rings_or_links_what_a_value_says(message: Message) -> None:
+    known = {"<@U0ALICE>", "<@U0BOB>", "<@W0CAROL>"}
+    leads = (
+        "https://app-eu1.hubspot.com/contacts/777/record/",
+        "https://admin.example/customers/",
+        "https://sandbox.slack.com/archives/",
+    )
+    assert {m for m in rung(message) - known if not m.startswith(leads)} == set()
+
+
+@given(ASKS, HITS)
+def test_each_button_says_what_could_have_been_typed(ask: Ask, hits: list[Customer]) -> None:
+    buttons = pressed(lists.did_you_mean(ask, hits, NO_LINKS))
+    for hit, button in zip(hits, buttons, strict=True):
+        typed = parse(escape(button["value"]))
+        assert isinstance(typed, Ask)
+        assert typed.customer_id == hit.customer_id
+        # two thousand UTF-16 units are the most that a value holds
+        assert typed.reason in (ask.reason, f"{ask.reason[: len(typed.reason) - 1]}…")
+
+
+@given(HITS, TEXTS)
+def test_what_was_found_has_a_button_each_and_no_reason(hits: list[Customer], text: str) -> None:
+    buttons = pressed(lists.found(text, hits, NO_LINKS, more=False))
+    assert [button["value"] for button in buttons] == [str(hit.customer_id) for hit in hits]
+
+
+def test_a_hit_shows_name_company_status_id_reference_and_what_is_latched() -> None:
+    assert lines(lists.found("bikes", [BIKES], LINKS, more=False)) == [
+        "🔎 Customers with bikes",
+        "Stolen Bikes, Sam Spokes, Active",
+        "id 2554529, reference REF-7",
+        "latched to contact 101, company 202",
+        "[Use this one]",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("customer", "expected"),
+    [
+        (Customer(7), ["no name", "id 7", "latched to nothing in HubSpot"]),
+        (
+            Customer(7, HubSpotIds(None, 202), name="Sam"),
+            ["Sam", "id 7", "latched to company 202"],
+        ),
+        (
+            Customer(7, HubSpotIds(101), company_name="Bikes", status="Hold"),
+            ["Bikes, Hold", "id 7", "latched to contact 101"],
+        ),
+    ],
+    ids=["nothing known", "a name", "a company"],
+)
+def test_what_fusebill_left_empty_is_left_out(customer: Customer, expected: list[str]) -> None:
+    assert lines(lists.found("x", [customer], NO_LINKS, more=False))[1:-1] == expected
+
+
+def test_ids_lead_where_the_admin_said() -> None:
+    assert rung(lists.found("bikes", [BIKES], LINKS, more=False)) == {
+        "https://admin.example/customers/2554529",
+        "https://app-eu1.hubspot.com/contacts/777/record/0-1/101",
+        "https://app-eu1.hubspot.com/contacts/777/record/0-2/202",
+    }
+
+
+def test_the_reason_that_was_typed_goes_with_the_button() -> None:
+    ask = Ask(1337, "moved to the new portal", "1337")
+    (button,) = pressed(lists.did_you_mean(ask, [BIKES], NO_LINKS))
+    assert (button["text"]["text"], button["value"]) == (
+        "Use this one",
+        "2554529 moved to the new portal",
+    )
+
+
+STATES = [
+    ({}, "⏳ waiting for a click"),
+    ({"verdict": Verdict.CONFIRMED}, "⏳ being done"),
+    ({"verdict": Verdict.CANCELLED}, "🚫 cancelled"),
+    ({"verdict": Verdict.EXPIRED}, "⌛ expired"),
+    ({"outcome": Outcome.CLEARED}, "✅ unlatched"),
+    ({"outcome": Outcome.CLEARED, "undone_by": "beef"}, "✅ unlatched, later undone"),
+    ({"outcome": Outcome.RESTORED}, "✅ latched again"),
+    ({"outcome": Outcome.ALREADY_CLEAR}, "☑️ already clear"),
+    ({"outcome": Outcome.CHANGED}, "⚠️ not done, the ids had changed"),
+    ({"outcome": Outcome.REFUSED}, "❌ not done"),
+    ({"outcome": Outcome.UNKNOWN}, "❓ outcome unknown"),
+]
+UNDONE = [
+    ({}, "⏳ undo waiting for a click"),
+    ({"verdict": Verdict.CONFIRMED}, "⏳ undo being done"),
+    ({"verdict": Verdict.CANCELLED}, "🚫 undo cancelled"),
+    ({"verdict": Verdict.EXPIRED}, "⌛ undo expired"),
+    ({"outcome": Outcome.RESTORED}, "✅ latched again"),
+    ({"outcome": Outcome.CHANGED}, "⚠️ undo not done, the ids had changed"),
+    ({"outcome": Outcome.REFUSED}, "❌ undo not done"),
+    ({"outcome": Outcome.UNKNOWN}, "❓ undo outcome unknown"),
+]
+
+
+def state_of(changes: dict[str, Any]) -> str:
+    """What the history says came of a request with these changes."""
+    if "outcome" in changes:
+        changes = changes | {"verdict": Verdict.CONFIRMED}
+    _title, state, _asked = lines(lists.history(None, [(replace(CARD, **changes), None)], []))
+    return state.removesuffix(" · 2554529 Stolen Bikes")
+
+
+@pytest.mark.parametrize(("changes", "expected"), STATES, ids=[state for _c, state in STATES])
+def test_a_past_request_says_what_came_of_it(changes: dict[str, Any], expected: str) -> None:
+    assert state_of(changes) == expected
+
+
+@pytest.mark.parametrize(("changes", "expected"), UNDONE, ids=[state for _c, state in UNDONE])
+def test_a_past_undo_says_that_it_was_one(changes: dict[str, Any], expected: str) -> None:
+    assert state_of(changes | {"kind": Kind.RELATCH}) == expected
+
+
+def test_a_past_request_says_who_asked_and_who_decided_and_when() -> None:
+    request = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON)
+    assert lines(lists.history(None, [(request, "https://sandbox.slack.com/x")], []))[1:] == [
+        "⏳ being done · 2554529 Stolen Bikes · card",
+        f"asked by <@U0ALICE>, {NOON:%F %T} UTC; confirmed by <@U0BOB>, {NOON:%F %T} UTC",
+    ]
+
+
+def test_a_search_through_too_much_claims_nothing_of_what_it_did_not_see() -> None:
+    told = text_of(lists.found("a", [], NO_LINKS, more=True).blocks)
+    assert told == "🔎 a is like too much that Fusebill knows: type more of it."

@@ -1,0 +1,143 @@
+"""The Slack app manifest: what Slack knows, the least scopes, the names that the bot answers to."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from bot.__main__ import main
+from bot.inbound.manifest import EVENTS_PATH, manifest
+from tests.conftest import World
+
+URL = "https://bot.example.com"
+# docs.slack.dev/reference/app-manifest, as far as an app like this one can need it
+KNOWN = {
+    "_metadata.major_version",
+    "_metadata.minor_version",
+    "display_information.name",
+    "display_information.description",
+    "display_information.long_description",
+    "display_information.background_color",
+    "features.bot_user.display_name",
+    "features.bot_user.always_online",
+    "features.slash_commands.command",
+    "features.slash_commands.url",
+    "features.slash_commands.description",
+    "features.slash_commands.usage_hint",
+    "features.slash_commands.should_escape",
+    "oauth_config.scopes.bot",
+    "settings.interactivity.is_enabled",
+    "settings.interactivity.request_url",
+    "settings.org_deploy_enabled",
+    "settings.socket_mode_enabled",
+    "settings.token_rotation_enabled",
+}
+
+
+def keys(value: object, path: str = "") -> Iterator[str]:
+    """The path of every value in a manifest; a list's items count as one."""
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            yield from keys(inner, f"{path}.{key}" if path else key)
+    elif isinstance(value, list) and value and isinstance(value[0], dict):
+        for item in value:
+            yield from keys(item, path)
+    else:
+        yield path
+
+
+def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
+    assert main(["manifest", *arguments]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("url", [URL, None])
+def test_it_holds_no_key_that_slack_does_not_know(url: str | None) -> None:
+    assert set(keys(manifest(url))) <= KNOWN
+
+
+@pytest.mark.parametrize("url", [URL, None])
+def test_it_asks_for_the_least_scopes(url: str | None) -> None:
+    scopes = manifest(url)["oauth_config"]["scopes"]
+    assert scopes == {"bot": ["chat:write", "chat:write.public", "commands"]}
+
+
+def test_reading_user_groups_is_asked_for_only_where_it_is_wanted() -> None:
+    scopes = manifest(URL, user_groups=True)["oauth_config"]["scopes"]["bot"]
+    assert scopes == ["chat:write", "chat:write.public", "commands", "usergroups:read"]
+
+
+@pytest.mark.parametrize("url", [URL, f"{URL}/"])
+def test_over_http_every_request_goes_to_the_one_address(url: str) -> None:
+    printed = manifest(url)
+    (command,) = printed["features"]["slash_commands"]
+    assert command["url"] == f"{URL}/slack/events"
+    assert printed["settings"]["interactivity"] == {
+        "is_enabled": True,
+        "request_url": f"{URL}/slack/events",
+    }
+    assert printed["settings"]["socket_mode_enabled"] is False
+
+
+def test_over_socket_mode_there_is_no_address() -> None:
+    printed = manifest(None)
+    assert printed["settings"]["socket_mode_enabled"] is True
+    assert printed["settings"]["interactivity"] == {"is_enabled": True}
+    assert "http" not in json.dumps(printed)
+
+
+def test_its_texts_are_within_slacks_limits() -> None:
+    printed = manifest(URL)
+    shown = printed["display_information"]
+    (command,) = printed["features"]["slash_commands"]
+    assert len(shown["name"]) <= 35
+    assert len(shown["description"]) <= 140
+    assert len(printed["features"]["bot_user"]["display_name"]) <= 80
+    assert len(command["command"]) <= 32
+    assert len(command["description"]) <= 2000
+    assert len(command["usage_hint"]) <= 1000
+
+
+def test_the_command_line_prints_it_for_http(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, "--url", URL) == manifest(URL)
+
+
+def test_the_command_line_prints_it_for_socket_mode(capsys: pytest.CaptureFixture[str]) -> None:
+    assert printed(capsys, "--socket") == manifest(None)
+
+
+def test_it_needs_no_settings(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PORT", "wrong")
+    assert printed(capsys, "--socket") == manifest(None)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--url", "http://bot.example.com"], ["--url", "bot"], ["--url", URL, "--socket"]],
+)
+def test_anything_else_is_refused_with_code_2(
+    arguments: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["manifest", *arguments])
+    assert ended.value.code == 2
+    assert capsys.readouterr().out == ""
+
+
+async def test_the_bot_listens_for_the_command_at_the_path_that_it_names(world: World) -> None:
+    (command,) = manifest(world.address)["features"]["slash_commands"]
+    world.slack.request_url = command["url"]
+    delivery = await world.slack.command("U0ALICE", "help", command=command["command"])
+    assert delivery.status == 200
+    assert command["url"].endswith(EVENTS_PATH)
+    assert command["command"] in world.last_whisper("U0ALICE")
+
+
+async def test_the_bot_listens_for_no_other_command(world: World) -> None:
+    delivery = await world.slack.command("U0ALICE", "help", command="/latch")
+    assert delivery.status == 404
