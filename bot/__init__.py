@@ -19,7 +19,7 @@ Imports go down only (the contract is in `pyproject.toml`):
     deed | delivery                   read, compare, call, look; cards and threads in Slack
     members | manifest                who is in a user group; what Slack is told of the app
     slack | listings
-    whispers                          what one person alone is told
+    ephemerals                          what one person alone is told
     messages                          cards and threads
     wording                           the words for customers, ids and events
     fusebill | ledger | readout | policy | pacer | blocks | command | metrics | tasks | log

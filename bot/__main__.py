@@ -109,10 +109,10 @@ def _audit_arguments(audit: argparse.ArgumentParser) -> None:
 
 
 def _customer(value: str) -> int:
-    from bot.domain.commands import MAXIMUM_DIGITS
+    from bot.domain.commands import MAX_DIGITS
 
-    if not (value.isascii() and value.isdecimal() and len(value) <= MAXIMUM_DIGITS):
-        raise argparse.ArgumentTypeError(f"wants a customer id, at most {MAXIMUM_DIGITS} digits")
+    if not (value.isascii() and value.isdecimal() and len(value) <= MAX_DIGITS):
+        raise argparse.ArgumentTypeError(f"wants a customer id, at most {MAX_DIGITS} digits")
     return int(value)
 
 

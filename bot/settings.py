@@ -22,7 +22,7 @@ from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 Mode = Literal["http", "socket"]
-LONGEST_LINK = 2000
+MAX_LINK_LENGTH = 2000
 AnySettings = TypeVar("AnySettings", bound="LedgerSettings")
 
 
@@ -36,7 +36,7 @@ class Timing:
     """
 
     lease_s: float = 30.0
-    deed_s: float = 24.0
+    execution_s: float = 24.0
     sweep_every_s: float = 2.0
     working_after_s: float = 1.0
     pause_s: float = 1.0
@@ -177,8 +177,8 @@ class Settings(LedgerSettings):
     def _has_a_place_for_the_id(cls, value: str | None) -> str | None:
         if value is not None and "{id}" not in value:
             raise ValueError("wants {id} where the customer's id belongs")
-        if value is not None and len(value) > LONGEST_LINK:
-            raise ValueError(f"wants at most {LONGEST_LINK} characters, or Slack shows no link")
+        if value is not None and len(value) > MAX_LINK_LENGTH:
+            raise ValueError(f"wants at most {MAX_LINK_LENGTH} characters, or Slack shows no link")
         return value
 
     @model_validator(mode="after")

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,97 +12,19 @@ import hypothesis
 import pytest
 import structlog
 
-from bot.app.composition import Bot, build
+from bot.app.composition import build
 from bot.app.server import listening
 from bot.ledger.engine import migrate, open_engine
 from bot.ops import logs
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
-from bot.sandbox.slack.simulator import Message, SimulatedSlack, text_of
-from bot.settings import Mode, Settings, Timing
+from bot.sandbox.slack.simulator import SimulatedSlack
+from bot.settings import Mode, Timing
 from tests.support import postgresql
-
-CHANNEL = "C0BILLING"
-QUICK = Timing(sweep_every_s=0.1)
+from tests.support.world import QUICK, OpenWorld, World, settings_for
 
 # how long an example takes is the machine's affair
 hypothesis.settings.register_profile("unlatch", deadline=None)
 hypothesis.settings.load_profile("unlatch")
-
-
-@dataclass(slots=True)
-class World:
-    """A running bot, and the Slack and Fusebill around it."""
-
-    slack: SimulatedSlack
-    fusebill: SimulatedFusebill
-    bot: Bot
-    address: str
-
-    async def ask(self, text: str = "2554529 moved", user_id: str = "U0ALICE") -> Message:
-        """Type `/unlatch …` and wait for the card."""
-        before = len(self.slack.workspace.messages(CHANNEL))
-        delivery = await self.slack.command(user_id, text)
-        assert delivery.status == 200, delivery
-        await self.slack.workspace.until(
-            lambda: len(self.slack.workspace.messages(CHANNEL)) > before
-        )
-        # a click that comes before the row is written is told to ask again
-        await self.settled()
-        return self.slack.workspace.messages(CHANNEL)[-1]
-
-    async def settled(self) -> None:
-        """Wait for all that the bot is doing now."""
-        await self.slack.workspace.until(lambda: not len(self.bot.tasks), 30.0)
-
-    async def whispered(self, text: str, user_id: str = "U0ALICE") -> str:
-        """Type `/unlatch …` and give what only that person is told."""
-        before = len(self.slack.workspace.whispers(user_id))
-        delivery = await self.slack.command(user_id, text)
-        assert delivery.status == 200, delivery
-        await self.slack.workspace.until(
-            lambda: len(self.slack.workspace.whispers(user_id)) > before
-        )
-        return self.last_whisper(user_id)
-
-    async def press(self, user_id: str, card: Message, action_id: str) -> None:
-        """Press a button of a card and wait for what follows."""
-        delivery = await self.slack.click(user_id, card.ts, action_id)
-        assert delivery.status == 200, delivery
-        await self.settled()
-
-    def last_whisper(self, user_id: str) -> str:
-        """What one person was told last, every visible word of it."""
-        return text_of(self.slack.workspace.whispers(user_id)[-1].blocks)
-
-    def card(self, card: Message) -> str:
-        """Every visible word of a card as it is now."""
-        return text_of(self.slack.workspace.message(CHANNEL, card.ts).blocks)
-
-    def thread(self, card: Message) -> str:
-        """Every visible word under a card."""
-        replies = self.slack.workspace.thread(CHANNEL, card.ts)
-        return "\n".join(text_of(reply.blocks) for reply in replies)
-
-
-OpenWorld = Callable[..., AbstractAsyncContextManager[World]]
-
-
-def settings_for(
-    slack: SimulatedSlack, fusebill: SimulatedFusebill, folder: Path, **changes: Any
-) -> Settings:
-    """Settings that wire the bot to its doubles; nothing is read from the environment."""
-    values: dict[str, Any] = {
-        "slack_bot_token": slack.bot_token,
-        "slack_signing_secret": slack.signing_secret,
-        "slack_app_token": slack.app_token,
-        "slack_api_url": slack.api_url,
-        "fusebill_api_key": fusebill.api_key,
-        "fusebill_base_url": fusebill.url,
-        "database_url": f"sqlite:///{folder}/ledger.db",
-        "host": "127.0.0.1",
-        "port": 0,
-    }
-    return Settings(**values | changes | {"_env_file": None})
 
 
 @pytest.fixture(autouse=True)

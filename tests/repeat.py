@@ -1,7 +1,7 @@
 """`python -m tests.repeat [times] [pytest's arguments]`: nothing lost, nothing twice, again.
 
-Runs the tests of crashes, instances, stops, weather and bursts so many times (20), stops at the
-first failure, and says what all of it amounted to. It is pytest's plugin too, and counts there.
+Runs the tests of crashes, instances, stops, outages and bursts so many times (20), stops at the
+first failure, and prints what all of it added up to. It is also a pytest plugin, which counts.
 """
 
 from __future__ import annotations
@@ -18,26 +18,17 @@ from time import monotonic
 
 import pytest
 
-from tests.conftest import CHANNEL, World
+from tests.support.names import CHANNEL
 from tests.support.stage import Stage
+from tests.support.world import World
 
-SUBJECTS = [
-    "crash",
-    "instances",
-    "shutdown",
-    "start",
-    "weather",
-    "weather_ledger",
-    "pace",
-    "drawers",
-    "whispering",
-    "burst",
-    "traps",
-    "socket_mode",
-    "ledger",
-    "database",
+FILES = [
+    "tests/resilience",
+    "tests/component/test_ephemeral_delivery.py",
+    "tests/component/test_socket_mode.py",
+    "tests/component/test_ledger.py",
+    "tests/component/test_engine.py",
 ]
-FILES = [f"tests/test_{subject}.py" for subject in SUBJECTS]
 COUNTS = Counter[str]()
 
 
@@ -71,7 +62,7 @@ def _counted(stage: Stage | World) -> dict[str, int]:
         "unlatch calls": sum(call.operation == "unlatch_customer" for call in fusebill),
         "cards": len(workspace.messages(CHANNEL)),
         "lines in threads": sum(len(b["elements"]) for reply in replies for b in reply.blocks),
-        "whispers": len(workspace.all_whispers()),
+        "ephemerals": len(workspace.all_ephemerals()),
     }
 
 
@@ -80,7 +71,18 @@ def main(arguments: list[str]) -> int:
     if not any(Path(argument.partition("::")[0]).exists() for argument in arguments):
         arguments = [*FILES, *arguments]
     total, began = Counter[str](), monotonic()
-    command = [sys.executable, "-m", "pytest", "-p", "tests.repeat", "-q", "-x", *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "tests.repeat",
+        "-q",
+        "-x",
+        "-n",
+        "auto",
+        *arguments,
+    ]
     for number in range(1, times + 1):
         with TemporaryDirectory() as folder:
             done = subprocess.run(command, env=os.environ | {"COUNTS": folder}, check=False)

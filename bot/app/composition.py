@@ -35,21 +35,22 @@ from bot.ledger.engine import (
 from bot.ledger.schema import REVISION
 from bot.ledger.store import Ledger
 from bot.messages.phrases import Links
-from bot.ops.background import Tasks
+from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
-from bot.requests.execution import Deed
+from bot.requests.execution import Execution
+from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
-from bot.requests.posting import Cards
-from bot.requests.publisher import Delivery
-from bot.requests.service import Workflow
-from bot.requests.worker import Settler
+from bot.requests.posting import CardPoster
+from bot.requests.publisher import Publisher
+from bot.requests.service import RequestService
+from bot.requests.worker import Worker
 from bot.settings import Settings, Timing
-from bot.slack.client import Slack, SlackUnavailable, open_session, passes_by_itself
+from bot.slack.client import Slack, SlackUnavailable, is_retryable, open_session
 from bot.slack.user_groups import UserGroups
 
 log = structlog.get_logger(__name__)
 
-LONGEST_PAUSE_S = 30.0
+MAX_PAUSE_S = 30.0
 
 
 @dataclass(slots=True)
@@ -60,8 +61,11 @@ class Bot:
     client: AsyncWebClient
     slack: Slack
     ledger: Ledger
-    settler: Settler
-    tasks: Tasks
+    worker: Worker
+    poster: CardPoster
+    lookup: Lookup
+    follow_ups: FollowUps
+    tasks: BackgroundTasks
     metrics: Metrics
     timing: Timing
     stopping: asyncio.Event
@@ -91,7 +95,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         ledger = Ledger(await _open_database(settings, stack))
         session = await stack.enter_async_context(open_session())
         http = await stack.enter_async_context(AiohttpTransport())
-        metrics, tasks, stopping = Metrics(), Tasks(), asyncio.Event()
+        metrics, tasks, stopping = Metrics(), BackgroundTasks(), asyncio.Event()
         client = AsyncWebClient(
             token=settings.slack_bot_token.get_secret_value(),
             base_url=settings.slack_api_url,
@@ -101,18 +105,18 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         )
         slack, links = Slack(client, metrics.slack_called), _links(settings)
         fusebill = _fusebill(settings, http, metrics)
-        deed = Deed(fusebill, budget_s=timing.deed_s)
-        delivery = Delivery(ledger, slack, links, metrics, timing)
-        settler = Settler(ledger, delivery, deed, tasks, metrics, timing)
+        execution = Execution(fusebill, budget_s=timing.execution_s)
+        publisher = Publisher(ledger, slack, links, metrics, timing)
+        worker = Worker(ledger, publisher, execution, tasks, metrics, timing)
         stack.push_async_callback(_drain, tasks, timing)
-        await stack.enter_async_context(_running(_sweep(settler, timing, stopping)))
+        await stack.enter_async_context(_running(_sweep(worker, timing, stopping)))
 
         identity = await _identify(slack, timing.pause_s)
         policy = _policy(settings, identity.team_id or "")
         groups = UserGroups(slack, policy.user_groups)
         await groups.refresh()
         await stack.enter_async_context(_running(groups.keep()))
-        cards = Cards(
+        poster = CardPoster(
             ledger,
             slack,
             links,
@@ -120,11 +124,27 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             bot_user_id=identity.bot_user_id or "",
             expires_after_s=settings.unlatch_expires_after_s,
         )
-        lookup = Lookup(fusebill, ledger, slack, cards, links, policy.named_confirmers)
-        workflow = Workflow(ledger, lookup, cards, settler, policy, groups.members, links, metrics)
+        lookup = Lookup(fusebill, ledger, slack, poster, links, policy.named_confirmers)
+        follow_ups = FollowUps(ledger, lookup, poster, worker, links, metrics)
+        service = RequestService(
+            ledger, lookup, poster, worker, follow_ups, policy, groups.members, links, metrics
+        )
         app = _bolt(settings, client, identity)
-        Listeners(workflow, tasks, metrics).register(app)
-        yield Bot(app, client, slack, ledger, settler, tasks, metrics, timing, stopping)
+        Listeners(service, tasks, metrics).register(app)
+        yield Bot(
+            app,
+            client,
+            slack,
+            ledger,
+            worker,
+            poster,
+            lookup,
+            follow_ups,
+            tasks,
+            metrics,
+            timing,
+            stopping,
+        )
 
 
 @asynccontextmanager
@@ -138,7 +158,7 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(running, return_exceptions=True)
 
 
-async def _drain(tasks: Tasks, timing: Timing) -> None:
+async def _drain(tasks: BackgroundTasks, timing: Timing) -> None:
     """Finish what was acknowledged before anything that it needs is closed."""
     if late := await tasks.drain(timing.drains_for_s):
         log.warning("stopped before all was done; the ledger knows", tasks=late)
@@ -168,12 +188,12 @@ async def _identify(slack: Slack, pause_s: float) -> AuthorizeResult:
             break
         except SlackUnavailable as error:
             # a wrong token stays wrong until somebody sets another and starts the bot anew
-            if not passes_by_itself(error):
+            if not is_retryable(error):
                 raise
-            again_in_s = min(max(pause_s, error.retry_after_s or 0.0), LONGEST_PAUSE_S)
+            again_in_s = min(max(pause_s, error.retry_after_s or 0.0), MAX_PAUSE_S)
             log.warning("waiting for slack", why=error.code, again_in_s=again_in_s)
         await asyncio.sleep(again_in_s)
-        pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
+        pause_s = min(pause_s * 2, MAX_PAUSE_S)
     return AuthorizeResult.from_auth_test_response(bot_token=slack.token, auth_test_response=answer)
 
 
@@ -239,10 +259,10 @@ def _fusebill(
     )
 
 
-async def _sweep(settler: Settler, timing: Timing, stopping: asyncio.Event) -> None:
+async def _sweep(worker: Worker, timing: Timing, stopping: asyncio.Event) -> None:
     while not stopping.is_set():
         try:
-            await settler.sweep()
+            await worker.sweep()
         except LedgerUnavailable as error:
             log.warning("sweep put off", why=str(error))
         except Exception:

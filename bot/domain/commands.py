@@ -6,8 +6,8 @@ import re
 import unicodedata
 from dataclasses import dataclass, field
 
-MAXIMUM_DIGITS = 18
-MAXIMUM_REASON = 500
+MAX_DIGITS = 18
+MAX_REASON_LENGTH = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ def parse(text: str) -> Command:
     customer_id = _customer_id(first)
     if isinstance(customer_id, Malformed):
         return customer_id
-    if len(rest) > MAXIMUM_REASON:
-        return Malformed(f"The reason is longer than {MAXIMUM_REASON} characters.")
+    if len(rest) > MAX_REASON_LENGTH:
+        return Malformed(f"The reason is longer than {MAX_REASON_LENGTH} characters.")
     return Ask(customer_id, _shown(" ".join(rest.split())), first.removeprefix("#"))
 
 
@@ -102,8 +102,8 @@ def _customer_id(word: str) -> int | Malformed:
             f"{word[:40]!r} is not a customer id: digits only."
             " (/unlatch find looks for names and references.)"
         )
-    if len(digits) > MAXIMUM_DIGITS:
-        return Malformed(f"A customer id has at most {MAXIMUM_DIGITS} digits.")
+    if len(digits) > MAX_DIGITS:
+        return Malformed(f"A customer id has at most {MAX_DIGITS} digits.")
     if int(digits) == 0:
         return Malformed("No customer has the id 0.")
     return int(digits)

@@ -42,15 +42,13 @@ class EventType(StrEnum):
     CONFIRMED = "confirmed"
     CANCELLED = "cancelled"
     EXPIRED = "expired"
-    ADOPTED = "adopted"
+    RECLAIMED = "adopted"
     CLEARED = "cleared"
     RESTORED = "restored"
     ALREADY_CLEAR = "already_clear"
     CHANGED = "changed"
     REFUSED = "refused"
     UNKNOWN = "unknown"
-    CHECKED = "checked"
-    UNDO_ASKED = "undo_asked"
     UNDONE = "undone"
     DELIVERY_FAILED = "delivery_failed"
 
@@ -120,8 +118,8 @@ class Request:
     settled_at: datetime | None = None
     due_at: datetime | None = None
     claim: int = 0
-    deliveries: int = 0
-    mirrored_through: int = 0
+    publish_attempts: int = 0
+    last_posted_event: int = 0
     events: int = 0
     head: str = ""
     undoes: str | None = None
@@ -146,7 +144,7 @@ class Event:
 
 
 @dataclass(frozen=True, slots=True)
-class Trail:
+class RequestHistory:
     """A request and everything that happened to it, in order."""
 
     request: Request
@@ -154,7 +152,7 @@ class Trail:
 
 
 @dataclass(frozen=True, slots=True)
-class Happening:
+class NewEvent:
     """An event before it has its number and its place in the chain."""
 
     at: datetime

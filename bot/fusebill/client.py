@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Literal
 import httpx
 from pydantic import SecretStr
 
+from bot.fusebill.errors import FusebillError, NotReached, OutcomeUnknown
 from bot.fusebill.responses import (
     Answer,
     Found,
-    FusebillError,
-    NotReached,
-    OutcomeUnknown,
     RateLimit,
     customer_of,
     customers_of,
@@ -42,7 +40,7 @@ SLOT_S = 10.0  # waiting for other calls of this process, with nothing sent
 TIMEOUT = httpx.Timeout(connect=3.0, read=6.0, write=3.0, pool=3.0)
 MAX_BODY = 1_000_000  # bytes
 PAGE_SIZE = "100"
-MOST_PAGES = 5
+MAX_PAGES = 5
 
 _QUERY_SYNTAX = re.compile(r"[:;*]+")
 _NOTHING_SENT = (
@@ -159,7 +157,7 @@ class FusebillClient:
         found: list[Customer] = []
         if not pattern.strip("* "):
             return Found(found)
-        for page in range(MOST_PAGES):
+        for page in range(MAX_PAGES):
             asked = {"query": f"{field}:{pattern}", "pageSize": PAGE_SIZE, "pageNumber": str(page)}
             answer = await self._call("list_customers", "GET", "/customers/", params=asked)
             with self._without_key():

@@ -1,21 +1,12 @@
-"""What Fusebill answered, as a value or as one of these errors; nothing here does I/O.
+"""Fusebill's responses as values or errors: pure functions, no I/O.
 
-    FusebillError                what is known of a call that brought no value
-    ├── FusebillRefused          4xx: nothing was changed
-    │   ├── CustomerNotFound     404: no such customer
-    │   ├── KeyRefused           401, 403, or the 400 that says so: the bot's API key is not taken
-    │   └── RateLimited          429: too many calls; says when to come again, where it is known
-    ├── OutcomeUnknown           time-out, lost reply, 3xx, 5xx, unreadable 2xx: it may be changed
-    └── NotReached               no connection was had: nothing was sent, nothing was changed
-
-The real HTTP status decides, whatever a body claims. Texts are Fusebill's own words, unescaped.
+The real HTTP status decides, whatever the body says. Texts are Fusebill's own words, unescaped.
 Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside it.
 """
 
 from __future__ import annotations
 
 import json
-import random
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -25,6 +16,13 @@ from http import HTTPStatus
 import httpx
 
 from bot.domain.models import Customer, HubSpotIds
+from bot.fusebill.errors import (
+    CustomerNotFound,
+    FusebillRefused,
+    KeyRefused,
+    OutcomeUnknown,
+    RateLimited,
+)
 
 MAX_TEXTS = 100
 MAX_TEXT = 9_000  # characters of each
@@ -40,7 +38,6 @@ _UNREADABLE = "the answer cannot be read"
 class RateWindow:
     """What is left of one window's calls; None where Fusebill did not say."""
 
-    limit: int | None = None
     remaining: int | None = None
     reset_at: datetime | None = None
 
@@ -51,72 +48,6 @@ class RateLimit:
 
     minute: RateWindow
     day: RateWindow
-
-
-class FusebillError(Exception):
-    """A call brought no value.
-
-    `status` is the HTTP status, None where there was no answer; `texts` are Fusebill's own words
-    (at most 100 of at most 9,000 characters, never escaped); `why` is this client's, for people.
-    """
-
-    def __init__(
-        self, status: int | None = None, texts: tuple[str, ...] = (), why: str = ""
-    ) -> None:
-        super().__init__()
-        self.status = status
-        self.texts = texts
-        self.why = why
-
-    def __str__(self) -> str:
-        parts = [f"HTTP {self.status}" if self.status else "", self.why, *self.texts]
-        return ": ".join(part for part in parts if part)
-
-
-class FusebillRefused(FusebillError):
-    """Fusebill said no (4xx): nothing was changed."""
-
-
-class CustomerNotFound(FusebillRefused):
-    """Fusebill knows no such customer (404)."""
-
-
-class KeyRefused(FusebillRefused):
-    """Fusebill does not take the bot's API key (401, 403, or its documented 400)."""
-
-
-class RateLimited(FusebillRefused):
-    """Too many calls (429); `retry_at` is when the window opens again, None where unknown."""
-
-    def __init__(
-        self,
-        status: int | None = None,
-        texts: tuple[str, ...] = (),
-        why: str = "",
-        *,
-        retry_at: datetime | None = None,
-    ) -> None:
-        super().__init__(status, texts, why)
-        self.retry_at = retry_at
-
-    def wait_s(self, at_most_s: float) -> bool | float:
-        """How long to wait before another call, as stamina takes it: seconds, with jitter.
-
-        True where Fusebill did not say; False where that is longer than `at_most_s`.
-        """
-        if self.retry_at is None:
-            return True
-        wait_s = max(0.0, (self.retry_at - datetime.now(UTC)).total_seconds())
-        wait_s += random.uniform(0.05, 0.5)  # noqa: S311  # so that the many don't come back as one
-        return wait_s if wait_s < at_most_s else False
-
-
-class OutcomeUnknown(FusebillError):
-    """Whether it was done cannot be told from this call: read the customer."""
-
-
-class NotReached(FusebillError):
-    """Fusebill was not reached: nothing was sent, nothing was changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +201,6 @@ def _texts(value: object) -> tuple[str, ...]:
 
 def _window(headers: httpx.Headers, name: str) -> RateWindow:
     return RateWindow(
-        _number(headers.get(f"X-Rate-Limit-Limit-{name}")),
         _number(headers.get(f"X-Rate-Limit-Remaining-{name}")),
         _moment(headers.get(f"X-Rate-Limit-Reset-{name}")),
     )

@@ -20,9 +20,9 @@ from yarl import URL
 from bot.inbound.manifest import EVENTS_PATH
 from bot.ops.metrics import RECEIVED_AT
 
-LARGEST_BODY = 1_000_000
+MAX_BODY = 1_000_000
 BODY_ARRIVES_IN_S = 5.0
-MOST_FIELDS = 100
+MAX_FIELDS = 100
 
 Readiness = Callable[[], Awaitable[dict[str, str]]]
 
@@ -51,7 +51,7 @@ def application(
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=await render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
-    served = web.Application(client_max_size=LARGEST_BODY)
+    served = web.Application(client_max_size=MAX_BODY)
     served.router.add_get("/healthz", healthz)
     served.router.add_get("/readyz", readyz)
     served.router.add_get("/metrics", metrics)
@@ -115,7 +115,7 @@ def _payload(body: str) -> dict[str, Any]:
     too, for a click.
     """
     try:
-        if body.count("&") > MOST_FIELDS:
+        if body.count("&") > MAX_FIELDS:
             return {}
         fields = URL.build(query_string=body, encoded=True).query
         payload = json.loads(fields["payload"]) if "payload" in fields else dict(fields)

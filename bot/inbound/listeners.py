@@ -20,10 +20,10 @@ from bot.ledger.engine import LedgerUnavailable
 from bot.messages import ephemerals, lists
 from bot.messages.block_kit import Message, escape
 from bot.messages.cards import Action
-from bot.ops.background import Tasks
+from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import RECEIVED_AT, Metrics
 from bot.requests.posting import Place
-from bot.requests.service import Workflow
+from bot.requests.service import RequestService
 
 log = structlog.get_logger(__name__)
 
@@ -35,8 +35,8 @@ BoltListener = Callable[[AsyncAck, Payload, AsyncBoltContext], Awaitable[None]]
 class Listeners:
     """What Slack may send, and whom it concerns."""
 
-    def __init__(self, workflow: Workflow, tasks: Tasks, metrics: Metrics) -> None:
-        self._workflow = workflow
+    def __init__(self, workflow: RequestService, tasks: BackgroundTasks, metrics: Metrics) -> None:
+        self._service = workflow
         self._tasks = tasks
         self._metrics = metrics
 
@@ -60,13 +60,13 @@ class Listeners:
                 await _ack_with(ack, lists.usage())
             case Ask() as ask:
                 await ack()
-                self._go_on(self._workflow.ask(person, place, ask), place)
+                self._go_on(self._service.ask(person, place, ask), place)
             case Find() as find:
                 await ack()
-                self._go_on(self._workflow.find(person, place, find), place)
+                self._go_on(self._service.find(person, place, find), place)
             case History() as history:
                 await ack()
-                self._go_on(self._workflow.history(person, place, history), place)
+                self._go_on(self._service.history(person, place, history), place)
 
     async def on_confirm_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Unlatch customer**: the gate, then the ack; the work follows."""
@@ -80,13 +80,13 @@ class Listeners:
         """**Undo…**: decides nothing yet, a card follows."""
         await ack()
         place = _place(body)
-        self._go_on(self._workflow.undo(_value(body), _clicker(body), place), place)
+        self._go_on(self._service.undo(_value(body), _clicker(body), place), place)
 
     async def on_check_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Check again**: reads, and offers anew what is still to be done."""
         await ack()
         place = _place(body)
-        self._go_on(self._workflow.check_again(_value(body), _clicker(body), place), place)
+        self._go_on(self._service.check_again(_value(body), _clicker(body), place), place)
 
     async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Use this one**: goes on as if the id had been typed."""
@@ -94,18 +94,18 @@ class Listeners:
         # unlike what is typed, a value comes as it was given, without entities
         place, typed = _place(body), parse(escape(_value(body)))
         if isinstance(typed, Ask):
-            self._go_on(self._workflow.ask(_clicker(body), place, typed), place)
+            self._go_on(self._service.ask(_clicker(body), place, typed), place)
 
     async def _decide(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:
             message_ts = body["container"].get("message_ts", "")
-            told = await self._workflow.decide(_value(body), verdict, _clicker(body), message_ts)
+            told = await self._service.decide(_value(body), verdict, _clicker(body), message_ts)
         except LedgerUnavailable as error:
             log.error("click not recorded", why=str(error))  # noqa: TRY400  # expected weather
             told = ephemerals.ledger_down(uncertain=error.uncertain)
         await ack()
         if told is not None:
-            self._tasks.spawn(self._workflow.whisper(_place(body), told))
+            self._tasks.spawn(self._service.send_ephemeral(_place(body), told))
 
     def _go_on(self, work: Awaitable[None], place: Place) -> None:
         """Go on after the ack; where the bot itself fails, the person hears of it."""
@@ -115,14 +115,14 @@ class Listeners:
                 await work
             except LedgerUnavailable as error:
                 log.error("ledger unavailable", why=str(error))  # noqa: TRY400  # expected weather
-                await self._workflow.whisper(place, ephemerals.ledger_down())
+                await self._service.send_ephemeral(place, ephemerals.ledger_down())
             except asyncio.CancelledError:
                 # the bot is being stopped, and what was acknowledged is in no ledger yet
-                await self._workflow.whisper(place, ephemerals.stopped())
+                await self._service.send_ephemeral(place, ephemerals.stopped())
                 raise
             except Exception:
                 log.exception("work failed")
-                await self._workflow.whisper(place, ephemerals.failed())
+                await self._service.send_ephemeral(place, ephemerals.failed())
 
         self._tasks.spawn(explained())
 
@@ -153,7 +153,7 @@ class Listeners:
         self._tasks.spawn(self._tell_failed(body))
 
     async def _tell_failed(self, body: Payload) -> None:
-        await self._workflow.whisper(_place(body), ephemerals.failed())
+        await self._service.send_ephemeral(_place(body), ephemerals.failed())
 
 
 def _about(body: Payload) -> dict[str, object]:

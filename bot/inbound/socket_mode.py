@@ -35,7 +35,7 @@ FATAL = frozenset(
         "socket_mode_not_enabled",
     }
 )
-WEATHER = (aiohttp.ClientError, OSError, TimeoutError, SlackClientError)
+TRANSIENT_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, SlackClientError)
 PINGS_EVERY_S = 5.0
 CLOSES_WITHIN_S = 2.0
 
@@ -69,7 +69,7 @@ class SocketMode:
         self._ping_every_s = ping_every_s
         self._app_token = app_token
         sdk_log = logging.getLogger("slack_sdk.socket_mode")
-        sdk_log.addFilter(_weather_in_a_line)
+        sdk_log.addFilter(_shorten_transient_errors)
         self._handler = AsyncSocketModeHandler(
             app, app_token, sdk_log, web_client=client, ping_interval=ping_every_s
         )
@@ -161,9 +161,9 @@ class SocketMode:
             self._ended.set_exception(error)
 
 
-def _weather_in_a_line(record: logging.LogRecord) -> bool:
+def _shorten_transient_errors(record: logging.LogRecord) -> bool:
     """slack_sdk shows a traceback of each connection that it lost or did not get."""
-    if record.exc_info and isinstance(record.exc_info[1], WEATHER):
+    if record.exc_info and isinstance(record.exc_info[1], TRANSIENT_ERRORS):
         record.exc_info = None
         record.levelno, record.levelname = logging.WARNING, "WARNING"
     return True

@@ -9,9 +9,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from bot.domain.models import Event, Happening, Request
+from bot.domain.models import Event, NewEvent, Request
 
-FIXED = (
+IMMUTABLE = (
     "id",
     "kind",
     "customer_id",
@@ -29,15 +29,15 @@ FIXED = (
 """The columns of `requests` that never change after the request was made."""
 
 
-def chained(request: Request, happening: Happening) -> Event:
+def chained(request: Request, new_event: NewEvent) -> Event:
     """The next event of a request, with its number and its hash."""
     event = Event(
         request_id=request.id,
         number=request.events + 1,
-        at=happening.at,
-        type=happening.type,
-        actor=happening.actor,
-        details=happening.details,
+        at=new_event.at,
+        type=new_event.type,
+        actor=new_event.actor,
+        details=new_event.details,
         previous=request.head,
     )
     return replace(event, hash=digest(event))
@@ -57,9 +57,9 @@ def digest(event: Event) -> str:
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
-def identity(row: Mapping[str, Any]) -> str:
+def fingerprint(row: Mapping[str, Any]) -> str:
     """The SHA-256, in hex, over the columns of a request's row that never change."""
-    content = canonical_json([row[name] for name in FIXED])
+    content = canonical_json([row[name] for name in IMMUTABLE])
     return hashlib.sha256(content.encode()).hexdigest()
 
 

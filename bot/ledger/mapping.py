@@ -39,23 +39,41 @@ def event_of(row: RowMapping) -> Event:
     )
 
 
+COLUMNS = {"publish_attempts": "deliveries", "last_posted_event": "mirrored_through"}
+"""The columns of `requests` whose names are not those of the fields that they hold."""
+
+
 def request_of(row: RowMapping) -> Request:
-    """A row of `requests` as a noun."""
-    values = dict(row)
-    # the column is what people look at and search by: it decides whom a call is about
-    snapshot = json.loads(values.pop("customer")) | {"customer_id": values.pop("customer_id")}
-    requester = Person(values.pop("requester_id"), values.pop("requester_team_id"))
-    decider_id, decider_team_id = values.pop("decider_id"), values.pop("decider_team_id")
+    """A row of `requests` as a domain object."""
+    customer = json.loads(row["customer"])
+    decider_id = row["decider_id"]
     return Request(
-        **values
-        | {
-            "kind": Kind(values["kind"]),
-            "verdict": values["verdict"] and Verdict(values["verdict"]),
-            "outcome": values["outcome"] and Outcome(values["outcome"]),
-        },
-        customer=Customer(**snapshot | {"ids": HubSpotIds(**snapshot["ids"])}),
-        requester=requester,
-        decider=Person(decider_id, decider_team_id) if decider_id else None,
+        id=row["id"],
+        kind=Kind(row["kind"]),
+        # the column is what people look at and search by: it decides whom a call is about
+        customer=Customer(
+            **customer | {"customer_id": row["customer_id"], "ids": HubSpotIds(**customer["ids"])}
+        ),
+        channel_id=row["channel_id"],
+        message_ts=row["message_ts"],
+        thread_ts=row["thread_ts"],
+        requester=Person(row["requester_id"], row["requester_team_id"]),
+        reason=row["reason"],
+        asked_at=row["asked_at"],
+        expires_at=row["expires_at"],
+        verdict=row["verdict"] and Verdict(row["verdict"]),
+        decider=Person(decider_id, row["decider_team_id"]) if decider_id else None,
+        decided_at=row["decided_at"],
+        outcome=row["outcome"] and Outcome(row["outcome"]),
+        settled_at=row["settled_at"],
+        due_at=row["due_at"],
+        claim=row["claim"],
+        publish_attempts=row["deliveries"],
+        last_posted_event=row["mirrored_through"],
+        events=row["events"],
+        head=row["head"],
+        undoes=row["undoes"],
+        undone_by=row["undone_by"],
     )
 
 
@@ -89,8 +107,8 @@ def changing_row(request: Request) -> dict[str, Any]:
         "settled_at": request.settled_at,
         "due_at": request.due_at,
         "claim": request.claim,
-        "deliveries": request.deliveries,
-        "mirrored_through": request.mirrored_through,
+        "deliveries": request.publish_attempts,
+        "mirrored_through": request.last_posted_event,
         "events": request.events,
         "head": request.head,
         "undone_by": request.undone_by,

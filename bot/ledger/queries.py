@@ -9,13 +9,14 @@ from dataclasses import replace
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from bot.domain.models import Happening, Outcome, Request, Trail, Verdict
-from bot.ledger.hash_chain import chained, identity
+from bot.domain.meanings import OUTCOMES
+from bot.domain.models import NewEvent, Request, RequestHistory, Verdict
+from bot.ledger.hash_chain import chained, fingerprint
 from bot.ledger.mapping import changing_row, event_of, event_row, request_of, request_row
 from bot.ledger.schema import events, requests
 
 OVERDUE_AT_A_TIME = 100
-NOT_IN_VAIN = (Outcome.CLEARED, Outcome.RESTORED, Outcome.UNKNOWN)
+EFFECTIVE = [outcome for outcome, meaning in OUTCOMES.items() if meaning.effective]
 
 ADD = insert(requests)
 ADD_EVENT = insert(events)
@@ -36,7 +37,7 @@ OVERTAKING = (
         requests.c.id != bindparam("of"),
         requests.c.verdict == Verdict.CONFIRMED,
         requests.c.decided_at > bindparam("since"),
-        requests.c.outcome.is_(None) | requests.c.outcome.in_(NOT_IN_VAIN),
+        requests.c.outcome.is_(None) | requests.c.outcome.in_(EFFECTIVE),
     )
     .limit(1)
 )
@@ -62,19 +63,19 @@ def found(connection: Connection, request_id: str) -> Request | None:
     return request_of(row) if row else None
 
 
-def add(connection: Connection, request: Request, happening: Happening) -> Request:
+def add(connection: Connection, request: Request, new_event: NewEvent) -> Request:
     """Write a new request down with its first event, which vouches for the request's row."""
     row = request_row(request)
-    vouching = replace(happening, details=happening.details | {"row": identity(row)})
+    vouching = replace(new_event, details=new_event.details | {"row": fingerprint(row)})
     event = chained(request, vouching)
     connection.execute(ADD, row | {"events": event.number, "head": event.hash})
     connection.execute(ADD_EVENT, event_row(event))
     return replace(request, events=event.number, head=event.hash)
 
 
-def append(connection: Connection, request: Request, happening: Happening) -> Request:
+def append(connection: Connection, request: Request, new_event: NewEvent) -> Request:
     """Add an event to a request's chain, and save the request with it."""
-    event = chained(request, happening)
+    event = chained(request, new_event)
     connection.execute(ADD_EVENT, event_row(event))
     appended = replace(request, events=event.number, head=event.hash)
     save(connection, appended)
@@ -111,7 +112,7 @@ def save(connection: Connection, request: Request) -> None:
     connection.execute(SAVE, changing_row(request) | {"of": request.id})
 
 
-def trail_of(connection: Connection, request: Request) -> Trail:
+def history_of(connection: Connection, request: Request) -> RequestHistory:
     """The request with all its events."""
     rows = connection.execute(EVENTS_OF, {"of": request.id}).mappings()
-    return Trail(request, tuple(map(event_of, rows)))
+    return RequestHistory(request, tuple(map(event_of, rows)))

@@ -1,4 +1,4 @@
-"""The ledger's two tables, as SQLAlchemy sees them; `bot.migrations` makes them."""
+"""The ledger's two tables, as SQLAlchemy sees them; `migrations/` creates them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0001"
+REVISION = "0002"
 """The migration that this code was written for."""
 
 
@@ -76,12 +76,11 @@ requests = Table(
     Column("undone_by", String(32)),
 )
 
-# the migration makes the first and the last of these partial, of the rows that have a value there:
-# the sweep never looks at the rest. To say so here would load PostgreSQL's dialect at each start.
+# The migration makes the first one partial, of the rows that are due some time: the sweep looks at
+# no others. To say so here would load PostgreSQL's dialect at each start.
 due = Index("requests_due", requests.c.due_at)
 by_time = Index("requests_by_time", requests.c.asked_at)
 by_customer = Index("requests_by_customer", requests.c.customer_id, requests.c.asked_at)
-by_undone = Index("requests_by_undone", requests.c.undoes)
 
 events = Table(
     "events",

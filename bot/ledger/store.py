@@ -18,15 +18,16 @@ from sqlalchemy import Connection, RowMapping, select, update
 
 from bot.domain.models import (
     EventType,
-    Happening,
+    NewEvent,
     Person,
     Request,
-    Trail,
+    RequestHistory,
     Verdict,
 )
+from bot.domain.policy import ALLOWED, Decision
 from bot.ledger import queries
 from bot.ledger.engine import Database, LedgerUnavailable
-from bot.ledger.mapping import request_of
+from bot.ledger.mapping import COLUMNS, request_of
 from bot.ledger.schema import requests
 
 log = structlog.get_logger(__name__)
@@ -40,20 +41,28 @@ class LostClaim(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Gate:
-    """What the gate said to a verdict: taken just now, `denied` and why, or neither: too late."""
+class DecisionResult:
+    """What came of an attempt to decide a request.
+
+    `taken`: the verdict is in the ledger now. Otherwise `decision` says why this person may not
+    decide; if it allows them to, the request was decided before or has expired.
+    """
 
     request: Request
     taken: bool
-    denied: str = ""
+    decision: Decision = ALLOWED
 
 
-Judge = Callable[[Request, bool], str]
-"""Says why somebody may not decide a request; an empty text where they may.
+Judge = Callable[[Request, bool], Decision]
+"""Whether somebody may decide a request, by the policy.
 
-It is told whether the request was overtaken: it follows another one, and since it was asked yet
-another one about the same customer was confirmed, and not in vain.
+The second argument says whether the request was overtaken: it follows another one, and since it was
+asked yet another one about the same customer was confirmed, and that one was effective.
 """
+
+
+def _allow(_request: Request, _overtaken: bool) -> Decision:  # noqa: FBT001  # a Judge
+    return ALLOWED
 
 
 class Ledger:
@@ -66,22 +75,22 @@ class Ledger:
         self._database = database
         self._unreadable: set[object] = set()
 
-    async def add(self, request: Request, happening: Happening) -> Request:
+    async def add(self, request: Request, new_event: NewEvent) -> Request:
         """Write a new request down with its first event, which vouches for the request's row."""
-        return await self._database.run(lambda c: queries.add(c, request, happening))
+        return await self._database.run(lambda c: queries.add(c, request, new_event))
 
     async def get(self, request_id: str) -> Request | None:
         """The request as it is now, None where there is none."""
         return await self._database.run(lambda c: queries.found(c, request_id))
 
-    async def trail(self, request_id: str) -> Trail:
+    async def request_history(self, request_id: str) -> RequestHistory:
         """The request with all its events. Raises: KeyError."""
 
-        def work(connection: Connection) -> Trail:
+        def work(connection: Connection) -> RequestHistory:
             request = queries.found(connection, request_id)
             if request is None:
                 raise KeyError(request_id)
-            return queries.trail_of(connection, request)
+            return queries.history_of(connection, request)
 
         return await self._database.run(work)
 
@@ -89,43 +98,45 @@ class Ledger:
         self,
         request_id: str,
         verdict: Verdict,
-        happening: Happening,
+        new_event: NewEvent,
         *,
         decider: Person | None,
         due_at: datetime,
-        judge: Judge = lambda _request, _overtaken: "",
-    ) -> Gate:
+        judge: Judge = _allow,
+    ) -> DecisionResult:
         """The gate: take the verdict if nobody has and the decider may; one transaction.
 
         A click has to come before the card expires, an expiry after it. `due_at` is when the
         worker that follows has to be done. Raises: KeyError where there is no such request.
         """
 
-        def work(connection: Connection, *, again: bool = False) -> Gate:
+        def work(connection: Connection, *, again: bool = False) -> DecisionResult:
             request = queries.locked(connection, request_id)
             ours = (request.verdict, request.decided_at, request.decider)
-            if again and ours == (verdict, happening.at, decider):
-                return Gate(request, taken=True)
-            in_time = request.due_at is not None and request.due_at > happening.at
+            if again and ours == (verdict, new_event.at, decider):
+                return DecisionResult(request, taken=True)
+            in_time = request.due_at is not None and request.due_at > new_event.at
             if request.verdict or request.due_at is None or in_time is (verdict is Verdict.EXPIRED):
-                return Gate(request, taken=False)
+                return DecisionResult(request, taken=False)
             overtaken = verdict is Verdict.CONFIRMED and queries.was_overtaken(connection, request)
-            if why := judge(request, overtaken):
+            decision = judge(request, overtaken)
+            if not decision.allowed:
                 denial = replace(
-                    happening,
+                    new_event,
                     type=EventType.DECISION_DENIED,
-                    details={"verdict": verdict, "why": why},
+                    details={"verdict": verdict, "why": decision.why},
                 )
-                return Gate(queries.append(connection, request, denial), taken=False, denied=why)
+                denied = queries.append(connection, request, denial)
+                return DecisionResult(denied, taken=False, decision=decision)
             decided = replace(
                 request,
                 verdict=verdict,
                 decider=decider,
-                decided_at=happening.at,
+                decided_at=new_event.at,
                 due_at=due_at,
                 claim=request.claim + 1,
             )
-            return Gate(queries.append(connection, decided, happening), taken=True)
+            return DecisionResult(queries.append(connection, decided, new_event), taken=True)
 
         began = monotonic()
         try:
@@ -148,45 +159,47 @@ class Ledger:
 
         return await self._database.run(work)
 
-    async def adopt(self, request: Request, now: datetime, due_at: datetime) -> Trail | None:
+    async def reclaim(
+        self, request: Request, now: datetime, due_at: datetime
+    ) -> RequestHistory | None:
         """Take over work whose lease has run out; None where somebody was quicker."""
 
-        def work(connection: Connection) -> Trail | None:
+        def work(connection: Connection) -> RequestHistory | None:
             current = queries.locked(connection, request.id)
             if current.claim != request.claim or current.due_at is None or current.due_at > now:
                 return None
-            adopted = replace(current, claim=current.claim + 1, due_at=due_at)
+            reclaimed = replace(current, claim=current.claim + 1, due_at=due_at)
             if current.verdict is Verdict.CONFIRMED and current.outcome is None:
-                details: dict[str, object] = {"claim": adopted.claim}
-                adopted = queries.append(
-                    connection, adopted, Happening(now, EventType.ADOPTED, "", details)
+                details: dict[str, object] = {"claim": reclaimed.claim}
+                reclaimed = queries.append(
+                    connection, reclaimed, NewEvent(now, EventType.RECLAIMED, "", details)
                 )
             else:
-                adopted = replace(adopted, deliveries=current.deliveries + 1)
-                queries.save(connection, adopted)
-            return queries.trail_of(connection, adopted)
+                reclaimed = replace(reclaimed, publish_attempts=current.publish_attempts + 1)
+                queries.save(connection, reclaimed)
+            return queries.history_of(connection, reclaimed)
 
         return await self._database.run(work)
 
     async def record(
         self,
         request: Request,
-        happening: Happening,
+        new_event: NewEvent,
         *,
         fenced: bool = True,
         **changes: Any,  # noqa: ANN401  # fields of Request
-    ) -> Trail:
+    ) -> RequestHistory:
         """Append an event and change the request with it, as its worker.
 
         Raises: LostClaim where somebody else has claimed the request since (unless not `fenced`).
         """
 
-        def work(connection: Connection) -> Trail:
+        def work(connection: Connection) -> RequestHistory:
             current = queries.locked(connection, request.id)
             if fenced and current.claim != request.claim:
                 raise LostClaim(request.id)
-            changed = queries.append(connection, replace(current, **changes), happening)
-            return queries.trail_of(connection, changed)
+            changed = queries.append(connection, replace(current, **changes), new_event)
+            return queries.history_of(connection, changed)
 
         return await self._database.run(work)
 
@@ -200,7 +213,7 @@ class Ledger:
             done = connection.execute(
                 update(requests)
                 .where(requests.c.id == request.id, requests.c.claim == request.claim)
-                .values(**changes)
+                .values({COLUMNS.get(field, field): value for field, value in changes.items()})
             )
             if done.rowcount != 1:
                 raise LostClaim(request.id)
@@ -208,13 +221,13 @@ class Ledger:
 
         return await self._database.run(work)
 
-    async def leave(
+    async def release(
         self,
         request: Request,
         shown: int,
         *,
         due_at: datetime | None = None,
-        failure: Happening | None = None,
+        failure: NewEvent | None = None,
     ) -> None:
         """Leave a request until `due_at`, or for good if nothing has happened since it was drawn.
 
@@ -235,7 +248,7 @@ class Ledger:
                 again_at = due_at
             left = replace(
                 current,
-                mirrored_through=max(shown, current.mirrored_through),
+                last_posted_event=max(shown, current.last_posted_event),
                 due_at=again_at,
             )
             if failure:
@@ -245,7 +258,7 @@ class Ledger:
 
         await self._database.run(work)
 
-    async def history(self, customer_id: int | None, limit: int = 10) -> Sequence[Request]:
+    async def recent_requests(self, customer_id: int | None, limit: int = 10) -> Sequence[Request]:
         """The last requests that had a card, newest first, of one customer or of all."""
         query = select(requests).where(requests.c.message_ts.is_not(None))
         if customer_id is not None:

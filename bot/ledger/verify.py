@@ -10,7 +10,7 @@ from sqlalchemy import Engine, RowMapping, select
 
 from bot.domain.models import EventType, Outcome, Verdict
 from bot.ledger.engine import streaming
-from bot.ledger.hash_chain import digest, identity
+from bot.ledger.hash_chain import digest, fingerprint
 from bot.ledger.mapping import event_of, stored, time_of
 from bot.ledger.schema import Moment, events, requests
 
@@ -102,7 +102,7 @@ def _kept(row: RowMapping, told: Iterable[str]) -> dict[str, object]:
     waits = own["verdict"] is None and own["due_at"] is not None
     if waits and own["due_at"] != own["expires_at"]:
         return {}
-    kept = own | {"row": identity(own), "waits": waits}
+    kept = own | {"row": fingerprint(own), "waits": waits}
     return {name: kept[name] for name in told}
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
-from bot.domain.models import Event, EventType, Kind, Outcome, Request, Verdict
+from bot.domain.meanings import VERDICTS, may_be_checked, may_be_undone
+from bot.domain.models import Event, EventType, Kind, Request
 from bot.messages.block_kit import (
     Block,
     Line,
@@ -21,15 +22,12 @@ from bot.messages.block_kit import (
     text,
     user,
 )
+from bot.messages.events import actor, event_lines, result_text
 from bot.messages.phrases import (
     Links,
-    Scene,
-    actor,
     customer_lines,
-    event_lines,
     ids_inline,
     reference_line,
-    story,
     titled,
 )
 
@@ -78,10 +76,10 @@ def working_card(request: Request, links: Links) -> Message:
 
 def decided_card(request: Request, events: Sequence[Event], links: Links) -> Message:
     """The card once all is said: what came of it, by whom, and when, and what can follow."""
-    told = story(request, events, links)
+    result = result_text(request, events, links)
     return message(
-        header(f"{told.title}: {titled(request.customer)}"),
-        told.lines,
+        header(f"{result.title}: {titled(request.customer)}"),
+        result.lines,
         [*reference_line(request.customer), *_people_lines(request), *_undone_line(events)],
         buttons(_next_button(request)),
     )
@@ -97,19 +95,18 @@ def other_card(request: Request, url: str | None) -> Message:
     )
 
 
-def trail_reply(events: Sequence[Event], request: Request, links: Links) -> Message:
+def thread_reply(events: Sequence[Event], request: Request, links: Links) -> Message:
     """One reply for the thread: what happened, a line or more for each event, in order."""
     return message(
-        [line for event in events for line in event_lines(Scene(event, request, links))],
+        [line for event in events for line in event_lines(event, request, links)],
     )
 
 
 def _next_button(request: Request) -> Block | None:
     """What can follow: an undo for as long as the ids are known, a look where nobody knows."""
-    if request.outcome is Outcome.UNKNOWN:
+    if may_be_checked(request):
         return button("Check again", Action.CHECK, request.id, "primary")
-    cleared = request.outcome is Outcome.CLEARED and request.undone_by is None
-    return button("Undo…", Action.UNDO, request.id) if cleared else None
+    return button("Undo…", Action.UNDO, request.id) if may_be_undone(request) else None
 
 
 def _undone_line(events: Sequence[Event]) -> Iterator[Line]:
@@ -124,15 +121,8 @@ def _asked_lines(request: Request) -> Iterator[Line]:
         yield [bold("Why: "), text(request.reason, limit=500)]
 
 
-_VERDICTS = {
-    Verdict.CONFIRMED: "Confirmed by",
-    Verdict.CANCELLED: "Cancelled by",
-    Verdict.EXPIRED: "Expired",
-}
-
-
 def _people_lines(request: Request) -> Iterator[Line]:
     yield from _asked_lines(request)
     if request.verdict and request.decided_at:
         who = [user(request.decider.user_id), say(", ")] if request.decider else []
-        yield [bold(f"{_VERDICTS[request.verdict]}: "), *who, date(request.decided_at)]
+        yield [bold(f"{VERDICTS[request.verdict].label}: "), *who, date(request.decided_at)]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.domain.models import Customer, Request, Verdict
-from bot.fusebill.responses import (
+from bot.domain.meanings import VERDICTS
+from bot.domain.models import Customer, Request
+from bot.fusebill.errors import (
     CustomerNotFound,
     FusebillError,
     FusebillRefused,
@@ -14,7 +15,8 @@ from bot.fusebill.responses import (
     RateLimited,
 )
 from bot.messages.block_kit import Line, Message, channel, code, date, message, say, text, user
-from bot.messages.phrases import Links, ask_again, called, customer_lines, ids_inline, said_lines
+from bot.messages.events import ask_again
+from bot.messages.phrases import Links, called, customer_lines, ids_inline, said_lines
 
 COMMAND = "/unlatch"
 USAGE = f"{COMMAND} <customerId> [reason]"
@@ -87,7 +89,7 @@ def _advice(error: FusebillError) -> list[Line]:
             return [[say("Try again in a minute; if it stays, tell the bot's admin.")]]
 
 
-def held_up() -> Message:
+def on_wait() -> Message:
     """That Slack lets through only so much at a time, and the card waits for its turn."""
     return message(
         [
@@ -99,7 +101,7 @@ def held_up() -> Message:
 
 def cannot_post(code_: str, bot_user_id: str) -> Message:
     """Why the card could not be posted, and what the person can do."""
-    why, mend = {
+    why, fix = {
         "not_in_channel": ("I am not in this channel", "invite"),
         "channel_not_found": ("I can't see this channel", "invite"),
         "is_archived": ("This channel is archived", "elsewhere"),
@@ -116,18 +118,14 @@ def cannot_post(code_: str, bot_user_id: str) -> Message:
         "later": [say("Try again in some minutes.")],
         "admin": [say("Try again; if it stays, tell the bot's admin.")],
     }
-    return message([[*start, *advice[mend]]])
+    return message([[*start, *advice[fix]]])
 
 
 def too_late(request: Request) -> Message:
     """That somebody else decided, who, and when."""
-    done = {
-        Verdict.CONFIRMED: "was confirmed by",
-        Verdict.CANCELLED: "was cancelled by",
-    }
-    if request.verdict in done and request.decider and request.decided_at:
+    if request.verdict and request.decider and request.decided_at:
         by: Line = [
-            say(f"☝️ This request {done[request.verdict]} "),
+            say(f"☝️ This request was {VERDICTS[request.verdict].label.lower()} "),
             user(request.decider.user_id),
             say(", "),
             date(request.decided_at),

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bot.domain.commands import Ask
-from bot.domain.models import Customer, Kind, Outcome, Request, Verdict
+from bot.domain.meanings import OUTCOMES, VERDICTS
+from bot.domain.models import Customer, Kind, Outcome, Request
 from bot.messages.block_kit import (
     Block,
     Line,
@@ -25,20 +26,6 @@ from bot.messages.block_kit import (
 from bot.messages.cards import Action
 from bot.messages.ephemerals import COMMAND, USAGE
 from bot.messages.phrases import Links, called, ids_inline
-
-_OUTCOMES = {
-    Outcome.CLEARED: "✅ unlatched",
-    Outcome.RESTORED: "✅ latched again",
-    Outcome.ALREADY_CLEAR: "☑️ already clear",
-    Outcome.CHANGED: "⚠️ not done, the ids had changed",
-    Outcome.REFUSED: "❌ not done",
-    Outcome.UNKNOWN: "❓ outcome unknown",
-}
-_VERDICTS = {
-    Verdict.CONFIRMED: "⏳ being done",
-    Verdict.CANCELLED: "🚫 cancelled",
-    Verdict.EXPIRED: "⌛ expired",
-}
 
 
 def usage() -> Message:
@@ -145,9 +132,12 @@ def _state(request: Request) -> str:
     """What came of a request so far; of an undo it says that it was one."""
     state = "⏳ waiting for a click"
     if request.outcome:
-        state = _OUTCOMES[request.outcome] + (", later undone" if request.undone_by else "")
+        meaning = OUTCOMES[request.outcome]
+        undone = ", later undone" if request.undone_by else ""
+        state = f"{meaning.emoji} {meaning.title.lower()}{undone}"
     elif request.verdict:
-        state = _VERDICTS[request.verdict]
+        verdict = VERDICTS[request.verdict]
+        state = f"{verdict.emoji} {verdict.title.lower()}"
     if request.kind is Kind.UNLATCH or request.outcome is Outcome.RESTORED:
         return state
     mark, _, words = state.partition(" ")

@@ -13,7 +13,7 @@ log = structlog.get_logger(__name__)
 ENDS_WITHIN_S = 1.0
 
 
-class Tasks:
+class BackgroundTasks:
     """A set of running tasks; none is lost to the garbage collector, none fails unseen."""
 
     def __init__(self) -> None:

@@ -41,7 +41,7 @@ class Metrics:
         self.refusals = Counter(
             "unlatch_refusals", "People refused, by reason", ["reason"], registry=registry
         )
-        self.adopted = Counter(
+        self.reclaimed = Counter(
             "unlatch_adopted", "Abandoned work taken up again", registry=registry
         )
         self.undelivered = Counter(

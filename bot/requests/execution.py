@@ -20,7 +20,7 @@ import stamina
 
 from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Request
 from bot.fusebill.client import FusebillClient
-from bot.fusebill.responses import (
+from bot.fusebill.errors import (
     FusebillError,
     FusebillRefused,
     NotReached,
@@ -32,7 +32,7 @@ ATTEMPTS = 6
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class ExecutionResult:
     """What came of it, as the ledger keeps it: `details` go into the event."""
 
     outcome: Outcome
@@ -52,7 +52,7 @@ class _Progress:
     last: FusebillError = field(default_factory=FusebillError)
 
 
-class Deed:
+class Execution:
     """Does what a confirmed request asks for, and says only what was seen.
 
     `budget_s` bounds it, retries and all; it is well under a worker's lease. `wait_s` is the first
@@ -66,22 +66,22 @@ class Deed:
         self._budget_s = budget_s
         self._wait_s = wait_s
 
-    async def perform(self, request: Request) -> Finding:
+    async def execute(self, request: Request) -> ExecutionResult:
         """Act on a confirmed request; raises nothing of Fusebill's."""
         began = monotonic()
         progress = _Progress(request, called=request.claim > 1, ends=began + self._budget_s)
         try:
             async with asyncio.timeout(self._budget_s):
-                finding = await self._persist(progress)
+                result = await self._persist(progress)
         except FusebillError as error:
-            finding = _failed(error, progress)
+            result = _failed(error, progress)
         except TimeoutError:
             last, why = progress.last, "Fusebill did not answer in time"
-            finding = _failed(OutcomeUnknown(last.status, last.texts, why), progress)
+            result = _failed(OutcomeUnknown(last.status, last.texts, why), progress)
         seconds = round(monotonic() - began, 3)
-        return Finding(finding.outcome, {"seconds": seconds, **finding.details})
+        return ExecutionResult(result.outcome, {"seconds": seconds, **result.details})
 
-    async def _persist(self, progress: _Progress) -> Finding:
+    async def _persist(self, progress: _Progress) -> ExecutionResult:
         """Try until something is known; before each call the card is compared again."""
 
         def again(error: Exception) -> bool | float:
@@ -103,7 +103,7 @@ class Deed:
                 return await self._once(progress)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _once(self, progress: _Progress) -> Finding:
+    async def _once(self, progress: _Progress) -> ExecutionResult:
         request = progress.request
         before = await self._fusebill.get_customer(request.customer.customer_id)
         found = compare(before.ids, request, called=progress.called)
@@ -126,18 +126,18 @@ class Deed:
             )
         return await self._fusebill.unlatch_customer(request.customer.customer_id)
 
-    async def _look_again(self, request: Request) -> Finding:
+    async def _look_again(self, request: Request) -> ExecutionResult:
         """A success whose answer did not show it: what does the customer show?"""
         after = await self._fusebill.get_customer(request.customer.customer_id)
         if after.ids == _wanted(request):
             return _done(request, "read_back")
         if after.ids == _starting(request):
             why = "Fusebill answered that it was done, but the customer shows that it was not."
-            return Finding(Outcome.REFUSED, {"why": why, "status": 200})
+            return ExecutionResult(Outcome.REFUSED, {"why": why, "status": 200})
         return _changed(after.ids, called=True)
 
 
-def compare(ids: HubSpotIds, request: Request, *, called: bool) -> Finding | None:
+def compare(ids: HubSpotIds, request: Request, *, called: bool) -> ExecutionResult | None:
     """What a customer's ids tell; None where it is still as the card showed it.
 
     `called` says whether the bot may have changed them already.
@@ -147,7 +147,7 @@ def compare(ids: HubSpotIds, request: Request, *, called: bool) -> Finding | Non
     if ids == _wanted(request) and called:
         return _done(request, "read_back")
     if not ids:
-        return Finding(Outcome.ALREADY_CLEAR)
+        return ExecutionResult(Outcome.ALREADY_CLEAR)
     return _changed(ids, called=called)
 
 
@@ -159,23 +159,27 @@ def _wanted(request: Request) -> HubSpotIds:
     return request.customer.ids if request.kind is Kind.RELATCH else HubSpotIds()
 
 
-def _done(request: Request, how: str) -> Finding:
+def _done(request: Request, how: str) -> ExecutionResult:
     outcome = Outcome.RESTORED if request.kind is Kind.RELATCH else Outcome.CLEARED
     details: dict[str, object] = {**asdict(request.customer.ids), "how": how}
-    return Finding(outcome, details | ({"status": 200} if how == "answer" else {}))
+    return ExecutionResult(outcome, details | ({"status": 200} if how == "answer" else {}))
 
 
-def _changed(ids: HubSpotIds, *, called: bool) -> Finding:
-    return Finding(Outcome.CHANGED, {"found": asdict(ids)} | ({"called": True} if called else {}))
+def _changed(ids: HubSpotIds, *, called: bool) -> ExecutionResult:
+    return ExecutionResult(
+        Outcome.CHANGED, {"found": asdict(ids)} | ({"called": True} if called else {})
+    )
 
 
-def _failed(error: FusebillError, progress: _Progress) -> Finding:
+def _failed(error: FusebillError, progress: _Progress) -> ExecutionResult:
     """The end of all attempts: honest about whether anything may have been changed."""
     details: dict[str, object] = {"texts": list(error.texts), "status": error.status}
     if progress.called:
         why = f"{_reason(error)} An earlier call may have been done, or may still be."
-        return Finding(Outcome.UNKNOWN, details | {"why": why})
-    return Finding(Outcome.REFUSED, details | {"why": f"{_reason(error)} Nothing was changed."})
+        return ExecutionResult(Outcome.UNKNOWN, details | {"why": why})
+    return ExecutionResult(
+        Outcome.REFUSED, details | {"why": f"{_reason(error)} Nothing was changed."}
+    )
 
 
 def _reason(error: FusebillError) -> str:

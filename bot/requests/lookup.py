@@ -12,7 +12,7 @@ import structlog
 from bot.domain.commands import Ask
 from bot.domain.models import Customer, Request
 from bot.fusebill.client import FusebillClient
-from bot.fusebill.responses import (
+from bot.fusebill.errors import (
     CustomerNotFound,
     FusebillError,
     NotReached,
@@ -23,14 +23,14 @@ from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.messages import ephemerals, lists
 from bot.messages.phrases import Links
-from bot.requests.posting import Cards, Place
+from bot.requests.posting import CardPoster, Place
 from bot.slack.client import Slack, SlackError
 
 log = structlog.get_logger(__name__)
 
 SHOWS_PROGRESS_AFTER_S = 1.5
 READS_FOR_S = 12.0
-MOST_HITS = 5
+MAX_HITS = 5
 
 
 class Lookup:
@@ -41,14 +41,14 @@ class Lookup:
         fusebill: FusebillClient,
         ledger: Ledger,
         slack: Slack,
-        cards: Cards,
+        poster: CardPoster,
         links: Links,
         advisers: Sequence[str],
     ) -> None:
         self._fusebill = fusebill
         self._ledger = ledger
         self._slack = slack
-        self._cards = cards
+        self._poster = poster
         self._links = links
         self._advisers = advisers
 
@@ -68,42 +68,42 @@ class Lookup:
         hits: Sequence[Customer] = ()
         if isinstance(error, CustomerNotFound):
             try:
-                found = await self._fusebill.find_customers("Reference", ask.typed, limit=MOST_HITS)
+                found = await self._fusebill.find_customers("Reference", ask.typed, limit=MAX_HITS)
                 hits = found.customers
             except FusebillError as second:
                 log.info("reference not looked up", why=str(second))
         if hits:
-            await self._cards.whisper(place, lists.did_you_mean(ask, hits, self._links))
+            await self._poster.send_ephemeral(place, lists.did_you_mean(ask, hits, self._links))
         else:
-            await self._cards.whisper(place, ephemerals.not_read(ask.customer_id, error))
+            await self._poster.send_ephemeral(place, ephemerals.not_read(ask.customer_id, error))
 
     async def find(self, wanted: str, place: Place) -> None:
         """Customers whose company name, reference or email holds a text."""
         searches = [
-            self._fusebill.find_customers(field, wanted, contains=True, limit=MOST_HITS + 1)
+            self._fusebill.find_customers(field, wanted, contains=True, limit=MAX_HITS + 1)
             for field in ("CompanyName", "Reference", "PrimaryEmail")
         ]
         try:
             found = await asyncio.gather(*searches)
         except FusebillError as error:
-            await self._cards.whisper(place, ephemerals.not_found_out(wanted, error))
+            await self._poster.send_ephemeral(place, ephemerals.not_found_out(wanted, error))
             return
         hits = {each.customer_id: each for search in found for each in search.customers}
-        shown = list(hits.values())[:MOST_HITS]
-        more = len(hits) > MOST_HITS or not all(search.complete for search in found)
-        await self._cards.whisper(place, lists.found(wanted, shown, self._links, more=more))
+        shown = list(hits.values())[:MAX_HITS]
+        more = len(hits) > MAX_HITS or not all(search.complete for search in found)
+        await self._poster.send_ephemeral(place, lists.found(wanted, shown, self._links, more=more))
 
     async def history(self, customer_id: int | None, place: Place) -> None:
         """The last ten requests, each with a link to its card."""
         try:
-            requests = await self._ledger.history(customer_id)
+            requests = await self._ledger.recent_requests(customer_id)
         except LedgerUnavailable:
-            await self._cards.whisper(place, ephemerals.ledger_down())
+            await self._poster.send_ephemeral(place, ephemerals.ledger_down())
             return
         addresses = await asyncio.gather(*map(self._address, requests))
         past = list(zip(requests, addresses, strict=True))
         message = lists.history(customer_id, past, self._advisers)
-        await self._cards.whisper(place, message)
+        await self._poster.send_ephemeral(place, message)
 
     async def _address(self, request: Request) -> str | None:
         try:
@@ -115,7 +115,7 @@ class Lookup:
     async def _progress(self, place: Place, customer_id: int) -> AsyncIterator[None]:
         async def later() -> None:
             await asyncio.sleep(SHOWS_PROGRESS_AFTER_S)
-            await self._cards.whisper(place, ephemerals.looking_up(customer_id))
+            await self._poster.send_ephemeral(place, ephemerals.looking_up(customer_id))
 
         task = asyncio.create_task(later())
         try:

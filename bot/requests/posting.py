@@ -11,7 +11,7 @@ from uuid import uuid4
 import stamina
 import structlog
 
-from bot.domain.models import Customer, EventType, Happening, Kind, Person, Request
+from bot.domain.models import Customer, EventType, Kind, NewEvent, Person, Request
 from bot.domain.policy import Decision
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
@@ -20,15 +20,15 @@ from bot.messages.block_kit import Message
 from bot.messages.cards import confirmation_card
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
-from bot.slack.client import Slack, SlackBusy, SlackError, SlackUnavailable, passes_by_itself
+from bot.slack.client import Slack, SlackBusy, SlackError, SlackUnavailable, is_retryable
 from bot.slack.rate_limiter import meanwhile
 
 log = structlog.get_logger(__name__)
 
 POSTS = 5
-WHISPERS = 3
-WHISPERS_FOR_S = 8.0
-LONGEST_PAUSE_S = 30.0
+EPHEMERALS = 3
+EPHEMERAL_TIMEOUT_S = 8.0
+MAX_PAUSE_S = 30.0
 EXPLAINS_AFTER_S = 3.0
 FRESH_S = 1.0
 
@@ -41,7 +41,7 @@ class Place:
     response_url: str
 
 
-class Cards:
+class CardPoster:
     """Posts cards and writes their requests down. `bot_user_id` is whom people have to invite."""
 
     def __init__(
@@ -98,7 +98,7 @@ class Cards:
             posted = await self._post_card(request, place)
         except SlackError as error:
             log.warning("card not posted", why=error.code, channel_id=request.channel_id)
-            await self.whisper(place, ephemerals.cannot_post(error.code, self._bot_user_id))
+            await self.send_ephemeral(place, ephemerals.cannot_post(error.code, self._bot_user_id))
             return False
         details: dict[str, object] = {"reason": request.reason, **asdict(request.customer.ids)}
         if not await self._written(posted, EventType.REQUESTED, details):
@@ -128,21 +128,21 @@ class Cards:
         asked = self.request(person, place, Customer(customer_id), reason)
         details: dict[str, object] = {"why": decision.why, "reason": reason}
         await self._written(replace(asked, due_at=None), EventType.ASK_DENIED, details)
-        await self.whisper(place, ephemerals.denied(decision.why, decision.channels))
+        await self.send_ephemeral(place, ephemerals.denied(decision.why, decision.channels))
 
-    async def whisper(self, place: Place, message: Message) -> None:
+    async def send_ephemeral(self, place: Place, message: Message) -> None:
         """Tell the person; where even that fails there is only the log."""
         try:
             async for attempt in stamina.retry_context(
-                on=_worth_another_whisper,
-                attempts=WHISPERS,
-                timeout=WHISPERS_FOR_S,
+                on=_should_retry_ephemeral,
+                attempts=EPHEMERALS,
+                timeout=EPHEMERAL_TIMEOUT_S,
                 wait_initial=0.3,
             ):
                 with attempt:
-                    await self._slack.whisper(place.response_url, message)
+                    await self._slack.send_ephemeral(place.response_url, message)
         except SlackError as error:
-            log.warning("whisper not delivered", why=error.code)
+            log.warning("ephemeral not delivered", why=error.code)
 
     async def _written(
         self, request: Request, event_type: EventType, details: dict[str, object]
@@ -154,7 +154,7 @@ class Cards:
             "channel_id": request.channel_id,
         }
         actor = request.requester.user_id
-        first = Happening(request.asked_at, event_type, actor, about | details)
+        first = NewEvent(request.asked_at, event_type, actor, about | details)
         try:
             await self._ledger.add(request, first)
         except LedgerUnavailable as error:
@@ -173,15 +173,15 @@ class Cards:
 
         async def explain() -> None:
             await asyncio.sleep(EXPLAINS_AFTER_S)
-            await self.whisper(place, ephemerals.held_up())
+            await self.send_ephemeral(place, ephemerals.on_wait())
 
-        async with meanwhile(explain) as held_up:
+        async with meanwhile(explain) as on_wait:
             async for attempt in stamina.retry_context(
-                on=_worth_another_post, attempts=POSTS, timeout=None, wait_initial=0.5
+                on=_should_retry_post, attempts=POSTS, timeout=None, wait_initial=0.5
             ):
                 with attempt:
                     message_ts = await self._slack.post(
-                        request.channel_id, drawn, request.thread_ts, held_up=held_up
+                        request.channel_id, drawn, request.thread_ts, on_wait=on_wait
                     )
         return replace(shown, message_ts=message_ts, thread_ts=request.thread_ts or message_ts)
 
@@ -194,14 +194,14 @@ class Cards:
         return replace(request, expires_at=expires_at, due_at=expires_at)
 
 
-def _worth_another_post(error: Exception) -> bool | float:
+def _should_retry_post(error: Exception) -> bool | float:
     # whose turn did not come in all that time will not be luckier now
-    return passes_by_itself(error) and not isinstance(error, SlackBusy) and _pause(error)
+    return is_retryable(error) and not isinstance(error, SlackBusy) and _pause(error)
 
 
-def _worth_another_whisper(error: Exception) -> bool | float:
-    return passes_by_itself(error) and _pause(error)
+def _should_retry_ephemeral(error: Exception) -> bool | float:
+    return is_retryable(error) and _pause(error)
 
 
 def _pause(error: SlackUnavailable) -> bool | float:
-    return min(error.retry_after_s, LONGEST_PAUSE_S) if error.retry_after_s else True
+    return min(error.retry_after_s, MAX_PAUSE_S) if error.retry_after_s else True

@@ -9,23 +9,23 @@ from time import perf_counter
 import structlog
 
 from bot.domain.commands import Ask, Find, History
-from bot.domain.models import EventType, Happening, Person, Request, Verdict
-from bot.domain.policy import ALLOWED, Decision, Members, Policy, may_ask, may_decide, may_read
-from bot.fusebill.responses import FusebillError
-from bot.ledger.store import Gate, Ledger
+from bot.domain.models import EventType, NewEvent, Person, Request, Verdict
+from bot.domain.policy import Decision, Members, Policy, may_ask, may_decide, may_read
+from bot.fusebill.errors import FusebillError
+from bot.ledger.store import Ledger
 from bot.messages import ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
-from bot.requests.follow_ups import SecondThoughts
+from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
-from bot.requests.posting import Cards, Place
-from bot.requests.worker import Settler
+from bot.requests.posting import CardPoster, Place
+from bot.requests.worker import Worker
 
 log = structlog.get_logger(__name__)
 
 
-class Workflow:
+class RequestService:
     """Who may do it, then doing it. Methods raise nothing that a person caused.
 
     `members` tells, without waiting, who is in the user groups that the policy names.
@@ -35,8 +35,9 @@ class Workflow:
         self,
         ledger: Ledger,
         lookup: Lookup,
-        cards: Cards,
-        settler: Settler,
+        poster: CardPoster,
+        worker: Worker,
+        follow_ups: FollowUps,
         policy: Policy,
         members: Callable[[], Members],
         links: Links,
@@ -44,13 +45,13 @@ class Workflow:
     ) -> None:
         self._ledger = ledger
         self._lookup = lookup
-        self._cards = cards
-        self._settler = settler
+        self._poster = poster
+        self._worker = worker
         self._policy = policy
         self._members = members
         self._links = links
         self._metrics = metrics
-        self._second_thoughts = SecondThoughts(ledger, lookup, cards, settler, links, metrics)
+        self._follow_ups = follow_ups
 
     async def ask(self, person: Person, place: Place, ask: Ask) -> None:
         """Read the customer and post the card that asks for confirmation."""
@@ -59,7 +60,7 @@ class Workflow:
         decision = may_ask(self._policy, person, place.channel_id, ask.reason, members)
         if not decision.allowed:
             self._refused(decision)
-            await self._cards.deny(person, place, ask.customer_id, ask.reason, decision)
+            await self._poster.deny(person, place, ask.customer_id, ask.reason, decision)
             return
         try:
             customer = await self._lookup.read(ask.customer_id, place)
@@ -67,10 +68,10 @@ class Workflow:
             await self._lookup.explain(ask, place, error)
             return
         if not customer.ids:
-            await self._cards.whisper(place, ephemerals.not_latched(customer, self._links))
+            await self._poster.send_ephemeral(place, ephemerals.not_latched(customer, self._links))
             return
-        request = self._cards.request(person, place, customer, ask.reason)
-        if await self._cards.post(request, place):
+        request = self._poster.request(person, place, customer, ask.reason)
+        if await self._poster.post(request, place):
             self._metrics.card_seconds.observe(perf_counter() - began)
 
     async def find(self, person: Person, place: Place, find: Find) -> None:
@@ -86,12 +87,12 @@ class Workflow:
     async def undo(self, request_id: str, person: Person, place: Place) -> None:
         """**Undo…** on a card that cleared something."""
         if (request := await self._follow(request_id, person, place)) is not None:
-            await self._second_thoughts.undo(request, person, place)
+            await self._follow_ups.undo(request, person, place)
 
     async def check_again(self, request_id: str, person: Person, place: Place) -> None:
         """**Check again** on a card whose outcome nobody knows."""
         if (request := await self._follow(request_id, person, place)) is not None:
-            await self._second_thoughts.check_again(request, person, place)
+            await self._follow_ups.check_again(request, person, place)
 
     async def decide(
         self, request_id: str, verdict: Verdict, person: Person, message_ts: str
@@ -104,44 +105,36 @@ class Workflow:
         """
         now = datetime.now(UTC)
         members = self._members()
-        decision = ALLOWED
 
-        def judge(request: Request, overtaken: bool) -> str:  # noqa: FBT001  # as the ledger calls it
-            nonlocal decision
-            decision = may_decide(
-                self._policy, request, verdict, person, members, overtaken=overtaken
-            )
-            return decision.why
+        def judge(request: Request, overtaken: bool) -> Decision:  # noqa: FBT001  # a ledger.Judge
+            return may_decide(self._policy, request, verdict, person, members, overtaken=overtaken)
 
         try:
-            gate = await self._ledger.decide(
+            result = await self._ledger.decide(
                 request_id,
                 verdict,
-                Happening(now, EventType(verdict), person.user_id, {}),
+                NewEvent(now, EventType(verdict), person.user_id, {}),
                 decider=person,
-                due_at=self._settler.lease(now),
+                due_at=self._worker.lease(now),
                 judge=judge,
             )
         except KeyError:
             return ephemerals.no_such_request()
-        if message_ts and message_ts != gate.request.message_ts:
-            self._settler.disown(gate.request, message_ts)
-        if gate.taken:
-            self._metrics.verdicts.labels(gate.request.kind, verdict).inc()
-            self._settler.start(gate.request)
+        if message_ts and message_ts != result.request.message_ts:
+            self._worker.retire_duplicate(result.request, message_ts)
+        if result.taken:
+            self._metrics.verdicts.labels(result.request.kind, verdict).inc()
+            self._worker.start(result.request)
             return None
-        return self._told(gate, decision)
+        if result.decision.allowed:
+            return ephemerals.too_late(result.request)
+        self._refused(result.decision)
+        self._worker.update_thread_soon(result.request.id)
+        return ephemerals.denied(result.decision.why)
 
-    def _told(self, gate: Gate, decision: Decision) -> Message:
-        if not gate.denied:
-            return ephemerals.too_late(gate.request)
-        self._refused(decision)
-        self._settler.mirror_soon(gate.request.id)
-        return ephemerals.denied(gate.denied)
-
-    async def whisper(self, place: Place, message: Message) -> None:
+    async def send_ephemeral(self, place: Place, message: Message) -> None:
         """Tell one person something."""
-        await self._cards.whisper(place, message)
+        await self._poster.send_ephemeral(place, message)
 
     def _refused(self, decision: Decision) -> None:
         self._metrics.refusals.labels(decision.label).inc()
@@ -153,18 +146,18 @@ class Workflow:
         decision = may_read(self._policy, person, place.channel_id, self._members())
         if not decision.allowed:
             self._refused(decision)
-            await self._cards.deny(person, place, customer_id, tried, decision)
+            await self._poster.deny(person, place, customer_id, tried, decision)
         return decision.allowed
 
     async def _follow(self, request_id: str, person: Person, place: Place) -> Request | None:
         """The request that a button of a settled card belongs to, if the person may ask."""
         request = await self._ledger.get(request_id)
         if request is None:
-            await self._cards.whisper(place, ephemerals.no_such_request())
+            await self._poster.send_ephemeral(place, ephemerals.no_such_request())
             return None
         decision = may_read(self._policy, person, request.channel_id, self._members())
         if decision.allowed:
             return request
         self._refused(decision)
-        await self._second_thoughts.deny(request, person, place, decision)
+        await self._follow_ups.deny(request, person, place, decision)
         return None

@@ -11,37 +11,38 @@ from datetime import UTC, datetime, timedelta
 import stamina
 import structlog
 
-from bot.domain.models import EventType, Happening, Outcome, Request, Trail, Verdict
+from bot.domain.meanings import VERDICTS
+from bot.domain.models import EventType, NewEvent, Outcome, Request, RequestHistory, Verdict
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger, LostClaim
-from bot.ops.background import Tasks
+from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
-from bot.requests.execution import Deed, Finding
-from bot.requests.publisher import Delivery
+from bot.requests.execution import Execution, ExecutionResult
+from bot.requests.publisher import Publisher
 from bot.settings import Timing
 from bot.slack.client import SlackError
 
 log = structlog.get_logger(__name__)
 
-MOST_CLAIMS = 5
+MAX_CLAIMS = 5
 WRITING_DOWN_S = 600.0
 
 
-class Settler:
+class Worker:
     """Brings decided requests to their end; safe to be killed at any point, and run again."""
 
     def __init__(
         self,
         ledger: Ledger,
-        delivery: Delivery,
-        deed: Deed,
-        tasks: Tasks,
+        publisher: Publisher,
+        execution: Execution,
+        tasks: BackgroundTasks,
         metrics: Metrics,
         timing: Timing,
     ) -> None:
         self._ledger = ledger
-        self._delivery = delivery
-        self._deed = deed
+        self._publisher = publisher
+        self._execution = execution
         self._tasks = tasks
         self._metrics = metrics
         self._timing = timing
@@ -53,19 +54,19 @@ class Settler:
 
     def start(self, request: Request) -> None:
         """Settle a request whose verdict was just taken, in a task of its own."""
-        self._tasks.spawn(self.settle(request))
+        self._tasks.spawn(self.finish(request))
 
-    async def settle(self, request: Request) -> None:
+    async def finish(self, request: Request) -> None:
         """Do what the verdict asks for, write it down, then draw card and thread."""
         with (
             structlog.contextvars.bound_contextvars(**_about(request)),
             self._working_on(request),
         ):
             try:
-                trail = await self._conclude(request)
-                if trail.request.outcome is Outcome.RESTORED:
-                    await self._mark_undone(trail.request)
-                await self._delivery.deliver(trail)
+                history = await self._conclude(request)
+                if history.request.outcome is Outcome.RESTORED:
+                    await self._mark_undone(history.request)
+                await self._publisher.publish(history)
             except LostClaim:
                 log.warning("claim lost: another instance has taken this over")
             except LedgerUnavailable as error:
@@ -79,29 +80,29 @@ class Settler:
                 continue
             # a slow ledger must not eat up the lease of those that come last
             now = datetime.now(UTC)
-            await (self._expire if request.verdict is None else self._adopt)(request, now)
+            await (self._expire if request.verdict is None else self._reclaim)(request, now)
 
-    def mirror_soon(self, request_id: str) -> None:
+    def update_thread_soon(self, request_id: str) -> None:
         """Show in the thread what it lacks of an undecided request; its end shows what remains."""
-        self._tasks.spawn(self._delivery.mirror(request_id))
+        self._tasks.spawn(self._publisher.update_thread(request_id))
 
-    def disown(self, request: Request, message_ts: str) -> None:
+    def retire_duplicate(self, request: Request, message_ts: str) -> None:
         """Take the buttons off a card that is not the request's own."""
-        self._tasks.spawn(self._delivery.disown(request, message_ts))
+        self._tasks.spawn(self._publisher.retire_duplicate(request, message_ts))
 
-    def redraw(self, trail: Trail) -> None:
+    def redraw(self, history: RequestHistory) -> None:
         """Draw a settled request's card and thread again, after something was added to it."""
-        self._tasks.spawn(self._redraw(trail))
+        self._tasks.spawn(self._redraw(history))
 
-    async def _redraw(self, trail: Trail) -> None:
+    async def _redraw(self, history: RequestHistory) -> None:
         try:
             with (
-                structlog.contextvars.bound_contextvars(**_about(trail.request)),
-                self._working_on(trail.request),
+                structlog.contextvars.bound_contextvars(**_about(history.request)),
+                self._working_on(history.request),
             ):
-                await self._delivery.deliver(trail)
+                await self._publisher.publish(history)
         except (LostClaim, LedgerUnavailable) as error:
-            log.warning("left to the sweep", request_id=trail.request.id, why=str(error))
+            log.warning("left to the sweep", request_id=history.request.id, why=str(error))
 
     async def _mark_undone(self, relatch: Request) -> None:
         """Tell the request that was undone; done once, however often a crash brings it back."""
@@ -110,36 +111,36 @@ class Settler:
             return
         now = datetime.now(UTC)
         actor = relatch.decider.user_id if relatch.decider else ""
-        trail = await self._ledger.record(
+        history = await self._ledger.record(
             undone,
-            Happening(now, EventType.UNDONE, actor, {"by_request": relatch.id}),
+            NewEvent(now, EventType.UNDONE, actor, {"by_request": relatch.id}),
             fenced=False,
             undone_by=relatch.id,
             due_at=self.lease(now),
-            deliveries=0,
+            publish_attempts=0,
         )
-        self.redraw(trail)
+        self.redraw(history)
 
     async def _expire(self, request: Request, now: datetime) -> None:
-        gate = await self._ledger.decide(
+        result = await self._ledger.decide(
             request.id,
             Verdict.EXPIRED,
-            Happening(now, EventType.EXPIRED, "", {}),
+            NewEvent(now, EventType.EXPIRED, "", {}),
             decider=None,
             due_at=self.lease(now),
         )
-        if gate.taken:
+        if result.taken:
             self._metrics.verdicts.labels(request.kind, Verdict.EXPIRED).inc()
-            self.start(gate.request)
+            self.start(result.request)
 
-    async def _adopt(self, request: Request, now: datetime) -> None:
-        adopted = await self._ledger.adopt(request, now, self.lease(now))
-        if adopted is None:
+    async def _reclaim(self, request: Request, now: datetime) -> None:
+        reclaimed = await self._ledger.reclaim(request, now, self.lease(now))
+        if reclaimed is None:
             return
-        if adopted.request.outcome is None and adopted.request.verdict is Verdict.CONFIRMED:
-            self._metrics.adopted.inc()
+        if reclaimed.request.outcome is None and reclaimed.request.verdict is Verdict.CONFIRMED:
+            self._metrics.reclaimed.inc()
             log.warning("abandoned work adopted", request_id=request.id)
-        self.start(adopted.request)
+        self.start(reclaimed.request)
 
     @contextmanager
     def _working_on(self, request: Request) -> Iterator[None]:
@@ -150,15 +151,15 @@ class Settler:
             self._at_work[request.id] -= 1
             self._at_work += Counter()  # drops what has come to nothing
 
-    async def _conclude(self, request: Request) -> Trail:
+    async def _conclude(self, request: Request) -> RequestHistory:
         """The deed, if it is still to be done, and its outcome in the ledger."""
-        if request.verdict is not Verdict.CONFIRMED or request.outcome is not None:
-            return await self._ledger.trail(request.id)
+        if request.outcome or not (request.verdict and VERDICTS[request.verdict].executes):
+            return await self._ledger.request_history(request.id)
         finished = asyncio.Event()
         progress = asyncio.create_task(self._show_working(request, finished))
         try:
-            finding = await self._find(request)
-            trail = await self._write_down(request, finding)
+            result = await self._execute(request)
+            history = await self._write_down(request, result)
         except asyncio.CancelledError:
             progress.cancel()
             raise
@@ -166,20 +167,20 @@ class Settler:
             finished.set()
             # the working card must not arrive after the result
             await asyncio.gather(progress, return_exceptions=True)
-        self._metrics.outcomes.labels(request.kind, finding.outcome).inc()
+        self._metrics.outcomes.labels(request.kind, result.outcome).inc()
         if request.decided_at:
             took = datetime.now(UTC) - request.decided_at
             self._metrics.result_seconds.labels(request.kind).observe(took.total_seconds())
-        log.info("settled", outcome=finding.outcome, **_loggable(finding))
-        return trail
+        log.info("settled", outcome=result.outcome, **_loggable(result))
+        return history
 
-    async def _find(self, request: Request) -> Finding:
-        if request.claim > MOST_CLAIMS:
-            why = f"The work was interrupted {MOST_CLAIMS} times and is not tried again."
-            return Finding(Outcome.UNKNOWN, {"why": why})
-        return await self._deed.perform(request)
+    async def _execute(self, request: Request) -> ExecutionResult:
+        if request.claim > MAX_CLAIMS:
+            why = f"The work was interrupted {MAX_CLAIMS} times and is not tried again."
+            return ExecutionResult(Outcome.UNKNOWN, {"why": why})
+        return await self._execution.execute(request)
 
-    async def _write_down(self, request: Request, finding: Finding) -> Trail:
+    async def _write_down(self, request: Request, result: ExecutionResult) -> RequestHistory:
         """Write the outcome, for as long as it takes a database to come back."""
         async for attempt in stamina.retry_context(
             on=LedgerUnavailable, attempts=None, timeout=WRITING_DOWN_S, wait_max=5.0
@@ -190,18 +191,18 @@ class Settler:
                     return written
                 return await self._ledger.record(
                     request,
-                    Happening(now, EventType(finding.outcome), "", finding.details),
-                    outcome=finding.outcome,
+                    NewEvent(now, EventType(result.outcome), "", result.details),
+                    outcome=result.outcome,
                     settled_at=now,
                     due_at=self.lease(now),
                 )
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _written(self, request: Request) -> Trail | None:
+    async def _written(self, request: Request) -> RequestHistory | None:
         """The trail, where an earlier try was written down and only the word of it was lost."""
-        trail = await self._ledger.trail(request.id)
-        ours = trail.request.claim == request.claim and trail.request.outcome is not None
-        return trail if ours else None
+        history = await self._ledger.request_history(request.id)
+        ours = history.request.claim == request.claim and history.request.outcome is not None
+        return history if ours else None
 
     async def _show_working(self, request: Request, finished: asyncio.Event) -> None:
         """Say that it takes longer, where it does."""
@@ -209,7 +210,7 @@ class Settler:
             await asyncio.wait_for(finished.wait(), self._timing.working_after_s)
         except TimeoutError:
             try:
-                await self._delivery.show_working(request)
+                await self._publisher.show_working(request)
             except SlackError as error:
                 log.warning("working card not shown", why=error.code)
 
@@ -226,6 +227,6 @@ def _about(request: Request) -> dict[str, object]:
     }
 
 
-def _loggable(finding: Finding) -> dict[str, object]:
+def _loggable(result: ExecutionResult) -> dict[str, object]:
     known = ("status", "seconds", "why", "how", "found", "vid", "company_id")
-    return {name: finding.details[name] for name in known if name in finding.details}
+    return {name: result.details[name] for name in known if name in result.details}

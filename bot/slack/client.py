@@ -19,11 +19,11 @@ from bot.slack.errors import (
     SlackError,
     SlackRefused,
     SlackUnavailable,
+    classify,
     failure_of,
-    passes_by_itself,
-    typed,
+    is_retryable,
 )
-from bot.slack.rate_limiter import PATIENCE_S, Key, Pacer
+from bot.slack.rate_limiter import MAX_WAIT_S, Key, RateLimiter
 
 __all__ = [
     "Slack",
@@ -31,8 +31,8 @@ __all__ = [
     "SlackError",
     "SlackRefused",
     "SlackUnavailable",
+    "is_retryable",
     "open_session",
-    "passes_by_itself",
 ]
 
 T = TypeVar("T")
@@ -58,15 +58,15 @@ class Slack:
 
     Every method raises SlackUnavailable or SlackRefused. `observe` is told each call's method,
     its result (`ok` or Slack's error code) and its seconds. Where Slack takes only so much at a
-    time, `post` and `update` wait for their turn for up to `patience_s` seconds, and call
-    `held_up` when they begin to.
+    time, `post` and `update` wait for their turn for up to `max_wait_s` seconds, and call
+    `on_wait` when they begin to.
     """
 
     def __init__(self, client: AsyncWebClient, observe: Observe = lambda *_: None) -> None:
         self._client = client
         self._observe = observe
         self._slots = asyncio.Semaphore(SIDE_BY_SIDE)
-        self._pacer = Pacer()
+        self._rate_limiter = RateLimiter()
 
     async def post(
         self,
@@ -74,8 +74,8 @@ class Slack:
         message: Message | Callable[[], Message],
         thread_ts: str | None = None,
         *,
-        patience_s: float = PATIENCE_S,
-        held_up: Callable[[], None] = lambda: None,
+        max_wait_s: float = MAX_WAIT_S,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> str:
         """Post a message, into a thread if one is named; returns its `ts`.
 
@@ -99,7 +99,7 @@ class Slack:
             return str(response["ts"])
 
         key: Key = ("chat.postMessage", channel_id)
-        return await self._pacer.run(key, call, patience_s=patience_s, held_up=held_up)
+        return await self._rate_limiter.run(key, call, max_wait_s=max_wait_s, on_wait=on_wait)
 
     async def update(
         self,
@@ -107,8 +107,8 @@ class Slack:
         message_ts: str,
         message: Message,
         *,
-        patience_s: float = PATIENCE_S,
-        held_up: Callable[[], None] = lambda: None,
+        max_wait_s: float = MAX_WAIT_S,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> None:
         """Put a message in the place of one that the bot posted."""
 
@@ -123,9 +123,9 @@ class Slack:
 
         # counted for the whole workspace, unlike what is posted
         key: Key = ("chat.update", "")
-        await self._pacer.run(key, call, patience_s=patience_s, held_up=held_up)
+        await self._rate_limiter.run(key, call, max_wait_s=max_wait_s, on_wait=on_wait)
 
-    async def whisper(self, response_url: str, message: Message) -> None:
+    async def send_ephemeral(self, response_url: str, message: Message) -> None:
         """Tell one person something that nobody else sees (five times, for thirty minutes)."""
 
         async def call(blocks: list[dict[str, Any]] | None) -> None:
@@ -218,7 +218,7 @@ class Slack:
                 return await call()
             except Exception as error:
                 result = "error"
-                known = typed(error)
+                known = classify(error)
                 if known is None:
                     raise
                 result = known.code

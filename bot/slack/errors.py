@@ -23,7 +23,7 @@ import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.webhook.webhook_response import WebhookResponse
 
-LONGEST_RETRY_AFTER_S = 600.0
+MAX_RETRY_AFTER_S = 600.0
 TEXT_ONLY = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
 BUSY = frozenset({"ratelimited", "rate_limited", "http_429"})
 NOT_LET_IN = frozenset(
@@ -66,12 +66,12 @@ class SlackRefused(SlackError):
     """It will never go through as it is."""
 
 
-def passes_by_itself(error: Exception) -> TypeGuard[SlackUnavailable]:
+def is_retryable(error: Exception) -> TypeGuard[SlackUnavailable]:
     """Whether the same call may go through later, with nobody's doing."""
     return isinstance(error, SlackUnavailable) and error.code not in NOT_LET_IN
 
 
-def typed(error: Exception) -> SlackError | None:
+def classify(error: Exception) -> SlackError | None:
     """What a failed call means, None where it is no failure of Slack's."""
     match error:
         case SlackError():
@@ -117,5 +117,5 @@ def _seconds(header: str) -> float | None:
     """What Slack said, cut to what it can mean: a slip of a gateway's must not silence the bot."""
     with suppress(ValueError):
         if isfinite(seconds := float(header)):
-            return min(max(seconds, 0.0), LONGEST_RETRY_AFTER_S)
+            return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
     return None

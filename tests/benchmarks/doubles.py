@@ -85,8 +85,8 @@ class Doubles:
         }
 
     def response_url(self, flow: Flow) -> str:
-        """Where a server may whisper; in this flow none has a reason to."""
-        return f"{self.url}/whisper/{flow.channel_id}"
+        """Where a server may ephemeral; in this flow none has a reason to."""
+        return f"{self.url}/ephemeral/{flow.channel_id}"
 
     def expect(self, flow: Flow) -> None:
         """Begin to note the calls that belong to a flow."""
@@ -109,7 +109,7 @@ class Doubles:
             case "v1":
                 return await self._fusebill(request, began)
             case _:
-                self._by_channel[method].fail(f"the server whispered {body!r}")
+                self._by_channel[method].fail(f"the server ephemeraled {body!r}")
                 return web.Response(text="ok")
 
     async def _slack(

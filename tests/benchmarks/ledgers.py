@@ -38,7 +38,7 @@ _STORY: tuple[tuple[EventType, str, dict[str, object]], ...] = (
     (EventType.REQUESTED, "U0ALICE", {"reason": "moved", "vid": 434381295294, "company_id": 202}),
     (EventType.DECISION_DENIED, "U0ALICE", {"verdict": "confirmed", "why": "Somebody else must."}),
     (EventType.CONFIRMED, "U0BOB", {}),
-    (EventType.ADOPTED, "", {"claim": 2}),
+    (EventType.RECLAIMED, "", {"claim": 2}),
     (EventType.CLEARED, "", {"seconds": 0.2, "status": 200, "how": "answer"}),
 )
 
@@ -95,7 +95,7 @@ def fill(url: str, how_many: int) -> None:
             batch = [_settled(n) for n in range(written, min(written + AT_A_TIME, how_many))]
             with engine.begin() as connection:
                 connection.execute(insert(requests), [request_row(request) for request, _ in batch])
-                links = [event_row(event) for _, trail in batch for event in trail]
+                links = [event_row(event) for _, history in batch for event in history]
                 connection.execute(insert(events), links)
             written += len(batch)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
@@ -143,10 +143,10 @@ def _settled(number: int) -> tuple[Request, list[Event]]:
         outcome=Outcome.CLEARED,
         settled_at=at + timedelta(seconds=4),
         claim=2,
-        mirrored_through=len(_STORY),
+        last_posted_event=len(_STORY),
     )
-    trail = list(_chain(request.id, at))
-    return replace(request, events=len(trail), head=trail[-1].hash), trail
+    history = list(_chain(request.id, at))
+    return replace(request, events=len(history), head=history[-1].hash), history
 
 
 def _chain(request_id: str, at: datetime) -> Iterator[Event]:

@@ -34,7 +34,7 @@ FLAGS = (
     "--no-first-run",
     "--process-per-site",  # a process for each tab takes longer to start than most tests to run
 )
-QUICK = Timing(sweep_every_s=0.1, deed_s=2.0, working_after_s=0.3)
+QUICK = Timing(sweep_every_s=0.1, execution_s=2.0, working_after_s=0.3)
 PATIENCE_MS = 10_000
 Theme = Literal["light", "dark"]
 expect.set_options(timeout=PATIENCE_MS)
@@ -53,9 +53,9 @@ class Tab:
         return self.page.locator("#messages").get_by_test_id("message").last
 
     @property
-    def whisper(self) -> Locator:
+    def ephemeral(self) -> Locator:
         """The newest message that only this person sees."""
-        return self.page.locator("#messages").get_by_test_id("whisper").last
+        return self.page.locator("#messages").get_by_test_id("ephemeral").last
 
     @property
     def thread(self) -> Locator:

@@ -88,17 +88,17 @@ async def test_a_guest_who_clicks_is_refused_and_told_so_alone(visit: Visit) -> 
     alice, guest = await visit.tab(), await visit.tab("U0GUEST")
     await alice.ask()
     await guest.press("Unlatch customer")
-    await expect(guest.whisper).to_contain_text("People of another organisation may not confirm")
-    await expect(guest.whisper).to_contain_text("Only visible to you")
-    await expect(alice.whisper).to_have_count(0)
+    await expect(guest.ephemeral).to_contain_text("People of another organisation may not confirm")
+    await expect(guest.ephemeral).to_contain_text("Only visible to you")
+    await expect(alice.ephemeral).to_have_count(0)
     assert latched(alice) == (101, 202)
 
 
-async def test_the_bar_makes_the_tab_somebody_else_who_sees_other_whispers(alice: Tab) -> None:
+async def test_the_bar_makes_the_tab_somebody_else_who_sees_other_ephemerals(alice: Tab) -> None:
     await alice.say("/unlatch")
-    await expect(alice.whisper).to_be_visible()
+    await expect(alice.ephemeral).to_be_visible()
     await alice.page.get_by_test_id("be-U0BOB").check()
-    await expect(alice.whisper).to_have_count(0)
+    await expect(alice.ephemeral).to_have_count(0)
     await alice.ask()
     await expect(alice.card).to_contain_text("Asked by: @Bob")
 
@@ -116,8 +116,8 @@ async def test_a_click_that_comes_too_late_is_told_who_was_quicker(visit: Visit)
     await alice.press("Unlatch customer")
     await expect(alice.button("Unlatch customer")).not_to_have_attribute("aria-busy", "true")
     await bob.press("Cancel")
-    await expect(bob.whisper).to_contain_text("was confirmed by @Alice")
-    await expect(bob.whisper).to_contain_text("Your click changed nothing")
+    await expect(bob.ephemeral).to_contain_text("was confirmed by @Alice")
+    await expect(bob.ephemeral).to_contain_text("Your click changed nothing")
     answered.set()
     await expect(bob.card).to_contain_text("Unlatched")
 

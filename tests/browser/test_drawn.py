@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BOT = Path(bot.__file__).parent
 SPRITE = BOT / "sandbox" / "page" / "static" / "emoji.svg"
-WRITERS = ("cards", "listings", "messages", "second_thoughts", "whispers", "wording", "workflow")
+WRITERS = ("cards", "listings", "messages", "second_thoughts", "ephemerals", "wording", "workflow")
 EMOJI = re.compile(".\ufe0f|[\u2190-\u2bff\U0001f000-\U0001faff]")
 # where the first letter of each of two texts is drawn, in px from the left
 PLACES = """(header, texts) => texts.map((text) => {

@@ -12,7 +12,7 @@ from tests.browser.conftest import Tab
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-WHISPERS = {
+EPHEMERALS = {
     "not_found": "Fusebill knows no customer 2554529",
     "key_refused": "Fusebill did not take the bot's API key",
     "rate_limited": "Fusebill takes no more calls just now",
@@ -34,14 +34,14 @@ CARDS = {
 
 
 async def test_every_fault_of_the_switch_is_tried() -> None:
-    assert {*WHISPERS, *CARDS} == {*ANY_CALL, *CHANGES}
+    assert {*EPHEMERALS, *CARDS} == {*ANY_CALL, *CHANGES}
 
 
-@pytest.mark.parametrize("kind", WHISPERS)
+@pytest.mark.parametrize("kind", EPHEMERALS)
 async def test_a_customer_that_cannot_be_read_is_explained(alice: Tab, kind: str) -> None:
     await alice.page.get_by_test_id("fault").select_option(kind)
     await alice.say("/unlatch 2554529 moved")
-    await expect(alice.whisper).to_contain_text(WHISPERS[kind])
+    await expect(alice.ephemeral).to_contain_text(EPHEMERALS[kind])
 
 
 @pytest.mark.parametrize("kind", CARDS)

@@ -31,7 +31,7 @@ async def test_nothing_sticks_out(open_visit: OpenVisit, width: int, theme: Them
         assert await alice.page.evaluate(CUT_OFF) == []
         await alice.page.get_by_test_id("thread-close").click()
         await alice.say("/unlatch 999")
-        await expect(alice.whisper).to_be_visible()
+        await expect(alice.ephemeral).to_be_visible()
         post(
             alice,
             section("A customer by its side " * 3, accessory=button("Use this one", "use")),

@@ -13,7 +13,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def follow(tab: Tab, name: str) -> None:
-    """Click a link of the newest whisper or message; nothing else may open."""
+    """Click a link of the newest ephemeral or message; nothing else may open."""
     tabs = len(tab.page.context.pages)
     await tab.page.locator("#messages").get_by_role("link", name=name).first.click()
     assert len(tab.page.context.pages) == tabs

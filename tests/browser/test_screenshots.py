@@ -15,7 +15,7 @@ from tests.browser.picture import picture
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 FOLDER = Path(__file__).parents[2] / "bot" / "sandbox" / "screenshots"
-MOST_BYTES = 120_000
+MAX_BYTES = 120_000
 
 
 async def test_the_pictures_of_the_readme_are_small(open_visit: OpenVisit, tmp_path: Path) -> None:
@@ -32,7 +32,7 @@ async def test_the_pictures_of_the_readme_are_small(open_visit: OpenVisit, tmp_p
         await alice.page.mouse.move(0, 0)
         result.write_bytes(await picture(alice.page))
     sizes = [path.stat().st_size for path in (card, result)]
-    assert max(sizes) < MOST_BYTES, sizes
+    assert max(sizes) < MAX_BYTES, sizes
     if os.environ.get("SCREENSHOTS"):
         FOLDER.mkdir(exist_ok=True)
         for path in (card, result):

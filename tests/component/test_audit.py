@@ -25,20 +25,22 @@ from bot.domain.models import (
     Customer,
     Event,
     EventType,
-    Happening,
     HubSpotIds,
+    NewEvent,
     Outcome,
     Request,
     Verdict,
 )
+from bot.domain.policy import Decision
 from bot.ledger.engine import Database, migrate, open_engine
 from bot.ledger.export import COLUMNS, FORMULA, Row, Wanted, as_csv, as_json, as_table, moment, read
-from bot.ledger.hash_chain import digest, identity
+from bot.ledger.hash_chain import digest, fingerprint
 from bot.ledger.mapping import event_of, event_row, request_of, request_row
 from bot.ledger.schema import events, requests
 from bot.ledger.store import Ledger
 from bot.ledger.verify import verify
-from tests.support.hostile import ALICE, BIKES, BOB, CARD, NOON, TEXTS
+from tests.support.hostile import CARD, NOON, STOLEN_BIKES, TEXTS
+from tests.support.names import ALICE, BOB
 
 FIRST = replace(CARD, id="a" * 32, due_at=NOON + timedelta(minutes=15))
 SECOND = replace(
@@ -93,7 +95,7 @@ def reader(url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def asked(request: Request) -> Happening:
+def asked(request: Request) -> NewEvent:
     details: dict[str, object] = {
         "kind": request.kind,
         "customer_id": request.customer.customer_id,
@@ -102,7 +104,7 @@ def asked(request: Request) -> Happening:
         "vid": request.customer.ids.vid,
         "company_id": request.customer.ids.company_id,
     }
-    return Happening(request.asked_at, EventType.REQUESTED, request.requester.user_id, details)
+    return NewEvent(request.asked_at, EventType.REQUESTED, request.requester.user_id, details)
 
 
 async def settle(ledger: Ledger, request: Request) -> None:
@@ -111,21 +113,21 @@ async def settle(ledger: Ledger, request: Request) -> None:
 
     async def decide(minute: int, who: Any, why: str) -> Request:
         at = request.asked_at + timedelta(minutes=minute)
-        confirmed = Happening(at, EventType.CONFIRMED, who.user_id, {})
+        confirmed = NewEvent(at, EventType.CONFIRMED, who.user_id, {})
         gate = await ledger.decide(
             request.id,
             Verdict.CONFIRMED,
             confirmed,
             decider=who,
             due_at=at,
-            judge=lambda _request, _overtaken: why,
+            judge=lambda _request, _overtaken: Decision(allowed=not why, why=why),
         )
         return gate.request
 
     await decide(1, ALICE, "Two people are needed.")
     decided = await decide(2, BOB, "")
     at = request.asked_at + timedelta(minutes=3)
-    cleared = Happening(at, EventType.CLEARED, "", {"vid": 101, "company_id": 202, "status": 200})
+    cleared = NewEvent(at, EventType.CLEARED, "", {"vid": 101, "company_id": 202, "status": 200})
     await ledger.record(decided, cleared, outcome=Outcome.CLEARED, settled_at=at, due_at=None)
 
 
@@ -317,9 +319,9 @@ def test_what_is_no_customer_id_is_told_and_not_looked_for(
 async def test_halves_of_characters_in_fusebills_words_stop_no_form(
     run: Audit, ledger: Ledger, form: list[str]
 ) -> None:
-    happening = asked(FIRST)
-    happening.details["texts"] = ["half \ud83d of \udead it"]
-    await ledger.add(FIRST, happening)
+    new_event = asked(FIRST)
+    new_event.details["texts"] = ["half \ud83d of \udead it"]
+    await ledger.add(FIRST, new_event)
     code, out, err = run(*form)
     assert (code, err) == (0, "")
     assert out.encode()
@@ -408,7 +410,7 @@ def chained(request: Request, count: int, why: str) -> Iterator[Event]:
         what, details = EventType.DECISION_DENIED, dict[str, object](why=why)
         if number == 1:
             what, details = EventType.REQUESTED, asked(request).details
-            details = details | {"row": identity(request_row(request))}
+            details = details | {"row": fingerprint(request_row(request))}
         event = Event(request.id, number, NOON, what, "U0ALICE", details, previous)
         previous = digest(event)
         yield replace(event, hash=previous)
@@ -730,4 +732,4 @@ def test_a_time_that_cannot_be_read_is_named(
 
 
 def test_the_customer_of_the_first_request_is_the_one_of_the_journeys() -> None:
-    assert FIRST.customer == BIKES
+    assert FIRST.customer == STOLEN_BIKES

@@ -15,10 +15,11 @@ import pytest
 from bot.__main__ import main
 from bot.app.check import check
 from bot.ledger.engine import migrate, open_engine
+from bot.ledger.schema import REVISION
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import Settings
-from tests.conftest import settings_for
+from tests.support.world import settings_for
 
 SECRET = "0123456789abcdef" * 2
 GOOD = [
@@ -26,7 +27,7 @@ GOOD = [
     "✓ Slack's bot token: unlatch in Sandbox, with its scopes",
     "✓ Slack's signing secret: is of the right form (only a request can prove it)",
     "✓ Fusebill: answers and takes the API key; 999 calls left this minute, 179999 today",
-    "✓ Ledger (SQLite): answers, version 0001",
+    f"✓ Ledger (SQLite): answers, version {REVISION}",
 ]
 
 
@@ -222,7 +223,7 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     ),
     "empty ledger": (
         *(empty_ledger, {}),
-        *("✗ Ledger (SQLite): version none, not 0001", "Run: python -m bot migrate"),
+        *(f"✗ Ledger (SQLite): version none, not {REVISION}", "Run: python -m bot migrate"),
     ),
     "a file that is no ledger": (
         *(no_ledger, {}),
@@ -230,7 +231,7 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     ),
     "newer ledger": (
         *(newer_ledger, {}),
-        *("✗ Ledger (SQLite): version 9999, not 0001", "or the newer bot"),
+        *(f"✗ Ledger (SQLite): version 9999, not {REVISION}", "or the newer bot"),
     ),
     "private channel": (
         *(nothing, CHANNEL),
@@ -251,19 +252,19 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
 }
 
 
-@pytest.mark.parametrize(("cause", "changes", "line", "mend"), WRONG.values(), ids=WRONG)
-async def test_what_is_wrong_is_named_alone_and_with_its_mend(
+@pytest.mark.parametrize(("cause", "changes", "line", "fix"), WRONG.values(), ids=WRONG)
+async def test_what_is_wrong_is_named_alone_and_with_its_fix(
     scene: Scene,
     cause: Callable[[Scene], None],
     changes: dict[str, Any],
     line: str,
-    mend: str,
+    fix: str,
 ) -> None:
     cause(scene)
     (wrong,) = await scene.wrong(**changes)
     first, second = wrong.splitlines()
     assert first.startswith(line)
-    assert mend in second
+    assert fix in second
 
 
 async def test_a_group_without_its_scope_is_told_for_token_and_group(scene: Scene) -> None:
@@ -305,7 +306,7 @@ async def test_a_host_that_does_not_answer_is_told(
 
 async def test_a_postgresql_ledger_is_looked_at_too(scene: Scene, postgresql_url: str) -> None:
     lines = await scene.lines(database_url=postgresql_url)
-    assert lines[4] == "✓ Ledger (PostgreSQL): answers, version 0001"
+    assert lines[4] == f"✓ Ledger (PostgreSQL): answers, version {REVISION}"
 
 
 async def test_all_that_is_wrong_is_told_in_one_go_and_no_secret_with_it(scene: Scene) -> None:

@@ -18,9 +18,8 @@ import aiohttp
 import pytest
 
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
-from bot.sandbox.slack.simulator import Message, SimulatedSlack, text_of
-from tests.conftest import CHANNEL
-from tests.support.reading import BIKES, CONFIRM
+from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
+from tests.support.names import BIKES, CHANNEL, CONFIRM
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -88,7 +87,7 @@ async def running(
         await process.communicate()
 
 
-async def confirmed(slack: SimulatedSlack) -> Message:
+async def confirmed(slack: SimulatedSlack) -> PostedMessage:
     """Have somebody ask and somebody confirm; gives the card."""
     delivery = await slack.command("U0ALICE", "2554529 moved")
     assert delivery.status == 200
@@ -97,9 +96,9 @@ async def confirmed(slack: SimulatedSlack) -> Message:
     # the card is there a moment before its row
     await slack.workspace.until(lambda: slack.calls[-1].method == "chat.postMessage")
     while True:
-        told = len(slack.workspace.whispers("U0BOB"))
+        told = len(slack.workspace.ephemerals("U0BOB"))
         await slack.click("U0BOB", card.ts, CONFIRM)
-        if len(slack.workspace.whispers("U0BOB")) == told:
+        if len(slack.workspace.ephemerals("U0BOB")) == told:
             return card
 
 

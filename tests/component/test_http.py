@@ -13,8 +13,9 @@ import aiohttp
 import pytest
 
 from bot.app.server import SLACK_KEPT_S
-from tests.conftest import World
-from tests.support.reading import BIKES, CONFIRM, operations
+from tests.support.names import BIKES, CONFIRM
+from tests.support.reading import operations
+from tests.support.world import World
 
 
 @pytest.fixture

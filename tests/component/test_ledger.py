@@ -13,18 +13,19 @@ import pytest
 from bot.domain.models import (
     Customer,
     EventType,
-    Happening,
     HubSpotIds,
     Kind,
+    NewEvent,
     Outcome,
     Person,
     Request,
-    Trail,
+    RequestHistory,
     Verdict,
 )
+from bot.domain.policy import ALLOWED, Decision
 from bot.ledger.engine import Database, migrate, open_engine
 from bot.ledger.hash_chain import digest
-from bot.ledger.store import Gate, Ledger, LostClaim
+from bot.ledger.store import DecisionResult, Ledger, LostClaim
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
@@ -43,7 +44,9 @@ REQUEST = Request(
     expires_at=NOW + timedelta(minutes=15),
     due_at=NOW + timedelta(minutes=15),
 )
-ASKED = Happening(NOW, EventType.REQUESTED, "U0ALICE", {"reason": "moved", "vid": 101})
+NOT_LISTED = Decision(allowed=False, why="not on the list")
+OVERTAKEN = Decision(allowed=False, why="overtaken")
+ASKED = NewEvent(NOW, EventType.REQUESTED, "U0ALICE", {"reason": "moved", "vid": 101})
 
 
 @pytest.fixture
@@ -55,10 +58,10 @@ async def ledger(database_url: str) -> AsyncIterator[Ledger]:
     await database.close()
 
 
-async def confirm(ledger: Ledger, at: datetime = NOW, **gate: object) -> Gate:
-    happening = Happening(at, EventType.CONFIRMED, "U0BOB", {})
-    values: dict[str, object] = {"decider": BOB, "due_at": at + LEASE, **gate}
-    return await ledger.decide(REQUEST.id, Verdict.CONFIRMED, happening, **values)  # type: ignore[arg-type]  # by name
+async def confirm(ledger: Ledger, at: datetime = NOW, **result: object) -> DecisionResult:
+    new_event = NewEvent(at, EventType.CONFIRMED, "U0BOB", {})
+    values: dict[str, object] = {"decider": BOB, "due_at": at + LEASE, **result}
+    return await ledger.decide(REQUEST.id, Verdict.CONFIRMED, new_event, **values)  # type: ignore[arg-type]  # by name
 
 
 async def confirmed(ledger: Ledger) -> Request:
@@ -66,10 +69,10 @@ async def confirmed(ledger: Ledger) -> Request:
     return (await confirm(ledger)).request
 
 
-async def cleared(ledger: Ledger, request: Request) -> Trail:
-    happening = Happening(NOW, EventType.CLEARED, "", {"status": 200})
+async def cleared(ledger: Ledger, request: Request) -> RequestHistory:
+    new_event = NewEvent(NOW, EventType.CLEARED, "", {"status": 200})
     return await ledger.record(
-        request, happening, outcome=Outcome.CLEARED, settled_at=NOW, due_at=NOW + LEASE
+        request, new_event, outcome=Outcome.CLEARED, settled_at=NOW, due_at=NOW + LEASE
     )
 
 
@@ -84,9 +87,9 @@ async def test_an_unknown_request_is_none(ledger: Ledger) -> None:
 
 async def test_of_twenty_deciders_at_once_one_wins(ledger: Ledger) -> None:
     await ledger.add(REQUEST, ASKED)
-    gates = await asyncio.gather(*(confirm(ledger) for _ in range(20)))
-    assert Counter(gate.taken for gate in gates) == {True: 1, False: 19}
-    assert [event.type for event in (await ledger.trail(REQUEST.id)).events] == [
+    results = await asyncio.gather(*(confirm(ledger) for _ in range(20)))
+    assert Counter(result.taken for result in results) == {True: 1, False: 19}
+    assert [event.type for event in (await ledger.request_history(REQUEST.id)).events] == [
         EventType.REQUESTED,
         EventType.CONFIRMED,
     ]
@@ -107,18 +110,18 @@ async def test_a_click_after_the_expiry_takes_nothing(ledger: Ledger) -> None:
 async def test_nothing_expires_before_its_time(ledger: Ledger, late_s: int, taken: bool) -> None:  # noqa: FBT001  # a case
     await ledger.add(REQUEST, ASKED)
     at = REQUEST.expires_at + timedelta(seconds=late_s)
-    expired = Happening(at, EventType.EXPIRED, "", {})
-    gate = await ledger.decide(
+    expired = NewEvent(at, EventType.EXPIRED, "", {})
+    result = await ledger.decide(
         REQUEST.id, Verdict.EXPIRED, expired, decider=None, due_at=at + LEASE
     )
-    assert gate.taken is taken
+    assert result.taken is taken
 
 
 async def test_who_may_not_decide_is_written_down_and_decides_nothing(ledger: Ledger) -> None:
     await ledger.add(REQUEST, ASKED)
-    gate = await confirm(ledger, judge=lambda _request, _overtaken: "not on the list")
-    assert (gate.taken, gate.denied, gate.request.verdict) == (False, "not on the list", None)
-    denial = (await ledger.trail(REQUEST.id)).events[-1]
+    result = await confirm(ledger, judge=lambda _request, _overtaken: NOT_LISTED)
+    assert (result.taken, result.decision, result.request.verdict) == (False, NOT_LISTED, None)
+    denial = (await ledger.request_history(REQUEST.id)).events[-1]
     assert (denial.type, denial.actor) == (EventType.DECISION_DENIED, "U0BOB")
     assert denial.details == {"verdict": "confirmed", "why": "not on the list"}
 
@@ -131,38 +134,38 @@ async def test_a_decision_on_no_request_is_a_key_error(ledger: Ledger) -> None:
 @pytest.mark.parametrize("write", ["record", "change", "leave"])
 async def test_a_worker_whose_work_was_adopted_writes_nothing(ledger: Ledger, write: str) -> None:
     request = await confirmed(ledger)
-    adopted = await ledger.adopt(request, LATER, LATER + LEASE)
-    assert adopted is not None
+    reclaimed = await ledger.reclaim(request, LATER, LATER + LEASE)
+    assert reclaimed is not None
     writes: dict[str, Callable[[], Awaitable[object]]] = {
         "record": lambda: cleared(ledger, request),
         "change": lambda: ledger.change(request, due_at=None),
-        "leave": lambda: ledger.leave(request, 2),
+        "leave": lambda: ledger.release(request, 2),
     }
     with pytest.raises(LostClaim):
         await writes[write]()
-    assert await ledger.trail(REQUEST.id) == adopted
+    assert await ledger.request_history(REQUEST.id) == reclaimed
 
 
 async def test_a_live_worker_is_not_robbed(ledger: Ledger) -> None:
     request = await confirmed(ledger)
-    assert await ledger.adopt(request, NOW + LEASE - timedelta(seconds=1), LATER) is None
+    assert await ledger.reclaim(request, NOW + LEASE - timedelta(seconds=1), LATER) is None
 
 
 async def test_of_ten_adopters_at_once_one_wins(ledger: Ledger) -> None:
     request = await confirmed(ledger)
-    adopters = [ledger.adopt(request, LATER, LATER + LEASE) for _ in range(10)]
-    [adopted] = [trail for trail in await asyncio.gather(*adopters) if trail]
-    assert adopted.request.claim == request.claim + 1
-    assert adopted.events[-1].type is EventType.ADOPTED
+    reclaimers = [ledger.reclaim(request, LATER, LATER + LEASE) for _ in range(10)]
+    [reclaimed] = [history for history in await asyncio.gather(*reclaimers) if history]
+    assert reclaimed.request.claim == request.claim + 1
+    assert reclaimed.events[-1].type is EventType.RECLAIMED
 
 
 async def test_adopting_what_is_only_to_be_shown_counts_a_try_and_tells_no_event(
     ledger: Ledger,
 ) -> None:
-    trail = await cleared(ledger, await confirmed(ledger))
-    adopted = await ledger.adopt(trail.request, LATER, LATER + LEASE)
-    assert adopted is not None
-    assert (adopted.request.deliveries, adopted.events) == (1, trail.events)
+    history = await cleared(ledger, await confirmed(ledger))
+    reclaimed = await ledger.reclaim(history.request, LATER, LATER + LEASE)
+    assert reclaimed is not None
+    assert (reclaimed.request.publish_attempts, reclaimed.events) == (1, history.events)
 
 
 async def test_overdue_is_what_is_due_longest_first(ledger: Ledger) -> None:
@@ -176,36 +179,39 @@ async def test_overdue_is_what_is_due_longest_first(ledger: Ledger) -> None:
 
 
 async def test_what_was_shown_to_its_end_is_left_for_good(ledger: Ledger) -> None:
-    trail = await cleared(ledger, await confirmed(ledger))
-    await ledger.leave(trail.request, 3)
+    history = await cleared(ledger, await confirmed(ledger))
+    await ledger.release(history.request, 3)
     left = await ledger.get(REQUEST.id)
-    assert left == replace(trail.request, due_at=None, mirrored_through=3)
+    assert left == replace(history.request, due_at=None, last_posted_event=3)
 
 
 async def test_what_happened_while_it_was_drawn_is_not_left_unshown(ledger: Ledger) -> None:
     drawn = await cleared(ledger, await confirmed(ledger))
-    undone = Happening(NOW, EventType.UNDONE, "U0BOB", {})
+    undone = NewEvent(NOW, EventType.UNDONE, "U0BOB", {})
     await ledger.record(drawn.request, undone, fenced=False, due_at=LATER)
-    await ledger.leave(drawn.request, 3)
+    await ledger.release(drawn.request, 3)
     left = await ledger.get(REQUEST.id)
     assert left is not None
     assert left.due_at == LATER
 
 
 async def test_what_slack_never_took_stands_in_the_ledger(ledger: Ledger) -> None:
-    trail = await cleared(ledger, await confirmed(ledger))
-    failure = Happening(NOW, EventType.DELIVERY_FAILED, "", {"why": "channel_not_found"})
-    await ledger.leave(trail.request, 0, failure=failure)
-    after = await ledger.trail(REQUEST.id)
+    history = await cleared(ledger, await confirmed(ledger))
+    failure = NewEvent(NOW, EventType.DELIVERY_FAILED, "", {"why": "channel_not_found"})
+    await ledger.release(history.request, 0, failure=failure)
+    after = await ledger.request_history(REQUEST.id)
     assert (after.request.due_at, after.events[-1].type) == (None, EventType.DELIVERY_FAILED)
 
 
 async def test_each_event_is_a_link_of_a_chain_whose_end_the_request_holds(ledger: Ledger) -> None:
-    trail = await cleared(ledger, await confirmed(ledger))
-    assert [event.number for event in trail.events] == [1, 2, 3]
-    assert [event.previous for event in trail.events] == ["", *(e.hash for e in trail.events[:-1])]
-    assert all(event.hash == digest(event) for event in trail.events)
-    assert (trail.request.events, trail.request.head) == (3, trail.events[-1].hash)
+    history = await cleared(ledger, await confirmed(ledger))
+    assert [event.number for event in history.events] == [1, 2, 3]
+    assert [event.previous for event in history.events] == [
+        "",
+        *(e.hash for e in history.events[:-1]),
+    ]
+    assert all(event.hash == digest(event) for event in history.events)
+    assert (history.request.events, history.request.head) == (3, history.events[-1].hash)
 
 
 @pytest.mark.parametrize(
@@ -240,8 +246,14 @@ async def test_history_is_newest_first_and_of_one_customer_where_one_is_named(
         )
         await ledger.add(request, ASKED)
     await ledger.add(replace(REQUEST, id="denied", message_ts=None), ASKED)
-    assert [request.id for request in await ledger.history(1, limit=2)] == ["4", "2"]
-    assert [request.id for request in await ledger.history(None)] == ["4", "3", "2", "1", "0"]
+    assert [request.id for request in await ledger.recent_requests(1, limit=2)] == ["4", "2"]
+    assert [request.id for request in await ledger.recent_requests(None)] == [
+        "4",
+        "3",
+        "2",
+        "1",
+        "0",
+    ]
 
 
 FOLLOWS = {"kind": Kind.RELATCH, "thread_ts": REQUEST.message_ts, "undoes": REQUEST.id}
@@ -254,8 +266,8 @@ async def test_of_two_that_follow_one_and_are_confirmed_at_once_one_is_overtaken
     for request in two:
         await ledger.add(request, ASKED)
     at = NOW + timedelta(seconds=1)
-    confirmation = Happening(at, EventType.CONFIRMED, "U0BOB", {})
-    gates = await asyncio.gather(
+    confirmation = NewEvent(at, EventType.CONFIRMED, "U0BOB", {})
+    results = await asyncio.gather(
         *(
             ledger.decide(
                 request.id,
@@ -263,12 +275,12 @@ async def test_of_two_that_follow_one_and_are_confirmed_at_once_one_is_overtaken
                 confirmation,
                 decider=BOB,
                 due_at=at + LEASE,
-                judge=lambda _request, overtaken: "overtaken" if overtaken else "",
+                judge=lambda _request, overtaken: OVERTAKEN if overtaken else ALLOWED,
             )
             for request in two
         )
     )
-    assert Counter((gate.taken, gate.denied) for gate in gates) == {
+    assert Counter((result.taken, result.decision.why) for result in results) == {
         (True, ""): 1,
         (False, "overtaken"): 1,
     }

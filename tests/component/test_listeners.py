@@ -13,8 +13,9 @@ import pytest
 
 from bot.ops import logs
 from bot.sandbox.slack.simulator import Delivery
-from tests.conftest import CHANNEL, QUICK, OpenWorld, World
-from tests.support.reading import CANCEL, CONFIRM, operations, parts, said
+from tests.support.names import CANCEL, CHANNEL, CONFIRM
+from tests.support.reading import operations, parts, said
+from tests.support.world import QUICK, OpenWorld, World
 
 COMMAND = {
     "command": "/unlatch",
@@ -89,7 +90,7 @@ async def test_a_click_that_cannot_be_written_down_decides_nothing_and_is_told_s
     somebody.close()
     # Slack waits three seconds for an ack
     assert (delivery.status, delivery.seconds < 3.0) == (200, True)
-    assert "ledger can't be reached, so nothing was done" in world.last_whisper("U0BOB")
+    assert "ledger can't be reached, so nothing was done" in world.last_ephemeral("U0BOB")
     assert operations(world) == ["get_customer"]
 
 
@@ -136,7 +137,7 @@ async def test_a_click_that_fails_in_the_bot_is_acknowledged_and_told_to_who_cli
     delivery = await world.slack.click("U0BOB", card.ts, action_id)
     await world.settled()
     assert (delivery.status, delivery.body) == (200, "")
-    assert "Something went wrong in the bot" in world.last_whisper("U0BOB")
+    assert "Something went wrong in the bot" in world.last_ephemeral("U0BOB")
     assert operations(world) == ["get_customer"]
 
 
@@ -147,7 +148,7 @@ async def test_work_that_fails_in_the_bot_after_the_ack_is_told_to_who_asked(
     await world.press("U0BOB", card, CONFIRM)
     spoil(tmp_path)
     await world.press("U0BOB", card, "unlatch_undo")
-    assert "Something went wrong in the bot" in world.last_whisper("U0BOB")
+    assert "Something went wrong in the bot" in world.last_ephemeral("U0BOB")
 
 
 async def test_a_row_that_cannot_be_read_keeps_no_other_card_from_expiring(
@@ -167,7 +168,7 @@ async def test_a_command_that_a_stop_cuts_short_is_told_to_who_typed_it(
     async with open_world(timing=replace(QUICK, drains_for_s=0.2)) as world:
         world.fusebill.misbehave("hang", times=None)
         await world.slack.command("U0ALICE", "2554529")
-    assert "did not get to this; nothing was changed" in world.last_whisper("U0ALICE")
+    assert "did not get to this; nothing was changed" in world.last_ephemeral("U0ALICE")
 
 
 async def test_every_line_that_follows_a_click_names_who_and_where(

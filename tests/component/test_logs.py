@@ -19,7 +19,7 @@ from bot.ops import logs
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack, text_of
 from bot.settings import Mode
-from tests.conftest import CHANNEL
+from tests.support.names import CHANNEL
 from tests.support.stage import Stage, stage
 
 FORMS: tuple[Literal["json", "console"], ...] = ("json", "console")
@@ -142,10 +142,10 @@ async def whole_job(slack: SimulatedSlack) -> None:
     async def pressed() -> bool:
         # a click that comes before the row is written is told to ask again
         await slack.click("U0BOB", card.ts, "unlatch_confirm")
-        return bool(workspace.whispers("U0BOB"))
+        return bool(workspace.ephemerals("U0BOB"))
 
     while await pressed():
-        workspace.whispers("U0BOB").clear()
+        workspace.ephemerals("U0BOB").clear()
     await workspace.until(lambda: "Cleared" in text_of(workspace.message(CHANNEL, card.ts).blocks))
     await workspace.until(lambda: bool(workspace.thread(CHANNEL, card.ts)))
 

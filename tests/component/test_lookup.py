@@ -10,8 +10,7 @@ import pytest
 from sqlalchemy import text
 
 from bot.domain.commands import Ask
-from bot.domain.models import Person
-from bot.fusebill.responses import (
+from bot.fusebill.errors import (
     CustomerNotFound,
     FusebillError,
     FusebillRefused,
@@ -20,29 +19,28 @@ from bot.fusebill.responses import (
     RateLimited,
 )
 from bot.ledger.engine import open_engine
-from tests.support.workshop import BIKES, Workshop, workshop
-
-ALICE = Person("U0ALICE", "T0SANDBOX")
+from tests.support.names import ALICE, BIKES
+from tests.support.workshop import Parts, workshop
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Workshop]:
+async def shop(tmp_path: Path) -> AsyncIterator[Parts]:
     async with workshop(tmp_path) as opened:
         yield opened
 
 
-def asked(shop: Workshop) -> list[str]:
+def asked(shop: Parts) -> list[str]:
     return [call.operation for call in shop.fusebill.calls]
 
 
-async def test_a_customer_is_read_in_one_call_and_nobody_is_told(shop: Workshop) -> None:
+async def test_a_customer_is_read_in_one_call_and_nobody_is_told(shop: Parts) -> None:
     customer = await shop.lookup.read(BIKES, shop.place())
     assert (customer.company_name, asked(shop)) == ("Stolen Bikes", ["get_customer"])
-    assert shop.whispers() == []
+    assert shop.ephemerals() == []
 
 
 @pytest.mark.parametrize("kind", ["bad_gateway", "lost_before", "html", "empty"])
-async def test_a_read_that_passes_is_tried_again(shop: Workshop, kind: str) -> None:
+async def test_a_read_that_passes_is_tried_again(shop: Parts, kind: str) -> None:
     shop.fusebill.misbehave(kind)
     assert (await shop.lookup.read(BIKES, shop.place())).customer_id == BIKES
     assert len(asked(shop)) == 2
@@ -53,7 +51,7 @@ async def test_a_read_that_passes_is_tried_again(shop: Workshop, kind: str) -> N
     [("not_found", CustomerNotFound), ("key_refused", KeyRefused), ("conflict", FusebillRefused)],
 )
 async def test_a_refused_read_is_not_tried_again(
-    shop: Workshop, kind: str, error: type[FusebillError]
+    shop: Parts, kind: str, error: type[FusebillError]
 ) -> None:
     shop.fusebill.misbehave(kind, times=None)
     with pytest.raises(error):
@@ -61,94 +59,94 @@ async def test_a_refused_read_is_not_tried_again(
     assert len(asked(shop)) == 1
 
 
-async def test_three_tries_are_the_end(shop: Workshop) -> None:
+async def test_three_tries_are_the_end(shop: Parts) -> None:
     shop.fusebill.misbehave("server_error", times=None)
     with pytest.raises(OutcomeUnknown):
         await shop.lookup.read(BIKES, shop.place())
     assert len(asked(shop)) == 3
 
 
-async def test_a_rate_limit_that_opens_soon_is_waited_for(shop: Workshop) -> None:
+async def test_a_rate_limit_that_opens_soon_is_waited_for(shop: Parts) -> None:
     shop.fusebill.misbehave("rate_limited", reset_s=1)
     began = time.monotonic()
     assert (await shop.lookup.read(BIKES, shop.place())).customer_id == BIKES
     assert time.monotonic() - began < 5
 
 
-async def test_a_rate_limit_that_stays_is_told_at_once(shop: Workshop) -> None:
+async def test_a_rate_limit_that_stays_is_told_at_once(shop: Parts) -> None:
     shop.fusebill.misbehave("rate_limited", times=None, reset_s=60)
     with pytest.raises(RateLimited):
         await shop.lookup.read(BIKES, shop.place())
     assert len(asked(shop)) == 1
 
 
-async def test_whoever_waits_is_told_once_and_the_customer_comes(shop: Workshop) -> None:
+async def test_whoever_waits_is_told_once_and_the_customer_comes(shop: Parts) -> None:
     shop.fusebill.misbehave("slow", seconds=1.7)
     assert (await shop.lookup.read(BIKES, shop.place())).customer_id == BIKES
-    assert shop.whispers() == ["⏳ Still reading customer 2554529 from Fusebill …"]
+    assert shop.ephemerals() == ["⏳ Still reading customer 2554529 from Fusebill …"]
 
 
 async def test_an_unknown_id_is_looked_up_as_the_reference_that_was_typed(
-    shop: Workshop,
+    shop: Parts,
 ) -> None:
     error = CustomerNotFound(404, ("Customer with id 1337 not found.",))
     await shop.lookup.explain(Ask(1337, "moved", "1337"), shop.place(), error)
-    assert "Stolen Bikes, John Doe, Active" in shop.whispers()[-1]
+    assert "Stolen Bikes, John Doe, Active" in shop.ephemerals()[-1]
     assert [call.query for call in shop.fusebill.calls] == [
         "query=Reference:1337&pageSize=100&pageNumber=0"
     ]
 
 
-async def test_any_other_error_is_told_and_nothing_is_looked_up(shop: Workshop) -> None:
+async def test_any_other_error_is_told_and_nothing_is_looked_up(shop: Parts) -> None:
     error = FusebillRefused(409, ("On hold",))
     await shop.lookup.explain(Ask(1337, "", "1337"), shop.place(), error)
-    assert "Fusebill: On hold (HTTP 409)" in shop.whispers()[-1]
+    assert "Fusebill: On hold (HTTP 409)" in shop.ephemerals()[-1]
     assert asked(shop) == []
 
 
-async def test_three_fields_are_searched(shop: Workshop) -> None:
+async def test_three_fields_are_searched(shop: Parts) -> None:
     await shop.lookup.find("bikes", shop.place())
     fields = {call.query.removeprefix("query=").split(":")[0] for call in shop.fusebill.calls}
     assert fields == {"CompanyName", "Reference", "PrimaryEmail"}
 
 
-async def test_a_search_that_fails_in_one_field_is_told_as_failed(shop: Workshop) -> None:
+async def test_a_search_that_fails_in_one_field_is_told_as_failed(shop: Parts) -> None:
     shop.fusebill.misbehave("conflict", operation="list_customers")
     await shop.lookup.find("bikes", shop.place())
-    assert shop.whispers()[-1].startswith("❌ Fusebill could not look for bikes.")
+    assert shop.ephemerals()[-1].startswith("❌ Fusebill could not look for bikes.")
 
 
 async def test_history_asks_slack_for_each_address_and_fusebill_for_nothing(
-    shop: Workshop,
+    shop: Parts,
 ) -> None:
     customer = await shop.lookup.read(BIKES, shop.place())
     for _ in range(2):
-        await shop.cards.post(shop.cards.request(ALICE, shop.place(), customer, ""), shop.place())
+        await shop.poster.post(shop.poster.request(ALICE, shop.place(), customer, ""), shop.place())
     before = len(asked(shop))
     await shop.lookup.history(None, shop.place())
     methods = [call.method for call in shop.double.calls]
     assert methods.count("chat.getPermalink") == 2
     assert len(asked(shop)) == before
-    assert shop.whispers()[-1].count("Stolen Bikes · card") == 2
+    assert shop.ephemerals()[-1].count("Stolen Bikes · card") == 2
 
 
-async def test_history_without_requests_names_the_advisers(shop: Workshop) -> None:
+async def test_history_without_requests_names_the_advisers(shop: Parts) -> None:
     await shop.lookup.history(None, shop.place())
-    assert "<@U0BOB>" in shop.whispers()[-1]
+    assert "<@U0BOB>" in shop.ephemerals()[-1]
 
 
-async def test_a_slack_that_tells_no_address_leaves_the_link_out(shop: Workshop) -> None:
+async def test_a_slack_that_tells_no_address_leaves_the_link_out(shop: Parts) -> None:
     customer = await shop.lookup.read(BIKES, shop.place())
-    await shop.cards.post(shop.cards.request(ALICE, shop.place(), customer, ""), shop.place())
+    await shop.poster.post(shop.poster.request(ALICE, shop.place(), customer, ""), shop.place())
     shop.double.faults.fail("chat.getPermalink", status=503, times=None)
     await shop.lookup.history(None, shop.place())
-    assert "card" not in shop.whispers()[-1]
+    assert "card" not in shop.ephemerals()[-1]
 
 
-async def test_a_ledger_that_is_not_to_be_had_is_told(shop: Workshop) -> None:
+async def test_a_ledger_that_is_not_to_be_had_is_told(shop: Parts) -> None:
     engine = open_engine(shop.database_url)
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE requests RENAME TO gone"))
     engine.dispose()
     await shop.lookup.history(None, shop.place())
-    assert shop.whispers()[-1].startswith("💾 The bot's ledger can't be reached")
+    assert shop.ephemerals()[-1].startswith("💾 The bot's ledger can't be reached")

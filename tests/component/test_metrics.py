@@ -8,7 +8,7 @@ from hypothesis import given, strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.ops.metrics import SECONDS, SLACK_RESULTS, Metrics
-from tests.conftest import World
+from tests.support.world import World
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -26,7 +26,7 @@ def read(metrics: Metrics) -> Samples:
 
 def test_each_process_counts_for_itself() -> None:
     one, other = Metrics(), Metrics()
-    one.adopted.inc()
+    one.reclaimed.inc()
     assert read(one)["unlatch_adopted_total", ()] == 1
     assert read(other)["unlatch_adopted_total", ()] == 0
 

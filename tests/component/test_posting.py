@@ -9,33 +9,32 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from bot.domain.models import Customer, HubSpotIds, Kind, Person, Request
+from bot.domain.models import Customer, HubSpotIds, Kind, Request
 from bot.domain.policy import Decision
 from bot.ledger.engine import open_engine
-from bot.ledger.hash_chain import identity
+from bot.ledger.hash_chain import fingerprint
 from bot.ledger.mapping import request_row
 from bot.sandbox.slack.simulator import text_of
-from tests.conftest import CHANNEL
-from tests.support.workshop import Workshop, workshop
+from tests.support.names import ALICE, CHANNEL
+from tests.support.workshop import Parts, workshop
 
-ALICE = Person("U0ALICE", "T0SANDBOX")
 CUSTOMER = Customer(2554529, HubSpotIds(101, 202), company_name="Stolen Bikes")
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Workshop]:
+async def shop(tmp_path: Path) -> AsyncIterator[Parts]:
     async with workshop(tmp_path) as opened:
         yield opened
 
 
-async def posted(shop: Workshop) -> Request:
-    request = shop.cards.request(ALICE, shop.place(), CUSTOMER, "moved")
-    assert await shop.cards.post(request, shop.place())
+async def posted(shop: Parts) -> Request:
+    request = shop.poster.request(ALICE, shop.place(), CUSTOMER, "moved")
+    assert await shop.poster.post(request, shop.place())
     (written,) = await shop.requests()
     return written
 
 
-def break_ledger(shop: Workshop) -> None:
+def break_ledger(shop: Parts) -> None:
     engine = open_engine(shop.database_url)
     with engine.begin() as connection:
         connection.execute(text("ALTER TABLE events RENAME TO gone"))
@@ -43,7 +42,7 @@ def break_ledger(shop: Workshop) -> None:
 
 
 async def test_a_posted_card_is_written_down_with_its_ts_and_its_own_thread(
-    shop: Workshop,
+    shop: Parts,
 ) -> None:
     request = await posted(shop)
     (card,) = shop.posted()
@@ -51,11 +50,11 @@ async def test_a_posted_card_is_written_down_with_its_ts_and_its_own_thread(
     assert (request.requester, request.reason, request.customer) == (ALICE, "moved", CUSTOMER)
 
 
-async def test_the_first_event_holds_what_the_chain_must_hold(shop: Workshop) -> None:
+async def test_the_first_event_holds_what_the_chain_must_hold(shop: Parts) -> None:
     request = await posted(shop)
-    trail = await shop.ledger.trail(request.id)
-    assert trail.events[0].details == {
-        "row": identity(request_row(request)),
+    history = await shop.ledger.request_history(request.id)
+    assert history.events[0].details == {
+        "row": fingerprint(request_row(request)),
         "kind": "unlatch",
         "customer_id": 2554529,
         "channel_id": CHANNEL,
@@ -72,70 +71,70 @@ async def test_a_card_is_due_when_it_expires(tmp_path: Path) -> None:
         assert request.due_at == request.expires_at
 
 
-async def test_two_requests_are_never_the_same(shop: Workshop) -> None:
-    one, other = (shop.cards.request(ALICE, shop.place(), CUSTOMER, "") for _ in range(2))
+async def test_two_requests_are_never_the_same(shop: Parts) -> None:
+    one, other = (shop.poster.request(ALICE, shop.place(), CUSTOMER, "") for _ in range(2))
     assert one.id != other.id
 
 
-async def test_what_follows_a_request_goes_into_its_thread(shop: Workshop) -> None:
+async def test_what_follows_a_request_goes_into_its_thread(shop: Parts) -> None:
     first = await posted(shop)
     elsewhere = shop.place(channel_id="C0PUBLIC")
-    again = shop.cards.request(ALICE, elsewhere, CUSTOMER, "moved", follows=first)
-    await shop.cards.post(again, elsewhere)
+    again = shop.poster.request(ALICE, elsewhere, CUSTOMER, "moved", follows=first)
+    await shop.poster.post(again, elsewhere)
     last = (await shop.requests())[0]
     assert (last.channel_id, last.thread_ts) == (CHANNEL, first.message_ts)
     assert last.message_ts != first.message_ts
     assert last.undoes is None
 
 
-async def test_an_undo_of_an_undo_that_failed_undoes_the_first(shop: Workshop) -> None:
+async def test_an_undo_of_an_undo_that_failed_undoes_the_first(shop: Parts) -> None:
     first = await posted(shop)
-    undo = shop.cards.request(ALICE, shop.place(), CUSTOMER, "", kind=Kind.RELATCH, follows=first)
-    again = shop.cards.request(ALICE, shop.place(), CUSTOMER, "", kind=Kind.RELATCH, follows=undo)
+    undo = shop.poster.request(ALICE, shop.place(), CUSTOMER, "", kind=Kind.RELATCH, follows=first)
+    again = shop.poster.request(ALICE, shop.place(), CUSTOMER, "", kind=Kind.RELATCH, follows=undo)
     assert (undo.undoes, again.undoes) == (first.id, first.id)
 
 
 async def test_where_slack_refuses_the_card_there_is_no_row_and_the_person_is_told(
-    shop: Workshop,
+    shop: Parts,
 ) -> None:
     place = shop.place(channel_id="C0PRIVATE")
-    assert not await shop.cards.post(shop.cards.request(ALICE, place, CUSTOMER, ""), place)
+    assert not await shop.poster.post(shop.poster.request(ALICE, place, CUSTOMER, ""), place)
     assert (await shop.requests(), shop.rows()) == ([], [])
-    assert "Type /invite <@U0UNLATCH> here" in shop.whispers()[-1]
+    assert "Type /invite <@U0UNLATCH> here" in shop.ephemerals()[-1]
 
 
-async def test_a_passing_failure_of_slack_is_tried_again(shop: Workshop) -> None:
+async def test_a_passing_failure_of_slack_is_tried_again(shop: Parts) -> None:
     shop.double.faults.fail("chat.postMessage", status=503)
     await posted(shop)
     assert len(shop.posted()) == 1
-    assert shop.whispers() == []
+    assert shop.ephemerals() == []
 
 
 async def test_a_card_that_could_not_be_written_down_says_so_and_has_no_button(
-    shop: Workshop,
+    shop: Parts,
 ) -> None:
     break_ledger(shop)
     place = shop.place()
-    assert not await shop.cards.post(shop.cards.request(ALICE, place, CUSTOMER, ""), place)
+    assert not await shop.poster.post(shop.poster.request(ALICE, place, CUSTOMER, ""), place)
     (card,) = shop.posted()
     assert text_of(card.blocks) == (
         "💾 This could not be written down, so nobody can confirm it. Ask again: /unlatch 2554529"
     )
 
 
-async def test_only_a_card_with_a_row_is_counted(shop: Workshop) -> None:
+async def test_only_a_card_with_a_row_is_counted(shop: Parts) -> None:
     await posted(shop)
     place = shop.place(channel_id="C0PRIVATE")
-    await shop.cards.post(shop.cards.request(ALICE, place, CUSTOMER, ""), place)
+    await shop.poster.post(shop.poster.request(ALICE, place, CUSTOMER, ""), place)
     assert 'unlatch_requests_total{kind="unlatch"} 1.0' in shop.metrics.render().decode()
 
 
 NO = Decision(allowed=False, why="You are not on the list.", label="not_listed")
 
 
-async def test_a_refusal_is_told_and_kept_without_a_card(shop: Workshop) -> None:
-    await shop.cards.deny(ALICE, shop.place(), 2554529, "moved", NO)
-    assert shop.whispers() == ["🔒 You are not on the list."]
+async def test_a_refusal_is_told_and_kept_without_a_card(shop: Parts) -> None:
+    await shop.poster.deny(ALICE, shop.place(), 2554529, "moved", NO)
+    assert shop.ephemerals() == ["🔒 You are not on the list."]
     (row,) = shop.rows()
     assert (row["event"], row["why"], row["details"]) == (
         "ask_denied",
@@ -145,8 +144,8 @@ async def test_a_refusal_is_told_and_kept_without_a_card(shop: Workshop) -> None
     assert (shop.posted(), await shop.requests()) == ([], [])
 
 
-async def test_nobody_has_to_look_at_a_refusal_again(shop: Workshop) -> None:
-    await shop.cards.deny(ALICE, shop.place(), 2554529, "", NO)
+async def test_nobody_has_to_look_at_a_refusal_again(shop: Parts) -> None:
+    await shop.poster.deny(ALICE, shop.place(), 2554529, "", NO)
     engine = open_engine(shop.database_url, reads_only=True)
     with engine.connect() as connection:
         due = connection.execute(text("SELECT due_at FROM requests")).scalars().all()
@@ -155,17 +154,17 @@ async def test_nobody_has_to_look_at_a_refusal_again(shop: Workshop) -> None:
 
 
 @pytest.mark.parametrize("failure", ["slack", "ledger"])
-async def test_a_refusal_survives_that_one_of_the_two_fails(shop: Workshop, failure: str) -> None:
+async def test_a_refusal_survives_that_one_of_the_two_fails(shop: Parts, failure: str) -> None:
     if failure == "slack":
         shop.double.faults.fail("response_url", status=500, times=None)
     else:
         break_ledger(shop)
-    await shop.cards.deny(ALICE, shop.place(), 2554529, "", NO)
-    told = shop.whispers()
+    await shop.poster.deny(ALICE, shop.place(), 2554529, "", NO)
+    told = shop.ephemerals()
     assert told == ([] if failure == "slack" else ["🔒 You are not on the list."])
 
 
-async def test_a_whisper_that_slack_does_not_take_fails_nothing(shop: Workshop) -> None:
+async def test_a_ephemeral_that_slack_does_not_take_fails_nothing(shop: Parts) -> None:
     shop.double.faults.down = True
-    await shop.cards.deny(ALICE, shop.place(), 2554529, "", NO)
+    await shop.poster.deny(ALICE, shop.place(), 2554529, "", NO)
     assert len(shop.rows()) == 1

@@ -15,8 +15,9 @@ from bot.app.server import serve
 from bot.inbound.socket_mode import SocketMode, SocketModeEnded
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
-from tests.conftest import CHANNEL, QUICK, OpenWorld, World, settings_for
-from tests.support.reading import BIKES, CONFIRM, heard_by, operations, request_id
+from tests.support.names import BIKES, CHANNEL, CONFIRM
+from tests.support.reading import heard_by, operations, request_id
+from tests.support.world import QUICK, OpenWorld, World, settings_for
 
 
 async def test_a_plain_journey_is_the_same_over_socket_mode(open_world: OpenWorld) -> None:
@@ -41,7 +42,7 @@ async def test_a_second_click_is_told_so_over_socket_mode(open_world: OpenWorld)
         await world.press("U0BOB", card, CONFIRM)
         await world.slack.forge_click("U0ALICE", card.ts, CONFIRM, request_id(card))
         await world.settled()
-        assert "This request was confirmed by <@U0BOB>" in world.last_whisper("U0ALICE")
+        assert "This request was confirmed by <@U0BOB>" in world.last_ephemeral("U0ALICE")
 
 
 @pytest.mark.parametrize("reason", ["refresh_requested", "warning"])

@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.slack.client import Slack, open_session
 from bot.slack.user_groups import KEPT_FOR_S, UserGroups
-from tests.conftest import OpenWorld
+from tests.support.world import OpenWorld
 
 BILLING = frozenset({"U0ALICE", "U0BOB"})
 OPS = frozenset({"U0BOB"})
@@ -175,7 +175,7 @@ async def test_where_slack_could_not_say_the_answer_is_no_and_why(open_world: Op
     async with open_world(unlatch_confirmers=frozenset({"S0NOSUCH"})) as world:
         card = await world.ask()
         await world.press("U0BOB", card, "unlatch_confirm")
-        assert world.last_whisper("U0BOB") == (
+        assert world.last_ephemeral("U0BOB") == (
             "🔒 Slack could not say just now who may confirm, so nobody new may. Try again soon."
         )
         assert "[Unlatch customer] [Cancel]" in world.card(card)

@@ -7,8 +7,8 @@ import socket
 
 import pytest
 
-from tests.conftest import OpenWorld, World
 from tests.support.reading import heard_by, operations, parts, said, told
+from tests.support.world import OpenWorld, World
 
 NO_IDS = [
     *("abc", "-5", "0", "1.5", "1e5", "0x10", "\u0663\u0664\u0665", "\uff11\uff12\uff13", "\u00b2"),
@@ -134,7 +134,7 @@ async def test_a_read_that_fails_once_is_tried_again_before_anybody_hears_of_it(
     world.fusebill.misbehave("bad_gateway")
     await world.ask()
     assert operations(world) == ["get_customer", "get_customer"]
-    assert not world.slack.workspace.all_whispers()
+    assert not world.slack.workspace.all_ephemerals()
 
 
 @pytest.mark.parametrize("kind", ["not_found", "unauthorized", "rate_limited", "malformed"])
@@ -148,9 +148,9 @@ async def test_a_customer_with_nothing_latched_is_said_so_and_offers_no_button(
     world: World,
 ) -> None:
     heard = await told(world, "3100017")
-    (whisper,) = world.slack.workspace.all_whispers()
+    (ephemeral,) = world.slack.workspace.all_ephemerals()
     assert "Harbour Light Coffee is latched to nothing in HubSpot" in heard
-    assert "button" not in {part["type"] for part in parts(whisper.blocks)}
+    assert "button" not in {part["type"] for part in parts(ephemeral.blocks)}
     assert heard_by(world) == {"U0ALICE"}
 
 

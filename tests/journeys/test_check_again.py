@@ -7,17 +7,16 @@ import asyncio
 import pytest
 
 from bot.domain.models import EventType, Outcome
-from bot.sandbox.slack.simulator import Message
+from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
-from tests.conftest import CHANNEL, OpenWorld, World
+from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM
 from tests.support.reading import without_times
+from tests.support.world import OpenWorld, World
 
-BIKES = 2554529
-CONFIRM, CHECK = "unlatch_confirm", "unlatch_check"
-BRIEF = Timing(deed_s=0.3, sweep_every_s=0.1)
+BRIEF = Timing(execution_s=0.3, sweep_every_s=0.1)
 
 
-async def unknown(world: World, kind: str = "hang") -> Message:
+async def unknown(world: World, kind: str = "hang") -> PostedMessage:
     """A confirmed card of which Fusebill never told what came."""
     card = await world.ask()
     world.fusebill.misbehave(kind, operation="unlatch_customer", times=None)
@@ -27,7 +26,7 @@ async def unknown(world: World, kind: str = "hang") -> Message:
     return card
 
 
-def replies(world: World, card: Message) -> list[Message]:
+def replies(world: World, card: PostedMessage) -> list[PostedMessage]:
     return world.slack.workspace.thread(CHANNEL, card.ts)
 
 
@@ -42,7 +41,7 @@ async def test_where_fusebill_never_tells_the_card_says_so_and_offers_a_look(
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world, kind)
         lines = world.card(card).splitlines()
-        assert lines[1].strip() == "Nobody can say yet whether this was done."
+        assert lines[1].strip() == "We don't know yet whether this was done."
         assert lines[2].startswith("Fusebill gave no answer that tells")
         assert lines[2].endswith("An earlier call may have been done, or may still be.")
         assert lines[-1] == "[Check again]"
@@ -86,7 +85,7 @@ async def test_the_new_card_is_held_against_the_rules(open_world: OpenWorld) -> 
         card = await unknown(world)
         await world.press("U0BOB", card, CHECK)
         await world.press("U0BOB", replies(world, card)[-1], CONFIRM)
-        assert "two people are needed" in world.last_whisper("U0BOB")
+        assert "two people are needed" in world.last_ephemeral("U0BOB")
         assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
 
 
@@ -99,7 +98,7 @@ async def test_gone_by_now_the_card_says_that_it_was_unlatched(open_world: OpenW
         assert world.card(card).splitlines()[:3] == [
             "✅ Unlatched: Stolen Bikes (2554529)",
             "Cleared: contact 101, company 202",
-            "Fusebill's own reply did not show it; a second look at the customer did.",
+            "Fusebill's reply did not show it; reading the customer again did.",
         ]
         assert "[Check again]" not in world.card(card)
         assert "[Undo…]" in world.card(card)
@@ -113,11 +112,11 @@ async def test_what_was_found_is_in_ledger_and_thread_with_who_looked(
         card = await unknown(world)
         world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
         await world.press("U0ALICE", card, CHECK)
-        (request,) = await world.bot.ledger.history(BIKES)
-        trail = await world.bot.ledger.trail(request.id)
+        (request,) = await world.bot.ledger.recent_requests(BIKES)
+        history = await world.bot.ledger.request_history(request.id)
         assert (request.outcome, request.due_at) == (Outcome.CLEARED, None)
-        assert [e.type for e in trail.events][-2:] == [EventType.UNKNOWN, EventType.CLEARED]
-        assert trail.events[-1].actor == "U0ALICE"
+        assert [e.type for e in history.events][-2:] == [EventType.UNKNOWN, EventType.CLEARED]
+        assert history.events[-1].actor == "U0ALICE"
         assert world.thread(card).count("✅ Unlatched") == 1
 
 
@@ -152,7 +151,7 @@ async def test_a_read_that_fails_is_told_and_the_card_stays(
         shown, before = world.card(card), len(replies(world, card))
         world.fusebill.misbehave(kind, operation="get_customer", times=None)
         await world.press("U0BOB", card, CHECK)
-        assert told in world.last_whisper("U0BOB")
+        assert told in world.last_ephemeral("U0BOB")
         assert (world.card(card), len(replies(world, card))) == (shown, before)
 
 
@@ -162,8 +161,8 @@ async def test_a_guest_may_not_look_and_ledger_and_thread_keep_it(open_world: Op
         reads = len(world.fusebill.calls)
         await world.press("U0GUEST", card, CHECK)
         why = "People of another organisation may not ask for an unlatch here."
-        assert world.last_whisper("U0GUEST") == f"🔒 {why}"
-        assert world.thread(card).endswith(f"<@U0GUEST> was refused, and told: “{why}”")
+        assert world.last_ephemeral("U0GUEST") == f"🔒 {why}"
+        assert world.thread(card).endswith(f"<@U0GUEST> was refused: “{why}”")
         assert len(world.fusebill.calls) == reads
         assert "[Check again]" in world.card(card)
 
@@ -171,12 +170,12 @@ async def test_a_guest_may_not_look_and_ledger_and_thread_keep_it(open_world: Op
 async def test_what_is_known_by_now_needs_no_second_look(open_world: OpenWorld) -> None:
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world)
-        (request,) = await world.bot.ledger.history(BIKES)
+        (request,) = await world.bot.ledger.recent_requests(BIKES)
         world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
         await world.press("U0BOB", card, CHECK)
         await world.slack.forge_click("U0ALICE", card.ts, CHECK, request.id)
         await world.settled()
-        assert "What came of this is known by now: see the card." in world.last_whisper("U0ALICE")
+        assert "What came of this is known by now: see the card." in world.last_ephemeral("U0ALICE")
 
 
 @pytest.mark.parametrize("action_id", [CHECK, "unlatch_undo"])
@@ -184,7 +183,7 @@ async def test_what_is_known_by_now_needs_no_second_look(open_world: OpenWorld) 
 async def test_a_guessed_value_is_told_to_ask(world: World, action_id: str, value: str) -> None:
     await world.slack.forge_click("U0ALICE", "1700000000.000100", action_id, value)
     await world.settled()
-    assert "I don't know this request, so nothing was done" in world.last_whisper("U0ALICE")
+    assert "I don't know this request, so nothing was done" in world.last_ephemeral("U0ALICE")
     assert world.fusebill.calls == []
 
 
@@ -224,4 +223,4 @@ async def test_of_two_new_cards_that_follow_one_the_second_confirms_nothing(
         await world.press("U0BOB", other, CONFIRM)
         await world.press("U0BOB", second, CONFIRM)
         assert unlatches(world) == called + 1
-        assert "was confirmed since this was asked" in world.last_whisper("U0BOB")
+        assert "was confirmed since this was asked" in world.last_ephemeral("U0BOB")

@@ -6,10 +6,11 @@ import pytest
 
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.settings import Timing
-from tests.conftest import QUICK, OpenWorld, World
-from tests.support.reading import BIKES, CONFIRM, operations, said, without_times
+from tests.support.names import BIKES, CONFIRM
+from tests.support.reading import operations, said, without_times
+from tests.support.world import QUICK, OpenWorld, World
 
-SHORT = Timing(sweep_every_s=60, deed_s=1.0)
+SHORT = Timing(sweep_every_s=60, execution_s=1.0)
 
 UNLATCHED = "✅ Unlatched"
 NOT_DONE = "❌ Not done"
@@ -111,7 +112,7 @@ async def test_a_call_that_never_gets_an_answer_that_tells_ends_unknown(
     async with open_world(timing=SHORT) as world:
         shown = await outcome(world, kind, "unlatch_customer", times=None)
         assert shown.startswith(f"{UNKNOWN}: Stolen Bikes (2554529)\n")
-        assert "Nobody can say yet whether this was done." in shown
+        assert "We don't know yet whether this was done." in shown
         assert "Nothing was changed" not in shown
 
 
@@ -197,7 +198,7 @@ async def test_ids_that_stay_though_fusebill_says_done_are_said_plainly(world: W
 async def test_a_success_seen_only_on_reading_back_says_so(world: World) -> None:
     shown = await outcome(world, "empty", "unlatch_customer")
     assert "Cleared: contact 101, company 202\n" in shown
-    assert "a second look at the customer did" in shown
+    assert "reading the customer again did" in shown
 
 
 async def test_half_a_clearing_is_not_told_as_left_alone(world: World) -> None:

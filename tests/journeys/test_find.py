@@ -8,35 +8,35 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.slack.simulator import Message, Whisper
-from tests.conftest import CHANNEL, OpenWorld, World
+from bot.sandbox.slack.simulator import Ephemeral, PostedMessage
+from tests.support.names import BIKES, CHANNEL
+from tests.support.world import OpenWorld, World
 
 USE = "unlatch_use"
-BIKES = 2554529
 
 
-def last(world: World, user_id: str = "U0ALICE") -> Whisper:
-    return world.slack.workspace.whispers(user_id)[-1]
+def last(world: World, user_id: str = "U0ALICE") -> Ephemeral:
+    return world.slack.workspace.ephemerals(user_id)[-1]
 
 
-def offered(whisper: Whisper) -> list[str]:
-    """The values of the whisper's buttons."""
+def offered(ephemeral: Ephemeral) -> list[str]:
+    """The values of the ephemeral's buttons."""
     return [
         element["value"]
-        for block in whisper.blocks
+        for block in ephemeral.blocks
         if block["type"] == "actions"
         for element in block["elements"]
     ]
 
 
 async def use(world: World, value: str | None = None, user_id: str = "U0ALICE") -> None:
-    """Press "Use this one" in the last whisper."""
-    delivery = await world.slack.click_whisper(user_id, last(world, user_id), USE, value)
+    """Press "Use this one" in the last ephemeral."""
+    delivery = await world.slack.click_ephemeral(user_id, last(world, user_id), USE, value)
     assert delivery.status == 200
     await world.settled()
 
 
-def cards(world: World) -> list[Message]:
+def cards(world: World) -> list[PostedMessage]:
     return world.slack.workspace.messages(CHANNEL)
 
 
@@ -47,7 +47,7 @@ def add(world: World, customer_id: int, **fields: Any) -> None:
 
 
 async def test_an_unknown_id_that_is_a_reference_is_asked_back(world: World) -> None:
-    assert (await world.whispered("1337 moved")).splitlines() == [
+    assert (await world.reply_to("1337 moved")).splitlines() == [
         "🔎 Fusebill knows no customer with the id 1337.",
         "It is the reference (“Customer ID” on Fusebill's screens) of:",
         "Stolen Bikes, John Doe, Active",
@@ -58,16 +58,18 @@ async def test_an_unknown_id_that_is_a_reference_is_asked_back(world: World) -> 
 
 
 async def test_nothing_is_posted_for_a_guess(world: World) -> None:
-    await world.whispered("1337 moved")
+    await world.reply_to("1337 moved")
     await world.settled()
     assert cards(world) == []
-    assert {whisper.user_id for whisper in world.slack.workspace.all_whispers()} == {"U0ALICE"}
+    assert {ephemeral.user_id for ephemeral in world.slack.workspace.all_ephemerals()} == {
+        "U0ALICE"
+    }
     assert {call.method for call in world.fusebill.calls} == {"GET"}
 
 
 @pytest.mark.parametrize("reason", ["moved", "R&D <moved> & gone", "&amp; as typed", ""])
 async def test_the_button_goes_on_as_if_the_id_had_been_typed(world: World, reason: str) -> None:
-    await world.whispered(f"1337 {reason}")
+    await world.reply_to(f"1337 {reason}")
     await use(world)
     (card,) = cards(world)
     shown = re.findall("^Why: (.*)$", world.card(card), re.MULTILINE)
@@ -77,7 +79,7 @@ async def test_the_button_goes_on_as_if_the_id_had_been_typed(world: World, reas
 
 
 async def test_the_longest_reason_fits_the_button(world: World) -> None:
-    await world.whispered("1337 " + "&" * 500)
+    await world.reply_to("1337 " + "&" * 500)
     await use(world)
     (card,) = cards(world)
     assert f"Why: {'&' * 500}" in world.card(card)
@@ -89,7 +91,7 @@ async def test_a_known_id_that_is_also_a_reference_gets_its_card_at_once(world: 
 
 
 async def test_an_unknown_id_that_is_no_reference_is_told_as_ever(world: World) -> None:
-    assert "Fusebill knows no customer 404404." in await world.whispered("404404")
+    assert "Fusebill knows no customer 404404." in await world.reply_to("404404")
     assert offered(last(world)) == []
 
 
@@ -97,25 +99,25 @@ async def test_where_the_reference_cannot_be_looked_up_the_unknown_id_is_told(
     world: World,
 ) -> None:
     world.fusebill.misbehave("server_error", operation="list_customers")
-    assert "Fusebill knows no customer 1337." in await world.whispered("1337")
+    assert "Fusebill knows no customer 1337." in await world.reply_to("1337")
 
 
 @pytest.mark.parametrize("kind", ["server_error", "conflict", "unauthorized"])
 async def test_another_failure_of_the_read_looks_up_no_reference(world: World, kind: str) -> None:
     world.fusebill.misbehave(kind, operation="get_customer", times=None)
-    await world.whispered("1337")
+    await world.reply_to("1337")
     assert "list_customers" not in {call.operation for call in world.fusebill.calls}
 
 
 async def test_zeros_before_a_reference_are_part_of_it(world: World) -> None:
     add(world, 77, reference="0042", companyName="Zero")
-    await world.whispered("0042")
+    await world.reply_to("0042")
     assert offered(last(world)) == ["77"]
 
 
 async def test_a_reference_of_several_customers_shows_each(world: World) -> None:
     add(world, 77, companyName="Other Bikes")
-    await world.whispered("1337 moved")
+    await world.reply_to("1337 moved")
     assert offered(last(world)) == ["2554529 moved", "77 moved"]
     await use(world, "77 moved")
     assert world.card(cards(world)[0]).startswith("Unlatch Other Bikes (77)?")
@@ -140,7 +142,7 @@ async def test_a_reference_of_several_customers_shows_each(world: World) -> None
 async def test_find_looks_in_company_name_reference_and_email(
     world: World, text: str, expected: list[int]
 ) -> None:
-    await world.whispered(f"find {text}")
+    await world.reply_to(f"find {text}")
     assert offered(last(world)) == [str(customer_id) for customer_id in expected]
 
 
@@ -148,13 +150,13 @@ async def test_find_looks_in_company_name_reference_and_email(
 async def test_signs_of_the_query_are_looked_for_as_they_are(world: World, character: str) -> None:
     add(world, 77, companyName=f"Ham {character} Eggs")
     add(world, 78, companyName="Ham and Eggs")
-    await world.whispered(f"find Ham {character} Eggs")
+    await world.reply_to(f"find Ham {character} Eggs")
     assert offered(last(world)) == ["77"]
 
 
 @pytest.mark.parametrize("text", ["*", "**", ";", ":", ";Status:Active", "x;Reference:1337", "%"])
 async def test_a_sign_of_the_query_alone_finds_not_everybody(world: World, text: str) -> None:
-    await world.whispered(f"find {text}")
+    await world.reply_to(f"find {text}")
     assert BIKES not in [int(value) for value in offered(last(world))]
     sent = [call.query for call in world.fusebill.calls if call.operation == "list_customers"]
     assert not [query for query in sent if ";" in query or query.count(":") > 1]
@@ -162,7 +164,7 @@ async def test_a_sign_of_the_query_alone_finds_not_everybody(world: World, text:
 
 async def test_what_matches_twice_is_shown_once(world: World) -> None:
     add(world, 77, companyName="bikes", reference="bikes", primaryEmail="bikes@bikes.example")
-    await world.whispered("find bikes")
+    await world.reply_to("find bikes")
     assert sorted(offered(last(world))) == [str(BIKES), "77"]
 
 
@@ -174,25 +176,25 @@ async def test_five_are_shown_and_more_are_told_of(
 ) -> None:
     for number in range(count):
         add(world, 5000 + number, companyName=f"Twin {number}")
-    heard = await world.whispered("find twin")
+    heard = await world.reply_to("find twin")
     assert len(offered(last(world))) == 5
     assert ("There are more: type more of the text." in heard) is more
 
 
 async def test_nothing_found_is_said_and_offers_no_button(world: World) -> None:
-    assert await world.whispered("find zzzz") == (
+    assert await world.reply_to("find zzzz") == (
         "🔎 zzzz is in no company name, reference or email that Fusebill knows."
     )
     assert offered(last(world)) == []
 
 
 async def test_find_without_a_text_says_what_is_missing(world: World) -> None:
-    assert "There are no letters or digits to look for." in await world.whispered("find")
+    assert "There are no letters or digits to look for." in await world.reply_to("find")
     assert world.fusebill.calls == []
 
 
 async def test_what_was_found_goes_on_to_a_card(world: World) -> None:
-    await world.whispered("find stolen")
+    await world.reply_to("find stolen")
     await use(world)
     assert world.card(cards(world)[0]).startswith("Unlatch Stolen Bikes (2554529)?")
     await world.press("U0BOB", cards(world)[0], "unlatch_confirm")
@@ -200,9 +202,9 @@ async def test_what_was_found_goes_on_to_a_card(world: World) -> None:
 
 
 async def test_what_was_found_and_is_latched_to_nothing_gets_no_card(world: World) -> None:
-    assert "latched to nothing in HubSpot" in await world.whispered("find harbour")
+    assert "latched to nothing in HubSpot" in await world.reply_to("find harbour")
     await use(world)
-    assert "there is nothing to clear" in world.last_whisper("U0ALICE")
+    assert "there is nothing to clear" in world.last_ephemeral("U0ALICE")
     assert cards(world) == []
 
 
@@ -210,20 +212,20 @@ async def test_the_button_is_held_against_the_rules_like_what_is_typed(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(unlatch_require_reason=True) as world:
-        await world.whispered("find stolen")
+        await world.reply_to("find stolen")
         await use(world)
-        assert "A reason is needed." in world.last_whisper("U0ALICE")
-        await world.whispered("1337 moved")
+        assert "A reason is needed." in world.last_ephemeral("U0ALICE")
+        await world.reply_to("1337 moved")
         await use(world)
         assert len(cards(world)) == 1
 
 
 async def test_a_guest_finds_nothing_and_uses_nothing(world: World) -> None:
-    await world.whispered("find stolen", "U0GUEST")
-    assert "People of another organisation may not" in world.last_whisper("U0GUEST")
+    await world.reply_to("find stolen", "U0GUEST")
+    assert "People of another organisation may not" in world.last_ephemeral("U0GUEST")
     await world.slack.forge_click("U0GUEST", "1700000000.000100", USE, "2554529")
     await world.settled()
-    assert "People of another organisation may not" in world.last_whisper("U0GUEST")
+    assert "People of another organisation may not" in world.last_ephemeral("U0GUEST")
     assert (cards(world), world.fusebill.calls) == ([], [])
 
 
@@ -245,4 +247,4 @@ async def test_a_guessed_value_of_the_button_asks_nothing(world: World, value: s
 )
 async def test_a_search_that_fails_is_told(world: World, kind: str, told: str) -> None:
     world.fusebill.misbehave(kind, operation="list_customers", times=None)
-    assert told in await world.whispered("find stolen")
+    assert told in await world.reply_to("find stolen")

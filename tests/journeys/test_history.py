@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.slack.simulator import Whisper
-from tests.conftest import CHANNEL, OpenWorld, World
+from bot.sandbox.slack.simulator import Ephemeral
+from tests.support.names import CANCEL, CHANNEL, CONFIRM
 from tests.support.reading import without_times
+from tests.support.world import OpenWorld, World
 
-CONFIRM, CANCEL = "unlatch_confirm", "unlatch_cancel"
 
-
-def links(whisper: Whisper) -> list[str]:
-    """The addresses in a whisper."""
+def links(ephemeral: Ephemeral) -> list[str]:
+    """The addresses in a ephemeral."""
     found: list[str] = []
 
     def look(value: Any) -> None:
@@ -25,12 +24,12 @@ def links(whisper: Whisper) -> list[str]:
             for item in value:
                 look(item)
 
-    look(whisper.blocks)
+    look(ephemeral.blocks)
     return found
 
 
 async def told(world: World, text: str, user_id: str = "U0ALICE") -> list[str]:
-    return without_times(await world.whispered(text, user_id)).splitlines()
+    return without_times(await world.reply_to(text, user_id)).splitlines()
 
 
 async def test_history_shows_outcome_people_and_times_newest_first(world: World) -> None:
@@ -52,14 +51,14 @@ async def test_nobody_else_sees_it_and_fusebill_is_not_asked(world: World) -> No
     await world.ask()
     before = len(world.fusebill.calls), len(world.slack.workspace.everything(CHANNEL))
     await told(world, "history", "U0BOB")
-    assert {whisper.user_id for whisper in world.slack.workspace.all_whispers()} == {"U0BOB"}
+    assert {ephemeral.user_id for ephemeral in world.slack.workspace.all_ephemerals()} == {"U0BOB"}
     assert (len(world.fusebill.calls), len(world.slack.workspace.everything(CHANNEL))) == before
 
 
 async def test_each_request_links_to_its_own_card(world: World) -> None:
     cards = [await world.ask("2554529"), await world.ask("3100025")]
     await told(world, "history")
-    assert links(world.slack.workspace.whispers("U0ALICE")[-1]) == [
+    assert links(world.slack.workspace.ephemerals("U0ALICE")[-1]) == [
         f"https://sandbox.slack.com/archives/{CHANNEL}/p{card.ts.replace('.', '')}"
         for card in reversed(cards)
     ]
@@ -137,16 +136,16 @@ async def test_an_undo_that_waits_or_was_cancelled_reads_as_an_undo(world: World
 
 async def test_whoever_was_refused_to_ask_is_not_in_it(open_world: OpenWorld) -> None:
     async with open_world(unlatch_require_reason=True) as world:
-        await world.whispered("2554529")
+        await world.reply_to("2554529")
         await world.settled()
         assert (await told(world, "history"))[0] == "📝 There is no request in the ledger."
 
 
 async def test_a_wrong_id_is_told_at_once(world: World) -> None:
-    assert "is not a customer id: digits only" in await world.whispered("history abc")
+    assert "is not a customer id: digits only" in await world.reply_to("history abc")
 
 
 async def test_help_tells_all_there_is(world: World) -> None:
-    heard = await world.whispered("help")
+    heard = await world.reply_to("help")
     for command in ("<customerId> [reason]", "find <text>", "history [customerId]", "help"):
         assert f"/unlatch {command}" in heard

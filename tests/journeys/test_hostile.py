@@ -9,8 +9,9 @@ from urllib.parse import urlencode
 import pytest
 
 from bot.sandbox.slack.simulator import text_of
-from tests.conftest import CHANNEL, World
-from tests.support.reading import BIKES, CANCEL, CONFIRM, operations, parts, said, told
+from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
+from tests.support.reading import operations, parts, said, told
+from tests.support.world import World
 
 SHOWN = (
     "firstName",
@@ -104,7 +105,7 @@ async def test_a_guessed_button_value_decides_nothing(world: World, action_id: s
     for value in values:
         assert (await world.slack.forge_click("U0BOB", card.ts, action_id, value)).status == 200
     await world.settled()
-    told = [text_of(whisper.blocks) for whisper in world.slack.workspace.whispers("U0BOB")]
+    told = [text_of(ephemeral.blocks) for ephemeral in world.slack.workspace.ephemerals("U0BOB")]
     assert [t.startswith("🤷 I don't know this request, so nothing") for t in told] == [True] * 9
     assert operations(world) == ["get_customer"]
     assert world.card(card).endswith("[Unlatch customer] [Cancel]")
@@ -158,7 +159,7 @@ async def test_no_text_turns_the_reading_order_or_hides_in_control_characters(
 @pytest.mark.parametrize(
     "hostile", [HOSTILE[name] for name in ("mentions", "9,000 emoji", "blanks alone")]
 )
-async def test_an_unlatched_customer_with_hostile_texts_is_told_in_one_whisper(
+async def test_an_unlatched_customer_with_hostile_texts_is_told_in_one_ephemeral(
     world: World, hostile: str
 ) -> None:
     world.fusebill.customers[3100017].update(dict.fromkeys(SHOWN, hostile))

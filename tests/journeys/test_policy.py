@@ -11,10 +11,10 @@ import pytest
 
 from bot.ledger.engine import open_engine
 from bot.ledger.export import Row, Wanted, read
-from tests.conftest import CHANNEL, OpenWorld, World
+from tests.support.names import CANCEL, CHANNEL, CONFIRM
 from tests.support.stage import stage
+from tests.support.world import OpenWorld, World
 
-CONFIRM, CANCEL = "unlatch_confirm", "unlatch_cancel"
 TWO = "You asked for this yourself, and two people are needed: somebody else has to confirm."
 CONFIRMERS = "You are not on the list of people who may confirm."
 CANCELLERS = "You are not on the list of people who may cancel somebody else's request."
@@ -31,7 +31,7 @@ def kept(folder: Path) -> list[Row]:
 
 def told_people(world: World) -> set[str]:
     """Who was told something that nobody else sees."""
-    return {whisper.user_id for whisper in world.slack.workspace.all_whispers()}
+    return {ephemeral.user_id for ephemeral in world.slack.workspace.all_ephemerals()}
 
 
 def refusals(world: World) -> dict[str, float]:
@@ -94,7 +94,7 @@ async def test_who_may_not_ask_is_told_alone_and_nothing_is_read(
     open_world: OpenWorld, case: Case
 ) -> None:
     async with open_world(**case.settings) as world:
-        heard = await world.whispered(case.text, case.user_id)
+        heard = await world.reply_to(case.text, case.user_id)
         await world.settled()
         assert heard.startswith(f"🔒 {case.why}")
         assert not world.slack.workspace.messages(CHANNEL)
@@ -107,7 +107,7 @@ async def test_a_refusal_to_ask_is_in_the_ledger_with_its_reason(
     open_world: OpenWorld, tmp_path: Path, case: Case
 ) -> None:
     async with open_world(**case.settings) as world:
-        await world.whispered(case.text, case.user_id)
+        await world.reply_to(case.text, case.user_id)
         await world.settled()
         (row,) = kept(tmp_path)
         assert (row["event"], row["who"], row["customer_id"], row["channel_id"]) == (
@@ -119,7 +119,7 @@ async def test_a_refusal_to_ask_is_in_the_ledger_with_its_reason(
 async def test_who_asks_in_the_wrong_channel_is_told_the_right_ones(open_world: OpenWorld) -> None:
     channels = frozenset({"C0PUBLIC", "C0READONLY"})
     async with open_world(unlatch_channels=channels) as world:
-        heard = await world.whispered("2554529")
+        heard = await world.reply_to("2554529")
         assert "<#C0PUBLIC>" in heard
         assert "<#C0READONLY>" in heard
 
@@ -185,7 +185,7 @@ async def test_who_may_not_decide_is_told_alone_and_nothing_changes(
         card = await world.ask()
         shown = world.card(card)
         await world.press(case.user_id, card, case.action_id)
-        assert world.last_whisper(case.user_id) == f"🔒 {case.why}"
+        assert world.last_ephemeral(case.user_id) == f"🔒 {case.why}"
         assert told_people(world) == {case.user_id}
         assert world.card(card) == shown
         assert [call.operation for call in world.fusebill.calls] == ["get_customer"]
@@ -201,7 +201,7 @@ async def test_a_refusal_to_decide_is_in_the_ledger_and_in_the_thread(
         await world.press(case.user_id, card, case.action_id)
         denied = [r for r in kept(tmp_path) if r["event"] == "decision_denied"]
         assert [(row["who"], row["why"]) for row in denied] == [(case.user_id, case.why)]
-        line = f"<@{case.user_id}> was refused, and told: “{case.why}”"
+        line = f"<@{case.user_id}> was refused: “{case.why}”"
         assert world.thread(card).splitlines()[-1].endswith(line)
 
 
@@ -290,18 +290,18 @@ async def test_who_may_not_ask_may_not_look_either(
     open_world: OpenWorld, text: str, user_id: str, settings: dict[str, Any], why: str
 ) -> None:
     async with open_world(**settings) as world:
-        assert (await world.whispered(text, user_id)).startswith(f"🔒 {why}")
+        assert (await world.reply_to(text, user_id)).startswith(f"🔒 {why}")
         assert (told_people(world), world.fusebill.calls) == ({user_id}, [])
 
 
 async def test_a_required_reason_is_not_needed_to_look(open_world: OpenWorld) -> None:
     async with open_world(unlatch_require_reason=True) as world:
-        assert "Stolen Bikes" in await world.whispered("find bikes")
+        assert "Stolen Bikes" in await world.reply_to("find bikes")
 
 
 async def test_anybody_may_have_the_usage_shown(open_world: OpenWorld) -> None:
     async with open_world(unlatch_channels=frozenset({"C0PUBLIC"})) as world:
-        assert "/unlatch history [customerId]" in await world.whispered("help", "U0GUEST")
+        assert "/unlatch history [customerId]" in await world.reply_to("help", "U0GUEST")
 
 
 @pytest.mark.parametrize(
@@ -324,8 +324,8 @@ async def test_a_rule_that_came_after_the_card_is_held_against_it_at_the_click(
         await before.kill()
         await staged.start(**rule)
         await staged.slack.click("U0BOB", card.ts, CONFIRM)
-        await staged.until(lambda: staged.slack.workspace.whispers("U0BOB"))
-        assert "The rules have changed" in staged.slack.workspace.whispers("U0BOB")[-1].text
+        await staged.until(lambda: staged.slack.workspace.ephemerals("U0BOB"))
+        assert "The rules have changed" in staged.slack.workspace.ephemerals("U0BOB")[-1].text
         assert staged.calls("unlatch_customer") == 0
         assert f'"label": "{label}"' in staged.log
         await staged.until(lambda: "The rules have changed" in staged.thread(card))
@@ -343,7 +343,7 @@ async def test_who_was_refused_a_look_is_in_the_ledger_too(
     open_world: OpenWorld, tmp_path: Path, text: str, customer_id: int | None, tried: str
 ) -> None:
     async with open_world(unlatch_requesters=frozenset({"U0BOB"})) as world:
-        await world.whispered(text)
+        await world.reply_to(text)
         await world.settled()
         (row,) = kept(tmp_path)
         assert (row["event"], row["who"], row["customer_id"]) == (

@@ -9,16 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.models import EventType, Happening, Kind, Outcome, Person, Request, Verdict
-from bot.sandbox.slack.simulator import Message
+from bot.domain.models import EventType, Kind, NewEvent, Outcome, Request, Verdict
+from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
-from tests.conftest import CHANNEL, OpenWorld, World
+from tests.support.names import BIKES, BOB, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import without_times
 from tests.support.stage import Stage, Trap, stage
-
-BIKES = 2554529
-CONFIRM, CANCEL, UNDO, CHECK = "unlatch_confirm", "unlatch_cancel", "unlatch_undo", "unlatch_check"
-BOB = Person("U0BOB", "T0SANDBOX")
+from tests.support.world import OpenWorld, World
 
 
 def ids(world: World | Stage) -> tuple[object, object]:
@@ -31,7 +28,7 @@ def operations(world: World) -> list[str]:
     return [call.operation for call in world.fusebill.calls]
 
 
-async def cleared(world: World) -> Message:
+async def cleared(world: World) -> PostedMessage:
     """A card that Alice asked for and Bob confirmed."""
     card = await world.ask()
     await world.press("U0BOB", card, CONFIRM)
@@ -39,11 +36,11 @@ async def cleared(world: World) -> Message:
     return card
 
 
-def replies(world: World, card: Message) -> list[Message]:
+def replies(world: World, card: PostedMessage) -> list[PostedMessage]:
     return world.slack.workspace.thread(CHANNEL, card.ts)
 
 
-async def undoing(world: World, card: Message, user_id: str = "U0BOB") -> Message:
+async def undoing(world: World, card: PostedMessage, user_id: str = "U0BOB") -> PostedMessage:
     """Press Undo… and give the card that this posts."""
     before = len(replies(world, card))
     await world.press(user_id, card, UNDO)
@@ -53,7 +50,7 @@ async def undoing(world: World, card: Message, user_id: str = "U0BOB") -> Messag
 
 async def last_request(world: World) -> Request:
     """The newest request with a card."""
-    return (await world.bot.ledger.history(None))[0]
+    return (await world.bot.ledger.recent_requests(None))[0]
 
 
 async def test_undo_posts_a_card_in_the_same_thread_that_shows_what_it_would_do(
@@ -146,7 +143,7 @@ async def test_a_second_undo_finds_nothing_to_undo(world: World) -> None:
     await world.press("U0ALICE", await undoing(world, card), CONFIRM)
     await world.slack.forge_click("U0BOB", card.ts, UNDO, pressed.id)
     await world.settled()
-    assert "nothing (more) to undo on this card; nothing was done" in world.last_whisper("U0BOB")
+    assert "nothing (more) to undo on this card; nothing was done" in world.last_ephemeral("U0BOB")
     assert operations(world).count("latch_customer") == 1
 
 
@@ -158,7 +155,7 @@ async def test_what_was_never_cleared_offers_no_undo(world: World, action_id: st
     assert "[Undo…]" not in world.card(card)
     await world.slack.forge_click("U0BOB", card.ts, UNDO, (await last_request(world)).id)
     await world.settled()
-    assert "nothing (more) to undo" in world.last_whisper("U0BOB")
+    assert "nothing (more) to undo" in world.last_ephemeral("U0BOB")
 
 
 async def test_while_an_undo_waits_nobody_gets_a_second_card(world: World) -> None:
@@ -166,7 +163,7 @@ async def test_while_an_undo_waits_nobody_gets_a_second_card(world: World) -> No
     await undoing(world, card)
     before = len(replies(world, card))
     await world.press("U0ALICE", card, UNDO)
-    assert "asked for already: see the card in this thread" in world.last_whisper("U0ALICE")
+    assert "asked for already: see the card in this thread" in world.last_ephemeral("U0ALICE")
     assert len(replies(world, card)) == before
 
 
@@ -206,7 +203,7 @@ async def test_two_people_are_needed_for_an_undo_too(open_world: OpenWorld) -> N
         card = await cleared(world)
         undo = await undoing(world, card, "U0BOB")
         await world.press("U0BOB", undo, CONFIRM)
-        assert "two people are needed" in world.last_whisper("U0BOB")
+        assert "two people are needed" in world.last_ephemeral("U0BOB")
         assert ids(world) == (None, None)
         await world.press("U0ALICE", undo, CONFIRM)
         assert ids(world) == (101, 202)
@@ -230,10 +227,10 @@ async def test_who_may_not_ask_may_not_undo_and_ledger_and_thread_keep_it(
     async with open_world(**settings) as world:
         card = await cleared(world)
         await world.press(user_id, card, UNDO)
-        assert world.last_whisper(user_id) == f"🔒 {why}"
-        assert world.thread(card).endswith(f"<@{user_id}> was refused, and told: “{why}”")
-        trail = await world.bot.ledger.trail((await last_request(world)).id)
-        assert (trail.events[-1].type, trail.events[-1].actor) == ("decision_denied", user_id)
+        assert world.last_ephemeral(user_id) == f"🔒 {why}"
+        assert world.thread(card).endswith(f"<@{user_id}> was refused: “{why}”")
+        history = await world.bot.ledger.request_history((await last_request(world)).id)
+        assert (history.events[-1].type, history.events[-1].actor) == ("decision_denied", user_id)
         assert "[Undo…]" in world.card(card)
 
 
@@ -241,7 +238,7 @@ async def test_only_a_confirmer_confirms_an_undo(open_world: OpenWorld) -> None:
     async with open_world(unlatch_confirmers=frozenset({"U0BOB"})) as world:
         undo = await undoing(world, await cleared(world), "U0ALICE")
         await world.press("U0ALICE", undo, CONFIRM)
-        assert "not on the list of people who may confirm" in world.last_whisper("U0ALICE")
+        assert "not on the list of people who may confirm" in world.last_ephemeral("U0ALICE")
         assert ids(world) == (None, None)
 
 
@@ -250,7 +247,7 @@ async def test_a_customer_that_was_latched_anew_gets_no_undo_card(world: World) 
     world.fusebill.customers[BIKES].update(hubSpotId=777)
     before = len(replies(world, card))
     await world.press("U0BOB", card, UNDO)
-    assert without_times(world.last_whisper("U0BOB")).splitlines() == [
+    assert without_times(world.last_ephemeral("U0BOB")).splitlines() == [
         "⚠️ This can't be undone: by now the customer is latched to ",
         "contact 777. Nothing was done.",
     ]
@@ -264,7 +261,7 @@ async def test_a_customer_latched_anew_after_the_card_is_left_alone(world: World
     await world.press("U0ALICE", undo, CONFIRM)
     assert without_times(world.card(undo)).splitlines()[:3] == [
         "⚠️ Not done, the ids changed: Stolen Bikes (2554529)",
-        "The customer is latched to something by now, so it was left alone.",
+        "The customer has been latched to something else, so it was left alone.",
         "On the card: contact 101, company 202",
     ]
     assert "Now: contact 777" in world.card(undo)
@@ -301,7 +298,7 @@ async def test_where_the_customer_cannot_be_read_no_undo_is_offered(world: World
     world.fusebill.misbehave("conflict", operation="get_customer")
     before = len(replies(world, card))
     await world.press("U0BOB", card, UNDO)
-    assert "Fusebill refused to show customer 2554529. Nothing was" in world.last_whisper("U0BOB")
+    assert "Fusebill refused to show customer 2554529. Nothing was" in world.last_ephemeral("U0BOB")
     assert len(replies(world, card)) == before
 
 
@@ -335,12 +332,12 @@ async def died(world: World, undo: Request, *, after_outcome: bool) -> None:
     gate = await ledger.decide(
         undo.id,
         Verdict.CONFIRMED,
-        Happening(now, EventType.CONFIRMED, "U0BOB", {}),
+        NewEvent(now, EventType.CONFIRMED, "U0BOB", {}),
         decider=BOB,
         due_at=now + timedelta(seconds=0 if not after_outcome else 60),
     )
     if after_outcome:
-        restored = Happening(now, EventType.RESTORED, "", {})
+        restored = NewEvent(now, EventType.RESTORED, "", {})
         await ledger.record(gate.request, restored, outcome=Outcome.RESTORED, due_at=now)
 
 
@@ -362,16 +359,16 @@ async def test_an_undo_whose_worker_died_is_brought_to_its_end_and_marked(
 async def test_an_undo_that_is_settled_twice_marks_once(world: World) -> None:
     card = await cleared(world)
     await world.press("U0ALICE", await undoing(world, card), CONFIRM)
-    undo, first = await world.bot.ledger.history(BIKES)
-    await world.bot.settler.settle(undo)
+    undo, first = await world.bot.ledger.recent_requests(BIKES)
+    await world.bot.worker.finish(undo)
     await world.settled()
-    trail = await world.bot.ledger.trail(first.id)
-    assert [event.type for event in trail.events].count(EventType.UNDONE) == 1
-    assert trail.request.undone_by == undo.id
+    history = await world.bot.ledger.request_history(first.id)
+    assert [event.type for event in history.events].count(EventType.UNDONE) == 1
+    assert history.request.undone_by == undo.id
     assert (undo.kind, undo.undoes) == (Kind.RELATCH, first.id)
 
 
-async def unknown(world: World, card: Message) -> Message:
+async def unknown(world: World, card: PostedMessage) -> PostedMessage:
     """An undo that nobody knows the end of."""
     undo = await undoing(world, card)
     world.fusebill.misbehave("hang", operation="latch_customer", times=None)
@@ -381,7 +378,7 @@ async def unknown(world: World, card: Message) -> Message:
     return undo
 
 
-BRIEF = Timing(deed_s=0.3, sweep_every_s=0.1)
+BRIEF = Timing(execution_s=0.3, sweep_every_s=0.1)
 
 
 async def test_an_undo_that_turns_out_to_be_done_is_marked_on_the_first_card(
@@ -406,7 +403,7 @@ async def test_an_undo_that_was_not_done_is_offered_anew_and_marks_the_first_car
         await world.press("U0ALICE", replies(world, card)[-1], CONFIRM)
         assert ids(world) == (101, 202)
         assert "Undone by: <@U0ALICE>" in world.card(card)
-        first = (await world.bot.ledger.history(BIKES))[-1]
+        first = (await world.bot.ledger.recent_requests(BIKES))[-1]
         assert first.undone_by == (await last_request(world)).id
 
 
@@ -423,7 +420,7 @@ async def test_a_bot_killed_while_it_latches_again_finishes_when_it_is_back(
         await staged.slack.click("U0BOB", card.ts, UNDO)
         await staged.until(lambda: "[Latch again]" in staged.thread(card))
         undo = staged.slack.workspace.thread(CHANNEL, card.ts)[-1]
-        while len(await staged.trails()) < 2:  # noqa: ASYNC110  # another process writes the row
+        while len(await staged.histories()) < 2:  # noqa: ASYNC110  # another process writes the row
             await asyncio.sleep(0.01)
         Trap(staged, (when, "latch_customer")).arm()
         await staged.slack.click("U0ALICE", undo.ts, CONFIRM)
@@ -443,7 +440,7 @@ async def test_undo_pressed_twice_at_once_posts_one_card(world: World) -> None:
     assert {delivery.status for delivery in await asyncio.gather(*presses)} == {200}
     await world.settled()
     assert len(replies(world, card)) == before + 1
-    assert "asked for already" in world.last_whisper("U0BOB")
+    assert "asked for already" in world.last_ephemeral("U0BOB")
 
 
 async def test_an_undo_that_a_later_decision_overtook_latches_nothing(world: World) -> None:
@@ -457,7 +454,7 @@ async def test_an_undo_that_a_later_decision_overtook_latches_nothing(world: Wor
     await world.press("U0BOB", undo, CONFIRM)
     assert "latch_customer" not in operations(world)
     assert ids(world) == (None, None)
-    assert "was confirmed since this was asked" in world.last_whisper("U0BOB")
+    assert "was confirmed since this was asked" in world.last_ephemeral("U0BOB")
     assert "was confirmed since this was asked" in world.thread(card)
 
 
@@ -466,4 +463,4 @@ async def test_an_expired_undo_is_not_asked_for_again_by_unlatching(open_world: 
         undo = await undoing(world, await cleared(world))
         await asyncio.sleep(1.1)
         await world.press("U0BOB", undo, CONFIRM)
-        assert world.last_whisper("U0BOB").endswith("Ask again: Undo…")
+        assert world.last_ephemeral("U0BOB").endswith("Ask again: Undo…")

@@ -10,11 +10,8 @@ import pytest
 
 from bot.sandbox.slack.simulator import text_of
 from bot.settings import Timing
-from tests.conftest import CHANNEL, OpenWorld, World
+from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
 from tests.support.reading import (
-    BIKES,
-    CANCEL,
-    CONFIRM,
     buttons_of,
     operations,
     parts,
@@ -23,6 +20,7 @@ from tests.support.reading import (
     told,
     without_times,
 )
+from tests.support.world import OpenWorld, World
 
 REFERENCE = "Reference: 1337 (Fusebill's screens call this “Customer ID”; it is not the id above)"
 
@@ -170,7 +168,7 @@ async def test_a_click_after_the_time_is_up_changes_nothing_though_no_sweep_came
         asked_at = time.monotonic()
         await world.slack.workspace.until(lambda: time.monotonic() - asked_at > 1.1)
         await world.press("U0BOB", card, CONFIRM)
-        assert "This request has expired; nothing was changed" in world.last_whisper("U0BOB")
+        assert "This request has expired; nothing was changed" in world.last_ephemeral("U0BOB")
         assert operations(world) == ["get_customer"]
 
 
@@ -182,7 +180,7 @@ async def test_a_second_click_is_told_who_was_first_and_when(
     await world.press("U0BOB", card, first)
     await world.slack.forge_click("U0ALICE", card.ts, CONFIRM, request_id(card))
     await world.settled()
-    assert without_times(world.last_whisper("U0ALICE")) == (
+    assert without_times(world.last_ephemeral("U0ALICE")) == (
         f"☝️ This request was {done} by <@U0BOB>, AT. Your click changed nothing."
     )
 
@@ -194,7 +192,7 @@ async def test_ten_clicks_at_once_make_one_call_and_tell_the_other_nine(world: W
     await world.settled()
     assert [click.status for click in clicks] == [200] * 10
     assert operations(world).count("unlatch_customer") == 1
-    assert len(world.slack.workspace.all_whispers()) == 9
+    assert len(world.slack.workspace.all_ephemerals()) == 9
 
 
 async def test_a_confirmation_and_a_cancellation_at_once_leave_one_of_them(world: World) -> None:
@@ -356,7 +354,7 @@ async def test_somebody_who_waits_for_a_slow_read_is_told_so(world: World) -> No
     assert delivery.seconds < 1.7
     await world.slack.workspace.until(lambda: world.slack.workspace.messages(CHANNEL))
     await world.settled()
-    assert "Still reading customer 2554529" in world.last_whisper("U0ALICE")
+    assert "Still reading customer 2554529" in world.last_ephemeral("U0ALICE")
 
 
 async def test_a_card_that_somebody_deleted_is_settled_all_the_same_and_once(

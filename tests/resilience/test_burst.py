@@ -15,9 +15,9 @@ import aiohttp
 import pytest
 
 from bot.sandbox.fusebill.simulator import sample_customers
-from tests.conftest import CHANNEL
 from tests.support.bot_process import PACE
-from tests.support.stage import CUSTOMER, Stage, stage
+from tests.support.names import BIKES, CHANNEL
+from tests.support.stage import Stage, stage
 
 ACK_S = 3.0
 SIDE_BY_SIDE = 64
@@ -56,21 +56,21 @@ async def test_two_hundred_commands_in_a_second_are_acknowledged_in_time_and_non
 
     async def command(number: int) -> tuple[int, bool]:
         await asyncio.sleep(number / 200)
-        delivery = await staged.slack.command("U0ALICE", f"{CUSTOMER} number {number}")
+        delivery = await staged.slack.command("U0ALICE", f"{BIKES} number {number}")
         return delivery.status, delivery.seconds < ACK_S
 
     answers = Counter(await asyncio.gather(*(command(number) for number in range(200))))
     assert answers == {(200, True): 200}
     await staged.until(lambda: len(staged.slack.workspace.messages(CHANNEL)) == 200, 40)
     await staged.until(lambda: staged.log.count('"asked"') == 200)
-    assert len(await staged.trails()) == 200
+    assert len(await staged.histories()) == 200
     assert max(crowd.most for crowd in crowds) <= SIDE_BY_SIDE
 
 
 async def test_sixty_four_clicks_at_once_are_acknowledged_in_time_and_each_is_one_call(
     staged: Stage,
 ) -> None:
-    sample = sample_customers()[CUSTOMER]
+    sample = sample_customers()[BIKES]
     ids = range(4_000_000, 4_000_064)
     for number in ids:
         vids = {"hubSpotId": number, "hubSpotCompanyId": number}
@@ -107,7 +107,7 @@ def address(staged: Stage) -> tuple[str, int]:
 
 async def serves(staged: Stage) -> bool:
     """Whether somebody gets a card, and an ack in time."""
-    delivery = await staged.slack.command("U0ALICE", str(CUSTOMER))
+    delivery = await staged.slack.command("U0ALICE", str(BIKES))
     before = len(staged.slack.workspace.messages(CHANNEL))
     await staged.until(lambda: len(staged.slack.workspace.messages(CHANNEL)) > before)
     return delivery.status == 200 and delivery.seconds < ACK_S

@@ -12,13 +12,11 @@ import pytest
 from bot.app.composition import build
 from bot.app.server import listening
 from bot.messages.phrases import Links
-from bot.requests.publisher import Delivery
-from bot.sandbox.slack.simulator import Message
-from tests.conftest import CHANNEL, OpenWorld, World, settings_for
-from tests.support.faults import TIMING, told_once_in_order, trail_of
-from tests.support.reading import CONFIRM
-
-UNDO = "unlatch_undo"
+from bot.requests.publisher import Publisher
+from bot.sandbox.slack.simulator import PostedMessage
+from tests.support.faults import TIMING, history_of, posted_once_in_order
+from tests.support.names import CHANNEL, CONFIRM, UNDO
+from tests.support.world import OpenWorld, World, settings_for
 
 
 class Held:
@@ -50,8 +48,11 @@ async def test_an_old_drawing_that_slack_takes_late_does_not_stay(open_world: Op
         asyncio.get_running_loop().call_later(0.5, held.gone.set)
         await world.settled()
         assert "Undone by" in world.card(card)
-        trail = await trail_of(world, card)
-        assert (trail.request.due_at, trail.request.mirrored_through) == (None, len(trail.events))
+        history = await history_of(world, card)
+        assert (history.request.due_at, history.request.last_posted_event) == (
+            None,
+            len(history.events),
+        )
 
 
 async def test_what_the_thread_is_just_being_told_is_not_told_again_by_the_end(
@@ -68,7 +69,7 @@ async def test_what_the_thread_is_just_being_told_is_not_told_again_by_the_end(
         held.gone.set()
         await world.settled()
         assert world.thread(card).count("was refused") == 1
-        assert told_once_in_order(world.thread(card))
+        assert posted_once_in_order(world.thread(card))
 
 
 async def test_what_the_end_is_just_telling_is_not_told_again_by_a_refusal(
@@ -81,11 +82,11 @@ async def test_what_the_end_is_just_telling_is_not_told_again_by_a_refusal(
         await held.came.wait()
         await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(card))
         await world.slack.click("U0GUEST", card.ts, UNDO)
-        await world.slack.workspace.until(lambda: bool(world.slack.workspace.whispers("U0GUEST")))
+        await world.slack.workspace.until(lambda: bool(world.slack.workspace.ephemerals("U0GUEST")))
         held.gone.set()
         await world.settled()
         assert world.thread(card).count("was refused") == 1
-        assert told_once_in_order(world.thread(card))
+        assert posted_once_in_order(world.thread(card))
 
 
 async def test_a_plain_flow_draws_each_once(world: World) -> None:
@@ -118,10 +119,10 @@ async def test_an_old_drawing_of_another_instance_is_drawn_over_soon(
         await world.slack.workspace.until(lambda: "Undone by" not in world.card(card))
         await world.slack.workspace.until(lambda: "Undone by" in world.card(card))
         await world.slack.workspace.until(lambda: not len(other.tasks) and not len(world.bot.tasks))
-        assert (await trail_of(world, card)).request.due_at is None
+        assert (await history_of(world, card)).request.due_at is None
 
 
-async def posted_twice(world: World) -> tuple[Message, Message]:
+async def posted_twice(world: World) -> tuple[PostedMessage, PostedMessage]:
     """A card whose answer was lost, and the one that the ledger knows."""
     world.slack.faults.fail("chat.postMessage", drop="after")
     await world.slack.command("U0ALICE", "2554529 moved <&> on")
@@ -130,16 +131,16 @@ async def posted_twice(world: World) -> tuple[Message, Message]:
     return orphan, own
 
 
-def delivery_of(world: World) -> Delivery:
-    return Delivery(world.bot.ledger, world.bot.slack, Links(), world.bot.metrics, TIMING)
+def publisher_of(world: World) -> Publisher:
+    return Publisher(world.bot.ledger, world.bot.slack, Links(), world.bot.metrics, TIMING)
 
 
 async def test_a_card_that_was_posted_twice_says_which_one_counts_and_has_no_buttons(
     world: World,
 ) -> None:
     orphan, own = await posted_twice(world)
-    request = (await trail_of(world, own)).request
-    await delivery_of(world).disown(request, orphan.ts)
+    request = (await history_of(world, own)).request
+    await publisher_of(world).retire_duplicate(request, orphan.ts)
     words = world.card(orphan)
     assert words.startswith("☝️ See the other card: Stolen Bikes")
     assert "moved <&> on" in words
@@ -151,16 +152,16 @@ async def test_a_card_that_was_posted_twice_says_which_one_counts_and_has_no_but
 
 async def test_a_card_that_was_posted_twice_is_told_apart_without_a_link_too(world: World) -> None:
     orphan, own = await posted_twice(world)
-    request = (await trail_of(world, own)).request
+    request = (await history_of(world, own)).request
     world.slack.faults.fail("chat.getPermalink", error="message_not_found")
-    await delivery_of(world).disown(request, orphan.ts)
+    await publisher_of(world).retire_duplicate(request, orphan.ts)
     assert "its other card in this channel" in world.card(orphan)
 
 
 async def test_the_requests_own_card_is_never_disowned(world: World) -> None:
     card = await world.ask()
     calls = len(world.slack.calls)
-    await delivery_of(world).disown((await trail_of(world, card)).request, card.ts)
+    await publisher_of(world).retire_duplicate((await history_of(world, card)).request, card.ts)
     assert len(world.slack.calls) == calls
 
 
@@ -168,6 +169,6 @@ async def test_a_second_card_that_slack_has_lost_is_told_of_in_the_log_alone(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = await world.ask()
-    await delivery_of(world).disown((await trail_of(world, card)).request, "1.000001")
+    await publisher_of(world).retire_duplicate((await history_of(world, card)).request, "1.000001")
     assert "second card not taken back" in capsys.readouterr().out
     assert "[Unlatch customer]" in world.card(card)

@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 
 from bot.ledger.hash_chain import digest
-from bot.sandbox.slack.simulator import Message
-from tests.conftest import CHANNEL
+from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
-from tests.support.stage import CUSTOMER, Stage, Trap, stage
+from tests.support.names import BIKES, CHANNEL
+from tests.support.stage import Stage, Trap, stage
 
 BEFORE_OUTCOME = [
     (when, call) for call in ("get_customer", "unlatch_customer") for when in ("before", "after")
@@ -21,9 +21,9 @@ BEFORE_OUTCOME = [
 AFTER_OUTCOME = [
     (when, call) for call in ("chat.update", "chat.postMessage") for when in ("before", "after")
 ]
-ADOPTED = "has been taken up again"
+RECLAIMED = "has been taken up again"
 SAID = re.compile(
-    f"asked to unlatch|confirmed it|cancelled it|expired|{ADOPTED}"
+    f"asked to unlatch|confirmed it|cancelled it|expired|{RECLAIMED}"
     "|Unlatched|Other ids|Already clear"
 )
 
@@ -39,7 +39,9 @@ def story(thread: str) -> list[str]:
     return list(dict.fromkeys(SAID.findall(thread)))
 
 
-async def kill(staged: Stage, card: Message, point: tuple[str, str], lets_through: int = 0) -> None:
+async def kill(
+    staged: Stage, card: PostedMessage, point: tuple[str, str], lets_through: int = 0
+) -> None:
     """Press the button, and kill the bot at the point."""
     trap = Trap(staged, point, lets_through)
     trap.arm()
@@ -55,17 +57,17 @@ async def test_a_bot_killed_at_any_point_finishes_the_work_when_it_is_back(
     card = await staged.ask()
     await kill(staged, card, point)
     await staged.start()
-    [trail] = await staged.settled()
+    [history] = await staged.settled()
 
     assert "Cleared: contact 101, company 202" in staged.card(card)
-    adopted = [ADOPTED] if point in BEFORE_OUTCOME else []
-    expected = ["asked to unlatch", "confirmed it", *adopted, "Unlatched"]
+    reclaimed = [RECLAIMED] if point in BEFORE_OUTCOME else []
+    expected = ["asked to unlatch", "confirmed it", *reclaimed, "Unlatched"]
     assert story(staged.thread(card)) == expected
-    assert staged.fusebill.customers[CUSTOMER]["hubSpotId"] is None
+    assert staged.fusebill.customers[BIKES]["hubSpotId"] is None
     # one that was lost before its effect is made again; one that had it is not
     assert staged.calls("unlatch_customer") == (2 if point == ("before", "unlatch_customer") else 1)
-    assert [event.number for event in trail.events] == list(range(1, len(expected) + 1))
-    assert all(event.hash == digest(event) for event in trail.events)
+    assert [event.number for event in history.events] == list(range(1, len(expected) + 1))
+    assert all(event.hash == digest(event) for event in history.events)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
@@ -80,7 +82,12 @@ async def test_a_bot_killed_as_it_reads_the_customer_back_clears_nothing_twice(
     await staged.settled()
 
     assert "Cleared: contact 101, company 202" in staged.card(card)
-    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", ADOPTED, "Unlatched"]
+    assert story(staged.thread(card)) == [
+        "asked to unlatch",
+        "confirmed it",
+        RECLAIMED,
+        "Unlatched",
+    ]
     assert staged.calls("unlatch_customer") == 1
 
 
@@ -98,7 +105,12 @@ async def test_a_bot_killed_as_it_shows_that_it_works_finishes_the_work(
     await staged.settled()
 
     assert "Cleared: contact 101, company 202" in staged.card(card)
-    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", ADOPTED, "Unlatched"]
+    assert story(staged.thread(card)) == [
+        "asked to unlatch",
+        "confirmed it",
+        RECLAIMED,
+        "Unlatched",
+    ]
 
 
 @pytest.mark.parametrize("point", BEFORE_OUTCOME, ids=" ".join)
@@ -109,14 +121,19 @@ async def test_ids_that_were_latched_anew_while_the_bot_was_dead_stay(
     card = await staged.ask()
     await kill(staged, card, point)
     calls = staged.calls("unlatch_customer")
-    staged.fusebill.customers[CUSTOMER] |= {"hubSpotId": 901, "hubSpotCompanyId": 902}
+    staged.fusebill.customers[BIKES] |= {"hubSpotId": 901, "hubSpotCompanyId": 902}
     await staged.start()
     await staged.settled()
 
-    assert staged.fusebill.customers[CUSTOMER]["hubSpotId"] == 901
+    assert staged.fusebill.customers[BIKES]["hubSpotId"] == 901
     assert staged.calls("unlatch_customer") == calls
     assert "Now: contact 901, company 902" in staged.card(card)
-    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", ADOPTED, "Other ids"]
+    assert story(staged.thread(card)) == [
+        "asked to unlatch",
+        "confirmed it",
+        RECLAIMED,
+        "Other ids",
+    ]
 
 
 async def test_a_bot_killed_again_and_again_still_finishes(staged: Stage) -> None:
@@ -134,7 +151,12 @@ async def test_a_bot_killed_again_and_again_still_finishes(staged: Stage) -> Non
     await staged.settled()
 
     assert "Cleared: contact 101, company 202" in staged.card(card)
-    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", ADOPTED, "Unlatched"]
+    assert story(staged.thread(card)) == [
+        "asked to unlatch",
+        "confirmed it",
+        RECLAIMED,
+        "Unlatched",
+    ]
     assert staged.calls("unlatch_customer") == 2
 
 
@@ -162,15 +184,15 @@ async def test_a_card_whose_row_was_never_written_can_only_be_asked_for_again(
     await staged.start()
     trap = Trap(staged, ("after", "chat.postMessage"))
     trap.arm()
-    await staged.slack.command("U0ALICE", str(CUSTOMER))
+    await staged.slack.command("U0ALICE", str(BIKES))
     await staged.until(trap.sprung.is_set)
     await staged.start()
     [card] = staged.slack.workspace.messages(CHANNEL)
     delivery = await staged.slack.click("U0BOB", card.ts, action)
 
-    await staged.until(lambda: staged.slack.workspace.whispers("U0BOB"))
+    await staged.until(lambda: staged.slack.workspace.ephemerals("U0BOB"))
     assert delivery.status == 200
-    assert "/unlatch" in staged.slack.workspace.whispers("U0BOB")[-1].text
+    assert "/unlatch" in staged.slack.workspace.ephemerals("U0BOB")[-1].text
     assert staged.calls("unlatch_customer") == 0
 
 

@@ -10,9 +10,10 @@ from signal import SIGCONT, SIGSTOP
 
 import pytest
 
-from bot.sandbox.slack.simulator import Message
+from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
-from tests.support.stage import CUSTOMER, Stage, Trap, stage
+from tests.support.names import BIKES
+from tests.support.stage import Stage, Trap, stage
 
 # long enough that a loaded machine never takes a live instance for dead
 PATIENT = replace(PACE, lease_s=10.0)
@@ -24,7 +25,7 @@ async def staged(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
         yield opened
 
 
-async def click_everywhere(staged: Stage, card: Message, action: str, times: int) -> set[int]:
+async def click_everywhere(staged: Stage, card: PostedMessage, action: str, times: int) -> set[int]:
     """Click so often at once, each instance in turn; gives what HTTP said."""
     addresses = [f"{bot.address}/slack/events" for bot in staged.bots]
     clicks = []
@@ -41,11 +42,11 @@ async def test_twenty_clicks_at_once_on_two_instances_are_one_call(staged: Stage
     await staged.start(timing=PATIENT)
     card = await staged.ask()
     assert await click_everywhere(staged, card, "unlatch_confirm", 20) == {200}
-    [trail] = await staged.settled()
+    [history] = await staged.settled()
 
-    await staged.until(lambda: len(staged.slack.workspace.whispers("U0BOB")) == 19)
+    await staged.until(lambda: len(staged.slack.workspace.ephemerals("U0BOB")) == 19)
     assert staged.calls("unlatch_customer") == 1
-    assert [event.type for event in trail.events] == ["requested", "confirmed", "cleared"]
+    assert [event.type for event in history.events] == ["requested", "confirmed", "cleared"]
     assert len(staged.slack.workspace.thread("C0BILLING", card.ts)) == 1
 
 
@@ -58,9 +59,11 @@ async def test_confirm_and_cancel_at_once_are_one_verdict(staged: Stage) -> None
             click_everywhere(staged, card, "unlatch_confirm", 4),
             click_everywhere(staged, card, "unlatch_cancel", 4),
         )
-    trails = await staged.settled()
+    histories = await staged.settled()
 
-    verdicts = [[e.type for e in t.events if e.type in ("confirmed", "cancelled")] for t in trails]
+    verdicts = [
+        [e.type for e in t.events if e.type in ("confirmed", "cancelled")] for t in histories
+    ]
     assert [len(each) for each in verdicts] == [1, 1, 1, 1]
 
 
@@ -86,7 +89,7 @@ async def test_the_work_of_an_instance_that_is_gone_for_good_is_adopted(staged: 
 async def test_an_instance_that_slept_through_its_lease_clears_nothing_that_was_latched_anew(
     staged: Stage,
 ) -> None:
-    sleeper = await staged.start(timing=replace(PACE, deed_s=0.2))
+    sleeper = await staged.start(timing=replace(PACE, execution_s=0.2))
     card = await staged.ask()
     read = asyncio.Event()
 
@@ -101,11 +104,11 @@ async def test_an_instance_that_slept_through_its_lease_clears_nothing_that_was_
     await staged.start()
     await staged.settled()
     assert "Cleared: contact 101, company 202" in staged.card(card)
-    staged.fusebill.customers[CUSTOMER] |= {"hubSpotId": 901, "hubSpotCompanyId": 902}
+    staged.fusebill.customers[BIKES] |= {"hubSpotId": 901, "hubSpotCompanyId": 902}
 
     sleeper.signal(SIGCONT)
     await click
     await staged.until(lambda: "claim lost" in staged.log)
     assert staged.calls("unlatch_customer") == 1
-    assert staged.fusebill.customers[CUSTOMER]["hubSpotId"] == 901
+    assert staged.fusebill.customers[BIKES]["hubSpotId"] == 901
     assert "Cleared: contact 101, company 202" in staged.card(card)

@@ -9,10 +9,11 @@ from contextlib import AsyncExitStack
 import pytest
 
 from bot.domain.models import EventType
-from tests.conftest import CHANNEL, OpenWorld, World
 from tests.support import postgresql
-from tests.support.faults import TIMING, calls, confirm, shown, told_once_in_order, trail_of
+from tests.support.faults import TIMING, calls, confirm, history_of, posted_once_in_order, shown
+from tests.support.names import CHANNEL
 from tests.support.proxy import Proxy
+from tests.support.world import OpenWorld, World
 
 WRITTEN = (b"UPDATE requests", b"COMMIT")
 """What a transaction that changes a request sends."""
@@ -67,8 +68,8 @@ async def test_a_click_without_a_ledger_is_told_so_in_time_and_the_card_stays(
     delivery = await world.slack.click("U0BOB", card.ts, "unlatch_confirm")
     assert delivery.status == 200
     assert delivery.seconds < 3
-    await world.slack.workspace.until(lambda: world.slack.workspace.whispers("U0BOB"))
-    assert "ledger can't be reached" in world.last_whisper("U0BOB")
+    await world.slack.workspace.until(lambda: world.slack.workspace.ephemerals("U0BOB"))
+    assert "ledger can't be reached" in world.last_ephemeral("U0BOB")
     outage.end()
     assert calls(world) == 0
 
@@ -93,7 +94,7 @@ async def test_an_outcome_is_written_down_when_the_ledger_is_back(
     outage.end()
     await shown(world, card, "✅ Unlatched")
     assert calls(world) == 1
-    assert told_once_in_order(world.thread(card))
+    assert posted_once_in_order(world.thread(card))
 
 
 @pytest.fixture
@@ -121,7 +122,7 @@ async def test_an_outcome_that_was_written_while_the_word_of_it_was_lost_is_not_
     await confirm(world, card)
     await shown(world, card, "✅ Unlatched")
     assert proxy.loses_answer_to is None
-    assert [event.type for event in (await trail_of(world, card)).events] == [
+    assert [event.type for event in (await history_of(world, card)).events] == [
         EventType.REQUESTED,
         EventType.CONFIRMED,
         EventType.CLEARED,
@@ -138,8 +139,8 @@ async def test_a_click_that_was_written_while_the_word_of_it_was_lost_counts(
     await shown(world, card, "✅ Unlatched")
     assert proxy.loses_answer_to is None
     assert calls(world) == 1
-    assert told_once_in_order(world.thread(card))
-    assert world.slack.workspace.whispers("U0BOB") == []
+    assert posted_once_in_order(world.thread(card))
+    assert world.slack.workspace.ephemerals("U0BOB") == []
 
 
 async def test_a_ledger_that_falls_silent_holds_no_click_up(
@@ -151,5 +152,5 @@ async def test_a_ledger_that_falls_silent_holds_no_click_up(
     delivery = await world.slack.click("U0BOB", card.ts, "unlatch_confirm")
     assert delivery.status == 200
     proxy.speaks.set()
-    await world.slack.workspace.until(lambda: world.slack.workspace.whispers("U0BOB"))
+    await world.slack.workspace.until(lambda: world.slack.workspace.ephemerals("U0BOB"))
     assert calls(world) == 0

@@ -11,9 +11,18 @@ from time import monotonic
 import pytest
 
 from bot.domain.models import EventType
-from bot.requests.publisher import MOST_DELIVERIES
-from tests.conftest import CHANNEL, OpenWorld, World
-from tests.support.faults import STORY, TIMING, calls, confirm, shown, told_once_in_order, trail_of
+from bot.requests.publisher import MAX_PUBLISH_ATTEMPTS
+from tests.support.faults import (
+    STORY,
+    TIMING,
+    calls,
+    confirm,
+    history_of,
+    posted_once_in_order,
+    shown,
+)
+from tests.support.names import CHANNEL
+from tests.support.world import OpenWorld, World
 
 
 @pytest.fixture
@@ -47,7 +56,7 @@ async def test_one_bad_answer_to_the_call_is_looked_into_and_only_what_was_not_d
     await confirm(world, card)
     await shown(world, card, "✅ Unlatched")
     assert calls(world) == expected_calls
-    assert told_once_in_order(world.thread(card))
+    assert posted_once_in_order(world.thread(card))
 
 
 @pytest.mark.parametrize("kind", ["lost_before", "server_error", "bad_gateway", "html", "hang"])
@@ -59,7 +68,7 @@ async def test_bad_answers_without_end_end_in_an_honest_card_in_time(
     began = monotonic()
     await confirm(world, card)
     await shown(world, card, "❓ Outcome unknown")
-    assert monotonic() - began < TIMING.deed_s + 1.5
+    assert monotonic() - began < TIMING.execution_s + 1.5
     assert "may have been done" in world.card(card)
     assert "Check again" in world.card(card)
     assert 1 <= calls(world) <= 6
@@ -78,7 +87,7 @@ async def test_a_customer_that_can_no_longer_be_read_is_not_called_for(
 
 
 async def test_a_rate_limit_is_waited_for_as_long_as_fusebill_said(open_world: OpenWorld) -> None:
-    async with open_world(timing=replace(TIMING, deed_s=5.0)) as world:
+    async with open_world(timing=replace(TIMING, execution_s=5.0)) as world:
         card = await world.ask()
         world.fusebill.misbehave("rate_limited", operation="unlatch_customer", reset_s=1)
         began = monotonic()
@@ -120,7 +129,7 @@ async def test_card_and_thread_catch_up_with_slacks_weather_and_the_work_does_no
     await shown(world, card, "✅ Unlatched")
     assert monotonic() - began >= int(fault.get("retry_after", 0))
     assert calls(world) == 1
-    assert told_once_in_order(world.thread(card))
+    assert posted_once_in_order(world.thread(card))
 
 
 async def test_an_answer_of_slack_that_was_lost_repeats_a_line_and_loses_none(world: World) -> None:
@@ -147,7 +156,7 @@ async def test_work_goes_on_while_slack_is_down_and_every_card_catches_up(world:
     world.slack.faults.clear()
     for card in cards:
         await shown(world, card, "✅ Unlatched")
-        assert told_once_in_order(world.thread(card))
+        assert posted_once_in_order(world.thread(card))
     assert calls(world) == 3
 
 
@@ -190,7 +199,7 @@ async def test_a_long_thread_that_slack_takes_only_in_part_goes_on_from_there(
         await confirm(world, card)
         await shown(world, card, "✅ Unlatched")
         assert world.thread(card).count("was refused") == 12
-        assert told_once_in_order(world.thread(card))
+        assert posted_once_in_order(world.thread(card))
 
 
 @pytest.mark.parametrize("code", ["message_not_found", "channel_not_found", "is_archived"])
@@ -201,13 +210,13 @@ async def test_what_slack_will_never_take_is_given_up_on_and_stands_in_the_ledge
     world.slack.faults.fail("*", error=code, times=None)
     await confirm(world, card)
     await world.settled()
-    trail = await trail_of(world, card)
-    assert [event.type for event in trail.events][-2:] == [
+    history = await history_of(world, card)
+    assert [event.type for event in history.events][-2:] == [
         EventType.CLEARED,
         EventType.DELIVERY_FAILED,
     ]
-    assert code in str(trail.events[-1].details["why"])
-    assert trail.request.due_at is None
+    assert code in str(history.events[-1].details["why"])
+    assert history.request.due_at is None
     assert "slack will never take this" in capsys.readouterr().out
     assert calls(world) == 1
 
@@ -217,19 +226,19 @@ async def test_a_thread_is_told_where_only_the_card_is_gone(world: World) -> Non
     world.slack.faults.fail("chat.update", error="message_not_found", times=None)
     await confirm(world, card)
     await world.settled()
-    assert told_once_in_order(world.thread(card))
+    assert posted_once_in_order(world.thread(card))
 
 
 async def test_a_token_that_stays_revoked_is_given_up_on_in_the_end(world: World) -> None:
     card = await world.ask()
     world.slack.faults.fail("*", error="token_revoked", times=None)
-    request = (await trail_of(world, card)).request
-    await world.bot.ledger.change(request, deliveries=MOST_DELIVERIES)
+    request = (await history_of(world, card)).request
+    await world.bot.ledger.change(request, publish_attempts=MAX_PUBLISH_ATTEMPTS)
     await confirm(world, card)
     await world.settled()
-    trail = await trail_of(world, card)
-    assert trail.events[-1].type is EventType.DELIVERY_FAILED
-    assert trail.request.due_at is None
+    history = await history_of(world, card)
+    assert history.events[-1].type is EventType.DELIVERY_FAILED
+    assert history.request.due_at is None
 
 
 async def test_blocks_that_slack_calls_invalid_are_told_as_plain_text(world: World) -> None:

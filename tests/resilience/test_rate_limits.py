@@ -15,14 +15,13 @@ from bot.sandbox.fusebill.simulator import sample_customers
 from bot.sandbox.slack.simulator import text_of
 from bot.settings import Timing
 from bot.slack.client import SlackBusy, SlackRefused
-from bot.slack.errors import LONGEST_RETRY_AFTER_S
-from bot.slack.rate_limiter import Pacer
-from tests.conftest import CHANNEL, OpenWorld, World
-from tests.support.faults import TIMING, calls, confirm, shown, told_once_in_order
-from tests.support.reading import CONFIRM
+from bot.slack.errors import MAX_RETRY_AFTER_S
+from bot.slack.rate_limiter import RateLimiter
+from tests.support.faults import TIMING, calls, confirm, posted_once_in_order, shown
+from tests.support.names import BIKES, CHANNEL, CONFIRM
+from tests.support.world import OpenWorld, World
 
 POST = "chat.postMessage"
-BIKES = 2554529
 
 
 def answers(world: World, method: str = POST) -> Counter[int]:
@@ -49,18 +48,18 @@ async def test_who_waits_for_a_card_is_told_that_it_will_come_and_who_does_not_i
     await world.settled()
     await asyncio.gather(*(world.slack.command("U0ALICE", f"{BIKES} {n}") for n in range(6)))
     await world.settled()
-    told = [text_of(whisper.blocks) for whisper in world.slack.workspace.whispers("U0ALICE")]
+    told = [text_of(ephemeral.blocks) for ephemeral in world.slack.workspace.ephemerals("U0ALICE")]
     assert 1 <= len(told) <= 4
     assert all("Slack is letting through only so much" in words for words in told)
     assert len(world.slack.workspace.messages(CHANNEL)) == 7
-    assert world.slack.workspace.whispers("U0BOB") == []
+    assert world.slack.workspace.ephemerals("U0BOB") == []
 
 
 async def test_a_cards_life_begins_when_it_is_posted(open_world: OpenWorld) -> None:
     async with open_world(unlatch_expires_after_s=2) as world:
         world.slack.faults.fail(POST, status=429, retry_after=3)
         card = await world.ask()
-        [request] = await world.bot.ledger.history(None)
+        [request] = await world.bot.ledger.recent_requests(None)
         assert (request.expires_at - request.asked_at).total_seconds() >= 4.9
         assert request.due_at == request.expires_at
         assert f"{int(request.expires_at.timestamp())}" in str(card.blocks)
@@ -69,8 +68,8 @@ async def test_a_cards_life_begins_when_it_is_posted(open_world: OpenWorld) -> N
 
 
 async def test_who_would_wait_for_over_ten_minutes_is_told_at_once(world: World) -> None:
-    world.slack.faults.fail(POST, status=429, retry_after=int(LONGEST_RETRY_AFTER_S) + 1)
-    told = await world.whispered(str(BIKES))
+    world.slack.faults.fail(POST, status=429, retry_after=int(MAX_RETRY_AFTER_S) + 1)
+    told = await world.reply_to(str(BIKES))
     assert "Slack lets too little through in this channel just now" in told
     assert "Try again in some minutes" in told
     assert answers(world) == {429: 1}
@@ -90,10 +89,10 @@ async def test_a_channel_that_is_held_up_holds_no_other_up(world: World) -> None
 async def test_a_bot_that_stops_takes_its_promise_of_a_card_back(open_world: OpenWorld) -> None:
     async with open_world(timing=Timing(drains_for_s=0.1)) as world:
         world.slack.faults.fail(POST, status=429, retry_after=30)
-        told = await world.whispered(str(BIKES))
+        told = await world.reply_to(str(BIKES))
         assert "will come" in told
         slack = world.slack
-    assert "did not get to this" in text_of(slack.workspace.whispers("U0ALICE")[-1].blocks)
+    assert "did not get to this" in text_of(slack.workspace.ephemerals("U0ALICE")[-1].blocks)
 
 
 async def test_threads_of_a_burst_of_clicks_come_a_second_apart(open_world: OpenWorld) -> None:
@@ -110,8 +109,8 @@ async def test_threads_of_a_burst_of_clicks_come_a_second_apart(open_world: Open
         await world.settled()
         assert monotonic() - began < 9
         assert all("✅ Unlatched" in world.card(card) for card in cards)
-        assert all(told_once_in_order(world.thread(card)) for card in cards)
-        assert [r.deliveries for r in await world.bot.ledger.history(None)] == [0] * 6
+        assert all(posted_once_in_order(world.thread(card)) for card in cards)
+        assert [r.publish_attempts for r in await world.bot.ledger.recent_requests(None)] == [0] * 6
         assert answers(world)[429] <= 5
 
 
@@ -121,8 +120,10 @@ async def test_a_limit_on_updates_is_waited_for_too(open_world: OpenWorld) -> No
         world.slack.limits.limit("chat.update")
         await asyncio.gather(*(confirm(world, card) for card in cards))
         await world.settled()
-        requests = await world.bot.ledger.history(None)
-        assert [(request.due_at, request.deliveries) for request in requests] == [(None, 0)] * 3
+        requests = await world.bot.ledger.recent_requests(None)
+        assert [(request.due_at, request.publish_attempts) for request in requests] == [
+            (None, 0)
+        ] * 3
         assert not any("[Unlatch customer]" in world.card(card) for card in cards)
 
 
@@ -134,13 +135,13 @@ async def test_who_waits_for_slack_keeps_the_claim_beyond_its_lease(open_world: 
         leases = set()
         async with asyncio.timeout(10):
             while not world.slack.workspace.thread(CHANNEL, card.ts):
-                [request] = await world.bot.ledger.history(None)
+                [request] = await world.bot.ledger.recent_requests(None)
                 leases.add(request.due_at)
                 await asyncio.sleep(0.05)
         await shown(world, card, "✅ Unlatched")
         assert len(leases) > 4
-        [request] = await world.bot.ledger.history(None)
-        assert (request.claim, request.deliveries, request.due_at) == (1, 0, None)
+        [request] = await world.bot.ledger.recent_requests(None)
+        assert (request.claim, request.publish_attempts, request.due_at) == (1, 0, None)
 
 
 @pytest.mark.parametrize("method", ["chat.update", POST])
@@ -152,9 +153,9 @@ async def test_an_absurd_time_to_wait_is_cut_to_what_slack_can_mean(
         world.slack.faults.fail(method, status=429, retry_after=10**12)
         await confirm(world, card)
         await world.settled()
-        [request] = await world.bot.ledger.history(None)
+        [request] = await world.bot.ledger.recent_requests(None)
         assert request.due_at is not None
-        assert 590 < (request.due_at - datetime.now(UTC)).total_seconds() <= LONGEST_RETRY_AFTER_S
+        assert 590 < (request.due_at - datetime.now(UTC)).total_seconds() <= MAX_RETRY_AFTER_S
         assert "Traceback" not in capsys.readouterr().out
 
 
@@ -184,33 +185,33 @@ KEY = (POST, CHANNEL)
 
 
 async def test_where_slack_lets_all_through_nobody_waits_for_anybody() -> None:
-    pacer, door = Pacer(), Door(closed_for=0)
+    limiter, door = RateLimiter(), Door(closed_for=0)
     began = monotonic()
-    await asyncio.gather(*(pacer.run(KEY, partial(door.take, n)) for n in range(50)))
-    assert (door.most, len(pacer)) == (50, 0)
+    await asyncio.gather(*(limiter.run(KEY, partial(door.take, n)) for n in range(50)))
+    assert (door.most, len(limiter)) == (50, 0)
     assert monotonic() - began < 0.5
 
 
 async def test_the_line_goes_first_come_first_served_and_one_at_a_time() -> None:
-    pacer, door = Pacer(), Door(closed_for=1)
-    first = asyncio.create_task(pacer.run(KEY, partial(door.take, 0)))
+    limiter, door = RateLimiter(), Door(closed_for=1)
+    first = asyncio.create_task(limiter.run(KEY, partial(door.take, 0)))
     await door.refused.wait()
-    rest = [asyncio.create_task(pacer.run(KEY, partial(door.take, n))) for n in range(1, 4)]
+    rest = [asyncio.create_task(limiter.run(KEY, partial(door.take, n))) for n in range(1, 4)]
     assert await asyncio.gather(first, *rest) == [0, 1, 2, 3]
     assert (door.through, door.most) == ([0, 1, 2, 3], 1)
 
 
 async def test_who_gives_up_or_fails_makes_room_for_who_stands_behind() -> None:
-    pacer, door = Pacer(), Door(closed_for=1)
+    limiter, door = RateLimiter(), Door(closed_for=1)
 
     async def refused() -> int:
         raise SlackRefused("is_archived")
 
-    first = asyncio.create_task(pacer.run(KEY, partial(door.take, 0)))
+    first = asyncio.create_task(limiter.run(KEY, partial(door.take, 0)))
     await door.refused.wait()
-    leaving = asyncio.create_task(pacer.run(KEY, partial(door.take, 1)))
-    failing = asyncio.create_task(pacer.run(KEY, refused))
-    last = asyncio.create_task(pacer.run(KEY, partial(door.take, 3)))
+    leaving = asyncio.create_task(limiter.run(KEY, partial(door.take, 1)))
+    failing = asyncio.create_task(limiter.run(KEY, refused))
+    last = asyncio.create_task(limiter.run(KEY, partial(door.take, 3)))
     await asyncio.sleep(0.05)
     leaving.cancel()
     found = await asyncio.gather(first, leaving, failing, last, return_exceptions=True)
@@ -219,17 +220,17 @@ async def test_who_gives_up_or_fails_makes_room_for_who_stands_behind() -> None:
 
 
 async def test_whose_turn_does_not_come_in_time_is_told_when_to_come_again() -> None:
-    pacer, door = Pacer(), Door(closed_for=100)
+    limiter, door = RateLimiter(), Door(closed_for=100)
     began = monotonic()
     with pytest.raises(SlackBusy) as busy:
-        await pacer.run(KEY, partial(door.take, 0), patience_s=0.05)
+        await limiter.run(KEY, partial(door.take, 0), max_wait_s=0.05)
     assert monotonic() - began < 0.1
     assert 0 < (busy.value.retry_after_s or 0) <= 0.1
 
 
 async def test_quiet_channels_are_forgotten() -> None:
-    pacer = Pacer()
+    limiter = RateLimiter()
     for number in range(200):
         with pytest.raises(SlackBusy):
-            await pacer.run((POST, f"C{number}"), partial(Door(1).take, 0), patience_s=0)
-    assert len(pacer) < 60
+            await limiter.run((POST, f"C{number}"), partial(Door(1).take, 0), max_wait_s=0)
+    assert len(limiter) < 60

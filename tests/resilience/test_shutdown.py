@@ -17,8 +17,8 @@ import aiohttp
 import pytest
 
 from bot.settings import Mode
-from tests.conftest import CHANNEL
 from tests.support.bot_process import PACE
+from tests.support.names import CHANNEL
 from tests.support.proxy import Proxy
 from tests.support.stage import Stage, stage
 
@@ -74,7 +74,7 @@ async def test_a_bot_that_is_told_to_stop_finishes_what_was_acknowledged(
     assert await bot.ended() == 0
     assert "Cleared: contact 101, company 202" in staged.card(card)
     assert "Unlatched" in staged.thread(card)
-    assert [trail.request.due_at for trail in await staged.trails()] == [None]
+    assert [history.request.due_at for history in await staged.histories()] == [None]
     assert staged.log.rstrip().endswith("}")
 
 
@@ -92,7 +92,7 @@ async def test_a_bot_that_is_told_to_stop_takes_no_new_work(
     await staged.until(lambda: '"stopping"' in staged.log)
 
     assert (await staged.slack.command("U0ALICE", "2554529")).status == status
-    assert "failed" in staged.slack.workspace.whispers("U0ALICE")[-1].text
+    assert "failed" in staged.slack.workspace.ephemerals("U0ALICE")[-1].text
     gate.opened.set()
     assert await bot.ended() == 0
     assert len(staged.slack.workspace.messages(CHANNEL)) == 1
@@ -132,14 +132,14 @@ async def test_a_click_that_is_under_way_when_the_bot_is_told_to_stop_is_acknowl
     assert (await click).status == 200
     assert await bot.ended() == 0
     assert "Cleared: contact 101, company 202" in staged.card(card)
-    assert [trail.request.due_at for trail in await staged.trails()] == [None]
+    assert [history.request.due_at for history in await staged.histories()] == [None]
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
 async def test_a_stop_is_over_in_time_though_slack_and_fusebill_hang(
     staged: Stage, mode: Mode
 ) -> None:
-    pace = replace(PACE, drains_for_s=0.5, working_after_s=0.1, deed_s=24, lease_s=30)
+    pace = replace(PACE, drains_for_s=0.5, working_after_s=0.1, execution_s=24, lease_s=30)
     bot = await staged.start(mode=mode, timing=pace)
     card = await staged.ask()
     fusebill, slack = Gate("unlatch_customer"), Gate("chat.update")

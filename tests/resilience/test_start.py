@@ -17,11 +17,12 @@ import pytest
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import Mode
-from tests.conftest import settings_for
 from tests.resilience.test_crash import kill
 from tests.support import postgresql
 from tests.support.bot_process import PACE, environment
-from tests.support.stage import CUSTOMER, Stage, stage
+from tests.support.names import BIKES
+from tests.support.stage import Stage, stage
+from tests.support.world import settings_for
 
 
 @pytest.fixture
@@ -114,7 +115,7 @@ async def test_abandoned_work_is_done_though_slack_is_away_when_the_bot_is_back(
     staged.slack.faults.down = True
 
     bot = await staged.launch(mode=mode)
-    await staged.until(lambda: staged.fusebill.customers[CUSTOMER]["hubSpotId"] is None)
+    await staged.until(lambda: staged.fusebill.customers[BIKES]["hubSpotId"] is None)
     await staged.until(lambda: bool(waits(staged)))
     assert '"listening"' not in staged.log.partition('"waiting for slack"')[2]
     staged.slack.faults.down = False

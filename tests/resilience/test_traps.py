@@ -16,8 +16,9 @@ import pytest
 from bot.app.composition import build
 from bot.domain.models import Verdict
 from bot.inbound.socket_mode import SocketMode
-from tests.conftest import CHANNEL, World, settings_for
+from tests.support.names import CHANNEL
 from tests.support.proxy import Proxy
+from tests.support.world import World, settings_for
 
 LOCKED_S = 0.5
 
@@ -31,14 +32,14 @@ async def test_a_click_is_acknowledged_only_once_its_verdict_is_on_disk(
     asyncio.get_running_loop().call_later(LOCKED_S, other.close)
     delivery = await world.slack.click("U0BOB", card.ts, "unlatch_confirm")
     assert delivery.seconds >= LOCKED_S - 0.1
-    [request] = await world.bot.ledger.history(None)
+    [request] = await world.bot.ledger.recent_requests(None)
     assert request.verdict is Verdict.CONFIRMED
 
 
 async def test_what_fails_after_an_ack_does_not_undo_it(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, "unlatch_cancel")
-    [request] = await world.bot.ledger.history(None)
+    [request] = await world.bot.ledger.recent_requests(None)
     # a click that is to be told that it came too late, and does not say where to
     click = {
         "type": "block_actions",
@@ -53,7 +54,7 @@ async def test_what_fails_after_an_ack_does_not_undo_it(world: World) -> None:
 
 async def test_a_command_that_fails_in_the_bot_is_told_to_who_typed_it(world: World) -> None:
     world.slack.faults.fail("chat.postMessage", error="some_new_error", times=None)
-    told = await world.whispered("2554529")
+    told = await world.reply_to("2554529")
     assert "some_new_error" in told
 
 
@@ -89,8 +90,8 @@ async def test_a_lost_answer_is_not_repeated_behind_the_ledgers_back(
 
 
 async def test_acks_do_not_wait_for_bolts_polling(world: World) -> None:
-    deliveries = [await world.slack.command("U0ALICE", "help") for _ in range(20)]
-    assert min(delivery.seconds for delivery in deliveries) < 0.009
+    publish_attempts = [await world.slack.command("U0ALICE", "help") for _ in range(20)]
+    assert min(delivery.seconds for delivery in publish_attempts) < 0.009
 
 
 async def test_a_socket_mode_connection_that_only_seems_alive_is_replaced(

@@ -12,13 +12,13 @@ import httpx
 import pytest
 
 from bot.sandbox.fusebill.simulator import KINDS, SimulatedFusebill, sample_customers
+from tests.support.names import BIKES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 KEY = "MDpzYW5kYm94"
 HEADERS = {"Authorization": f"Basic {KEY}", "Content-Type": "application/json"}
-BIKES = 2554529
 UNLATCH = f"/HubSpot/UnlatchCustomer/{BIKES}"
 SAMPLES = Path(__file__).parents[1] / "samples"
 

@@ -231,7 +231,7 @@ async def test_faults_come_as_often_as_told_and_hooks_see_each_call() -> None:
         assert [call.status for call in slack.calls] == [429, 200, 0, 200, 200]
 
 
-async def test_a_command_is_signed_and_its_answer_whispered() -> None:
+async def test_a_command_is_signed_and_its_answer_ephemeraled() -> None:
     async with SimulatedSlack() as slack, a_bot(slack) as bot:
         bot.text = json.dumps({"text": "working on it"})
         delivery = await slack.command("U0ALICE", "2554529 <why> & how")
@@ -239,7 +239,7 @@ async def test_a_command_is_signed_and_its_answer_whispered() -> None:
         form = bot.forms[0]
         assert form["text"] == "2554529 &lt;why&gt; &amp; how"
         assert (form["team_id"], form["channel_name"]) == ("T0SANDBOX", "billing")
-        assert [whisper.text for whisper in slack.workspace.whispers("U0ALICE")] == [
+        assert [ephemeral.text for ephemeral in slack.workspace.ephemerals("U0ALICE")] == [
             "working on it"
         ]
         await slack.command("U0GUEST", "")
@@ -258,7 +258,7 @@ async def test_a_bot_that_fails_or_dawdles_is_told_of_as_slack_does() -> None:
             assert (await slack.command("U0BOB", "1")).status == 500
             bot.wait_s = 3.2
             assert (await slack.command("U0BOB", "1")).status == 0
-        assert [whisper.text for whisper in slack.workspace.whispers("U0BOB")] == [
+        assert [ephemeral.text for ephemeral in slack.workspace.ephemerals("U0BOB")] == [
             '/unlatch failed with the error "dispatch_failed"',
             '/unlatch failed with the error "dispatch_failed"',
             '/unlatch failed with the error "operation_timeout"',
@@ -279,8 +279,8 @@ async def test_a_click_carries_the_button_its_message_and_the_person() -> None:
             await slack.click("U0BOB", ts, "confirm", value="r2")
         await slack.forge_click("U0BOB", ts, "confirm", "r2")
         assert bot.forms[1]["actions"][0]["value"] == "r2"
-        whisper = slack.workspace.add_whisper("U0BOB", "C0BILLING", "pick", CARD)
-        await slack.click_whisper("U0BOB", whisper, "confirm")
+        ephemeral = slack.workspace.add_ephemeral("U0BOB", "C0BILLING", "pick", CARD)
+        await slack.click_ephemeral("U0BOB", ephemeral, "confirm")
         assert bot.forms[2]["container"]["is_ephemeral"] is True
         assert "message" not in bot.forms[2]
 
@@ -291,7 +291,7 @@ async def test_a_response_url_answers_five_times_in_half_an_hour() -> None:
         webhook = AsyncWebhookClient(bot.forms[0]["response_url"])
         statuses = [(await webhook.send(text=str(n))).status_code for n in range(6)]
         assert statuses == [200] * 5 + [404]
-        assert len(slack.workspace.whispers("U0ALICE")) == 5
+        assert len(slack.workspace.ephemerals("U0ALICE")) == 5
         assert slack.calls[-1].answer["error"] == "used_url"
         await slack.command("U0ALICE", "1")
         late = AsyncWebhookClient(bot.forms[1]["response_url"])
@@ -305,18 +305,18 @@ async def test_a_response_url_answers_five_times_in_half_an_hour() -> None:
 async def test_a_clicks_response_url_replaces_and_deletes_what_was_clicked() -> None:
     async with SimulatedSlack() as slack, a_bot(slack) as bot:
         message = slack.workspace.post("C0BILLING", "U0UNLATCH", "ask", CARD)
-        whisper = slack.workspace.add_whisper("U0BOB", "C0BILLING", "pick", CARD)
+        ephemeral = slack.workspace.add_ephemeral("U0BOB", "C0BILLING", "pick", CARD)
         await slack.click("U0BOB", message.ts, "confirm")
-        await slack.click_whisper("U0BOB", whisper, "confirm")
-        on_message, on_whisper = (AsyncWebhookClient(form["response_url"]) for form in bot.forms)
+        await slack.click_ephemeral("U0BOB", ephemeral, "confirm")
+        on_message, on_ephemeral = (AsyncWebhookClient(form["response_url"]) for form in bot.forms)
         await on_message.send(text="gone", replace_original=True)
-        await on_whisper.send(text="picked", replace_original=True)
+        await on_ephemeral.send(text="picked", replace_original=True)
         assert slack.workspace.message("C0BILLING", message.ts).blocks == []
-        assert [shown.text for shown in slack.workspace.whispers("U0BOB")] == ["picked"]
+        assert [shown.text for shown in slack.workspace.ephemerals("U0BOB")] == ["picked"]
         await on_message.send(delete_original=True)
-        await on_whisper.send(delete_original=True)
+        await on_ephemeral.send(delete_original=True)
         assert slack.workspace.messages("C0BILLING") == []
-        assert slack.workspace.whispers("U0BOB") == []
+        assert slack.workspace.ephemerals("U0BOB") == []
 
 
 async def test_socket_mode_carries_commands_and_clicks_and_says_when_to_go() -> None:
@@ -336,7 +336,7 @@ async def test_socket_mode_carries_commands_and_clicks_and_says_when_to_go() -> 
             await slack.workspace.until(lambda: slack.socket_mode.links)
             delivery = await slack.command("U0ALICE", "1")
             assert delivery.status == 200
-            assert [shown.text for shown in slack.workspace.whispers("U0ALICE")] == [
+            assert [shown.text for shown in slack.workspace.ephemerals("U0ALICE")] == [
                 "over the socket"
             ]
             message = slack.workspace.post("C0BILLING", "U0UNLATCH", "ask", CARD)

@@ -17,7 +17,7 @@ from bot.ops import logs
 from bot.settings import Mode, Settings, Timing, load
 
 # one process never adopts what it is still working on, so its lease may be shorter than its deed
-PACE = Timing(lease_s=0.3, deed_s=6.0, sweep_every_s=0.05)
+PACE = Timing(lease_s=0.3, execution_s=6.0, sweep_every_s=0.05)
 
 _forks = get_context("forkserver")
 _forks.set_forkserver_preload(["__main__", "tests.support.bot_process"])

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bot.domain.models import Trail
-from bot.sandbox.slack.simulator import Message
+from bot.domain.models import RequestHistory
+from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
-from tests.conftest import World
+from tests.support.world import World
 
 # the lease is longer than any of this: nothing here may need an adoption
-TIMING = Timing(lease_s=20, deed_s=1.0, sweep_every_s=0.05, working_after_s=0.1, pause_s=0.05)
+TIMING = Timing(lease_s=20, execution_s=1.0, sweep_every_s=0.05, working_after_s=0.1, pause_s=0.05)
 STORY = ["asked to unlatch", "confirmed it", "✅ Unlatched"]
 
 
@@ -18,16 +18,16 @@ def calls(world: World) -> int:
     return Counter(call.operation for call in world.fusebill.calls)["unlatch_customer"]
 
 
-async def confirm(world: World, card: Message) -> None:
+async def confirm(world: World, card: PostedMessage) -> None:
     assert (await world.slack.click("U0BOB", card.ts, "unlatch_confirm")).status == 200
 
 
-async def trail_of(world: World, card: Message) -> Trail:
-    [request] = [r for r in await world.bot.ledger.history(None) if r.message_ts == card.ts]
-    return await world.bot.ledger.trail(request.id)
+async def history_of(world: World, card: PostedMessage) -> RequestHistory:
+    [request] = [r for r in await world.bot.ledger.recent_requests(None) if r.message_ts == card.ts]
+    return await world.bot.ledger.request_history(request.id)
 
 
-async def shown(world: World, card: Message, title: str) -> None:
+async def shown(world: World, card: PostedMessage, title: str) -> None:
     """Wait until card and thread tell the end of it."""
     await world.slack.workspace.until(
         lambda: title in world.card(card) and title in world.thread(card)
@@ -35,7 +35,7 @@ async def shown(world: World, card: Message, title: str) -> None:
     await world.settled()
 
 
-def told_once_in_order(thread: str) -> bool:
+def posted_once_in_order(thread: str) -> bool:
     """Whether a thread tells the story of a plain unlatch, and nothing twice."""
     places = [thread.find(line) for line in STORY]
     return places == sorted(places) and all(thread.count(line) == 1 for line in STORY)

@@ -24,11 +24,11 @@ from bot.domain.models import (
 )
 from bot.messages.block_kit import Inline, Message
 from bot.messages.phrases import Links
-from bot.sandbox.slack.block_kit import MOST_CHARACTERS, problems, size, text_of
+from bot.sandbox.slack.block_kit import MAX_CHARACTERS, problems, size, text_of
+from tests.support.names import ALICE
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-ALICE, BOB = Person("U0ALICE", "T0SANDBOX"), Person("U0BOB", "T0SANDBOX")
-BIKES = Customer(
+STOLEN_BIKES = Customer(
     customer_id=2554529,
     ids=HubSpotIds(101, 202),
     name="Sam Spokes",
@@ -41,7 +41,7 @@ BIKES = Customer(
 CARD = Request(
     id="5f0c",
     kind=Kind.UNLATCH,
-    customer=BIKES,
+    customer=STOLEN_BIKES,
     channel_id="C0BILLING",
     message_ts="1700000000.000100",
     thread_ts="1700000000.000100",
@@ -151,7 +151,7 @@ def refused_by_slack(message: Message) -> list[str]:
     found = problems(message.blocks)
     if not message.text.strip():
         found.append("the text is empty")
-    if size(message.blocks) > MOST_CHARACTERS:
+    if size(message.blocks) > MAX_CHARACTERS:
         found.append(f"{size(message.blocks)} characters in all")
     return found
 

@@ -6,12 +6,9 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from bot.sandbox.slack.simulator import Call, Message
-from tests.conftest import CHANNEL, World
-
-BIKES = 2554529
-CONFIRM = "unlatch_confirm"
-CANCEL = "unlatch_cancel"
+from bot.sandbox.slack.simulator import Call, PostedMessage
+from tests.support.names import CHANNEL
+from tests.support.world import World
 
 
 def without_times(text: str) -> str:
@@ -32,12 +29,12 @@ def parts(value: object) -> Iterator[dict[str, Any]]:
             yield from parts(item)
 
 
-def buttons_of(message: Message) -> list[dict[str, Any]]:
+def buttons_of(message: PostedMessage) -> list[dict[str, Any]]:
     """A message's buttons, in order."""
     return [part for part in parts(message.blocks) if part["type"] == "button"]
 
 
-def request_id(card: Message) -> str:
+def request_id(card: PostedMessage) -> str:
     """What a card's buttons carry."""
     return str(buttons_of(card)[0]["value"])
 
@@ -58,11 +55,11 @@ async def told(world: World, text: str, channel_id: str = CHANNEL) -> str:
     delivery = await world.slack.command("U0ALICE", text, channel_id=channel_id)
     assert delivery.status == 200, delivery
     await world.settled()
-    return world.last_whisper("U0ALICE")
+    return world.last_ephemeral("U0ALICE")
 
 
 def heard_by(world: World) -> set[str]:
     """Who was told anything: people, and channels in which everybody was."""
     workspace = world.slack.workspace
-    whispers = {whisper.user_id for whisper in workspace.all_whispers()}
-    return whispers | {c for c in workspace.channels if workspace.messages(c)}
+    ephemerals = {ephemeral.user_id for ephemeral in workspace.all_ephemerals()}
+    return ephemerals | {c for c in workspace.channels if workspace.messages(c)}

@@ -11,17 +11,16 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from bot.domain.models import Trail
+from bot.domain.models import RequestHistory
 from bot.ledger.engine import Database, open_engine
 from bot.ledger.schema import requests
 from bot.ledger.store import Ledger
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
-from bot.sandbox.slack.simulator import Message, SimulatedSlack, text_of
+from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
 from bot.settings import Mode, Timing
-from tests.conftest import CHANNEL, settings_for
 from tests.support.bot_process import PACE, BotProcess, bot_process
-
-CUSTOMER = 2554529
+from tests.support.names import BIKES, CHANNEL
+from tests.support.world import settings_for
 
 
 @dataclass(slots=True)
@@ -66,7 +65,7 @@ class Stage:
         self.bots.append(bot)
         return bot
 
-    async def ask(self, customer_id: int = CUSTOMER) -> Message:
+    async def ask(self, customer_id: int = BIKES) -> PostedMessage:
         """Ask for a card, which can be confirmed when this returns."""
         before = len(self.slack.workspace.messages(CHANNEL))
         assert (await self.slack.command("U0ALICE", f"{customer_id} moved")).status == 200
@@ -83,11 +82,11 @@ class Stage:
         except TimeoutError:
             raise AssertionError(f"it never came to that; the log says:\n{self.log}") from None
 
-    def card(self, card: Message) -> str:
+    def card(self, card: PostedMessage) -> str:
         """Every visible word of a card as it is now."""
         return text_of(self.slack.workspace.message(CHANNEL, card.ts).blocks)
 
-    def thread(self, card: Message) -> str:
+    def thread(self, card: PostedMessage) -> str:
         """Every visible word under a card."""
         replies = self.slack.workspace.thread(CHANNEL, card.ts)
         return "\n".join(text_of(reply.blocks) for reply in replies)
@@ -96,17 +95,17 @@ class Stage:
         """How often Fusebill was asked to do something."""
         return sum(call.operation == operation for call in self.fusebill.calls)
 
-    async def trails(self) -> Sequence[Trail]:
+    async def histories(self) -> Sequence[RequestHistory]:
         """What the ledger holds, oldest first."""
         database = Database(open_engine(self.database_url, reads_only=True))
         try:
             ledger = Ledger(database)
-            found = await ledger.history(None, limit=1000)
-            return [await ledger.trail(request.id) for request in reversed(found)]
+            found = await ledger.recent_requests(None, limit=1000)
+            return [await ledger.request_history(request.id) for request in reversed(found)]
         finally:
             await database.close()
 
-    async def settled(self, timeout_s: float = 15.0) -> Sequence[Trail]:
+    async def settled(self, timeout_s: float = 15.0) -> Sequence[RequestHistory]:
         """Wait until the ledger says that nobody has to look at a decided request any more."""
         decided = requests.c.verdict.is_not(None) & requests.c.due_at.is_not(None)
         engine = open_engine(self.database_url, reads_only=True)
@@ -119,7 +118,7 @@ class Stage:
             await self.until(done, timeout_s)
         finally:
             engine.dispose()
-        return await self.trails()
+        return await self.histories()
 
 
 @dataclass(slots=True)

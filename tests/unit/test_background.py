@@ -7,11 +7,11 @@ import gc
 
 import pytest
 
-from bot.ops.background import Tasks
+from bot.ops.background import BackgroundTasks
 
 
 async def test_a_task_runs_and_is_forgotten_when_it_is_done() -> None:
-    tasks, done = Tasks(), asyncio.Event()
+    tasks, done = BackgroundTasks(), asyncio.Event()
 
     async def work() -> None:
         done.set()
@@ -24,7 +24,7 @@ async def test_a_task_runs_and_is_forgotten_when_it_is_done() -> None:
 
 
 async def test_a_running_task_is_not_lost_to_the_garbage_collector() -> None:
-    tasks, ended = Tasks(), asyncio.Event()
+    tasks, ended = BackgroundTasks(), asyncio.Event()
 
     async def work() -> None:
         # nobody but the task itself holds this future
@@ -41,7 +41,7 @@ async def test_a_running_task_is_not_lost_to_the_garbage_collector() -> None:
 
 
 async def test_draining_waits_for_what_the_tasks_start_in_turn() -> None:
-    tasks, told = Tasks(), list[str]()
+    tasks, told = BackgroundTasks(), list[str]()
 
     async def second() -> None:
         await asyncio.sleep(0.01)
@@ -58,7 +58,7 @@ async def test_draining_waits_for_what_the_tasks_start_in_turn() -> None:
 
 
 async def test_what_is_late_is_cancelled_and_counted() -> None:
-    tasks, told = Tasks(), list[str]()
+    tasks, told = BackgroundTasks(), list[str]()
 
     async def work() -> None:
         try:
@@ -76,13 +76,13 @@ async def test_what_is_late_is_cancelled_and_counted() -> None:
 
 async def test_draining_nothing_takes_no_time() -> None:
     async with asyncio.timeout(1):
-        assert await Tasks().drain(60) == 0
+        assert await BackgroundTasks().drain(60) == 0
 
 
 async def test_a_task_that_fails_is_logged_and_stops_no_other(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    tasks, done = Tasks(), asyncio.Event()
+    tasks, done = BackgroundTasks(), asyncio.Event()
 
     async def fails() -> None:
         raise ValueError("on purpose")
@@ -104,7 +104,7 @@ async def test_a_task_that_fails_is_logged_and_stops_no_other(
 async def test_a_task_that_was_cancelled_is_no_failure(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
-    tasks = Tasks()
+    tasks = BackgroundTasks()
     tasks.spawn(asyncio.Event().wait())
     assert await tasks.drain(0.01) == 1
     assert "task failed" not in capsys.readouterr().out + caplog.text

@@ -16,14 +16,13 @@ from bot.messages.cards import (
     confirmation_card,
     decided_card,
     other_card,
-    trail_reply,
+    thread_reply,
     working_card,
 )
 from bot.requests.publisher import EVENTS_A_REPLY
 from bot.sandbox.slack.block_kit import buttons, text_of
 from tests.support.hostile import (
     ALL_LINKS,
-    BOB,
     CARD,
     EVENTS,
     LINKS,
@@ -38,6 +37,7 @@ from tests.support.hostile import (
     rung,
     shown,
 )
+from tests.support.names import BOB
 
 OUTCOMES = [EventType.REFUSED, EventType.UNKNOWN, EventType.CHANGED, EventType.CLEARED]
 ERRORS = st.lists(TEXTS, min_size=1, max_size=20)
@@ -68,7 +68,7 @@ def cards(draw: st.DrawFn) -> Drawn:
             ]
         )
     )
-    return Drawn(card, request, people_of(request))
+    return Drawn(card, request, people_of(request, events))
 
 
 @st.composite
@@ -85,14 +85,14 @@ def replies(draw: st.DrawFn) -> Drawn:
         draw(st.sampled_from(OUTCOMES)), texts=draw(ERRORS), status=409, seconds=0.1, why="Refused."
     )
     events = (*quiet, outcome)
-    reply = trail_reply(events, request, draw(ALL_LINKS))
+    reply = thread_reply(events, request, draw(ALL_LINKS))
     return Drawn(reply, request, people_of(request, events))
 
 
 @st.composite
 def lone_replies(draw: st.DrawFn) -> Drawn:
     request, told = draw(REQUESTS), draw(EVENTS)
-    reply = trail_reply([told], request, draw(ALL_LINKS))
+    reply = thread_reply([told], request, draw(ALL_LINKS))
     return Drawn(reply, request, people_of(request, (told,)))
 
 
@@ -249,7 +249,7 @@ def test_a_decided_card_says_who_decided_and_when(verdict: Verdict, line: str) -
             "Nothing was changed. The card had shown: contact 101, company 202",
         ),
         (Verdict.EXPIRED, None, "⌛ Expired", "nothing was changed"),
-        (Verdict.CONFIRMED, None, "⏳ Decided", "not known yet"),
+        (Verdict.CONFIRMED, None, "⏳ In progress", "not known yet"),
         (
             Verdict.CONFIRMED,
             event(EventType.CLEARED, how="answer", status=200, seconds=0.2),
@@ -260,7 +260,7 @@ def test_a_decided_card_says_who_decided_and_when(verdict: Verdict, line: str) -
             Verdict.CONFIRMED,
             event(EventType.ALREADY_CLEAR),
             "☑️ Already clear",
-            "Somebody was quicker",
+            "no longer latched",
         ),
         (
             Verdict.CONFIRMED,
@@ -278,7 +278,7 @@ def test_a_decided_card_says_who_decided_and_when(verdict: Verdict, line: str) -
             Verdict.CONFIRMED,
             event(EventType.UNKNOWN, why="No answer."),
             "❓ Outcome unknown",
-            "Nobody can say yet whether this was done. \nNo answer.",
+            "We don't know yet whether this was done. \nNo answer.",
         ),
     ],
 )
@@ -307,7 +307,7 @@ def test_the_thread_tells_each_event_with_its_time_in_order() -> None:
         event(EventType.CLEARED, status=200, seconds=0.21, how="answer"),
     ]
     at = "2026-11-23 12:00:00 UTC"
-    assert text_of(trail_reply(events, CARD, NO_LINKS).blocks).splitlines() == [
+    assert text_of(thread_reply(events, CARD, NO_LINKS).blocks).splitlines() == [
         f"{at}  <@U0ALICE> asked to unlatch 2554529, Stolen Bikes: contact 101, company 202",
         "Why: moved to the new portal",
         f"{at}  <@U0BOB> confirmed it",

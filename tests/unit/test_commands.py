@@ -7,7 +7,16 @@ import re
 import pytest
 from hypothesis import example, given, strategies as st
 
-from bot.domain.commands import MAXIMUM_REASON, Ask, Command, Find, Help, History, Malformed, parse
+from bot.domain.commands import (
+    MAX_REASON_LENGTH,
+    Ask,
+    Command,
+    Find,
+    Help,
+    History,
+    Malformed,
+    parse,
+)
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 WORDS = st.sampled_from(["#", "2554529", "0", "help", "find", "history", "٣", "²", "&#49;", " "])
@@ -28,7 +37,7 @@ IDS = st.integers(min_value=1, max_value=10**18 - 1)
         ("2554529 the &amp;lt; sign", Ask(2554529, "the &lt; sign")),
         ("2554529 a\x00b\ud800c", Ask(2554529, "a b c")),
         ("2554529 دمج 🚲", Ask(2554529, "دمج 🚲")),
-        ("2554529 " + "x" * MAXIMUM_REASON, Ask(2554529, "x" * MAXIMUM_REASON)),
+        ("2554529 " + "x" * MAX_REASON_LENGTH, Ask(2554529, "x" * MAX_REASON_LENGTH)),
         ("find Stolen Bikes", Find("Stolen Bikes")),
         ("Find R&amp;D", Find("R&D")),
         ("history", History(None)),
@@ -69,7 +78,7 @@ def test_what_is_typed_right_is_understood(typed: str, understood: Command) -> N
         (" \n\t ", "The customer's id is missing."),
         ("1" * 19, "A customer id has at most 18 digits."),
         ("0" * 19, "A customer id has at most 18 digits."),
-        ("2554529 " + "x" * (MAXIMUM_REASON + 1), "The reason is longer than 500 characters."),
+        ("2554529 " + "x" * (MAX_REASON_LENGTH + 1), "The reason is longer than 500 characters."),
         ("find *:;", "There are no letters or digits to look for."),
         ("find", "There are no letters or digits to look for."),
         ("history abc", "digits only"),
@@ -111,6 +120,6 @@ def test_a_reason_is_one_line_within_its_length(customer_id: int, typed: str) ->
     command = parse(f"{customer_id} {typed}")
     if isinstance(command, Ask):
         assert command.customer_id == customer_id
-        assert len(command.reason) <= MAXIMUM_REASON
+        assert len(command.reason) <= MAX_REASON_LENGTH
         assert command.reason == " ".join(command.reason.split())
         command.reason.encode()

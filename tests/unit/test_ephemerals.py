@@ -9,7 +9,7 @@ from hypothesis import given, strategies as st
 
 from bot.domain.commands import Malformed, parse
 from bot.domain.models import HubSpotIds, Verdict
-from bot.fusebill.responses import (
+from bot.fusebill.errors import (
     CustomerNotFound,
     FusebillError,
     FusebillRefused,
@@ -23,8 +23,6 @@ from bot.messages.block_kit import Message
 from bot.sandbox.slack.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
-    BIKES,
-    BOB,
     CARD,
     CUSTOMERS,
     LINKS,
@@ -32,12 +30,14 @@ from tests.support.hostile import (
     NOON,
     NUMBERS,
     REQUESTS,
+    STOLEN_BIKES,
     TEXTS,
     TIMES,
     refused_by_slack,
     rung,
     shown,
 )
+from tests.support.names import BOB
 
 SAID = st.lists(TEXTS, max_size=20).map(tuple)
 STATUSES = st.none() | st.integers(min_value=100, max_value=599)
@@ -78,12 +78,12 @@ def words(message: Message) -> str:
 
 
 @given(ANY)
-def test_slack_takes_every_whisper(message: Message) -> None:
+def test_slack_takes_every_ephemeral(message: Message) -> None:
     assert refused_by_slack(message) == []
 
 
 @given(ANY)
-def test_no_whisper_rings_or_links_what_a_value_says(message: Message) -> None:
+def test_no_ephemeral_rings_or_links_what_a_value_says(message: Message) -> None:
     known = {"<@U0UNLATCH>", "<@U0ALICE>", "<@U0BOB>", "<@W0CAROL>", "<#C0BILLING>", "<#C0ADMINS>"}
     leads = ("https://app-eu1.hubspot.com/contacts/777/record/", "https://admin.example/customers/")
     assert {m for m in rung(message) - known if not m.startswith(leads)} == set()
@@ -145,7 +145,7 @@ def test_a_customer_that_cannot_be_read_is_never_said_to_be_changed(
 
 
 def test_a_customer_with_nothing_latched_is_shown_without_a_button() -> None:
-    unlatched = replace(BIKES, ids=HubSpotIds())
+    unlatched = replace(STOLEN_BIKES, ids=HubSpotIds())
     message = ephemerals.not_latched(unlatched, LINKS)
     assert words(message).splitlines()[:3] == [
         "☑️ Stolen Bikes is latched to nothing in HubSpot: there is nothing to clear.",
@@ -201,4 +201,4 @@ def test_a_lost_request_is_told_how_to_ask_again() -> None:
 
 
 def test_nothing_is_linked_where_the_settings_say_no_address() -> None:
-    assert rung(ephemerals.not_latched(BIKES, NO_LINKS)) == set()
+    assert rung(ephemerals.not_latched(STOLEN_BIKES, NO_LINKS)) == set()

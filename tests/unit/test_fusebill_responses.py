@@ -12,10 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bot.domain.models import Customer, HubSpotIds
-from bot.fusebill.responses import (
-    MAX_TEXT,
-    MAX_TEXTS,
-    Answer,
+from bot.fusebill.errors import (
     CustomerNotFound,
     FusebillError,
     FusebillRefused,
@@ -23,16 +20,21 @@ from bot.fusebill.responses import (
     NotReached,
     OutcomeUnknown,
     RateLimited,
+)
+from bot.fusebill.responses import (
+    MAX_TEXT,
+    MAX_TEXTS,
+    Answer,
     customer_of,
     customers_of,
     rate_limit_of,
     tells_ids,
 )
+from tests.support.names import BIKES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-BIKES = 2554529
 SAMPLES = Path(__file__).parents[1] / "samples"
 
 JSON = st.recursive(

@@ -15,8 +15,6 @@ from bot.messages.block_kit import Message, escape
 from bot.sandbox.slack.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
-    BIKES,
-    BOB,
     CARD,
     CUSTOMERS,
     LINKS,
@@ -24,11 +22,13 @@ from tests.support.hostile import (
     NOON,
     NUMBERS,
     REQUESTS,
+    STOLEN_BIKES,
     TEXTS,
     refused_by_slack,
     rung,
     shown,
 )
+from tests.support.names import BOB
 
 ASKS = (
     st.builds(lambda number, reason: parse(f"{number} {reason[:400]}"), NUMBERS, TEXTS)
@@ -95,7 +95,7 @@ def test_what_was_found_has_a_button_each_and_no_reason(hits: list[Customer], te
 
 
 def test_a_hit_shows_name_company_status_id_reference_and_what_is_latched() -> None:
-    assert lines(lists.found("bikes", [BIKES], LINKS, more=False)) == [
+    assert lines(lists.found("bikes", [STOLEN_BIKES], LINKS, more=False)) == [
         "🔎 Customers with bikes",
         "Stolen Bikes, Sam Spokes, Active",
         "id 2554529, reference REF-7",
@@ -124,7 +124,7 @@ def test_what_fusebill_left_empty_is_left_out(customer: Customer, expected: list
 
 
 def test_ids_lead_where_the_admin_said() -> None:
-    assert rung(lists.found("bikes", [BIKES], LINKS, more=False)) == {
+    assert rung(lists.found("bikes", [STOLEN_BIKES], LINKS, more=False)) == {
         "https://admin.example/customers/2554529",
         "https://app-eu1.hubspot.com/contacts/777/record/0-1/101",
         "https://app-eu1.hubspot.com/contacts/777/record/0-2/202",
@@ -133,7 +133,7 @@ def test_ids_lead_where_the_admin_said() -> None:
 
 def test_the_reason_that_was_typed_goes_with_the_button() -> None:
     ask = Ask(1337, "moved to the new portal", "1337")
-    (button,) = pressed(lists.did_you_mean(ask, [BIKES], NO_LINKS))
+    (button,) = pressed(lists.did_you_mean(ask, [STOLEN_BIKES], NO_LINKS))
     assert (button["text"]["text"], button["value"]) == (
         "Use this one",
         "2554529 moved to the new portal",
@@ -142,24 +142,24 @@ def test_the_reason_that_was_typed_goes_with_the_button() -> None:
 
 STATES = [
     ({}, "⏳ waiting for a click"),
-    ({"verdict": Verdict.CONFIRMED}, "⏳ being done"),
+    ({"verdict": Verdict.CONFIRMED}, "⏳ in progress"),
     ({"verdict": Verdict.CANCELLED}, "🚫 cancelled"),
     ({"verdict": Verdict.EXPIRED}, "⌛ expired"),
     ({"outcome": Outcome.CLEARED}, "✅ unlatched"),
     ({"outcome": Outcome.CLEARED, "undone_by": "beef"}, "✅ unlatched, later undone"),
     ({"outcome": Outcome.RESTORED}, "✅ latched again"),
     ({"outcome": Outcome.ALREADY_CLEAR}, "☑️ already clear"),
-    ({"outcome": Outcome.CHANGED}, "⚠️ not done, the ids had changed"),
+    ({"outcome": Outcome.CHANGED}, "⚠️ not done, the ids changed"),
     ({"outcome": Outcome.REFUSED}, "❌ not done"),
     ({"outcome": Outcome.UNKNOWN}, "❓ outcome unknown"),
 ]
 UNDONE = [
     ({}, "⏳ undo waiting for a click"),
-    ({"verdict": Verdict.CONFIRMED}, "⏳ undo being done"),
+    ({"verdict": Verdict.CONFIRMED}, "⏳ undo in progress"),
     ({"verdict": Verdict.CANCELLED}, "🚫 undo cancelled"),
     ({"verdict": Verdict.EXPIRED}, "⌛ undo expired"),
     ({"outcome": Outcome.RESTORED}, "✅ latched again"),
-    ({"outcome": Outcome.CHANGED}, "⚠️ undo not done, the ids had changed"),
+    ({"outcome": Outcome.CHANGED}, "⚠️ undo not done, the ids changed"),
     ({"outcome": Outcome.REFUSED}, "❌ undo not done"),
     ({"outcome": Outcome.UNKNOWN}, "❓ undo outcome unknown"),
 ]
@@ -186,7 +186,7 @@ def test_a_past_undo_says_that_it_was_one(changes: dict[str, Any], expected: str
 def test_a_past_request_says_who_asked_and_who_decided_and_when() -> None:
     request = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON)
     assert lines(lists.history(None, [(request, "https://sandbox.slack.com/x")], []))[1:] == [
-        "⏳ being done · 2554529 Stolen Bikes · card",
+        "⏳ in progress · 2554529 Stolen Bikes · card",
         f"asked by <@U0ALICE>, {NOON:%F %T} UTC; confirmed by <@U0BOB>, {NOON:%F %T} UTC",
     ]
 

@@ -10,7 +10,7 @@ import pytest
 
 from bot.__main__ import main
 from bot.inbound.manifest import EVENTS_PATH, manifest
-from tests.conftest import World
+from tests.support.world import World
 
 URL = "https://bot.example.com"
 # docs.slack.dev/reference/app-manifest, as far as an app like this one can need it
@@ -135,7 +135,7 @@ async def test_the_bot_listens_for_the_command_at_the_path_that_it_names(world: 
     delivery = await world.slack.command("U0ALICE", "help", command=command["command"])
     assert delivery.status == 200
     assert command["url"].endswith(EVENTS_PATH)
-    assert command["command"] in world.last_whisper("U0ALICE")
+    assert command["command"] in world.last_ephemeral("U0ALICE")
 
 
 async def test_the_bot_listens_for_no_other_command(world: World) -> None:

@@ -8,35 +8,19 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from bot.domain.models import Customer, Event, EventType, HubSpotIds, Kind, Request, Verdict
+from bot.domain.models import Customer, HubSpotIds
 from bot.messages.block_kit import Line, message
 from bot.messages.phrases import (
     Links,
-    Scene,
     called,
     customer_lines,
-    event_lines,
     ids_inline,
     reference_line,
     said_lines,
-    story,
     titled,
 )
 from bot.sandbox.slack.block_kit import text_of
-from tests.support.hostile import (
-    ALL_LINKS,
-    BIKES,
-    CARD,
-    CUSTOMERS,
-    EVENTS,
-    LINKS,
-    NO_LINKS,
-    REQUESTS,
-    TEXTS,
-    event,
-    refused_by_slack,
-    shown,
-)
+from tests.support.hostile import CUSTOMERS, LINKS, NO_LINKS, STOLEN_BIKES, TEXTS
 
 AT = "2026-11-23 12:00:00 UTC  "
 
@@ -49,10 +33,10 @@ def words(lines: Iterable[Line]) -> list[str]:
 @pytest.mark.parametrize(
     ("customer", "name", "title"),
     [
-        (BIKES, "Stolen Bikes", "Stolen Bikes (2554529)"),
-        (replace(BIKES, company_name=""), "Sam Spokes", "Sam Spokes (2554529)"),
+        (STOLEN_BIKES, "Stolen Bikes", "Stolen Bikes (2554529)"),
+        (replace(STOLEN_BIKES, company_name=""), "Sam Spokes", "Sam Spokes (2554529)"),
         (Customer(7), "", "customer 7"),
-        (replace(BIKES, company_name="x" * 90), "x" * 90, f"{'x' * 79}… (2554529)"),
+        (replace(STOLEN_BIKES, company_name="x" * 90), "x" * 90, f"{'x' * 79}… (2554529)"),
     ],
 )
 def test_a_customer_is_called_by_its_company_or_name_and_titled_with_its_id(
@@ -75,10 +59,10 @@ def test_the_id_stands_before_a_name_that_reads_from_right_to_left(name: str) ->
 
 
 def test_the_reference_is_labelled_so_that_nobody_takes_it_for_the_id() -> None:
-    assert words(reference_line(BIKES)) == [
+    assert words(reference_line(STOLEN_BIKES)) == [
         "Reference: REF-7 (Fusebill's screens call this “Customer ID”; it is not the id above)"
     ]
-    assert list(reference_line(replace(BIKES, reference=""))) == []
+    assert list(reference_line(replace(STOLEN_BIKES, reference=""))) == []
 
 
 @pytest.mark.parametrize(
@@ -152,93 +136,6 @@ def test_fusebill_is_quoted_with_its_status(
     texts: list[str], status: int | None, told: list[str]
 ) -> None:
     assert words(said_lines(texts, status)) == told
-
-
-@pytest.mark.parametrize(
-    ("told", "lines"),
-    [
-        (
-            event(EventType.REQUESTED, "U0ALICE"),
-            [
-                "<@U0ALICE> asked to unlatch 2554529, Stolen Bikes: contact 101, company 202",
-                "Why: moved to the new portal",
-            ],
-        ),
-        (
-            event(EventType.DECISION_DENIED, "U0BOB", why="Not listed."),
-            ["<@U0BOB> was refused, and told: “Not listed.”"],
-        ),
-        (event(EventType.CONFIRMED, "U0BOB"), ["<@U0BOB> confirmed it"]),
-        (event(EventType.CANCELLED, "U0ALICE"), ["<@U0ALICE> cancelled it"]),
-        (event(EventType.EXPIRED), ["expired: nobody decided in time"]),
-        (
-            event(EventType.ADOPTED, claim=2),
-            ["the work was interrupted and has been taken up again"],
-        ),
-        (
-            event(EventType.CLEARED, seconds=0.2, how="read_back"),
-            [
-                "✅ Unlatched · took 0.2 s",
-                "Cleared: contact 101, company 202",
-                "Fusebill's own reply did not show it; a second look at the customer did.",
-            ],
-        ),
-        (
-            event(EventType.UNKNOWN, why="Interrupted."),
-            [
-                "❓ Outcome unknown",
-                "Nobody can say yet whether this was done. ",
-                "Interrupted.",
-                "Check again reads the customer and changes nothing by itself.",
-            ],
-        ),
-        (event(EventType.DELIVERY_FAILED, why="Slack: no"), ["delivery failed Slack: no"]),
-    ],
-)
-def test_each_event_is_told_with_its_time_and_what_it_was(told: Event, lines: list[str]) -> None:
-    assert words(event_lines(Scene(told, CARD, NO_LINKS))) == [AT + lines[0], *lines[1:]]
-
-
-def test_asking_to_latch_again_is_told_as_that() -> None:
-    scene = Scene(event(EventType.REQUESTED, "U0BOB"), replace(CARD, kind=Kind.RELATCH), NO_LINKS)
-    assert "asked to latch again 2554529" in words(event_lines(scene))[0]
-
-
-@given(EVENTS, REQUESTS, ALL_LINKS)
-def test_every_event_in_the_thread_is_taken_by_slack(
-    told: Event, request: Request, links: Links
-) -> None:
-    assert refused_by_slack(message(list(event_lines(Scene(told, request, links))))) == []
-
-
-@given(EVENTS, REQUESTS, ALL_LINKS)
-def test_what_came_of_a_request_is_always_told_in_words(
-    told: Event, request: Request, links: Links
-) -> None:
-    came = story(request, [told], links)
-    drawn = message(came.lines)
-    assert came.title
-    assert refused_by_slack(drawn) == []
-    assert "None" not in shown(drawn)
-
-
-@pytest.mark.parametrize("outcome", [EventType.REFUSED, EventType.UNKNOWN])
-def test_half_a_character_in_the_why_does_not_keep_the_rest_from_slack(outcome: EventType) -> None:
-    half = event(outcome, why="\ud83d Fusebill refused.")
-    drawn = message(story(replace(CARD, verdict=Verdict.CONFIRMED), [half], NO_LINKS).lines)
-    assert refused_by_slack(drawn) == []
-    assert "Fusebill refused." in shown(drawn)
-
-
-def test_the_last_outcome_is_what_came_of_it() -> None:
-    confirmed = replace(CARD, verdict=Verdict.CONFIRMED)
-    events = [
-        event(EventType.REQUESTED, "U0ALICE"),
-        event(EventType.REFUSED),
-        event(EventType.CLEARED),
-        event(EventType.DELIVERY_FAILED, why="gone"),
-    ]
-    assert story(confirmed, events, NO_LINKS).title == "✅ Unlatched"
 
 
 @given(TEXTS)

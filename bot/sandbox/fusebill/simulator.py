@@ -192,7 +192,7 @@ class SimulatedFusebill:
         fault = self._take(call.operation) or Misbehaviour("", None, None)
         if self.before is not None:
             await self.before(call.operation)
-        await self._weather(fault)
+        await self._misbehave(fault)
         answer = refusal(fault, call.customer_id)
         if answer is None:
             answer = self._do(call, request, fault.kind)
@@ -212,7 +212,7 @@ class SimulatedFusebill:
             return error(429, "The limit of calls per minute is exceeded.")
         return _malformed(call) if call.method == "POST" else None
 
-    async def _weather(self, fault: Misbehaviour) -> None:
+    async def _misbehave(self, fault: Misbehaviour) -> None:
         seconds = {"hang": None, "slow": fault.details.get("seconds", 3)}
         if fault.kind in seconds:
             try:

@@ -89,16 +89,16 @@ class PageApi:
             "users": [self._user(user) for user in workspace.users.values()],
             "channel": {"id": channel.id, "name": channel.name},
             "messages": self._messages(),
-            "whispers": [
+            "ephemerals": [
                 {
-                    "id": whisper.id,
-                    "user_id": whisper.user_id,
-                    "channel_id": whisper.channel_id,
-                    "text": whisper.text,
-                    "blocks": whisper.blocks,
-                    "at": whisper.at,
+                    "id": ephemeral.id,
+                    "user_id": ephemeral.user_id,
+                    "channel_id": ephemeral.channel_id,
+                    "text": ephemeral.text,
+                    "blocks": ephemeral.blocks,
+                    "at": ephemeral.at,
                 }
-                for whisper in workspace.all_whispers()
+                for ephemeral in workspace.all_ephemerals()
             ],
             "slack_down": self._slack.faults.down,
             "slack_down_until": self._down_until,
@@ -183,9 +183,9 @@ class PageApi:
         value = body.get("value")
         workspace = self._slack.workspace
         try:
-            if body.get("whisper_id"):
-                whisper = workspace.whisper(_known(body, "whisper_id"))
-                await self._slack.click_whisper(user_id, whisper, action_id, value)
+            if body.get("ephemeral_id"):
+                ephemeral = workspace.ephemeral(_known(body, "ephemeral_id"))
+                await self._slack.click_ephemeral(user_id, ephemeral, action_id, value)
             else:
                 ts = _known(body, "message_ts")
                 await self._slack.click(user_id, ts, action_id, value=value)

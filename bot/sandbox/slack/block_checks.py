@@ -12,9 +12,9 @@ from typing import Any
 Check = Callable[[dict[str, Any], str], Iterator[str]]
 ItemCheck = Callable[[Any, str], Iterator[str]]
 
-LONGEST_TEXT = 3_000
-LONGEST_ID = 255
-LONGEST_URL = 3_000
+MAX_TEXT_LENGTH = 3_000
+MAX_ID_LENGTH = 255
+MAX_URL_LENGTH = 3_000
 PLAIN = ("plain_text",)
 ANY_TEXT = ("plain_text", "mrkdwn")
 
@@ -126,7 +126,7 @@ def one_of(known: dict[str, Check], kind: str) -> ItemCheck:
 
 def url(thing: dict[str, Any], path: str) -> Iterator[str]:
     """An address that is too long or none."""
-    yield from string(thing, "url", path, LONGEST_URL)
+    yield from string(thing, "url", path, MAX_URL_LENGTH)
     url = thing.get("url")
     if isinstance(url, str) and not url.startswith(("https://", "http://", "mailto:")):
         yield at(f"{path}/url", "invalid url")

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.slack.block_checks import (
     ANY_TEXT,
-    LONGEST_ID,
-    LONGEST_TEXT,
+    MAX_ID_LENGTH,
+    MAX_TEXT_LENGTH,
     PLAIN,
     Check,
     at,
@@ -32,8 +32,8 @@ from bot.sandbox.slack.rich_text import rich_text, rich_text_lines
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST_BLOCKS = 50
-MOST_CHARACTERS = 13_000
+MAX_BLOCKS = 50
+MAX_CHARACTERS = 13_000
 STYLES = ("primary", "danger")
 
 
@@ -41,7 +41,7 @@ def problems(blocks: object) -> list[str]:
     """What Slack would refuse in a message's blocks, one line each; empty where they are fine."""
     if not isinstance(blocks, list):
         return [at("", "must be an array")]
-    found = [] if len(blocks) <= MOST_BLOCKS else [at("", f"no more than {MOST_BLOCKS} items")]
+    found = [] if len(blocks) <= MAX_BLOCKS else [at("", f"no more than {MAX_BLOCKS} items")]
     for index, block in enumerate(blocks):
         found.extend(of_type(block, f"/{index}", _BLOCKS, "block"))
     block_ids = [block.get("block_id") for block in blocks if isinstance(block, dict)]
@@ -100,18 +100,18 @@ def _shown(thing: dict[str, Any]) -> str:
 
 def _header(block: dict[str, Any], path: str) -> Iterator[str]:
     yield from keys(block, path, "text", "block_id")
-    yield from string(block, "block_id", path, LONGEST_ID)
+    yield from string(block, "block_id", path, MAX_ID_LENGTH)
     yield from text(block.get("text"), f"{path}/text", 150, PLAIN)
 
 
 def _section(block: dict[str, Any], path: str) -> Iterator[str]:
     yield from keys(block, path, "", "text fields accessory block_id expand")
-    yield from string(block, "block_id", path, LONGEST_ID)
+    yield from string(block, "block_id", path, MAX_ID_LENGTH)
     yield from flag(block, "expand", path)
     if "text" not in block and "fields" not in block:
         yield at(path, "missing required field: text or fields")
     if "text" in block:
-        yield from text(block["text"], f"{path}/text", LONGEST_TEXT, ANY_TEXT)
+        yield from text(block["text"], f"{path}/text", MAX_TEXT_LENGTH, ANY_TEXT)
     if "fields" in block:
         yield from items(block, "fields", path, 10, texts_within(2_000, ANY_TEXT))
     if "accessory" in block:
@@ -120,18 +120,18 @@ def _section(block: dict[str, Any], path: str) -> Iterator[str]:
 
 def _divider(block: dict[str, Any], path: str) -> Iterator[str]:
     yield from keys(block, path, "", "block_id")
-    yield from string(block, "block_id", path, LONGEST_ID)
+    yield from string(block, "block_id", path, MAX_ID_LENGTH)
 
 
 def _context(block: dict[str, Any], path: str) -> Iterator[str]:
     yield from keys(block, path, "elements", "block_id")
-    yield from string(block, "block_id", path, LONGEST_ID)
-    yield from items(block, "elements", path, 10, texts_within(LONGEST_TEXT, ANY_TEXT))
+    yield from string(block, "block_id", path, MAX_ID_LENGTH)
+    yield from items(block, "elements", path, 10, texts_within(MAX_TEXT_LENGTH, ANY_TEXT))
 
 
 def _actions(block: dict[str, Any], path: str) -> Iterator[str]:
     yield from keys(block, path, "elements", "block_id")
-    yield from string(block, "block_id", path, LONGEST_ID)
+    yield from string(block, "block_id", path, MAX_ID_LENGTH)
     yield from items(block, "elements", path, 25, one_of(_ELEMENTS, "element"))
     elements = block.get("elements")
     if isinstance(elements, list):
@@ -143,7 +143,7 @@ def _button(button: dict[str, Any], path: str) -> Iterator[str]:
     optional = "action_id url value style confirm accessibility_label"
     yield from keys(button, path, "text", optional)
     yield from text(button.get("text"), f"{path}/text", 75, PLAIN)
-    yield from string(button, "action_id", path, LONGEST_ID)
+    yield from string(button, "action_id", path, MAX_ID_LENGTH)
     yield from string(button, "value", path, 2_000)
     yield from string(button, "accessibility_label", path, 75)
     yield from url(button, path)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from bot.sandbox.slack.web_api import message_payload
-from bot.sandbox.slack.workspace import APP_ID, Message, Whisper, Workspace
+from bot.sandbox.slack.workspace import APP_ID, Ephemeral, PostedMessage, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -113,7 +113,7 @@ def command_payload(
 def click_payload(
     workspace: Workspace,
     user_id: str,
-    place: Message | Whisper,
+    place: PostedMessage | Ephemeral,
     button: tuple[str, dict[str, Any]],
 ) -> dict[str, Any]:
     """The payload of a click, but for its `response_url`; `button` as `blocks.buttons` gives it."""
@@ -133,20 +133,20 @@ def click_payload(
         "state": {"values": {}},
         "actions": [_action(*button)],
     }
-    if isinstance(place, Message):
+    if isinstance(place, PostedMessage):
         payload["message"] = message_payload(workspace, place)
     return payload
 
 
-def _container(place: Message | Whisper) -> dict[str, Any]:
-    is_whisper = isinstance(place, Whisper)
+def _container(place: PostedMessage | Ephemeral) -> dict[str, Any]:
+    is_ephemeral = isinstance(place, Ephemeral)
     container = {
         "type": "message",
-        "message_ts": place.id if isinstance(place, Whisper) else place.ts,
+        "message_ts": place.id if isinstance(place, Ephemeral) else place.ts,
         "channel_id": place.channel_id,
-        "is_ephemeral": is_whisper,
+        "is_ephemeral": is_ephemeral,
     }
-    if isinstance(place, Message) and place.thread_ts is not None:
+    if isinstance(place, PostedMessage) and place.thread_ts is not None:
         container["thread_ts"] = place.thread_ts
     return container
 

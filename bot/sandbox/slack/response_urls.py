@@ -10,9 +10,9 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from bot.sandbox.slack.web_api import LONGEST_POSTED, content_of
+from bot.sandbox.slack.web_api import MAX_POSTED_LENGTH, content_of
 from bot.sandbox.slack.wire import Answer, Refused
-from bot.sandbox.slack.workspace import Message, Whisper, Workspace
+from bot.sandbox.slack.workspace import Ephemeral, PostedMessage, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ class Origin:
 
     user_id: str
     channel_id: str
-    place: Message | Whisper | None = None
+    place: PostedMessage | Ephemeral | None = None
 
 
 @dataclass(slots=True)
@@ -71,30 +71,30 @@ class ResponseUrls:
         if body.get("delete_original") and origin.place is not None:
             self._delete(origin.place)
             return
-        text, blocks = content_of(body, LONGEST_POSTED)
+        text, blocks = content_of(body, MAX_POSTED_LENGTH)
         if body.get("replace_original") and origin.place is not None:
             self._replace(origin.place, text, blocks)
         elif body.get("response_type") == "in_channel":
             bot_id, thread_ts = self._workspace.bot.id, body.get("thread_ts")
             self._workspace.post(origin.channel_id, bot_id, text, blocks, thread_ts=thread_ts)
         else:
-            self._workspace.add_whisper(origin.user_id, origin.channel_id, text, blocks)
+            self._workspace.add_ephemeral(origin.user_id, origin.channel_id, text, blocks)
 
     def _replace(
-        self, place: Message | Whisper, text: str, blocks: list[dict[str, Any]] | None
+        self, place: PostedMessage | Ephemeral, text: str, blocks: list[dict[str, Any]] | None
     ) -> None:
         try:
-            if isinstance(place, Whisper):
-                self._workspace.update_whisper(place.id, text, blocks)
+            if isinstance(place, Ephemeral):
+                self._workspace.update_ephemeral(place.id, text, blocks)
             else:
                 self._workspace.update(place.channel_id, place.ts, text, blocks)
         except LookupError:
             raise Refused("message_not_found") from None
 
-    def _delete(self, place: Message | Whisper) -> None:
+    def _delete(self, place: PostedMessage | Ephemeral) -> None:
         try:
-            if isinstance(place, Whisper):
-                self._workspace.delete_whisper(place.id)
+            if isinstance(place, Ephemeral):
+                self._workspace.delete_ephemeral(place.id)
             else:
                 self._workspace.delete_message(place.channel_id, place.ts)
         except LookupError:

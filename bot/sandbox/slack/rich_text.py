@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.slack.block_checks import (
-    LONGEST_ID,
+    MAX_ID_LENGTH,
     Check,
     at,
     choice,
@@ -24,8 +24,8 @@ from bot.sandbox.slack.block_checks import (
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-MOST_ELEMENTS = 500
-LONGEST_RUN = 13_000
+MAX_ELEMENTS = 500
+MAX_RUN_LENGTH = 13_000
 STYLES = "bold italic strike code underline"
 # How an element without words of its own shows: as mrkdwn would write it.
 _TEMPLATES = {
@@ -43,8 +43,8 @@ BROADCASTS = ("here", "channel", "everyone")
 def rich_text(block: dict[str, Any], path: str) -> Iterator[str]:
     """What a `rich_text` block gets wrong."""
     yield from keys(block, path, "elements", "block_id")
-    yield from string(block, "block_id", path, LONGEST_ID)
-    yield from items(block, "elements", path, MOST_ELEMENTS, one_of(_PARTS, "element"))
+    yield from string(block, "block_id", path, MAX_ID_LENGTH)
+    yield from items(block, "elements", path, MAX_ELEMENTS, one_of(_PARTS, "element"))
 
 
 def rich_text_lines(block: dict[str, Any]) -> Iterator[str]:
@@ -68,20 +68,20 @@ def _shown(element: dict[str, Any]) -> str:
 
 def _section(part: dict[str, Any], path: str) -> Iterator[str]:
     yield from keys(part, path, "elements")
-    yield from items(part, "elements", path, MOST_ELEMENTS, one_of(_ELEMENTS, "element"))
+    yield from items(part, "elements", path, MAX_ELEMENTS, one_of(_ELEMENTS, "element"))
 
 
 def _quote(part: dict[str, Any], path: str) -> Iterator[str]:
     yield from keys(part, path, "elements", "border")
     yield from integer(part, "border", path)
-    yield from items(part, "elements", path, MOST_ELEMENTS, one_of(_ELEMENTS, "element"))
+    yield from items(part, "elements", path, MAX_ELEMENTS, one_of(_ELEMENTS, "element"))
 
 
 def _preformatted(part: dict[str, Any], path: str) -> Iterator[str]:
     yield from keys(part, path, "elements", "border language")
     yield from integer(part, "border", path)
     known = {name: _ELEMENTS[name] for name in ("text", "link")}
-    yield from items(part, "elements", path, MOST_ELEMENTS, one_of(known, "element"))
+    yield from items(part, "elements", path, MAX_ELEMENTS, one_of(known, "element"))
 
 
 def _list(part: dict[str, Any], path: str) -> Iterator[str]:
@@ -90,7 +90,7 @@ def _list(part: dict[str, Any], path: str) -> Iterator[str]:
     for name in ("indent", "offset", "border"):
         yield from integer(part, name, path)
     sections: dict[str, Check] = {"rich_text_section": _section}
-    yield from items(part, "elements", path, MOST_ELEMENTS, one_of(sections, "element"))
+    yield from items(part, "elements", path, MAX_ELEMENTS, one_of(sections, "element"))
 
 
 def _styled(element: dict[str, Any], path: str) -> Iterator[str]:
@@ -107,14 +107,14 @@ def _styled(element: dict[str, Any], path: str) -> Iterator[str]:
 
 def _text(element: dict[str, Any], path: str) -> Iterator[str]:
     yield from keys(element, path, "text", "style")
-    yield from string(element, "text", path, LONGEST_RUN)
+    yield from string(element, "text", path, MAX_RUN_LENGTH)
     yield from _styled(element, path)
 
 
 def _link(element: dict[str, Any], path: str) -> Iterator[str]:
     yield from keys(element, path, "url", "text style unsafe")
     yield from url(element, path)
-    yield from string(element, "text", path, LONGEST_RUN)
+    yield from string(element, "text", path, MAX_RUN_LENGTH)
     yield from flag(element, "unsafe", path)
     yield from _styled(element, path)
 
@@ -122,7 +122,7 @@ def _link(element: dict[str, Any], path: str) -> Iterator[str]:
 def _named(key: str) -> Check:
     def check(element: dict[str, Any], path: str) -> Iterator[str]:
         yield from keys(element, path, key, "style")
-        yield from string(element, key, path, LONGEST_ID)
+        yield from string(element, key, path, MAX_ID_LENGTH)
         yield from _styled(element, path)
 
     return check
@@ -130,14 +130,14 @@ def _named(key: str) -> Check:
 
 def _emoji(element: dict[str, Any], path: str) -> Iterator[str]:
     yield from keys(element, path, "name", "unicode skin_tone style")
-    yield from string(element, "name", path, LONGEST_ID)
+    yield from string(element, "name", path, MAX_ID_LENGTH)
 
 
 def _date(element: dict[str, Any], path: str) -> Iterator[str]:
     yield from keys(element, path, "timestamp format", "url fallback style")
     yield from integer(element, "timestamp", path)
-    yield from string(element, "format", path, LONGEST_ID)
-    yield from string(element, "fallback", path, LONGEST_RUN)
+    yield from string(element, "format", path, MAX_ID_LENGTH)
+    yield from string(element, "fallback", path, MAX_RUN_LENGTH)
     yield from url(element, path)
     yield from _styled(element, path)
 

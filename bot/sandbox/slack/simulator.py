@@ -22,7 +22,7 @@ from bot.sandbox.slack.response_urls import Origin, ResponseUrls
 from bot.sandbox.slack.socket_mode import SocketMode
 from bot.sandbox.slack.web_api import WebApi
 from bot.sandbox.slack.wire import Call, Faults, Gate, Refused
-from bot.sandbox.slack.workspace import Channel, Message, User, Whisper, Workspace
+from bot.sandbox.slack.workspace import Channel, Ephemeral, PostedMessage, User, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,16 +31,16 @@ __all__ = [
     "Call",
     "Channel",
     "Delivery",
+    "Ephemeral",
     "Faults",
-    "Message",
+    "PostedMessage",
     "SimulatedSlack",
     "User",
-    "Whisper",
     "Workspace",
     "text_of",
 ]
 
-MOST_BYTES = 1_000_000
+MAX_BYTES = 1_000_000
 
 
 class SimulatedSlack(Gate):
@@ -91,7 +91,7 @@ class SimulatedSlack(Gate):
             lambda: self.socket_mode.open(self.url),
             self.limits,
         )
-        app = web.Application(client_max_size=MOST_BYTES)
+        app = web.Application(client_max_size=MAX_BYTES)
         app.add_routes(
             [
                 web.route("*", "/api/{method}", self._on_call),
@@ -127,7 +127,7 @@ class SimulatedSlack(Gate):
         channel_id: str = "C0BILLING",
         command: str = "/unlatch",
     ) -> Delivery:
-        """Somebody types a slash command; its answer's text becomes a whisper, as in Slack."""
+        """Type a slash command as somebody; the text of its answer becomes an ephemeral message."""
         payload = outbound.command_payload(self.workspace, user_id, channel_id, command, text)
         origin = Origin(user_id, channel_id)
         payload["response_url"] = self._response_url(origin)
@@ -162,16 +162,16 @@ class SimulatedSlack(Gate):
         try:
             message = self.workspace.message(channel_id, message_ts)
         except LookupError:
-            message = Message(message_ts, channel_id, self.workspace.bot.id, "")
+            message = PostedMessage(message_ts, channel_id, self.workspace.bot.id, "")
         label = {"type": "plain_text", "text": action_id}
         forged = {"type": "button", "action_id": action_id, "text": label, "value": value}
         return await self._press(user_id, message, ("forged", forged))
 
-    async def click_whisper(
-        self, user_id: str, whisper: Whisper, action_id: str, value: str | None = None
+    async def click_ephemeral(
+        self, user_id: str, ephemeral: Ephemeral, action_id: str, value: str | None = None
     ) -> Delivery:
-        """Somebody presses a button in a whisper; LookupError where it has none such (any more)."""
-        current = self.workspace.whisper(whisper.id)
+        """Press a button of an ephemeral message; LookupError if it has no such button."""
+        current = self.workspace.ephemeral(ephemeral.id)
         return await self._press(user_id, current, _button(current.blocks, action_id, value))
 
     async def send_raw(self, body: bytes, headers: Mapping[str, str]) -> Delivery:
@@ -193,7 +193,7 @@ class SimulatedSlack(Gate):
         self.workspace.touch()
 
     async def _press(
-        self, user_id: str, place: Message | Whisper, button: tuple[str, dict[str, Any]]
+        self, user_id: str, place: PostedMessage | Ephemeral, button: tuple[str, dict[str, Any]]
     ) -> Delivery:
         payload = outbound.click_payload(self.workspace, user_id, place, button)
         origin = Origin(user_id, place.channel_id, place)
@@ -217,7 +217,7 @@ class SimulatedSlack(Gate):
         error = outbound.failure_of(delivery)
         if error is not None:
             text = f'{what} failed with the error "{error}"'
-            self.workspace.add_whisper(origin.user_id, origin.channel_id, text)
+            self.workspace.add_ephemeral(origin.user_id, origin.channel_id, text)
 
     def _show_answer(self, delivery: Delivery, origin: Origin, command: str) -> None:
         if outbound.failure_of(delivery) is not None or not delivery.body.strip():
@@ -226,7 +226,7 @@ class SimulatedSlack(Gate):
             self.responses.show(origin, _answer_of(delivery.body))
         except Refused:
             text = f'{command} failed with the error "invalid_command_response"'
-            self.workspace.add_whisper(origin.user_id, origin.channel_id, text)
+            self.workspace.add_ephemeral(origin.user_id, origin.channel_id, text)
 
     async def _on_call(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]

@@ -18,7 +18,7 @@ from aiohttp import ClientConnectionError, WSMsgType, web
 from bot.sandbox.slack.delivery import ACK_WITHIN_S, Delivery
 from bot.sandbox.slack.workspace import APP_ID
 
-MOST_LINKS = 10
+MAX_LINKS = 10
 HEARTBEAT_S = 30.0
 
 
@@ -41,7 +41,7 @@ class SocketMode:
     async def serve(self, request: web.Request) -> web.StreamResponse:
         """Hold one connection: hello, then acks in, until either side closes it."""
         ticket = request.query.get("ticket", "")
-        if ticket not in self._tickets or len(self.links) >= MOST_LINKS:
+        if ticket not in self._tickets or len(self.links) >= MAX_LINKS:
             raise web.HTTPForbidden(text="no such link")
         self._tickets.remove(ticket)
         link = web.WebSocketResponse(heartbeat=HEARTBEAT_S, timeout=1.0)

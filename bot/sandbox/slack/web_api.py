@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.slack import block_kit
 from bot.sandbox.slack.wire import Answer, Refused
-from bot.sandbox.slack.workspace import APP_ID, BOT_ID, Blocks, Channel, Message, Workspace
+from bot.sandbox.slack.workspace import APP_ID, BOT_ID, Blocks, Channel, PostedMessage, Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bot.sandbox.slack.rate_limits import RateLimits
 
-LONGEST_POSTED = 40_000
-LONGEST_UPDATED = 4_000
+MAX_POSTED_LENGTH = 40_000
+MAX_UPDATED_LENGTH = 4_000
 FARTHEST_S = 120 * 24 * 3600
 SCOPES = {
     "chat.postMessage": "chat:write",
@@ -48,12 +48,12 @@ def content_of(arguments: dict[str, Any], longest: int) -> tuple[str, Blocks | N
     found = [] if blocks is None else block_kit.problems(blocks)
     if found:
         raise Refused("invalid_blocks", response_metadata={"messages": found})
-    if block_kit.size(blocks) > block_kit.MOST_CHARACTERS:
+    if block_kit.size(blocks) > block_kit.MAX_CHARACTERS:
         raise Refused("msg_blocks_too_long")
     return text, blocks
 
 
-def message_payload(workspace: Workspace, message: Message) -> dict[str, Any]:
+def message_payload(workspace: Workspace, message: PostedMessage) -> dict[str, Any]:
     """A message as Slack's answers and payloads show it."""
     user = workspace.users[message.user_id]
     payload: dict[str, Any] = {"type": "message", "user": user.id, "ts": message.ts}
@@ -153,7 +153,7 @@ class WebApi:
 
     def _schedule_message(self, arguments: dict[str, Any]) -> dict[str, Any]:
         channel = self._writable(arguments)
-        content_of(arguments, LONGEST_POSTED)
+        content_of(arguments, MAX_POSTED_LENGTH)
         post_at = int(arguments.get("post_at") or 0)
         if post_at <= time.time():
             raise Refused("time_in_past")
@@ -170,7 +170,7 @@ class WebApi:
 
     def _post_message(self, arguments: dict[str, Any]) -> dict[str, Any]:
         channel = self._writable(arguments)
-        text, blocks = content_of(arguments, LONGEST_POSTED)
+        text, blocks = content_of(arguments, MAX_POSTED_LENGTH)
         thread_ts = arguments.get("thread_ts")
         if thread_ts is not None:
             self._parent(channel, thread_ts)
@@ -186,7 +186,7 @@ class WebApi:
         message = self._message(channel, arguments.get("ts"))
         if message.user_id != self._workspace.bot.id:
             raise Refused("cant_update_message")
-        text, blocks = content_of(arguments, LONGEST_UPDATED)
+        text, blocks = content_of(arguments, MAX_UPDATED_LENGTH)
         message = self._workspace.update(channel.id, message.ts, text, blocks)
         shown = message_payload(self._workspace, message)
         return {"channel": channel.id, "ts": message.ts, "text": text, "message": shown}
@@ -226,7 +226,7 @@ class WebApi:
             raise Refused("channel_not_found")
         return channel
 
-    def _message(self, channel: Channel, ts: object) -> Message:
+    def _message(self, channel: Channel, ts: object) -> PostedMessage:
         try:
             return self._workspace.message(channel.id, str(ts))
         except LookupError:

@@ -1,4 +1,4 @@
-"""The simulated workspace: its people, channels, user groups, messages and whispers.
+"""The simulated workspace: its people, channels, user groups, messages and ephemerals.
 
 A message is replaced, never changed, so whoever holds one holds what it was. Everybody who waits
 in `Workspace.changed` or `Workspace.until` wakes when anything here is touched.
@@ -60,7 +60,7 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class Message:
+class PostedMessage:
     """What everybody in a channel sees; `ts` names it there, `thread_ts` is a reply's parent."""
 
     ts: str
@@ -78,7 +78,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Whisper:
+class Ephemeral:
     """An ephemeral message: only `user_id` sees it. `id` has the form of a `ts`."""
 
     id: str
@@ -127,8 +127,8 @@ class Workspace:
         self.channels = {channel.id: channel for channel in _sample_channels()}
         self.user_groups: dict[str, list[str]] = {"S0BILLING": ["U0ALICE", "U0BOB"]}
         self.scopes: set[str] = set(DEFAULT_SCOPES)
-        self._messages: dict[str, dict[str, Message]] = {}
-        self._whispers: dict[str, Whisper] = {}
+        self._messages: dict[str, dict[str, PostedMessage]] = {}
+        self._ephemerals: dict[str, Ephemeral] = {}
         self._latest_us = 0
         self.change = asyncio.Event()
 
@@ -137,33 +137,35 @@ class Workspace:
         """The bot's own user."""
         return self.users[BOT_USER_ID]
 
-    def messages(self, channel_id: str) -> list[Message]:
+    def messages(self, channel_id: str) -> list[PostedMessage]:
         """The channel's top-level messages, oldest first."""
         return [message for message in self.everything(channel_id) if message.thread_ts is None]
 
-    def thread(self, channel_id: str, ts: str) -> list[Message]:
+    def thread(self, channel_id: str, ts: str) -> list[PostedMessage]:
         """The replies to a message, oldest first; the message itself is not among them."""
         return [message for message in self.everything(channel_id) if message.thread_ts == ts]
 
-    def everything(self, channel_id: str) -> list[Message]:
+    def everything(self, channel_id: str) -> list[PostedMessage]:
         """The channel's messages and replies, oldest first."""
         return list(self._messages.get(channel_id, {}).values())
 
-    def message(self, channel_id: str, ts: str) -> Message:
-        """A message or reply as it is now; LookupError where there is none (any more)."""
+    def message(self, channel_id: str, ts: str) -> PostedMessage:
+        """A message or reply as it is now; LookupError where there is none."""
         return self._messages.get(channel_id, {})[ts]
 
-    def whispers(self, user_id: str) -> list[Whisper]:
+    def ephemerals(self, user_id: str) -> list[Ephemeral]:
         """What only this person sees, newest last."""
-        return [whisper for whisper in self._whispers.values() if whisper.user_id == user_id]
+        return [
+            ephemeral for ephemeral in self._ephemerals.values() if ephemeral.user_id == user_id
+        ]
 
-    def all_whispers(self) -> list[Whisper]:
-        """Everybody's whispers, newest last."""
-        return list(self._whispers.values())
+    def all_ephemerals(self) -> list[Ephemeral]:
+        """Everybody's ephemerals, newest last."""
+        return list(self._ephemerals.values())
 
-    def whisper(self, whisper_id: str) -> Whisper:
-        """A whisper as it is now; LookupError where there is none (any more)."""
-        return self._whispers[whisper_id]
+    def ephemeral(self, ephemeral_id: str) -> Ephemeral:
+        """A ephemeral as it is now; LookupError where there is none."""
+        return self._ephemerals[ephemeral_id]
 
     def post(
         self,
@@ -173,16 +175,16 @@ class Workspace:
         blocks: Blocks | None = None,
         *,
         thread_ts: str | None = None,
-    ) -> Message:
+    ) -> PostedMessage:
         """Put a message into a channel, or a reply into a thread."""
         ts = self._next_ts()
-        message = Message(ts, channel_id, user_id, text, with_block_ids(blocks), thread_ts)
+        message = PostedMessage(ts, channel_id, user_id, text, with_block_ids(blocks), thread_ts)
         self._messages.setdefault(channel_id, {})[ts] = message
         self.touch()
         return message
 
-    def update(self, channel_id: str, ts: str, text: str, blocks: Blocks | None) -> Message:
-        """Replace a message's text and blocks; LookupError where there is none (any more)."""
+    def update(self, channel_id: str, ts: str, text: str, blocks: Blocks | None) -> PostedMessage:
+        """Replace a message's text and blocks; LookupError where there is none."""
         old = self.message(channel_id, ts)
         message = replace(old, text=text, blocks=with_block_ids(blocks), edited=True)
         self._messages[channel_id][ts] = message
@@ -190,35 +192,37 @@ class Workspace:
         return message
 
     def delete_message(self, channel_id: str, ts: str) -> None:
-        """Somebody deletes a message; LookupError where there is none (any more)."""
+        """Somebody deletes a message; LookupError where there is none."""
         del self._messages.get(channel_id, {})[ts]
         self.touch()
 
-    def add_whisper(
+    def add_ephemeral(
         self, user_id: str, channel_id: str, text: str, blocks: Blocks | None = None
-    ) -> Whisper:
+    ) -> Ephemeral:
         """Show somebody an ephemeral message."""
-        whisper = Whisper(self._next_ts(), user_id, channel_id, text, with_block_ids(blocks))
-        self._whispers[whisper.id] = whisper
+        ephemeral = Ephemeral(self._next_ts(), user_id, channel_id, text, with_block_ids(blocks))
+        self._ephemerals[ephemeral.id] = ephemeral
         self.touch()
-        return whisper
+        return ephemeral
 
-    def update_whisper(self, whisper_id: str, text: str, blocks: Blocks | None) -> Whisper:
-        """Replace a whisper's text and blocks; LookupError where there is none (any more)."""
-        whisper = replace(self._whispers[whisper_id], text=text, blocks=with_block_ids(blocks))
-        self._whispers[whisper_id] = whisper
+    def update_ephemeral(self, ephemeral_id: str, text: str, blocks: Blocks | None) -> Ephemeral:
+        """Replace an ephemeral message's text and blocks; LookupError where there is none."""
+        ephemeral = replace(
+            self._ephemerals[ephemeral_id], text=text, blocks=with_block_ids(blocks)
+        )
+        self._ephemerals[ephemeral_id] = ephemeral
         self.touch()
-        return whisper
+        return ephemeral
 
-    def delete_whisper(self, whisper_id: str) -> None:
-        """Take a whisper away; LookupError where there is none (any more)."""
-        del self._whispers[whisper_id]
+    def delete_ephemeral(self, ephemeral_id: str) -> None:
+        """Take an ephemeral message away; LookupError where there is none."""
+        del self._ephemerals[ephemeral_id]
         self.touch()
 
     def clear(self) -> None:
-        """Forget every message and whisper."""
+        """Forget every message and ephemeral."""
         self._messages.clear()
-        self._whispers.clear()
+        self._ephemerals.clear()
         self.touch()
 
     def change_channel(self, channel_id: str, **changes: bool) -> None:

@@ -36,7 +36,7 @@ export class Announcer {
         this.#sentence(
           message,
           view,
-          message.whisper
+          message.ephemeral
             ? "only visible to you"
             : message.thread_ts && message.thread_ts !== message.ts
               ? "in a thread"

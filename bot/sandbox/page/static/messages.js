@@ -1,4 +1,4 @@
-// Messages and whispers (ephemeral messages) as the items of a keyed list.
+// Messages and ephemerals (ephemeral messages) as the items of a keyed list.
 
 import { blocks } from "./blocks.js";
 import { waiting } from "./buttons.js";
@@ -9,7 +9,7 @@ import { avatar, guestMark } from "./people.js";
 
 const GROUP_WITHIN_S = 300;
 
-export const keyOf = (message) => (message.whisper ? `whisper ${message.id}` : `message ${message.ts}`);
+export const keyOf = (message) => (message.ephemeral ? `ephemeral ${message.id}` : `message ${message.ts}`);
 
 /** Whether a message goes under the name of the one before, as Slack does within five minutes. */
 function isGrouped(message, before, repliesBefore) {
@@ -17,7 +17,7 @@ function isGrouped(message, before, repliesBefore) {
     Boolean(before) &&
     !repliesBefore.length &&
     before.user_id === message.user_id &&
-    Boolean(before.whisper) === Boolean(message.whisper) &&
+    Boolean(before.ephemeral) === Boolean(message.ephemeral) &&
     message.at - before.at < GROUP_WITHIN_S &&
     dayOf(message.at) === dayOf(before.at)
   );
@@ -93,7 +93,7 @@ function contents(message, grouped, replies, view) {
     element(
       "div",
       { className: "body" },
-      message.whisper ? onlyYou() : null,
+      message.ephemeral ? onlyYou() : null,
       grouped ? null : byline(message, user),
       content(message, context),
       replies.length ? repliesBar(message, replies, view) : null,
@@ -102,16 +102,16 @@ function contents(message, grouped, replies, view) {
 }
 
 function settle(node, message, grouped, view) {
-  node.className = `message${grouped ? " grouped" : ""}${message.whisper ? " whisper" : ""}`;
+  node.className = `message${grouped ? " grouped" : ""}${message.ephemeral ? " ephemeral" : ""}`;
   node.tabIndex = -1;
-  node.dataset.testid = message.whisper ? "whisper" : "message";
+  node.dataset.testid = message.ephemeral ? "ephemeral" : "message";
   node.dataset.userId = message.user_id;
-  if (message.whisper) node.dataset.whisperId = message.id;
+  if (message.ephemeral) node.dataset.ephemeralId = message.id;
   else node.dataset.ts = message.ts;
   const name = view.users.get(message.user_id)?.name ?? message.user_id;
   node.setAttribute(
     "aria-label",
-    `${name}, ${timeOf(message.at)}${message.whisper ? ", only visible to you" : ""}`,
+    `${name}, ${timeOf(message.at)}${message.ephemeral ? ", only visible to you" : ""}`,
   );
 }
 
@@ -151,7 +151,7 @@ export function items(messages, view, { repliesTo = () => [], days = false } = {
   let repliesBefore = [];
   for (const message of messages) {
     if (days && (!before || dayOf(before.at) !== dayOf(message.at))) list.push(divider(message.at));
-    const replies = message.whisper ? [] : repliesTo(message.ts);
+    const replies = message.ephemeral ? [] : repliesTo(message.ts);
     list.push(item(message, isGrouped(message, before, repliesBefore), replies, view));
     before = message;
     repliesBefore = replies;

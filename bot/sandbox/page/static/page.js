@@ -47,7 +47,7 @@ function problem(text) {
 }
 
 async function click(message, action) {
-  const where = message.whisper ? { whisper_id: message.id } : { message_ts: message.ts };
+  const where = message.ephemeral ? { ephemeral_id: message.id } : { message_ts: message.ts };
   problem(await post("click", { user_id: viewer, ...where, ...action }));
 }
 
@@ -76,10 +76,10 @@ const byTime = (one, other) => one.at - other.at;
 
 /** Everything that the person whom this tab is would see, oldest first. */
 function visible() {
-  const whispers = (state.whispers ?? [])
-    .filter((whisper) => whisper.user_id === viewer)
-    .map((whisper) => ({ ...whisper, whisper: true, seen_by: whisper.user_id, user_id: state.bot.id }));
-  return [...state.messages, ...whispers].sort(byTime);
+  const ephemerals = (state.ephemerals ?? [])
+    .filter((ephemeral) => ephemeral.user_id === viewer)
+    .map((ephemeral) => ({ ...ephemeral, ephemeral: true, seen_by: ephemeral.user_id, user_id: state.bot.id }));
+  return [...state.messages, ...ephemerals].sort(byTime);
 }
 
 function drawUsers() {
@@ -110,9 +110,9 @@ function drawUsers() {
 
 function drawThread(all, view) {
   if (thread.ts === null) return;
-  // Where the pane covers the channel, what a click there whispers must be read here.
+  // Where the pane covers the channel, what a click there ephemerals must be read here.
   const toldMeanwhile = (message) =>
-    message.whisper && !message.thread_ts && covering.matches && message.at >= thread.openedAt;
+    message.ephemeral && !message.thread_ts && covering.matches && message.at >= thread.openedAt;
   const replies = all.filter(
     (message) => (isReply(message) && message.thread_ts === thread.ts) || toldMeanwhile(message),
   );
@@ -123,7 +123,7 @@ function drawThread(all, view) {
     ),
   );
   lists.replies.show(items(replies, view));
-  const count = replies.filter((message) => !message.whisper).length;
+  const count = replies.filter((message) => !message.ephemeral).length;
   setText(byId("reply-count"), count === 1 ? "1 reply" : `${count} replies`);
 }
 
@@ -141,7 +141,7 @@ function draw() {
   };
   const fresh = announcer.follow(all, view);
   const repliesTo = (ts) =>
-    all.filter((message) => !message.whisper && isReply(message) && message.thread_ts === ts);
+    all.filter((message) => !message.ephemeral && isReply(message) && message.thread_ts === ts);
   const topLevel = all.filter((message) => !isReply(message));
   scrolling.channel.around(
     () => lists.channel.show(items(topLevel, view, { repliesTo, days: true })),

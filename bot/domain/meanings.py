@@ -1,0 +1,98 @@
+"""What each verdict, outcome and event is: one table for each enum.
+
+Cards, lists, threads, ephemerals, the ledger's queries and its verification read these tables and
+keep no list of members of their own. A new member of an enum starts here: a test fails until it has
+its row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bot.domain.models import EventType, Outcome, Request, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictMeaning:
+    """How a card was decided, for people and for the worker.
+
+    `title` heads the card and, in lower case, names the state in a list; `label` stands before who
+    decided and when. `executes` says whether work follows; without work the verdict ends the
+    request.
+    """
+
+    emoji: str
+    title: str
+    label: str
+    executes: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OutcomeMeaning:
+    """What came of a confirmed request.
+
+    `title` heads the card and, in lower case, names the state in a list. `effective`: the customer
+    was changed, or may have been, so that cards asked before are overtaken. `may_be_undone` and
+    `may_be_checked` say whether the card offers **Undo…** or **Check again**.
+    """
+
+    emoji: str
+    title: str
+    effective: bool = False
+    may_be_undone: bool = False
+    may_be_checked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EventMeaning:
+    """What an event did to its request: it took a verdict, or wrote an outcome, or neither."""
+
+    verdict: Verdict | None = None
+    outcome: Outcome | None = None
+
+
+VERDICTS: Mapping[Verdict, VerdictMeaning] = {
+    Verdict.CONFIRMED: VerdictMeaning("⏳", "In progress", "Confirmed by", executes=True),
+    Verdict.CANCELLED: VerdictMeaning("🚫", "Cancelled", "Cancelled by"),
+    Verdict.EXPIRED: VerdictMeaning("⌛", "Expired", "Expired"),
+}
+
+OUTCOMES: Mapping[Outcome, OutcomeMeaning] = {
+    Outcome.CLEARED: OutcomeMeaning("✅", "Unlatched", effective=True, may_be_undone=True),
+    Outcome.RESTORED: OutcomeMeaning("✅", "Latched again", effective=True),
+    Outcome.ALREADY_CLEAR: OutcomeMeaning("☑️", "Already clear"),
+    Outcome.CHANGED: OutcomeMeaning("⚠️", "Not done, the ids changed"),
+    Outcome.REFUSED: OutcomeMeaning("❌", "Not done"),
+    Outcome.UNKNOWN: OutcomeMeaning("❓", "Outcome unknown", effective=True, may_be_checked=True),
+}
+
+EVENTS: Mapping[EventType, EventMeaning] = {
+    EventType.REQUESTED: EventMeaning(),
+    EventType.ASK_DENIED: EventMeaning(),
+    EventType.DECISION_DENIED: EventMeaning(),
+    EventType.CONFIRMED: EventMeaning(verdict=Verdict.CONFIRMED),
+    EventType.CANCELLED: EventMeaning(verdict=Verdict.CANCELLED),
+    EventType.EXPIRED: EventMeaning(verdict=Verdict.EXPIRED),
+    EventType.RECLAIMED: EventMeaning(),
+    EventType.CLEARED: EventMeaning(outcome=Outcome.CLEARED),
+    EventType.RESTORED: EventMeaning(outcome=Outcome.RESTORED),
+    EventType.ALREADY_CLEAR: EventMeaning(outcome=Outcome.ALREADY_CLEAR),
+    EventType.CHANGED: EventMeaning(outcome=Outcome.CHANGED),
+    EventType.REFUSED: EventMeaning(outcome=Outcome.REFUSED),
+    EventType.UNKNOWN: EventMeaning(outcome=Outcome.UNKNOWN),
+    EventType.UNDONE: EventMeaning(),
+    EventType.DELIVERY_FAILED: EventMeaning(),
+}
+
+
+def may_be_undone(request: Request) -> bool:
+    """Whether the card offers **Undo…**."""
+    return bool(
+        request.outcome and OUTCOMES[request.outcome].may_be_undone and not request.undone_by
+    )
+
+
+def may_be_checked(request: Request) -> bool:
+    """Whether the card offers **Check again**."""
+    return bool(request.outcome and OUTCOMES[request.outcome].may_be_checked)

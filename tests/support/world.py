@@ -1,0 +1,100 @@
+"""A running bot between its doubles, and how a test makes its people act."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bot.app.composition import Bot
+from bot.sandbox.fusebill.simulator import SimulatedFusebill
+from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
+from bot.settings import Settings, Timing
+from tests.support.names import CHANNEL
+
+QUICK = Timing(sweep_every_s=0.1)
+
+
+@dataclass(slots=True)
+class World:
+    """A running bot, and the Slack and Fusebill around it."""
+
+    slack: SimulatedSlack
+    fusebill: SimulatedFusebill
+    bot: Bot
+    address: str
+
+    async def ask(self, text: str = "2554529 moved", user_id: str = "U0ALICE") -> PostedMessage:
+        """Type `/unlatch …` and wait for the card."""
+        before = len(self.slack.workspace.messages(CHANNEL))
+        delivery = await self.slack.command(user_id, text)
+        assert delivery.status == 200, delivery
+        try:
+            await self.slack.workspace.until(
+                lambda: len(self.slack.workspace.messages(CHANNEL)) > before
+            )
+        except TimeoutError:
+            raise AssertionError(f"no card; {user_id} saw: {self.ephemerals(user_id)}") from None
+        # a click that comes before the row is written is told to ask again
+        await self.settled()
+        return self.slack.workspace.messages(CHANNEL)[-1]
+
+    async def settled(self) -> None:
+        """Wait for all that the bot is doing now."""
+        await self.slack.workspace.until(lambda: not len(self.bot.tasks), 30.0)
+
+    async def reply_to(self, text: str, user_id: str = "U0ALICE") -> str:
+        """Type `/unlatch …` and give what only that person is told."""
+        before = len(self.slack.workspace.ephemerals(user_id))
+        delivery = await self.slack.command(user_id, text)
+        assert delivery.status == 200, delivery
+        await self.slack.workspace.until(
+            lambda: len(self.slack.workspace.ephemerals(user_id)) > before
+        )
+        return self.last_ephemeral(user_id)
+
+    async def press(self, user_id: str, card: PostedMessage, action_id: str) -> None:
+        """Press a button of a card and wait for what follows."""
+        delivery = await self.slack.click(user_id, card.ts, action_id)
+        assert delivery.status == 200, delivery
+        await self.settled()
+
+    def ephemerals(self, user_id: str) -> list[str]:
+        """Everything that one person alone was shown, oldest first."""
+        return [text_of(each.blocks) for each in self.slack.workspace.ephemerals(user_id)]
+
+    def last_ephemeral(self, user_id: str) -> str:
+        """What one person was told last, every visible word of it."""
+        return text_of(self.slack.workspace.ephemerals(user_id)[-1].blocks)
+
+    def card(self, card: PostedMessage) -> str:
+        """Every visible word of a card as it is now."""
+        return text_of(self.slack.workspace.message(CHANNEL, card.ts).blocks)
+
+    def thread(self, card: PostedMessage) -> str:
+        """Every visible word under a card."""
+        replies = self.slack.workspace.thread(CHANNEL, card.ts)
+        return "\n".join(text_of(reply.blocks) for reply in replies)
+
+
+OpenWorld = Callable[..., AbstractAsyncContextManager[World]]
+
+
+def settings_for(
+    slack: SimulatedSlack, fusebill: SimulatedFusebill, folder: Path, **changes: Any
+) -> Settings:
+    """Settings that wire the bot to its doubles; nothing is read from the environment."""
+    values: dict[str, Any] = {
+        "slack_bot_token": slack.bot_token,
+        "slack_signing_secret": slack.signing_secret,
+        "slack_app_token": slack.app_token,
+        "slack_api_url": slack.api_url,
+        "fusebill_api_key": fusebill.api_key,
+        "fusebill_base_url": fusebill.url,
+        "database_url": f"sqlite:///{folder}/ledger.db",
+        "host": "127.0.0.1",
+        "port": 0,
+    }
+    return Settings(**values | changes | {"_env_file": None})

@@ -1,0 +1,125 @@
+"""Words for what happened to a request: its result and its thread."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+
+from bot.domain.models import Event, EventType, Kind, Request, Verdict
+from bot.messages.block_kit import Line, message
+from bot.messages.events import event_lines, result_text
+from bot.messages.phrases import (
+    Links,
+)
+from bot.sandbox.slack.block_kit import text_of
+from tests.support.hostile import (
+    ALL_LINKS,
+    CARD,
+    EVENTS,
+    NO_LINKS,
+    REQUESTS,
+    event,
+    refused_by_slack,
+    shown,
+)
+
+AT = "2026-11-23 12:00:00 UTC  "
+
+
+def words(lines: Iterable[Line]) -> list[str]:
+    """What lines show."""
+    return text_of(message(list(lines)).blocks).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("what", "lines"),
+    [
+        (
+            event(EventType.REQUESTED, "U0ALICE"),
+            [
+                "<@U0ALICE> asked to unlatch 2554529, Stolen Bikes: contact 101, company 202",
+                "Why: moved to the new portal",
+            ],
+        ),
+        (
+            event(EventType.DECISION_DENIED, "U0BOB", why="Not listed."),
+            ["<@U0BOB> was refused: “Not listed.”"],
+        ),
+        (event(EventType.CONFIRMED, "U0BOB"), ["<@U0BOB> confirmed it"]),
+        (event(EventType.CANCELLED, "U0ALICE"), ["<@U0ALICE> cancelled it"]),
+        (event(EventType.EXPIRED), ["expired: nobody decided in time"]),
+        (
+            event(EventType.RECLAIMED, claim=2),
+            ["the work was interrupted and has been resumed"],
+        ),
+        (
+            event(EventType.CLEARED, seconds=0.2, how="read_back"),
+            [
+                "✅ Unlatched · took 0.2 s",
+                "Cleared: contact 101, company 202",
+                "Fusebill's reply did not show it; reading the customer again did.",
+            ],
+        ),
+        (
+            event(EventType.UNKNOWN, why="Interrupted."),
+            [
+                "❓ Outcome unknown",
+                "We don't know yet whether this was done. ",
+                "Interrupted.",
+                "Check again reads the customer and changes nothing by itself.",
+            ],
+        ),
+        (
+            event(EventType.DELIVERY_FAILED, why="Slack: no"),
+            ["the card or a reply could not be posted: Slack: no"],
+        ),
+    ],
+)
+def test_each_event_is_shown_with_its_time_and_what_it_was(what: Event, lines: list[str]) -> None:
+    assert words(event_lines(what, CARD, NO_LINKS)) == [AT + lines[0], *lines[1:]]
+
+
+def test_asking_to_latch_again_is_shown_as_that() -> None:
+    asked = event(EventType.REQUESTED, "U0BOB")
+    first = words(event_lines(asked, replace(CARD, kind=Kind.RELATCH), NO_LINKS))[0]
+    assert "asked to latch again 2554529" in first
+
+
+@given(EVENTS, REQUESTS, ALL_LINKS)
+def test_every_event_in_the_thread_is_taken_by_slack(
+    what: Event, request: Request, links: Links
+) -> None:
+    assert refused_by_slack(message(list(event_lines(what, request, links)))) == []
+
+
+@given(EVENTS, REQUESTS, ALL_LINKS)
+def test_what_came_of_a_request_is_always_said_in_words(
+    what: Event, request: Request, links: Links
+) -> None:
+    came = result_text(request, [what], links)
+    drawn = message(came.lines)
+    assert came.title
+    assert refused_by_slack(drawn) == []
+    assert "None" not in shown(drawn)
+
+
+@pytest.mark.parametrize("outcome", [EventType.REFUSED, EventType.UNKNOWN])
+def test_half_a_character_in_the_why_does_not_keep_the_rest_from_slack(outcome: EventType) -> None:
+    half = event(outcome, why="\ud83d Fusebill refused.")
+    drawn = message(result_text(replace(CARD, verdict=Verdict.CONFIRMED), [half], NO_LINKS).lines)
+    assert refused_by_slack(drawn) == []
+    assert "Fusebill refused." in shown(drawn)
+
+
+def test_the_last_outcome_is_what_came_of_it() -> None:
+    confirmed = replace(CARD, verdict=Verdict.CONFIRMED)
+    events = [
+        event(EventType.REQUESTED, "U0ALICE"),
+        event(EventType.REFUSED),
+        event(EventType.CLEARED),
+        event(EventType.DELIVERY_FAILED, why="gone"),
+    ]
+    assert result_text(confirmed, events, NO_LINKS).title == "✅ Unlatched"
