@@ -1,31 +1,24 @@
-"""A Slack app that frees a Fusebill customer from its HubSpot contact and company.
+"""A Slack bot that clears a Fusebill customer's link to its HubSpot contact and company.
 
-Somebody types `/unlatch <customerId> <why>`, a card shows whom that would free and from what,
-somebody presses the button, the bot calls Fusebill once, and the card's thread keeps the trail.
+Somebody types `/unlatch <customerId> <reason>`. The bot posts a card that shows the customer and
+the HubSpot ids that would be cleared. Somebody confirms it, the bot calls Fusebill once, and the
+card's thread keeps the history.
 
-Imports go down only (the contract is in `pyproject.toml`):
+The rooms, from the top down; each imports only from those below it (`pyproject.toml` holds the
+contract):
 
-    __main__                          the command line
-    sandbox                           the same server between a simulated Slack and Fusebill
-    server                            opens the bot to Slack and its host, stops when told
-    composition                       the only place that builds
-    listeners | web | socket_mode     Slack's payloads in, the workflow's calls out
-    workflow                          who may do it, then doing it: ask, decide
-    second_thoughts | audit | verify | check   undo and look again; the ledger read out and
-                                      verified; the admin's check
-    lookup                            customers and past requests for one person
-    cards                             a request: its card in Slack, then its row
-    settle                            what follows a verdict; the sweep
-    deed | delivery                   read, compare, call, look; cards and threads in Slack
-    members | manifest                who is in a user group; what Slack is told of the app
-    slack | listings
-    ephemerals                          what one person alone is told
-    messages                          cards and threads
-    wording                           the words for customers, ids and events
-    fusebill | ledger | readout | policy | pacer | blocks | command | metrics | tasks | log
-    fusebill_answers | slack_answers | database | records
-    transactions | transport | rows | statements
-    migrations
-    schema
-    models | settings
+    __main__   the command line
+    sandbox    the same bot between a simulated Slack and a simulated Fusebill
+    app        builds, opens, stops and checks the bot
+    inbound    what Slack sends: commands and clicks, over HTTP or Socket Mode
+    requests   a request from the command to the result: ask, decide, execute, publish
+    slack      the calls to Slack: client, errors, rate limiter, user groups
+    messages   what people read: cards, thread replies, ephemerals, lists
+    fusebill   the calls to Fusebill: client, responses, errors
+    ledger     the database: requests, their events, export and verification
+    domain     values and rules, no I/O
+    settings   the environment variables, checked once
+    ops        logs, metrics and background tasks; imports nothing of the bot
+
+To follow a click, start in `inbound/listeners.py`, then `requests/service.py`.
 """

@@ -1,4 +1,4 @@
-"""The environment, checked once and frozen; a `.env` in the working folder is read too."""
+"""Reads and checks the settings: environment variables, and a `.env` in the working folder."""
 
 from __future__ import annotations
 
@@ -28,24 +28,26 @@ AnySettings = TypeVar("AnySettings", bound="LedgerSettings")
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """The clock in seconds.
-
-    A worker's lease, the deed within it, the sweep, the working card; the first pause that Slack
-    gets when it is unwell (it doubles); what a stop leaves to the work under way, of the 30 s that
-    Heroku leaves to the process; and how long a connection may come with no whole request.
-    """
+    """How long the bot waits for what, in seconds. Not settings: only tests change them."""
 
     lease_s: float = 30.0
+    """How long a worker may hold a request before another may reclaim it."""
     execution_s: float = 24.0
+    """The limit for executing a request, retries included; must be less than `lease_s`."""
     sweep_every_s: float = 2.0
+    """The pause between two sweeps for overdue requests."""
     working_after_s: float = 1.0
+    """How long an execution may take before the card shows that it is in progress."""
     pause_s: float = 1.0
+    """The first pause after Slack failed; it doubles with each further failure."""
     drains_for_s: float = 20.0
+    """How long a stop waits for running work. Heroku kills the process after 30 s."""
     idle_s: float = 10.0
+    """How long an HTTP connection may stay open without a complete request."""
 
 
 class InvalidSettings(Exception):
-    """Settings are missing or wrong; `problems` holds one line for each, without any secret."""
+    """Settings are missing or wrong; `problems` has one line for each, without its value."""
 
     def __init__(self, problems: list[str]) -> None:
         super().__init__("\n".join(problems))
@@ -58,22 +60,22 @@ def _split(value: object) -> object:
     return value
 
 
-def _ids(wanted: str, pattern: str) -> AfterValidator:
+def _ids(expected: str, pattern: str) -> AfterValidator:
     def check(values: frozenset[str]) -> frozenset[str]:
         for value in sorted(values):
             if not re.fullmatch(pattern, value):
-                # without the value: it may be a secret that was put into the wrong variable
-                raise ValueError(f"wants {wanted}, comma-separated")
+                # without the value: it may be a secret in the wrong variable
+                raise ValueError(f"must be {expected}, comma-separated")
         return values
 
     return AfterValidator(check)
 
 
-def _secret(wanted: str, pattern: str) -> AfterValidator:
+def _secret(expected: str, pattern: str) -> AfterValidator:
     def check(value: SecretStr) -> SecretStr:
-        # the value itself must never be part of the message
+        # the message must never contain the value
         if not re.fullmatch(pattern, value.get_secret_value()):
-            raise ValueError(f"wants {wanted}")
+            raise ValueError(f"must be {expected}")
         return value
 
     return AfterValidator(check)
@@ -81,7 +83,7 @@ def _secret(wanted: str, pattern: str) -> AfterValidator:
 
 def _web_address(value: str) -> str:
     if not re.fullmatch(r"https?://[^\s/?#]+[^\s]*", value):
-        raise ValueError("wants an address like https://host/path")
+        raise ValueError("must be an address like https://host/path")
     return value
 
 
@@ -121,16 +123,16 @@ class LedgerSettings(BaseSettings):
     @classmethod
     def _known_database(cls, value: SecretStr) -> SecretStr:
         if not re.match(r"(sqlite:///|postgres(ql)?(\+psycopg)?://)", value.get_secret_value()):
-            raise ValueError("wants sqlite:///path or postgres://user:password@host/database")
-        # what is taken apart wrongly would show half a password as a host or a port that is wrong
+            raise ValueError("must be sqlite:///path or postgres://user:password@host/database")
+        # a password that is not encoded could end up in an error as part of the host or port
         try:
-            apart = "@" not in (make_url(value.get_secret_value()).host or "")
+            encoded = "@" not in (make_url(value.get_secret_value()).host or "")
         except (ArgumentError, ValueError):
-            apart = False
-        if not apart:
+            encoded = False
+        if not encoded:
             raise ValueError(
-                "wants postgres://user:password@host/database, with what is neither letter nor"
-                " digit in the password percent-encoded"
+                "must be postgres://user:password@host/database; in the password, percent-encode"
+                " everything but letters and digits"
             )
         return value
 
@@ -139,14 +141,14 @@ class LedgerSettings(BaseSettings):
     def _lasting_disk(cls, value: SecretStr) -> SecretStr:
         if "DYNO" in os.environ and value.get_secret_value().startswith("sqlite:"):
             raise ValueError(
-                "must be a PostgreSQL database here: a Heroku dyno's disk is thrown away at every"
-                " restart, and a SQLite ledger with it (heroku addons:create heroku-postgresql)"
+                "must be a PostgreSQL database on Heroku: a dyno loses its disk, and so a SQLite"
+                " ledger, at every restart (heroku addons:create heroku-postgresql)"
             )
         return value
 
 
 class Settings(LedgerSettings):
-    """Everything the bot is told from outside; `*_s` are seconds."""
+    """All settings of the bot; `*_s` are seconds."""
 
     slack_bot_token: Annotated[SecretStr, _secret("a bot token, xoxb-…", r"xoxb-\S+")]
     slack_signing_secret: SigningSecret | None = None
@@ -156,7 +158,7 @@ class Settings(LedgerSettings):
         SecretStr, _secret("the key as Fusebill shows it, one line of base64", r"[!-~]+")
     ]
     fusebill_base_url: WebAddress = "https://secure.fusebill.com/v1"
-    host: str = "0.0.0.0"  # noqa: S104  # a web process listens where its host routes to
+    host: str = "0.0.0.0"  # noqa: S104  # the host routes requests to the process
     port: int = Field(default=3000, ge=0, le=65535)
     unlatch_channels: Channels = frozenset()
     unlatch_requesters: People = frozenset()
@@ -174,20 +176,20 @@ class Settings(LedgerSettings):
 
     @field_validator("fusebill_customer_url")
     @classmethod
-    def _has_a_place_for_the_id(cls, value: str | None) -> str | None:
+    def _check_customer_url(cls, value: str | None) -> str | None:
         if value is not None and "{id}" not in value:
-            raise ValueError("wants {id} where the customer's id belongs")
+            raise ValueError("must contain {id} where the customer's id goes")
         if value is not None and len(value) > MAX_LINK_LENGTH:
-            raise ValueError(f"wants at most {MAX_LINK_LENGTH} characters, or Slack shows no link")
+            raise ValueError(f"must have at most {MAX_LINK_LENGTH} characters: Slack's limit")
         return value
 
     @model_validator(mode="after")
-    def _two_people_can_be_found(self) -> Self:
-        only = self.unlatch_confirmers
-        alone = len(only) == 1 and not next(iter(only)).startswith("S")
-        if self.unlatch_two_person and alone and only == self.unlatch_requesters:
+    def _two_person_rule_can_be_met(self) -> Self:
+        confirmers = self.unlatch_confirmers
+        alone = len(confirmers) == 1 and not next(iter(confirmers)).startswith("S")
+        if self.unlatch_two_person and alone and confirmers == self.unlatch_requesters:
             raise ValueError(
-                "UNLATCH_TWO_PERSON: the only one who may ask is the only one who may confirm"
+                "UNLATCH_TWO_PERSON: only one person may ask, and only the same person may confirm"
             )
         return self
 
@@ -201,7 +203,7 @@ class _SocketSettings(Settings):
 
 
 def load(mode: Mode) -> Settings:
-    """Read the environment for one way of running.
+    """Read the settings for one mode.
 
     Raises: InvalidSettings.
     """
@@ -220,7 +222,7 @@ def checked(
     cls: type[AnySettings],
     **values: Any,  # noqa: ANN401  # whatever the fields take
 ) -> AnySettings:
-    """Read the environment; `values` win over it.
+    """Read the settings; `values` override the environment.
 
     Raises: InvalidSettings.
     """
@@ -229,14 +231,14 @@ def checked(
     except ValidationError as error:
         raise InvalidSettings([_line(dict(problem)) for problem in error.errors()]) from None
     except (OSError, UnicodeError):
-        raise InvalidSettings([".env: can't be read as UTF-8 text"]) from None
+        raise InvalidSettings([".env: not readable as UTF-8 text"]) from None
 
 
 def _line(problem: dict[str, object]) -> str:
-    """One problem as `NAME: what it wants`; never with the value it had."""
+    """One problem as `NAME: what it must be`, without the value."""
     location = problem["loc"]
     name = str(location[0]).upper() if isinstance(location, tuple) and location else ""
     if problem["type"] == "missing":
-        return f"{name}: is missing"
+        return f"{name}: missing"
     text = str(problem["msg"]).removeprefix("Value error, ")
     return f"{name}: {text}" if name else text

@@ -1,4 +1,4 @@
-"""The bot between its doubles: what it hears and says goes over loopback."""
+"""Fixtures: a bot between the simulators, over loopback, and empty ledgers."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from bot.settings import Mode, Timing
 from tests.support import postgresql
 from tests.support.world import QUICK, OpenWorld, World, settings_for
 
-# how long an example takes is the machine's affair
+# no deadline: how long an example takes depends on the machine
 hypothesis.settings.register_profile("unlatch", deadline=None)
 hypothesis.settings.load_profile("unlatch")
 
 
 @pytest.fixture(autouse=True)
 def _logging() -> Iterator[None]:
-    """What the process's logging was before, put back."""
+    """Restores the process's logging after each test."""
     root = logging.getLogger()
     names = (*logs.CHATTY, "aiohttp.access")
     before = root.handlers[:], root.level, {n: logging.getLogger(n).level for n in names}
@@ -43,7 +43,7 @@ def _logging() -> Iterator[None]:
 
 @pytest.fixture
 def open_world(tmp_path: Path) -> OpenWorld:
-    """Open a world of one's own: `async with open_world(unlatch_two_person=True) as world`."""
+    """Opens a world with other settings: `open_world(unlatch_two_person=True)`."""
 
     @asynccontextmanager
     async def opened(
@@ -71,7 +71,7 @@ def open_world(tmp_path: Path) -> OpenWorld:
 
 @pytest.fixture
 async def world(open_world: OpenWorld) -> AsyncIterator[World]:
-    """A world with the settings as they come."""
+    """A world with the default settings."""
     async with open_world() as opened:
         yield opened
 
@@ -85,7 +85,7 @@ def postgresql_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def postgresql_ledger(postgresql_server: str) -> Iterator[str]:
-    """An empty ledger on it, to be copied."""
+    """An empty ledger on PostgreSQL, to copy for each test."""
     with postgresql.database(postgresql_server) as url:
         engine = open_engine(url)
         migrate(engine)
@@ -103,7 +103,7 @@ def postgresql_url(postgresql_server: str, postgresql_ledger: str) -> Iterator[s
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty ledger on each kind of database; on SQLite the bot makes it by itself."""
+    """An empty ledger on each kind of database; on SQLite the bot creates it itself."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/ledger.db"
     return str(request.getfixturevalue("postgresql_url"))

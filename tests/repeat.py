@@ -1,7 +1,7 @@
-"""`python -m tests.repeat [times] [pytest's arguments]`: nothing lost, nothing twice, again.
+"""`python -m tests.repeat [times] [pytest's arguments]`: repeats the failure tests.
 
-Runs the tests of crashes, instances, stops, outages and bursts so many times (20), stops at the
-first failure, and prints what all of it added up to. It is also a pytest plugin, which counts.
+Runs the tests of crashes, instances, stops, outages and bursts the given number of times (20),
+stops at the first failure, and prints totals. It is also the pytest plugin that counts them.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ COUNTS = Counter[str]()
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_teardown(item: pytest.Function) -> None:
-    """Count what happened on the stage of a test, before it is cleared."""
+    """Count what happened in a test, before its fixtures are closed."""
     COUNTS["tests"] += 1
     for value in item.funcargs.values():
         for each in value if isinstance(value, tuple) else (value,):
@@ -43,7 +43,7 @@ def pytest_runtest_teardown(item: pytest.Function) -> None:
 
 
 def pytest_sessionfinish() -> None:
-    """Hand the counts over to the process that repeats; each worker has its own."""
+    """Write this worker's counts to a file for the parent process."""
     worker = os.environ.get("PYTEST_XDIST_WORKER", "alone")
     Path(os.environ["COUNTS"], worker).write_text(json.dumps(COUNTS))
 

@@ -1,4 +1,4 @@
-"""The composition root: the only place that builds; what it opened it drains and closes."""
+"""Builds the bot from its settings; finishes acknowledged work and closes everything at the end."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ MAX_PAUSE_S = 30.0
 
 @dataclass(slots=True)
 class Bot:
-    """The built bot: Bolt's app, and what the server has to ask, drive and end."""
+    """The built bot: Bolt's app, and the parts that the server and the tests use."""
 
     app: AsyncApp
     client: AsyncWebClient
@@ -71,12 +71,12 @@ class Bot:
     stopping: asyncio.Event
 
     async def finish(self) -> None:
-        """Take nothing up any more, and finish what was acknowledged."""
+        """Start no new work, and finish what was acknowledged."""
         self.stopping.set()
         await _drain(self.tasks, self.timing)
 
     async def render(self) -> bytes:
-        """The metrics as they are now; what the ledger can't tell just now stays as it was."""
+        """The metrics as Prometheus text; if the ledger is unavailable, its gauge is unchanged."""
         self.metrics.tasks.set(len(self.tasks))
         with suppress(LedgerUnavailable):
             self.metrics.pending.set(await self.ledger.waiting())
@@ -85,11 +85,11 @@ class Bot:
 
 @asynccontextmanager
 async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[Bot]:  # noqa: B008  # frozen
-    """The bot, ready for Slack's requests; ends by finishing what was acknowledged.
+    """Build the bot, ready for Slack's requests; on exit, finish what was acknowledged.
 
-    What an earlier process left is taken up from the first moment; a Slack that is away is waited
-    for, without end.
-    Raises: LedgerUnavailable, SchemaMismatch, SlackError where it can't work as it is set up.
+    The sweep starts first, so work that an earlier process left is finished even if Slack is
+    unavailable; then this waits until Slack answers, without limit.
+    Raises: LedgerUnavailable, SchemaMismatch; SlackError if Slack refuses the token.
     """
     async with AsyncExitStack() as stack:
         ledger = Ledger(await _open_database(settings, stack))
@@ -100,7 +100,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             token=settings.slack_bot_token.get_secret_value(),
             base_url=settings.slack_api_url,
             session=session,
-            # the ledger knows what is still to be said, and when; a retry here could say it twice
+            # the publisher retries from the ledger; a retry here could post twice
             retry_handlers=[],
         )
         slack, links = Slack(client, metrics.slack_called), _links(settings)
@@ -149,7 +149,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
 
 @asynccontextmanager
 async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """What runs beside everything else, until the end."""
+    """Runs the coroutine in the background until the block ends."""
     running = asyncio.create_task(work)
     try:
         yield
@@ -159,9 +159,8 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 
 async def _drain(tasks: BackgroundTasks, timing: Timing) -> None:
-    """Finish what was acknowledged before anything that it needs is closed."""
-    if late := await tasks.drain(timing.drains_for_s):
-        log.warning("stopped before all was done; the ledger knows", tasks=late)
+    if unfinished := await tasks.drain(timing.drains_for_s):
+        log.warning("stopped with unfinished work; the sweep will finish it", tasks=unfinished)
 
 
 async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
@@ -169,7 +168,7 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
     stack.callback(engine.dispose)
 
     def prepare() -> None:
-        # PostgreSQL is migrated by the release, so that instances of two versions don't fight
+        # PostgreSQL is migrated once per release: instances of two versions may share it
         if engine.dialect.name == "sqlite" and version(engine) != REVISION:
             migrate(engine)
         require_current(engine)
@@ -181,13 +180,13 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
 
 
 async def _identify(slack: Slack, pause_s: float) -> AuthorizeResult:
-    """Who the bot is, asked once, so that no first ack waits for it."""
+    """Asks once who the bot is; otherwise Bolt would ask during the first ack."""
     while True:
         try:
             answer = await slack.auth_test()
             break
         except SlackUnavailable as error:
-            # a wrong token stays wrong until somebody sets another and starts the bot anew
+            # a refused token stays refused until somebody changes it and restarts the bot
             if not is_retryable(error):
                 raise
             again_in_s = min(max(pause_s, error.retry_after_s or 0.0), MAX_PAUSE_S)
@@ -202,27 +201,27 @@ def _bolt(settings: Settings, client: AsyncWebClient, identity: AuthorizeResult)
         return identity
 
     bolt_log = logging.getLogger("slack_bolt")
-    bolt_log.addFilter(_of_use)
+    bolt_log.addFilter(_drop_token_warning)
     return AsyncApp(
-        # without a name Bolt looks for one through all modules that are loaded
+        # without a name Bolt searches all loaded modules for one
         name="unlatch-bot",
         signing_secret=signing_secret(settings),
         client=client,
         authorize=authorize,
         logger=bolt_log,
-        # Bolt's other runner polls for the ack every 10 ms
+        # otherwise Bolt polls for the ack every 10 ms
         process_before_response=True,
     )
 
 
-def _of_use(record: logging.LogRecord) -> bool:
-    """Bolt warns that SLACK_BOT_TOKEN is not read from the environment, where we hand it over."""
-    about_the_token = (warning_client_prioritized_and_token_skipped(), warning_token_skipped())
-    return record.getMessage() not in about_the_token
+def _drop_token_warning(record: logging.LogRecord) -> bool:
+    """Bolt warns that it ignores SLACK_BOT_TOKEN, because the bot passes the token itself."""
+    warnings = (warning_client_prioritized_and_token_skipped(), warning_token_skipped())
+    return record.getMessage() not in warnings
 
 
 def signing_secret(settings: Settings) -> str:
-    """The secret that Slack signs with; empty in Socket Mode, where nothing is signed."""
+    """The secret that Slack signs its requests with; empty if it is not set (Socket Mode)."""
     secret = settings.slack_signing_secret
     return secret.get_secret_value() if secret else ""
 
@@ -264,7 +263,7 @@ async def _sweep(worker: Worker, timing: Timing, stopping: asyncio.Event) -> Non
         try:
             await worker.sweep()
         except LedgerUnavailable as error:
-            log.warning("sweep put off", why=str(error))
+            log.warning("sweep postponed", why=str(error))
         except Exception:
             log.exception("sweep failed")
         await asyncio.sleep(timing.sweep_every_s)

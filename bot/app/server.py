@@ -1,4 +1,4 @@
-"""Runs the built bot: opens it to Slack and its host, and stops it when told to."""
+"""Runs the bot: opens it to Slack and its host, and stops it on SIGTERM or Ctrl-C."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
-TELLS_EVERY_S = 10.0
-LEDGER_KEPT_S = 1.0
-SLACK_KEPT_S = 5.0
-SLACK_ANSWERS_S = 3.0
+OUT_OF_FILES_LOG_INTERVAL_S = 10.0
+LEDGER_CACHE_S = 1.0
+SLACK_CACHE_S = 5.0
+SLACK_TIMEOUT_S = 3.0
 
 
 class _Stopped(Exception):
-    """Somebody told the process to stop."""
+    """The process received a signal to stop."""
 
 
 async def serve(
@@ -45,33 +45,34 @@ async def serve(
     wait: bool = False,
     started: Callable[[str], None] = lambda _address: None,
 ) -> None:
-    """Run until SIGTERM or Ctrl-C: then take nothing new, finish what was acknowledged, close.
+    """Run until SIGTERM or Ctrl-C: then take no new work, finish what was acknowledged, close.
 
-    With `wait`, a database that can't be reached yet is waited for; Slack always is. `started` is
-    told the address once it is listened on. A second signal ends the process at once.
+    With `wait`, waits for a database that can't be reached yet; it always waits for Slack.
+    `started` is called with the address once the bot listens. A second signal ends the process at
+    once.
     Raises: LedgerUnavailable, SchemaMismatch, SlackError, SocketModeEnded, OSError.
     """
-    stop = _stopped_by_signals()
+    stop = _stop_on_signals()
     asyncio.get_running_loop().set_exception_handler(_OutOfFiles())
     try:
         if wait:
-            await _unless(stop, reach_database(settings))
+            await _unless_stopped(stop, reach_database(settings))
         async with AsyncExitStack() as stack:
             opening = stack.enter_async_context(build(settings, timing))
-            bot = await _unless(stop, opening)
+            bot = await _unless_stopped(stop, opening)
             listens = stack.enter_async_context(listening(bot, settings, mode))
-            address, ended = await _unless(stop, listens)
+            address, ended = await _unless_stopped(stop, listens)
             started(address)
             try:
-                await _unless(stop, ended)
+                await _unless_stopped(stop, ended)
             finally:
                 log.info("stopping", tasks=len(bot.tasks))
     except _Stopped:
         log.info("stopped")
 
 
-async def _unless(stop: asyncio.Event, work: Awaitable[T]) -> T:
-    """What the work gives. Raises: _Stopped where the stop comes first; the work is undone."""
+async def _unless_stopped(stop: asyncio.Event, work: Awaitable[T]) -> T:
+    """Awaits the work; if `stop` is set first, cancels the work and raises _Stopped."""
     working, stopping = asyncio.ensure_future(work), asyncio.create_task(stop.wait())
     try:
         await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
@@ -85,15 +86,15 @@ async def _unless(stop: asyncio.Event, work: Awaitable[T]) -> T:
 
 
 async def reach_database(settings: Settings) -> None:
-    """Wait for a database that can't be reached yet. Raises: SchemaMismatch."""
+    """Wait until the database can be reached. Raises: SchemaMismatch."""
     engine = open_engine(settings.database_url.get_secret_value())
 
-    def away(error: Exception) -> bool:
+    def should_retry(error: Exception) -> bool:
         log.warning("waiting for the database", why=str(error))
         return isinstance(error, LedgerUnavailable)
 
     async for attempt in stamina.retry_context(
-        on=away, attempts=None, timeout=None, wait_initial=0.5, wait_max=5.0
+        on=should_retry, attempts=None, timeout=None, wait_initial=0.5, wait_max=5.0
     ):
         with attempt:
             await asyncio.to_thread(version, engine)
@@ -106,7 +107,7 @@ async def listening(
 ) -> AsyncIterator[tuple[str, asyncio.Future[None]]]:
     """Open the bot to Slack and its host.
 
-    Gives the address, and a future that fails where Slack shut Socket Mode for good.
+    Yields the address, and a future that fails if Slack ends Socket Mode for good.
     """
     async with AsyncExitStack() as stack:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -126,7 +127,8 @@ async def listening(
             routes,
             access_log=None,
             shutdown_timeout=3.0,
-            # for headers that never end too: aiohttp's own hour would let anybody take every file
+            # also bounds headers that never end; with aiohttp's default of an hour, slow
+            # connections could use up all file descriptors
             keepalive_timeout=bot.timing.idle_s,
         )
         stack.push_async_callback(runner.cleanup)
@@ -137,53 +139,52 @@ async def listening(
         try:
             yield f"http://{host}:{port}", ended
         finally:
-            # the host sees it stopping for as long as that takes; Slack is told at once
+            # Socket Mode closes at once; /readyz still answers until the work is finished
             closing = [socket_mode.close()] if socket_mode else []
             await asyncio.gather(bot.finish(), *closing)
 
 
-def _stopped_by_signals() -> asyncio.Event:
+def _stop_on_signals() -> asyncio.Event:
     stop = asyncio.Event()
 
-    def told() -> None:
+    def on_signal() -> None:
         if stop.is_set():
-            # asked twice: somebody means now, and the ledger knows what was under way
+            # safe at any point: the next process finishes what is in the ledger
             os._exit(130)
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, told)
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)
     return stop
 
 
 class _OutOfFiles:
-    """asyncio complains of each connection that it can't take; a line in a while tells it all."""
+    """Logs only once in a while that asyncio can't accept connections for lack of files."""
 
     def __init__(self) -> None:
-        self._told_at = -TELLS_EVERY_S
+        self._logged_at = -OUT_OF_FILES_LOG_INTERVAL_S
 
     def __call__(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         number = error.errno if isinstance(error, OSError) and "socket" in context else None
         if number not in OUT_OF_FILES:
             loop.default_exception_handler(context)
-        elif loop.time() >= self._told_at + TELLS_EVERY_S:
-            self._told_at = loop.time()
-            log.error("connections can't be taken", why=os.strerror(number))
+        elif loop.time() >= self._logged_at + OUT_OF_FILES_LOG_INTERVAL_S:
+            self._logged_at = loop.time()
+            log.error("can't accept connections", why=os.strerror(number))
 
 
 class _Readiness:
-    """Each part that a request needs, "ok" or what is wrong with it.
+    """Returns "ok" or the problem for each part that a request needs.
 
-    Anybody may ask, so asking must cost the others nothing: what the ledger and Slack said is kept
-    for a moment, and all who want to know wait for one call.
+    Anybody may call /readyz, so checks are cached: Slack for 5 s, the ledger for 1 s.
     """
 
     def __init__(self, bot: Bot, socket_mode: SocketMode | None) -> None:
         self._bot = bot
         self._socket_mode = socket_mode
-        self._ledger = _Kept(self._ask_ledger, LEDGER_KEPT_S)
-        self._slack = _Kept(self._ask_slack, SLACK_KEPT_S)
+        self._ledger = _Cached(self._check_ledger, LEDGER_CACHE_S)
+        self._slack = _Cached(self._check_slack, SLACK_CACHE_S)
 
     async def __call__(self) -> dict[str, str]:
         parts = {"process": "ok"}
@@ -196,37 +197,37 @@ class _Readiness:
             parts["process"] = "stopping"
         return parts
 
-    async def _ask_ledger(self) -> str:
+    async def _check_ledger(self) -> str:
         try:
             await self._bot.ledger.ping()
         except LedgerUnavailable as error:
             return str(error)
         return "ok"
 
-    async def _ask_slack(self) -> str:
+    async def _check_slack(self) -> str:
         try:
-            async with asyncio.timeout(SLACK_ANSWERS_S):
+            async with asyncio.timeout(SLACK_TIMEOUT_S):
                 await self._bot.slack.auth_test()
         except SlackError as error:
             return error.code
         except TimeoutError:
-            return f"no answer within {SLACK_ANSWERS_S:.0f} s"
+            return f"no answer within {SLACK_TIMEOUT_S:.0f} s"
         return "ok"
 
 
-class _Kept:
-    """An answer that is kept for some seconds; whoever asks meanwhile waits for the same one."""
+class _Cached:
+    """A check whose result is cached; concurrent callers share one check."""
 
-    def __init__(self, ask: Callable[[], Awaitable[str]], kept_s: float) -> None:
-        self._ask = ask
-        self._kept_s = kept_s
-        self._asking = asyncio.Lock()
-        self._answer = ""
-        self._until = 0.0
+    def __init__(self, check: Callable[[], Awaitable[str]], cache_s: float) -> None:
+        self._check = check
+        self._cache_s = cache_s
+        self._lock = asyncio.Lock()
+        self._result = ""
+        self._expires_at = 0.0
 
     async def __call__(self) -> str:
-        async with self._asking:
-            if monotonic() >= self._until:
-                self._answer = await self._ask()
-                self._until = monotonic() + self._kept_s
-            return self._answer
+        async with self._lock:
+            if monotonic() >= self._expires_at:
+                self._result = await self._check()
+                self._expires_at = monotonic() + self._cache_s
+            return self._result

@@ -1,1 +1,5 @@
-"""."""
+"""Values and rules without I/O: what a request is, who may do what, what a command means.
+
+May import nothing else of the bot. Start with `models`, then `policy` (who may ask and decide),
+`meanings` (one table for each enum) and `commands` (the text after `/unlatch`).
+"""

@@ -1,4 +1,4 @@
-"""What a person typed after `/unlatch`, understood or refused."""
+"""Parses the text after `/unlatch`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MAX_REASON_LENGTH = 500
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """`/unlatch <customerId> [reason]`; `typed` are the digits as they were typed."""
+    """`/unlatch <customerId> [reason]`; `typed` holds the digits as typed."""
 
     customer_id: int
     reason: str
@@ -40,7 +40,7 @@ class Help:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """Anything else; `why` says what was wrong with it."""
+    """A text that is none of these; `why` says what is wrong with it."""
 
     why: str
 
@@ -49,7 +49,7 @@ Command = Ask | Find | History | Help | Malformed
 
 
 def parse(text: str) -> Command:
-    """Understand the text of a slash command; calls nothing and raises nothing.
+    """Parse the text of a slash command; raises nothing.
 
     Slack sends `&`, `<` and `>` as entities (docs.slack.dev, "Formatting message text").
     """
@@ -59,8 +59,10 @@ def parse(text: str) -> Command:
     if first.lower() in ("help", ""):
         return Help() if first else Malformed("The customer's id is missing.")
     if first.lower() == "find":
-        sought = any(c.isalnum() for c in rest)
-        return Find(rest) if sought else Malformed("There are no letters or digits to look for.")
+        searchable = any(c.isalnum() for c in rest)
+        return (
+            Find(rest) if searchable else Malformed("There are no letters or digits to search for.")
+        )
     if first.lower() == "history":
         return _history(rest)
     customer_id = _customer_id(first)
@@ -68,23 +70,23 @@ def parse(text: str) -> Command:
         return customer_id
     if len(rest) > MAX_REASON_LENGTH:
         return Malformed(f"The reason is longer than {MAX_REASON_LENGTH} characters.")
-    return Ask(customer_id, _shown(" ".join(rest.split())), first.removeprefix("#"))
+    return Ask(customer_id, _visible(" ".join(rest.split())), first.removeprefix("#"))
 
 
 def _unescaped(text: str) -> str:
-    # these three and no others: html.unescape would read "&#49;" as a digit
+    # only these three: html.unescape would turn "&#49;" into a digit
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
 def _printable(text: str) -> str:
-    # control characters and halves of characters are no text, and databases refuse some of them
+    # databases refuse some control characters and lone surrogates
     return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
 
 
-def _shown(reason: str) -> str:
-    """A reason that shows nothing is none; joiners within an emoji are part of what it shows."""
-    shows = any(unicodedata.category(c)[0] not in "CZ" for c in reason)
-    return reason if shows else ""
+def _visible(reason: str) -> str:
+    """Empty if no character is visible; otherwise unchanged, with an emoji's joiners."""
+    visible = any(unicodedata.category(c)[0] not in "CZ" for c in reason)
+    return reason if visible else ""
 
 
 def _history(rest: str) -> History | Malformed:
@@ -96,11 +98,11 @@ def _history(rest: str) -> History | Malformed:
 
 def _customer_id(word: str) -> int | Malformed:
     digits = word.removeprefix("#")
-    # int() and \d take other scripts' digits too, and those are easily another id
+    # int() and \d also accept other scripts' digits, which are easy to misread
     if not re.fullmatch(r"[0-9]+", digits):
         return Malformed(
             f"{word[:40]!r} is not a customer id: digits only."
-            " (/unlatch find looks for names and references.)"
+            " (/unlatch find searches names and references.)"
         )
     if len(digits) > MAX_DIGITS:
         return Malformed(f"A customer id has at most {MAX_DIGITS} digits.")

@@ -1,8 +1,8 @@
 """What each verdict, outcome and event is: one table for each enum.
 
-Cards, lists, threads, ephemerals, the ledger's queries and its verification read these tables and
-keep no list of members of their own. A new member of an enum starts here: a test fails until it has
-its row.
+Cards, lists, threads, ephemerals, and the ledger's queries and verification read these tables
+instead of listing members themselves. To add a member to an enum, start here: a test fails until
+the member has its row.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from bot.domain.models import EventType, Outcome, Request, Verdict
 
 @dataclass(frozen=True, slots=True)
 class VerdictMeaning:
-    """How a card was decided, for people and for the worker.
+    """How a verdict is shown, and whether work follows.
 
-    `title` heads the card and, in lower case, names the state in a list; `label` stands before who
-    decided and when. `executes` says whether work follows; without work the verdict ends the
-    request.
+    `title` heads the card and, in lower case, names the state in a list. `label` introduces who
+    decided and when. Without `executes`, the verdict ends the request.
     """
 
     emoji: str
@@ -30,11 +29,11 @@ class VerdictMeaning:
 
 @dataclass(frozen=True, slots=True)
 class OutcomeMeaning:
-    """What came of a confirmed request.
+    """How the result of a confirmed request is shown, and what can follow.
 
-    `title` heads the card and, in lower case, names the state in a list. `effective`: the customer
-    was changed, or may have been, so that cards asked before are overtaken. `may_be_undone` and
-    `may_be_checked` say whether the card offers **Undo…** or **Check again**.
+    `title` heads the card and, in lower case, names the state in a list. `effective` means that the
+    customer was or may have been changed, so older cards for the customer are overtaken.
+    `may_be_undone` and `may_be_checked` say whether the card offers **Undo…** or **Check again**.
     """
 
     emoji: str
@@ -46,7 +45,7 @@ class OutcomeMeaning:
 
 @dataclass(frozen=True, slots=True)
 class EventMeaning:
-    """What an event did to its request: it took a verdict, or wrote an outcome, or neither."""
+    """Which verdict or outcome an event set on its request, if any."""
 
     verdict: Verdict | None = None
     outcome: Outcome | None = None

@@ -1,4 +1,4 @@
-"""The nouns: what a card, a click and an answer of Fusebill are to this bot."""
+"""The bot's data: customers, people, requests and their events."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Verdict(StrEnum):
 
 
 class Outcome(StrEnum):
-    """What came of a confirmed request."""
+    """The result of a confirmed request."""
 
     CLEARED = "cleared"
     RESTORED = "restored"
@@ -34,7 +34,7 @@ class Outcome(StrEnum):
 
 
 class EventType(StrEnum):
-    """What happened to a request, in the past tense; the ledger keeps every one."""
+    """What happened to a request; the ledger keeps every event."""
 
     REQUESTED = "requested"
     ASK_DENIED = "ask_denied"
@@ -55,7 +55,7 @@ class EventType(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class HubSpotIds:
-    """The HubSpot contact (`vid`) and company a customer is latched to; None where it is not."""
+    """The HubSpot contact (`vid`) and company that a customer is latched to; None for neither."""
 
     vid: int | None = None
     company_id: int | None = None
@@ -67,10 +67,10 @@ class HubSpotIds:
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A Fusebill customer as far as a person needs it to be sure whom they unlatch.
+    """A Fusebill customer: its ids, and what people need to recognise it.
 
     `customer_id` is the only unique key; `reference` is what Fusebill's own screens call
-    "Customer ID". Texts are Fusebill's own, raw and unbounded; empty where it gave none.
+    "Customer ID". The texts are Fusebill's, raw and of any length; empty if Fusebill gave none.
     """
 
     customer_id: int
@@ -85,7 +85,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Somebody in Slack, as its signed payload names them: `user_id` of the team `team_id`."""
+    """A Slack user: `user_id` in the team `team_id`, as Slack's signed payload names them."""
 
     user_id: str
     team_id: str
@@ -93,12 +93,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A card and all that was decided about it; a row of the ledger.
+    """A card and its state; a row of the ledger.
 
-    `due_at` is when somebody must look at it again: the expiry while it waits for a click, the
-    lease of its worker once decided, None when all is said and done. `claim` counts its workers,
-    `events` its events; `head` is the hash of the last of them. `thread_ts` is the thread that
-    keeps its trail, its own card's unless it was asked inside another's.
+    `due_at` is when the sweep must look at it again: its expiry while it waits for a click, the end
+    of its worker's lease once decided, None when nothing is left to do. `claim` counts its workers
+    (the fencing token), `events` its events; `head` is the hash of the last event. `thread_ts` is
+    the thread that shows its history: its own card's, or that of the card it follows.
     """
 
     id: str
@@ -128,9 +128,9 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One thing that happened to a request; `number` counts from 1 within it.
+    """One thing that happened to a request; `number` counts from 1 within the request.
 
-    `details` holds what belongs to its type: `texts`, `status`, `seconds`, `why`, ids.
+    `details` depends on the type: `texts`, `status`, `seconds`, `why`, ids.
     """
 
     request_id: str
@@ -145,7 +145,7 @@ class Event:
 
 @dataclass(frozen=True, slots=True)
 class RequestHistory:
-    """A request and everything that happened to it, in order."""
+    """A request and all its events, in order."""
 
     request: Request
     events: tuple[Event, ...]
@@ -153,7 +153,7 @@ class RequestHistory:
 
 @dataclass(frozen=True, slots=True)
 class NewEvent:
-    """An event before it has its number and its place in the chain."""
+    """An event that has no number and no place in the hash chain yet."""
 
     at: datetime
     type: EventType

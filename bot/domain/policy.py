@@ -1,4 +1,4 @@
-"""Who may ask and who may decide: plain functions from nouns to a decision, no I/O."""
+"""Decides who may ask for a card, and who may confirm or cancel one. No I/O."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from bot.domain.models import Person, Request, Verdict
 
 Members = Mapping[str, frozenset[str] | None]
-"""The members of each user group (`S…`) that a list names; None where Slack could not say."""
+"""The members of each user group (`S…`) that the policy names; None if Slack could not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The admin's rules; an empty list of people or channels stands for anyone or anywhere.
+    """The admin's rules; an empty list of people or channels means anyone or anywhere.
 
     `team_id` is the workspace that installed the bot.
     """
@@ -27,20 +27,20 @@ class Policy:
 
     @property
     def user_groups(self) -> frozenset[str]:
-        """The user groups whose members a decision may depend on."""
+        """The user groups (`S…`) that the lists name."""
         return frozenset(i for i in self.requesters | self.confirmers if i.startswith("S"))
 
     @property
     def named_confirmers(self) -> list[str]:
-        """The people that may confirm, as far as the list names them one by one."""
+        """The people on the list of confirmers, without its user groups."""
         return sorted(i for i in self.confirmers if not i.startswith("S"))
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """Whether something may be done; `why` and `label` (for counting) where it may not.
+    """Whether an action is allowed; if not, `why` for people and `label` for the metrics.
 
-    `channels` are where it may be done instead.
+    `channels` lists the channels where it is allowed.
     """
 
     allowed: bool
@@ -53,9 +53,9 @@ ALLOWED = Decision(allowed=True)
 
 
 def may_read(policy: Policy, person: Person, channel_id: str, members: Members) -> Decision:
-    """Whether somebody may see customers and past requests through the bot."""
+    """Whether a person may see customers and past requests."""
     if policy.channels and channel_id not in policy.channels:
-        why = "/unlatch is not used in this channel. Use it in:"
+        why = "/unlatch can't be used in this channel. Use it in:"
         return Decision(False, why, "channel", tuple(sorted(policy.channels)))
     return _listed(policy, person, policy.requesters, members, "ask for an unlatch")
 
@@ -63,7 +63,7 @@ def may_read(policy: Policy, person: Person, channel_id: str, members: Members) 
 def may_ask(
     policy: Policy, person: Person, channel_id: str, reason: str, members: Members
 ) -> Decision:
-    """Whether somebody may ask for a card here, with this reason."""
+    """Whether a person may ask for a card in this channel, with this reason."""
     decision = may_read(policy, person, channel_id, members)
     if decision.allowed and policy.require_reason and not reason:
         return _denied("reason", "A reason is needed. Type it after the id: /unlatch <id> <reason>")
@@ -79,40 +79,42 @@ def may_decide(
     *,
     overtaken: bool = False,
 ) -> Decision:
-    """Whether somebody may confirm or cancel a card; its requester may always cancel it.
+    """Whether a person may confirm or cancel a card; its requester may always cancel it.
 
-    What may no longer be asked may not be confirmed either, nor what was `overtaken` by another
-    request about the same customer.
+    A card can't be confirmed if the rules no longer allow asking for it, or if another request for
+    the same customer was confirmed meanwhile (`overtaken`).
     """
-    # the user id alone: Slack's payloads name the team of one and the same person differently
+    # compare user ids only: Slack's payloads can name different teams for the same person
     own = person.user_id == request.requester.user_id
     if verdict is Verdict.CANCELLED and own:
         return ALLOWED
     if verdict is Verdict.CONFIRMED and own and policy.two_person:
         return _denied(
             "two_person",
-            "You asked for this yourself, and two people are needed: somebody else has to confirm.",
+            "You made this request yourself. The two-person rule needs somebody else to confirm.",
         )
     doing = "confirm" if verdict is Verdict.CONFIRMED else "cancel somebody else's request"
     decision = _listed(policy, person, policy.confirmers, members, doing)
     if decision.allowed and verdict is Verdict.CONFIRMED:
-        return _still_good(policy, request, members, overtaken=overtaken)
+        return _still_valid(policy, request, members, overtaken=overtaken)
     return decision
 
 
-def _still_good(policy: Policy, request: Request, members: Members, *, overtaken: bool) -> Decision:
+def _still_valid(
+    policy: Policy, request: Request, members: Members, *, overtaken: bool
+) -> Decision:
     asked = may_ask(policy, request.requester, request.channel_id, request.reason, members)
     if not asked.allowed and asked.label != "unknown_members":
         return _denied(
             asked.label,
-            "The rules have changed since this was asked, and it may not be asked like this any"
-            " more. Cancel it, and ask anew.",
+            "The rules have changed since this request was made, and no longer allow it. Cancel it"
+            " and ask again.",
         )
     if asked.allowed and overtaken:
         return _denied(
             "overtaken",
-            "Another request about this customer was confirmed since this was asked. Cancel it,"
-            f" and see how things stand: /unlatch {request.customer.customer_id}",
+            "Another request for this customer was confirmed after this one was made. Cancel this"
+            f" one and ask again: /unlatch {request.customer.customer_id}",
         )
     return asked
 
@@ -123,7 +125,7 @@ def _listed(
     if person.user_id in people:
         return ALLOWED
     if person.team_id != policy.team_id:
-        return _denied("stranger", f"People of another organisation may not {doing} here.")
+        return _denied("stranger", f"People from other organisations may not {doing} here.")
     if not people:
         return ALLOWED
     groups = [members.get(group) for group in sorted(people) if group.startswith("S")]
@@ -132,7 +134,7 @@ def _listed(
     if any(group is None for group in groups):
         return _denied(
             "unknown_members",
-            f"Slack could not say just now who may {doing}, so nobody new may. Try again soon.",
+            f"Slack can't say right now who may {doing}. Try again in a minute.",
         )
     return _denied("not_listed", f"You are not on the list of people who may {doing}.")
 

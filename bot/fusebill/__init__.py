@@ -1,1 +1,7 @@
-"""."""
+"""The calls to Fusebill (Stax Bill).
+
+`client.FusebillClient` makes them, `responses` turns an HTTP response into a value or an error
+without I/O, `errors` holds the exception tree, and `transport` sends httpx's requests over aiohttp.
+
+May import `domain`, `settings` and `ops`. Start reading in `errors.py`, then `client.py`.
+"""

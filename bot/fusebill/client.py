@@ -1,7 +1,7 @@
-"""The client towards Fusebill (Stax Bill).
+"""The Fusebill (Stax Bill) client: reads, finds, unlatches and latches customers.
 
-What a call may raise is drawn as a tree in `bot.fusebill.responses`. No call is ever repeated here:
-whoever called knows whether repeating is safe.
+`bot.fusebill.errors` draws the tree of what a call may raise. The client never retries: only the
+caller knows whether that is safe.
 Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside it.
 """
 
@@ -23,9 +23,9 @@ from bot.fusebill.responses import (
     RateLimit,
     customer_of,
     customers_of,
+    has_both_ids,
     has_more,
     rate_limit_of,
-    tells_ids,
 )
 
 if TYPE_CHECKING:
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
 Field = Literal["Reference", "CompanyName", "PrimaryEmail"]
 
-CALL_S = 8.0  # one whole call: a body that trickles in would renew httpx's own time-outs for ever
-SLOT_S = 10.0  # waiting for other calls of this process, with nothing sent
+CALL_TIMEOUT_S = 8.0  # for a whole call: each byte of a slow body restarts httpx's own time-outs
+SLOT_TIMEOUT_S = 10.0  # for a free slot, before anything is sent
 TIMEOUT = httpx.Timeout(connect=3.0, read=6.0, write=3.0, pool=3.0)
 MAX_BODY = 1_000_000  # bytes
 PAGE_SIZE = "100"
@@ -52,17 +52,17 @@ _NOTHING_SENT = (
 
 
 class FusebillClient:
-    """Fusebill's calls that this bot makes, at most `concurrency` of them at once.
+    """Makes the bot's Fusebill calls, at most `concurrency` of them at once.
 
-    `http` is kept for the process's life by whoever made it; a whole `httpx.AsyncClient` around it
-    would look for cookies, proxies and redirects, none of which are wanted here.
-    `base_url` is such as `https://secure.fusebill.com/v1`. The API key is sent as it is after
-    `Basic `; it is in no error, no `repr` and no log. `observe` is told of each HTTP call: the
-    operation, the status (None where no answer came), seconds, and the rate limit that it told.
-    A whole call may take `call_s`, waiting for a free slot before it `slot_s`.
+    The caller opens and closes `http`. It is a bare transport, since `httpx.AsyncClient` would also
+    handle cookies, proxies and redirects, which are not wanted here.
+    `base_url` is for example `https://secure.fusebill.com/v1`. The API key is sent unchanged after
+    `Basic `; no error, `repr` or log shows it. `observe` gets each HTTP call's operation, status
+    (None without an answer), seconds and rate limit (None without an answer).
+    A call may take `call_s` seconds, after waiting up to `slot_s` seconds for a free slot.
     """
 
-    def __init__(  # what every process sets, then what a test shortens
+    def __init__(
         self,
         http: httpx.AsyncBaseTransport,
         base_url: str,
@@ -71,8 +71,8 @@ class FusebillClient:
         concurrency: int = 64,
         observe: Callable[[str, int | None, float, RateLimit | None], None] | None = None,
         timeout: httpx.Timeout = TIMEOUT,
-        call_s: float = CALL_S,
-        slot_s: float = SLOT_S,
+        call_s: float = CALL_TIMEOUT_S,
+        slot_s: float = SLOT_TIMEOUT_S,
     ) -> None:
         key = api_key if isinstance(api_key, str) else api_key.get_secret_value()
         if not (key and key.isascii() and key.isprintable()):
@@ -87,9 +87,9 @@ class FusebillClient:
         self._slot_s = slot_s
 
     async def get_customer(self, customer_id: int) -> Customer:
-        """Read a customer, with the HubSpot ids as they are now.
+        """Read a customer with its current HubSpot ids.
 
-        Raises: CustomerNotFound and any other FusebillError; nothing is changed by a read.
+        Raises: CustomerNotFound or any other FusebillError; a read changes nothing.
         Source: developer.staxbill.com/reference/resources
         """
         answer = await self._call("get_customer", "GET", f"/customers/{customer_id}")
@@ -97,8 +97,8 @@ class FusebillClient:
             customer = customer_of(answer, customer_id)
         if customer is None:
             raise OutcomeUnknown(answer.status, (), "the answer cannot be read: it is empty")
-        if not tells_ids(answer):
-            # silence about the ids must never be shown to anyone as "cleared"
+        if not has_both_ids(answer):
+            # an answer without the ids must never be shown as "cleared"
             why = "the answer cannot be read: it lacks the HubSpot ids"
             raise OutcomeUnknown(answer.status, (), why)
         return customer
@@ -106,33 +106,33 @@ class FusebillClient:
     async def unlatch_customer(self, customer_id: int) -> Customer | None:
         """Remove a customer's mapping to its HubSpot contact and company.
 
-        Returns the customer as Fusebill then reports it; None where a success came without one,
-        or without word of both ids: read it back.
+        Returns the customer that Fusebill answers with; None for a success without a customer or
+        without both ids: then read the customer again.
         Raises: FusebillRefused (4xx) and NotReached: nothing was changed; OutcomeUnknown
-        (time-out, lost reply, 5xx, a success that cannot be read): it may have been.
+        (time-out, lost reply, 5xx, unreadable success): it may have been changed.
         Source: developer.staxbill.com/reference/unlatch-customer-1
         """
         path = f"/HubSpot/UnlatchCustomer/{customer_id}"
         answer = await self._call("unlatch_customer", "POST", path)
         with self._without_key():
             customer = customer_of(answer, customer_id)
-        return customer if tells_ids(answer) else None
+        return customer if has_both_ids(answer) else None
 
     async def latch_customer(self, customer_id: int, ids: HubSpotIds) -> Customer | None:
-        """Latch a customer to exactly `ids`; a None among them removes that mapping.
+        """Map a customer to exactly `ids`; an id that is None removes that mapping.
 
-        Returns the customer, or None for a success that shows none: the vendor prints no sample
-        of this answer, so read the customer back.
-        Raises: FusebillRefused (409 where an id belongs to another customer) and NotReached:
-        nothing was changed; OutcomeUnknown: it may have been.
+        Returns the customer, or None for any success without a readable one: the vendor shows no
+        sample of this answer, so read the customer again then.
+        Raises: FusebillRefused (409 if an id belongs to another customer) and NotReached:
+        nothing was changed; OutcomeUnknown: it may have been changed.
         Source: developer.staxbill.com/reference/latch-customer-1
         """
-        order = {
+        body = {
             "fusebillId": customer_id,
             "hubSpotId": ids.vid,
             "hubSpotCompanyId": ids.company_id,
         }
-        answer = await self._call("latch_customer", "POST", "/HubSpot/latchCustomer", json=order)
+        answer = await self._call("latch_customer", "POST", "/HubSpot/latchCustomer", json=body)
         try:
             with self._without_key():
                 customer = customer_of(answer, customer_id)
@@ -140,16 +140,16 @@ class FusebillClient:
             if unknown.status is None or not httpx.codes.is_success(unknown.status):
                 raise
             return None
-        return customer if tells_ids(answer) else None
+        return customer if has_both_ids(answer) else None
 
     async def find_customers(
         self, field: Field, value: str, *, contains: bool = False, limit: int = 5
     ) -> Found:
-        """Find up to `limit` customers whose `field` is, or with `contains` holds, `value`.
+        """Find up to `limit` customers whose `field` equals (with `contains`: contains) `value`.
 
-        Upper and lower case are the same. The vendor tells no way to quote the query's syntax
-        (`:`, `;`, `*`), so a `*` is sent in place of it, and what comes is held against the
-        literal value here, on up to 5 pages of 100.
+        Case is ignored. The vendor documents no way to quote the query's syntax (`:`, `;`, `*`), so
+        the client sends `*` in its place and compares the results with the literal value itself, on
+        up to 5 pages of 100.
         Raises: FusebillError. Source: developer.staxbill.com/reference/list-customers
         """
         wanted = value.strip().casefold()
@@ -158,8 +158,8 @@ class FusebillClient:
         if not pattern.strip("* "):
             return Found(found)
         for page in range(MAX_PAGES):
-            asked = {"query": f"{field}:{pattern}", "pageSize": PAGE_SIZE, "pageNumber": str(page)}
-            answer = await self._call("list_customers", "GET", "/customers/", params=asked)
+            query = {"query": f"{field}:{pattern}", "pageSize": PAGE_SIZE, "pageNumber": str(page)}
+            answer = await self._call("list_customers", "GET", "/customers/", params=query)
             with self._without_key():
                 customers = customers_of(answer)
             found += (each for each in customers if _matches(each, field, wanted, contains))
@@ -183,7 +183,7 @@ class FusebillClient:
                 async with asyncio.timeout(self._call_s):
                     answer = await self._exchange(method, path, json, params)
             except TimeoutError:
-                raise OutcomeUnknown(why=f"no whole answer within {self._call_s:g} s") from None
+                raise OutcomeUnknown(why=f"no complete answer within {self._call_s:g} s") from None
             finally:
                 if self._observe is not None:
                     limit = rate_limit_of(answer) if answer else None
@@ -218,24 +218,24 @@ class FusebillClient:
             headers={
                 "User-Agent": "unlatch-bot",
                 "Accept": "application/json",
-                "Accept-Encoding": "identity",  # compressed, a chunk could outgrow any bound
+                "Accept-Encoding": "identity",  # a compressed chunk could exceed any limit
                 "Content-Type": "application/json",
                 **({} if json is not None else {"Content-Length": "0"}),
                 "Authorization": f"Basic {self._api_key.get_secret_value()}",
             },
             extensions=self._extensions,
         )
-        # `from None`: httpx's own exceptions lead to the request, and with it to the key.
+        # `from None`: httpx's exceptions hold the request, which holds the key
         try:
             response = await self._http.handle_async_request(request)
             async with aclosing(response):
                 return Answer(response.status_code, await _read(response), response.headers)
-        except _NOTHING_SENT as reason:
-            raise NotReached(why=f"no connection to Fusebill ({type(reason).__name__})") from None
+        except _NOTHING_SENT as error:
+            raise NotReached(why=f"no connection to Fusebill ({type(error).__name__})") from None
         except httpx.TimeoutException:
             raise OutcomeUnknown(why="no answer in time") from None
-        except httpx.HTTPError as reason:
-            raise OutcomeUnknown(why=f"the answer was lost ({type(reason).__name__})") from None
+        except httpx.HTTPError as error:
+            raise OutcomeUnknown(why=f"the answer was lost ({type(error).__name__})") from None
 
     @contextmanager
     def _without_key(self) -> Iterator[None]:
@@ -265,6 +265,6 @@ async def _read(response: httpx.Response) -> bytes:
             if len(body) > MAX_BODY:
                 break
     except httpx.HTTPError:
-        # The status has come and decides; half a success is then one that cannot be read.
+        # the status decides; a success with half a body is then unreadable
         pass
     return bytes(body[:MAX_BODY])

@@ -1,12 +1,12 @@
 """What can go wrong with a call to Fusebill.
 
-    FusebillError                what is known of a call that brought no value
+    FusebillError                a call that returned no value
     ├── FusebillRefused          4xx: nothing was changed
     │   ├── CustomerNotFound     404: no such customer
-    │   ├── KeyRefused           401, 403, or the 400 that says so: the bot's API key is not taken
-    │   └── RateLimited          429: too many calls; says when to come again, where it is known
-    ├── OutcomeUnknown           time-out, lost reply, 3xx, 5xx, unreadable 2xx: it may be changed
-    └── NotReached               no connection was had: nothing was sent, nothing was changed
+    │   ├── KeyRefused           401, 403, or the documented 400: Fusebill refuses the API key
+    │   └── RateLimited          429: too many calls; says when to try again, if known
+    ├── OutcomeUnknown           time-out, lost reply, 3xx, 5xx, unreadable 2xx: maybe changed
+    └── NotReached               no connection: nothing was sent, nothing was changed
 
 Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside it.
 """
@@ -18,10 +18,10 @@ from datetime import UTC, datetime
 
 
 class FusebillError(Exception):
-    """A call brought no value.
+    """A call returned no value.
 
-    `status` is the HTTP status, None where there was no answer; `texts` are Fusebill's own words
-    (at most 100 of at most 9,000 characters, never escaped); `why` is this client's, for people.
+    `status` is the HTTP status, None without an answer. `texts` are Fusebill's own error messages,
+    unescaped: at most 100 of at most 9,000 characters. `why` is the client's reason, for people.
     """
 
     def __init__(
@@ -38,7 +38,7 @@ class FusebillError(Exception):
 
 
 class FusebillRefused(FusebillError):
-    """Fusebill said no (4xx): nothing was changed."""
+    """Fusebill refused the call (4xx): nothing was changed."""
 
 
 class CustomerNotFound(FusebillRefused):
@@ -46,11 +46,11 @@ class CustomerNotFound(FusebillRefused):
 
 
 class KeyRefused(FusebillRefused):
-    """Fusebill does not take the bot's API key (401, 403, or its documented 400)."""
+    """Fusebill refused the bot's API key (401, 403, or its documented 400)."""
 
 
 class RateLimited(FusebillRefused):
-    """Too many calls (429); `retry_at` is when the window opens again, None where unknown."""
+    """Too many calls (429); `retry_at` is when the limit resets, None if unknown."""
 
     def __init__(
         self,
@@ -64,20 +64,20 @@ class RateLimited(FusebillRefused):
         self.retry_at = retry_at
 
     def wait_s(self, at_most_s: float) -> bool | float:
-        """How long to wait before another call, as stamina takes it: seconds, with jitter.
+        """How long to wait before a retry, in stamina's terms: seconds, with jitter.
 
-        True where Fusebill did not say; False where that is longer than `at_most_s`.
+        True (stamina's own back-off) if Fusebill did not say; False (no retry) from `at_most_s` on.
         """
         if self.retry_at is None:
             return True
         wait_s = max(0.0, (self.retry_at - datetime.now(UTC)).total_seconds())
-        wait_s += random.uniform(0.05, 0.5)  # noqa: S311  # so that the many don't come back as one
+        wait_s += random.uniform(0.05, 0.5)  # noqa: S311  # jitter
         return wait_s if wait_s < at_most_s else False
 
 
 class OutcomeUnknown(FusebillError):
-    """Whether it was done cannot be told from this call: read the customer."""
+    """The customer may have been changed or not: read the customer to find out."""
 
 
 class NotReached(FusebillError):
-    """Fusebill was not reached: nothing was sent, nothing was changed."""
+    """There was no connection to Fusebill: nothing was sent, nothing was changed."""

@@ -1,6 +1,6 @@
-"""Fusebill's responses as values or errors: pure functions, no I/O.
+"""Turns Fusebill's HTTP responses into values or errors: pure functions, no I/O.
 
-The real HTTP status decides, whatever the body says. Texts are Fusebill's own words, unescaped.
+The HTTP status decides, even if the body names another one. Texts are Fusebill's own, unescaped.
 Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside it.
 """
 
@@ -30,13 +30,13 @@ MAX_TEXT = 9_000  # characters of each
 _KEY_REFUSED = "authorization key is not in the correct format"
 _DIGITS = re.compile(r"[0-9]{1,18}")
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # neither UTF-8 nor PostgreSQL can hold these
-_TICKS = {10: 1, 13: 1_000}  # of a second, by the number of digits that an epoch has today
+_TICKS = {10: 1, 13: 1_000}  # per second, by the number of digits of an epoch today
 _UNREADABLE = "the answer cannot be read"
 
 
 @dataclass(frozen=True, slots=True)
 class RateWindow:
-    """What is left of one window's calls; None where Fusebill did not say."""
+    """How many calls are left in a window, and when it resets; None if Fusebill did not say."""
 
     remaining: int | None = None
     reset_at: datetime | None = None
@@ -44,7 +44,7 @@ class RateWindow:
 
 @dataclass(frozen=True, slots=True)
 class RateLimit:
-    """The two windows that Fusebill counts calls in, from `X-Rate-Limit-*`."""
+    """Fusebill's two rate limit windows, from the headers `X-Rate-Limit-*`."""
 
     minute: RateWindow
     day: RateWindow
@@ -52,7 +52,7 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP answer as far as it came; `body` may be cut, `received_at` is aware UTC."""
+    """An HTTP response; `body` may be incomplete, `received_at` is aware UTC."""
 
     status: int
     body: bytes = b""
@@ -62,18 +62,18 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """Customers that a search found; not `complete` where there was too much to look through."""
+    """The customers that a search found; not `complete` if there were too many pages to read."""
 
     customers: list[Customer]
     complete: bool = True
 
 
 def customer_of(answer: Answer, customer_id: int) -> Customer | None:
-    """Return the customer that the answer shows; None for a success without one.
+    """Return the answer's customer; None for a success without a body or with `null`.
 
-    A success without a body, or with the literal `null`, was seen from this API: read back then.
-    Raises: FusebillRefused or OutcomeUnknown by the status; OutcomeUnknown for a success that
-    cannot be read, which is also one that shows another customer than `customer_id`.
+    This API has been seen to send both: then read the customer again.
+    Raises: FusebillRefused or OutcomeUnknown by the status; OutcomeUnknown also for a success that
+    cannot be read or holds another customer than `customer_id`.
     """
     value = _value_of(answer)
     if value is None:
@@ -88,13 +88,13 @@ def customer_of(answer: Answer, customer_id: int) -> Customer | None:
 
 
 def customers_of(answer: Answer) -> list[Customer]:
-    """Return the customers of a list, without entries that cannot be read.
+    """Return the customers of a list, skipping entries that cannot be read.
 
-    Raises: as `customer_of`; OutcomeUnknown where the answer is no list, not even an empty one.
+    Raises: as `customer_of`; OutcomeUnknown if the answer is not a list.
     """
     value = _value_of(answer)
     if not isinstance(value, list):
-        raise OutcomeUnknown(answer.status, (), f"{_UNREADABLE}: it is no list")
+        raise OutcomeUnknown(answer.status, (), f"{_UNREADABLE}: it is not a list")
     customers = []
     for entry in value:
         try:
@@ -105,19 +105,19 @@ def customers_of(answer: Answer) -> list[Customer]:
 
 
 def has_more(answer: Answer, page: int) -> bool:
-    """Whether a list goes on after this page; `X-NextPage` is -1 where it does not."""
+    """Whether there is a page after this one; `X-NextPage` is -1 on the last page."""
     after = answer.headers.get("X-NextPage", "")
     return bool(_DIGITS.fullmatch(after)) and int(after) > page
 
 
-def tells_ids(answer: Answer) -> bool:
-    """Whether the answer says of both HubSpot ids what they are, null included."""
+def has_both_ids(answer: Answer) -> bool:
+    """Whether the answer holds both HubSpot ids, null included."""
     value = _json(answer.body)
     return isinstance(value, dict) and {"hubSpotId", "hubSpotCompanyId"} <= value.keys()
 
 
 def rate_limit_of(answer: Answer) -> RateLimit:
-    """Return what `X-Rate-Limit-*` tell of the minute and of the day."""
+    """Return the limits per minute and per day from the headers `X-Rate-Limit-*`."""
     return RateLimit(_window(answer.headers, "Minute"), _window(answer.headers, "Day"))
 
 
@@ -127,8 +127,8 @@ def _value_of(answer: Answer) -> object:
         if not answer.body.strip():
             return None
         value = _json(answer.body)
-        if value is _NO_JSON:
-            raise OutcomeUnknown(status, (), f"{_UNREADABLE}: it is no JSON")
+        if value is _NOT_JSON:
+            raise OutcomeUnknown(status, (), f"{_UNREADABLE}: it is not JSON")
         return value
     texts = _texts(_json(answer.body))
     if status == HTTPStatus.NOT_FOUND:
@@ -139,25 +139,25 @@ def _value_of(answer: Answer) -> object:
         status == HTTPStatus.BAD_REQUEST and any(_KEY_REFUSED in text.lower() for text in texts)
     ):
         raise KeyRefused(status, texts)
-    # 408 is a gateway that stopped waiting: what lies behind it may have gone on.
-    if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004  # the class of refusals
+    # 408 comes from a gateway that stopped waiting: Fusebill may still have made the change
+    if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004  # 4xx
         raise FusebillRefused(status, texts)
     raise OutcomeUnknown(status, texts)
 
 
-_NO_JSON = object()
+_NOT_JSON = object()
 
 
 def _json(body: bytes) -> object:
     try:
         return json.loads(body.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):  # the latter from ten thousand nested brackets
-        return _NO_JSON
+    except (ValueError, RecursionError):  # RecursionError: deeply nested brackets
+        return _NOT_JSON
 
 
 def _customer(value: object) -> Customer:
     if not isinstance(value, dict):
-        raise ValueError("it is no customer")  # noqa: TRY004  # of the data, not of the program
+        raise ValueError("it is not a customer")  # noqa: TRY004  # bad data, not a bug
     customer_id = _id(value, "id")
     if customer_id is None:
         raise ValueError("it has no id")
@@ -211,14 +211,14 @@ def _number(text: str | None) -> int | None:
 
 
 def _moment(text: str | None) -> datetime | None:
-    """Read a timestamp in any common form: no page says which of them Fusebill gives."""
+    """Parse a timestamp in any common format: Fusebill documents none."""
     if not text:
         return None
     try:
         if _DIGITS.fullmatch(text):
             return datetime.fromtimestamp(int(text) / _TICKS[len(text)], UTC)
-        read = datetime.fromisoformat if text[0].isdigit() else parsedate_to_datetime
-        moment = read(text)
+        parse = datetime.fromisoformat if text[0].isdigit() else parsedate_to_datetime
+        moment = parse(text)
         return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
     except (KeyError, ValueError, OverflowError):
         return None

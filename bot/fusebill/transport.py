@@ -1,8 +1,8 @@
-"""httpx over aiohttp: the client's errors and time-outs, without its own connection pool.
+"""Sends httpx's requests over aiohttp, keeping httpx's errors and time-outs.
 
-httpx's pool asks every idle connection whether it still lives, with a system call each, and that
-was two thirds of what a whole flow cost. What httpx promises of its errors is kept: a connection
-that was never had is a ConnectError or ConnectTimeout, everything after that is not.
+httpx's own pool checks every idle connection with a system call, two thirds of the cost of a whole
+request. As with httpx, a failure to connect is a ConnectError or ConnectTimeout, and any later
+failure is another error.
 Source: www.python-httpx.org/exceptions, docs.aiohttp.org/en/stable/client_reference.html
 """
 
@@ -17,9 +17,9 @@ from yarl import URL
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Sends httpx's requests over one aiohttp session, which it closes with itself.
+    """Sends httpx's requests over one aiohttp session, and closes the session with itself.
 
-    aiohttp itself repeats only what is idempotent, and that only on a connection that it had kept.
+    aiohttp retries only idempotent requests, and only if a reused connection turns out closed.
     """
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; its body must be in memory.
 
-        Raises: httpx.ConnectError, httpx.ConnectTimeout (nothing was sent), httpx.ReadTimeout,
-        httpx.ReadError (it may have been).
+        Raises: httpx.ConnectError, httpx.ConnectTimeout (nothing was sent); httpx.ReadTimeout,
+        httpx.ReadError (the request may have been sent).
         """
         limits = request.extensions["timeout"]
-        with _in_httpx_terms():
+        with _as_httpx_errors():
             answer = await self._session.request(
                 request.method,
                 URL(str(request.url), encoded=True),
@@ -61,17 +61,17 @@ class _Body(httpx.AsyncByteStream):
         self._answer = answer
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _in_httpx_terms():
+        with _as_httpx_errors():
             async for chunk in self._answer.content.iter_any():
                 yield chunk
 
     async def aclose(self) -> None:
-        # one that was read to its end goes back to the pool by itself; any other is cut
+        # a response that was read to its end is already back in the pool; others are cut off
         self._answer.close()
 
 
 @contextmanager
-def _in_httpx_terms() -> Iterator[None]:
+def _as_httpx_errors() -> Iterator[None]:
     try:
         yield
     except aiohttp.ConnectionTimeoutError as error:
@@ -81,5 +81,5 @@ def _in_httpx_terms() -> Iterator[None]:
     except TimeoutError as error:
         raise httpx.ReadTimeout(str(error)) from error
     except (aiohttp.ClientError, OSError) as error:
-        # sent or not, nobody can tell: a lost reply must never look like a connection not had
+        # it may have been sent: a lost reply must never look like a failure to connect
         raise httpx.ReadError(str(error)) from error

@@ -1,4 +1,4 @@
-"""What the bot answers over HTTP: Slack's requests, health, readiness, metrics."""
+"""The HTTP routes: Slack's requests, health, readiness, metrics."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bot.inbound.manifest import EVENTS_PATH
 from bot.ops.metrics import RECEIVED_AT
 
 MAX_BODY = 1_000_000
-BODY_ARRIVES_IN_S = 5.0
+BODY_TIMEOUT_S = 5.0
 MAX_FIELDS = 100
 
 Readiness = Callable[[], Awaitable[dict[str, str]]]
@@ -34,10 +34,10 @@ def application(
     render: Callable[[], Awaitable[bytes]],
     stopping: Callable[[], bool],
 ) -> web.Application:
-    """The routes; without `app` (Socket Mode) only those for the host.
+    """Build the HTTP application; without `app` (Socket Mode) it has no route for Slack.
 
-    `readiness` says of each part "ok" or what is wrong; `render` gives the metrics. While it is
-    `stopping`, nothing is taken from Slack.
+    `readiness` returns "ok" or the problem for each part; `render` returns the metrics. While
+    `stopping` returns True, Slack's requests are answered with 503.
     """
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -67,52 +67,51 @@ def _slack_events(
     async def slack_events(request: web.Request) -> web.Response:
         received_at = perf_counter()
         try:
-            async with asyncio.timeout(BODY_ARRIVES_IN_S):
-                # what is not UTF-8 can't carry a good signature either way
+            async with asyncio.timeout(BODY_TIMEOUT_S):
+                # Slack sends UTF-8; anything else fails the signature check anyway
                 body = (await request.read()).decode("utf-8", "replace")
         except TimeoutError:
             return web.Response(status=408)
         if not _signed(verifier, body, request):
             return web.Response(status=401)
         if stopping():
-            return _elsewhere()
-        asked = AsyncBoltRequest(
+            return _unavailable()
+        bolt_request = AsyncBoltRequest(
             body=_payload(body),
             query=request.query_string,
             headers={name: [value] for name, value in request.headers.items()},
-            # parsed and verified here, as it is where Socket Mode delivers it
+            # already parsed and verified, as in Socket Mode
             mode="socket_mode",
             context={RECEIVED_AT: received_at},
         )
-        return await to_aiohttp_response(await app.async_dispatch(asked))
+        return await to_aiohttp_response(await app.async_dispatch(bolt_request))
 
     return slack_events
 
 
-def _elsewhere() -> web.Response:
-    """Slack tells the person; what is sent next goes to another instance, over a new connection."""
-    answer = web.Response(status=503)
-    answer.force_close()
-    return answer
+def _unavailable() -> web.Response:
+    """Closes the connection, so that Slack's next request can reach another instance."""
+    response = web.Response(status=503)
+    response.force_close()
+    return response
 
 
 def _signed(verifier: SignatureVerifier, body: str, request: web.Request) -> bool:
-    """Whether Slack sent this, and not longer than five minutes ago.
+    """Whether Slack signed this request, at most five minutes ago.
 
     Source: docs.slack.dev/authentication/verifying-requests-from-slack
     """
     timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
     signature = request.headers.get("X-Slack-Signature", "")
-    # the verifier raises on what is no number and on what is no ASCII
-    readable = re.fullmatch(r"[0-9]{1,12}", timestamp) and signature.isascii()
-    return bool(readable) and verifier.is_valid(body, timestamp, signature)
+    # the verifier raises on a timestamp that is no number and on a signature that is not ASCII
+    well_formed = re.fullmatch(r"[0-9]{1,12}", timestamp) and signature.isascii()
+    return bool(well_formed) and verifier.is_valid(body, timestamp, signature)
 
 
 def _payload(body: str) -> dict[str, Any]:
-    """A click's payload or a command's fields; empty for what is neither.
+    """A click's payload or a command's fields; empty for anything else.
 
-    Bolt's own parser takes every form in which the word "payload" occurs, in a person's reason
-    too, for a click.
+    Bolt's own parser takes any body that contains "payload" for a click, even in a typed reason.
     """
     try:
         if body.count("&") > MAX_FIELDS:

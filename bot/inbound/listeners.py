@@ -1,7 +1,7 @@
-"""Slack's payloads in, the workflow's calls out; every acknowledgement is given here.
+"""Handles Slack's payloads: acknowledges each one and calls the request service.
 
-A click that was acknowledged is never delivered again, so what it decided is on disk before its
-ack. No exception leaves a listener: Bolt would undo an ack that was already given.
+Slack never delivers an acknowledged click again, so a decision is in the ledger before its ack. No
+exception leaves a listener: Bolt would turn an ack that was already given into an error.
 """
 
 from __future__ import annotations
@@ -33,24 +33,24 @@ BoltListener = Callable[[AsyncAck, Payload, AsyncBoltContext], Awaitable[None]]
 
 
 class Listeners:
-    """What Slack may send, and whom it concerns."""
+    """One method for the command and for each button."""
 
-    def __init__(self, workflow: RequestService, tasks: BackgroundTasks, metrics: Metrics) -> None:
-        self._service = workflow
+    def __init__(self, service: RequestService, tasks: BackgroundTasks, metrics: Metrics) -> None:
+        self._service = service
         self._tasks = tasks
         self._metrics = metrics
 
     def register(self, app: AsyncApp) -> None:
-        """Tell Bolt which payload goes where."""
-        app.command(ephemerals.COMMAND)(self._kept(self.on_unlatch_command))
-        app.action(Action.CONFIRM)(self._kept(self.on_confirm_clicked))
-        app.action(Action.CANCEL)(self._kept(self.on_cancel_clicked))
-        app.action(Action.UNDO)(self._kept(self.on_undo_clicked))
-        app.action(Action.CHECK)(self._kept(self.on_check_clicked))
-        app.action(Action.USE)(self._kept(self.on_use_clicked))
+        """Register the listeners with Bolt."""
+        app.command(ephemerals.COMMAND)(self._guarded(self.on_unlatch_command))
+        app.action(Action.CONFIRM)(self._guarded(self.on_confirm_clicked))
+        app.action(Action.CANCEL)(self._guarded(self.on_cancel_clicked))
+        app.action(Action.UNDO)(self._guarded(self.on_undo_clicked))
+        app.action(Action.CHECK)(self._guarded(self.on_check_clicked))
+        app.action(Action.USE)(self._guarded(self.on_use_clicked))
 
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
-        """`/unlatch …`: acknowledged at once, what it asks for comes after."""
+        """`/unlatch …`: acknowledges at once; the work follows."""
         person = Person(body["user_id"], body["team_id"])
         place = Place(body["channel_id"], body["response_url"])
         match parse(body.get("text", "")):
@@ -60,104 +60,104 @@ class Listeners:
                 await _ack_with(ack, lists.usage())
             case Ask() as ask:
                 await ack()
-                self._go_on(self._service.ask(person, place, ask), place)
+                self._spawn(self._service.ask(person, place, ask), place)
             case Find() as find:
                 await ack()
-                self._go_on(self._service.find(person, place, find), place)
+                self._spawn(self._service.find(person, place, find), place)
             case History() as history:
                 await ack()
-                self._go_on(self._service.history(person, place, history), place)
+                self._spawn(self._service.history(person, place, history), place)
 
     async def on_confirm_clicked(self, ack: AsyncAck, body: Payload) -> None:
-        """**Unlatch customer**: the gate, then the ack; the work follows."""
+        """**Unlatch customer**: decides, then acknowledges; the work follows."""
         await self._decide(ack, body, Verdict.CONFIRMED)
 
     async def on_cancel_clicked(self, ack: AsyncAck, body: Payload) -> None:
-        """**Cancel**: the same gate."""
+        """**Cancel**: decides, then acknowledges."""
         await self._decide(ack, body, Verdict.CANCELLED)
 
     async def on_undo_clicked(self, ack: AsyncAck, body: Payload) -> None:
-        """**Undo…**: decides nothing yet, a card follows."""
+        """**Undo…**: acknowledges; a new card follows."""
         await ack()
         place = _place(body)
-        self._go_on(self._service.undo(_value(body), _clicker(body), place), place)
+        self._spawn(self._service.undo(_value(body), _clicker(body), place), place)
 
     async def on_check_clicked(self, ack: AsyncAck, body: Payload) -> None:
-        """**Check again**: reads, and offers anew what is still to be done."""
+        """**Check again**: acknowledges; the outcome or a new card follows."""
         await ack()
         place = _place(body)
-        self._go_on(self._service.check_again(_value(body), _clicker(body), place), place)
+        self._spawn(self._service.check_again(_value(body), _clicker(body), place), place)
 
     async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
-        """**Use this one**: goes on as if the id had been typed."""
+        """**Use this one**: the same as typing the id."""
         await ack()
-        # unlike what is typed, a value comes as it was given, without entities
-        place, typed = _place(body), parse(escape(_value(body)))
-        if isinstance(typed, Ask):
-            self._go_on(self._service.ask(_clicker(body), place, typed), place)
+        # parse() expects entities, and a button's value has none
+        place, command = _place(body), parse(escape(_value(body)))
+        if isinstance(command, Ask):
+            self._spawn(self._service.ask(_clicker(body), place, command), place)
 
     async def _decide(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:
             message_ts = body["container"].get("message_ts", "")
-            told = await self._service.decide(_value(body), verdict, _clicker(body), message_ts)
+            message = await self._service.decide(_value(body), verdict, _clicker(body), message_ts)
         except LedgerUnavailable as error:
-            log.error("click not recorded", why=str(error))  # noqa: TRY400  # expected weather
-            told = ephemerals.ledger_down(uncertain=error.uncertain)
+            log.error("click not recorded", why=str(error))  # noqa: TRY400  # expected
+            message = ephemerals.ledger_down(uncertain=error.uncertain)
         await ack()
-        if told is not None:
-            self._tasks.spawn(self._service.send_ephemeral(_place(body), told))
+        if message is not None:
+            self._tasks.spawn(self._service.send_ephemeral(_place(body), message))
 
-    def _go_on(self, work: Awaitable[None], place: Place) -> None:
-        """Go on after the ack; where the bot itself fails, the person hears of it."""
+    def _spawn(self, work: Awaitable[None], place: Place) -> None:
+        """Runs the work after the ack, and tells the person if it fails."""
 
-        async def explained() -> None:
+        async def run() -> None:
             try:
                 await work
             except LedgerUnavailable as error:
-                log.error("ledger unavailable", why=str(error))  # noqa: TRY400  # expected weather
+                log.error("ledger unavailable", why=str(error))  # noqa: TRY400  # expected
                 await self._service.send_ephemeral(place, ephemerals.ledger_down())
             except asyncio.CancelledError:
-                # the bot is being stopped, and what was acknowledged is in no ledger yet
+                # the bot is stopping, and this work is not in the ledger
                 await self._service.send_ephemeral(place, ephemerals.stopped())
                 raise
             except Exception:
                 log.exception("work failed")
                 await self._service.send_ephemeral(place, ephemerals.failed())
 
-        self._tasks.spawn(explained())
+        self._tasks.spawn(run())
 
-    def _kept(self, listener: Listener) -> BoltListener:
-        """A listener whose failures stay in here, timed from the request's arrival to its end."""
+    def _guarded(self, listener: Listener) -> BoltListener:
+        """Catches a listener's exceptions, and times it from the request's arrival to its end."""
         seconds = self._metrics.ack_seconds.labels(listener.__name__)
 
-        # without `wraps`: Bolt would look through it, and hand over what the listener takes
+        # without `wraps`: Bolt reads the wrapped signature and would leave out `context`
         async def run(ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
-            began = context.get(RECEIVED_AT) or perf_counter()
+            started = context.get(RECEIVED_AT) or perf_counter()
             with structlog.contextvars.bound_contextvars(**_about(body)):
                 try:
                     await listener(ack, body)
                 except Exception:
                     log.exception("listener failed", listener=listener.__name__)
                     if ack.response is None:
-                        await self._failed(ack, body)
-            seconds.observe(perf_counter() - began)
+                        await self._report_failure(ack, body)
+            seconds.observe(perf_counter() - started)
 
         return run
 
-    async def _failed(self, ack: AsyncAck, body: Payload) -> None:
+    async def _report_failure(self, ack: AsyncAck, body: Payload) -> None:
         if "command" in body:
             await _ack_with(ack, ephemerals.failed())
             return
-        # a click's ack shows nobody anything
+        # a click's ack can't carry a message
         await ack()
-        self._tasks.spawn(self._tell_failed(body))
+        self._tasks.spawn(self._send_failed(body))
 
-    async def _tell_failed(self, body: Payload) -> None:
+    async def _send_failed(self, body: Payload) -> None:
         await self._service.send_ephemeral(_place(body), ephemerals.failed())
 
 
 def _about(body: Payload) -> dict[str, object]:
-    """What each log line that follows from a payload names, as far as it is known."""
+    """The fields for every log line that a payload leads to, as far as it has them."""
     user, container = body.get("user") or {}, body.get("container") or {}
     return {
         "user_id": body.get("user_id") or user.get("id"),

@@ -1,4 +1,4 @@
-"""The Slack app manifest (schema v2), from the names that the listeners and messages use.
+"""Builds the Slack app manifest (schema v2).
 
 Source: docs.slack.dev/reference/app-manifest
 """
@@ -13,20 +13,20 @@ EVENTS_PATH = "/slack/events"
 
 
 def scopes(*, user_groups: bool) -> list[str]:
-    """The least that the bot needs; `user_groups` where a policy names one (S…)."""
-    needed = ["chat:write", "chat:write.public", "commands"]
-    return [*needed, "usergroups:read"] if user_groups else needed
+    """The fewest scopes that the bot needs; with `user_groups`, also to read user groups (S…)."""
+    required = ["chat:write", "chat:write.public", "commands"]
+    return [*required, "usergroups:read"] if user_groups else required
 
 
 def manifest(url: str | None, *, user_groups: bool = False) -> dict[str, Any]:
-    """The manifest for HTTP at `url` (https://host), or for Socket Mode where that is None."""
+    """The manifest for HTTP at `url` (https://host), or for Socket Mode if `url` is None."""
     address = {"url": url.rstrip("/") + EVENTS_PATH} if url else {}
     interactivity = {"request_url": address["url"]} if url else {}
     return {
         "_metadata": {"major_version": 2, "minor_version": 1},
         "display_information": {
             "name": "Unlatch",
-            "description": "Frees a Fusebill customer from its HubSpot contact and company",
+            "description": "Unlatches a Fusebill customer from its HubSpot contact and company",
             "background_color": "#1d3557",
         },
         "features": {
@@ -34,7 +34,7 @@ def manifest(url: str | None, *, user_groups: bool = False) -> dict[str, Any]:
             "slash_commands": [
                 {
                     "command": COMMAND,
-                    "description": "Free a Fusebill customer from HubSpot",
+                    "description": "Unlatch a Fusebill customer from HubSpot",
                     "usage_hint": "<customerId> [reason] | find <text> | history [id] | help",
                     "should_escape": False,
                     **address,

@@ -1,6 +1,7 @@
-"""Socket Mode: Slack's requests over a websocket that the bot opens.
+"""Receives Slack's requests over Socket Mode, a websocket that the bot opens.
 
-slack_sdk goes on for ever where Slack will never let it in; here that ends with a clear error.
+slack_sdk reconnects for ever, even if Slack will never accept the bot again. SocketMode raises
+SocketModeEnded instead.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ FATAL = frozenset(
     }
 )
 TRANSIENT_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, SlackClientError)
-PINGS_EVERY_S = 5.0
-CLOSES_WITHIN_S = 2.0
+PING_INTERVAL_S = 5.0
+CLOSE_TIMEOUT_S = 2.0
 
 
 class SocketModeEnded(Exception):
-    """Slack will not let the bot in again; the text says why and what to do."""
+    """Slack will not accept the bot again; the text says why and what to do."""
 
     def __init__(self, code: str) -> None:
         super().__init__(
@@ -51,9 +52,9 @@ class SocketModeEnded(Exception):
 
 
 class SocketMode:
-    """One connection; `ended` fails with SocketModeEnded when Slack shuts it for good.
+    """A Socket Mode connection; `ended` fails with SocketModeEnded when Slack ends it for good.
 
-    A connection that does not answer a ping is taken for dead before the third one.
+    A connection that leaves a ping unanswered is replaced before the third ping.
     """
 
     def __init__(
@@ -63,7 +64,7 @@ class SocketMode:
         app_token: str,
         ended: asyncio.Future[None],
         *,
-        ping_every_s: float = PINGS_EVERY_S,
+        ping_every_s: float = PING_INTERVAL_S,
     ) -> None:
         self._client = client
         self._ping_every_s = ping_every_s
@@ -74,17 +75,17 @@ class SocketMode:
             app, app_token, sdk_log, web_client=client, ping_interval=ping_every_s
         )
         self._handler.client.socket_mode_request_listeners[:] = [self._on_request]
-        # slack_sdk keeps a disconnect from its other listeners
+        # slack_sdk doesn't pass a disconnect to its other listeners
         self._handler.client.on_message_listeners.append(self._on_message)
         self._ended = ended
         self._watch: asyncio.Task[None] | None = None
         self._closing = False
-        self._answering: set[asyncio.Task[Any]] = set()
+        self._handling: set[asyncio.Task[Any]] = set()
 
     async def open(self) -> None:
-        """Connect, and go on connecting. Raises: SocketModeEnded."""
-        await self._require_admission()
-        self._watch = asyncio.create_task(self._look_after())
+        """Connect, and reconnect until closed. Raises: SocketModeEnded."""
+        await self._check_admission()
+        self._watch = asyncio.create_task(self._supervise())
         connecting = asyncio.create_task(self._handler.client.connect())  # type: ignore[no-untyped-call]  # slack_sdk
         try:
             await asyncio.wait([connecting, self._ended], return_when=asyncio.FIRST_COMPLETED)
@@ -94,36 +95,36 @@ class SocketMode:
             self._ended.result()
 
     async def connected(self) -> bool:
-        """Whether the connection answers pings; slack_sdk's word for it."""
+        """Whether the connection is open, according to slack_sdk."""
         return await self._handler.client.is_connected()
 
     async def close(self) -> None:
-        """Take no more requests, acknowledge those that were taken, and hang up."""
+        """Take no new requests, acknowledge those already taken, and disconnect."""
         if self._closing:
             return
         self._closing = True
         if self._watch:
             self._watch.cancel()
             await asyncio.gather(self._watch, return_exceptions=True)
-        if self._answering:
-            await asyncio.wait(self._answering, timeout=CLOSES_WITHIN_S)
+        if self._handling:
+            await asyncio.wait(self._handling, timeout=CLOSE_TIMEOUT_S)
         try:
-            async with asyncio.timeout(CLOSES_WITHIN_S):
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
                 await self._handler.client.close()  # type: ignore[no-untyped-call]  # slack_sdk
         except TimeoutError:
-            # Slack does not say goodbye; the second time nobody waits for it
+            # the first close waits for Slack's close frame, the second does not
             await self._handler.client.close()  # type: ignore[no-untyped-call]  # slack_sdk
 
     async def _on_request(
         self, _client: AsyncBaseSocketModeClient, request: SocketModeRequest
     ) -> None:
         if self._closing:
-            # without an acknowledgement Slack tells the person that nothing came of it
+            # without an ack Slack tells the person that the command failed
             return
         task = asyncio.current_task()
         if task:
-            self._answering.add(task)
-            task.add_done_callback(self._answering.discard)
+            self._handling.add(task)
+            task.add_done_callback(self._handling.discard)
         await self._handler.handle(self._handler.client, request)
 
     async def _on_message(self, frame: WSMessage) -> None:
@@ -133,27 +134,27 @@ class SocketMode:
         if message.get("type") == "disconnect" and message.get("reason") in FATAL:
             self._end(SocketModeEnded(message["reason"]))
 
-    async def _look_after(self) -> None:
-        """slack_sdk reconnects by itself; whether it ever may is asked here."""
+    async def _supervise(self) -> None:
+        """slack_sdk reconnects by itself; this checks whether Slack will ever accept it."""
         while True:
             await asyncio.sleep(self._ping_every_s)
             if not await self.connected():
-                # it would try the same address for ever, which is good for one use
+                # an address can be used once, and slack_sdk would retry the same one for ever
                 self._handler.client.wss_uri = None
                 try:
-                    await self._require_admission()
+                    await self._check_admission()
                 except SocketModeEnded as error:
                     self._end(error)
 
-    async def _require_admission(self) -> None:
-        """Ask for a connection and leave it unused: a fatal answer comes here first."""
+    async def _check_admission(self) -> None:
+        """Requests an address without using it: this shows a fatal error that slack_sdk hides."""
         try:
             await self._client.apps_connections_open(app_token=self._app_token)
         except SlackApiError as error:
             code = str(error.response.get("error", "")) if error.response else ""
             if code in FATAL:
                 raise SocketModeEnded(code) from None
-        except Exception as error:  # noqa: BLE001  # weather: slack_sdk's own reconnecting handles it
+        except Exception as error:  # noqa: BLE001  # slack_sdk reconnects by itself
             log.warning("slack not reached", why=type(error).__name__)
 
     def _end(self, error: SocketModeEnded) -> None:
@@ -162,7 +163,7 @@ class SocketMode:
 
 
 def _shorten_transient_errors(record: logging.LogRecord) -> bool:
-    """slack_sdk shows a traceback of each connection that it lost or did not get."""
+    """slack_sdk logs a traceback for each lost or failed connection; drop it."""
     if record.exc_info and isinstance(record.exc_info[1], TRANSIENT_ERRORS):
         record.exc_info = None
         record.levelno, record.levelname = logging.WARNING, "WARNING"

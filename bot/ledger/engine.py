@@ -1,4 +1,4 @@
-"""The database: SQLite or PostgreSQL, opened, migrated, and used off the event loop."""
+"""Opens and migrates the database (SQLite or PostgreSQL) and runs transactions on it."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ from sqlalchemy import Connection, Engine, column, create_engine, event, inspect
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
-from bot.ledger.executor import ANSWERS_WITHIN_S, CONNECTIONS, Job, Pool, Runner, SingleWriter, Work
+from bot.ledger.executor import CONNECTIONS, JOB_TIMEOUT_S, Job, Pool, Runner, SingleWriter, Work
 from bot.ledger.schema import REVISION
 
 T = TypeVar("T")
 
 ROWS_AT_A_TIME = 1000
 
-WAITS_FOR_A_LOCK_S = 1
-"""Who comes while another waits for the lock waits behind it: both must fit into the answer."""
-CONNECTS_WITHIN_S = 2
+LOCK_TIMEOUT_S = 1
+"""Short, since a transaction may wait behind another that waits for a lock, all within one ack."""
+CONNECT_TIMEOUT_S = 2
 
 
 class LedgerUnavailable(Exception):
-    """The database did not do it: gone, locked, full, silent or refusing.
+    """The transaction failed: the database is down, locked, full, silent, or refused it.
 
-    Nothing was written, unless it is `uncertain`: then it fell silent or went in the middle, which
-    may have been the very moment of the commit. Whoever must not write twice looks first.
+    Nothing was written, unless `uncertain` is set: then the connection broke or timed out after the
+    work had begun, perhaps during the commit. A caller that must not write twice reads first.
     """
 
     def __init__(self, why: str, *, uncertain: bool = False) -> None:
@@ -39,50 +39,50 @@ class LedgerUnavailable(Exception):
 
 
 class SchemaMismatch(Exception):
-    """The ledger is of another version than this bot."""
+    """The ledger has another version than this bot needs."""
 
 
-def open_engine(url: str, *, reads_only: bool = False) -> Engine:
-    """An engine for `sqlite:///…` or `postgres://…` as hosts print it; connects to nothing yet.
+def open_engine(url: str, *, read_only: bool = False) -> Engine:
+    """An engine for `sqlite:///…`, `postgres://…` or `postgresql://…`; does not connect yet.
 
-    One that `reads_only` leaves the writers of a SQLite file alone, and makes no file.
-    Raises: LedgerUnavailable where it should read a file that is not there.
+    With `read_only` it never blocks a SQLite writer and creates no file.
+    Raises: LedgerUnavailable if `read_only` is set and the SQLite file does not exist.
     """
     if url.startswith("sqlite:"):
-        if reads_only and not Path(url.removeprefix("sqlite:///")).is_file():
+        if read_only and not Path(url.removeprefix("sqlite:///")).is_file():
             raise LedgerUnavailable(f"there is no ledger at {url.removeprefix('sqlite:///')}")
-        return _sqlite(url, reads_only=reads_only)
+        return _sqlite(url, read_only=read_only)
     _scheme, rest = url.split("://", 1)
-    # an instance that vanished in a transaction must not keep a row from the others
+    # an instance that dies in a transaction must not keep its row locked for the others
     limits = (
-        f"-c lock_timeout={WAITS_FOR_A_LOCK_S}s -c statement_timeout=2s"
+        f"-c lock_timeout={LOCK_TIMEOUT_S}s -c statement_timeout=2s"
         " -c idle_in_transaction_session_timeout=5s"
     )
-    # whoever only reads keeps nothing from anybody, and may page through a million rows
-    options = "-c default_transaction_read_only=on" if reads_only else limits
+    # a reader blocks nobody, and may page through a million rows
+    options = "-c default_transaction_read_only=on" if read_only else limits
     return create_engine(
         f"postgresql+psycopg://{rest}",
         pool_size=CONNECTIONS,
         max_overflow=0,
-        connect_args={"connect_timeout": CONNECTS_WITHIN_S, "options": options},
+        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": options},
     )
 
 
-def _sqlite(url: str, *, reads_only: bool) -> Engine:
-    begin = "BEGIN" if reads_only else "BEGIN IMMEDIATE"
+def _sqlite(url: str, *, read_only: bool) -> Engine:
+    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
     engine = create_engine(
         url,
         poolclass=StaticPool,
-        connect_args={"check_same_thread": False, "timeout": WAITS_FOR_A_LOCK_S},
+        connect_args={"check_same_thread": False, "timeout": LOCK_TIMEOUT_S},
     )
 
     # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-transaction-control:
-    # the driver's own BEGIN comes late, and a reader that turns writer can't wait for the lock
+    # the driver begins late, and a transaction that reads before it writes can't wait for the lock
     @event.listens_for(engine, "connect")
-    def connected(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's own
+    def on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's type
         connection.isolation_level = None
-        if reads_only:
-            # whatever somebody wrote into a text, it is read: a copy's bytes stay as they are
+        if read_only:
+            # text that is not UTF-8 must not stop an audit; no PRAGMA may change the file
             connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         else:
             connection.execute("PRAGMA journal_mode=WAL")
@@ -90,7 +90,7 @@ def _sqlite(url: str, *, reads_only: bool) -> Engine:
         connection.execute("PRAGMA foreign_keys=ON")
 
     @event.listens_for(engine, "begin")
-    def begun(connection: Connection) -> None:
+    def on_begin(connection: Connection) -> None:
         _require_file(connection)
         connection.exec_driver_sql(begin)
 
@@ -98,7 +98,7 @@ def _sqlite(url: str, *, reads_only: bool) -> Engine:
 
 
 def _require_file(connection: Connection) -> None:
-    """SQLite goes on writing into a file that was deleted or replaced, and nobody reads it then."""
+    """SQLite keeps writing to a file that was deleted or replaced, and those writes are lost."""
     name = connection.engine.url.database or ":memory:"
     if name == ":memory:":
         return
@@ -107,18 +107,18 @@ def _require_file(connection: Connection) -> None:
         status = os.stat(name)  # noqa: PTH116  # a Path costs three times as much
         found = (status.st_dev, status.st_ino)
     if found is None or connection.info.setdefault("file", found) != found:
-        # the next transaction opens it anew
+        # the next transaction opens a new connection
         connection.invalidate()
         gone = FileNotFoundError(f"{name} is gone or was replaced")
         raise OperationalError(None, None, gone)
 
 
 def migrate(engine: Engine) -> None:
-    """Bring the ledger to this bot's version.
+    """Upgrade the ledger to this bot's version.
 
-    Raises: SchemaMismatch where a newer bot wrote it; LedgerUnavailable.
+    Raises: SchemaMismatch if a newer bot wrote the ledger; LedgerUnavailable.
     """
-    # a second's worth of imports that a start on an up-to-date ledger need not pay
+    # these imports take a second, which a start on an up-to-date ledger does not need
     from alembic import command  # noqa: PLC0415
     from alembic.config import Config  # noqa: PLC0415
     from alembic.util import CommandError  # noqa: PLC0415
@@ -130,10 +130,10 @@ def migrate(engine: Engine) -> None:
         with engine.begin() as connection:
             config.attributes["connection"] = connection
             if connection.dialect.name == "postgresql":
-                # a migration may take its time, unlike a click
+                # a migration may take longer than a click
                 connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
                 connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
-                # instances that start together take turns; any constant serves
+                # instances that start together take turns; the number is arbitrary
                 connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7051)")
             command.upgrade(config, "head")
     except CommandError:
@@ -143,7 +143,7 @@ def migrate(engine: Engine) -> None:
 
 
 def require_current(engine: Engine) -> None:
-    """Refuse a ledger of another version.
+    """Check that the ledger has this bot's version.
 
     Raises: SchemaMismatch; LedgerUnavailable.
     """
@@ -153,7 +153,7 @@ def require_current(engine: Engine) -> None:
 
 
 def version(engine: Engine) -> str | None:
-    """The version of the ledger, None where there is no ledger yet.
+    """The ledger's version, None if there is no ledger yet.
 
     Raises: LedgerUnavailable.
     """
@@ -170,17 +170,13 @@ def version(engine: Engine) -> str | None:
 def _mismatch(engine: Engine) -> str:
     found = version(engine)
     if found is not None and found > REVISION:
-        return (
-            f"the ledger is of version {found}, newer than this bot's {REVISION}: upgrade the bot"
-        )
-    return (
-        f"the ledger is of version {found}, this bot's is {REVISION}: run `python -m bot migrate`"
-    )
+        return f"the ledger has version {found}, newer than this bot's {REVISION}: upgrade the bot"
+    return f"the ledger has version {found}, this bot needs {REVISION}: run `python -m bot migrate`"
 
 
 @contextmanager
 def streaming(engine: Engine) -> Iterator[Connection]:
-    """A connection whose rows come a thousand at a time. Raises: LedgerUnavailable."""
+    """A connection that fetches rows a thousand at a time. Raises: LedgerUnavailable."""
     try:
         with engine.connect() as connection:
             yield connection.execution_options(yield_per=ROWS_AT_A_TIME)
@@ -189,15 +185,15 @@ def streaming(engine: Engine) -> Iterator[Connection]:
 
 
 def reason(error: SQLAlchemyError) -> str:
-    """Why it failed: the driver's first line; the statement and its values stay out of it."""
+    """The first line of the driver's message, without the statement and its values."""
     cause = getattr(error, "orig", None) or error
     return (str(cause).splitlines() or [type(cause).__name__])[0]
 
 
 class Database:
-    """Runs transactions for the event loop; each is a plain function of a connection.
+    """Runs transactions without blocking the event loop; each is a function of a connection.
 
-    Each must leave nothing behind but rows: where a shared commit fails, it is run once more.
+    The function may run twice, if a shared commit fails: it must have no effect but its rows.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -207,13 +203,13 @@ class Database:
         )
 
     async def run(self, work: Work[T]) -> T:
-        """Do `work` in one transaction and return what it returned, once that is on disk.
+        """Run `work` in one transaction; returns its result after the commit.
 
-        Raises: LedgerUnavailable; whatever `work` raises, which undoes the transaction.
+        Raises: LedgerUnavailable; whatever `work` raises, after a rollback.
         """
         job = Job(work)
         self._runner.submit(job)
-        watch = job.loop.call_later(ANSWERS_WITHIN_S, job.expire)
+        timer = job.loop.call_later(JOB_TIMEOUT_S, job.expire)
         try:
             return await job.future
         except TimeoutError:
@@ -223,11 +219,11 @@ class Database:
             broke = isinstance(error, DBAPIError) and error.connection_invalidated
             raise LedgerUnavailable(reason(error), uncertain=broke) from error
         finally:
-            # where whoever waits is cancelled, the job still has to end
+            # if the caller was cancelled, the job still needs its timeout
             if job.ended:
-                watch.cancel()
+                timer.cancel()
 
     async def close(self) -> None:
-        """Finish what was begun, then let the connections go."""
+        """Finish the submitted jobs, then close the connections."""
         await asyncio.to_thread(self._runner.close)
         self._engine.dispose()

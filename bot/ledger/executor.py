@@ -1,6 +1,10 @@
-"""Threads that do transactions: a single writer for SQLite, a pool for PostgreSQL.
+"""Runs transactions in threads: one writer thread for SQLite, a thread pool for PostgreSQL.
 
-Nobody waits for one longer than Slack waits for an ack; what nobody waits for is not done.
+Database drivers block, and the event loop must not. Slack also wants each click acknowledged within
+3 s, so every transaction has a deadline: after it the caller gets a TimeoutError, and a transaction
+that has not started is dropped. One that runs against a silent PostgreSQL server can't be
+interrupted from Python, so its socket is shut down. SQLite allows one writer at a time and syncs
+the disk at each commit, so transactions that arrive during a commit share the next one.
 """
 
 from __future__ import annotations
@@ -22,20 +26,20 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
-Ending = Callable[[], None]
+Callback = Callable[[], None]
 
-ANSWERS_WITHIN_S = 2.0
-"""Less than Slack's 3 s for an ack, so that the person who clicked can still be told."""
+JOB_TIMEOUT_S = 2.0
+"""Less than Slack's 3 s for an ack, so that the bot can still tell the person who clicked."""
 CONNECTIONS = 8
-"""A few are enough: a transaction of ours takes about a millisecond."""
-SHARED_COMMIT = 64
-CLOSES_WITHIN_S = 5.0
+"""A few are enough: a transaction takes about a millisecond."""
+MAX_SHARED_COMMIT = 64
+CLOSE_TIMEOUT_S = 5.0
 
 
 class Job(Generic[T]):
-    """One transaction: what is to be done, and a future for what came of it.
+    """One transaction and a future for its result.
 
-    Made on the event loop that waits for the future; done in a thread.
+    Created on the event loop that waits for the future; run in a thread.
     """
 
     def __init__(self, work: Work[T]) -> None:
@@ -43,59 +47,59 @@ class Job(Generic[T]):
         self.future: asyncio.Future[T] = self.loop.create_future()
         self.began = self.ended = False
         self._work = work
-        self._deadline = monotonic() + ANSWERS_WITHIN_S
-        self._line: socket.socket | None = None
+        self._deadline = monotonic() + JOB_TIMEOUT_S
+        self._socket: socket.socket | None = None
         self._lock = threading.Lock()
 
-    def do(self, connection: Connection) -> T:
-        """Do it. Raises: TimeoutError where whoever asked has been told that it failed."""
+    def run(self, connection: Connection) -> T:
+        """Run the work on a connection. Raises: TimeoutError after the deadline."""
         if monotonic() >= self._deadline:
             raise TimeoutError
         self.began = True
         return self._work(connection)
 
     def succeed(self, result: T) -> None:
-        """Hand the result over, on the event loop."""
+        """Set the result; call it on the event loop."""
         self.ended = True
         if not self.future.done():
             self.future.set_result(result)
 
     def fail(self, error: Exception) -> None:
-        """Hand the error over, on the event loop."""
+        """Set the error; call it on the event loop."""
         self.ended = True
         if not self.future.done():
             self.future.set_exception(error)
 
     def expire(self) -> None:
-        """Let nobody wait for it any longer, on the event loop."""
-        self._hang_up()
+        """Time out the caller and cut the connection; call it on the event loop."""
+        self._shut_down_socket()
         if not self.future.done():
             self.future.set_exception(TimeoutError())
 
     @contextmanager
-    def over(self, connection: Connection) -> Iterator[None]:
-        """While the connection is used: `expire` ends what a silent server would let hang."""
+    def using(self, connection: Connection) -> Iterator[None]:
+        """While this is open, `expire` shuts down the connection's socket."""
         driver: Any = connection.connection.driver_connection
-        with socket.socket(fileno=os.dup(driver.fileno())) as line:
+        with socket.socket(fileno=os.dup(driver.fileno())) as duplicate:
             with self._lock:
                 if monotonic() >= self._deadline:
                     raise TimeoutError
-                self._line = line
+                self._socket = duplicate
             try:
                 yield
             finally:
                 with self._lock:
-                    self._line = None
+                    self._socket = None
 
-    def _hang_up(self) -> None:
-        """Shut the connection that it runs on: whoever waits for it fails, and the server too."""
+    def _shut_down_socket(self) -> None:
+        """Make the blocked thread fail, and let the server notice that the client is gone."""
         with self._lock, suppress(OSError):
-            if self._line:
-                self._line.shutdown(socket.SHUT_RDWR)
+            if self._socket:
+                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 class Runner(Protocol):
-    """Does jobs in threads of its own."""
+    """Runs jobs in threads that it owns."""
 
     def submit(self, job: Job[Any]) -> None: ...
 
@@ -103,7 +107,7 @@ class Runner(Protocol):
 
 
 class Pool:
-    """As many jobs side by side as there are connections."""
+    """Runs as many jobs at once as there are connections."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -117,27 +121,27 @@ class Pool:
 
     def _serve(self, job: Job[Any]) -> None:
         if not job.future.cancelled():
-            _hand_over(job.loop, [_ending(job, self._transaction)])
+            _call_back(job.loop, [_attempt(job, self._transaction)])
 
     def _transaction(self, job: Job[T]) -> T:
         while True:
-            with self._engine.connect() as connection, job.over(connection):
+            with self._engine.connect() as connection, job.using(connection):
                 used = connection.info.setdefault("used", [])
                 try:
                     connection.execute(select(1))
                 except DBAPIError as error:
-                    # a connection that was good once: the server has been restarted since
+                    # this connection worked before: the server has been restarted since
                     if error.connection_invalidated and used:
                         continue
                     raise
                 used[:] = [True]
-                result = job.do(connection)
+                result = job.run(connection)
                 connection.commit()
                 return result
 
 
 class SingleWriter:
-    """One thread, one connection; what waits while a commit is under way shares the next one."""
+    """One thread, one connection; jobs that arrive during a commit share the next one."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -151,43 +155,45 @@ class SingleWriter:
 
     def close(self) -> None:
         self._jobs.put(None)
-        self._thread.join(CLOSES_WITHIN_S)
+        self._thread.join(CLOSE_TIMEOUT_S)
 
     def _serve(self) -> None:
         closing = False
         while not closing:
             waiting = [self._jobs.get()]
             with suppress(queue.Empty):
-                while len(waiting) < SHARED_COMMIT:
+                while len(waiting) < MAX_SHARED_COMMIT:
                     waiting.append(self._jobs.get_nowait())
             closing = None in waiting
             jobs = [job for job in waiting if job and not job.future.cancelled()]
             if jobs:
-                endings = self._together(jobs) or [_ending(job, self._alone) for job in jobs]
-                _hand_over(jobs[0].loop, endings)
+                callbacks = self._run_together(jobs) or [
+                    _attempt(job, self._run_alone) for job in jobs
+                ]
+                _call_back(jobs[0].loop, callbacks)
         if self._kept:
             self._kept.close()
 
-    def _together(self, jobs: Sequence[Job[Any]]) -> list[Ending]:
-        """Do them in one commit; nothing where each has to be done alone."""
+    def _run_together(self, jobs: Sequence[Job[Any]]) -> list[Callback]:
+        """Run all jobs in one commit; empty where each has to run alone."""
         if len(jobs) == 1:
             return []
         try:
             with self._transaction() as connection:
-                results = [job.do(connection) for job in jobs]
+                results = [job.run(connection) for job in jobs]
         except OperationalError as error:
             return [partial(job.fail, error) for job in jobs]
-        except Exception:  # noqa: BLE001  # whose fault it was shows when each runs alone
+        except Exception:  # noqa: BLE001  # running each alone shows which one failed
             return []
         return [partial(job.succeed, result) for job, result in zip(jobs, results, strict=True)]
 
-    def _alone(self, job: Job[T]) -> T:
+    def _run_alone(self, job: Job[T]) -> T:
         with self._transaction() as connection:
-            return job.do(connection)
+            return job.run(connection)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
-        """One after the other on a kept connection; what failed on it may have broken it."""
+        """Keep the connection for the next transaction, unless this one fails: it may be broken."""
         connection = self._kept or self._engine.connect()
         self._kept = None
         try:
@@ -199,19 +205,19 @@ class SingleWriter:
         self._kept = connection
 
 
-def _ending(job: Job[T], transaction: Callable[[Job[T]], T]) -> Ending:
+def _attempt(job: Job[T], transaction: Callable[[Job[T]], T]) -> Callback:
     try:
         return partial(job.succeed, transaction(job))
-    except Exception as error:  # noqa: BLE001  # it is the caller's to handle
+    except Exception as error:  # noqa: BLE001  # the caller handles it
         return partial(job.fail, error)
 
 
-def _hand_over(loop: asyncio.AbstractEventLoop, endings: Sequence[Ending]) -> None:
-    """Tell the event loop all at once: waking it costs more than what it is told."""
+def _call_back(loop: asyncio.AbstractEventLoop, callbacks: Sequence[Callback]) -> None:
+    """Wake the event loop once for all callbacks: waking it costs more than running them."""
 
-    def told() -> None:
-        for ending in endings:
-            ending()
+    def run_all() -> None:
+        for callback in callbacks:
+            callback()
 
-    with suppress(RuntimeError):  # it was closed meanwhile, and nobody waits
-        loop.call_soon_threadsafe(told)
+    with suppress(RuntimeError):  # the loop was closed, so nobody waits
+        loop.call_soon_threadsafe(run_all)

@@ -1,4 +1,4 @@
-"""Reads the ledger out, oldest first."""
+"""Exports the ledger's events as JSON, CSV or a table, oldest first."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ WIDTHS = {
     "channel_id": 12,
 }
 COLUMNS = (*WIDTHS, "details")
-# a spreadsheet takes a cell that begins so for a formula: owasp.org, "CSV Injection"
+# a spreadsheet takes a cell that begins like this for a formula: owasp.org, "CSV Injection"
 FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001  # the wide ones count too
-# some spreadsheets split at the semicolon, and then what follows it begins a cell
-BEHIND_SEMICOLON = re.compile(rf"(;\s*)(?=[{re.escape(''.join(FORMULA))}])")
+# some spreadsheets split at semicolons, so the text after one can also begin a cell
+AFTER_SEMICOLON = re.compile(rf"(;\s*)(?=[{re.escape(''.join(FORMULA))}])")
 
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which events to read; None wants all. `until` is exclusive."""
+class Filter:
+    """Which events to read; None means all. `who` is a user id, `until` is exclusive."""
 
     customer_id: int | None = None
     since: datetime | None = None
@@ -49,7 +49,7 @@ class Wanted:
 
 
 def moment(value: str, *, end: bool = False) -> datetime:
-    """An ISO 8601 date or time, UTC unless it says otherwise; the end of a date where `end`.
+    """Parse an ISO 8601 date or time, by default in UTC; with `end`, a date means its end.
 
     Raises: ValueError.
     """
@@ -63,31 +63,31 @@ def moment(value: str, *, end: bool = False) -> datetime:
     return datetime.combine(day, time(), UTC) + timedelta(days=1 if end else 0)
 
 
-def read(engine: Engine, wanted: Wanted) -> Generator[Row, None, None]:
-    """The events, oldest first, a thousand at a time however many there are.
+def read(engine: Engine, wanted: Filter) -> Generator[Row, None, None]:
+    """The events, oldest first, fetched a thousand at a time.
 
     Raises: LedgerUnavailable.
     """
     with streaming(engine) as connection:
         rows = connection.execute(_query(wanted))
-        yield from map(_readable, rows.mappings())
+        yield from map(_row, rows.mappings())
 
 
 def as_json(rows: Iterable[Row]) -> Iterator[str]:
-    """A JSON object a line, in ASCII: nothing in it can break the line or the encoding."""
+    """One JSON object per line, in ASCII, so that no value can break the line or the encoding."""
     return (json.dumps(row, default=str) for row in rows)
 
 
 def as_csv(rows: Iterable[Row]) -> Iterator[str]:
-    """A header and a line an event (RFC 4180), safe to open in a spreadsheet."""
+    """A header and one line per event (RFC 4180), safe to open in a spreadsheet."""
     for number, row in enumerate(rows):
         if number == 0:
             yield _csv_line(COLUMNS)
-        yield _csv_line([_defused(_cell(row[name])) for name in COLUMNS])
+        yield _csv_line([_escape_formula(_cell(row[name])) for name in COLUMNS])
 
 
 def as_table(rows: Iterable[Row]) -> Iterator[str]:
-    """Columns for people."""
+    """A header and one line per event, in aligned columns."""
     for number, row in enumerate(rows):
         if number == 0:
             yield _table_line({name: name.upper() for name in COLUMNS})
@@ -101,7 +101,7 @@ FORMS: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {
 }
 
 
-def _query(wanted: Wanted) -> Select[Any]:
+def _query(wanted: Filter) -> Select[Any]:
     query = select(
         *stored(events), requests.c.customer_id, requests.c.kind, requests.c.channel_id
     ).join_from(events, requests)
@@ -116,13 +116,13 @@ def _query(wanted: Wanted) -> Select[Any]:
     return query.order_by(events.c.at, events.c.id)
 
 
-def _readable(row: RowMapping) -> Row:
+def _row(row: RowMapping) -> Row:
     details = _details(row)
-    # for `verify` alone
+    # only `verify` uses it
     details.pop("row", None)
     return {
         "at": _iso(row["at"]),
-        # a refused search is about no customer
+        # a denied search has no customer
         "customer_id": row["customer_id"] or None,
         "event": row["type"],
         "who": row["actor"],
@@ -137,7 +137,7 @@ def _readable(row: RowMapping) -> Row:
 
 
 def _details(row: RowMapping) -> dict[str, Any]:
-    """An event's details; what was made unreadable is shown as it is, and `verify` names it."""
+    """An event's details; unreadable ones are shown as stored, and `verify` reports them."""
     try:
         details = json.loads(row["details"])
     except (ValueError, RecursionError):
@@ -155,15 +155,15 @@ def _iso(stored: object) -> str:
 def _cell(value: object) -> str:
     if isinstance(value, dict):
         value = json.dumps(value, ensure_ascii=False) if value else None
-    # a control character would act on the reader's terminal, or break the line
+    # a control character could act on the terminal or break the line
     return "".join(
         c if c.isprintable() else "\N{REPLACEMENT CHARACTER}"
         for c in ("" if value is None else str(value))
     )
 
 
-def _defused(cell: str) -> str:
-    cell = BEHIND_SEMICOLON.sub(r"\1'", cell)
+def _escape_formula(cell: str) -> str:
+    cell = AFTER_SEMICOLON.sub(r"\1'", cell)
     return f"'{cell}" if cell.lstrip().startswith(FORMULA) else cell
 
 

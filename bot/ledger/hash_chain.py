@@ -1,4 +1,4 @@
-"""The chain of hashes: each event holds one over itself and the event before it."""
+"""Hashes a request's events into a chain: each hash covers its event and the hash before it."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ IMMUTABLE = (
     "expires_at",
     "undoes",
 )
-"""The columns of `requests` that never change after the request was made."""
+"""The columns of `requests` that never change after the insert."""
 
 
 def chained(request: Request, new_event: NewEvent) -> Event:
-    """The next event of a request, with its number and its hash."""
+    """The request's next event, with its number and hash."""
     event = Event(
         request_id=request.id,
         number=request.events + 1,
@@ -44,7 +44,7 @@ def chained(request: Request, new_event: NewEvent) -> Event:
 
 
 def digest(event: Event) -> str:
-    """The SHA-256, in hex, over an event's content and the hash of the one before it."""
+    """The SHA-256, in hex, of an event's content and the hash of the event before it."""
     content = [
         event.previous,
         event.request_id,
@@ -58,18 +58,18 @@ def digest(event: Event) -> str:
 
 
 def fingerprint(row: Mapping[str, Any]) -> str:
-    """The SHA-256, in hex, over the columns of a request's row that never change."""
+    """The SHA-256, in hex, of the columns of a request's row that never change."""
     content = canonical_json([row[name] for name in IMMUTABLE])
     return hashlib.sha256(content.encode()).hexdigest()
 
 
 def canonical_json(value: object) -> str:
-    """JSON with one spelling for each value: what is hashed must be written the same every time."""
+    """JSON with exactly one spelling for each value, so that equal values have equal hashes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
 
 
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
         return value.isoformat(timespec="microseconds")
-    # a value that this bot never wrote must not stop the verification
+    # a value that the bot never wrote must not stop the verification
     return str(value)

@@ -26,7 +26,7 @@ from bot.ledger.schema import Moment
 
 
 def event_of(row: RowMapping) -> Event:
-    """A row of `events` as a noun."""
+    """A row of `events` as a domain object."""
     return Event(
         request_id=row["request_id"],
         number=row["number"],
@@ -40,7 +40,7 @@ def event_of(row: RowMapping) -> Event:
 
 
 COLUMNS = {"publish_attempts": "deliveries", "last_posted_event": "mirrored_through"}
-"""The columns of `requests` whose names are not those of the fields that they hold."""
+"""The columns of `requests` that are named differently from the field they hold."""
 
 
 def request_of(row: RowMapping) -> Request:
@@ -50,7 +50,7 @@ def request_of(row: RowMapping) -> Request:
     return Request(
         id=row["id"],
         kind=Kind(row["kind"]),
-        # the column is what people look at and search by: it decides whom a call is about
+        # people read and search the column, so it decides which customer a call changes
         customer=Customer(
             **customer | {"customer_id": row["customer_id"], "ids": HubSpotIds(**customer["ids"])}
         ),
@@ -97,7 +97,7 @@ def request_row(request: Request) -> dict[str, Any]:
 
 
 def changing_row(request: Request) -> dict[str, Any]:
-    """The columns of a request that may change after it was asked."""
+    """The columns of a request that may change after the insert."""
     return {
         "verdict": request.verdict,
         "decider_id": request.decider and request.decider.user_id,
@@ -130,13 +130,13 @@ def event_row(event: Event) -> dict[str, Any]:
 
 
 def stored(table: Table, prefix: str = "") -> Iterator[ColumnElement[Any]]:
-    """Columns as they stand, times as texts: one that is no time must not stop the reading."""
+    """The columns, times as text: a value that is not a time must not stop the reading."""
     for each in table.c:
         column = cast(each, String) if isinstance(each.type, Moment) else each
         yield column.label(prefix + each.name)
 
 
 def time_of(stored: object) -> datetime:
-    """A time as `stored` gives it: UTC, unless it says its zone. Raises: ValueError."""
+    """Parse a time that `stored` returned; UTC if it has no zone. Raises: ValueError."""
     moment = datetime.fromisoformat(str(stored))
     return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

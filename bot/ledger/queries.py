@@ -1,6 +1,6 @@
-"""The ledger's queries, each run on the connection of a transaction that `store` began.
+"""The ledger's SQL: functions that run inside a transaction that `store` began.
 
-The statements are built once: building one costs more than running it.
+The statements are built at import, since building one costs more than running it.
 """
 
 from __future__ import annotations
@@ -20,10 +20,12 @@ EFFECTIVE = [outcome for outcome, meaning in OUTCOMES.items() if meaning.effecti
 
 ADD = insert(requests)
 ADD_EVENT = insert(events)
-ONE = select(requests).where(requests.c.id == bindparam("of"))
+ONE = select(requests).where(requests.c.id == bindparam("request_id"))
 ONE_LOCKED = ONE.with_for_update()
-SAVE = update(requests).where(requests.c.id == bindparam("of"))
-EVENTS_OF = select(events).where(events.c.request_id == bindparam("of")).order_by(events.c.number)
+SAVE = update(requests).where(requests.c.id == bindparam("request_id"))
+EVENTS_OF = (
+    select(events).where(events.c.request_id == bindparam("request_id")).order_by(events.c.number)
+)
 OVERDUE = (
     select(requests)
     .where(requests.c.due_at <= bindparam("now"))
@@ -34,7 +36,7 @@ OVERTAKING = (
     select(requests.c.id)
     .where(
         requests.c.customer_id == bindparam("customer"),
-        requests.c.id != bindparam("of"),
+        requests.c.id != bindparam("request_id"),
         requests.c.verdict == Verdict.CONFIRMED,
         requests.c.decided_at > bindparam("since"),
         requests.c.outcome.is_(None) | requests.c.outcome.in_(EFFECTIVE),
@@ -47,7 +49,7 @@ FOLLOW_UP = (
         requests.c.customer_id == bindparam("customer"),
         requests.c.channel_id == bindparam("channel"),
         requests.c.thread_ts == bindparam("thread"),
-        requests.c.id != bindparam("of"),
+        requests.c.id != bindparam("request_id"),
         requests.c.outcome.is_(None),
         requests.c.verdict.is_(None) | (requests.c.verdict == Verdict.CONFIRMED),
         requests.c.message_ts.is_not(None),
@@ -57,24 +59,24 @@ FOLLOW_UP = (
 WAITING = select(func.count()).where(requests.c.due_at.is_not(None), requests.c.verdict.is_(None))
 
 
-def found(connection: Connection, request_id: str) -> Request | None:
-    """The request as it is now, None where there is none."""
-    row = connection.execute(ONE, {"of": request_id}).mappings().one_or_none()
+def find(connection: Connection, request_id: str) -> Request | None:
+    """The request as it is now, None if there is none."""
+    row = connection.execute(ONE, {"request_id": request_id}).mappings().one_or_none()
     return request_of(row) if row else None
 
 
 def add(connection: Connection, request: Request, new_event: NewEvent) -> Request:
-    """Write a new request down with its first event, which vouches for the request's row."""
+    """Insert a request and its first event, which holds the fingerprint of the request's row."""
     row = request_row(request)
-    vouching = replace(new_event, details=new_event.details | {"row": fingerprint(row)})
-    event = chained(request, vouching)
+    fingerprinted = replace(new_event, details=new_event.details | {"row": fingerprint(row)})
+    event = chained(request, fingerprinted)
     connection.execute(ADD, row | {"events": event.number, "head": event.hash})
     connection.execute(ADD_EVENT, event_row(event))
     return replace(request, events=event.number, head=event.hash)
 
 
 def append(connection: Connection, request: Request, new_event: NewEvent) -> Request:
-    """Add an event to a request's chain, and save the request with it."""
+    """Append an event to a request's chain and save the request."""
     event = chained(request, new_event)
     connection.execute(ADD_EVENT, event_row(event))
     appended = replace(request, events=event.number, head=event.hash)
@@ -82,37 +84,37 @@ def append(connection: Connection, request: Request, new_event: NewEvent) -> Req
     return appended
 
 
-def locked(connection: Connection, request_id: str) -> Request:
-    """The request, which nobody else can change before this transaction ends. Raises: KeyError."""
-    row = connection.execute(ONE_LOCKED, {"of": request_id}).mappings().one_or_none()
+def lock(connection: Connection, request_id: str) -> Request:
+    """Read the request and lock its row until the transaction ends. Raises: KeyError."""
+    row = connection.execute(ONE_LOCKED, {"request_id": request_id}).mappings().one_or_none()
     if row is None:
         raise KeyError(request_id)
     return request_of(row)
 
 
 def was_overtaken(connection: Connection, request: Request) -> bool:
-    """Whether a request that follows another came too late: see `ledger.Judge`."""
+    """Whether a follow-up request was overtaken: see `store.Judge`."""
     if request.thread_ts == request.message_ts:
-        # it follows no other: what it found is compared with what there is before each call
+        # not a follow-up: the worker compares its ids with Fusebill's before each call
         return False
     if connection.dialect.name == "postgresql":
-        # two that follow the same one are two rows: one after the other, or neither sees the other
+        # two follow-ups lock two different rows: without this lock neither would see the other
         customer_id = request.customer.customer_id
         connection.execute(select(func.pg_advisory_xact_lock(customer_id)))
     values = {
         "customer": request.customer.customer_id,
-        "of": request.id,
+        "request_id": request.id,
         "since": request.asked_at,
     }
     return connection.execute(OVERTAKING, values).first() is not None
 
 
 def save(connection: Connection, request: Request) -> None:
-    """Save what of a request may change."""
-    connection.execute(SAVE, changing_row(request) | {"of": request.id})
+    """Save the columns of a request that may change."""
+    connection.execute(SAVE, changing_row(request) | {"request_id": request.id})
 
 
 def history_of(connection: Connection, request: Request) -> RequestHistory:
     """The request with all its events."""
-    rows = connection.execute(EVENTS_OF, {"of": request.id}).mappings()
+    rows = connection.execute(EVENTS_OF, {"request_id": request.id}).mappings()
     return RequestHistory(request, tuple(map(event_of, rows)))

@@ -1,4 +1,4 @@
-"""The ledger's two tables, as SQLAlchemy sees them; `migrations/` creates them."""
+"""Defines the ledger's two tables for SQLAlchemy; `migrations/` creates them."""
 
 from __future__ import annotations
 
@@ -21,23 +21,23 @@ from sqlalchemy import (
 )
 
 REVISION = "0002"
-"""The migration that this code was written for."""
+"""The migration that this code needs."""
 
 
 class Moment(TypeDecorator[datetime]):
-    """An aware UTC datetime; SQLite itself knows no time zones."""
+    """An aware UTC datetime, also on SQLite, which has no time zones."""
 
     impl = DateTime(timezone=True)
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give SQLite naive UTC, so that its texts compare as times do."""
+        """Store naive UTC in SQLite, so that its text values sort by time."""
         if value is None or dialect.name != "sqlite":
             return value
         return value.astimezone(UTC).replace(tzinfo=None)
 
     def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
-        """Give back aware UTC, whatever the session's zone."""
+        """Return aware UTC, whatever time zone the session has."""
         if value is None:
             return None
         return value.replace(tzinfo=UTC) if dialect.name == "sqlite" else value.astimezone(UTC)
@@ -76,8 +76,8 @@ requests = Table(
     Column("undone_by", String(32)),
 )
 
-# The migration makes the first one partial, of the rows that are due some time: the sweep looks at
-# no others. To say so here would load PostgreSQL's dialect at each start.
+# The migration makes the first index partial (`due_at IS NOT NULL`), since the sweep reads no other
+# rows. Declaring that here would load PostgreSQL's dialect at each start.
 due = Index("requests_due", requests.c.due_at)
 by_time = Index("requests_by_time", requests.c.asked_at)
 by_customer = Index("requests_by_customer", requests.c.customer_id, requests.c.asked_at)

@@ -1,7 +1,7 @@
-"""The ledger: what was asked, decided and done; the truth that cards and threads are drawn from.
+"""Stores requests and their events: what was asked, decided and done.
 
-Every change of a request and the events that tell of it are one transaction. `events` is only
-ever inserted into, and each event holds a SHA-256 over itself and the one before it.
+Cards and threads are drawn from the ledger, never the other way round. A change of a request and
+its event are one transaction. Events are only ever inserted, and their hashes form a chain.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ from bot.ledger.schema import requests
 
 log = structlog.get_logger(__name__)
 
-QUICKLY_S = 0.5
-"""What leaves time for a second try before Slack's 3 s for an ack are over."""
+MAX_RETRY_DELAY_S = 0.5
+"""A decision that fails faster than this is tried once more: both fit into Slack's 3 s."""
 
 
 class LostClaim(Exception):
-    """Somebody else has taken the request over: whoever held the old claim must stop."""
+    """Another worker has claimed the request: the holder of the old claim must stop."""
 
 
 @dataclass(frozen=True, slots=True)
 class DecisionResult:
-    """What came of an attempt to decide a request.
+    """The result of an attempt to decide a request.
 
-    `taken`: the verdict is in the ledger now. Otherwise `decision` says why this person may not
-    decide; if it allows them to, the request was decided before or has expired.
+    `taken`: the verdict is now in the ledger. If not, `decision` says why this person may not
+    decide; if `decision` allows it, the request was already decided or has expired.
     """
 
     request: Request
@@ -54,10 +54,10 @@ class DecisionResult:
 
 
 Judge = Callable[[Request, bool], Decision]
-"""Whether somebody may decide a request, by the policy.
+"""Applies the policy: may this person decide the request?
 
-The second argument says whether the request was overtaken: it follows another one, and since it was
-asked yet another one about the same customer was confirmed, and that one was effective.
+The second argument says whether the request was overtaken: it is a follow-up, and after it was
+asked another request for the same customer was confirmed and took effect, or may still.
 """
 
 
@@ -68,7 +68,7 @@ def _allow(_request: Request, _overtaken: bool) -> Decision:  # noqa: FBT001  # 
 class Ledger:
     """Requests and events in SQLite or PostgreSQL.
 
-    Every method is one transaction and raises LedgerUnavailable where the database failed.
+    Every method is one transaction and raises LedgerUnavailable if the database fails.
     """
 
     def __init__(self, database: Database) -> None:
@@ -76,18 +76,18 @@ class Ledger:
         self._unreadable: set[object] = set()
 
     async def add(self, request: Request, new_event: NewEvent) -> Request:
-        """Write a new request down with its first event, which vouches for the request's row."""
+        """Insert a request and its first event, which holds the fingerprint of the row."""
         return await self._database.run(lambda c: queries.add(c, request, new_event))
 
     async def get(self, request_id: str) -> Request | None:
-        """The request as it is now, None where there is none."""
-        return await self._database.run(lambda c: queries.found(c, request_id))
+        """The request as it is now, None if there is none."""
+        return await self._database.run(lambda c: queries.find(c, request_id))
 
     async def request_history(self, request_id: str) -> RequestHistory:
         """The request with all its events. Raises: KeyError."""
 
         def work(connection: Connection) -> RequestHistory:
-            request = queries.found(connection, request_id)
+            request = queries.find(connection, request_id)
             if request is None:
                 raise KeyError(request_id)
             return queries.history_of(connection, request)
@@ -104,14 +104,14 @@ class Ledger:
         due_at: datetime,
         judge: Judge = _allow,
     ) -> DecisionResult:
-        """The gate: take the verdict if nobody has and the decider may; one transaction.
+        """The gate: record the verdict if there is none yet and `judge` allows it.
 
-        A click has to come before the card expires, an expiry after it. `due_at` is when the
-        worker that follows has to be done. Raises: KeyError where there is no such request.
+        A click counts only before the card expires, an expiry only after. `due_at` is the deadline
+        of the worker that acts on the verdict. Raises: KeyError if there is no such request.
         """
 
         def work(connection: Connection, *, again: bool = False) -> DecisionResult:
-            request = queries.locked(connection, request_id)
+            request = queries.lock(connection, request_id)
             ours = (request.verdict, request.decided_at, request.decider)
             if again and ours == (verdict, new_event.at, decider):
                 return DecisionResult(request, taken=True)
@@ -142,15 +142,15 @@ class Ledger:
         try:
             return await self._database.run(work)
         except LedgerUnavailable:
-            if monotonic() - began > QUICKLY_S:
+            if monotonic() - began > MAX_RETRY_DELAY_S:
                 raise
-            # a connection that broke: it may have been written, and only the word of it lost
+            # the connection broke: the commit may have succeeded, so the second try looks first
             return await self._database.run(partial(work, again=True))
 
     async def overdue(self, now: datetime) -> Sequence[Request]:
-        """What somebody must look at, longest overdue first.
+        """The requests whose `due_at` has passed, longest overdue first.
 
-        A row that can't be read is told of in the log, and keeps nobody from the others.
+        A row that can't be read is logged and skipped.
         """
 
         def work(connection: Connection) -> Sequence[Request]:
@@ -162,10 +162,10 @@ class Ledger:
     async def reclaim(
         self, request: Request, now: datetime, due_at: datetime
     ) -> RequestHistory | None:
-        """Take over work whose lease has run out; None where somebody was quicker."""
+        """Claim a request whose lease has run out; None if another worker was faster."""
 
         def work(connection: Connection) -> RequestHistory | None:
-            current = queries.locked(connection, request.id)
+            current = queries.lock(connection, request.id)
             if current.claim != request.claim or current.due_at is None or current.due_at > now:
                 return None
             reclaimed = replace(current, claim=current.claim + 1, due_at=due_at)
@@ -189,13 +189,13 @@ class Ledger:
         fenced: bool = True,
         **changes: Any,  # noqa: ANN401  # fields of Request
     ) -> RequestHistory:
-        """Append an event and change the request with it, as its worker.
+        """Append an event and change the request's fields, as the worker that holds its claim.
 
-        Raises: LostClaim where somebody else has claimed the request since (unless not `fenced`).
+        Raises: LostClaim if another worker has claimed the request since; never if not `fenced`.
         """
 
         def work(connection: Connection) -> RequestHistory:
-            current = queries.locked(connection, request.id)
+            current = queries.lock(connection, request.id)
             if fenced and current.claim != request.claim:
                 raise LostClaim(request.id)
             changed = queries.append(connection, replace(current, **changes), new_event)
@@ -204,7 +204,7 @@ class Ledger:
         return await self._database.run(work)
 
     async def change(self, request: Request, **changes: Any) -> Request:  # noqa: ANN401  # fields of Request
-        """Change what the clock and the outbox need, with no event.
+        """Change a request's fields without an event: for the clock and the outbox.
 
         Raises: LostClaim.
         """
@@ -229,37 +229,36 @@ class Ledger:
         due_at: datetime | None = None,
         failure: NewEvent | None = None,
     ) -> None:
-        """Leave a request until `due_at`, or for good if nothing has happened since it was drawn.
+        """Give the request back until `due_at`, or for good (None).
 
-        Where something has, it comes due again by the end of its lease at the latest.
-
-        `shown` is the last event that its thread is known to show (0 where nobody knows),
-        `failure` tells what Slack will never show. Raises: LostClaim.
+        If it has new events since it was drawn, it stays due by the end of its lease instead.
+        `shown` is the number of the last event that the thread is known to show (0 if unknown);
+        `failure` is the event for a message that Slack will never take. Raises: LostClaim.
         """
 
         def work(connection: Connection) -> None:
-            current = queries.locked(connection, request.id)
+            current = queries.lock(connection, request.id)
             if current.claim != request.claim:
                 raise LostClaim(request.id)
             if due_at is None and current.events > request.events:
-                # whoever drew what is newer may have been overtaken by what was drawn here
+                # this older drawing may have replaced a newer one on the card
                 again_at = current.due_at or request.due_at
             else:
                 again_at = due_at
-            left = replace(
+            released = replace(
                 current,
                 last_posted_event=max(shown, current.last_posted_event),
                 due_at=again_at,
             )
             if failure:
-                queries.append(connection, left, failure)
+                queries.append(connection, released, failure)
             else:
-                queries.save(connection, left)
+                queries.save(connection, released)
 
         await self._database.run(work)
 
     async def recent_requests(self, customer_id: int | None, limit: int = 10) -> Sequence[Request]:
-        """The last requests that had a card, newest first, of one customer or of all."""
+        """The last requests with a card, newest first, of one customer or all (None)."""
         query = select(requests).where(requests.c.message_ts.is_not(None))
         if customer_id is not None:
             query = query.where(requests.c.customer_id == customer_id)
@@ -271,12 +270,12 @@ class Ledger:
         return await self._database.run(work)
 
     async def open_follow_up(self, request: Request) -> Request | None:
-        """Another request in the same thread that waits for a click, or is being done."""
+        """Another request in the same thread that is undecided or being executed."""
         values = {
             "customer": request.customer.customer_id,
             "channel": request.channel_id,
             "thread": request.thread_ts,
-            "of": request.id,
+            "request_id": request.id,
         }
 
         def work(connection: Connection) -> Request | None:
@@ -286,7 +285,7 @@ class Ledger:
         return await self._database.run(work)
 
     async def waiting(self) -> int:
-        """How many cards wait for a click."""
+        """How many cards are undecided."""
         return await self._database.run(lambda c: int(c.execute(queries.WAITING).scalar_one()))
 
     def _readable(self, row: RowMapping) -> Request | None:
@@ -294,10 +293,10 @@ class Ledger:
             return request_of(row)
         except (ValueError, TypeError, LookupError):
             if row["id"] not in self._unreadable:
-                log.error("a request's row can't be read: see audit --verify", request_id=row["id"])  # noqa: TRY400  # whoever wrote into it knows where
+                log.error("a request's row can't be read: see audit --verify", request_id=row["id"])  # noqa: TRY400  # the row matters, not where reading failed
             self._unreadable.add(row["id"])
             return None
 
     async def ping(self) -> None:
-        """Reach the database. Raises: LedgerUnavailable."""
+        """Check that the database answers. Raises: LedgerUnavailable."""
         await self._database.run(lambda connection: connection.execute(select(1)).scalar())

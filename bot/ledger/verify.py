@@ -1,4 +1,4 @@
-"""Verifies that nobody rewrote the ledger: the chain of each request's events, and its own row."""
+"""Verifies that nobody changed the ledger: each request's chain of events, and its own row."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bot.ledger.schema import Moment, events, requests
 
 
 def verify(engine: Engine) -> Generator[str, None, None]:
-    """The first row that was changed or is missing, of each request where one is.
+    """Yield one line for each broken request: the first row that was changed, added or removed.
 
     Raises: LedgerUnavailable.
     """
@@ -35,14 +35,14 @@ def verify(engine: Engine) -> Generator[str, None, None]:
     with streaming(engine) as connection:
         rows = connection.execute(query).mappings()
         for request_id, chain in groupby(rows, key=lambda row: row["own_id"]):
-            yield from (f"request {request_id}{broken}" for broken in _broken(chain))
+            yield from (f"request {request_id}{problem}" for problem in _problems(chain))
         for request_id in connection.execute(orphans).scalars():
             yield f"request {request_id}: its own row is missing"
 
 
-def _broken(chain: Iterable[RowMapping]) -> Iterator[str]:
-    """What is wrong with one request's events, or with its own row, if anything."""
-    number, previous, told, row = 0, "", dict[str, object](), None
+def _problems(chain: Iterable[RowMapping]) -> Iterator[str]:
+    """The first problem with one request's events or its own row, if there is one."""
+    number, previous, expected, row = 0, "", dict[str, object](), None
     for row in chain:
         if row["request_id"] is None:
             break
@@ -50,26 +50,26 @@ def _broken(chain: Iterable[RowMapping]) -> Iterator[str]:
         if row["number"] != number:
             yield f", event {number}: missing"
             return
-        if not _genuine(row):
+        if not _is_unchanged(row):
             yield f", event {number}: changed"
             return
         if row["previous"] != previous:
-            # this one's own hash is right: the one before was changed and hashed anew
+            # this event's own hash is right: the one before was changed and rehashed
             yield f", event {max(1, number - 1)}: changed"
             return
         previous = row["hash"]
-        told |= _told(row)
+        expected |= _expected(row)
     if row is None or row["own_events"] != number:
         added = row is not None and row["own_events"] in range(number)
         first = row["own_events"] if row is not None and added else number
         yield f", event {first + 1}: {'added' if added else 'missing'}"
     elif row["own_head"] != previous:
         yield f", event {number}: changed"
-    elif told != _kept(row, told):
+    elif expected != _actual(row, expected):
         yield ": its own row was changed"
 
 
-def _genuine(row: RowMapping) -> bool:
+def _is_unchanged(row: RowMapping) -> bool:
     try:
         event = replace(event_of(row), at=time_of(row["at"]))
     except (ValueError, TypeError, RecursionError):
@@ -77,14 +77,14 @@ def _genuine(row: RowMapping) -> bool:
     return bool(digest(event) == row["hash"])
 
 
-def _told(row: RowMapping) -> dict[str, object]:
-    """What an event says of its request's own row."""
+def _expected(row: RowMapping) -> dict[str, object]:
+    """The values that an event implies for its request's own row."""
     details, at = event_of(row).details, time_of(row["at"])
     if row["number"] == 1:
-        # a card that nobody has decided waits until it expires, and for no longer
+        # an undecided card waits until it expires, never longer
         waits = row["type"] == EventType.REQUESTED
-        nothing = ("verdict", "decider_id", "decided_at", "outcome", "settled_at", "undone_by")
-        return {"row": details.get("row"), "waits": waits} | dict.fromkeys(nothing)
+        empty = ("verdict", "decider_id", "decided_at", "outcome", "settled_at", "undone_by")
+        return {"row": details.get("row"), "waits": waits} | dict.fromkeys(empty)
     if row["type"] in set(Verdict):
         who = row["actor"] or None
         return {"verdict": row["type"], "decider_id": who, "decided_at": at, "waits": False}
@@ -93,18 +93,18 @@ def _told(row: RowMapping) -> dict[str, object]:
     return {"undone_by": details.get("by_request")} if row["type"] == EventType.UNDONE else {}
 
 
-def _kept(row: RowMapping, told: Iterable[str]) -> dict[str, object]:
-    """What a request's own row says of the same; empty where it can't be read."""
+def _actual(row: RowMapping, names: Iterable[str]) -> dict[str, object]:
+    """The same values from the request's own row; empty if it can't be read."""
     try:
-        own = {c.name: _own(row[f"own_{c.name}"], c.type) for c in requests.c}
+        own = {c.name: _parsed(row[f"own_{c.name}"], c.type) for c in requests.c}
     except ValueError:
         return {}
     waits = own["verdict"] is None and own["due_at"] is not None
     if waits and own["due_at"] != own["expires_at"]:
         return {}
-    kept = own | {"row": fingerprint(own), "waits": waits}
-    return {name: kept[name] for name in told}
+    actual = own | {"row": fingerprint(own), "waits": waits}
+    return {name: actual[name] for name in names}
 
 
-def _own(stored: object, kind: object) -> object:
-    return time_of(stored) if isinstance(kind, Moment) and stored is not None else stored
+def _parsed(value: object, kind: object) -> object:
+    return time_of(value) if isinstance(kind, Moment) and value is not None else value

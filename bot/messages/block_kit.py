@@ -1,7 +1,7 @@
-"""Block Kit's pieces, as far as the bot uses them; the only place where text is escaped or cut.
+"""Builds the Block Kit elements that the bot uses; the only module that escapes or cuts text.
 
-Values that Fusebill or a person chose go into `rich_text` and `plain_text`, where nothing in them
-is markup (in `mrkdwn` `*`, `_`, `` ` `` and `~` can't be escaped). Each value is cut by itself.
+Values from Fusebill or from people go into `rich_text` and `plain_text`, which Slack never parses
+as markup (in `mrkdwn`, `*`, `_`, `` ` `` and `~` can't be escaped). Each value is cut separately.
 Limits: docs.slack.dev/reference/block-kit/blocks
 """
 
@@ -22,23 +22,25 @@ TEXT_LENGTH = 3000
 SHOWN_LENGTH = 200
 DATE_FORMAT = "{date_short_pretty} at {time_secs}"
 
-# these turn the reading order of what follows, so that one id could be made to look like another
-_TURNS_TEXT = frozenset("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+# these change the direction of the text that follows, and could make one id look like another
+_BIDI_CONTROLS = frozenset(
+    "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What Slack is given: `text` stands alone, for notifications and screen readers."""
+    """A Slack message; `text` says the same as `blocks`, for notifications and screen readers."""
 
     text: str
     blocks: list[Block]
 
 
 def message(*parts: Block | Iterable[Line] | None) -> Message:
-    """A message of blocks, whose `text` is what they say; lines become one rich_text block."""
+    """Build a message from blocks and lines; lines become one rich_text block, None is skipped."""
     blocks = [part if isinstance(part, dict) else lines(part) for part in parts if part]
-    spoken = "\n".join(filter(None, map(_spoken, blocks)))
-    return Message(spoken if _fits(spoken, TEXT_LENGTH) else _begun(spoken, TEXT_LENGTH), blocks)
+    plain = "\n".join(filter(None, map(_plain_text, blocks)))
+    return Message(plain if _fits(plain, TEXT_LENGTH) else _truncated(plain, TEXT_LENGTH), blocks)
 
 
 def header(value: str) -> Block:
@@ -56,13 +58,13 @@ def lines(content: Iterable[Line]) -> Block:
 
 
 def buttons(*elements: Block | None) -> Block | None:
-    """The actions of a card, None where there are none."""
-    shown = [element for element in elements if element]
-    return {"type": "actions", "elements": shown} if shown else None
+    """An actions block; None if there are no buttons."""
+    present = [element for element in elements if element]
+    return {"type": "actions", "elements": present} if present else None
 
 
 def button(label: str, action_id: str, value: str, style: str = "") -> Block:
-    """A button that carries nothing but an id."""
+    """A button; `value` comes back with the click, `style` is `primary` or `danger`."""
     element: Block = {
         "type": "button",
         "text": {"type": "plain_text", "text": label},
@@ -73,12 +75,12 @@ def button(label: str, action_id: str, value: str, style: str = "") -> Block:
 
 
 def text(value: str, *, limit: int = SHOWN_LENGTH) -> Inline:
-    """Words that mean nothing but themselves."""
+    """A value from Fusebill or a person, cut to `limit`; shown literally."""
     return {"type": "text", "text": cut(value, limit) or "…"}
 
 
 def say(value: str) -> Inline:
-    """The bot's own words, spaces and all."""
+    """The bot's own words, spaces included."""
     return {"type": "text", "text": value}
 
 
@@ -88,27 +90,27 @@ def bold(value: str) -> Inline:
 
 
 def code(value: str) -> Inline:
-    """Something to be typed or compared letter by letter."""
+    """Something to type, or to compare letter by letter."""
     return {"type": "text", "text": value, "style": {"code": True}}
 
 
 def link(url: str | None, label: str) -> Inline:
-    """A link, or the label alone where there is no address."""
+    """A link; without a URL, the label alone."""
     return {"type": "link", "url": url, "text": label} if url else code(label)
 
 
 def user(user_id: str) -> Inline:
-    """Somebody, by name as Slack shows it; rings them once."""
+    """A mention of a person, which notifies them."""
     return {"type": "user", "user_id": user_id}
 
 
 def channel(channel_id: str) -> Inline:
-    """A channel, by name as Slack shows it."""
+    """A mention of a channel."""
     return {"type": "channel", "channel_id": channel_id}
 
 
 def date(at: datetime) -> Inline:
-    """A time that each reader sees in their own zone."""
+    """A time, which Slack shows in each reader's time zone."""
     return {
         "type": "date",
         "timestamp": int(at.timestamp()),
@@ -118,21 +120,20 @@ def date(at: datetime) -> Inline:
 
 
 def escape(value: str) -> str:
-    """A value as mrkdwn shows it literally, mentions and links included."""
+    """Escape a value for mrkdwn, so that it can't mention or link."""
     return value.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def cut(value: str, limit: int) -> str:
-    """A value in one line, at most `limit` characters, with nothing invisible that turns text."""
-    looked_at = value[: limit * 4]
-    # what is printable needs no look at each character, unless it turns what follows
-    plain = looked_at.isprintable() and _TURNS_TEXT.isdisjoint(looked_at)
-    one_line = " ".join((looked_at if plain else _shown(looked_at)).split())
-    return one_line if looked_at == value and _fits(one_line, limit) else _begun(one_line, limit)
+    """Put a value on one line of at most `limit` UTF-16 units, without control characters."""
+    start = value[: limit * 4]
+    # a fast path: printable text without direction controls needs no check of each character
+    clean = start.isprintable() and _BIDI_CONTROLS.isdisjoint(start)
+    one_line = " ".join((start if clean else _without_controls(start)).split())
+    return one_line if start == value and _fits(one_line, limit) else _truncated(one_line, limit)
 
 
-def _begun(value: str, limit: int) -> str:
-    """The beginning of a value, with a mark that there was more."""
+def _truncated(value: str, limit: int) -> str:
     return value[: _fitting(value, limit - 1)] + "…"
 
 
@@ -140,36 +141,37 @@ def _fits(value: str, limit: int) -> bool:
     return _fitting(value, limit) == len(value)
 
 
-def _shown(value: str) -> str:
-    """A value without what is no text, or changes the order in which text is read."""
+def _without_controls(value: str) -> str:
     return "".join(
-        " " if unicodedata.category(c) in ("Cc", "Cs") else c for c in value if c not in _TURNS_TEXT
+        " " if unicodedata.category(c) in ("Cc", "Cs") else c
+        for c in value
+        if c not in _BIDI_CONTROLS
     )
 
 
 def _fitting(value: str, limit: int) -> int:
-    """How many characters fit into so many UTF-16 units, which Slack counts as JavaScript does."""
+    """How many characters fit into `limit` UTF-16 units, which Slack counts as JavaScript does."""
     if value.isascii() or 2 * len(value) <= limit:
         return min(len(value), limit)
     units = 0
     for position, character in enumerate(value):
-        units += 2 if ord(character) > 0xFFFF else 1  # noqa: PLR2004  # the end of the first plane
+        units += 2 if ord(character) > 0xFFFF else 1  # noqa: PLR2004  # the last character of one unit
         if units > limit:
             return position
     return len(value)
 
 
-def _spoken(block: Block) -> str:
+def _plain_text(block: Block) -> str:
     if block["type"] == "header":
         return escape(block["text"]["text"])
     if block["type"] == "rich_text":
         return "\n".join(
-            "".join(map(_spoken_inline, section["elements"])) for section in block["elements"]
+            "".join(map(_plain_inline, section["elements"])) for section in block["elements"]
         )
     return ""
 
 
-def _spoken_inline(inline: Inline) -> str:
+def _plain_inline(inline: Inline) -> str:
     match inline["type"]:
         case "user":
             return f"<@{inline['user_id']}>"

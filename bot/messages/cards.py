@@ -1,4 +1,4 @@
-"""Cards and threads: pure functions from nouns to a message, drawn from the ledger alone."""
+"""Builds cards and thread replies from a request and its events."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ from bot.messages.phrases import (
 
 
 class Action(StrEnum):
-    """The `action_id` of each button; its value is a request's id and nothing else.
+    """The `action_id` of each button; the button's value is the id of a request.
 
-    `USE` alone carries what a person could have typed, and goes the way of what was typed.
+    Only `USE` differs: its value is a command's text, and is handled as if it had been typed.
     """
 
     CONFIRM = "unlatch_confirm"
@@ -46,16 +46,16 @@ class Action(StrEnum):
 
 
 def confirmation_card(request: Request, links: Links) -> Message:
-    """The card that waits for a click: whom it would unlatch, from what, and who asks why."""
+    """The card that asks for a decision: which customer, which ids, who asks and why."""
     customer = request.customer
     relatch = request.kind is Kind.RELATCH
     title = f"Latch {titled(customer)} again?" if relatch else f"Unlatch {titled(customer)}?"
-    doing = "Would be latched to" if relatch else "Would be cleared"
+    effect = "Would be latched to" if relatch else "Would be cleared"
     verb, style = ("Latch again", "primary") if relatch else ("Unlatch customer", "danger")
     return message(
         header(title),
         list(customer_lines(customer, links)),
-        [[bold(f"{doing}: "), *ids_inline(customer.ids, links)]],
+        [[bold(f"{effect}: "), *ids_inline(customer.ids, links)]],
         [*_asked_lines(request), [bold("Expires: "), date(request.expires_at)]],
         buttons(
             button(verb, Action.CONFIRM, request.id, style),
@@ -65,17 +65,17 @@ def confirmation_card(request: Request, links: Links) -> Message:
 
 
 def working_card(request: Request, links: Links) -> Message:
-    """The card while Fusebill takes its time: decided, nothing to press."""
+    """The card while Fusebill works on a confirmed request; it has no buttons."""
     doing = "Latching" if request.kind is Kind.RELATCH else "Unlatching"
     return message(
         header(f"⏳ {doing} {titled(request.customer)} …"),
-        [[say("Waiting for Fusebill. This card will show what came of it.")]],
+        [[say("Waiting for Fusebill. This card will show the result.")]],
         [[bold("Ids: "), *ids_inline(request.customer.ids, links)], *_people_lines(request)],
     )
 
 
 def decided_card(request: Request, events: Sequence[Event], links: Links) -> Message:
-    """The card once all is said: what came of it, by whom, and when, and what can follow."""
+    """The card of a decided request: the result, who decided and when, and the next step."""
     result = result_text(request, events, links)
     return message(
         header(f"{result.title}: {titled(request.customer)}"),
@@ -86,24 +86,23 @@ def decided_card(request: Request, events: Sequence[Event], links: Links) -> Mes
 
 
 def other_card(request: Request, url: str | None) -> Message:
-    """What takes the place of a card that was posted twice: which one counts, nothing to press."""
-    its = [link(url, "its other card")] if url else [say("its other card in this channel")]
+    """Replaces the duplicate of a card that was posted twice; it has no buttons."""
+    other = link(url, "the other card") if url else say("the other card in this channel")
     return message(
         header(f"☝️ See the other card: {titled(request.customer)}"),
-        [[say("This was posted twice. What comes of the request stands on "), *its, say(".")]],
+        [[say("This card was posted twice. The result will appear on "), other, say(".")]],
         list(_asked_lines(request)),
     )
 
 
 def thread_reply(events: Sequence[Event], request: Request, links: Links) -> Message:
-    """One reply for the thread: what happened, a line or more for each event, in order."""
+    """One reply for the thread: the events in order, one or more lines each."""
     return message(
         [line for event in events for line in event_lines(event, request, links)],
     )
 
 
 def _next_button(request: Request) -> Block | None:
-    """What can follow: an undo for as long as the ids are known, a look where nobody knows."""
     if may_be_checked(request):
         return button("Check again", Action.CHECK, request.id, "primary")
     return button("Undo…", Action.UNDO, request.id) if may_be_undone(request) else None

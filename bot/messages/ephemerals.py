@@ -1,4 +1,4 @@
-"""What only the person who asked or clicked gets to see."""
+"""Builds the messages that only the person who typed or clicked sees."""
 
 from __future__ import annotations
 
@@ -16,43 +16,44 @@ from bot.fusebill.errors import (
 )
 from bot.messages.block_kit import Line, Message, channel, code, date, message, say, text, user
 from bot.messages.events import ask_again
-from bot.messages.phrases import Links, called, customer_lines, ids_inline, said_lines
+from bot.messages.phrases import Links, customer_lines, display_name, error_lines, ids_inline
 
 COMMAND = "/unlatch"
 USAGE = f"{COMMAND} <customerId> [reason]"
 
 
 def malformed(why: str) -> Message:
-    """What was wrong with a command, and how it is typed."""
+    """The command is malformed: what is wrong, and how to type it."""
     return message([[say("✋ "), text(why), say(" Type "), code(USAGE)]])
 
 
 def denied(why: str, channels: Sequence[str] = ()) -> Message:
-    """A refusal by the admin's rules; `why` says what to do instead, or in which channels."""
+    """The admin's rules refuse this; `channels` are the ones where it is allowed."""
     places = [part for channel_id in channels for part in (say(" "), channel(channel_id))]
     return message([[say("🔒 "), text(why, limit=400), *places]])
 
 
 def looking_up(customer_id: int) -> Message:
-    """That Fusebill is taking its time."""
+    """Fusebill is slow to answer."""
     return message([[say(f"⏳ Still reading customer {customer_id} from Fusebill …")]])
 
 
 def not_latched(customer: Customer, links: Links) -> Message:
-    """That there is nothing to clear."""
-    name = [text(called(customer), limit=80), say(" ")] if called(customer) else []
+    """The customer has no HubSpot ids to clear."""
+    name = text(display_name(customer) or "This customer", limit=80)
+    nothing = " is not latched to anything in HubSpot, so there is nothing to clear."
     return message(
-        [[say("☑️ "), *name, say("is latched to nothing in HubSpot: there is nothing to clear.")]],
+        [[say("☑️ "), name, say(nothing)]],
         list(customer_lines(customer, links)),
     )
 
 
 def not_read(customer_id: int, error: FusebillError) -> Message:
-    """That the customer could not be read, in Fusebill's words where it gave any."""
+    """The customer could not be read; quotes Fusebill's errors."""
     return message(
         [
             [say(f"{_trouble(customer_id, error)} Nothing was changed.")],
-            *said_lines(error.texts, error.status),
+            *error_lines(error.texts, error.status),
             *_advice(error),
         ]
     )
@@ -61,11 +62,11 @@ def not_read(customer_id: int, error: FusebillError) -> Message:
 def _trouble(customer_id: int, error: FusebillError) -> str:
     match error:
         case CustomerNotFound():
-            return f"🔎 Fusebill knows no customer {customer_id}."
+            return f"🔎 Fusebill has no customer {customer_id}."
         case KeyRefused():
-            return "🔑 Fusebill did not take the bot's API key."
+            return "🔑 Fusebill did not accept the bot's API key."
         case RateLimited():
-            return "⏳ Fusebill takes no more calls just now."
+            return "⏳ Fusebill accepts no more calls right now."
         case FusebillRefused():
             return f"❌ Fusebill refused to show customer {customer_id}."
         case NotReached():
@@ -78,29 +79,29 @@ def _advice(error: FusebillError) -> list[Line]:
     match error:
         case CustomerNotFound():
             return [
-                [say("Is it the “Customer ID” of Fusebill's screens? That is the reference;")],
-                [say("the id is the number in the address of the customer's page.")],
+                [say("Is it the “Customer ID” from Fusebill's screens? That is the reference.")],
+                [say("The id is the number in the URL of the customer's page.")],
             ]
         case KeyRefused():
             return [[say("The bot's admin has to set a valid FUSEBILL_API_KEY.")]]
         case RateLimited(retry_at=at) if at:
             return [[say("Try again after "), date(at), say(".")]]
         case _:
-            return [[say("Try again in a minute; if it stays, tell the bot's admin.")]]
+            return [[say("Try again in a minute. If it still fails, tell the bot's admin.")]]
 
 
 def on_wait() -> Message:
-    """That Slack lets through only so much at a time, and the card waits for its turn."""
+    """Slack's rate limit delays the card."""
     return message(
         [
-            [say("⏳ Slack is letting through only so much in this channel just now.")],
-            [say("Your card is in the line and will come; there is no need to ask again.")],
+            [say("⏳ Slack is limiting how fast the bot can post in this channel.")],
+            [say("Your card is queued and will appear; there is no need to ask again.")],
         ]
     )
 
 
 def cannot_post(code_: str, bot_user_id: str) -> Message:
-    """Why the card could not be posted, and what the person can do."""
+    """The card could not be posted: why, by Slack's error code, and what the person can do."""
     why, fix = {
         "not_in_channel": ("I am not in this channel", "invite"),
         "channel_not_found": ("I can't see this channel", "invite"),
@@ -108,40 +109,40 @@ def cannot_post(code_: str, bot_user_id: str) -> Message:
         "restricted_action": ("Posting is restricted in this channel", "elsewhere"),
         "restricted_action_read_only_channel": ("This channel is read-only", "elsewhere"),
         "read_only_channel": ("This channel is read-only", "elsewhere"),
-        "user_is_restricted": ("I may not post in this channel", "elsewhere"),
-        "ratelimited": ("Slack lets too little through in this channel just now", "later"),
-    }.get(code_, (f"Slack did not take the card ({code_[:60]})", "admin"))
+        "user_is_restricted": ("I'm not allowed to post in this channel", "elsewhere"),
+        "ratelimited": ("Slack is limiting posts in this channel right now", "later"),
+    }.get(code_, (f"Slack did not accept the card ({code_[:60]})", "admin"))
     start: Line = [say(f"✋ {why}, so no card was posted and nothing was changed. ")]
     advice: dict[str, Line] = {
         "invite": [say("Type /invite "), user(bot_user_id), say(" here, then try again.")],
         "elsewhere": [say("Use the command in a channel where I can post.")],
-        "later": [say("Try again in some minutes.")],
-        "admin": [say("Try again; if it stays, tell the bot's admin.")],
+        "later": [say("Try again in a few minutes.")],
+        "admin": [say("Try again. If it still fails, tell the bot's admin.")],
     }
     return message([[*start, *advice[fix]]])
 
 
 def too_late(request: Request) -> Message:
-    """That somebody else decided, who, and when."""
+    """The request is already decided: by whom and when, or that it expired."""
     if request.verdict and request.decider and request.decided_at:
-        by: Line = [
+        decided: Line = [
             say(f"☝️ This request was {VERDICTS[request.verdict].label.lower()} "),
             user(request.decider.user_id),
             say(", "),
             date(request.decided_at),
             say(". Your click changed nothing."),
         ]
-        return message([by])
+        return message([decided])
     again = code(ask_again(request))
     return message([[say("⌛ This request has expired; nothing was changed. Ask again: "), again]])
 
 
 def no_such_request() -> Message:
-    """That a card has no row in the ledger."""
+    """The ledger has no such request."""
     return message(
         [
             [
-                say("🤷 I don't know this request, so nothing was done. Ask: "),
+                say("🤷 I have no record of this request, so nothing was done. Ask again: "),
                 code(USAGE),
             ]
         ]
@@ -149,27 +150,27 @@ def no_such_request() -> Message:
 
 
 def ledger_down(*, uncertain: bool = False) -> Message:
-    """That the ledger failed; `uncertain` where it may have taken the click all the same."""
-    happened = (
-        [say("💾 The bot's ledger gave no answer in time: whether this counted can't be told yet.")]
+    """The ledger failed; `uncertain` if it may have saved the click all the same."""
+    failure = (
+        [say("💾 The bot's ledger did not answer in time. We don't know yet if this counted.")]
         if uncertain
         else [say("💾 The bot's ledger can't be reached, so nothing was done.")]
     )
     return message(
         [
-            happened,
+            failure,
             [say("If the card still has its buttons in a minute, press again.")],
         ]
     )
 
 
 def not_recorded(request: Request) -> Message:
-    """What takes a card's place that could not be written down."""
+    """Replaces a card whose request could not be saved."""
     again = code(ask_again(request))
     return message(
         [
             [
-                say("💾 This could not be written down, so nobody can confirm it. Ask again: "),
+                say("💾 This request could not be saved, so nobody can confirm it. Ask again: "),
                 again,
             ]
         ]
@@ -177,7 +178,7 @@ def not_recorded(request: Request) -> Message:
 
 
 def stopped() -> Message:
-    """That the bot was stopped in the middle of something that had no card yet."""
+    """The bot stopped before the request had a card."""
     return message(
         [
             [say("🔄 The bot is being restarted and did not get to this; nothing was changed.")],
@@ -187,43 +188,46 @@ def stopped() -> Message:
 
 
 def failed() -> Message:
-    """That the bot itself is at fault; never with details."""
+    """An unexpected error in the bot; shows no details."""
     return message(
         [[say("💥 Something went wrong in the bot. Look at the card before you retry.")]]
     )
 
 
-def not_found_out(wanted: str, error: FusebillError) -> Message:
-    """That a search could not be done."""
+def search_failed(wanted: str, error: FusebillError) -> Message:
+    """Fusebill could not search."""
     return message(
         [
-            [say("❌ Fusebill could not look for "), text(wanted, limit=80), say(".")],
-            *said_lines(error.texts, error.status),
+            [say("❌ Fusebill could not search for "), text(wanted, limit=80), say(".")],
+            *error_lines(error.texts, error.status),
             *_advice(error),
         ]
     )
 
 
 def nothing_to_undo() -> Message:
-    """That a card has been undone, or never cleared anything."""
-    return message([[say("☝️ There is nothing (more) to undo on this card; nothing was done.")]])
+    """The card was undone already, or never cleared anything."""
+    return message([[say("☝️ There is nothing to undo on this card, so nothing was done.")]])
 
 
 def follow_up_open() -> Message:
-    """That somebody asked for the same already."""
-    return message([[say("☝️ This is asked for already: see the card in this thread.")]])
+    """The same follow-up is already waiting for a decision."""
+    return message([[say("☝️ There is already an open request for this in the thread.")]])
 
 
-def latched_anew(customer: Customer, links: Links) -> Message:
-    """That the customer is latched to something by now, which an undo would overwrite."""
+def latched_meanwhile(customer: Customer, links: Links) -> Message:
+    """An undo would overwrite the ids that the customer has now."""
     return message(
         [
-            [say("⚠️ This can't be undone: by now the customer is latched to ")],
-            [*ids_inline(customer.ids, links), say(". Nothing was done.")],
+            [
+                say("⚠️ This can't be undone: the customer is now latched to "),
+                *ids_inline(customer.ids, links),
+                say(". Nothing was done."),
+            ]
         ]
     )
 
 
-def known_by_now() -> Message:
-    """That a card's outcome is known."""
-    return message([[say("☝️ What came of this is known by now: see the card.")]])
+def outcome_known() -> Message:
+    """The outcome is known, so there is nothing to check."""
+    return message([[say("☝️ The outcome is already known: see the card.")]])

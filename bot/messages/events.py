@@ -1,4 +1,4 @@
-"""Words for what happened to a request: the result on its card, and the lines in its thread."""
+"""Describes what happened to a request: the result on its card, and the lines in its thread."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from typing import Any, assert_never
 from bot.domain.meanings import EVENTS, OUTCOMES, VERDICTS
 from bot.domain.models import Event, EventType, HubSpotIds, Kind, Outcome, Request, Verdict
 from bot.messages.block_kit import Inline, Line, bold, code, cut, date, say, text, user
-from bot.messages.phrases import ERROR_LENGTH, Links, called, ids_inline, said_lines
+from bot.messages.phrases import ERROR_LENGTH, Links, display_name, error_lines, ids_inline
 
 
 @dataclass(frozen=True, slots=True)
 class ResultText:
-    """What a decided card says: a title for its header, and lines."""
+    """The result of a decided request: a title for the card's header, and lines."""
 
     title: str
     lines: list[Line]
 
 
 def result_text(request: Request, events: Sequence[Event], links: Links) -> ResultText:
-    """What came of a decided request, by its last outcome."""
+    """Describe a decided request by its last outcome, or by its verdict if it has no outcome."""
     for event in reversed(events):
         if outcome := EVENTS[event.type].outcome:
             title = _outcome_title(event, outcome)
@@ -33,19 +33,19 @@ def result_text(request: Request, events: Sequence[Event], links: Links) -> Resu
 
 
 def event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]:
-    """What happened, for the thread: when, who and what; more lines where there is more."""
+    """Describe an event for the thread: when, who and what, in one or more lines."""
     first, *more = _event_lines(event, request, links)
     yield [date(event.at), say("  "), *first]
     yield from more
 
 
 def actor(event: Event) -> Inline:
-    """Who did it."""
+    """Mention the person who caused an event, or name the bot."""
     return user(event.actor) if event.actor else say("the bot")
 
 
 def ask_again(request: Request) -> str:
-    """What somebody types or presses to ask for the same once more."""
+    """What to type or click to make the same request again."""
     return "Undo…" if request.kind is Kind.RELATCH else f"/unlatch {request.customer.customer_id}"
 
 
@@ -55,7 +55,7 @@ def _verdict_lines(verdict: Verdict, request: Request, links: Links) -> Iterator
             yield [say("The result is not known yet.")]
         case Verdict.CANCELLED:
             ids = ids_inline(request.customer.ids, links)
-            yield [say("Nothing was changed. The card had shown: "), *ids]
+            yield [say("Nothing was changed. The card showed: "), *ids]
         case Verdict.EXPIRED:
             yield [say("Nobody decided in time; nothing was changed.")]
             yield [say("To try again: "), code(ask_again(request))]
@@ -64,7 +64,7 @@ def _verdict_lines(verdict: Verdict, request: Request, links: Links) -> Iterator
 
 
 def _outcome_title(event: Event, outcome: Outcome) -> str:
-    # "not done" is for what was never tried
+    # the usual title says "not done", which is true only if nothing was called
     if outcome is Outcome.CHANGED and event.details.get("called"):
         return "⚠️ Other ids than confirmed"
     meaning = OUTCOMES[outcome]
@@ -79,23 +79,25 @@ def _outcome_lines(
         case Outcome.CLEARED:
             yield [bold("Cleared: "), *ids]
             if event.details.get("how") == "read_back":
-                yield [say("Fusebill's reply did not show it; reading the customer again did.")]
+                yield [
+                    say("Fusebill's reply did not show this, but reading the customer again did.")
+                ]
         case Outcome.RESTORED:
             yield [bold("Latched again to: "), *ids]
         case Outcome.ALREADY_CLEAR:
             yield [say("The customer was no longer latched to anything. Nothing was done.")]
-            yield [say("The card had shown "), *ids]
+            yield [say("The card showed "), *ids]
         case Outcome.CHANGED:
             yield from _changed(event, request, links)
         case Outcome.REFUSED:
             why = cut(str(event.details.get("why", "")), ERROR_LENGTH)
             yield [bold(why or "Fusebill refused. Nothing was changed.")]
-            yield from _said(event)
+            yield from _fusebill_lines(event)
         case Outcome.UNKNOWN:
             yield [bold("We don't know yet whether this was done. ")]
-            if unknown := event.details.get("why"):
-                yield [text(str(unknown), limit=ERROR_LENGTH)]
-            yield from _said(event)
+            if reason := event.details.get("why"):
+                yield [text(str(reason), limit=ERROR_LENGTH)]
+            yield from _fusebill_lines(event)
             yield [say("Check again reads the customer and changes nothing by itself.")]
         case _:
             assert_never(outcome)
@@ -147,7 +149,7 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             | EventType.UNKNOWN
         ):
             outcome = Outcome(event.type)
-            yield [bold(_outcome_title(event, outcome)), *_measured(event)]
+            yield [bold(_outcome_title(event, outcome)), *_call_details(event)]
             yield from _outcome_lines(event, outcome, request, links)
         case _:
             assert_never(event.type)
@@ -156,20 +158,20 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
 def _requested(request: Request, who: Inline, links: Links) -> Iterator[Line]:
     customer = request.customer
     doing = "latch again" if request.kind is Kind.RELATCH else "unlatch"
-    name = [say(", "), text(called(customer)), say(":")] if called(customer) else []
+    name = [say(", "), text(display_name(customer)), say(":")] if display_name(customer) else []
     asked = say(f" asked to {doing} {customer.customer_id}")
     yield [who, asked, *name, say(" "), *ids_inline(customer.ids, links)]
     if request.reason:
         yield [say("Why: "), text(request.reason, limit=500)]
 
 
-def _said(event: Event) -> Iterator[Line]:
+def _fusebill_lines(event: Event) -> Iterator[Line]:
     texts: Any = event.details.get("texts", ())
     status: Any = event.details.get("status")
-    yield from said_lines(texts, status)
+    yield from error_lines(texts, status)
 
 
-def _measured(event: Event) -> Line:
+def _call_details(event: Event) -> Line:
     status, seconds = event.details.get("status"), event.details.get("seconds")
     answered = [say(f" · Fusebill answered HTTP {status}")] if status else []
     return [*answered, say(f" · took {seconds} s")] if seconds is not None else answered

@@ -1,4 +1,4 @@
-"""Lists for one person alone: customers that a text may mean, past requests, how to use it all."""
+"""Builds the lists that one person sees: search results, past requests and help."""
 
 from __future__ import annotations
 
@@ -25,49 +25,55 @@ from bot.messages.block_kit import (
 )
 from bot.messages.cards import Action
 from bot.messages.ephemerals import COMMAND, USAGE
-from bot.messages.phrases import Links, called, ids_inline
+from bot.messages.phrases import Links, display_name, ids_inline
 
 
 def usage() -> Message:
-    """All that can be typed."""
+    """Help: every command."""
     return message(
         [
-            [bold("Free a Fusebill customer from its HubSpot contact and company")],
-            [code(USAGE), say(" asks in this channel; nothing happens before somebody confirms.")],
-            [say("For example "), code(f"{COMMAND} 2554529 moved to the new portal")],
+            [bold("Unlatch a Fusebill customer from its HubSpot contact and company")],
+            [
+                code(USAGE),
+                say(" posts a request here. Nothing changes until somebody confirms it."),
+            ],
+            [say("For example: "), code(f"{COMMAND} 2554529 moved to the new portal")],
             [
                 code(f"{COMMAND} find <text>"),
-                say(" looks in company names, references and emails."),
+                say(" searches company names, references and emails."),
             ],
-            [code(f"{COMMAND} history [customerId]"), say(" shows what was asked and decided.")],
+            [code(f"{COMMAND} history [customerId]"), say(" shows past requests and decisions.")],
             [code(f"{COMMAND} help"), say(" shows this.")],
-            [say("The id is Fusebill's own, not the “Customer ID” (reference) of its screens.")],
+            [say("Use Fusebill's internal id, not the “Customer ID” (reference) on its screens.")],
         ]
     )
 
 
 def did_you_mean(ask: Ask, hits: Sequence[Customer], links: Links) -> Message:
-    """Customers whose reference is what was typed as an id."""
+    """Customers whose reference is the number that was typed as an id."""
     return message(
         [
-            [say(f"🔎 Fusebill knows no customer with the id {ask.customer_id}.")],
-            [say("It is the reference (“Customer ID” on Fusebill's screens) of:")],
+            [say(f"🔎 Fusebill has no customer with the id {ask.customer_id}.")],
+            [say("That number is the reference (“Customer ID” on Fusebill's screens) of:")],
         ],
         *_hits(hits, links, ask.reason),
     )
 
 
 def found(wanted: str, hits: Sequence[Customer], links: Links, *, more: bool) -> Message:
-    """What a search found, each with a button that goes on with it."""
+    """The result of a search, each customer with a button that asks for its card.
+
+    `more`: `hits` may not be all that Fusebill has.
+    """
     if more and not hits:
-        much = say(" is like too much that Fusebill knows: type more of it.")
-        return message([[say("🔎 "), text(wanted, limit=80), much]])
+        too_many = say("🔎 Fusebill returns too many customers for ")
+        return message([[too_many, text(wanted, limit=80), say(": type more of the text.")]])
     if not hits:
-        nothing = say(" is in no company name, reference or email that Fusebill knows.")
-        return message([[say("🔎 "), text(wanted, limit=80), nothing]])
+        nothing = say("🔎 No company name, reference or email in Fusebill contains ")
+        return message([[nothing, text(wanted, limit=80), say(".")]])
     rest: list[Line] = [[say("There are more: type more of the text.")]] if more else []
     return message(
-        [[say("🔎 Customers with "), text(wanted, limit=80)]], *_hits(hits, links, ""), rest
+        [[say("🔎 Customers matching "), text(wanted, limit=80)]], *_hits(hits, links, ""), rest
     )
 
 
@@ -76,16 +82,20 @@ def history(
     past: Sequence[tuple[Request, str | None]],
     advisers: Sequence[str],
 ) -> Message:
-    """The last requests, newest first, each with the address of its card."""
-    of = f" of customer {customer_id}" if customer_id else ""
+    """The last requests, newest first, each with the URL of its card.
+
+    `advisers` are the user ids of people to ask if there are no requests.
+    """
+    scope = f" for customer {customer_id}" if customer_id else ""
     if not past:
-        ask_them: Line = [say("Ask ")]
-        for adviser in advisers:
-            ask_them = [*ask_them, user(adviser), say(" ")]
-        others = ask_them if advisers else [say("Ask the people who run this bot.")]
-        return message([[say(f"📝 There is no request{of} in the ledger.")], others])
+        people = [part for adviser in advisers for part in (user(adviser), say(" "))]
+        advice = [
+            say("If you expected one, ask "),
+            *(people or [say("the people who run this bot.")]),
+        ]
+        return message([[say(f"📝 There are no requests{scope} in the ledger.")], advice])
     return message(
-        [[bold(f"The last requests{of}")]],
+        [[bold(f"The last requests{scope}")]],
         *([*_past(request, address)] for request, address in past),
     )
 
@@ -100,7 +110,7 @@ def _hits(hits: Sequence[Customer], links: Links, reason: str) -> Iterator[Block
         reference = (
             [say(", reference "), text(customer.reference, limit=60)] if customer.reference else []
         )
-        who = text(called(customer) or "no name", limit=100)
+        who = text(display_name(customer) or "no name", limit=100)
         name: Line = [say(", "), text(customer.name, limit=60)] if customer.company_name else []
         yield lines(
             [
@@ -110,15 +120,15 @@ def _hits(hits: Sequence[Customer], links: Links, reason: str) -> Iterator[Block
             ]
         )
         value = f"{customer_id} {reason}".strip()
-        pressed = buttons(button("Use this one", Action.USE, value))
-        if pressed:
-            yield pressed
+        actions = buttons(button("Use this one", Action.USE, value))
+        if actions:
+            yield actions
 
 
 def _past(request: Request, address: str | None) -> Iterator[Line]:
     customer = request.customer
     card = [say(" · "), link(address, "card")] if address else []
-    name = [say(" "), text(called(customer), limit=60)] if called(customer) else []
+    name = [say(" "), text(display_name(customer), limit=60)] if display_name(customer) else []
     yield [bold(_state(request)), say(f" · {customer.customer_id}"), *name, *card]
     asked: list[Block] = [say("asked by "), user(request.requester.user_id), say(", ")]
     decided: list[Block] = []
@@ -129,7 +139,7 @@ def _past(request: Request, address: str | None) -> Iterator[Line]:
 
 
 def _state(request: Request) -> str:
-    """What came of a request so far; of an undo it says that it was one."""
+    """The state of a request in a few words; an undo is named as such."""
     state = "⏳ waiting for a click"
     if request.outcome:
         meaning = OUTCOMES[request.outcome]

@@ -1,4 +1,4 @@
-"""Words for customers, HubSpot ids and Fusebill's answers, as lines of Block Kit elements."""
+"""Words customers, HubSpot ids and Fusebill's errors as lines of Block Kit elements."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ERRORS_LENGTH = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Where ids lead to; an address that the admin did not set leads nowhere."""
+    """Links for ids, built from the admin's settings; None where a setting is missing."""
 
     hubspot_portal_id: str | None = None
     hubspot_app_url: str = "https://app.hubspot.com"
@@ -41,25 +41,25 @@ class Links:
         return f"{host}/contacts/{self.hubspot_portal_id}/record/{object_type}/{record_id}"
 
 
-def called(customer: Customer) -> str:
-    """What people call a customer: its company, or its name, or neither."""
+def display_name(customer: Customer) -> str:
+    """A customer's company name, or else its own name, or else an empty string."""
     return customer.company_name or customer.name
 
 
 def titled(customer: Customer) -> str:
-    """A customer as a title: what people call it, and the id that tells it from all others."""
-    name, customer_id = cut(called(customer), 80), customer.customer_id
+    """A customer's display name and id, for a header."""
+    name, customer_id = cut(display_name(customer), 80), customer.customer_id
     if not name:
         return f"customer {customer_id}"
-    # A number is drawn on the far side of a name that reads from right to left, as if part of it.
-    # Isolating the name would take the very characters that `cut` keeps out of every title.
+    # After a right-to-left name the number would be drawn as if it were part of the name.
+    # Isolating the name would need the very characters that `cut` removes.
     if any(bidirectional(character) in ("R", "AL") for character in name):
         return f"{customer_id} ({name})"
     return f"{name} ({customer_id})"
 
 
 def customer_lines(customer: Customer, links: Links) -> Iterator[Line]:
-    """Who a customer is, a line for each thing that Fusebill knows of it."""
+    """Describe a customer, one line for each field that Fusebill has."""
     customer_id = str(customer.customer_id)
     yield [bold("Fusebill id: "), link(links.customer(customer.customer_id), customer_id)]
     for label, value in (("Company", customer.company_name), ("Name", customer.name)):
@@ -74,7 +74,7 @@ def customer_lines(customer: Customer, links: Links) -> Iterator[Line]:
 
 
 def ids_inline(ids: HubSpotIds, links: Links) -> list[Inline]:
-    """HubSpot ids in words, each with its link where there is one."""
+    """Name HubSpot ids, with links where the admin configured them."""
     parts: list[Inline] = []
     if ids.vid is not None:
         parts += [say("contact "), link(links.contact(ids.vid), str(ids.vid))]
@@ -86,7 +86,7 @@ def ids_inline(ids: HubSpotIds, links: Links) -> list[Inline]:
 
 
 def reference_line(customer: Customer) -> Iterator[Line]:
-    """The reference, so labelled that nobody takes it for the id; nothing where there is none."""
+    """The reference, labelled so that nobody takes it for the id; no line without one."""
     if customer.reference:
         yield [
             bold("Reference: "),
@@ -95,8 +95,8 @@ def reference_line(customer: Customer) -> Iterator[Line]:
         ]
 
 
-def said_lines(texts: Sequence[str], status: int | None) -> Iterator[Line]:
-    """Fusebill's own words, each cut by itself so that all of them fit, with its HTTP status."""
+def error_lines(texts: Sequence[str], status: int | None) -> Iterator[Line]:
+    """Quote Fusebill's errors with the HTTP status; each is cut separately so that all fit."""
     limit = min(ERROR_LENGTH, ERRORS_LENGTH // max(1, len(texts)))
     status_words = [say(f" (HTTP {status})")] if status else []
     for value in texts:

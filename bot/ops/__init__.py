@@ -1,1 +1,5 @@
-"""."""
+"""Logs, metrics and background tasks: used everywhere in the bot.
+
+Imports nothing of the bot. Each module stands alone: `logs` configures logging, `metrics` counts
+for Prometheus, `background` keeps track of tasks until the server stops.
+"""

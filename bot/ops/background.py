@@ -1,4 +1,4 @@
-"""The tasks that go on after an acknowledgement, kept and drained by the server."""
+"""Background tasks that outlive an acknowledgement; the server drains them when it stops."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import structlog
 
 log = structlog.get_logger(__name__)
 
-ENDS_WITHIN_S = 1.0
+CANCEL_TIMEOUT_S = 1.0
 
 
 class BackgroundTasks:
-    """A set of running tasks; none is lost to the garbage collector, none fails unseen."""
+    """A set of running tasks: keeps them from the garbage collector and logs their failures."""
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
@@ -24,27 +24,27 @@ class BackgroundTasks:
         return len(self._running)
 
     def spawn(self, work: Coroutine[Any, Any, Any]) -> None:
-        """Start something that nobody waits for."""
+        """Start a task that nobody awaits."""
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._ended)
 
     async def drain(self, timeout_s: float) -> int:
-        """Wait for what runs and what that starts; returns how many had to be cancelled.
+        """Wait for all tasks and the tasks they start; returns how many had to be cancelled.
 
-        Who drains again goes on within the time of the first.
+        A second drain shares the first deadline.
         """
         clock = asyncio.get_running_loop().time
         self._deadline = self._deadline or clock() + timeout_s
         while self._running and (left := self._deadline - clock()) > 0:
             await asyncio.wait(self._running, timeout=left)
         late = set(self._running)
-        # a task that waits for something while it ends is told again, and then left
+        # a task that waits again while it is being cancelled gets a second cancel, then is left
         for _ in range(2):
             for task in self._running:
                 task.cancel()
             if self._running:
-                await asyncio.wait(self._running, timeout=ENDS_WITHIN_S)
+                await asyncio.wait(self._running, timeout=CANCEL_TIMEOUT_S)
         return len(late)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:

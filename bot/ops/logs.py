@@ -1,4 +1,4 @@
-"""Logs as data: structlog for our own, the standard library's (Bolt, aiohttp) through the same."""
+"""Configures structured logs: the bot's own and the libraries' (Bolt, aiohttp) look the same."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from typing import Literal
 import structlog
 from structlog.typing import Processor
 
-# at DEBUG these print payloads, headers and bodies, and secrets are among them
+# at DEBUG these log payloads, headers and bodies, which hold secrets
 CHATTY = (
     "slack_bolt",
     "slack_sdk",
-    # it asks for its own level, whatever its parent's is, and makes its texts before it is asked
+    # it checks its own level, not its parent's, before it builds expensive messages
     "slack_sdk.web.async_base_client",
     "httpx",
     "aiohttp",
@@ -22,17 +22,17 @@ CHATTY = (
     "alembic",
 )
 
-# one opens a Socket Mode connection, and errors name the address that it is part of
+# a ticket opens a Socket Mode connection, and errors show the URL that holds it
 TICKET = re.compile(r"ticket=[\w.~%+-]*")
 
 
 class _WithoutTickets(structlog.stdlib.ProcessorFormatter):
     def format(self, record: logging.LogRecord) -> str:
-        return TICKET.sub("(a ticket)", super().format(record))
+        return TICKET.sub("[ticket]", super().format(record))
 
 
 def configure(level: str, form: Literal["json", "console"]) -> None:
-    """Set up logging for the process; lines go to stderr."""
+    """Set up logging to stderr for the process."""
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
@@ -54,7 +54,7 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
         else [
             structlog.dev.ConsoleRenderer(
                 colors=sys.stderr.isatty(),
-                # the default shows local variables where `rich` is installed, secrets among them
+                # with `rich` installed, the default shows local variables, which hold secrets
                 exception_formatter=structlog.dev.plain_traceback,
             )
         ]

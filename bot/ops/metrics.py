@@ -1,11 +1,11 @@
-"""What the bot counts, for Prometheus; every label has few values, all known beforehand."""
+"""Prometheus metrics; every label has few values, all known in advance."""
 
 from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 RECEIVED_AT = "received_at"
-"""Where Bolt's context says when Slack's request arrived, in `perf_counter`'s seconds."""
+"""The key in Bolt's context for the arrival of Slack's request, in `perf_counter` seconds."""
 SLACK_RESULTS = frozenset(
     {
         "ok",
@@ -26,7 +26,7 @@ SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 
 
 class Metrics:
-    """One process's counts, in a registry of their own."""
+    """One process's metrics, in their own registry."""
 
     def __init__(self) -> None:
         registry = CollectorRegistry()
@@ -42,15 +42,15 @@ class Metrics:
             "unlatch_refusals", "People refused, by reason", ["reason"], registry=registry
         )
         self.reclaimed = Counter(
-            "unlatch_adopted", "Abandoned work taken up again", registry=registry
+            "unlatch_reclaimed", "Requests reclaimed from a dead worker", registry=registry
         )
         self.undelivered = Counter(
-            "unlatch_undelivered", "Cards or replies that Slack never took", registry=registry
+            "unlatch_undelivered", "Cards or replies that Slack refused", registry=registry
         )
         self.pending = Gauge(
-            "unlatch_pending", "Cards that wait for a click, in the whole ledger", registry=registry
+            "unlatch_pending", "Undecided cards, in the whole ledger", registry=registry
         )
-        self.tasks = Gauge("unlatch_tasks", "Work under way in this process", registry=registry)
+        self.tasks = Gauge("unlatch_tasks", "Running tasks in this process", registry=registry)
         self.ack_seconds = self._seconds("ack", "From Slack's request to its ack", "listener")
         self.card_seconds = self._seconds("card", "From a command to its card")
         self.result_seconds = self._seconds("result", "From a confirmation to its outcome", "kind")
@@ -58,13 +58,13 @@ class Metrics:
         self._fusebill = self._seconds("fusebill_call", "Calls to Fusebill", "operation", "status")
         self._limit_left = Gauge(
             "unlatch_fusebill_rate_limit_remaining",
-            "Calls that Fusebill still takes",
+            "Calls left in Fusebill's rate limit",
             ["window"],
             registry=registry,
         )
 
     def slack_called(self, method: str, result: str, seconds: float) -> None:
-        """Count a call to Slack; the codes that are told apart are few."""
+        """Count a call to Slack; rare error codes share the label `other`."""
         if result.startswith("http_5"):
             result = "http_5xx"
         elif result not in SLACK_RESULTS:
@@ -76,13 +76,13 @@ class Metrics:
         self._fusebill.labels(operation, str(status or "none")).observe(seconds)
 
     def limit_left(self, minute: int | None, day: int | None) -> None:
-        """Note what Fusebill said is left of its two windows."""
+        """Record the calls left in Fusebill's rate limit windows; None keeps the last value."""
         for window, remaining in (("minute", minute), ("day", day)):
             if remaining is not None:
                 self._limit_left.labels(window).set(remaining)
 
     def render(self) -> bytes:
-        """Everything in Prometheus's text format."""
+        """All metrics in Prometheus's text format."""
         return generate_latest(self._registry)
 
     def _seconds(self, name: str, documentation: str, *labels: str) -> Histogram:

@@ -1,1 +1,7 @@
-"""."""
+"""A request from the command to the result.
+
+`service` checks who may do it and takes the decision; `posting` posts the card; `worker` runs
+`execution` and has `publisher` update card and thread; `follow_ups` holds **Undo…** and **Check
+again**; `lookup` answers one person's questions. May import `slack`, `messages`, `fusebill`,
+`ledger`, `domain`, `settings` and `ops`. Start with `service`.
+"""

@@ -1,12 +1,16 @@
-"""The deed: read the customer, compare it with the card, call Fusebill, look at the answer.
+"""Executes a confirmed request: reads the customer, compares it with the card, calls Fusebill.
 
-    latched as on the card ───> call ──> gone in the answer, or on reading back ──> CLEARED
-    nothing latched any more ─> ALREADY_CLEAR, or CLEARED where an earlier call may have done it
-    latched to something else > CHANGED, nothing (more) is called
-    refused (4xx) ────────────> REFUSED, nothing was changed
-    no answer that tells ─────> read again, repeat only what the card still shows; else UNKNOWN
+What people saw on the card is what may be cleared, and a call whose answer was lost may have worked
+or not. So the customer is read and compared before every call, retries and reclaimed work
+included, and an outcome is reported only if Fusebill showed it:
 
-A relatch is the same the other way round: it acts only on a customer that is latched to nothing.
+    ids as on the card ──────> call; ids gone in its answer or when read back ──> CLEARED
+    no ids ──────────────────> ALREADY_CLEAR, or CLEARED if an earlier call may have cleared them
+    other ids ───────────────> CHANGED, no (further) call
+    refused (4xx) ───────────> REFUSED, nothing was changed
+    no conclusive answer ────> read again, call again if the ids are as on the card; else UNKNOWN
+
+A relatch works the other way round: it calls only if the customer has no ids.
 """
 
 from __future__ import annotations
@@ -33,7 +37,7 @@ ATTEMPTS = 6
 
 @dataclass(frozen=True, slots=True)
 class ExecutionResult:
-    """What came of it, as the ledger keeps it: `details` go into the event."""
+    """The outcome, and the `details` for its event in the ledger."""
 
     outcome: Outcome
     details: dict[str, object] = field(default_factory=dict)
@@ -41,22 +45,20 @@ class ExecutionResult:
 
 @dataclass(slots=True)
 class _Progress:
-    """What one run has come to; `called` as soon as a call may have changed something.
-
-    `last` is what the last attempt that was worth another one brought.
-    """
+    """The state of one run: whether a call may have changed something, and the last error."""
 
     request: Request
     called: bool
-    ends: float
-    last: FusebillError = field(default_factory=FusebillError)
+    deadline: float
+    last_error: FusebillError = field(default_factory=FusebillError)
 
 
 class Execution:
-    """Does what a confirmed request asks for, and says only what was seen.
+    """Executes confirmed requests.
 
-    `budget_s` bounds it, retries and all; it is well under a worker's lease. `wait_s` is the first
-    wait before another attempt; it doubles, with jitter, unless Fusebill said when to come back.
+    `budget_s` is the limit for all attempts together; it must stay well under a worker's lease.
+    `wait_s` is the first wait between attempts; it doubles, with jitter, unless Fusebill's rate
+    limit says when to retry.
     """
 
     def __init__(
@@ -67,32 +69,30 @@ class Execution:
         self._wait_s = wait_s
 
     async def execute(self, request: Request) -> ExecutionResult:
-        """Act on a confirmed request; raises nothing of Fusebill's."""
-        began = monotonic()
-        progress = _Progress(request, called=request.claim > 1, ends=began + self._budget_s)
+        """Execute a request; every FusebillError becomes an outcome."""
+        started = monotonic()
+        progress = _Progress(request, called=request.claim > 1, deadline=started + self._budget_s)
         try:
             async with asyncio.timeout(self._budget_s):
-                result = await self._persist(progress)
+                result = await self._execute_with_retries(progress)
         except FusebillError as error:
             result = _failed(error, progress)
         except TimeoutError:
-            last, why = progress.last, "Fusebill did not answer in time"
+            last, why = progress.last_error, "Fusebill did not answer in time"
             result = _failed(OutcomeUnknown(last.status, last.texts, why), progress)
-        seconds = round(monotonic() - began, 3)
+        seconds = round(monotonic() - started, 3)
         return ExecutionResult(result.outcome, {"seconds": seconds, **result.details})
 
-    async def _persist(self, progress: _Progress) -> ExecutionResult:
-        """Try until something is known; before each call the card is compared again."""
-
-        def again(error: Exception) -> bool | float:
+    async def _execute_with_retries(self, progress: _Progress) -> ExecutionResult:
+        def should_retry(error: Exception) -> bool | float:
             if isinstance(error, FusebillError):
-                progress.last = error
+                progress.last_error = error
             if isinstance(error, RateLimited):
-                return error.wait_s(progress.ends - monotonic())
+                return error.wait_s(progress.deadline - monotonic())
             return isinstance(error, NotReached | OutcomeUnknown)
 
         async for attempt in stamina.retry_context(
-            on=again,
+            on=should_retry,
             attempts=ATTEMPTS,
             timeout=self._budget_s,
             wait_initial=self._wait_s,
@@ -100,10 +100,10 @@ class Execution:
             wait_jitter=self._wait_s,
         ):
             with attempt:
-                return await self._once(progress)
+                return await self._attempt(progress)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _once(self, progress: _Progress) -> ExecutionResult:
+    async def _attempt(self, progress: _Progress) -> ExecutionResult:
         request = progress.request
         before = await self._fusebill.get_customer(request.customer.customer_id)
         found = compare(before.ids, request, called=progress.called)
@@ -117,7 +117,7 @@ class Execution:
             raise
         if answer is not None and answer.ids == _wanted(request):
             return _done(request, "answer")
-        return await self._look_again(request)
+        return await self._read_back(request)
 
     async def _call(self, request: Request) -> Customer | None:
         if request.kind is Kind.RELATCH:
@@ -126,21 +126,21 @@ class Execution:
             )
         return await self._fusebill.unlatch_customer(request.customer.customer_id)
 
-    async def _look_again(self, request: Request) -> ExecutionResult:
-        """A success whose answer did not show it: what does the customer show?"""
+    async def _read_back(self, request: Request) -> ExecutionResult:
+        """Fusebill answered with a success that did not show the customer's ids."""
         after = await self._fusebill.get_customer(request.customer.customer_id)
         if after.ids == _wanted(request):
             return _done(request, "read_back")
         if after.ids == _starting(request):
-            why = "Fusebill answered that it was done, but the customer shows that it was not."
+            why = "Fusebill answered that it was done, but the customer has not changed."
             return ExecutionResult(Outcome.REFUSED, {"why": why, "status": 200})
         return _changed(after.ids, called=True)
 
 
 def compare(ids: HubSpotIds, request: Request, *, called: bool) -> ExecutionResult | None:
-    """What a customer's ids tell; None where it is still as the card showed it.
+    """The outcome that a customer's ids show; None if the request can still be executed.
 
-    `called` says whether the bot may have changed them already.
+    `called` says whether a call of the bot may have changed the ids already.
     """
     if ids == _starting(request):
         return None
@@ -172,10 +172,10 @@ def _changed(ids: HubSpotIds, *, called: bool) -> ExecutionResult:
 
 
 def _failed(error: FusebillError, progress: _Progress) -> ExecutionResult:
-    """The end of all attempts: honest about whether anything may have been changed."""
+    """The outcome after the last attempt; UNKNOWN if a call may have changed something."""
     details: dict[str, object] = {"texts": list(error.texts), "status": error.status}
     if progress.called:
-        why = f"{_reason(error)} An earlier call may have been done, or may still be."
+        why = f"{_reason(error)} An earlier call may have taken effect, or may still do so."
         return ExecutionResult(Outcome.UNKNOWN, details | {"why": why})
     return ExecutionResult(
         Outcome.REFUSED, details | {"why": f"{_reason(error)} Nothing was changed."}
@@ -185,12 +185,12 @@ def _failed(error: FusebillError, progress: _Progress) -> ExecutionResult:
 def _reason(error: FusebillError) -> str:
     match error:
         case RateLimited(retry_at=datetime() as at):
-            return f"Fusebill takes no more calls until {at:%H:%M:%S} UTC."
+            return f"Fusebill accepts no more calls until {at:%H:%M:%S} UTC."
         case RateLimited():
-            return "Fusebill takes no more calls just now."
+            return "Fusebill accepts no more calls right now."
         case FusebillRefused():
             return "Fusebill refused."
         case NotReached():
             return "Fusebill could not be reached."
         case _:
-            return f"Fusebill gave no answer that tells ({error.why or f'HTTP {error.status}'})."
+            return f"Fusebill gave no conclusive answer ({error.why or f'HTTP {error.status}'})."

@@ -1,4 +1,4 @@
-"""What can follow an end: undo what was cleared, look again at what nobody knows."""
+"""Undoes a cleared request, and checks one with an unknown outcome again."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ log = structlog.get_logger(__name__)
 
 
 class FollowUps:
-    """Both start from a settled card and read the customer before they offer anything."""
+    """Handles **Undo…** and **Check again**; both read the customer before they offer anything."""
 
     def __init__(
         self,
@@ -45,11 +45,11 @@ class FollowUps:
         self._worker = worker
         self._links = links
         self._metrics = metrics
-        self._threads: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def undo(self, request: Request, person: Person, place: Place) -> None:
-        """Post a card in the same thread that would latch the customer to its old ids again."""
-        async with self._alone(request) as current:
+        """Post a card in the same thread that offers to latch the customer to its old ids."""
+        async with self._locked(request) as current:
             if not may_be_undone(current):
                 await self._poster.send_ephemeral(place, ephemerals.nothing_to_undo())
             elif await self._ledger.open_follow_up(current):
@@ -61,26 +61,31 @@ class FollowUps:
         self, request: Request, customer: Customer, person: Person, place: Place
     ) -> None:
         if customer.ids:
-            await self._poster.send_ephemeral(place, ephemerals.latched_anew(customer, self._links))
+            await self._poster.send_ephemeral(
+                place, ephemerals.latched_meanwhile(customer, self._links)
+            )
             return
-        wanted = replace(customer, ids=request.customer.ids)
+        restored = replace(customer, ids=request.customer.ids)
         reason = f"Undo: {request.reason}" if request.reason else "Undo"
         relatch = self._poster.request(
-            person, place, wanted, reason, kind=Kind.RELATCH, follows=request
+            person, place, restored, reason, kind=Kind.RELATCH, follows=request
         )
         await self._poster.post(relatch, place)
 
     async def check_again(self, request: Request, person: Person, place: Place) -> None:
-        """Read the customer of a card that ended UNKNOWN; where nothing changed, ask anew."""
-        async with self._alone(request) as current:
+        """Read the customer of an UNKNOWN card: record what happened, or post a new card.
+
+        A new card is posted if the customer still has the ids that the card shows.
+        """
+        async with self._locked(request) as current:
             if not may_be_checked(current):
-                await self._poster.send_ephemeral(place, ephemerals.known_by_now())
+                await self._poster.send_ephemeral(place, ephemerals.outcome_known())
             elif await self._ledger.open_follow_up(current):
                 await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
             elif customer := await self._read(current, place):
-                await self._look(current, customer, person, place)
+                await self._record_or_ask(current, customer, person, place)
 
-    async def _look(
+    async def _record_or_ask(
         self, request: Request, customer: Customer, person: Person, place: Place
     ) -> None:
         result = compare(customer.ids, request, called=True)
@@ -91,29 +96,29 @@ class FollowUps:
             await self._poster.post(again, place)
             return
         now = datetime.now(UTC)
-        found = NewEvent(now, EventType(result.outcome), person.user_id, result.details)
+        event = NewEvent(now, EventType(result.outcome), person.user_id, result.details)
         history = await self._ledger.record(
             request,
-            found,
+            event,
             fenced=False,
             outcome=result.outcome,
             settled_at=now,
             due_at=self._worker.lease(now),
         )
         self._metrics.outcomes.labels(request.kind, result.outcome).inc()
-        # not a mere redrawing: what turns out to be restored marks another request as undone
+        # start() rather than redraw(): a RESTORED outcome also marks the undone request
         self._worker.start(history.request)
 
     @asynccontextmanager
-    async def _alone(self, request: Request) -> AsyncIterator[Request]:
-        """The request as it is now, to one press at a time: people press twice."""
-        async with self._threads.setdefault(request.id, asyncio.Lock()):
+    async def _locked(self, request: Request) -> AsyncIterator[Request]:
+        """The request as it is now, one click at a time: people click twice."""
+        async with self._locks.setdefault(request.id, asyncio.Lock()):
             yield await self._ledger.get(request.id) or request
 
     async def deny(
         self, request: Request, person: Person, place: Place, decision: Decision
     ) -> None:
-        """Keep it in ledger and thread, and tell the person why."""
+        """Record a refusal in the ledger and the thread, and tell the person why."""
         now = datetime.now(UTC)
         why: dict[str, object] = {"why": decision.why}
         history = await self._ledger.record(

@@ -1,4 +1,4 @@
-"""New requests: the card in Slack, then its row in the ledger; and words for one person alone."""
+"""Creates requests: posts the card, then writes its row. Also sends ephemeral messages."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from bot.slack.rate_limiter import meanwhile
 
 log = structlog.get_logger(__name__)
 
-POSTS = 5
-EPHEMERALS = 3
+MAX_POST_ATTEMPTS = 5
+MAX_EPHEMERAL_ATTEMPTS = 3
 EPHEMERAL_TIMEOUT_S = 8.0
 MAX_PAUSE_S = 30.0
-EXPLAINS_AFTER_S = 3.0
-FRESH_S = 1.0
+WAIT_NOTICE_AFTER_S = 3.0
+POSTED_AT_ONCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where somebody asked: a channel, and the address that only they hear from."""
+    """Where somebody typed or clicked: the channel, and the `response_url` to answer only them."""
 
     channel_id: str
     response_url: str
 
 
 class CardPoster:
-    """Posts cards and writes their requests down. `bot_user_id` is whom people have to invite."""
+    """Posts cards and records their requests. `bot_user_id` is the user that people invite."""
 
     def __init__(
         self,
@@ -71,7 +71,7 @@ class CardPoster:
         kind: Kind = Kind.UNLATCH,
         follows: Request | None = None,
     ) -> Request:
-        """A request that nobody has seen yet; one that `follows` another goes into its thread."""
+        """Build a request, not posted yet; one that `follows` another goes into its thread."""
         now = datetime.now(UTC)
         return Request(
             id=uuid4().hex,
@@ -85,14 +85,14 @@ class CardPoster:
             asked_at=now,
             expires_at=now + self._expires_after,
             due_at=now + self._expires_after,
-            # a relatch that follows a relatch is another try to undo the same
+            # a relatch that follows a relatch is another attempt to undo the same request
             undoes=(follows.undoes or follows.id) if follows and kind is Kind.RELATCH else None,
         )
 
     async def post(self, request: Request, place: Place) -> bool:
-        """The card, then its row; says whether both are there.
+        """Post the card, then write its row; returns whether both succeeded.
 
-        A card without a row can't be confirmed, and says so.
+        If the row can't be written, the card is replaced by one that can't be confirmed.
         """
         try:
             posted = await self._post_card(request, place)
@@ -101,7 +101,7 @@ class CardPoster:
             await self.send_ephemeral(place, ephemerals.cannot_post(error.code, self._bot_user_id))
             return False
         details: dict[str, object] = {"reason": request.reason, **asdict(request.customer.ids)}
-        if not await self._written(posted, EventType.REQUESTED, details):
+        if not await self._record(posted, EventType.REQUESTED, details):
             with suppress(SlackError):
                 card = ephemerals.not_recorded(posted)
                 await self._slack.update(request.channel_id, posted.message_ts or "", card)
@@ -121,21 +121,21 @@ class CardPoster:
     async def deny(
         self, person: Person, place: Place, customer_id: int, reason: str, decision: Decision
     ) -> None:
-        """Keep it in the ledger, as a request that never had a card, and tell the person why.
+        """Record a refusal as a request without a card, and tell the person why.
 
-        `customer_id` is 0 where it was about no customer; `reason` is what the person typed.
+        `customer_id` is 0 if the command named no customer; `reason` is what the person typed.
         """
-        asked = self.request(person, place, Customer(customer_id), reason)
+        denied = self.request(person, place, Customer(customer_id), reason)
         details: dict[str, object] = {"why": decision.why, "reason": reason}
-        await self._written(replace(asked, due_at=None), EventType.ASK_DENIED, details)
+        await self._record(replace(denied, due_at=None), EventType.ASK_DENIED, details)
         await self.send_ephemeral(place, ephemerals.denied(decision.why, decision.channels))
 
     async def send_ephemeral(self, place: Place, message: Message) -> None:
-        """Tell the person; where even that fails there is only the log."""
+        """Send a message that only the person sees; a failure is logged, not raised."""
         try:
             async for attempt in stamina.retry_context(
                 on=_should_retry_ephemeral,
-                attempts=EPHEMERALS,
+                attempts=MAX_EPHEMERAL_ATTEMPTS,
                 timeout=EPHEMERAL_TIMEOUT_S,
                 wait_initial=0.3,
             ):
@@ -144,10 +144,10 @@ class CardPoster:
         except SlackError as error:
             log.warning("ephemeral not delivered", why=error.code)
 
-    async def _written(
+    async def _record(
         self, request: Request, event_type: EventType, details: dict[str, object]
     ) -> bool:
-        # said in the first event too, where the chain of hashes holds it
+        # repeated in the first event, so that the hash chain covers it
         about: dict[str, object] = {
             "kind": request.kind,
             "customer_id": request.customer.customer_id,
@@ -158,44 +158,43 @@ class CardPoster:
         try:
             await self._ledger.add(request, first)
         except LedgerUnavailable as error:
-            log.error("request not recorded", why=str(error))  # noqa: TRY400  # expected weather
+            log.error("request not recorded", why=str(error))  # noqa: TRY400  # expected
             return False
         return True
 
     async def _post_card(self, request: Request, place: Place) -> Request:
-        """The request as its card shows it, which may have had to wait for its turn."""
+        """Returns the request as its card shows it: expiry starts when the card is posted."""
         shown = request
 
-        def drawn() -> Message:
+        def card() -> Message:
             nonlocal shown
-            shown = self._from_now_on(request)
+            shown = self._with_expiry_from_now(request)
             return confirmation_card(shown, self._links)
 
-        async def explain() -> None:
-            await asyncio.sleep(EXPLAINS_AFTER_S)
+        async def notify() -> None:
+            await asyncio.sleep(WAIT_NOTICE_AFTER_S)
             await self.send_ephemeral(place, ephemerals.on_wait())
 
-        async with meanwhile(explain) as on_wait:
+        async with meanwhile(notify) as on_wait:
             async for attempt in stamina.retry_context(
-                on=_should_retry_post, attempts=POSTS, timeout=None, wait_initial=0.5
+                on=_should_retry_post, attempts=MAX_POST_ATTEMPTS, timeout=None, wait_initial=0.5
             ):
                 with attempt:
                     message_ts = await self._slack.post(
-                        request.channel_id, drawn, request.thread_ts, on_wait=on_wait
+                        request.channel_id, card, request.thread_ts, on_wait=on_wait
                     )
         return replace(shown, message_ts=message_ts, thread_ts=request.thread_ts or message_ts)
 
-    def _from_now_on(self, request: Request) -> Request:
-        """Where a card had to wait, its life begins when it is posted."""
+    def _with_expiry_from_now(self, request: Request) -> Request:
         now = datetime.now(UTC)
-        if now - request.asked_at < timedelta(seconds=FRESH_S):
+        if now - request.asked_at < timedelta(seconds=POSTED_AT_ONCE_S):
             return request
         expires_at = now + self._expires_after
         return replace(request, expires_at=expires_at, due_at=expires_at)
 
 
 def _should_retry_post(error: Exception) -> bool | float:
-    # whose turn did not come in all that time will not be luckier now
+    # SlackBusy already waited as long as it may
     return is_retryable(error) and not isinstance(error, SlackBusy) and _pause(error)
 
 

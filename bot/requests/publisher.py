@@ -1,4 +1,11 @@
-"""Cards and threads brought up to date with the ledger, for as long as Slack needs to take them."""
+"""Updates cards and threads in Slack from the ledger, and retries for as long as Slack needs.
+
+The ledger is an outbox: `last_posted_event` says which events the thread shows, so a publisher
+posts only the rest, and a failed one is retried from there at the request's `due_at`. Several tasks
+can publish the same request at once (a result, a refusal, an undo). So each process keeps locks and
+the newest event drawn for each request: an older card never replaces a newer one, and no task posts
+an event that another has just posted.
+"""
 
 from __future__ import annotations
 
@@ -28,27 +35,23 @@ log = structlog.get_logger(__name__)
 MAX_PUBLISH_ATTEMPTS = 100
 MAX_PAUSE_S = 60.0
 EVENTS_A_REPLY = 10
-REMEMBERED = 1000
+MAX_RECENT = 1000
 
 
 @dataclass(slots=True, weakref_slot=True)
 class _Drawing:
-    """What this process has shown of a request, and whose turn it is to show more.
-
-    `card` and `thread` are the last events that they tell of, as far as this process knows.
-    """
+    """The last event that this process has drawn on a request's card and in its thread."""
 
     card: int = 0
     thread: int = 0
-    card_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
-    thread_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    card_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    thread_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class Publisher:
-    """Draws what the ledger says; `Timing.pause_s` is the first pause after Slack took nothing.
+    """Draws cards and threads as the ledger has them.
 
-    Several may have something to draw of one request at a time: none draws over what is newer, and
-    none says again what another has just said.
+    After a failure it pauses for `Timing.pause_s`, doubled each time, or as long as Slack asks.
     """
 
     def __init__(
@@ -60,32 +63,35 @@ class Publisher:
         self._metrics = metrics
         self._timing = timing
         self._drawings: WeakValueDictionary[str, _Drawing] = WeakValueDictionary()
-        # holds them for a while: somebody may come with a trail that he read long ago
-        self._recent: deque[_Drawing] = deque(maxlen=REMEMBERED)
+        # keeps them alive: a task may still hold an old history of the request
+        self._recent: deque[_Drawing] = deque(maxlen=MAX_RECENT)
 
     async def show_working(self, request: Request) -> None:
-        """Show that it takes longer. Raises: SlackError."""
-        # whoever has to wait for this has something better to show by then
+        """Show on the card that the work is in progress. Raises: SlackError."""
+        # without waiting for a turn: by then the result would be ready
         await self._update(request, working_card(request, self._links), max_wait_s=0.0)
 
     async def update_thread(self, request_id: str) -> None:
-        """Show in the thread what it lacks of an undecided request; its end shows what remains."""
+        """Post an undecided request's missing events to its thread.
+
+        Once it is decided, `publish` posts them.
+        """
         drawing = self._drawing(request_id)
         try:
-            # what several people were told at the same moment is said once
-            async with drawing.thread_turn:
+            # the lock comes first: simultaneous refusals must not be posted twice
+            async with drawing.thread_lock:
                 history = await self._ledger.request_history(request_id)
                 if history.request.verdict is None:
                     shown = await self._reply(history, drawing)
                     await self._ledger.change(history.request, last_posted_event=shown)
         except (SlackError, LedgerUnavailable, LostClaim) as error:
-            log.warning("thread not brought up to date yet", why=str(error))
+            log.warning("thread not updated yet", why=str(error))
 
     async def retire_duplicate(self, request: Request, message_ts: str) -> None:
-        """Take the buttons off a card that is not the request's own, and say which one is.
+        """Remove the buttons from a duplicate card, and link to the request's own card.
 
-        Slack can post a card and lose its word of it: then it is posted again, and the ledger
-        knows the last one alone.
+        Slack can post a card and lose its answer. The bot then posts it again, and the ledger
+        knows only the last one.
         """
         if message_ts == request.message_ts:
             return
@@ -95,22 +101,22 @@ class Publisher:
         try:
             await self._slack.update(request.channel_id, message_ts, other_card(request, url))
         except SlackError as error:
-            log.warning("second card not taken back", why=error.code, message_ts=message_ts)
+            log.warning("duplicate card not retired", why=error.code, message_ts=message_ts)
 
     async def publish(self, history: RequestHistory) -> None:
-        """Draw card and thread side by side; what Slack won't take now is tried again later."""
+        """Update card and thread concurrently; what Slack doesn't take now is retried later."""
         request = history.request
         if request.publish_attempts > MAX_PUBLISH_ATTEMPTS:
             await self._give_up(request, 0, ["interrupted too often"])
             return
         drawing = self._drawing(request.id)
 
-        async def keep_the_claim() -> None:
+        async def keep_lease() -> None:
             while True:
                 await asyncio.sleep(self._timing.lease_s / 3)
-                await self._say_still_here(request)
+                await self._renew_lease(request)
 
-        async with meanwhile(keep_the_claim) as on_wait:
+        async with meanwhile(keep_lease) as on_wait:
             updated, replied = await asyncio.gather(
                 self._draw_card(history, drawing, on_wait),
                 self._draw_thread(history, drawing, on_wait),
@@ -121,11 +127,11 @@ class Publisher:
         for failure in failures:
             if not isinstance(failure, SlackError):
                 raise failure
-        passing = [f for f in failures if isinstance(f, SlackUnavailable)]
+        retryable = [f for f in failures if isinstance(f, SlackUnavailable)]
         if not failures and drawing.card > request.events:
-            log.debug("somebody newer has drawn this", request_id=request.id)
-        elif passing and request.publish_attempts < MAX_PUBLISH_ATTEMPTS:
-            await self._put_off(request, shown, passing)
+            log.debug("a newer card was drawn meanwhile", request_id=request.id)
+        elif retryable and request.publish_attempts < MAX_PUBLISH_ATTEMPTS:
+            await self._retry_later(request, shown, retryable)
         elif failures:
             codes = sorted({f.code for f in failures if isinstance(f, SlackError)})
             await self._give_up(request, shown, codes)
@@ -143,9 +149,9 @@ class Publisher:
         self, history: RequestHistory, drawing: _Drawing, on_wait: Callable[[], None]
     ) -> None:
         request = history.request
-        if drawing.card_turn.locked():
+        if drawing.card_lock.locked():
             on_wait()
-        async with drawing.card_turn:
+        async with drawing.card_lock:
             if drawing.card <= request.events:
                 card = decided_card(request, history.events, self._links)
                 await self._update(request, card, on_wait=on_wait)
@@ -154,18 +160,18 @@ class Publisher:
     async def _draw_thread(
         self, history: RequestHistory, drawing: _Drawing, on_wait: Callable[[], None]
     ) -> int:
-        if drawing.thread_turn.locked():
+        if drawing.thread_lock.locked():
             on_wait()
-        async with drawing.thread_turn:
+        async with drawing.thread_lock:
             return await self._reply(history, drawing, on_wait)
 
-    async def _say_still_here(self, request: Request) -> None:
-        """Who waits for Slack's turn is no dead worker, which another would have to replace."""
+    async def _renew_lease(self, request: Request) -> None:
+        """A worker that waits for Slack is alive, so nobody should reclaim its request."""
         due_at = datetime.now(UTC) + timedelta(seconds=self._timing.lease_s)
         with suppress(LedgerUnavailable, LostClaim):
             await self._ledger.change(request, due_at=due_at)
 
-    async def _put_off(
+    async def _retry_later(
         self, request: Request, shown: int, failures: list[SlackUnavailable]
     ) -> None:
         pause_s = min(self._timing.pause_s * 2.0**request.publish_attempts, MAX_PAUSE_S)
@@ -176,7 +182,7 @@ class Publisher:
 
     async def _give_up(self, request: Request, shown: int, codes: Sequence[str]) -> None:
         self._metrics.undelivered.inc()
-        log.error("slack will never take this", why=", ".join(codes))
+        log.error("gave up updating slack", why=", ".join(codes))
         details: dict[str, object] = {"why": f"Slack did not take it: {', '.join(codes)}"}
         failed = NewEvent(datetime.now(UTC), EventType.DELIVERY_FAILED, "", details)
         await self._ledger.release(request, shown, failure=failed)
@@ -197,7 +203,7 @@ class Publisher:
     async def _reply(
         self, history: RequestHistory, drawing: _Drawing, on_wait: Callable[[], None] = lambda: None
     ) -> int:
-        """Post what the thread lacks; returns the number of the last event that it shows."""
+        """Post the events that the thread lacks; returns the number of the last one posted."""
         request, shown = history.request, max(history.request.last_posted_event, drawing.thread)
         while shown < len(history.events):
             events = history.events[shown : shown + EVENTS_A_REPLY]
@@ -206,6 +212,6 @@ class Publisher:
             await self._slack.post(*place, on_wait=on_wait)
             drawing.thread = shown = shown + len(events)
             if shown < len(history.events):
-                # at once: where Slack takes only so much at a time, the next try goes on from here
+                # saved after each reply, so that a retry continues from here
                 await self._ledger.change(request, last_posted_event=shown)
         return shown

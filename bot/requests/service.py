@@ -1,4 +1,4 @@
-"""The story, top to bottom: somebody asks, a card shows it, somebody decides, it is settled."""
+"""Handles each command and click: checks the policy, then asks, decides, undoes or looks up."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ log = structlog.get_logger(__name__)
 
 
 class RequestService:
-    """Who may do it, then doing it. Methods raise nothing that a person caused.
+    """One method for each command and button. What a person did wrong is answered, not raised.
 
-    `members` tells, without waiting, who is in the user groups that the policy names.
+    `members` returns the members of the policy's user groups, without waiting for Slack.
     """
 
     def __init__(
@@ -55,11 +55,11 @@ class RequestService:
 
     async def ask(self, person: Person, place: Place, ask: Ask) -> None:
         """Read the customer and post the card that asks for confirmation."""
-        began = perf_counter()
+        started = perf_counter()
         members = self._members()
         decision = may_ask(self._policy, person, place.channel_id, ask.reason, members)
         if not decision.allowed:
-            self._refused(decision)
+            self._count_refusal(decision)
             await self._poster.deny(person, place, ask.customer_id, ask.reason, decision)
             return
         try:
@@ -72,36 +72,36 @@ class RequestService:
             return
         request = self._poster.request(person, place, customer, ask.reason)
         if await self._poster.post(request, place):
-            self._metrics.card_seconds.observe(perf_counter() - began)
+            self._metrics.card_seconds.observe(perf_counter() - started)
 
     async def find(self, person: Person, place: Place, find: Find) -> None:
-        """Show the customers that a text may mean."""
+        """Show the customers that match a text."""
         if await self._may_read(person, place, f"/unlatch find {find.text}"):
             await self._lookup.find(find.text, place)
 
     async def history(self, person: Person, place: Place, history: History) -> None:
-        """Show the last requests."""
+        """Show the last requests, of one customer or of all."""
         if await self._may_read(person, place, "/unlatch history", history.customer_id or 0):
             await self._lookup.history(history.customer_id, place)
 
     async def undo(self, request_id: str, person: Person, place: Place) -> None:
-        """**Undo…** on a card that cleared something."""
-        if (request := await self._follow(request_id, person, place)) is not None:
+        """Handle **Undo…** on a card that cleared something."""
+        if (request := await self._followed_request(request_id, person, place)) is not None:
             await self._follow_ups.undo(request, person, place)
 
     async def check_again(self, request_id: str, person: Person, place: Place) -> None:
-        """**Check again** on a card whose outcome nobody knows."""
-        if (request := await self._follow(request_id, person, place)) is not None:
+        """Handle **Check again** on a card whose outcome is unknown."""
+        if (request := await self._followed_request(request_id, person, place)) is not None:
             await self._follow_ups.check_again(request, person, place)
 
     async def decide(
         self, request_id: str, verdict: Verdict, person: Person, message_ts: str
     ) -> Message | None:
-        """Take a verdict at the gate; on disk when this returns.
+        """Decide a request; the verdict is in the ledger when this returns.
 
-        `message_ts` is the card that was clicked, which may have been posted twice.
-        Returns what to tell the person where it was not taken, None where it was.
-        Raises: LedgerUnavailable, and then nothing was decided.
+        `message_ts` is the card that was clicked: a duplicate if Slack posted the card twice.
+        Returns None if the verdict was taken, otherwise the message for the person.
+        Raises: LedgerUnavailable.
         """
         now = datetime.now(UTC)
         members = self._members()
@@ -128,29 +128,30 @@ class RequestService:
             return None
         if result.decision.allowed:
             return ephemerals.too_late(result.request)
-        self._refused(result.decision)
+        self._count_refusal(result.decision)
         self._worker.update_thread_soon(result.request.id)
         return ephemerals.denied(result.decision.why)
 
     async def send_ephemeral(self, place: Place, message: Message) -> None:
-        """Tell one person something."""
+        """Send a message that only one person sees."""
         await self._poster.send_ephemeral(place, message)
 
-    def _refused(self, decision: Decision) -> None:
+    def _count_refusal(self, decision: Decision) -> None:
         self._metrics.refusals.labels(decision.label).inc()
         log.info("refused", label=decision.label)
 
     async def _may_read(
-        self, person: Person, place: Place, tried: str, customer_id: int = 0
+        self, person: Person, place: Place, command: str, customer_id: int = 0
     ) -> bool:
         decision = may_read(self._policy, person, place.channel_id, self._members())
         if not decision.allowed:
-            self._refused(decision)
-            await self._poster.deny(person, place, customer_id, tried, decision)
+            self._count_refusal(decision)
+            await self._poster.deny(person, place, customer_id, command, decision)
         return decision.allowed
 
-    async def _follow(self, request_id: str, person: Person, place: Place) -> Request | None:
-        """The request that a button of a settled card belongs to, if the person may ask."""
+    async def _followed_request(
+        self, request_id: str, person: Person, place: Place
+    ) -> Request | None:
         request = await self._ledger.get(request_id)
         if request is None:
             await self._poster.send_ephemeral(place, ephemerals.no_such_request())
@@ -158,6 +159,6 @@ class RequestService:
         decision = may_read(self._policy, person, request.channel_id, self._members())
         if decision.allowed:
             return request
-        self._refused(decision)
+        self._count_refusal(decision)
         await self._follow_ups.deny(request, person, place, decision)
         return None

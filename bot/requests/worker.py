@@ -1,4 +1,11 @@
-"""What follows a verdict: the deed, the ledger, then card and thread; and what a crash left."""
+"""Executes decided requests, records their outcome, and has card and thread updated.
+
+A click that was acknowledged must reach its end even if the process is killed at any point. So
+each step is in the ledger before the next one starts, each worker holds a lease (`due_at`), and the
+sweep of any instance reclaims a request whose lease has run out. Running a request again is safe:
+the execution compares the customer with the card before each call. A worker that lost its claim
+can't write any more (LostClaim).
+"""
 
 from __future__ import annotations
 
@@ -25,11 +32,11 @@ from bot.slack.client import SlackError
 log = structlog.get_logger(__name__)
 
 MAX_CLAIMS = 5
-WRITING_DOWN_S = 600.0
+RECORD_TIMEOUT_S = 600.0
 
 
 class Worker:
-    """Brings decided requests to their end; safe to be killed at any point, and run again."""
+    """Finishes decided requests; can be killed at any point and run again."""
 
     def __init__(
         self,
@@ -46,66 +53,66 @@ class Worker:
         self._tasks = tasks
         self._metrics = metrics
         self._timing = timing
-        self._at_work: Counter[str] = Counter()
+        self._in_progress: Counter[str] = Counter()
 
     def lease(self, now: datetime) -> datetime:
-        """When a worker that starts now must be taken for dead."""
+        """When the lease of a worker that starts now ends."""
         return now + timedelta(seconds=self._timing.lease_s)
 
     def start(self, request: Request) -> None:
-        """Settle a request whose verdict was just taken, in a task of its own."""
+        """Finish a decided request in a background task."""
         self._tasks.spawn(self.finish(request))
 
     async def finish(self, request: Request) -> None:
-        """Do what the verdict asks for, write it down, then draw card and thread."""
+        """Execute a decided request, record its outcome, then update card and thread."""
         with (
             structlog.contextvars.bound_contextvars(**_about(request)),
-            self._working_on(request),
+            self._in_progress_while(request),
         ):
             try:
-                history = await self._conclude(request)
+                history = await self._execute_and_record(request)
                 if history.request.outcome is Outcome.RESTORED:
                     await self._mark_undone(history.request)
                 await self._publisher.publish(history)
             except LostClaim:
-                log.warning("claim lost: another instance has taken this over")
+                log.warning("claim lost: another instance has reclaimed this")
             except LedgerUnavailable as error:
-                log.error("ledger unavailable, the sweep will take this up", why=str(error))  # noqa: TRY400  # expected weather, no traceback
+                log.error("ledger unavailable, the sweep will retry", why=str(error))  # noqa: TRY400  # expected, no traceback
 
     async def sweep(self) -> None:
-        """Look for what is overdue: cards that nobody answered, and work whose worker is gone."""
+        """Expire cards that nobody decided, and reclaim requests whose worker is gone."""
         for request in await self._ledger.overdue(datetime.now(UTC)):
-            if self._at_work[request.id]:
-                # a slow Slack or ledger, not a dead worker: another would only add to the queue
+            if self._in_progress[request.id]:
+                # its worker here is slow, not dead; a second one would only add to the queue
                 continue
-            # a slow ledger must not eat up the lease of those that come last
+            # not before the loop: a slow ledger would shorten the leases of the last requests
             now = datetime.now(UTC)
             await (self._expire if request.verdict is None else self._reclaim)(request, now)
 
     def update_thread_soon(self, request_id: str) -> None:
-        """Show in the thread what it lacks of an undecided request; its end shows what remains."""
+        """Post an undecided request's missing events to its thread, in a background task."""
         self._tasks.spawn(self._publisher.update_thread(request_id))
 
     def retire_duplicate(self, request: Request, message_ts: str) -> None:
-        """Take the buttons off a card that is not the request's own."""
+        """Remove the buttons from a duplicate card, in a background task."""
         self._tasks.spawn(self._publisher.retire_duplicate(request, message_ts))
 
     def redraw(self, history: RequestHistory) -> None:
-        """Draw a settled request's card and thread again, after something was added to it."""
+        """Update card and thread after an event was added, in a background task."""
         self._tasks.spawn(self._redraw(history))
 
     async def _redraw(self, history: RequestHistory) -> None:
         try:
             with (
                 structlog.contextvars.bound_contextvars(**_about(history.request)),
-                self._working_on(history.request),
+                self._in_progress_while(history.request),
             ):
                 await self._publisher.publish(history)
         except (LostClaim, LedgerUnavailable) as error:
-            log.warning("left to the sweep", request_id=history.request.id, why=str(error))
+            log.warning("redraw left to the sweep", request_id=history.request.id, why=str(error))
 
     async def _mark_undone(self, relatch: Request) -> None:
-        """Tell the request that was undone; done once, however often a crash brings it back."""
+        """Mark the request that a relatch undid; does nothing if it is marked already."""
         undone = await self._ledger.get(relatch.undoes) if relatch.undoes else None
         if undone is None or undone.undone_by is not None:
             return
@@ -139,56 +146,55 @@ class Worker:
             return
         if reclaimed.request.outcome is None and reclaimed.request.verdict is Verdict.CONFIRMED:
             self._metrics.reclaimed.inc()
-            log.warning("abandoned work adopted", request_id=request.id)
+            log.warning("abandoned work reclaimed", request_id=request.id)
         self.start(reclaimed.request)
 
     @contextmanager
-    def _working_on(self, request: Request) -> Iterator[None]:
-        self._at_work[request.id] += 1
+    def _in_progress_while(self, request: Request) -> Iterator[None]:
+        self._in_progress[request.id] += 1
         try:
             yield
         finally:
-            self._at_work[request.id] -= 1
-            self._at_work += Counter()  # drops what has come to nothing
+            self._in_progress[request.id] -= 1
+            self._in_progress += Counter()  # drops the zeros
 
-    async def _conclude(self, request: Request) -> RequestHistory:
-        """The deed, if it is still to be done, and its outcome in the ledger."""
+    async def _execute_and_record(self, request: Request) -> RequestHistory:
         if request.outcome or not (request.verdict and VERDICTS[request.verdict].executes):
             return await self._ledger.request_history(request.id)
         finished = asyncio.Event()
         progress = asyncio.create_task(self._show_working(request, finished))
         try:
             result = await self._execute(request)
-            history = await self._write_down(request, result)
+            history = await self._record(request, result)
         except asyncio.CancelledError:
             progress.cancel()
             raise
         finally:
             finished.set()
-            # the working card must not arrive after the result
+            # the "in progress" card must not arrive after the result
             await asyncio.gather(progress, return_exceptions=True)
         self._metrics.outcomes.labels(request.kind, result.outcome).inc()
         if request.decided_at:
             took = datetime.now(UTC) - request.decided_at
             self._metrics.result_seconds.labels(request.kind).observe(took.total_seconds())
-        log.info("settled", outcome=result.outcome, **_loggable(result))
+        log.info("executed", outcome=result.outcome, **_loggable(result))
         return history
 
     async def _execute(self, request: Request) -> ExecutionResult:
         if request.claim > MAX_CLAIMS:
-            why = f"The work was interrupted {MAX_CLAIMS} times and is not tried again."
+            why = f"The bot was interrupted {MAX_CLAIMS} times and does not try again."
             return ExecutionResult(Outcome.UNKNOWN, {"why": why})
         return await self._execution.execute(request)
 
-    async def _write_down(self, request: Request, result: ExecutionResult) -> RequestHistory:
-        """Write the outcome, for as long as it takes a database to come back."""
+    async def _record(self, request: Request, result: ExecutionResult) -> RequestHistory:
+        """Keeps trying: the outcome is known only here until it is in the ledger."""
         async for attempt in stamina.retry_context(
-            on=LedgerUnavailable, attempts=None, timeout=WRITING_DOWN_S, wait_max=5.0
+            on=LedgerUnavailable, attempts=None, timeout=RECORD_TIMEOUT_S, wait_max=5.0
         ):
             with attempt:
                 now = datetime.now(UTC)
-                if attempt.num > 1 and (written := await self._written(request)):
-                    return written
+                if attempt.num > 1 and (recorded := await self._recorded(request)):
+                    return recorded
                 return await self._ledger.record(
                     request,
                     NewEvent(now, EventType(result.outcome), "", result.details),
@@ -198,14 +204,13 @@ class Worker:
                 )
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _written(self, request: Request) -> RequestHistory | None:
-        """The trail, where an earlier try was written down and only the word of it was lost."""
+    async def _recorded(self, request: Request) -> RequestHistory | None:
+        """The history, if an earlier attempt committed but its confirmation was lost."""
         history = await self._ledger.request_history(request.id)
         ours = history.request.claim == request.claim and history.request.outcome is not None
         return history if ours else None
 
     async def _show_working(self, request: Request, finished: asyncio.Event) -> None:
-        """Say that it takes longer, where it does."""
         try:
             await asyncio.wait_for(finished.wait(), self._timing.working_after_s)
         except TimeoutError:
@@ -216,7 +221,7 @@ class Worker:
 
 
 def _about(request: Request) -> dict[str, object]:
-    """What each log line about a request names."""
+    """The fields that every log line about a request has."""
     return {
         "request_id": request.id,
         "customer_id": request.customer.customer_id,

@@ -1,1 +1,7 @@
-"""The same bot between a simulated Slack and a simulated Fusebill; nothing in here is real."""
+"""The sandbox: the real bot between a simulated Slack and a simulated Fusebill.
+
+`runner` starts all three for `python -m bot sandbox`. `slack/` and `fusebill/` are HTTP servers,
+and the tests' doubles too; `page/` is the web page that replaces Slack's app. Only `runner` may
+import the rest of the bot: a simulator that shared its code would share its mistakes. Start reading
+at `runner.opened`.
+"""

@@ -1,4 +1,4 @@
-"""The real bot between the two simulators, for somebody's browser on this machine."""
+"""Runs the real bot between the two simulators, with a page in the browser on this machine."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ CHANGING_CALLS = ("unlatch_customer", "latch_customer")
 
 @dataclass(frozen=True, slots=True)
 class Sandbox:
-    """The running bot, and the Slack and Fusebill around it; the page is at `slack.url`."""
+    """The running bot with its simulated Slack and Fusebill; the page is at `slack.url`."""
 
     slack: SimulatedSlack
     fusebill: SimulatedFusebill
@@ -43,19 +43,19 @@ class Sandbox:
 
 
 async def run(*, port: int, open_browser: bool) -> None:
-    """Serve the sandbox until Ctrl-C; port 0 takes a free one.
+    """Serve the sandbox until Ctrl-C; port 0 picks a free one.
 
-    Raises: OSError where the port is taken, InvalidSettings where a rule in the environment is.
+    Raises: OSError (the port is taken), InvalidSettings (an invalid `UNLATCH_…` variable).
     """
     stop = _stopped_by_signals()
     with TemporaryDirectory(prefix="unlatch-sandbox-") as folder:
         async with opened(Path(folder), port) as sandbox:
             _greet(sandbox.slack.url, folder)
             if open_browser:
-                # a browser in the terminal would keep the sandbox from stopping before it does
+                # in a thread: a browser in the terminal blocks until it is closed
                 Thread(target=webbrowser.open, args=(sandbox.slack.url,), daemon=True).start()
             await stop.wait()
-    print("Stopped; the sandbox's ledger is gone.")
+    print("Stopped. The sandbox's ledger was deleted.")
 
 
 @asynccontextmanager
@@ -64,7 +64,7 @@ async def opened(
     port: int = 0,
     timing: Timing = Timing(),  # noqa: B008  # frozen
 ) -> AsyncIterator[Sandbox]:
-    """The bot between its simulators, with its ledger in `folder`, ready for people.
+    """Start the bot and its simulators, with the ledger in `folder`, and wait until they serve.
 
     Raises: OSError, InvalidSettings.
     """
@@ -79,13 +79,13 @@ async def opened(
             try:
                 yield Sandbox(slack, fusebill, bot)
             finally:
-                # the bot ends what it has begun, and must not wait for a Fusebill that won't answer
+                # the bot finishes running work, and must not wait for a Fusebill that never answers
                 fusebill.hang_up()
 
 
 def _settings(slack: SimulatedSlack, fusebill: SimulatedFusebill, folder: Path) -> Settings:
-    """The sandbox's own wiring; the rules (`UNLATCH_…`) may come from the environment."""
-    wiring: dict[str, Any] = {
+    """Fixed addresses and secrets; the rules (`UNLATCH_…`) may come from the environment."""
+    fixed: dict[str, Any] = {
         "_env_file": None,
         "slack_bot_token": slack.bot_token,
         "slack_signing_secret": slack.signing_secret,
@@ -98,7 +98,7 @@ def _settings(slack: SimulatedSlack, fusebill: SimulatedFusebill, folder: Path) 
         "port": 0,
         "log_level": "WARNING",
     }
-    return checked(Settings, **wiring)
+    return checked(Settings, **fixed)
 
 
 def _slack(port: int, fusebill: SimulatedFusebill) -> SimulatedSlack:
@@ -120,7 +120,7 @@ def _slack(port: int, fusebill: SimulatedFusebill) -> SimulatedSlack:
 
 
 def _extra(fusebill: SimulatedFusebill) -> dict[str, object]:
-    """What the page shows beside the channel."""
+    """What the page shows besides the channel."""
     return {
         "customers": [
             {
@@ -140,8 +140,8 @@ def _extra(fusebill: SimulatedFusebill) -> dict[str, object]:
 def _greet(url: str, folder: str) -> None:
     print(
         f"A Slack channel to try it in: {url}\n"
-        "Slack and Fusebill are simulated on this machine alone (loopback); nothing is real.\n"
-        f"The ledger is in {folder} and goes when you stop with Ctrl-C.",
+        "Slack and Fusebill are simulated, on this machine only (loopback); nothing is real.\n"
+        f"The ledger is in {folder} and is deleted when you stop with Ctrl-C.",
         flush=True,
     )
 

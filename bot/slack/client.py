@@ -1,4 +1,4 @@
-"""What the bot says to Slack; its errors are those of `slack_answers`."""
+"""The Slack client: the calls that the bot makes; `bot.slack.errors` holds their errors."""
 
 from __future__ import annotations
 
@@ -38,34 +38,33 @@ __all__ = [
 T = TypeVar("T")
 Observe = Callable[[str, str, float], None]
 
-CALL_S = 10.0
-SIDE_BY_SIDE = 64
+CALL_TIMEOUT_S = 10.0
+MAX_CONCURRENT_CALLS = 64
 CONNECTIONS = 100
 
 
 def open_session() -> aiohttp.ClientSession:
-    """The one session for the process's life; the caller closes it."""
+    """Open the process's only HTTP session to Slack; the caller closes it."""
     return aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=CALL_S, connect=3),
+        timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S, connect=3),
         connector=aiohttp.TCPConnector(limit=CONNECTIONS),
-        # Slack's API keeps nothing in cookies, and looking for them costs each call
+        # Slack's API uses no cookies, and a cookie jar slows every call
         cookie_jar=aiohttp.DummyCookieJar(),
     )
 
 
 class Slack:
-    """The calls that the bot makes, at most so many side by side.
+    """Makes the bot's Slack calls, at most 64 at once.
 
-    Every method raises SlackUnavailable or SlackRefused. `observe` is told each call's method,
-    its result (`ok` or Slack's error code) and its seconds. Where Slack takes only so much at a
-    time, `post` and `update` wait for their turn for up to `max_wait_s` seconds, and call
-    `on_wait` when they begin to.
+    Every method raises SlackUnavailable or SlackRefused. `observe` gets each call's method, result
+    (`ok` or Slack's error code) and seconds. If Slack limits the rate, `post` and `update` wait for
+    their turn for up to `max_wait_s` seconds and call `on_wait` when the wait begins.
     """
 
     def __init__(self, client: AsyncWebClient, observe: Observe = lambda *_: None) -> None:
         self._client = client
         self._observe = observe
-        self._slots = asyncio.Semaphore(SIDE_BY_SIDE)
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._rate_limiter = RateLimiter()
 
     async def post(
@@ -77,14 +76,14 @@ class Slack:
         max_wait_s: float = MAX_WAIT_S,
         on_wait: Callable[[], None] = lambda: None,
     ) -> str:
-        """Post a message, into a thread if one is named; returns its `ts`.
+        """Post a message, in the thread `thread_ts` if given; returns the message's `ts`.
 
-        A message that depends on when it is posted is given as what draws it.
+        `message` may be a function, which is called when the message is sent, after any wait.
         """
 
         async def call() -> str:
             drawn = message if isinstance(message, Message) else message()
-            response = await self._worded(
+            response = await self._send(
                 "chat.postMessage",
                 lambda blocks: self._client.chat_postMessage(
                     channel=channel_id,
@@ -110,10 +109,10 @@ class Slack:
         max_wait_s: float = MAX_WAIT_S,
         on_wait: Callable[[], None] = lambda: None,
     ) -> None:
-        """Put a message in the place of one that the bot posted."""
+        """Replace a message that the bot posted."""
 
         async def call() -> None:
-            await self._worded(
+            await self._send(
                 "chat.update",
                 lambda blocks: self._client.chat_update(
                     channel=channel_id, ts=message_ts, text=message.text, blocks=blocks
@@ -121,12 +120,16 @@ class Slack:
                 message,
             )
 
-        # counted for the whole workspace, unlike what is posted
+        # Slack limits updates per workspace, posts per channel
         key: Key = ("chat.update", "")
         await self._rate_limiter.run(key, call, max_wait_s=max_wait_s, on_wait=on_wait)
 
     async def send_ephemeral(self, response_url: str, message: Message) -> None:
-        """Tell one person something that nobody else sees (five times, for thirty minutes)."""
+        """Send a message that only one person sees.
+
+        A response URL works five times within 30 minutes.
+        Source: docs.slack.dev/interactivity/handling-user-interaction
+        """
 
         async def call(blocks: list[dict[str, Any]] | None) -> None:
             webhook = AsyncWebhookClient(
@@ -141,10 +144,10 @@ class Slack:
             if failure := failure_of(response):
                 raise failure
 
-        await self._worded("response_url", call, message)
+        await self._send("response_url", call, message)
 
     async def permalink(self, channel_id: str, message_ts: str) -> str:
-        """The address of a message."""
+        """The URL of a message."""
 
         async def call() -> str:
             response = await self._client.chat_getPermalink(
@@ -152,65 +155,66 @@ class Slack:
             )
             return str(response["permalink"])
 
-        return await self._called("chat.getPermalink", call)
+        return await self._call("chat.getPermalink", call)
 
     async def try_to_post(self, channel_id: str, post_at: int) -> None:
-        """Schedule a message for `post_at` and take it back at once: nobody ever sees it.
+        """Check that the bot may post in a channel, without anybody seeing a message.
 
-        Slack holds a scheduled message against the same rules as a posted one.
+        Schedules a message for `post_at` (epoch seconds) and deletes it at once: Slack applies the
+        same rules to a scheduled message as to a posted one.
         """
 
         async def call() -> None:
             scheduled = await self._client.chat_scheduleMessage(
-                channel=channel_id, post_at=post_at, text="unlatch-bot check: to be taken back"
+                channel=channel_id, post_at=post_at, text="unlatch-bot check: deleted at once"
             )
             await self._client.chat_deleteScheduledMessage(
                 channel=channel_id, scheduled_message_id=scheduled["scheduled_message_id"]
             )
 
-        await self._called("chat.scheduleMessage", call)
+        await self._call("chat.scheduleMessage", call)
 
     async def open_connection(self, app_token: str) -> None:
-        """Ask for a Socket Mode connection and leave it unused."""
+        """Request a Socket Mode connection without using it, to check `app_token`."""
 
         async def call() -> None:
             await self._client.apps_connections_open(app_token=app_token)
 
-        await self._called("apps.connections.open", call)
+        await self._call("apps.connections.open", call)
 
     async def user_group_members(self, user_group_id: str) -> frozenset[str]:
-        """The user ids in a user group."""
+        """The user ids of a user group's members."""
 
         async def call() -> frozenset[str]:
             response = await self._client.usergroups_users_list(usergroup=user_group_id)
             return frozenset(response.get("users") or ())
 
-        return await self._called("usergroups.users.list", call)
+        return await self._call("usergroups.users.list", call)
 
     @property
     def token(self) -> str:
-        """The bot token that the calls are made with."""
+        """The bot token that the calls use."""
         return self._client.token or ""
 
     async def auth_test(self) -> AsyncSlackResponse:
-        """Who the bot is: `team_id`, `bot_id`, `user_id`, `user`; scopes are in the headers."""
-        return await self._called("auth.test", self._client.auth_test)
+        """The bot's `team_id`, `bot_id`, `user_id` and `user`; the headers hold its scopes."""
+        return await self._call("auth.test", self._client.auth_test)
 
-    async def _worded(
+    async def _send(
         self,
         method: str,
         call: Callable[[list[dict[str, Any]] | None], Awaitable[T]],
         message: Message,
     ) -> T:
-        """Say it as blocks, or in plain text where Slack won't take the blocks."""
+        """Send the blocks; if Slack refuses them, send the plain text instead."""
         try:
-            return await self._called(method, lambda: call(message.blocks))
+            return await self._call(method, lambda: call(message.blocks))
         except SlackRefused as error:
             if error.code not in TEXT_ONLY:
                 raise
-            return await self._called(method, lambda: call(None))
+            return await self._call(method, lambda: call(None))
 
-    async def _called(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
+    async def _call(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
         async with self._slots:
             began = perf_counter()
             result = "ok"

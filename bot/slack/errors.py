@@ -1,9 +1,9 @@
-"""What Slack answered, where it was not what was asked for; nothing here does I/O.
+"""What can go wrong with a call to Slack, and how a failed call is classified; no I/O.
 
     SlackError
-    ├── SlackUnavailable    passes: 5xx, no connection, time-out; may say for how long
-    │   └── SlackBusy       passes: Slack takes only so much of this at a time
-    └── SlackRefused        stays: Slack's own error code says why
+    ├── SlackUnavailable    temporary: 5xx, no connection, time-out, or not from Slack's API
+    │   └── SlackBusy       temporary: the rate limit is reached
+    └── SlackRefused        permanent: Slack's own error code says why
 
 Source: docs.slack.dev/reference/methods, each method's list of errors;
 docs.slack.dev/apis/web-api/rate-limits
@@ -26,10 +26,11 @@ from slack_sdk.webhook.webhook_response import WebhookResponse
 MAX_RETRY_AFTER_S = 600.0
 TEXT_ONLY = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
 BUSY = frozenset({"ratelimited", "rate_limited", "http_429"})
-NOT_LET_IN = frozenset(
+BAD_TOKEN = frozenset(
     {"token_revoked", "token_expired", "invalid_auth", "account_inactive", "not_authed"}
 )
-PASSING = NOT_LET_IN | frozenset(  # an admin mends those while the ledger keeps what is to be said
+# an admin can fix a bad token, and the ledger keeps what is still to be posted
+TRANSIENT = BAD_TOKEN | frozenset(
     {
         "internal_error",
         "fatal_error",
@@ -43,7 +44,7 @@ _CODE = re.compile(r"[a-z0-9_]{1,60}")
 
 
 class SlackError(Exception):
-    """Slack did not do it; `code` is Slack's own error code, or says how it was missed."""
+    """A call failed; `code` is Slack's error code, `http_<status>` or the exception's name."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -51,7 +52,7 @@ class SlackError(Exception):
 
 
 class SlackUnavailable(SlackError):
-    """It may go through later: not before `retry_after_s` seconds, where Slack said so."""
+    """The call may succeed later; `retry_after_s` is the wait that Slack asked for, if any."""
 
     def __init__(self, code: str, retry_after_s: float | None = None) -> None:
         super().__init__(code)
@@ -59,20 +60,20 @@ class SlackUnavailable(SlackError):
 
 
 class SlackBusy(SlackUnavailable):
-    """Slack takes only so much of this at a time: whoever else wants the same has to wait too."""
+    """The rate limit is reached (429): other calls with the same key have to wait too."""
 
 
 class SlackRefused(SlackError):
-    """It will never go through as it is."""
+    """The same call will never succeed."""
 
 
 def is_retryable(error: Exception) -> TypeGuard[SlackUnavailable]:
-    """Whether the same call may go through later, with nobody's doing."""
-    return isinstance(error, SlackUnavailable) and error.code not in NOT_LET_IN
+    """Whether the same call may succeed later without an admin's help."""
+    return isinstance(error, SlackUnavailable) and error.code not in BAD_TOKEN
 
 
 def classify(error: Exception) -> SlackError | None:
-    """What a failed call means, None where it is no failure of Slack's."""
+    """The SlackError for an exception; None if the exception did not come from a Slack call."""
     match error:
         case SlackError():
             return error
@@ -88,16 +89,16 @@ def classify(error: Exception) -> SlackError | None:
 
 
 def failure_of(response: WebhookResponse) -> SlackError | None:
-    """Why a response URL did not take what it was given, None where it took it.
+    """Why a response URL refused a message; None if it accepted it.
 
-    It answers in JSON like the Web API, or with a bare `ok` or error code.
+    The answer is JSON, as from the Web API, or a bare `ok` or error code.
     """
     text = (response.body or "").strip()
     data: object = {"error": text} if _CODE.fullmatch(text) else None
     with suppress(ValueError):
         data = json.loads(text)
-    taken = isinstance(data, dict) and data.get("ok") is True
-    if response.status_code == HTTPStatus.OK and (taken or text in ("", "ok")):
+    accepted = isinstance(data, dict) and data.get("ok") is True
+    if response.status_code == HTTPStatus.OK and (accepted or text in ("", "ok")):
         return None
     return _failure(response.status_code, data, response.headers)
 
@@ -108,13 +109,17 @@ def _failure(status: int, data: object, headers: Mapping[str, str]) -> SlackErro
     retry_after_s = _seconds(headers.get("Retry-After", ""))
     if status == HTTPStatus.TOO_MANY_REQUESTS or code in BUSY:
         return SlackBusy(code, retry_after_s)
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR or code in PASSING or not isinstance(data, dict):
+    if (
+        status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        or code in TRANSIENT
+        or not isinstance(data, dict)
+    ):
         return SlackUnavailable(code, retry_after_s)
     return SlackRefused(code)
 
 
 def _seconds(header: str) -> float | None:
-    """What Slack said, cut to what it can mean: a slip of a gateway's must not silence the bot."""
+    """Parse `Retry-After`, at most 10 minutes: a faulty gateway must not silence the bot."""
     with suppress(ValueError):
         if isfinite(seconds := float(header)):
             return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)

@@ -1,7 +1,10 @@
-"""Whose turn it is where Slack lets only so much through; where it lets all through, nobody waits.
+"""Rate limiter for Slack calls: after a 429, queues calls per method and channel, 1.1 s apart.
 
-The first SlackBusy makes a line of its key: whoever comes waits behind who came before, and they go
-one at a time, a second apart, not before Slack said. A line that nobody stands in is forgotten.
+Slack limits each method, posts also per channel, and answers 429 with a `Retry-After` when a limit
+is reached. If each call then retried by itself, all would come back at the same moment, be refused
+again, and overtake each other. So calls go straight through until the first 429 for a key; then
+they queue in order of arrival, one at a time, and start no earlier than Slack asked. A queue is
+dropped after it is empty and its pause is over.
 """
 
 from __future__ import annotations
@@ -19,8 +22,8 @@ T = TypeVar("T")
 Key = tuple[str, str]
 
 MAX_WAIT_S = 600.0
-APART_S = 1.1
-"""Slack's own measure, one message a second in a channel, and a little for the way there."""
+SPACING_S = 1.1
+"""Slack allows one message per second and channel; the rest is for network delay."""
 
 
 @dataclass(slots=True)
@@ -33,12 +36,12 @@ class _Queue:
         return not self.waiting and self.not_before <= monotonic()
 
     def pause(self, busy: SlackBusy) -> None:
-        pause_s = APART_S if busy.retry_after_s is None else busy.retry_after_s
+        pause_s = SPACING_S if busy.retry_after_s is None else busy.retry_after_s
         self.not_before = max(self.not_before, monotonic() + pause_s)
 
 
 class RateLimiter:
-    """The lines in front of Slack, by what it counts: a method, and a channel where it matters."""
+    """The queues of waiting calls by key: a method, and a channel ("" where Slack ignores it)."""
 
     def __init__(self) -> None:
         self._queues: dict[Key, _Queue] = {}
@@ -54,9 +57,10 @@ class RateLimiter:
         max_wait_s: float = MAX_WAIT_S,
         on_wait: Callable[[], None] = lambda: None,
     ) -> T:
-        """What `call` returns, in its turn; `on_wait` is called where that is not at once.
+        """Run `call`, in its turn if there is a queue, and return its result.
 
-        Raises: SlackBusy where its turn does not come within `max_wait_s` seconds; what `call`
+        Calls `on_wait` when it has to wait.
+        Raises: SlackBusy if the turn does not come within `max_wait_s` seconds; whatever `call`
         raises.
         """
         deadline = monotonic() + max_wait_s
@@ -79,7 +83,7 @@ class RateLimiter:
         return None if queue is None or queue.is_idle() else queue
 
     def _open_queue(self, key: Key) -> _Queue:
-        # many may be told the same at the same moment: they all stand in one line
+        # several calls may get a 429 at the same moment: they share one queue
         queue = self._queue(key)
         if queue is None:
             self._queues = {k: each for k, each in self._queues.items() if not each.is_idle()}
@@ -97,7 +101,7 @@ async def _call_in_turn(queue: _Queue, call: Callable[[], Awaitable[T]], deadlin
     try:
         while queue.not_before < deadline:
             await asyncio.sleep(queue.not_before - monotonic())
-            queue.not_before = monotonic() + APART_S
+            queue.not_before = monotonic() + SPACING_S
             try:
                 return await call()
             except SlackBusy as error:
@@ -113,16 +117,19 @@ async def _call_in_turn(queue: _Queue, call: Callable[[], Awaitable[T]], deadlin
 async def meanwhile(
     work: Callable[[], Coroutine[None, None, None]],
 ) -> AsyncIterator[Callable[[], None]]:
-    """What goes on beside a call while it is held up: pass what this yields as `on_wait`."""
-    going_on: list[asyncio.Task[None]] = []
+    """Run `work` while a call waits: pass the yielded function to the call as `on_wait`.
+
+    `work` starts at most once, and is cancelled at the end.
+    """
+    tasks: list[asyncio.Task[None]] = []
 
     def on_wait() -> None:
-        if not going_on:
-            going_on.append(asyncio.create_task(work()))
+        if not tasks:
+            tasks.append(asyncio.create_task(work()))
 
     try:
         yield on_wait
     finally:
-        for task in going_on:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*going_on, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,4 +1,4 @@
-"""Who is in the user groups that the admin's lists name: asked beforehand, kept five minutes."""
+"""Caches who is in the user groups that the admin's lists name: fetched ahead, kept 5 minutes."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from bot.slack.client import Slack, SlackError
 
 log = structlog.get_logger(__name__)
 
-KEPT_FOR_S = 300.0
-ASKED_EVERY_S = 240.0
-ASKED_AGAIN_AFTER_S = 15.0
+MAX_AGE_S = 300.0
+REFRESH_EVERY_S = 240.0
+RETRY_AFTER_S = 15.0
 
 
 class UserGroups:
-    """The members as Slack last told them; so that no click has to wait for Slack's answer.
+    """The members that Slack last reported, so that no click has to wait for Slack.
 
-    Slack allows `usergroups.users.list` 20 times a minute. `clock` gives seconds.
+    Slack allows `usergroups.users.list` 20 times a minute. `clock` returns seconds.
     """
 
     def __init__(
@@ -30,19 +30,19 @@ class UserGroups:
         user_groups: frozenset[str],
         *,
         clock: Callable[[], float] = monotonic,
-        asked_every_s: float = ASKED_EVERY_S,
-        asked_again_after_s: float = ASKED_AGAIN_AFTER_S,
+        refresh_every_s: float = REFRESH_EVERY_S,
+        retry_after_s: float = RETRY_AFTER_S,
     ) -> None:
         self._slack = slack
         self._user_groups = user_groups
         self._clock = clock
-        self._asked_every_s = asked_every_s
-        self._asked_again_after_s = asked_again_after_s
+        self._refresh_every_s = refresh_every_s
+        self._retry_after_s = retry_after_s
         self._known: dict[str, tuple[float, frozenset[str]]] = {}
 
     def members(self) -> Members:
-        """Each group's members; None where Slack has not said within five minutes."""
-        oldest = self._clock() - KEPT_FOR_S
+        """Each group's members; None where Slack has not reported them within five minutes."""
+        oldest = self._clock() - MAX_AGE_S
         return {
             group: self._known[group][1]
             if group in self._known and self._known[group][0] >= oldest
@@ -51,18 +51,18 @@ class UserGroups:
         }
 
     async def refresh(self) -> bool:
-        """Ask Slack for every group; says whether it told them all."""
-        asked = await asyncio.gather(*map(self._ask, sorted(self._user_groups)))
-        return all(asked)
+        """Ask Slack for every group; returns whether all of them were read."""
+        results = await asyncio.gather(*map(self._fetch, sorted(self._user_groups)))
+        return all(results)
 
     async def keep(self) -> None:
-        """Refresh for ever."""
+        """Refresh for ever; returns at once if there are no groups."""
         complete = None not in self.members().values()
         while self._user_groups:
-            await asyncio.sleep(self._asked_every_s if complete else self._asked_again_after_s)
+            await asyncio.sleep(self._refresh_every_s if complete else self._retry_after_s)
             complete = await self.refresh()
 
-    async def _ask(self, group: str) -> bool:
+    async def _fetch(self, group: str) -> bool:
         try:
             members = await self._slack.user_group_members(group)
         except SlackError as error:

@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks`: runs the variants, prints the tables, writes the JSON."""
+"""`python -m tests.benchmarks`: measures the variants, prints the tables, writes the JSON."""
 
 from __future__ import annotations
 
@@ -22,31 +22,31 @@ RESULTS = Path(__file__).parent / "results.json"
 
 
 def main() -> None:
-    """Run the benchmark that the command line asks for."""
-    asked = _parser().parse_args()
+    """Run the benchmark as the command line says."""
+    arguments = _parser().parse_args()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     logging.getLogger("tests.benchmarks").setLevel(logging.INFO)
-    plan = QUICK if asked.quick else FULL
-    if asked.repetitions:
-        plan = replace(plan, repetitions=asked.repetitions)
+    plan = QUICK if arguments.quick else FULL
+    if arguments.repetitions:
+        plan = replace(plan, repetitions=arguments.repetitions)
     cores = Cores.available()
-    records = asyncio.run(_run(plan, cores, asked.variants, asked.history))
+    records = asyncio.run(_run(plan, cores, arguments.variants, arguments.history))
     print(report.tables(records))
     command = shlex.join(["python", "-m", "tests.benchmarks", *sys.argv[1:]])
-    report.write(asked.json, records, plan, cores, command)
+    report.write(arguments.json, records, plan, cores, command)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--quick", action="store_true", help="few flows, one repetition")
-    parser.add_argument("--repetitions", type=int, help=f"{FULL.repetitions} unless told")
+    parser.add_argument("--repetitions", type=int, help=f"default: {FULL.repetitions}")
     parser.add_argument("--variants", nargs="+", choices=NAMES, default=list(NAMES), metavar="NAME")
     parser.add_argument(
         "--history",
         type=int,
         default=0,
         metavar="REQUESTS",
-        help="measure ours on a ledger of so many requests too (1000000 takes minutes to write)",
+        help="also measure the bot with this many requests in its ledger (1000000 takes minutes)",
     )
     parser.add_argument("--json", type=Path, default=RESULTS, metavar="PATH")
     return parser
@@ -60,12 +60,12 @@ async def _run(plan: Plan, cores: Cores, names: list[str], history: int) -> list
     ):
         doubles = Doubles()
         async with doubles.serving():
-            compared = await variants(names, databases, history)
+            chosen = await variants(names, databases, history)
             bench = Bench(doubles, cores, Path(folder), plan)
             return [
                 record
                 for number in range(1, plan.repetitions + 1)
-                async for record in bench.repetition(number, compared)
+                async for record in bench.repetition(number, chosen)
             ]
 
 

@@ -1,7 +1,7 @@
-"""Slack and Fusebill on loopback: as cheap as they can be while the calls stay real.
+"""Slack and Fusebill on loopback, as cheap as possible while the calls stay real.
 
-They check the secrets, answer with bodies and headers as the real ones do, take a settable time
-for each call, and note each call with the flow that it belongs to.
+They check the secrets, answer with realistic bodies and headers after a delay that can be set, and
+record each call in the flow that it belongs to.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ _RATE_LIMIT = {
 
 
 class Doubles:
-    """Both remote sides. `delay_s` is added to each call; `calls` counts them by name."""
+    """Both remote sides. `delay_s` is added to each call; `calls` counts the calls by name."""
 
     def __init__(self) -> None:
         self.delay_s = 0.0
@@ -63,7 +63,7 @@ class Doubles:
 
     @asynccontextmanager
     async def serving(self) -> AsyncIterator[None]:
-        """Serve on a free port; `url` tells which."""
+        """Serve on a free port; sets `url`."""
         runner = web.ServerRunner(web.Server(self._answer, access_log=None))
         await runner.setup()
         try:
@@ -75,7 +75,7 @@ class Doubles:
             await runner.cleanup()
 
     def environment(self) -> dict[str, str]:
-        """How a server is told of the doubles, in the names that the bot reads."""
+        """The settings that point a server at the doubles; all variants read the bot's names."""
         return {
             "SLACK_BOT_TOKEN": BOT_TOKEN,
             "SLACK_SIGNING_SECRET": SIGNING_SECRET,
@@ -85,11 +85,11 @@ class Doubles:
         }
 
     def response_url(self, flow: Flow) -> str:
-        """Where a server may ephemeral; in this flow none has a reason to."""
+        """Where a server could send an ephemeral message; in this flow it should not."""
         return f"{self.url}/ephemeral/{flow.channel_id}"
 
     def expect(self, flow: Flow) -> None:
-        """Begin to note the calls that belong to a flow."""
+        """Start recording the calls that belong to a flow."""
         self._by_channel[flow.channel_id] = flow
         self._by_customer[flow.customer_id] = flow
 
@@ -109,7 +109,7 @@ class Doubles:
             case "v1":
                 return await self._fusebill(request, began)
             case _:
-                self._by_channel[method].fail(f"the server ephemeraled {body!r}")
+                self._by_channel[method].fail(f"the server sent an ephemeral message: {body!r}")
                 return web.Response(text="ok")
 
     async def _slack(
@@ -122,13 +122,13 @@ class Doubles:
         arguments = _arguments(request.content_type, body)
         flow = self._by_channel[arguments["channel"]]
         name = THREAD if arguments.get("thread_ts") else method
-        said = {"type": "message", "user": BOT_USER_ID, "text": arguments["text"]}
+        posted = {"type": "message", "user": BOT_USER_ID, "text": arguments["text"]}
         if "blocks" in arguments:
-            said["blocks"] = arguments["blocks"]
+            posted["blocks"] = arguments["blocks"]
         ts = arguments.get("ts") or self._new_ts()
         if name == CARD:
-            flow.card_ts, flow.card = ts, said | {"ts": ts}
-        answer = {"ok": True, "channel": flow.channel_id, "ts": ts, "message": said | {"ts": ts}}
+            flow.card_ts, flow.card = ts, posted | {"ts": ts}
+        answer = {"ok": True, "channel": flow.channel_id, "ts": ts, "message": posted | {"ts": ts}}
         return await self._after_delay(flow, name, began, lambda: _json(answer, _SLACK_HEADERS))
 
     async def _fusebill(self, request: web.BaseRequest, began: float) -> web.Response:
@@ -153,9 +153,9 @@ class Doubles:
         if self.delay_s:
             await asyncio.sleep(self.delay_s)
         response = answer()
-        # what the call leads to is looked at once its answer is on its way
+        # send the answer first: the flow may start its next step at once
         leg = Leg(name, began, perf_counter())
-        asyncio.get_running_loop().call_soon(flow.happened, leg)
+        asyncio.get_running_loop().call_soon(flow.add, leg)
         return response
 
     def _new_ts(self) -> str:

@@ -1,4 +1,4 @@
-"""What happened to one flow: its requests, and the remote calls that they led to."""
+"""One flow: its two requests, the remote calls that they led to, and the times between."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ UNLATCH = "POST unlatch"
 
 
 class FlowFailed(Exception):
-    """The server did something else than the flow asks for."""
+    """The server did not do what the flow asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Leg:
 
 @dataclass(slots=True)
 class Flow:
-    """One command, one card, one click; it has a channel and a customer of its own."""
+    """One command, one card, one click, in its own channel and for its own customer."""
 
     channel_id: str
     customer_id: int
@@ -43,8 +43,8 @@ class Flow:
     shown: asyncio.Future[None] = field(default_factory=asyncio.Future)
     settled: asyncio.Future[None] = field(default_factory=asyncio.Future)
 
-    def happened(self, leg: Leg) -> None:
-        """Note a call that was answered."""
+    def add(self, leg: Leg) -> None:
+        """Record a call that was answered."""
         self.legs.append(leg)
         if leg.name == CARD and not self.shown.done():
             self.shown.set_result(None)
@@ -52,15 +52,15 @@ class Flow:
             self.settled.set_result(None)
 
     def fail(self, why: str) -> None:
-        """Let whoever waits for this flow know that it came to nothing."""
-        for awaited in (self.shown, self.settled):
-            if not awaited.done():
-                awaited.set_exception(FlowFailed(why))
-                awaited.exception()  # one of the two may have no reader
+        """Make whoever waits for this flow raise FlowFailed."""
+        for future in (self.shown, self.settled):
+            if not future.done():
+                future.set_exception(FlowFailed(why))
+                future.exception()  # nobody may ever await one of the two
 
     @property
     def result(self) -> Leg | None:
-        """The update that shows the result: the first that came after the unlatching."""
+        """The update that shows the result: the first one after the unlatch call."""
         unlatched = self._first(UNLATCH)
         return self._first(RESULT, unlatched.ended) if unlatched else None
 
@@ -70,7 +70,10 @@ class Flow:
         return self._first(THREAD)
 
     def beyond(self, since: float, shown: Leg | None) -> float:
-        """Seconds from `since` to the arrival of `shown` that no remote call took."""
+        """Seconds from `since` to the arrival of `shown`, without the time of remote calls.
+
+        Raises: FlowFailed if the call was never made.
+        """
         if shown is None:
             raise FlowFailed("the call was never made")
         taken, reached = 0.0, since
@@ -82,22 +85,22 @@ class Flow:
 
     @property
     def to_card_s(self) -> float:
-        """From the command to its card, beyond the remote legs."""
+        """From the command to its card, beyond the legs."""
         return self.beyond(self.commanded_at, self._first(CARD))
 
     @property
     def to_result_s(self) -> float:
-        """From the click to the result, beyond the remote legs."""
+        """From the click to the result, beyond the legs."""
         return self.beyond(self.clicked_at, self.result)
 
     @property
     def to_thread_s(self) -> float:
-        """From the click to the reply in the thread, beyond the remote legs."""
+        """From the click to the reply in the thread, beyond the legs."""
         return self.beyond(self.clicked_at, self.thread)
 
     @property
     def whole_s(self) -> float:
-        """All that people wait: command to card, and click to result and thread, answered."""
+        """What people wait in total: command to card, plus click to result and thread reply."""
         last = max(leg.ended for leg in (self.result, self.thread) if leg)
         card = self._first(CARD)
         return (card.ended if card else 0.0) - self.commanded_at + last - self.clicked_at

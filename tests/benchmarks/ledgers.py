@@ -1,4 +1,4 @@
-"""Databases for ours: new ones, filled ones, and how many transactions they have seen."""
+"""Databases for the bot: new ones, filled ones, and how many transactions they committed."""
 
 from __future__ import annotations
 
@@ -32,11 +32,15 @@ from bot.ledger.mapping import event_row, request_row
 from bot.ledger.schema import events, requests
 from tests.support import postgresql
 
-AT_A_TIME = 2_000
+BATCH_SIZE = 2_000
 _ALICE, _BOB = Person("U0ALICE", "T0BENCH"), Person("U0BOB", "T0BENCH")
-_STORY: tuple[tuple[EventType, str, dict[str, object]], ...] = (
+_EVENTS: tuple[tuple[EventType, str, dict[str, object]], ...] = (
     (EventType.REQUESTED, "U0ALICE", {"reason": "moved", "vid": 434381295294, "company_id": 202}),
-    (EventType.DECISION_DENIED, "U0ALICE", {"verdict": "confirmed", "why": "Somebody else must."}),
+    (
+        EventType.DECISION_DENIED,
+        "U0ALICE",
+        {"verdict": "confirmed", "why": "Somebody else has to confirm."},
+    ),
     (EventType.CONFIRMED, "U0BOB", {}),
     (EventType.RECLAIMED, "", {"claim": 2}),
     (EventType.CLEARED, "", {"seconds": 0.2, "status": 200, "how": "answer"}),
@@ -44,7 +48,7 @@ _STORY: tuple[tuple[EventType, str, dict[str, object]], ...] = (
 
 
 class Ledgers:
-    """Ledgers of one run; PostgreSQL is started when it is first asked for."""
+    """Ledgers of one run; PostgreSQL starts when it is first needed."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -59,11 +63,11 @@ class Ledgers:
         self._closing.close()
 
     def sqlite(self) -> str:
-        """The address of a SQLite ledger that is not there yet."""
+        """The address of a SQLite ledger that does not exist yet."""
         return f"sqlite:///{self._folder / f'ledger{next(self._numbers)}.db'}"
 
     def postgresql(self) -> str:
-        """The address of an empty ledger in PostgreSQL, at this bot's version."""
+        """The address of an empty PostgreSQL ledger at the bot's schema version."""
         if not self._server_url:
             self._server_url = self._closing.enter_context(postgresql.server())
         url = self._closing.enter_context(postgresql.database(self._server_url))
@@ -72,10 +76,10 @@ class Ledgers:
 
 
 def transactions(url: str) -> int:
-    """How many transactions have written so far; of use as a difference.
+    """A counter of write transactions; only the difference of two readings has a meaning.
 
-    SQLite: `iChange` of the header of its WAL's index, which counts commits (sqlite.org/walformat;
-    what shares a commit counts once). PostgreSQL: the next transaction's number.
+    SQLite: `iChange` in the header of the WAL index, which counts commits (sqlite.org/walformat);
+    transactions that share a commit count once. PostgreSQL: the next transaction's number.
     """
     if url.startswith("sqlite:///"):
         index = Path(url.removeprefix("sqlite:///") + "-shm")
@@ -86,13 +90,13 @@ def transactions(url: str) -> int:
 
 
 def fill(url: str, how_many: int) -> None:
-    """Write so many settled requests of the last years, each with five events, chained as ever."""
+    """Write this many settled requests of past years, each with a valid chain of five events."""
 
     def write(engine: Any) -> None:
         migrate(engine)
         written = 0
         while written < how_many:
-            batch = [_settled(n) for n in range(written, min(written + AT_A_TIME, how_many))]
+            batch = [_settled(n) for n in range(written, min(written + BATCH_SIZE, how_many))]
             with engine.begin() as connection:
                 connection.execute(insert(requests), [request_row(request) for request, _ in batch])
                 links = [event_row(event) for _, history in batch for event in history]
@@ -100,7 +104,7 @@ def fill(url: str, how_many: int) -> None:
             written += len(batch)
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             if engine.dialect.name == "postgresql":
-                # else it would come of itself, in the middle of a measurement
+                # autovacuum would otherwise run in the middle of a measurement
                 connection.exec_driver_sql("VACUUM ANALYZE")
 
     _with_engine(url, write)
@@ -143,7 +147,7 @@ def _settled(number: int) -> tuple[Request, list[Event]]:
         outcome=Outcome.CLEARED,
         settled_at=at + timedelta(seconds=4),
         claim=2,
-        last_posted_event=len(_STORY),
+        last_posted_event=len(_EVENTS),
     )
     history = list(_chain(request.id, at))
     return replace(request, events=len(history), head=history[-1].hash), history
@@ -151,7 +155,7 @@ def _settled(number: int) -> tuple[Request, list[Event]]:
 
 def _chain(request_id: str, at: datetime) -> Iterator[Event]:
     previous = ""
-    for number, (kind, actor, details) in enumerate(_STORY, 1):
+    for number, (kind, actor, details) in enumerate(_EVENTS, 1):
         moment = at + timedelta(seconds=number - 1)
         event = Event(request_id, number, moment, kind, actor, details, previous)
         previous = digest(event)

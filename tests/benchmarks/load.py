@@ -1,7 +1,7 @@
-"""People at the bot: signed commands and clicks, so many under way at once.
+"""Sends signed commands and clicks, a given number of them at a time.
 
-A command is under way until its card is posted, a click until result and thread reply are. What
-a person takes to read the card (`THINKS_S`) is nobody's work and takes none of the places.
+A command is in progress until its card is posted, a click until the result and the thread reply
+are. The time in which a person reads the card (`READING_S`) does not count as in progress.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from tests.benchmarks.connection import Connection
 from tests.benchmarks.doubles import SIGNING_SECRET, TEAM_ID, Doubles
 from tests.benchmarks.flows import Flow, FlowFailed
 
-THINKS_S = 0.5
-"""Longer than any ledger takes to write the card's row under full load."""
+READING_S = 0.5
+"""Longer than any ledger needs to write the card's row under full load."""
 PAUSE_S = 0.02
-"""Between two requests of somebody who is alone, so that each finds the server at rest."""
-GIVES_UP_AFTER_S = 60.0
+"""Between two requests when one person is alone, so that the server is idle at each."""
+TIMEOUT_S = 60.0
 
 _PERSON = {"id": "U0ALICE", "username": "alice", "name": "alice", "team_id": TEAM_ID}
 _numbers = count(1)
@@ -35,7 +35,7 @@ _numbers = count(1)
 
 @dataclass(slots=True)
 class Run:
-    """What came of a number of flows."""
+    """The flows of one run; `flows_per_s` is None for one person alone."""
 
     flows: list[Flow]
     failures: list[str]
@@ -43,7 +43,7 @@ class Run:
 
 
 async def run(doubles: Doubles, port: int, *, flows: int, concurrency: int) -> Run:
-    """Let people go through so many flows; the figures are read from the flows."""
+    """Run this many flows by `concurrency` people at once."""
     crowd = _Crowd(doubles, port, flows, alone=concurrency == 1)
     gc.collect()
     gc.disable()
@@ -60,7 +60,7 @@ class _Crowd:
     def __init__(self, doubles: Doubles, port: int, flows: int, *, alone: bool) -> None:
         self._doubles = doubles
         self._port = port
-        self._still_to_ask = flows
+        self._unasked = flows
         self._alone = alone
         self._reading: deque[tuple[float, Flow]] = deque()
         self._settled_at: list[float] = []
@@ -68,12 +68,12 @@ class _Crowd:
         self.failures: list[str] = []
 
     async def person(self) -> None:
-        """Ask and click by turns, as soon as there are cards that were read; to the last card."""
+        """Alternate between asking and clicking a card that was read, until no card is left."""
         asked = False
         async with Connection(self._port) as connection:
-            while self._still_to_ask or self._reading:
+            while self._unasked or self._reading:
                 ready = bool(self._reading) and self._reading[0][0] <= perf_counter()
-                asked = bool(self._still_to_ask) and not (ready and asked)
+                asked = bool(self._unasked) and not (ready and asked)
                 try:
                     await (self._ask(connection) if asked else self._click(connection))
                 except (FlowFailed, TimeoutError) as error:
@@ -82,22 +82,22 @@ class _Crowd:
                     await asyncio.sleep(PAUSE_S)
 
     def rate(self) -> float | None:
-        """Flows a second while commands and clicks go on side by side; not at either end."""
+        """Flows a second in the middle of the run, where commands and clicks mix."""
         settled = len(self._settled_at)
         inner = self._settled_at[settled // 5 : settled * 7 // 10]
         return (len(inner) - 1) / (inner[-1] - inner[0]) if len(inner) > 1 else None
 
     async def _ask(self, connection: Connection) -> None:
-        self._still_to_ask -= 1
+        self._unasked -= 1
         number = next(_numbers)
         flow = Flow(f"C{number:09d}", 77_000_000 + number)
         self._doubles.expect(flow)
         body = urlencode(_command(flow, self._doubles.response_url(flow))).encode()
         flow.commanded_at = perf_counter()
-        flow.command_ack_s = await _acknowledged(connection, body)
-        async with asyncio.timeout(GIVES_UP_AFTER_S):
+        flow.command_ack_s = await _send(connection, body)
+        async with asyncio.timeout(TIMEOUT_S):
             await flow.shown
-        self._reading.append((perf_counter() + THINKS_S, flow))
+        self._reading.append((perf_counter() + READING_S, flow))
 
     async def _click(self, connection: Connection) -> None:
         ready_at, flow = self._reading.popleft()
@@ -105,15 +105,15 @@ class _Crowd:
         payload = _click(flow, self._doubles.response_url(flow))
         body = urlencode({"payload": json.dumps(payload)}).encode()
         flow.clicked_at = perf_counter()
-        flow.click_ack_s = await _acknowledged(connection, body)
-        async with asyncio.timeout(GIVES_UP_AFTER_S):
+        flow.click_ack_s = await _send(connection, body)
+        async with asyncio.timeout(TIMEOUT_S):
             await flow.settled
         self._settled_at.append(perf_counter())
         self.done.append(flow)
 
 
-async def _acknowledged(connection: Connection, body: bytes) -> float:
-    """Send one signed request; seconds to its acknowledgement."""
+async def _send(connection: Connection, body: bytes) -> float:
+    """Send one signed request; returns the seconds to its acknowledgement."""
     timestamp = str(int(time.time()))
     base = b"v0:" + timestamp.encode() + b":" + body
     digest = hmac.new(SIGNING_SECRET.encode(), base, hashlib.sha256).hexdigest()
@@ -127,10 +127,10 @@ async def _acknowledged(connection: Connection, body: bytes) -> float:
     }
     began = perf_counter()
     status, answer = await connection.post("/slack/events", headers, body)
-    took_s = perf_counter() - began
+    seconds = perf_counter() - began
     if status != 200 or answer.strip():
         raise FlowFailed(f"acknowledged with {status} {answer!r}")
-    return took_s
+    return seconds
 
 
 def _command(flow: Flow, response_url: str) -> dict[str, str]:
@@ -152,7 +152,7 @@ def _command(flow: Flow, response_url: str) -> dict[str, str]:
 
 
 def _click(flow: Flow, response_url: str) -> dict[str, Any]:
-    """A press of the card's first button."""
+    """A click on the card's first button."""
     actions = next(block for block in flow.card["blocks"] if block["type"] == "actions")
     button = actions["elements"][0]
     return {

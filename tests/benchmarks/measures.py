@@ -1,4 +1,4 @@
-"""One server at a time: started, warmed up, loaded at each delay and concurrency, measured."""
+"""Measures one server at a time: starts it, warms it up, loads it at each delay and concurrency."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from tests.benchmarks.variants import Variant, bare
 
 Figures = dict[str, float | None]
 
-COOLS_DOWN_S = 0.3
-"""For what a server still does after its last call; it belongs to the run."""
+COOL_DOWN_S = 0.3
+"""Covers the work that a server does after its last call, which belongs to the run."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much is measured. `flows` is by concurrency; `delays_ms` are of each remote call."""
+    """How much to measure: `flows` for each concurrency, `delays_ms` of each remote call."""
 
     repetitions: int
     delays_ms: tuple[int, ...]
@@ -41,7 +41,7 @@ QUICK = Plan(1, (0, 50), {1: 10, 16: 60, 64: 120}, warm_up=60, starts=2)
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What was measured of one variant in one repetition; nobody at it (0) means its start."""
+    """The figures of one variant in one repetition; concurrency 0 stands for its cold start."""
 
     repetition: int
     variant: str
@@ -52,7 +52,7 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where it all happens."""
+    """What all measurements share."""
 
     doubles: Doubles
     cores: Cores
@@ -60,9 +60,8 @@ class Bench:
     plan: Plan
 
     async def repetition(self, number: int, variants: list[Variant]) -> AsyncIterator[Record]:
-        """Every variant once, in an order of this repetition's own."""
-        shuffled = random.sample(variants, len(variants))
-        for variant in shuffled:
+        """Measure every variant once, in random order, then the cold starts."""
+        for variant in random.sample(variants, len(variants)):
             async for record in self._variant(number, variant):
                 yield record
         async for record in self._starts(number, variants):
@@ -70,7 +69,7 @@ class Bench:
 
     async def _variant(self, number: int, variant: Variant) -> AsyncIterator[Record]:
         url = variant.ledger() if variant.ledger else ""
-        # once beforehand: what is measured is not the process that made the ledger
+        # start it once before, so that the measured process does not create the ledger
         await self._start_ms(variant, url)
         async with started(
             variant.command, self._environment(url), self.folder, self.cores
@@ -87,11 +86,11 @@ class Bench:
 
     async def _measured(self, server: Server, url: str, flows: int, concurrency: int) -> Figures:
         self.doubles.forget()
-        await asyncio.sleep(COOLS_DOWN_S)
+        await asyncio.sleep(COOL_DOWN_S)
         written = ledgers.transactions(url) if url else 0
         cpu_ms = server.cpu_ms()
         run = await load.run(self.doubles, server.port, flows=flows, concurrency=concurrency)
-        await asyncio.sleep(COOLS_DOWN_S)
+        await asyncio.sleep(COOL_DOWN_S)
         cpu_ms = server.cpu_ms() - cpu_ms
         for failure in run.failures[:3]:
             log.warning("a flow failed: %s", failure)
@@ -106,10 +105,10 @@ class Bench:
         }
 
     async def _starts(self, number: int, variants: list[Variant]) -> AsyncIterator[Record]:
-        """Cold starts in turn: bare Bolt, and each variant twice: its ledger new, and there."""
+        """Measure cold starts: bare Bolt, and each variant with a new and an existing ledger."""
         for _ in range(self.plan.starts):
-            everyone = [bare(), *variants]
-            for variant in random.sample(everyone, len(everyone)):
+            candidates = [bare(), *variants]
+            for variant in random.sample(candidates, len(candidates)):
                 url = variant.ledger() if variant.ledger else ""
                 first = await self._start_ms(variant, url)
                 again = await self._start_ms(variant, url)
@@ -127,7 +126,7 @@ class Bench:
 
 
 def _times(flows: list[Flow]) -> Figures:
-    """Milliseconds: the median and the 99th percentile of each time."""
+    """The median and the 99th percentile of each time, in milliseconds."""
     figures: Figures = {}
     for name, seconds in {
         "command_ack": [flow.command_ack_s for flow in flows],

@@ -1,4 +1,4 @@
-"""The run as tables for people and JSON for programs."""
+"""Reports a run: tables for people, JSON for programs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from typing import Any
 
 from tests.benchmarks.measures import Plan, Record
 from tests.benchmarks.servers import Cores
-from tests.benchmarks.targets import Cell, figure, verdicts
+from tests.benchmarks.targets import Cell, figure, results
 from tests.benchmarks.variants import bolt_js_folder
 
 COLUMNS = {
@@ -49,13 +49,13 @@ _PACKAGES = (
 
 
 def tables(records: Sequence[Record]) -> str:
-    """Markdown: medians over the repetitions, the starts, and the targets with their spread."""
+    """Markdown tables: medians over the repetitions, cold starts, targets with their spread."""
     places = sorted({(r.delay_ms, r.concurrency) for r in records if r.concurrency})
     names = list(dict.fromkeys(record.variant for record in sorted(records, key=_order)))
     parts: list[str] = []
     for delay_ms, concurrency in places:
         rows = [
-            [name, *(_middle(records, key, Cell(name, delay_ms, concurrency)) for key in COLUMNS)]
+            [name, *(_median(records, key, Cell(name, delay_ms, concurrency)) for key in COLUMNS)]
             for name in names
             if figure(records, "cpu_ms", Cell(name, delay_ms, concurrency))
         ]
@@ -64,50 +64,50 @@ def tables(records: Sequence[Record]) -> str:
     parts.append("\nCold start to listening (ms)\n")
     parts.append(_table(["variant", "start", "with a new ledger"], _starts(records, names)))
     parts.append("\nTargets: median of the repetitions' ratios (lowest to highest)\n")
-    parts.append(_table(["what", "measured", "target", "met"], _judged(records)))
+    parts.append(_table(["what", "measured", "target", "met"], _targets(records)))
     return "\n".join(parts)
 
 
 def write(path: Path, records: Sequence[Record], plan: Plan, cores: Cores, command: str) -> None:
-    """Everything that was measured, and where, as JSON."""
+    """Write everything that was measured, and on which machine, as JSON."""
     run = {
         "command": command,
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": _machine(cores),
         "versions": _versions(),
         "plan": asdict(plan),
-        "targets": [asdict(verdict) for verdict in verdicts(records)],
+        "targets": [asdict(result) for result in results(records)],
         "records": [asdict(record) for record in records],
     }
     path.write_text(json.dumps(run, indent=1) + "\n")
 
 
 def _order(record: Record) -> int:
-    known = ("floor", "naive", "bolt-js", "sqlite", "sqlite full", "postgresql", "postgresql full")
-    return known.index(record.variant) if record.variant in known else len(known)
+    order = ("floor", "naive", "bolt-js", "sqlite", "sqlite full", "postgresql", "postgresql full")
+    return order.index(record.variant) if record.variant in order else len(order)
 
 
-def _middle(records: Sequence[Record], name: str, cell: Cell) -> str:
+def _median(records: Sequence[Record], name: str, cell: Cell) -> str:
     values = figure(records, name, cell)
     return _number(median(values.values())) if values else "-"
 
 
 def _starts(records: Sequence[Record], names: list[str]) -> list[list[str]]:
     return [
-        [name, *(_middle(records, key, Cell(name, 0, 0)) for key in ("start_ms", "first_start_ms"))]
+        [name, *(_median(records, key, Cell(name, 0, 0)) for key in ("start_ms", "first_start_ms"))]
         for name in names
     ]
 
 
-def _judged(records: Sequence[Record]) -> list[list[str]]:
+def _targets(records: Sequence[Record]) -> list[list[str]]:
     return [
         [
-            verdict.what,
-            f"{_number(verdict.median)} ({_number(verdict.low)} to {_number(verdict.high)})",
-            _number(verdict.limit),
-            "yes" if verdict.met else "no",
+            result.what,
+            f"{_number(result.median)} ({_number(result.low)} to {_number(result.high)})",
+            _number(result.limit),
+            "yes" if result.met else "no",
         ]
-        for verdict in verdicts(records)
+        for result in results(records)
     ]
 
 
@@ -115,8 +115,8 @@ def _number(value: float) -> str:
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
-def _table(heads: list[str], rows: Iterable[list[str]]) -> str:
-    lines = [heads, ["---"] * len(heads), *rows]
+def _table(headings: list[str], rows: Iterable[list[str]]) -> str:
+    lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

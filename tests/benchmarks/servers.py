@@ -1,4 +1,4 @@
-"""A server as a process on a core of its own: started, watched through /proc, stopped."""
+"""Starts a server as a process on its own core, watches it through /proc and stops it."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ POLLS_EVERY_S = 0.002
 
 
 class ServerFailed(Exception):
-    """A server did not start, or ended by itself; the text ends with its last words."""
+    """A server did not start, or ended by itself; the message ends with its last output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Which core serves and which one loads; the same where the machine has but one."""
+    """The cores for the server and for the load; the same one if the machine has only one."""
 
     server: int
     load: int
@@ -36,7 +36,7 @@ class Cores:
 
     @contextmanager
     def loading(self) -> Iterator[None]:
-        """This process, and what is started within, keeps to the load's core."""
+        """Keep this process, and what it starts meanwhile, on the load's core."""
         before = os.sched_getaffinity(0)
         os.sched_setaffinity(0, {self.load})
         try:
@@ -46,7 +46,7 @@ class Cores:
 
     @contextmanager
     def serving(self) -> Iterator[None]:
-        """What is started within runs on the server's core; this process goes on with the load."""
+        """Start processes on the server's core; afterwards this process returns to the load's."""
         os.sched_setaffinity(0, {self.server})
         try:
             yield
@@ -56,19 +56,19 @@ class Cores:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A running server. `start_ms` is from its spawning to the first connection it took."""
+    """A running server; `start_ms` is from its start to the first connection it accepted."""
 
     pid: int
     port: int
     start_ms: float
 
     def cpu_ms(self) -> float:
-        """User and system time of all its threads so far; the kernel counts in 10 ms."""
+        """User and system time of all its threads so far; the kernel counts in steps of 10 ms."""
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) * 1000 / os.sysconf("SC_CLK_TCK")
 
     def rss_mb(self) -> float:
-        """Resident memory now."""
+        """Resident memory now, in MB."""
         status = Path(f"/proc/{self.pid}/status").read_text()
         return int(status.partition("VmRSS:")[2].split()[0]) / 1024
 
@@ -77,7 +77,7 @@ class Server:
 async def started(
     command: Sequence[str], environment: Mapping[str, str], folder: Path, cores: Cores
 ) -> AsyncIterator[Server]:
-    """Start a server in `folder` on a free port, wait until it listens; stop it at the end.
+    """Start a server in `folder` on a free port, wait until it listens, and stop it at the end.
 
     Raises: ServerFailed.
     """

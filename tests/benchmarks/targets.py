@@ -12,7 +12,7 @@ from tests.benchmarks.variants import FULL
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Where a figure stands: whose it is, at which delay of a remote leg, with how many people."""
+    """Which measurement: the variant, the delay of each leg, the number of people."""
 
     variant: str
     delay_ms: int
@@ -21,7 +21,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A figure of ours, over another's where there is one, and what it may at most (least) be."""
+    """A figure of the bot, divided by `other`'s if given; at most `limit`, or `at_least` it."""
 
     what: str
     figure: str
@@ -32,8 +32,8 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
-    """The median of what the repetitions gave, and its spread."""
+class TargetResult:
+    """The median over the repetitions, its spread, and whether the target was met."""
 
     what: str
     median: float
@@ -43,22 +43,22 @@ class Verdict:
     met: bool
 
 
-def verdicts(records: Sequence[Record]) -> list[Verdict]:
+def results(records: Sequence[Record]) -> list[TargetResult]:
     """Every target that this run has the figures for."""
-    return [verdict for target in _targets() if (verdict := _judge(target, records))]
+    return [result for target in _targets() if (result := _evaluate(target, records))]
 
 
 def figure(records: Sequence[Record], name: str, cell: Cell) -> dict[int, float]:
-    """A figure by repetition, the median where a repetition took it more than once."""
-    taken: dict[int, list[float]] = {}
+    """A figure by repetition; the median if a repetition measured it several times."""
+    measured: dict[int, list[float]] = {}
     for record in records:
         value = record.figures.get(name)
         if Cell(record.variant, record.delay_ms, record.concurrency) == cell and value is not None:
-            taken.setdefault(record.repetition, []).append(value)
-    return {repetition: median(values) for repetition, values in taken.items()}
+            measured.setdefault(record.repetition, []).append(value)
+    return {repetition: median(values) for repetition, values in measured.items()}
 
 
-def _judge(target: Target, records: Sequence[Record]) -> Verdict | None:
+def _evaluate(target: Target, records: Sequence[Record]) -> TargetResult | None:
     values = figure(records, target.figure, target.ours)
     if target.other:
         others = figure(records, target.figure, target.other)
@@ -68,7 +68,7 @@ def _judge(target: Target, records: Sequence[Record]) -> Verdict | None:
     middle = median(values.values())
     met = middle >= target.limit if target.at_least else middle <= target.limit
     low, high = min(values.values()), max(values.values())
-    return Verdict(target.what, middle, low, high, target.limit, met)
+    return TargetResult(target.what, middle, low, high, target.limit, met)
 
 
 def _targets() -> list[Target]:

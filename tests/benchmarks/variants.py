@@ -1,4 +1,4 @@
-"""What is compared: the commands that start it, and the ledger it is given."""
+"""The servers that are compared: the commands that start them, and their ledgers."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ BOLT_JS = "@slack/bolt@4"
 RIVALS = Path(__file__).parent / "rivals"
 NAMES = ("floor", "naive", "bolt-js", "sqlite", "postgresql")
 FULL = " full"
-"""Follows the name of one of ours that is measured on a ledger with a history."""
+"""Ends the name of a variant of the bot that is measured on a filled ledger."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One that serves the flow. `ledger` gives the address of its database, where it has one."""
+    """A server of the flow; `ledger` gives the address of its database if it has one."""
 
     name: str
     command: tuple[str, ...]
@@ -30,12 +30,12 @@ class Variant:
 
 
 def bare() -> Variant:
-    """Bolt with nothing in it, for the cold start."""
+    """An empty Bolt app, as the yardstick for cold starts."""
     return Variant("bare", _module("tests.benchmarks.rivals.bare"))
 
 
 async def variants(names: list[str], databases: Ledgers, history: int) -> list[Variant]:
-    """The variants of these names, ours also with `history` requests in the ledger if not 0."""
+    """The variants of these names; the bot's also with `history` requests if that is not 0."""
     return [variant for name in names for variant in await _variants_of(name, databases, history)]
 
 
@@ -45,16 +45,16 @@ async def _variants_of(name: str, databases: Ledgers, history: int) -> list[Vari
     if name == "bolt-js":
         return [Variant(name, ("node", str(await _installed())))]
     new = databases.sqlite if name == "sqlite" else databases.postgresql
-    ours = Variant(name, (*_module("bot"), "http"), new)
+    empty = Variant(name, (*_module("bot"), "http"), new)
     if not history:
-        return [ours]
+        return [empty]
     filled = new()
     await asyncio.to_thread(ledgers.fill, filled, history)
-    return [ours, Variant(name + FULL, ours.command, lambda: filled)]
+    return [empty, Variant(name + FULL, empty.command, lambda: filled)]
 
 
 def bolt_js_folder() -> Path:
-    """Where Bolt for JavaScript is installed; outside the repository, kept for the next run."""
+    """Where Bolt for JavaScript is installed: outside the repository, kept for the next run."""
     return Path(tempfile.gettempdir()) / "unlatch-bot-benchmarks" / "bolt-js"
 
 
@@ -67,7 +67,7 @@ async def _installed() -> Path:
         )
         if await npm.wait():
             raise RuntimeError(f"npm could not install {BOLT_JS}")
-    # Node looks for packages beside the program
+    # Node looks for packages next to the program
     return Path(shutil.copy(RIVALS / "bolt.mjs", folder))
 
 

@@ -1,1 +1,1 @@
-"""The sandbox's page in a real browser."""
+"""The sandbox's page, tested in a real browser (Debian's chromium)."""

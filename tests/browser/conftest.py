@@ -1,4 +1,4 @@
-"""People at the sandbox's page: a real browser, and the real bot between its simulators."""
+"""Fixtures: a real browser, with tabs in which people use a sandbox's page."""
 
 from __future__ import annotations
 
@@ -32,24 +32,24 @@ FLAGS = (
     "--disable-component-update",
     "--disable-sync",
     "--no-first-run",
-    "--process-per-site",  # a process for each tab takes longer to start than most tests to run
+    "--process-per-site",  # starting a process per tab takes longer than most tests
 )
 QUICK = Timing(sweep_every_s=0.1, execution_s=2.0, working_after_s=0.3)
-PATIENCE_MS = 10_000
+TIMEOUT_MS = 10_000
 Theme = Literal["light", "dark"]
-expect.set_options(timeout=PATIENCE_MS)
+expect.set_options(timeout=TIMEOUT_MS)
 
 
 @dataclass(frozen=True, slots=True)
 class Tab:
-    """One tab of the browser, as somebody on the sandbox's page."""
+    """One tab of the browser, in which somebody uses the sandbox's page."""
 
     page: Page
     sandbox: Sandbox
 
     @property
     def card(self) -> Locator:
-        """The newest message of the channel."""
+        """The newest message in the channel."""
         return self.page.locator("#messages").get_by_test_id("message").last
 
     @property
@@ -63,7 +63,7 @@ class Tab:
         return self.page.get_by_test_id("thread")
 
     def customer(self, customer_id: int) -> Locator:
-        """A customer in the list of those in Fusebill."""
+        """A customer in the sidebar."""
         return self.page.locator(f"[data-customer-id='{customer_id}']")
 
     def button(self, name: str) -> Locator:
@@ -76,37 +76,37 @@ class Tab:
         await self.page.keyboard.press("Enter")
 
     async def ask(self, line: str = "/unlatch 2554529 moved") -> None:
-        """Ask for a card and wait until it can be decided."""
+        """Type a command and wait until its card is posted and the bot is idle."""
         cards = self.page.locator("#messages").get_by_test_id("message")
         before = await cards.count()
         await self.say(line)
         await expect(cards).to_have_count(before + 1)
-        await self.at_rest()
+        await self.idle()
 
     async def press(self, name: str) -> None:
-        """Press a button of the newest message with the mouse."""
+        """Click a button of the newest message."""
         await self.button(name).click()
 
-    async def at_rest(self) -> None:
-        """Wait until the bot has nothing more to do."""
+    async def idle(self) -> None:
+        """Wait until the bot has no running tasks."""
         tasks = self.sandbox.bot.tasks
         await self.sandbox.slack.workspace.until(lambda: not len(tasks), 30.0)
 
 
 @dataclass(slots=True)
 class Visit:
-    """A sandbox, and the tabs that look at it; `wrong` is what their scripts complained of."""
+    """A sandbox and the tabs that show it; `errors` are those of the tabs' consoles."""
 
     sandbox: Sandbox
     profile: BrowserContext
     size: ViewportSize
     theme: Theme
     tabs: list[Page] = field(default_factory=list)
-    wrong: list[str] = field(default_factory=list)
+    errors: list[str] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
 
     async def tab(self, user_id: str = "U0ALICE") -> Tab:
-        """Open a tab as one of the sandbox's people and wait for the channel."""
+        """Open a tab as one of the sandbox's people and wait until the page is drawn."""
         page = await self.profile.new_page()
         self.tabs.append(page)
         self._listen(page)
@@ -117,13 +117,13 @@ class Visit:
         return Tab(page, self.sandbox)
 
     def _listen(self, page: Page) -> None:
-        def heard(message: ConsoleMessage) -> None:
-            # that a request failed is what some tests are about
+        def on_console(message: ConsoleMessage) -> None:
+            # some tests make requests fail
             if message.type == "error" and "Failed to load resource" not in message.text:
-                self.wrong.append(message.text)
+                self.errors.append(message.text)
 
-        page.on("console", heard)
-        page.on("pageerror", lambda error: self.wrong.append(str(error)))
+        page.on("console", on_console)
+        page.on("pageerror", lambda error: self.errors.append(str(error)))
         page.on("request", lambda request: self.requests.append(request.url))
 
 
@@ -132,42 +132,42 @@ OpenVisit = Callable[..., AbstractAsyncContextManager[Visit]]
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def profile() -> AsyncIterator[BrowserContext]:
-    """One browser for all: each sandbox has a port, and so an origin and a storage, of its own."""
+    """One browser for all tests: each sandbox has its own port, and so its own storage."""
     if CHROMIUM is None:
-        pytest.skip("the browser tests need Debian's chromium, and there is none here")
+        pytest.skip("the browser tests need Debian's chromium")
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         context = await browser.new_context(locale="en-US")
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(TIMEOUT_MS)
         yield context
         await browser.close()
 
 
 @pytest.fixture
 def open_visit(profile: BrowserContext, tmp_path: Path) -> OpenVisit:
-    """Open a visit of one's own: `async with open_visit(width=380) as visit`."""
+    """Open a visit with a size and a theme: `async with open_visit(width=380) as visit`."""
 
     @asynccontextmanager
     async def visit(
         *, width: int = 1280, height: int = 800, theme: Theme = "light"
     ) -> AsyncIterator[Visit]:
         async with opened(tmp_path, timing=QUICK) as sandbox:
-            looking = Visit(sandbox, profile, {"width": width, "height": height}, theme)
+            opened_visit = Visit(sandbox, profile, {"width": width, "height": height}, theme)
             try:
-                yield looking
+                yield opened_visit
             finally:
-                for page in looking.tabs:
+                for page in opened_visit.tabs:
                     await page.close()
-            assert looking.wrong == []
+            assert opened_visit.errors == []
 
     return visit
 
 
 @pytest_asyncio.fixture(loop_scope="session")
 async def visit(open_visit: OpenVisit) -> AsyncIterator[Visit]:
-    """A visit at a desk."""
-    async with open_visit() as looking:
-        yield looking
+    """A visit at desktop size."""
+    async with open_visit() as opened_visit:
+        yield opened_visit
 
 
 @pytest_asyncio.fixture(loop_scope="session")

@@ -1,4 +1,4 @@
-"""Pictures of the page, small enough for a README: with a palette, which Chromium can't write."""
+"""Screenshots small enough for a README: PNGs with a palette, which Chromium can't write."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import zlib
 
 from playwright.async_api import Page
 
-# The 256 most frequent colours; any other pixel (text has soft edges) gets the nearest of them.
+# The 256 most frequent colours; every other pixel gets the nearest of them.
 TO_PALETTE = """async (png) => {
   const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
   const image = await createImageBitmap(new Blob([bytes]));
@@ -34,7 +34,7 @@ TO_PALETTE = """async (png) => {
 
 
 async def picture(page: Page) -> bytes:
-    """What the page shows, as a PNG of at most 256 colours."""
+    """A screenshot of the page, as a PNG with at most 256 colours."""
     whole = base64.b64encode(await page.screenshot()).decode()
     image = await page.evaluate(TO_PALETTE, whole)
     width, height = image["width"], image["height"]

@@ -1,4 +1,4 @@
-"""Blocks of a test's own, posted by the bot."""
+"""Posts a test's own blocks as the bot."""
 
 from __future__ import annotations
 
@@ -23,6 +23,6 @@ def section(text: str, **more: Any) -> dict[str, Any]:
 
 
 def post(tab: Tab, *blocks: dict[str, Any]) -> None:
-    """Let the bot post blocks of the test's own."""
+    """Post blocks as the bot."""
     workspace = tab.sandbox.slack.workspace
     workspace.post(CHANNEL_ID, workspace.bot.id, "A message", list(blocks))

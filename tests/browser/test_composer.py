@@ -1,4 +1,4 @@
-"""The message box, and the line that says why something was not taken."""
+"""The message box, and the error line below it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.browser.conftest import Tab
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
-async def test_the_command_completes_itself_to_a_customer(alice: Tab) -> None:
+async def test_the_command_is_completed_with_a_customer(alice: Tab) -> None:
     box = alice.page.locator("#composer-text")
     await box.press_sequentially("/unlatch 31000")
     options = alice.page.get_by_test_id("completion")
@@ -19,13 +19,13 @@ async def test_the_command_completes_itself_to_a_customer(alice: Tab) -> None:
     await expect(box).to_have_value("/unlatch 3100033 ")
 
 
-async def test_a_command_of_another_app_stays_in_the_box_with_the_reason(alice: Tab) -> None:
+async def test_a_command_of_another_app_stays_in_the_box_and_the_error_is_shown(alice: Tab) -> None:
     await alice.say("/remind me")
     await expect(alice.page.get_by_test_id("problem")).to_contain_text("/remind is not a command")
     await expect(alice.page.locator("#composer-text")).to_have_value("/remind me")
 
 
-async def test_what_went_wrong_for_one_person_is_not_told_to_the_next(alice: Tab) -> None:
+async def test_an_error_of_one_person_is_not_shown_to_the_next(alice: Tab) -> None:
     await alice.say("/remind me")
     await expect(alice.page.get_by_test_id("problem")).to_be_visible()
     await alice.page.get_by_test_id("be-U0BOB").check()
@@ -38,7 +38,7 @@ async def test_the_slash_button_begins_a_command(alice: Tab) -> None:
     await expect(alice.page.get_by_test_id("completion").first).to_be_visible()
 
 
-async def test_the_slash_button_leaves_a_draft_alone(alice: Tab) -> None:
+async def test_the_slash_button_keeps_a_draft(alice: Tab) -> None:
     box = alice.page.locator("#composer-text")
     await box.fill("Is anybody there")
     await alice.page.get_by_role("button", name="Type a command").click()
@@ -49,7 +49,7 @@ async def test_the_slash_button_leaves_a_draft_alone(alice: Tab) -> None:
 @pytest.mark.parametrize(
     "typed", ["<@U0BOB>, hello", "<!channel>", "a &lt; b & c", "<https://a.example|this>"]
 )
-async def test_what_a_person_types_is_shown_as_it_was_typed(alice: Tab, typed: str) -> None:
+async def test_what_a_person_types_is_shown_literally(alice: Tab, typed: str) -> None:
     await alice.say(typed)
     await expect(alice.card.locator(".content")).to_have_text(typed)
     await expect(alice.card.locator(".content .mention")).to_have_count(0)

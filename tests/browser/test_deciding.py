@@ -1,4 +1,4 @@
-"""From `/unlatch` to the result, as people at the page see it."""
+"""From `/unlatch` to the result, as people see it on the page."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def latched(tab: Tab) -> tuple[object, object]:
-    """What Stolen Bikes is latched to in the simulated Fusebill."""
+    """The HubSpot ids of Stolen Bikes in the simulated Fusebill."""
     customer = tab.sandbox.fusebill.customers[2554529]
     return customer["hubSpotId"], customer["hubSpotCompanyId"]
 
 
-async def test_with_the_mouse_alone_a_customer_from_the_list_is_unlatched(alice: Tab) -> None:
+async def test_a_customer_can_be_unlatched_with_the_mouse_alone(alice: Tab) -> None:
     await alice.customer(2554529).get_by_test_id("use").click()
     await alice.page.get_by_test_id("send").click()
     await expect(alice.card).to_contain_text("Unlatch Stolen Bikes (2554529)?")
-    await alice.at_rest()
+    await alice.idle()
     await alice.press("Unlatch customer")
     await expect(alice.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
     await expect(alice.card).to_contain_text("Confirmed by: @Alice")
@@ -30,17 +30,17 @@ async def test_with_the_mouse_alone_a_customer_from_the_list_is_unlatched(alice:
     assert latched(alice) == (None, None)
 
 
-async def test_with_the_keyboard_alone_a_customer_is_unlatched(alice: Tab) -> None:
+async def test_a_customer_can_be_unlatched_with_the_keyboard_alone(alice: Tab) -> None:
     keyboard = alice.page.keyboard
     await keyboard.press("Tab")
     await keyboard.press("Enter")  # "Skip to the message box"
     await expect(alice.page.locator("#composer-text")).to_be_focused()
     await keyboard.type("/unl")
-    await keyboard.press("Enter")  # takes the completion
+    await keyboard.press("Enter")  # accepts the completion
     await keyboard.type("2554529 moved")
     await keyboard.press("Enter")
     await expect(alice.button("Cancel")).to_be_visible()
-    await alice.at_rest()
+    await alice.idle()
     await keyboard.press("Shift+Tab")
     await keyboard.press("Shift+Tab")
     await expect(alice.button("Unlatch customer")).to_be_focused()
@@ -49,7 +49,7 @@ async def test_with_the_keyboard_alone_a_customer_is_unlatched(alice: Tab) -> No
     assert latched(alice) == (None, None)
 
 
-async def test_where_the_pressed_button_goes_the_focus_stays_on_its_card(alice: Tab) -> None:
+async def test_when_the_pressed_button_disappears_the_focus_moves_to_its_card(alice: Tab) -> None:
     await alice.ask()
     await alice.button("Cancel").focus()
     await alice.page.keyboard.press("Enter")
@@ -65,7 +65,7 @@ async def test_cancel_leaves_the_customer_latched(alice: Tab) -> None:
     assert latched(alice) == (101, 202)
 
 
-async def test_a_card_that_nobody_answers_expires_after_the_time_in_the_environment(
+async def test_a_card_expires_after_the_time_in_the_environment(
     open_visit: OpenVisit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("UNLATCH_EXPIRES_AFTER_S", "1")
@@ -84,17 +84,17 @@ async def test_somebody_else_may_confirm_and_is_named(visit: Visit) -> None:
     await expect(alice.card).to_contain_text("Confirmed by: @Bob")
 
 
-async def test_a_guest_who_clicks_is_refused_and_told_so_alone(visit: Visit) -> None:
+async def test_a_guest_who_clicks_is_refused_in_an_ephemeral(visit: Visit) -> None:
     alice, guest = await visit.tab(), await visit.tab("U0GUEST")
     await alice.ask()
     await guest.press("Unlatch customer")
-    await expect(guest.ephemeral).to_contain_text("People of another organisation may not confirm")
+    await expect(guest.ephemeral).to_contain_text("People from other organisations may not confirm")
     await expect(guest.ephemeral).to_contain_text("Only visible to you")
     await expect(alice.ephemeral).to_have_count(0)
     assert latched(alice) == (101, 202)
 
 
-async def test_the_bar_makes_the_tab_somebody_else_who_sees_other_ephemerals(alice: Tab) -> None:
+async def test_the_bar_changes_the_viewer_and_so_the_ephemerals(alice: Tab) -> None:
     await alice.say("/unlatch")
     await expect(alice.ephemeral).to_be_visible()
     await alice.page.get_by_test_id("be-U0BOB").check()
@@ -103,14 +103,14 @@ async def test_the_bar_makes_the_tab_somebody_else_who_sees_other_ephemerals(ali
     await expect(alice.card).to_contain_text("Asked by: @Bob")
 
 
-async def test_a_click_that_comes_too_late_is_told_who_was_quicker(visit: Visit) -> None:
+async def test_a_late_click_is_answered_with_who_was_first(visit: Visit) -> None:
     alice, bob = await visit.tab(), await visit.tab("U0BOB")
     await alice.ask()
-    answered = asyncio.Event()
+    release = asyncio.Event()
 
     async def hold_back(method: str) -> None:
         if method == "chat.update":
-            await answered.wait()
+            await release.wait()
 
     visit.sandbox.slack.before = hold_back
     await alice.press("Unlatch customer")
@@ -118,11 +118,11 @@ async def test_a_click_that_comes_too_late_is_told_who_was_quicker(visit: Visit)
     await bob.press("Cancel")
     await expect(bob.ephemeral).to_contain_text("was confirmed by @Alice")
     await expect(bob.ephemeral).to_contain_text("Your click changed nothing")
-    answered.set()
+    release.set()
     await expect(bob.card).to_contain_text("Unlatched")
 
 
-async def test_a_page_that_is_reloaded_is_still_the_same_person(alice: Tab) -> None:
+async def test_a_reloaded_page_keeps_its_viewer(alice: Tab) -> None:
     await alice.page.get_by_test_id("be-U0BOB").check()
     await alice.ask()
     await alice.page.reload()
@@ -130,7 +130,7 @@ async def test_a_page_that_is_reloaded_is_still_the_same_person(alice: Tab) -> N
     await expect(alice.button("Unlatch customer")).to_be_visible()
 
 
-async def test_the_thread_opens_from_its_replies_and_escape_brings_the_focus_back(
+async def test_the_thread_opens_from_its_replies_and_escape_restores_the_focus(
     alice: Tab,
 ) -> None:
     await alice.ask()
@@ -147,7 +147,7 @@ async def test_the_thread_opens_from_its_replies_and_escape_brings_the_focus_bac
     await expect(replies).to_be_focused()
 
 
-async def test_the_customers_come_back_latched_when_asked(alice: Tab) -> None:
+async def test_the_customers_can_be_restored(alice: Tab) -> None:
     await alice.ask()
     await alice.press("Unlatch customer")
     await expect(alice.customer(2554529)).to_contain_text("not latched")

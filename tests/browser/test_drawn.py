@@ -1,4 +1,4 @@
-"""What the bot writes, as people see it drawn: emoji, and names that read from right to left."""
+"""How the page draws what the bot writes: emoji, and names that read from right to left."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BOT = Path(bot.__file__).parent
 SPRITE = BOT / "sandbox" / "page" / "static" / "emoji.svg"
-WRITERS = ("cards", "listings", "messages", "second_thoughts", "ephemerals", "wording", "workflow")
+WITH_EMOJI = (*BOT.glob("messages/*.py"), BOT / "domain" / "meanings.py")
 EMOJI = re.compile(".\ufe0f|[\u2190-\u2bff\U0001f000-\U0001faff]")
-# where the first letter of each of two texts is drawn, in px from the left
+# where each text is drawn in the header, in px from the left
 PLACES = """(header, texts) => texts.map((text) => {
   const walker = document.createTreeWalker(header, NodeFilter.SHOW_TEXT);
   const range = document.createRange();
@@ -34,8 +34,8 @@ PLACES = """(header, texts) => texts.map((text) => {
 
 
 async def test_the_page_draws_every_emoji_that_the_bot_sends(alice: Tab) -> None:
-    written = "".join((BOT / f"{name}.py").read_text("utf-8") for name in WRITERS)
-    emoji = sorted(set(EMOJI.findall(written)))
+    source = "".join(path.read_text("utf-8") for path in WITH_EMOJI)
+    emoji = sorted(set(EMOJI.findall(source)))
     assert len(emoji) > 10
     section = {"type": "rich_text_section", "elements": [{"type": "text", "text": "".join(emoji)}]}
     post(alice, {"type": "rich_text", "elements": [section]})
@@ -43,7 +43,7 @@ async def test_the_page_draws_every_emoji_that_the_bot_sends(alice: Tab) -> None
     drawn = await alice.card.locator(".emoji use").evaluate_all(
         "nodes => nodes.map((node) => node.getAttribute('href').split('#')[1])"
     )
-    in_sprite = {node.get("id") for node in ET.parse(SPRITE).iter()}  # noqa: S314  # our own file
+    in_sprite = {node.get("id") for node in ET.parse(SPRITE).iter()}  # noqa: S314  # a file of ours
     assert set(drawn) <= in_sprite
 
 
@@ -53,7 +53,5 @@ async def test_a_name_from_right_to_left_does_not_move_the_id(alice: Tab, name: 
     await alice.ask()
     header = alice.card.locator(".header")
     await expect(header).to_have_text(f"Unlatch 2554529 ({name})?")
-    asked, customer_id, called, end = await header.evaluate(
-        PLACES, ["Unlatch", "2554529", name, "?"]
-    )
-    assert asked < customer_id < called < end
+    verb_x, id_x, name_x, end_x = await header.evaluate(PLACES, ["Unlatch", "2554529", name, "?"])
+    assert verb_x < id_x < name_x < end_x

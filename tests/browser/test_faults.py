@@ -1,4 +1,4 @@
-"""What people are told when Fusebill or Slack does wrong, by the page's own switches."""
+"""What people see when Fusebill or Slack fails, with the faults set on the page."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from tests.browser.conftest import Tab
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 EPHEMERALS = {
-    "not_found": "Fusebill knows no customer 2554529",
-    "key_refused": "Fusebill did not take the bot's API key",
-    "rate_limited": "Fusebill takes no more calls just now",
+    "not_found": "Fusebill has no customer 2554529",
+    "key_refused": "Fusebill did not accept the bot's API key",
+    "rate_limited": "Fusebill accepts no more calls right now",
     "server_error": "An unexpected error has occurred. (HTTP 500)",
     "bad_gateway": "Fusebill answered HTTP 502",
     "slow": "Still reading customer 2554529",
@@ -23,51 +23,51 @@ EPHEMERALS = {
 }
 CARDS = {
     "conflict": "while it is being synchronised. (HTTP 409)",
-    "lost_before": "Nobody can say yet whether this was done",
-    "lost_after": "a second look at the customer did",
-    "empty": "a second look at the customer did",
-    "keeps_ids": "the customer shows that it was not",
+    "lost_before": "We don't know yet whether this was done",
+    "lost_after": "but reading the customer again did",
+    "empty": "but reading the customer again did",
+    "keeps_ids": "the customer has not changed",
     "many_errors": "Rule 20 is violated.",
     "slow": "Waiting for Fusebill",
     "hang": "Fusebill did not answer in time",
 }
 
 
-async def test_every_fault_of_the_switch_is_tried() -> None:
+async def test_every_fault_on_the_page_is_tested() -> None:
     assert {*EPHEMERALS, *CARDS} == {*ANY_CALL, *CHANGES}
 
 
 @pytest.mark.parametrize("kind", EPHEMERALS)
-async def test_a_customer_that_cannot_be_read_is_explained(alice: Tab, kind: str) -> None:
+async def test_people_see_why_a_customer_cannot_be_read(alice: Tab, kind: str) -> None:
     await alice.page.get_by_test_id("fault").select_option(kind)
     await alice.say("/unlatch 2554529 moved")
     await expect(alice.ephemeral).to_contain_text(EPHEMERALS[kind])
 
 
 @pytest.mark.parametrize("kind", CARDS)
-async def test_the_card_tells_what_came_of_it(alice: Tab, kind: str) -> None:
+async def test_the_card_shows_the_outcome(alice: Tab, kind: str) -> None:
     await alice.ask()
     await alice.page.get_by_test_id("fault").select_option(kind)
     await alice.press("Unlatch customer")
     await expect(alice.card).to_contain_text(CARDS[kind])
 
 
-async def test_a_card_that_shows_work_becomes_the_result(alice: Tab) -> None:
+async def test_a_card_shows_progress_and_then_the_result(alice: Tab) -> None:
     await alice.ask()
-    shown = asyncio.Event()
+    release = asyncio.Event()
 
     async def hold_back(operation: str) -> None:
         if operation == "unlatch_customer":
-            await shown.wait()
+            await release.wait()
 
     alice.sandbox.fusebill.before = hold_back
     await alice.press("Unlatch customer")
     await expect(alice.card).to_contain_text("Unlatching Stolen Bikes (2554529)")
-    shown.set()
+    release.set()
     await expect(alice.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
 
 
-async def test_the_switch_shows_in_every_tab_and_goes_back(alice: Tab) -> None:
+async def test_the_page_shows_which_fault_is_set(alice: Tab) -> None:
     switch = alice.page.get_by_test_id("fault")
     await switch.select_option("not_found")
     await expect(switch).to_have_class("set")
@@ -75,7 +75,9 @@ async def test_the_switch_shows_in_every_tab_and_goes_back(alice: Tab) -> None:
     await expect(switch).to_have_value("")
 
 
-async def test_what_slack_did_not_hear_while_it_was_down_is_said_afterwards(alice: Tab) -> None:
+async def test_what_slack_missed_while_it_was_down_is_posted_afterwards(
+    alice: Tab,
+) -> None:
     await alice.ask()
     await alice.page.get_by_test_id("slack-down").click()
     await expect(alice.page.get_by_test_id("slack-banner")).to_contain_text("for another 1")

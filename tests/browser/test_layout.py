@@ -1,4 +1,4 @@
-"""At every size, and in both themes, nothing sticks out, is cut, or moves by itself."""
+"""At every size and in both themes, nothing overflows or moves by itself."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from tests.browser.posting import button, post, section
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-CUT_OFF = """() => [...document.querySelectorAll("html, .scroller, #sidebar, #sidebar ul, .topbar")]
+WIDE = """() => [...document.querySelectorAll("html, .scroller, #sidebar, #sidebar ul, .topbar")]
   .filter((node) => node.scrollWidth > node.clientWidth)
   .map((node) => `${node.tagName} ${node.id}: ${node.scrollWidth} in ${node.clientWidth} px`)"""
 SHIFTED = """() => [...document.querySelectorAll("html, body, #app, .channel")]
   .filter((node) => node.scrollTop || node.scrollHeight > node.clientHeight)
   .map((node) => `${node.tagName} ${node.id}: ${node.scrollHeight} in ${node.clientHeight} px`)"""
-WIDTHS = {"phone": 380, "tablet": 768, "desk": 1440}
+WIDTHS = {"phone": 380, "tablet": 768, "desktop": 1440}
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS.values(), ids=WIDTHS)
-async def test_nothing_sticks_out(open_visit: OpenVisit, width: int, theme: Theme) -> None:
+async def test_nothing_overflows(open_visit: OpenVisit, width: int, theme: Theme) -> None:
     async with open_visit(width=width, height=760, theme=theme) as visit:
         alice = await visit.tab()
         await alice.ask(f"/unlatch 3100058 {'w' * 300}")
         await alice.press("Cancel")
         await alice.card.get_by_test_id("replies").click()
         await expect(alice.thread).to_be_in_viewport(ratio=1)
-        assert await alice.page.evaluate(CUT_OFF) == []
+        assert await alice.page.evaluate(WIDE) == []
         await alice.page.get_by_test_id("thread-close").click()
         await alice.say("/unlatch 999")
         await expect(alice.ephemeral).to_be_visible()
@@ -41,10 +41,10 @@ async def test_nothing_sticks_out(open_visit: OpenVisit, width: int, theme: Them
             },
         )
         await expect(alice.button("Use this one")).to_be_visible()
-        assert await alice.page.evaluate(CUT_OFF) == []
+        assert await alice.page.evaluate(WIDE) == []
 
 
-async def test_on_a_phone_the_thread_takes_the_channels_place(open_visit: OpenVisit) -> None:
+async def test_on_a_phone_the_thread_replaces_the_channel(open_visit: OpenVisit) -> None:
     async with open_visit(width=380, height=760) as visit:
         alice = await visit.tab()
         await alice.ask()
@@ -56,18 +56,18 @@ async def test_on_a_phone_the_thread_takes_the_channels_place(open_visit: OpenVi
         await expect(alice.page.locator("#composer-text")).to_be_visible()
 
 
-async def test_on_a_phone_the_menu_holds_the_customers(open_visit: OpenVisit) -> None:
+async def test_on_a_phone_the_customers_are_in_the_menu(open_visit: OpenVisit) -> None:
     async with open_visit(width=380, height=760) as visit:
         alice = await visit.tab()
         await alice.page.get_by_test_id("menu").click()
-        assert await alice.page.evaluate(CUT_OFF) == []
+        assert await alice.page.evaluate(WIDE) == []
         await alice.customer(3100025).get_by_test_id("use").click()
         await expect(alice.page.locator("#composer-text")).to_have_value("/unlatch 3100025 ")
         await expect(alice.page.locator("#composer-text")).to_be_focused()
 
 
 @pytest.mark.parametrize(("width", "height"), [(740, 360), (380, 360)])
-async def test_in_a_low_window_every_customer_can_be_brought_into_sight(
+async def test_in_a_low_window_every_customer_can_be_scrolled_into_view(
     open_visit: OpenVisit, width: int, height: int
 ) -> None:
     async with open_visit(width=width, height=height) as visit:
@@ -75,9 +75,9 @@ async def test_in_a_low_window_every_customer_can_be_brought_into_sight(
         if await alice.page.get_by_test_id("menu").is_visible():
             await alice.page.get_by_test_id("menu").click()
         customers = alice.page.get_by_test_id("customer")
-        for place in (customers.first, customers.last, alice.page.get_by_test_id("slack-down")):
-            await place.scroll_into_view_if_needed()
-            await expect(place).to_be_in_viewport(ratio=1)
+        for element in (customers.first, customers.last, alice.page.get_by_test_id("slack-down")):
+            await element.scroll_into_view_if_needed()
+            await expect(element).to_be_in_viewport(ratio=1)
         await alice.customer(3100025).get_by_test_id("use").click()
         await expect(alice.page.locator("#composer-text")).to_have_value("/unlatch 3100025 ")
 

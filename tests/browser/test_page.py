@@ -1,4 +1,4 @@
-"""The page itself: what it draws, for whom, and what it lets in."""
+"""The page: what it draws, what it announces, and what it must not execute."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ async def test_nothing_is_loaded_from_elsewhere(visit: Visit) -> None:
 
 
 async def test_every_block_that_the_bot_sends_is_known(alice: Tab) -> None:
-    for words in ("help", "find a", "history", "3100017", "999", "abc"):
-        await alice.say(f"/unlatch {words}")
+    for text in ("help", "find a", "history", "3100017", "999", "abc"):
+        await alice.say(f"/unlatch {text}")
     await alice.ask()
     await alice.press("Unlatch customer")
     await alice.card.get_by_test_id("replies").click()
@@ -35,7 +35,7 @@ async def test_every_block_that_the_bot_sends_is_known(alice: Tab) -> None:
     await expect(alice.page.get_by_test_id("unknown-block")).to_have_count(0)
 
 
-async def test_what_the_page_does_not_know_is_shown_as_an_error(alice: Tab) -> None:
+async def test_unknown_blocks_and_elements_are_shown_as_errors(alice: Tab) -> None:
     post(
         alice,
         {"type": "video"},
@@ -80,7 +80,7 @@ async def test_markup_in_a_reason_is_text(alice: Tab) -> None:
     await expect(alice.page.locator("#app :is(script, img[src=x])")).to_have_count(0)
 
 
-async def test_markup_in_what_fusebill_says_is_text(alice: Tab) -> None:
+async def test_markup_in_an_error_of_fusebill_is_text(alice: Tab) -> None:
     await alice.ask()
     alice.sandbox.fusebill.misbehave("hostile_error", text=HOSTILE)
     await alice.press("Unlatch customer")
@@ -88,23 +88,23 @@ async def test_markup_in_what_fusebill_says_is_text(alice: Tab) -> None:
     await expect(alice.page.locator("#app :is(script, img[src=x])")).to_have_count(0)
 
 
-async def test_markup_that_somebody_says_is_text(alice: Tab) -> None:
+async def test_markup_in_a_message_is_text(alice: Tab) -> None:
     await alice.say(HOSTILE)
     await expect(alice.card).to_contain_text("<img src=x onerror=alert(1)>")
     await expect(alice.page.locator("#app :is(script, img[src=x])")).to_have_count(0)
 
 
-async def test_the_page_allows_no_script_but_its_own_files(visit: Visit) -> None:
+async def test_the_page_allows_no_inline_scripts(visit: Visit) -> None:
     alice = await visit.tab()
     await alice.page.evaluate(
         "document.body.append(Object.assign(document.createElement('script'),"
         " {textContent: 'window.ran = true'}))"
     )
     assert await alice.page.evaluate("window.ran") is None
-    assert "Content Security Policy" in visit.wrong.pop()
+    assert "Content Security Policy" in visit.errors.pop()
 
 
-async def test_buttons_beside_a_text_and_in_a_row_say_which_one_was_pressed(alice: Tab) -> None:
+async def test_a_click_sends_the_buttons_action_id_and_value(alice: Tab) -> None:
     post(
         alice,
         section("*Stolen Bikes*", accessory=button("Use this one", "use", value="2554529")),
@@ -117,13 +117,13 @@ async def test_buttons_beside_a_text_and_in_a_row_say_which_one_was_pressed(alic
     assert pressed == {"user_id": "U0ALICE", "action_id": "use", "value": "2554529"}
 
 
-async def test_a_button_that_wants_a_confirmation_asks_first(visit: Visit) -> None:
+async def test_a_button_with_a_confirm_object_asks_first(visit: Visit) -> None:
     alice = await visit.tab()
-    words = {
+    confirm = {
         name: {"type": "plain_text", "text": f"The {name}"}
         for name in ("title", "text", "confirm", "deny")
     }
-    post(alice, {"type": "actions", "elements": [button("Undo", "undo", confirm=words)]})
+    post(alice, {"type": "actions", "elements": [button("Undo", "undo", confirm=confirm)]})
     await alice.press("Undo")
     await expect(alice.page.get_by_test_id("confirm")).to_contain_text("The title")
     await alice.page.keyboard.press("Escape")
@@ -145,7 +145,7 @@ async def test_new_and_changed_messages_are_announced_politely(alice: Tab) -> No
     await expect(region).to_contain_text("unlatch, only visible to you: ")
 
 
-async def test_who_comes_later_is_not_read_the_whole_channel(visit: Visit) -> None:
+async def test_existing_messages_are_not_announced_in_a_new_tab(visit: Visit) -> None:
     alice = await visit.tab()
     await alice.ask()
     bob = await visit.tab("U0BOB")
@@ -154,18 +154,18 @@ async def test_who_comes_later_is_not_read_the_whole_channel(visit: Visit) -> No
 
 
 @pytest.mark.parametrize(
-    ("theme", "ground"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(26, 29, 33)")]
+    ("theme", "background"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(26, 29, 33)")]
 )
-async def test_the_page_is_as_light_or_dark_as_the_system(
-    open_visit: OpenVisit, theme: str, ground: str
+async def test_the_theme_follows_the_system(
+    open_visit: OpenVisit, theme: str, background: str
 ) -> None:
     async with open_visit(theme=theme) as visit:
         alice = await visit.tab()
         channel = alice.page.get_by_test_id("channel")
-        await expect(channel).to_have_css("background-color", ground)
+        await expect(channel).to_have_css("background-color", background)
 
 
-async def test_a_theme_that_somebody_chose_holds_for_all_tabs_and_later(visit: Visit) -> None:
+async def test_a_chosen_theme_applies_to_all_tabs_and_is_remembered(visit: Visit) -> None:
     alice, bob = await visit.tab(), await visit.tab("U0BOB")
     await alice.page.get_by_role("button", name="Switch to the dark theme").click()
     for tab in (alice, bob, await visit.tab()):
@@ -174,7 +174,9 @@ async def test_a_theme_that_somebody_chose_holds_for_all_tabs_and_later(visit: V
         )
 
 
-async def test_who_reads_further_up_is_not_moved_but_told_of_something_new(alice: Tab) -> None:
+async def test_new_messages_do_not_scroll_a_list_that_was_scrolled_up(
+    alice: Tab,
+) -> None:
     scroller, newer = alice.page.locator("#scroller"), alice.page.locator("#newer")
     for _ in range(3):
         await alice.ask()
@@ -187,7 +189,7 @@ async def test_who_reads_further_up_is_not_moved_but_told_of_something_new(alice
     await expect(alice.card).to_be_in_viewport()
 
 
-async def test_a_page_that_loses_the_sandbox_says_so_and_comes_back(alice: Tab) -> None:
+async def test_the_page_shows_a_lost_connection_and_reconnects(alice: Tab) -> None:
     slack = alice.sandbox.slack
     await slack.__aexit__()
     await expect(alice.page.get_by_test_id("reconnecting")).to_be_visible()

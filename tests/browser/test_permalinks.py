@@ -1,4 +1,4 @@
-"""Links to messages, which lead to them on the page and never out of the sandbox."""
+"""Links to messages: the page shows the message and opens no other page."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def follow(tab: Tab, name: str) -> None:
-    """Click a link of the newest ephemeral or message; nothing else may open."""
+    """Click the first link with this name in the channel; no tab may open."""
     tabs = len(tab.page.context.pages)
     await tab.page.locator("#messages").get_by_role("link", name=name).first.click()
     assert len(tab.page.context.pages) == tabs
 
 
-async def test_a_permalink_leads_to_its_message(alice: Tab) -> None:
+async def test_a_permalink_shows_its_message(alice: Tab) -> None:
     await alice.ask()
     ts = alice.sandbox.slack.workspace.messages(CHANNEL_ID)[0].ts
     url = f"https://sandbox.slack.com/archives/{CHANNEL_ID}/p{ts.replace('.', '')}"
@@ -33,7 +33,7 @@ async def test_a_permalink_leads_to_its_message(alice: Tab) -> None:
 
 
 @pytest.mark.parametrize("width", [380, 1280])
-async def test_a_permalink_into_a_thread_opens_it_at_the_card(
+async def test_a_permalink_into_a_thread_opens_the_thread_at_the_card(
     open_visit: OpenVisit, width: int
 ) -> None:
     async with open_visit(width=width) as visit:
@@ -41,10 +41,10 @@ async def test_a_permalink_into_a_thread_opens_it_at_the_card(
         await alice.ask()
         await alice.press("Unlatch customer")
         await expect(alice.card).to_contain_text("Unlatched")
-        await alice.at_rest()
+        await alice.idle()
         await alice.press("Undo…")
         await expect(alice.card.get_by_test_id("replies")).to_contain_text("2 replies")
-        await alice.at_rest()
+        await alice.idle()
         await alice.say("/unlatch history")
         await follow(alice, "card")
         undo = alice.thread.get_by_test_id("message").last
@@ -53,9 +53,9 @@ async def test_a_permalink_into_a_thread_opens_it_at_the_card(
         await expect(undo).to_be_in_viewport()
 
 
-@pytest.mark.parametrize("place", ["p1700000000000100", "p1700000000000200?thread_ts=17.01&cid=C"])
-async def test_a_permalink_to_what_is_gone_says_so(alice: Tab, place: str) -> None:
-    post(alice, section(f"<https://sandbox.slack.com/archives/{CHANNEL_ID}/{place}|the card>"))
+@pytest.mark.parametrize("path", ["p1700000000000100", "p1700000000000200?thread_ts=17.01&cid=C"])
+async def test_a_permalink_to_a_deleted_message_shows_an_error(alice: Tab, path: str) -> None:
+    post(alice, section(f"<https://sandbox.slack.com/archives/{CHANNEL_ID}/{path}|the card>"))
     await follow(alice, "the card")
     await expect(alice.page.get_by_test_id("problem")).to_have_text(
         "That message is no longer there."

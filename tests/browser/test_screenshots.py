@@ -1,4 +1,4 @@
-"""The README's pictures. `SCREENSHOTS=1 pytest tests/browser/test_screenshots.py` renews them."""
+"""Takes the README's screenshots; with SCREENSHOTS=1, replaces those in the repository."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FOLDER = Path(__file__).parents[2] / "bot" / "sandbox" / "screenshots"
 MAX_BYTES = 120_000
 
 
-async def test_the_pictures_of_the_readme_are_small(open_visit: OpenVisit, tmp_path: Path) -> None:
+async def test_the_readmes_screenshots_are_small(open_visit: OpenVisit, tmp_path: Path) -> None:
     card, result = tmp_path / "card-light.png", tmp_path / "result-dark.png"
     async with open_visit(width=1200, height=840) as visit:
         alice = await visit.tab()

@@ -1,4 +1,4 @@
-"""Several tabs at once: each follows what the others do, and none takes anything from another."""
+"""Several tabs at once: each shows what the others do, and none disturbs another."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from tests.browser.conftest import Tab, Visit
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-CONNECTIONS_OF_A_HOST = 6
+CONNECTIONS_PER_HOST = 6
 
 
-async def put(tab: Tab, *, out_of_sight: bool) -> None:
-    """Let a tab think that another one covers it; a browser without a screen shows them all."""
+async def set_hidden(tab: Tab, *, hidden: bool) -> None:
+    """Make a tab believe that it is hidden or visible; a headless browser shows them all."""
     await tab.page.evaluate(
         """(hidden) => {
           Object.defineProperty(document, "hidden", {configurable: true, get: () => hidden});
           document.dispatchEvent(new Event("visibilitychange"));
         }""",
-        out_of_sight,
+        hidden,
     )
 
 
-async def test_another_tab_follows_without_a_reload(visit: Visit) -> None:
+async def test_another_tab_is_updated_without_a_reload(visit: Visit) -> None:
     alice, bob = await visit.tab(), await visit.tab("U0BOB")
     await alice.ask("/unlatch 3100025 closed")
     await expect(bob.card).to_contain_text("Unlatch Maple & Pine Joinery (3100025)?")
@@ -32,22 +32,22 @@ async def test_another_tab_follows_without_a_reload(visit: Visit) -> None:
     await expect(bob.customer(3100025)).to_contain_text("not latched")
 
 
-async def test_tabs_out_of_sight_leave_the_browsers_connections_to_the_one_in_sight(
+async def test_hidden_tabs_leave_the_browsers_connections_to_the_visible_one(
     visit: Visit,
 ) -> None:
-    covered = []
-    for _ in range(CONNECTIONS_OF_A_HOST):
-        covered.append(await visit.tab())
-        await put(covered[-1], out_of_sight=True)
-    first, last = covered[0], await visit.tab("U0BOB")
+    hidden_tabs = []
+    for _ in range(CONNECTIONS_PER_HOST):
+        hidden_tabs.append(await visit.tab())
+        await set_hidden(hidden_tabs[-1], hidden=True)
+    first, last = hidden_tabs[0], await visit.tab("U0BOB")
     await last.ask()
     await expect(first.card).to_have_count(0)
-    await put(first, out_of_sight=False)
+    await set_hidden(first, hidden=False)
     await expect(first.card).to_contain_text("Unlatch Stolen Bikes (2554529)?")
     await expect(first.page.get_by_test_id("reconnecting")).to_be_hidden()
 
 
-async def test_who_writes_keeps_the_draft_and_the_focus_while_another_tab_is_busy(
+async def test_a_draft_and_its_focus_survive_the_updates_of_another_tab(
     visit: Visit,
 ) -> None:
     alice, bob = await visit.tab(), await visit.tab("U0BOB")
@@ -62,7 +62,7 @@ async def test_who_writes_keeps_the_draft_and_the_focus_while_another_tab_is_bus
     assert await box.evaluate("node => [node.selectionStart, node.selectionEnd]") == [3, 5]
 
 
-async def test_a_focused_button_stays_focused_while_another_tab_is_busy(visit: Visit) -> None:
+async def test_a_focused_button_survives_the_updates_of_another_tab(visit: Visit) -> None:
     alice, bob = await visit.tab(), await visit.tab("U0BOB")
     await alice.ask()
     await alice.button("Cancel").focus()

@@ -1,4 +1,4 @@
-"""What `python -m bot check` finds right or wrong, each caused over the wire."""
+"""`python -m bot check`: what it reports for each fault, caused over the wire."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from tests.support.world import settings_for
 
 SECRET = "0123456789abcdef" * 2
 GOOD = [
-    "✓ Settings: each is of the right form",
-    "✓ Slack's bot token: unlatch in Sandbox, with its scopes",
-    "✓ Slack's signing secret: is of the right form (only a request can prove it)",
-    "✓ Fusebill: answers and takes the API key; 999 calls left this minute, 179999 today",
-    f"✓ Ledger (SQLite): answers, version {REVISION}",
+    "✓ Settings: valid",
+    "✓ Slack's bot token: unlatch in Sandbox, with all scopes",
+    "✓ Slack's signing secret: well-formed (only a request from Slack can verify it)",
+    "✓ Fusebill: accepts the API key; 999 calls left this minute, 179999 today",
+    f"✓ Ledger (SQLite): version {REVISION}",
 ]
 
 
 @pytest.fixture(scope="session")
 def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty ledger, to be copied."""
+    """An empty ledger, to copy for each test."""
     path = tmp_path_factory.mktemp("ledger") / "empty.db"
     engine = open_engine(f"sqlite:///{path}")
     migrate(engine)
@@ -43,7 +43,7 @@ def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @dataclass(slots=True)
 class Scene:
-    """The doubles, and the bot's settings for them."""
+    """The simulators, and settings that point the bot at them."""
 
     slack: SimulatedSlack
     fusebill: SimulatedFusebill
@@ -54,10 +54,10 @@ class Scene:
         return settings_for(self.slack, self.fusebill, self.folder, **values)
 
     async def lines(self, **changes: Any) -> list[str]:
-        return [str(line) async for line in check(self.settings(**changes))]
+        return [str(result) async for result in check(self.settings(**changes))]
 
     async def wrong(self, **changes: Any) -> list[str]:
-        """What is not right, each with its mend."""
+        """The failed checks, each with its fix."""
         return [line for line in await self.lines(**changes) if not line.startswith("✓ ")]
 
 
@@ -68,23 +68,23 @@ async def scene(tmp_path: Path, ledger_file: Path) -> AsyncIterator[Scene]:
         yield Scene(slack, fusebill, tmp_path)
 
 
-async def test_where_all_is_right_every_line_says_so(scene: Scene) -> None:
+async def test_a_correct_installation_passes_every_check(scene: Scene) -> None:
     assert await scene.lines() == GOOD
 
 
-async def test_channels_and_user_groups_have_a_line_each(scene: Scene) -> None:
+async def test_each_channel_and_user_group_has_its_own_line(scene: Scene) -> None:
     lines = await scene.lines(
         unlatch_channels=frozenset({"C0PUBLIC", "C0BILLING"}),
         unlatch_confirmers=frozenset({"S0BILLING", "U0ALICE"}),
     )
     assert lines[len(GOOD) :] == [
-        "✓ Channel C0BILLING: can be posted in",
-        "✓ Channel C0PUBLIC: can be posted in",
+        "✓ Channel C0BILLING: the bot can post",
+        "✓ Channel C0PUBLIC: the bot can post",
         "✓ User group S0BILLING: 2 members",
     ]
 
 
-async def test_nobody_sees_a_message_and_nothing_stays_scheduled(scene: Scene) -> None:
+async def test_no_message_is_visible_or_stays_scheduled(scene: Scene) -> None:
     await scene.lines(unlatch_channels=frozenset({"C0PUBLIC", "C0BILLING", "C0READONLY"}))
     channels = scene.slack.workspace.channels
     assert not [m for c in channels for m in scene.slack.workspace.everything(c)]
@@ -98,15 +98,15 @@ async def test_fusebill_is_only_read(scene: Scene) -> None:
     assert {call.method for call in scene.fusebill.calls} == {"GET"}
 
 
-async def test_the_ledger_is_left_as_it_is(scene: Scene) -> None:
+async def test_the_ledger_is_not_changed(scene: Scene) -> None:
     before = (scene.folder / "ledger.db").read_bytes()
     await scene.lines()
     assert (scene.folder / "ledger.db").read_bytes() == before
 
 
-async def test_socket_mode_is_tried_with_the_app_token(scene: Scene) -> None:
+async def test_the_app_token_is_checked_with_a_socket_mode_connection(scene: Scene) -> None:
     lines = await scene.lines(slack_app_token=scene.slack.app_token)
-    assert lines[2] == "✓ Socket Mode: Slack opens a connection for the app-level token"
+    assert lines[2] == "✓ Socket Mode: Slack accepts the app-level token"
 
 
 def refuse(error: str) -> Callable[[Scene], None]:
@@ -133,8 +133,8 @@ def empty_ledger(scene: Scene) -> None:
     (scene.folder / "ledger.db").write_bytes(b"")
 
 
-def no_ledger(scene: Scene) -> None:
-    (scene.folder / "ledger.db").write_bytes(b"this is no database, and long enough " * 40)
+def corrupt_ledger(scene: Scene) -> None:
+    (scene.folder / "ledger.db").write_bytes(b"this is not a database, and long enough " * 40)
 
 
 def newer_ledger(scene: Scene) -> None:
@@ -149,31 +149,31 @@ CHANNEL = {"unlatch_channels": frozenset({"C0PRIVATE"})}
 WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     "bot token refused": (
         *(nothing, {"slack_bot_token": "xoxb-wrong"}),
-        *("✗ Slack's bot token: invalid_auth", "Copy SLACK_BOT_TOKEN anew"),
+        *("✗ Slack's bot token: invalid_auth", "copy SLACK_BOT_TOKEN again"),
     ),
     "bot token revoked": (
         *(refuse("token_revoked"), {}),
-        *("✗ Slack's bot token: token_revoked", "Copy SLACK_BOT_TOKEN anew"),
+        *("✗ Slack's bot token: token_revoked", "copy SLACK_BOT_TOKEN again"),
     ),
     "scope missing": (
         *(lack("chat:write.public"), {}),
-        *("✗ Slack's bot token: lacks the scopes chat:write.public", "reinstall"),
+        *("✗ Slack's bot token: missing scopes: chat:write.public", "reinstall"),
     ),
     "scopes missing": (
         *(lack("commands", "chat:write"), {}),
-        *("✗ Slack's bot token: lacks the scopes chat:write, commands", "manifest"),
+        *("✗ Slack's bot token: missing scopes: chat:write, commands", "manifest"),
     ),
-    "no way in": (
+    "neither http nor socket mode": (
         *(nothing, {"slack_signing_secret": None}),
-        *("✗ Slack's requests: no way in is set up", "SLACK_SIGNING_SECRET (for http)"),
+        *("✗ Slack's requests: neither HTTP nor Socket Mode is set up", "(for http)"),
     ),
     "signing secret too short": (
         *(nothing, {"slack_signing_secret": SECRET[:-1]}),
-        *("✗ Slack's signing secret: is not of the right form", "32 digits and a to f"),
+        *("✗ Slack's signing secret: malformed", "32 characters, 0-9 and a-f"),
     ),
-    "signing secret no hex": (
+    "signing secret not hex": (
         *(nothing, {"slack_signing_secret": "x" * 32}),
-        *("✗ Slack's signing secret: is not of the right form", "Copy SLACK_SIGNING_SECRET anew"),
+        *("✗ Slack's signing secret: malformed", "Copy SLACK_SIGNING_SECRET again"),
     ),
     "app token refused": (
         *(nothing, {"slack_app_token": "xapp-wrong"}),
@@ -181,41 +181,41 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     ),
     "key refused": (
         *(nothing, {"fusebill_api_key": "MDp3cm9uZw=="}),
-        *("✗ Fusebill: refuses the API key (HTTP 400)", "Copy FUSEBILL_API_KEY anew, as it is"),
+        *("✗ Fusebill: refuses the API key (HTTP 400)", "Copy FUSEBILL_API_KEY again, exactly as"),
     ),
     "key unauthorized": (
         *(misbehave("unauthorized"), {}),
-        *("✗ Fusebill: refuses the API key (HTTP 401)", "Copy FUSEBILL_API_KEY anew"),
+        *("✗ Fusebill: refuses the API key (HTTP 401)", "Copy FUSEBILL_API_KEY again"),
     ),
     "fusebill down": (
         *(misbehave("unavailable"), {}),
         *("✗ Fusebill: no usable answer", "try again in a minute"),
     ),
-    "fusebill says nothing": (
+    "fusebill answers with an empty body": (
         *(misbehave("empty"), {}),
-        *("✗ Fusebill: no usable answer", "Is FUSEBILL_BASE_URL right?"),
+        *("✗ Fusebill: no usable answer", "Check FUSEBILL_BASE_URL."),
     ),
-    "slack is unwell": (
+    "slack unavailable": (
         lambda scene: scene.slack.faults.fail("auth.test", status=503),
-        *({}, "✗ Slack's bot token: http_503", "may this machine reach it? Try again in a minute"),
+        *({}, "✗ Slack's bot token: http_503", "this machine can reach Slack"),
     ),
-    "a channel where slack is unwell": (
+    "slack unavailable for a channel": (
         lambda scene: scene.slack.faults.fail("chat.scheduleMessage", status=503),
         {"unlatch_channels": frozenset({"C0BILLING"})},
-        *("✗ Channel C0BILLING: can't be posted in (http_503)", "may this machine reach it?"),
+        *("✗ Channel C0BILLING: the bot can't post (http_503)", "this machine can reach Slack"),
     ),
     "signing secret beside an app token": (
         nothing,
         *({"slack_app_token": "xapp-sandbox", "slack_signing_secret": "nonsense"},),
-        *("✗ Slack's signing secret: is not of the right form", "Copy SLACK_SIGNING_SECRET anew"),
+        *("✗ Slack's signing secret: malformed", "Copy SLACK_SIGNING_SECRET again"),
     ),
-    "fusebill is another host": (
+    "fusebill answers with html": (
         *(misbehave("html"), {}),
-        *("✗ Fusebill: no usable answer", "Is FUSEBILL_BASE_URL right?"),
+        *("✗ Fusebill: no usable answer", "Check FUSEBILL_BASE_URL."),
     ),
     "fusebill address with a wrong path": (
         lambda scene: setattr(scene.fusebill, "url", scene.fusebill.url.replace("v1", "v2")),
-        *({}, "✗ Fusebill: no usable answer", "Is FUSEBILL_BASE_URL right?"),
+        *({}, "✗ Fusebill: no usable answer", "Check FUSEBILL_BASE_URL."),
     ),
     "no ledger": (
         *(drop_ledger, {}),
@@ -223,37 +223,37 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     ),
     "empty ledger": (
         *(empty_ledger, {}),
-        *(f"✗ Ledger (SQLite): version none, not {REVISION}", "Run: python -m bot migrate"),
+        *(f"✗ Ledger (SQLite): version none, expected {REVISION}", "Run: python -m bot migrate"),
     ),
-    "a file that is no ledger": (
-        *(no_ledger, {}),
+    "a file that is not a ledger": (
+        *(corrupt_ledger, {}),
         *("✗ Ledger (SQLite): file is not a database", "Check DATABASE_URL"),
     ),
     "newer ledger": (
         *(newer_ledger, {}),
-        *(f"✗ Ledger (SQLite): version 9999, not {REVISION}", "or the newer bot"),
+        *(f"✗ Ledger (SQLite): version 9999, expected {REVISION}", "update the bot"),
     ),
     "private channel": (
         *(nothing, CHANNEL),
-        *("✗ Channel C0PRIVATE: can't be posted in (channel_not_found)", "/invite @unlatch"),
+        *("✗ Channel C0PRIVATE: the bot can't post (channel_not_found)", "/invite @unlatch"),
     ),
     "archived channel": (
         *(nothing, {"unlatch_channels": frozenset({"C0ARCHIVED"})}),
-        *("✗ Channel C0ARCHIVED: can't be posted in (is_archived)", "UNLATCH_CHANNELS"),
+        *("✗ Channel C0ARCHIVED: the bot can't post (is_archived)", "UNLATCH_CHANNELS"),
     ),
     "read-only channel": (
         *(nothing, {"unlatch_channels": frozenset({"C0READONLY"})}),
-        *("✗ Channel C0READONLY: can't be posted in (restricted_action)", "UNLATCH_CHANNELS"),
+        *("✗ Channel C0READONLY: the bot can't post (restricted_action)", "UNLATCH_CHANNELS"),
     ),
     "unknown user group": (
         *(nothing, {"unlatch_requesters": frozenset({"S0NOSUCH"})}),
-        *("✗ User group S0NOSUCH: can't be read (no_such_subteam)", "Is the id right"),
+        *("✗ User group S0NOSUCH: the bot can't read it (no_such_subteam)", "Check the id"),
     ),
 }
 
 
 @pytest.mark.parametrize(("cause", "changes", "line", "fix"), WRONG.values(), ids=WRONG)
-async def test_what_is_wrong_is_named_alone_and_with_its_fix(
+async def test_each_fault_is_reported_alone_and_with_its_fix(
     scene: Scene,
     cause: Callable[[Scene], None],
     changes: dict[str, Any],
@@ -267,22 +267,22 @@ async def test_what_is_wrong_is_named_alone_and_with_its_fix(
     assert fix in second
 
 
-async def test_a_group_without_its_scope_is_told_for_token_and_group(scene: Scene) -> None:
+async def test_a_missing_user_group_scope_is_reported_for_token_and_group(scene: Scene) -> None:
     lack("usergroups:read")(scene)
     assert [line.splitlines()[0] for line in await scene.wrong(**GROUP)] == [
-        "✗ Slack's bot token: lacks the scopes usergroups:read",
-        "✗ User group S0BILLING: can't be read (missing_scope)",
+        "✗ Slack's bot token: missing scopes: usergroups:read",
+        "✗ User group S0BILLING: the bot can't read it (missing_scope)",
     ]
 
 
-async def test_without_groups_their_scope_is_not_asked_for(scene: Scene) -> None:
+async def test_without_user_groups_their_scope_is_not_required(scene: Scene) -> None:
     lack("usergroups:read")(scene)
     assert await scene.wrong() == []
 
 
 @pytest.fixture
-def nobody() -> Iterator[int]:
-    """A port on which nobody listens."""
+def unused_port() -> Iterator[int]:
+    """A port that nothing listens on."""
     with socket.socket() as held:
         held.bind(("127.0.0.1", 0))
         yield held.getsockname()[1]
@@ -296,20 +296,20 @@ def nobody() -> Iterator[int]:
         ("database_url", "postgres://bot:s3cr3t@127.0.0.1:{}/ledger", "✗ Ledger (PostgreSQL): "),
     ],
 )
-async def test_a_host_that_does_not_answer_is_told(
-    scene: Scene, nobody: int, name: str, url: str, line: str
+async def test_a_host_that_does_not_answer_is_reported(
+    scene: Scene, unused_port: int, name: str, url: str, line: str
 ) -> None:
-    (wrong,) = await scene.wrong(**{name: url.format(nobody)})
+    (wrong,) = await scene.wrong(**{name: url.format(unused_port)})
     assert wrong.startswith(line)
     assert "s3cr3t" not in wrong
 
 
-async def test_a_postgresql_ledger_is_looked_at_too(scene: Scene, postgresql_url: str) -> None:
+async def test_a_postgresql_ledger_is_checked_too(scene: Scene, postgresql_url: str) -> None:
     lines = await scene.lines(database_url=postgresql_url)
-    assert lines[4] == f"✓ Ledger (PostgreSQL): answers, version {REVISION}"
+    assert lines[4] == f"✓ Ledger (PostgreSQL): version {REVISION}"
 
 
-async def test_all_that_is_wrong_is_told_in_one_go_and_no_secret_with_it(scene: Scene) -> None:
+async def test_all_faults_are_reported_at_once_without_any_secret(scene: Scene) -> None:
     secrets = {
         "slack_bot_token": "xoxb-wrong-secret",
         "slack_signing_secret": "signing-secret",
@@ -323,7 +323,7 @@ async def test_all_that_is_wrong_is_told_in_one_go_and_no_secret_with_it(scene: 
 
 
 def environment(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
-    """The settings as a host hands them to a process."""
+    """Set the settings as environment variables."""
     for name, value in settings.model_dump(exclude_none=True).items():
         if isinstance(value, frozenset):
             continue
@@ -336,7 +336,7 @@ Run = Callable[..., Awaitable[tuple[int, str, str]]]
 
 @pytest.fixture
 def run(scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """`python -m bot check`: its exit code, output and errors."""
+    """Run `python -m bot check`; returns its exit code, stdout and stderr."""
 
     async def ran(**changes: Any) -> tuple[int, str, str]:
         monkeypatch.chdir(scene.folder)
@@ -348,18 +348,18 @@ def run(scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     return ran
 
 
-async def test_the_command_prints_each_line_and_ends_with_0(run: Run) -> None:
+async def test_the_command_prints_each_result_and_exits_with_0(run: Run) -> None:
     assert await run() == (0, "\n".join(GOOD) + "\n", "")
 
 
-async def test_the_command_ends_with_1_where_anything_is_wrong(run: Run) -> None:
+async def test_the_command_exits_with_1_if_a_check_fails(run: Run) -> None:
     code, out, err = await run(fusebill_api_key="MDp3cm9uZw==")
     assert (code, err) == (1, "")
     assert [line[0] for line in out.splitlines() if line[0] != " "] == list("✓✓✓✗✓")
     assert "MDp3cm9uZw==" not in out
 
 
-async def test_wrong_settings_are_told_a_line_each_and_end_with_1(
+async def test_each_wrong_setting_is_one_line_and_the_exit_code_is_1(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await run()

@@ -1,4 +1,4 @@
-"""The command line, really started: `python -m bot …` with the doubles in its environment."""
+"""The command line in real processes: `python -m bot …` against the simulators."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def environment(
 
 
 async def launched(folder: Path, *arguments: str, **variables: str) -> Process:
-    """Start the command in a folder of its own, with nothing else of ours in its environment."""
+    """Start a command in a folder, with only these variables in its environment."""
     kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
     return await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bot", *arguments),
@@ -55,7 +55,7 @@ async def launched(folder: Path, *arguments: str, **variables: str) -> Process:
 
 
 async def ran(folder: Path, *arguments: str, **variables: str) -> tuple[int | None, str]:
-    """Run a command to its end: its exit code, and all that it printed."""
+    """Run a command until it ends; returns its exit code and output."""
     process = await launched(folder, *arguments, **variables)
     printed, _ = await asyncio.wait_for(process.communicate(), 30)
     return process.returncode, printed.decode()
@@ -65,7 +65,7 @@ async def ran(folder: Path, *arguments: str, **variables: str) -> tuple[int | No
 async def running(
     folder: Path, slack: SimulatedSlack, fusebill: SimulatedFusebill, mode: str = "http"
 ) -> AsyncIterator[Process]:
-    """A bot that listens; whatever is left of it in the end is killed."""
+    """A bot that listens; killed at the end if it still runs."""
     process = await launched(folder, mode, **environment(slack, fusebill))
     assert process.stdout is not None
     try:
@@ -75,7 +75,7 @@ async def running(
                     break
             assert port, "the bot ended before it listened"
         address = f"http://127.0.0.1:{int(port[1])}"
-        # its first answer comes when it is all set up, signals included
+        # it answers once everything is set up, including its signal handlers
         async with aiohttp.request("GET", f"{address}/healthz") as response:
             assert response.status == 200
         if mode == "http":
@@ -88,29 +88,31 @@ async def running(
 
 
 async def confirmed(slack: SimulatedSlack) -> PostedMessage:
-    """Have somebody ask and somebody confirm; gives the card."""
+    """Ask for a card and confirm it; returns the card."""
     delivery = await slack.command("U0ALICE", "2554529 moved")
     assert delivery.status == 200
     await slack.workspace.until(lambda: slack.workspace.messages(CHANNEL))
     (card,) = slack.workspace.messages(CHANNEL)
-    # the card is there a moment before its row
+    # the row follows the card, so an early click is refused with an ephemeral
     await slack.workspace.until(lambda: slack.calls[-1].method == "chat.postMessage")
     while True:
-        told = len(slack.workspace.ephemerals("U0BOB"))
+        before = len(slack.workspace.ephemerals("U0BOB"))
         await slack.click("U0BOB", card.ts, CONFIRM)
-        if len(slack.workspace.ephemerals("U0BOB")) == told:
+        if len(slack.workspace.ephemerals("U0BOB")) == before:
             return card
 
 
 async def ended(process: Process, number: int = signal.SIGTERM) -> tuple[int | None, str]:
-    """Signal a bot to end: its exit code, and what it printed since it listened."""
+    """Send a signal and wait; returns the exit code and the output since the bot listened."""
     process.send_signal(number)
     printed, _ = await asyncio.wait_for(process.communicate(), 30)
     return process.returncode, printed.decode()
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
-async def test_the_real_process_does_the_whole_job_and_ends_well(tmp_path: Path, mode: str) -> None:
+async def test_a_real_process_unlatches_a_customer_and_exits_cleanly(
+    tmp_path: Path, mode: str
+) -> None:
     async with (
         SimulatedSlack() as slack,
         SimulatedFusebill() as fusebill,
@@ -124,7 +126,7 @@ async def test_the_real_process_does_the_whole_job_and_ends_well(tmp_path: Path,
         assert (code, "Traceback" in printed) == (0, False)
 
 
-async def test_sigterm_lets_what_was_acknowledged_come_to_its_end(tmp_path: Path) -> None:
+async def test_after_sigterm_the_bot_finishes_acknowledged_work(tmp_path: Path) -> None:
     async with (
         SimulatedSlack() as slack,
         SimulatedFusebill() as fusebill,
@@ -137,7 +139,7 @@ async def test_sigterm_lets_what_was_acknowledged_come_to_its_end(tmp_path: Path
         assert "✅ Unlatched" in slack.workspace.message(CHANNEL, card.ts).text
 
 
-async def test_ctrl_c_ends_it_as_well(tmp_path: Path) -> None:
+async def test_ctrl_c_stops_the_bot(tmp_path: Path) -> None:
     async with (
         SimulatedSlack() as slack,
         SimulatedFusebill() as fusebill,
@@ -147,7 +149,7 @@ async def test_ctrl_c_ends_it_as_well(tmp_path: Path) -> None:
         assert (code, "Traceback" in printed) == (0, False)
 
 
-async def test_nothing_that_it_prints_holds_a_secret(tmp_path: Path) -> None:
+async def test_the_output_contains_no_secret(tmp_path: Path) -> None:
     async with (
         SimulatedSlack() as slack,
         SimulatedFusebill() as fusebill,
@@ -159,7 +161,7 @@ async def test_nothing_that_it_prints_holds_a_secret(tmp_path: Path) -> None:
         slack.faults.fail("chat.update", error="invalid_auth")
         _, printed = await ended(process)
         secrets = (slack.bot_token, slack.signing_secret, slack.app_token, fusebill.api_key)
-        assert "settled" in printed
+        assert "executed" in printed
         assert [secret for secret in secrets if secret in printed] == []
 
 
@@ -170,16 +172,16 @@ async def test_nothing_that_it_prints_holds_a_secret(tmp_path: Path) -> None:
         ("socket", "SLACK_APP_TOKEN"),
     ],
 )
-async def test_a_missing_setting_is_one_line_that_names_it_and_exit_code_2(
+async def test_a_missing_setting_is_one_line_and_exit_code_2(
     tmp_path: Path, mode: str, missing: str
 ) -> None:
     values = environment(SimulatedSlack(), SimulatedFusebill(), FUSEBILL_BASE_URL="", PORT="0")
     code, printed = await ran(tmp_path, mode, **values | {missing: ""})
     assert code == 2
-    assert re.fullmatch(rf"{missing}: is missing[^\n]*\n", printed)
+    assert re.fullmatch(rf"{missing}: missing[^\n]*\n", printed)
 
 
-async def test_each_wrong_setting_is_a_line_without_its_value(tmp_path: Path) -> None:
+async def test_each_wrong_setting_is_one_line_without_its_value(tmp_path: Path) -> None:
     code, printed = await ran(
         *(tmp_path, "http"),
         SLACK_BOT_TOKEN="hunter2",
@@ -192,7 +194,7 @@ async def test_each_wrong_setting_is_a_line_without_its_value(tmp_path: Path) ->
     assert "hunter2" not in printed
 
 
-async def test_a_port_that_is_taken_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
@@ -204,9 +206,7 @@ async def test_a_port_that_is_taken_is_one_line_and_exit_code_1(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
-async def test_a_wrong_token_is_one_line_that_names_it_and_exit_code_1(
-    tmp_path: Path, mode: str
-) -> None:
+async def test_a_wrong_token_is_one_line_and_exit_code_1(tmp_path: Path, mode: str) -> None:
     wrong = {"http": "SLACK_BOT_TOKEN", "socket": "SLACK_APP_TOKEN"}[mode]
     token = {"http": "xoxb-wrong", "socket": "xapp-wrong"}[mode]
     async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
@@ -216,7 +216,7 @@ async def test_a_wrong_token_is_one_line_that_names_it_and_exit_code_1(
     assert "invalid_auth" in printed.splitlines()[-1]
 
 
-async def test_socket_mode_that_slack_switched_off_is_one_line_and_exit_code_1(
+async def test_socket_mode_switched_off_is_one_line_and_exit_code_1(
     tmp_path: Path,
 ) -> None:
     async with (
@@ -232,7 +232,7 @@ async def test_socket_mode_that_slack_switched_off_is_one_line_and_exit_code_1(
         )
 
 
-async def test_migrate_makes_the_ledger_and_can_be_repeated(tmp_path: Path) -> None:
+async def test_migrate_creates_the_ledger_and_can_be_repeated(tmp_path: Path) -> None:
     url = "sqlite:///new.db"
     first = await ran(tmp_path, "migrate", DATABASE_URL=url)
     again = await ran(tmp_path, "migrate", DATABASE_URL=url)
@@ -241,17 +241,17 @@ async def test_migrate_makes_the_ledger_and_can_be_repeated(tmp_path: Path) -> N
     assert (tmp_path / "new.db").exists()
 
 
-async def test_migrate_says_in_one_line_that_there_is_no_database(tmp_path: Path) -> None:
+async def test_migrate_without_a_database_is_one_line(tmp_path: Path) -> None:
     code, printed = await ran(tmp_path, "migrate", DATABASE_URL="sqlite:///no/such/folder/a.db")
     assert (code, printed) == (1, "DATABASE_URL: unable to open database file\n")
 
 
-@pytest.mark.parametrize("way", [["--url", "https://bot.example.com"], ["--socket"]])
-async def test_manifest_prints_json_and_needs_no_settings(tmp_path: Path, way: list[str]) -> None:
-    code, printed = await ran(tmp_path, "manifest", *way)
+@pytest.mark.parametrize("mode", [["--url", "https://bot.example.com"], ["--socket"]])
+async def test_manifest_prints_json_and_needs_no_settings(tmp_path: Path, mode: list[str]) -> None:
+    code, printed = await ran(tmp_path, "manifest", *mode)
     manifest = json.loads(printed)
     assert (code, manifest["_metadata"]["major_version"]) == (0, 2)
-    assert manifest["settings"]["socket_mode_enabled"] == (way == ["--socket"])
+    assert manifest["settings"]["socket_mode_enabled"] == (mode == ["--socket"])
 
 
 @pytest.mark.parametrize(
@@ -259,7 +259,7 @@ async def test_manifest_prints_json_and_needs_no_settings(tmp_path: Path, way: l
     [[], ["manifest", "--url", "http://bot"]],
     ids=["none", "no https"],
 )
-async def test_a_wrong_command_line_shows_the_usage_and_exit_code_2(
+async def test_a_wrong_command_line_prints_the_usage_and_exits_with_2(
     tmp_path: Path, arguments: list[str]
 ) -> None:
     code, printed = await ran(tmp_path, *arguments)

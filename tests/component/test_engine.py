@@ -1,4 +1,4 @@
-"""The database: shared commits, migrations, and what happens when it is not there."""
+"""The database: shared commits, migrations, and outages."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from bot.ledger.schema import REVISION, metadata
 from tests.support import postgresql
 from tests.support.proxy import Proxy
 
-ACK_S = 3.0
+ACK_TIMEOUT_S = 3.0
 
 
 @pytest.fixture
@@ -57,32 +57,32 @@ def notes(connection: Connection) -> list[str]:
     return list(connection.execute(text("SELECT note FROM notes ORDER BY note")).scalars())
 
 
-async def down(database: Database) -> str:
-    """Why the database did not do it; in time for an ack."""
+async def failure(database: Database) -> str:
+    """The error of a transaction that has to fail in time for an ack."""
     began = monotonic()
     with pytest.raises(LedgerUnavailable) as caught:
         await database.run(lambda connection: note(connection, "lost"))
-    assert monotonic() - began < ACK_S
+    assert monotonic() - began < ACK_TIMEOUT_S
     return str(caught.value)
 
 
-async def test_one_that_fails_does_not_fail_those_that_share_its_commit(database: Database) -> None:
+async def test_a_failing_job_does_not_fail_jobs_that_share_its_commit(database: Database) -> None:
     def fails(connection: Connection) -> None:
-        note(connection, "undone")
-        raise ValueError("mine alone")
+        note(connection, "rolled back")
+        raise ValueError("only this job")
 
     kept = [f"{number:02}" for number in range(40)]
-    jobs = [database.run(lambda connection, value=value: note(connection, value)) for value in kept]  # type: ignore[misc]  # a default
+    jobs = [database.run(lambda connection, value=value: note(connection, value)) for value in kept]  # type: ignore[misc]  # the default binds the value
     jobs.insert(20, database.run(fails))
     results = await asyncio.gather(*jobs, return_exceptions=True)
     assert [type(result) for result in results if result] == [ValueError]
     assert await database.run(notes) == kept
 
 
-async def test_one_that_breaks_a_rule_of_the_database_fails_alone(database: Database) -> None:
+async def test_a_job_that_violates_a_constraint_fails_alone(database: Database) -> None:
     values = ["a", "b", "a", "c"]
     jobs = [
-        database.run(lambda connection, value=value: note(connection, value))  # type: ignore[misc]  # a default
+        database.run(lambda connection, value=value: note(connection, value))  # type: ignore[misc]  # the default binds the value
         for value in values
     ]
     results = await asyncio.gather(*jobs, return_exceptions=True)
@@ -90,7 +90,7 @@ async def test_one_that_breaks_a_rule_of_the_database_fails_alone(database: Data
     assert await database.run(notes) == ["a", "b", "c"]
 
 
-async def test_what_was_begun_is_finished_before_the_database_closes(engine: Engine) -> None:
+async def test_closing_finishes_the_submitted_jobs(engine: Engine) -> None:
     database = Database(engine)
     job = asyncio.create_task(database.run(lambda connection: note(connection, "kept")))
     await asyncio.sleep(0)
@@ -100,17 +100,17 @@ async def test_what_was_begun_is_finished_before_the_database_closes(engine: Eng
         assert notes(connection) == ["kept"]
 
 
-async def test_the_migrations_make_what_the_schema_says(engine: Engine) -> None:
+async def test_the_migrations_create_exactly_the_schema(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("DROP TABLE notes"))
-        found = compare_metadata(
+        differences = compare_metadata(
             MigrationContext.configure(connection, opts={"compare_type": True}), metadata
         )
-    assert found == []
+    assert differences == []
     assert version(engine) == REVISION
 
 
-async def test_two_that_migrate_at_once_take_turns(database_url: str) -> None:
+async def test_two_instances_can_migrate_at_once(database_url: str) -> None:
     engines = [open_engine(database_url), open_engine(database_url)]
     await asyncio.gather(*(asyncio.to_thread(migrate, engine) for engine in engines))
     assert [version(engine) for engine in engines] == [REVISION, REVISION]
@@ -123,10 +123,10 @@ async def test_a_ledger_of_a_newer_bot_is_refused(engine: Engine, step: object) 
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9000'"))
     with pytest.raises(SchemaMismatch, match=r"version 9000, newer than this bot's .*: upgrade"):
-        step(engine)  # type: ignore[operator]  # a function of an engine
+        step(engine)  # type: ignore[operator]  # one of the two functions
 
 
-async def test_a_ledger_that_was_never_made_says_how_to_make_it(tmp_path: Path) -> None:
+async def test_a_missing_ledger_says_how_to_create_it(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path}/new.db")
     with pytest.raises(SchemaMismatch, match="run `python -m bot migrate`"):
         require_current(engine)
@@ -135,7 +135,7 @@ async def test_a_ledger_that_was_never_made_says_how_to_make_it(tmp_path: Path) 
 
 @contextmanager
 def locked(database_url: str) -> Iterator[None]:
-    """Somebody else holds everything that a transaction needs."""
+    """Another client holds a lock that every transaction needs."""
     if database_url.startswith("sqlite"):
         with sqlite3.connect(database_url.removeprefix("sqlite:///")) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -149,19 +149,19 @@ def locked(database_url: str) -> Iterator[None]:
         server.rollback()
 
 
-async def test_a_locked_database_says_so_in_time_to_each_who_waits(
+async def test_a_locked_database_fails_every_waiting_job_in_time(
     database: Database, database_url: str
 ) -> None:
     with locked(database_url):
-        first = asyncio.create_task(down(database))
+        first = asyncio.create_task(failure(database))
         await asyncio.sleep(0.3)
-        reasons = await asyncio.gather(first, *(down(database) for _ in range(20)))
-    assert all("lock" in reason or "in time" in reason for reason in reasons), reasons
+        failures = await asyncio.gather(first, *(failure(database) for _ in range(20)))
+    assert all("lock" in text or "in time" in text for text in failures), failures
     await database.run(lambda connection: note(connection, "kept"))
     assert await database.run(notes) == ["kept"]
 
 
-async def test_a_full_disk_says_so_and_loses_nothing_that_was_written(tmp_path: Path) -> None:
+async def test_a_full_disk_fails_the_job_and_loses_nothing_written(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path}/ledger.db")
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE notes (note VARCHAR PRIMARY KEY)"))
@@ -180,7 +180,7 @@ async def test_a_full_disk_says_so_and_loses_nothing_that_was_written(tmp_path: 
     await database.close()
 
 
-async def test_a_ledger_file_that_was_deleted_is_not_written_to_in_vain(
+async def test_a_job_fails_if_the_ledger_file_was_moved_away(
     tmp_path: Path,
 ) -> None:
     file = tmp_path / "ledger.db"
@@ -189,26 +189,26 @@ async def test_a_ledger_file_that_was_deleted_is_not_written_to_in_vain(
         connection.execute(text("CREATE TABLE notes (note VARCHAR PRIMARY KEY)"))
     database = Database(engine)
     file.rename(tmp_path / "elsewhere.db")
-    assert "is gone or was replaced" in await down(database)
+    assert "is gone or was replaced" in await failure(database)
     (tmp_path / "elsewhere.db").rename(file)
     await database.run(lambda connection: note(connection, "kept"))
     await database.close()
     assert sqlite3.connect(file).execute("SELECT count(*) FROM notes").fetchone() == (1,)
 
 
-async def test_a_postgresql_that_went_away_is_missed_in_time_and_found_again(
+async def test_a_postgresql_outage_fails_jobs_in_time_and_ends_by_itself(
     postgresql_server: str, postgresql_url: str
 ) -> None:
     database = Database(open_engine(postgresql_url))
     await asyncio.gather(*(database.run(lambda c: c.execute(select(1)).scalar()) for _ in range(8)))
     postgresql.go_away(postgresql_server, postgresql_url)
-    await down(database)
+    await failure(database)
     postgresql.come_back(postgresql_server, postgresql_url)
     assert await database.run(lambda c: c.execute(select(1)).scalar()) == 1
     await database.close()
 
 
-async def test_a_restarted_postgresql_costs_nobody_a_click(
+async def test_a_restarted_postgresql_fails_no_job(
     postgresql_server: str, postgresql_url: str
 ) -> None:
     database = Database(open_engine(postgresql_url))
@@ -219,24 +219,24 @@ async def test_a_restarted_postgresql_costs_nobody_a_click(
     await database.close()
 
 
-async def test_a_postgresql_that_falls_silent_is_hung_up_on(postgresql_url: str) -> None:
+async def test_a_silent_postgresql_connection_is_cut_in_time(postgresql_url: str) -> None:
     opens, url = postgresql.proxied(postgresql_url)
     async with Proxy(opens) as proxy:
         database = Database(open_engine(url.format(port=proxy.port)))
         await asyncio.gather(*(database.run(wait_a_little) for _ in range(CONNECTIONS)))
         proxy.freeze()
-        await asyncio.gather(*(down(database) for _ in range(2 * CONNECTIONS)))
-        # the server's other connections are as good as ever
+        await asyncio.gather(*(failure(database) for _ in range(2 * CONNECTIONS)))
+        # new connections work
         assert await database.run(lambda c: c.execute(select(1)).scalar()) == 1
         await database.close()
 
 
 def wait_a_little(connection: Connection) -> None:
-    """Long enough for others to need connections of their own."""
+    """Take long enough that each of several concurrent jobs needs its own connection."""
     connection.execute(text("SELECT pg_sleep(0.2)"))
 
 
-async def test_an_instance_that_vanished_in_a_transaction_gives_its_row_back(
+async def test_a_dead_instances_transaction_ends_after_five_seconds(
     postgresql_url: str,
 ) -> None:
     engine = open_engine(postgresql_url)

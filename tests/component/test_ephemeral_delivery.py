@@ -1,4 +1,4 @@
-"""What one person alone is told gets there, through what passes and what never will."""
+"""Delivery of ephemeral messages through temporary and permanent Slack errors."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import pytest
 from bot.sandbox.slack.simulator import text_of
 from tests.support.world import World
 
-UNKNOWN = "424242"
+UNKNOWN_CUSTOMER = "424242"
 
 
-def uses(world: World) -> list[int]:
+def statuses(world: World) -> list[int]:
     return [call.status for call in world.slack.calls if call.method == "response_url"]
 
 
@@ -28,38 +28,38 @@ def uses(world: World) -> list[int]:
     ],
     ids=str,
 )
-async def test_a_ephemeral_that_slack_does_not_take_now_is_tried_again(
+async def test_an_ephemeral_is_retried_after_a_temporary_error(
     world: World, fault: dict[str, int | str]
 ) -> None:
-    world.slack.faults.fail("response_url", **fault)  # type: ignore[arg-type]  # by name
+    world.slack.faults.fail("response_url", **fault)  # type: ignore[arg-type]  # keyword arguments
     began = monotonic()
-    await world.slack.command("U0ALICE", UNKNOWN)
+    await world.slack.command("U0ALICE", UNKNOWN_CUSTOMER)
     await world.settled()
-    assert "knows no customer 424242" in world.last_ephemeral("U0ALICE")
+    assert "has no customer 424242" in world.last_ephemeral("U0ALICE")
     assert len(world.slack.workspace.ephemerals("U0ALICE")) == 1
     assert monotonic() - began < 5
 
 
-async def test_a_ephemeral_comes_again_when_slack_said(world: World) -> None:
+async def test_an_ephemeral_is_retried_when_slack_asked(world: World) -> None:
     world.slack.faults.fail("response_url", status=429, retry_after=2)
     began = monotonic()
-    await world.slack.command("U0ALICE", UNKNOWN)
+    await world.slack.command("U0ALICE", UNKNOWN_CUSTOMER)
     await world.settled()
-    assert "knows no customer 424242" in world.last_ephemeral("U0ALICE")
+    assert "has no customer 424242" in world.last_ephemeral("U0ALICE")
     assert monotonic() - began >= 2
 
 
-async def test_a_ephemeral_whose_blocks_slack_will_not_take_is_said_as_text(world: World) -> None:
+async def test_an_ephemeral_whose_blocks_slack_refuses_is_sent_as_text(world: World) -> None:
     world.slack.faults.fail("response_url", error="invalid_blocks")
-    await world.slack.command("U0ALICE", UNKNOWN)
+    await world.slack.command("U0ALICE", UNKNOWN_CUSTOMER)
     await world.settled()
     [ephemeral] = world.slack.workspace.ephemerals("U0ALICE")
     assert text_of(ephemeral.blocks) == ""
-    assert "knows no customer 424242" in ephemeral.text
+    assert "has no customer 424242" in ephemeral.text
 
 
 @pytest.mark.parametrize(
-    ("fault", "tries"),
+    ("fault", "attempts"),
     [
         ({"error": "some_new_error"}, 1),
         ({"error": "used_url", "status": 404}, 1),
@@ -68,12 +68,12 @@ async def test_a_ephemeral_whose_blocks_slack_will_not_take_is_said_as_text(worl
     ],
     ids=str,
 )
-async def test_a_ephemeral_that_never_gets_there_is_tried_so_often_and_stands_in_the_log(
-    world: World, capsys: pytest.CaptureFixture[str], fault: dict[str, int | str], tries: int
+async def test_an_undeliverable_ephemeral_is_logged_after_its_retries(
+    world: World, capsys: pytest.CaptureFixture[str], fault: dict[str, int | str], attempts: int
 ) -> None:
-    world.slack.faults.fail("response_url", **fault, times=None)  # type: ignore[arg-type]  # by name
-    await world.slack.command("U0ALICE", UNKNOWN)
+    world.slack.faults.fail("response_url", **fault, times=None)  # type: ignore[arg-type]  # keyword arguments
+    await world.slack.command("U0ALICE", UNKNOWN_CUSTOMER)
     await world.settled()
-    assert len(uses(world)) == tries
+    assert len(statuses(world)) == attempts
     assert world.slack.workspace.ephemerals("U0ALICE") == []
     assert "ephemeral not delivered" in capsys.readouterr().out

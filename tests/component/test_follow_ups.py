@@ -1,4 +1,4 @@
-"""What can follow an end: an undo, and a second look; both read before they offer anything."""
+"""Undo and Check again: both read the customer before they offer anything."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ async def shop(tmp_path: Path) -> AsyncIterator[Parts]:
 
 
 async def decided(shop: Parts, request: Request, outcome: Outcome | None) -> Request:
-    """A request as confirmed by Bob, and as ended, with nobody at work on it."""
+    """A request confirmed by Bob, with an outcome if given, and no worker on it."""
     now = datetime.now(UTC)
     confirmed = NewEvent(now, EventType.CONFIRMED, "U0BOB", {})
-    gate = await shop.ledger.decide(
+    result = await shop.ledger.decide(
         request.id, Verdict.CONFIRMED, confirmed, decider=BOB, due_at=now + HOUR
     )
     if outcome is None:
-        return gate.request
-    ended = NewEvent(now, EventType(outcome), "", {"why": "…", "found": {}})
-    history = await shop.ledger.record(gate.request, ended, outcome=outcome, due_at=None)
+        return result.request
+    event = NewEvent(now, EventType(outcome), "", {"why": "…", "found": {}})
+    history = await shop.ledger.record(result.request, event, outcome=outcome, due_at=None)
     return history.request
 
 
 async def ended(
     shop: Parts, outcome: Outcome, kind: Kind = Kind.UNLATCH, reason: str = "moved"
 ) -> Request:
-    """A card that came to an end; a cleared customer is latched to nothing."""
+    """A finished request; if it was cleared, the customer has no ids."""
     customer = await shop.lookup.read(BIKES, shop.place())
     request = shop.poster.request(ALICE, shop.place(), customer, reason, kind=kind)
     await shop.poster.post(request, shop.place())
@@ -57,13 +57,13 @@ async def ended(
     return await decided(shop, (await shop.requests())[0], outcome)
 
 
-async def drawn(shop: Parts, request: Request) -> str:
-    """A card as it is when all that goes on is done."""
+async def card_text(shop: Parts, request: Request) -> str:
+    """The text of a request's card once the bot is done."""
     await shop.tasks.drain(10)
     return text_of(shop.double.workspace.message(CHANNEL, request.message_ts or "").blocks)
 
 
-async def test_an_undo_is_a_relatch_to_the_ids_of_the_card(shop: Parts) -> None:
+async def test_an_undo_latches_to_the_ids_on_the_card(shop: Parts) -> None:
     first = await ended(shop, Outcome.CLEARED)
     await shop.follow_ups.undo(first, BOB, shop.place("U0BOB"))
     undo = (await shop.requests())[0]
@@ -79,18 +79,18 @@ async def test_an_undo_shows_the_customer_as_it_is_now(shop: Parts) -> None:
     assert (await shop.requests())[0].customer.company_name == "Found Bikes"
 
 
-async def test_an_undo_of_what_had_no_reason_needs_none(shop: Parts) -> None:
+async def test_an_undo_of_a_request_without_a_reason_says_only_undo(shop: Parts) -> None:
     first = await ended(shop, Outcome.CLEARED, reason="")
     await shop.follow_ups.undo(first, BOB, shop.place("U0BOB"))
     assert (await shop.requests())[0].reason == "Undo"
 
 
 @pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.CLEARED])
-async def test_only_what_was_cleared_can_be_undone(shop: Parts, outcome: Outcome) -> None:
+async def test_only_a_cleared_request_can_be_undone(shop: Parts, outcome: Outcome) -> None:
     first = await ended(shop, outcome)
     reads = len(shop.fusebill.calls)
     await shop.follow_ups.undo(first, BOB, shop.place("U0BOB"))
-    assert "nothing (more) to undo" in shop.ephemerals("U0BOB")[-1]
+    assert "nothing to undo" in shop.ephemerals("U0BOB")[-1]
     assert (len(await shop.requests()), len(shop.fusebill.calls)) == (1, reads)
 
 
@@ -105,7 +105,7 @@ async def test_only_what_was_cleared_can_be_undone(shop: Parts, outcome: Outcome
     ],
     ids=str,
 )
-async def test_a_second_undo_is_offered_once_the_first_came_to_nothing(
+async def test_a_second_undo_is_offered_only_if_the_first_failed(
     shop: Parts,
     verdict: Verdict | None,
     outcome: Outcome | None,
@@ -117,16 +117,16 @@ async def test_a_second_undo_is_offered_once_the_first_came_to_nothing(
         await decided(shop, (await shop.requests())[0], outcome)
     await shop.follow_ups.undo(first, ALICE, shop.place())
     assert len(await shop.requests()) == (3 if offered else 2)
-    assert any("asked for already" in told for told in shop.ephemerals()) is not offered
+    assert any("already an open request" in text for text in shop.ephemerals()) is not offered
 
 
-async def test_a_second_look_at_what_is_known_is_told_so(shop: Parts) -> None:
+async def test_checking_a_known_outcome_again_says_so(shop: Parts) -> None:
     first = await ended(shop, Outcome.REFUSED)
     await shop.follow_ups.check_again(first, BOB, shop.place("U0BOB"))
-    assert "known by now" in shop.ephemerals("U0BOB")[-1]
+    assert "outcome is already known" in shop.ephemerals("U0BOB")[-1]
 
 
-async def test_a_second_look_at_what_is_as_shown_asks_anew(shop: Parts) -> None:
+async def test_checking_an_unchanged_customer_again_posts_a_new_card(shop: Parts) -> None:
     first = await ended(shop, Outcome.UNKNOWN)
     await shop.follow_ups.check_again(first, BOB, shop.place("U0BOB"))
     again = (await shop.requests())[0]
@@ -135,25 +135,25 @@ async def test_a_second_look_at_what_is_as_shown_asks_anew(shop: Parts) -> None:
 
 
 @pytest.mark.parametrize(
-    ("found", "title"),
+    ("ids", "title"),
     [
         ({"hubSpotId": None, "hubSpotCompanyId": None}, "✅ Unlatched"),
         ({"hubSpotId": 7}, "⚠️ Other ids than confirmed"),
     ],
     ids=["gone", "others"],
 )
-async def test_a_second_look_that_finds_out_ends_the_card(
-    shop: Parts, found: dict[str, int | None], title: str
+async def test_checking_a_changed_customer_again_shows_the_outcome(
+    shop: Parts, ids: dict[str, int | None], title: str
 ) -> None:
     first = await ended(shop, Outcome.UNKNOWN)
-    shop.fusebill.customers[BIKES].update(found)
+    shop.fusebill.customers[BIKES].update(ids)
     await shop.follow_ups.check_again(first, BOB, shop.place("U0BOB"))
-    assert (await drawn(shop, first)).startswith(title)
+    assert (await card_text(shop, first)).startswith(title)
     (request,) = await shop.requests()
     assert request.due_at is None
 
 
-async def test_a_customer_that_cannot_be_read_gets_neither(shop: Parts) -> None:
+async def test_if_the_customer_cannot_be_read_nothing_is_offered(shop: Parts) -> None:
     first = await ended(shop, Outcome.UNKNOWN)
     shop.fusebill.misbehave("conflict", times=None)
     await shop.follow_ups.check_again(first, BOB, shop.place("U0BOB"))
@@ -161,11 +161,11 @@ async def test_a_customer_that_cannot_be_read_gets_neither(shop: Parts) -> None:
     assert len(await shop.requests()) == 1
 
 
-async def test_a_refusal_is_told_and_in_ledger_and_thread(shop: Parts) -> None:
+async def test_a_refusal_reaches_the_person_the_ledger_and_the_thread(shop: Parts) -> None:
     first = await ended(shop, Outcome.CLEARED)
     no = Decision(allowed=False, why="You are not on the list.", label="not_listed")
     await shop.follow_ups.deny(first, BOB, shop.place("U0BOB"), no)
-    assert "[Undo…]" in await drawn(shop, first)
+    assert "[Undo…]" in await card_text(shop, first)
     assert shop.ephemerals("U0BOB") == ["🔒 You are not on the list."]
     row = shop.rows()[-1]
     assert (row["event"], row["who"], row["why"]) == (

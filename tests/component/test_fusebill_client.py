@@ -1,4 +1,4 @@
-"""The client, over the wire: against the simulated Fusebill, and against raw bytes."""
+"""The Fusebill client over the wire: against the simulated Fusebill and against raw bytes."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def client(server: SimulatedFusebill, http: httpx.AsyncBaseTransport) -> Fusebil
 
 
 @asynccontextmanager
-async def saying(raw: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Answer every request with `raw` and close; yields the base URL and what was received."""
+async def raw_server(raw: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Answer every request with `raw` and close; yields the base URL and the received requests."""
     received: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -72,9 +72,9 @@ async def saying(raw: bytes) -> AsyncIterator[tuple[str, list[bytes]]]:
 
 
 @asynccontextmanager
-async def endless(chunk: bytes, *, pause_s: float) -> AsyncIterator[str]:
-    """Answer 200 with `chunk` again and again until the other side leaves; yields the base URL."""
-    gone = asyncio.Event()
+async def endless_server(chunk: bytes, *, pause_s: float) -> AsyncIterator[str]:
+    """Answer 200 and send `chunk` until the client disconnects; yields the base URL."""
+    disconnected = asyncio.Event()
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -85,12 +85,12 @@ async def endless(chunk: bytes, *, pause_s: float) -> AsyncIterator[str]:
                 await writer.drain()
                 await asyncio.sleep(pause_s)
         writer.close()
-        gone.set()
+        disconnected.set()
 
     listener = await asyncio.start_server(serve, "127.0.0.1", 0)
     async with listener:
         yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
-        await gone.wait()
+        await disconnected.wait()
 
 
 def http_answer(status: str, body: bytes = b"", *headers: str) -> bytes:
@@ -99,16 +99,16 @@ def http_answer(status: str, body: bytes = b"", *headers: str) -> bytes:
 
 
 async def error_from(http: httpx.AsyncBaseTransport, raw: bytes) -> FusebillError:
-    async with saying(raw) as (url, _):
+    async with raw_server(raw) as (url, _):
         with pytest.raises(FusebillError) as caught:
             await FusebillClient(http, url, KEY).unlatch_customer(BIKES)
     return caught.value
 
 
-# What is sent
+# Requests
 
 
-async def test_an_unlatching_is_sent_exactly_as_the_vendor_shows_it(
+async def test_an_unlatch_request_is_as_the_vendor_documents(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     await client.unlatch_customer(BIKES)
@@ -121,10 +121,10 @@ async def test_an_unlatching_is_sent_exactly_as_the_vendor_shows_it(
     assert call.query == ""
 
 
-async def test_the_request_line_and_headers_are_the_seeds_on_the_wire(
+async def test_the_request_line_and_headers_on_the_wire(
     http: httpx.AsyncBaseTransport,
 ) -> None:
-    async with saying(http_answer("204 No Content")) as (url, received):
+    async with raw_server(http_answer("204 No Content")) as (url, received):
         await FusebillClient(http, url + "/", KEY).unlatch_customer(BIKES)
     line, *headers = received[0].decode().rstrip().split("\r\n")
     assert line == f"POST /v1/HubSpot/UnlatchCustomer/{BIKES} HTTP/1.1"
@@ -136,7 +136,7 @@ async def test_the_request_line_and_headers_are_the_seeds_on_the_wire(
         assert headers.count(header) == 1
 
 
-async def test_a_read_carries_the_same_headers(
+async def test_a_read_sends_the_same_headers(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     await client.get_customer(BIKES)
@@ -147,7 +147,7 @@ async def test_a_read_carries_the_same_headers(
     assert call.headers["authorization"] == f"Basic {KEY}"
 
 
-async def test_latching_always_sends_both_ids(
+async def test_a_latch_request_always_sends_both_ids(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     await client.latch_customer(BIKES, HubSpotIds(vid=101))
@@ -158,10 +158,10 @@ async def test_latching_always_sends_both_ids(
     }
 
 
-# What comes back
+# Results
 
 
-async def test_a_customer_is_read_with_all_that_a_person_needs(client: FusebillClient) -> None:
+async def test_a_customer_is_read_with_all_its_fields(client: FusebillClient) -> None:
     assert await client.get_customer(BIKES) == Customer(
         customer_id=BIKES,
         ids=HubSpotIds(101, 202),
@@ -193,13 +193,13 @@ async def test_an_unlatched_customer_comes_back_with_no_ids(
         (3100066, HubSpotIds(434381295294, 434381295295)),
     ],
 )
-async def test_ids_may_be_absent_partial_strings_or_beyond_32_bits(
+async def test_ids_may_be_absent_partial_or_beyond_32_bits(
     client: FusebillClient, customer_id: int, ids: HubSpotIds
 ) -> None:
     assert (await client.get_customer(customer_id)).ids == ids
 
 
-async def test_a_latching_comes_back_and_can_be_read(client: FusebillClient) -> None:
+async def test_a_latch_request_returns_the_latched_customer(client: FusebillClient) -> None:
     await client.unlatch_customer(BIKES)
     customer = await client.latch_customer(BIKES, HubSpotIds(101, 202))
     assert customer == await client.get_customer(BIKES)
@@ -216,7 +216,7 @@ async def test_ids_of_another_customer_cannot_be_latched(
     assert server.customers[3100017]["hubSpotCompanyId"] is None
 
 
-async def test_a_success_that_keeps_the_ids_shows_them(
+async def test_a_success_that_did_not_clear_the_ids_returns_them(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     server.misbehave("keeps_ids")
@@ -231,7 +231,7 @@ async def test_string_ids_are_read(client: FusebillClient, server: SimulatedFuse
 
 
 @pytest.mark.parametrize("kind", ["empty", "no_content", "null"])
-async def test_a_success_without_a_customer_is_to_be_read_back(
+async def test_an_unlatch_success_without_a_customer_is_none(
     client: FusebillClient, server: SimulatedFusebill, kind: str
 ) -> None:
     server.misbehave(kind)
@@ -239,17 +239,17 @@ async def test_a_success_without_a_customer_is_to_be_read_back(
     assert server.customers[BIKES]["hubSpotId"] is None
 
 
-async def test_a_success_that_says_nothing_of_the_ids_is_to_be_read_back(
+async def test_a_success_without_both_ids_is_none(
     http: httpx.AsyncBaseTransport,
 ) -> None:
-    async with saying(http_answer("200 OK", b'{"id": 2554529}')) as (url, _):
+    async with raw_server(http_answer("200 OK", b'{"id": 2554529}')) as (url, _):
         client = FusebillClient(http, url, KEY)
         assert await client.unlatch_customer(BIKES) is None
         assert await client.latch_customer(BIKES, HubSpotIds(1, 2)) is None
 
 
 @pytest.mark.parametrize("kind", ["empty", "no_content", "null"])
-async def test_a_read_without_a_customer_cannot_be_read(
+async def test_a_read_without_a_customer_is_an_unknown_outcome(
     client: FusebillClient, server: SimulatedFusebill, kind: str
 ) -> None:
     server.misbehave(kind)
@@ -270,14 +270,14 @@ async def test_an_unreadable_success_leaves_the_outcome_unknown(
 @pytest.mark.parametrize(
     "kind", ["array", "html", "invalid_json", "truncated", "empty", "null", "no_content"]
 )
-async def test_a_latching_whose_success_shows_no_customer_is_to_be_read_back(
+async def test_a_latch_success_without_a_readable_customer_is_none(
     client: FusebillClient, server: SimulatedFusebill, kind: str
 ) -> None:
     server.misbehave(kind)
     assert await client.latch_customer(BIKES, HubSpotIds(7, 8)) is None
 
 
-async def test_an_answer_about_another_customer_is_never_taken(
+async def test_an_answer_about_another_customer_is_rejected(
     http: httpx.AsyncBaseTransport,
 ) -> None:
     other = json.dumps({"id": 1, "hubSpotId": None, "hubSpotCompanyId": None}).encode()
@@ -306,7 +306,7 @@ async def test_an_answer_about_another_customer_is_never_taken(
         ("rate_limited", (RateLimited, 429, ("The limit of calls per minute is exceeded.",))),
     ],
 )
-async def test_a_refusal_says_so_in_fusebills_words(
+async def test_a_refusal_has_its_type_its_status_and_fusebills_texts(
     client: FusebillClient,
     server: SimulatedFusebill,
     kind: str,
@@ -321,7 +321,7 @@ async def test_a_refusal_says_so_in_fusebills_words(
     assert server.customers[BIKES]["hubSpotId"] == 101
 
 
-async def test_hostile_words_arrive_as_they_are(
+async def test_hostile_texts_are_not_escaped(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     server.misbehave("hostile_error")
@@ -337,7 +337,7 @@ async def test_an_unknown_customer_is_not_found(client: FusebillClient) -> None:
     assert str(caught.value) == "HTTP 404: Customer with id 123 not found."
 
 
-async def test_403_is_a_refused_key(client: FusebillClient, server: SimulatedFusebill) -> None:
+async def test_a_403_is_a_refused_key(client: FusebillClient, server: SimulatedFusebill) -> None:
     server.misbehave("unauthorized", status=403)
     with pytest.raises(KeyRefused):
         await client.unlatch_customer(BIKES)
@@ -354,7 +354,7 @@ async def test_a_wrong_key_is_refused_and_shown_nowhere(
     assert "MDp3cm9uZw" not in shown + caplog.text
 
 
-async def test_a_key_that_fusebill_repeats_is_taken_out_of_its_words(
+async def test_the_key_is_removed_from_fusebills_texts(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     server.misbehave("malformed", text=f"The key {KEY} is odd.")
@@ -364,7 +364,7 @@ async def test_a_key_that_fusebill_repeats_is_taken_out_of_its_words(
 
 
 @pytest.mark.parametrize("key", ["", "two\nlines", "schlüssel"])
-async def test_a_key_that_no_header_can_hold_is_refused_at_once(
+async def test_an_invalid_key_is_refused_at_construction(
     http: httpx.AsyncBaseTransport, key: str
 ) -> None:
     with pytest.raises(ValueError, match="API key") as caught:
@@ -373,7 +373,7 @@ async def test_a_key_that_no_header_can_hold_is_refused_at_once(
 
 
 @pytest.mark.parametrize("reset_as", ["iso", "epoch"])
-async def test_a_rate_limit_tells_when_to_come_again(
+async def test_a_rate_limit_says_when_to_retry(
     client: FusebillClient, server: SimulatedFusebill, reset_as: str
 ) -> None:
     server.misbehave("rate_limited", reset_s=30, reset_as=reset_as)
@@ -384,7 +384,7 @@ async def test_a_rate_limit_tells_when_to_come_again(
     assert timedelta(seconds=28) < left <= timedelta(seconds=30)
 
 
-async def test_retry_after_is_honoured_where_it_is_given(
+async def test_retry_after_beats_the_rate_limit_headers(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     server.misbehave("rate_limited", reset_s=30, retry_after=5)
@@ -394,7 +394,7 @@ async def test_retry_after_is_honoured_where_it_is_given(
     assert caught.value.retry_at - datetime.now(UTC) <= timedelta(seconds=5)
 
 
-# Outcome unknown: it may have been changed
+# Outcome unknown: something may have been changed
 
 
 @pytest.mark.parametrize(
@@ -405,7 +405,7 @@ async def test_retry_after_is_honoured_where_it_is_given(
         ("unavailable", 503, ("The service is not available.",)),
     ],
 )
-async def test_a_fault_of_fusebills_own_leaves_the_outcome_unknown(
+async def test_a_5xx_leaves_the_outcome_unknown(
     client: FusebillClient,
     server: SimulatedFusebill,
     kind: str,
@@ -418,7 +418,7 @@ async def test_a_fault_of_fusebills_own_leaves_the_outcome_unknown(
     assert (caught.value.status, caught.value.texts) == (status, texts)
 
 
-async def test_a_500_that_says_200_is_a_500(
+async def test_a_500_whose_body_says_200_is_a_500(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     server.misbehave("lying_status", status=500)
@@ -436,10 +436,10 @@ async def test_a_lost_reply_leaves_the_outcome_unknown(
         await client.unlatch_customer(BIKES)
     assert caught.value.status is None
     assert (server.customers[BIKES]["hubSpotId"] is None) is done
-    assert len(server.calls) == 1, "no call is ever repeated by the client"
+    assert len(server.calls) == 1, "the client never retries"
 
 
-async def test_an_answer_that_does_not_come_in_time_leaves_the_outcome_unknown(
+async def test_a_timeout_leaves_the_outcome_unknown(
     server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     server.misbehave("hang")
@@ -449,14 +449,14 @@ async def test_an_answer_that_does_not_come_in_time_leaves_the_outcome_unknown(
     assert caught.value.status is None
 
 
-async def test_a_body_that_trickles_for_ever_is_given_up_on(http: httpx.AsyncBaseTransport) -> None:
-    async with endless(b" ", pause_s=0.02) as url, asyncio.timeout(3):
-        with pytest.raises(OutcomeUnknown, match="no whole answer"):
+async def test_an_endless_slow_body_times_out(http: httpx.AsyncBaseTransport) -> None:
+    async with endless_server(b" ", pause_s=0.02) as url, asyncio.timeout(3):
+        with pytest.raises(OutcomeUnknown, match="no complete answer"):
             await FusebillClient(http, url, KEY, call_s=0.3).unlatch_customer(BIKES)
 
 
-async def test_a_body_without_end_is_not_read_to_its_end(http: httpx.AsyncBaseTransport) -> None:
-    async with endless(b"x" * 60_000, pause_s=0) as url, asyncio.timeout(3):
+async def test_an_endless_fast_body_is_cut_off(http: httpx.AsyncBaseTransport) -> None:
+    async with endless_server(b"x" * 60_000, pause_s=0) as url, asyncio.timeout(3):
         with pytest.raises(OutcomeUnknown, match="cannot be read") as caught:
             await FusebillClient(http, url, KEY).unlatch_customer(BIKES)
     assert caught.value.status == 200
@@ -477,12 +477,14 @@ async def test_a_redirect_is_not_followed(http: httpx.AsyncBaseTransport) -> Non
     assert error.status == 302
 
 
-async def test_what_is_no_http_leaves_the_outcome_unknown(http: httpx.AsyncBaseTransport) -> None:
+async def test_an_answer_that_is_not_http_leaves_the_outcome_unknown(
+    http: httpx.AsyncBaseTransport,
+) -> None:
     error = await error_from(http, b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
     assert isinstance(error, OutcomeUnknown)
 
 
-async def test_a_body_beyond_a_megabyte_is_not_taken(http: httpx.AsyncBaseTransport) -> None:
+async def test_a_body_over_one_megabyte_is_rejected(http: httpx.AsyncBaseTransport) -> None:
     body = json.dumps({"id": BIKES, "companyName": "x" * 2_000_000}).encode()
     error = await error_from(http, http_answer("200 OK", body))
     assert isinstance(error, OutcomeUnknown)
@@ -496,7 +498,9 @@ async def test_a_refusal_whose_body_is_lost_is_still_a_refusal(
     assert error.texts == ()
 
 
-async def test_a_body_in_a_broken_encoding_is_no_obstacle(http: httpx.AsyncBaseTransport) -> None:
+async def test_a_refusal_with_a_broken_encoding_is_still_a_refusal(
+    http: httpx.AsyncBaseTransport,
+) -> None:
     error = await error_from(
         http, http_answer("409 Conflict", b"no gzip", "Content-Encoding: gzip")
     )
@@ -524,7 +528,7 @@ async def test_a_host_without_tls_is_not_reached(
     assert server.calls == []
 
 
-async def test_waiting_for_other_calls_has_an_end_and_sends_nothing(
+async def test_waiting_for_a_slot_times_out_and_sends_nothing(
     server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     client = FusebillClient(http, server.url, KEY, concurrency=1, slot_s=0.05)
@@ -537,7 +541,7 @@ async def test_waiting_for_other_calls_has_an_end_and_sends_nothing(
     assert [call.operation for call in server.calls] == ["get_customer"]
 
 
-async def test_no_more_calls_than_allowed_are_made_at_once(
+async def test_concurrent_calls_are_limited(
     server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     running, most = 0, 0
@@ -555,7 +559,7 @@ async def test_no_more_calls_than_allowed_are_made_at_once(
     assert most == 3
 
 
-# Finding
+# Searches
 
 
 async def test_customers_are_found_by_reference(client: FusebillClient) -> None:
@@ -564,7 +568,7 @@ async def test_customers_are_found_by_reference(client: FusebillClient) -> None:
     assert await client.find_customers("Reference", "133") == Found([])
 
 
-async def test_customers_are_found_by_a_part_of_their_name_in_any_case(
+async def test_customers_are_found_by_part_of_a_name_ignoring_case(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     found = await client.find_customers("CompanyName", " bikes ", contains=True)
@@ -572,12 +576,12 @@ async def test_customers_are_found_by_a_part_of_their_name_in_any_case(
     assert httpx.QueryParams(server.calls[0].query)["query"] == "CompanyName:*bikes*"
 
 
-async def test_customers_are_found_by_one_of_two_addresses(client: FusebillClient) -> None:
+async def test_customers_are_found_by_one_of_two_email_addresses(client: FusebillClient) -> None:
     found = await client.find_customers("PrimaryEmail", "office@tide", contains=True)
     assert [customer.customer_id for customer in found.customers] == [3100071]
 
 
-async def test_no_more_are_found_than_asked_for(client: FusebillClient) -> None:
+async def test_a_search_returns_at_most_the_limit(client: FusebillClient) -> None:
     found = await client.find_customers("PrimaryEmail", "example", contains=True)
     assert len(found.customers) == 5
     found = await client.find_customers("PrimaryEmail", "e", contains=True, limit=2)
@@ -585,7 +589,7 @@ async def test_no_more_are_found_than_asked_for(client: FusebillClient) -> None:
 
 
 def crowd(server: SimulatedFusebill, size: int) -> None:
-    """So many customers that a query for “Ham: Eggs” brings, and after them the one meant."""
+    """Add `size` customers that the query for “Ham: Eggs” also matches, then the wanted one."""
     row = sample_customers()[BIKES]
     names = [f"Ham and Eggs {number}" for number in range(size)] + ["Ham: Eggs"]
     server.customers = {
@@ -593,7 +597,7 @@ def crowd(server: SimulatedFusebill, size: int) -> None:
     }
 
 
-async def test_who_stands_on_a_later_page_is_found(
+async def test_a_customer_on_a_later_page_is_found(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     crowd(server, 120)
@@ -602,7 +606,7 @@ async def test_who_stands_on_a_later_page_is_found(
     assert (found.complete, len(server.calls)) == (True, 2)
 
 
-async def test_a_search_through_too_much_ends_and_says_so(
+async def test_a_search_stops_after_five_pages_and_is_incomplete(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     crowd(server, 700)
@@ -612,7 +616,7 @@ async def test_a_search_through_too_much_ends_and_says_so(
 
 
 @pytest.mark.parametrize("text", ["a*b", "a;Status:Active", "a:b", "*a", "a;", "::a**"])
-async def test_what_is_looked_for_is_never_taken_as_syntax(
+async def test_a_search_text_is_never_taken_as_query_syntax(
     server: SimulatedFusebill, client: FusebillClient, text: str
 ) -> None:
     row: dict[str, Any] = {**sample_customers()[BIKES], "id": 7, "companyName": f"The {text} Inc"}
@@ -626,7 +630,7 @@ async def test_what_is_looked_for_is_never_taken_as_syntax(
 
 
 @pytest.mark.parametrize("text", ["", "  ", "*", ":;*", " * * "])
-async def test_nothing_is_looked_for_where_nothing_is_said(
+async def test_an_empty_search_calls_nothing(
     client: FusebillClient, server: SimulatedFusebill, text: str
 ) -> None:
     assert await client.find_customers("CompanyName", text, contains=True) == Found([])
@@ -634,22 +638,22 @@ async def test_nothing_is_looked_for_where_nothing_is_said(
 
 
 @pytest.mark.parametrize("kind", ["message", "empty"])
-async def test_a_list_that_is_none_cannot_be_read(
+async def test_a_search_answer_that_is_not_a_list_is_an_unknown_outcome(
     client: FusebillClient, server: SimulatedFusebill, kind: str
 ) -> None:
     server.misbehave(kind, status=200)
-    with pytest.raises(OutcomeUnknown, match="no list"):
+    with pytest.raises(OutcomeUnknown, match="not a list"):
         await client.find_customers("Reference", "1337")
 
 
-# Observing
+# Observation
 
 
 async def test_every_call_is_observed_once_with_its_rate_limit(
     server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
-    seen: list[Observed] = []
-    client = FusebillClient(http, server.url, KEY, observe=lambda *call: seen.append(call))
+    observed: list[Observed] = []
+    client = FusebillClient(http, server.url, KEY, observe=lambda *call: observed.append(call))
     await client.get_customer(BIKES)
     server.misbehave("conflict")
     with pytest.raises(FusebillRefused):
@@ -658,14 +662,14 @@ async def test_every_call_is_observed_once_with_its_rate_limit(
     with pytest.raises(OutcomeUnknown):
         await client.latch_customer(BIKES, HubSpotIds())
     await client.find_customers("Reference", "x")
-    assert [(operation, status) for operation, status, _, _ in seen] == [
+    assert [(operation, status) for operation, status, _, _ in observed] == [
         ("get_customer", 200),
         ("unlatch_customer", 409),
         ("latch_customer", None),
         ("list_customers", 200),
     ]
-    assert all(0 < seconds < 5 for _, _, seconds, _ in seen)
-    first, lost = seen[0][3], seen[2][3]
+    assert all(0 < seconds < 5 for _, _, seconds, _ in observed)
+    first, lost = observed[0][3], observed[2][3]
     assert lost is None
     assert first is not None
     assert (first.minute.remaining, first.day.remaining) == (999, 179_999)
@@ -673,7 +677,7 @@ async def test_every_call_is_observed_once_with_its_rate_limit(
     assert first.minute.reset_at > datetime.now(UTC) - timedelta(seconds=1)
 
 
-async def test_the_environments_proxy_is_not_used(
+async def test_proxy_environment_variables_are_ignored(
     server: SimulatedFusebill, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
@@ -682,5 +686,5 @@ async def test_the_environments_proxy_is_not_used(
         assert (await FusebillClient(http, server.url, KEY).get_customer(BIKES)).ids
 
 
-def test_every_wait_has_an_end() -> None:
+def test_every_httpx_timeout_is_set() -> None:
     assert httpx.Timeout(connect=3, read=6, write=3, pool=3) == TIMEOUT

@@ -1,4 +1,4 @@
-"""What anybody may send to the bot's address, and what its host asks it."""
+"""The HTTP server: health, readiness, metrics, and requests that Slack did not send."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from bot.app.server import SLACK_KEPT_S
+from bot.app.server import SLACK_CACHE_S
 from tests.support.names import BIKES, CONFIRM
 from tests.support.reading import operations
 from tests.support.world import World
@@ -24,14 +24,16 @@ async def browser() -> AsyncIterator[aiohttp.ClientSession]:
         yield session
 
 
-async def test_healthz_says_that_the_process_lives(
+async def test_healthz_says_that_the_process_runs(
     world: World, browser: aiohttp.ClientSession
 ) -> None:
     async with browser.get(f"{world.address}/healthz") as response:
         assert (response.status, await response.json()) == (200, {"ok": True})
 
 
-async def test_healthz_asks_nobody_else(world: World, browser: aiohttp.ClientSession) -> None:
+async def test_healthz_does_not_depend_on_slack(
+    world: World, browser: aiohttp.ClientSession
+) -> None:
     world.slack.faults.down = True
     async with browser.get(f"{world.address}/healthz") as response:
         assert response.status == 200
@@ -50,7 +52,7 @@ async def test_readyz_says_that_every_part_is_ok(
 
 
 @pytest.mark.parametrize("error", ["token_revoked", "invalid_auth", "account_inactive"])
-async def test_readyz_says_what_slack_has_against_the_token(
+async def test_readyz_shows_why_slack_refuses_the_token(
     world: World, browser: aiohttp.ClientSession, error: str
 ) -> None:
     world.slack.faults.fail("auth.test", error=error)
@@ -58,7 +60,7 @@ async def test_readyz_says_what_slack_has_against_the_token(
     assert (status, parts["ready"], parts["slack"], parts["ledger"]) == (503, False, error, "ok")
 
 
-async def test_readyz_says_that_slack_is_not_reached(
+async def test_readyz_says_that_slack_is_unreachable(
     world: World, browser: aiohttp.ClientSession
 ) -> None:
     world.slack.faults.down = True
@@ -66,13 +68,13 @@ async def test_readyz_says_that_slack_is_not_reached(
     assert (status, parts["slack"] == "ok") == (503, False)
 
 
-async def test_readyz_says_that_the_ledger_is_not_to_be_had(
+async def test_readyz_says_that_the_ledger_is_unavailable(
     world: World, browser: aiohttp.ClientSession, tmp_path: Path
 ) -> None:
-    somebody = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-    somebody.execute("BEGIN EXCLUSIVE")
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
     status, parts = await readiness(world, browser)
-    somebody.close()
+    other.close()
     assert (status, "database" in str(parts["ledger"]), parts["slack"]) == (503, True, "ok")
 
 
@@ -84,46 +86,44 @@ async def test_readyz_says_that_the_bot_is_stopping(
 
 
 def probes(world: World) -> int:
-    """How often Slack was asked about the token, after the start."""
+    """How often the bot called auth.test after the start."""
     return sum(call.method == "auth.test" for call in world.slack.calls) - 1
 
 
-async def test_a_crowd_that_asks_readyz_costs_slack_one_call_and_holds_nobody_up(
+async def test_many_readyz_requests_make_one_call_to_slack_and_delay_no_click(
     world: World,
 ) -> None:
-    card, asking, answered = await world.ask(), asyncio.Event(), asyncio.Event()
+    card, checking, answered = await world.ask(), asyncio.Event(), asyncio.Event()
 
     async def slow(method: str) -> None:
         if method == "auth.test":
-            asking.set()
+            checking.set()
             await answered.wait()
 
     world.slack.before = slow
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as crowd:
-        asked = [asyncio.create_task(readiness(world, crowd)) for _ in range(200)]
-        await world.slack.workspace.until(asking.is_set)
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)) as session:
+        requests = [asyncio.create_task(readiness(world, session)) for _ in range(200)]
+        await world.slack.workspace.until(checking.is_set)
         await world.press("U0BOB", card, CONFIRM)
         assert "Cleared: contact 101, company 202" in world.card(card)
         answered.set()
-        assert {status for status, _parts in await asyncio.gather(*asked)} == {200}
+        assert {status for status, _parts in await asyncio.gather(*requests)} == {200}
     assert probes(world) == 1
 
 
-async def test_what_slack_said_is_kept_for_a_moment(
-    world: World, browser: aiohttp.ClientSession
-) -> None:
+async def test_the_check_of_slack_is_cached(world: World, browser: aiohttp.ClientSession) -> None:
     first = await readiness(world, browser)
     world.slack.faults.fail("auth.test", error="token_revoked", times=None)
     assert [await readiness(world, browser) for _ in range(5)] == [first] * 5
     assert probes(world) == 1
 
 
-async def test_what_slack_said_is_not_kept_for_ever(
+async def test_the_cached_check_of_slack_expires(
     world: World, browser: aiohttp.ClientSession
 ) -> None:
     assert (await readiness(world, browser))[0] == 200
     world.slack.faults.fail("auth.test", error="token_revoked", times=None)
-    await asyncio.sleep(SLACK_KEPT_S)
+    await asyncio.sleep(SLACK_CACHE_S)
     status, parts = await readiness(world, browser)
     assert (status, parts["slack"]) == (503, "token_revoked")
 
@@ -153,14 +153,14 @@ async def test_metrics_count_what_was_done(world: World, browser: aiohttp.Client
     assert 'unlatch_outcomes_total{kind="unlatch",outcome="cleared"} 1.0' in lines
 
 
-async def test_metrics_hold_no_customer_person_or_secret(
+async def test_metrics_contain_no_customer_person_or_secret(
     world: World, browser: aiohttp.ClientSession
 ) -> None:
     await world.press("U0BOB", await world.ask(), CONFIRM)
     async with browser.get(f"{world.address}/metrics") as response:
         text = await response.text()
     private = (BIKES, "Stolen", "U0ALICE", world.fusebill.api_key, world.slack.bot_token)
-    assert [word for word in private if str(word) in text] == []
+    assert [value for value in private if str(value) in text] == []
 
 
 @pytest.mark.parametrize("signed", [True, False])
@@ -170,7 +170,7 @@ async def test_a_body_of_over_a_megabyte_gets_413(world: World, signed: bool) ->
     assert delivery.status == 413
 
 
-async def test_a_body_that_does_not_say_its_size_is_bounded_too(
+async def test_a_chunked_body_of_over_a_megabyte_gets_413(
     world: World, browser: aiohttp.ClientSession
 ) -> None:
     async def chunks() -> AsyncIterator[bytes]:
@@ -194,7 +194,7 @@ async def test_a_body_that_does_not_say_its_size_is_bounded_too(
         ("GET", "/slack/install", 404),
     ],
 )
-async def test_other_methods_and_paths_lead_nowhere(
+async def test_other_methods_and_paths_are_refused(
     world: World, browser: aiohttp.ClientSession, method: str, path: str, status: int
 ) -> None:
     async with browser.request(method, world.address + path) as response:
@@ -222,12 +222,12 @@ JUNK = [
 ]
 
 
-async def test_junk_that_is_not_signed_gets_401(world: World) -> None:
+async def test_unsigned_junk_gets_401(world: World) -> None:
     statuses = {body: (await world.slack.send_raw(body, {})).status for body in JUNK}
     assert statuses == dict.fromkeys(JUNK, 401)
 
 
-async def test_junk_that_is_signed_does_nothing_and_harms_nothing(world: World) -> None:
+async def test_signed_junk_has_no_effect(world: World) -> None:
     at_start = len(world.slack.calls)
     signed = {body: world.slack.sign(body) for body in JUNK}
     answers = {body: await world.slack.send_raw(body, signed[body]) for body in JUNK}
@@ -237,7 +237,7 @@ async def test_junk_that_is_signed_does_nothing_and_harms_nothing(world: World) 
     assert (world.slack.calls[at_start:], operations(world)) == ([], [])
 
 
-async def test_a_click_without_its_parts_does_nothing_and_harms_nothing(world: World) -> None:
+async def test_an_incomplete_click_has_no_effect(world: World) -> None:
     card = await world.ask()
     whole = {
         "type": "block_actions",

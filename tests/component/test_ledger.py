@@ -1,4 +1,4 @@
-"""The ledger's rules on each database: the gate, the fence, the clock, the chain."""
+"""The ledger on each database: the gate, the fencing token, the clock, the hash chain."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ async def test_an_unknown_request_is_none(ledger: Ledger) -> None:
     assert await ledger.get("b" * 32) is None
 
 
-async def test_of_twenty_deciders_at_once_one_wins(ledger: Ledger) -> None:
+async def test_one_of_twenty_concurrent_deciders_wins(ledger: Ledger) -> None:
     await ledger.add(REQUEST, ASKED)
     results = await asyncio.gather(*(confirm(ledger) for _ in range(20)))
     assert Counter(result.taken for result in results) == {True: 1, False: 19}
@@ -95,19 +95,19 @@ async def test_of_twenty_deciders_at_once_one_wins(ledger: Ledger) -> None:
     ]
 
 
-async def test_who_comes_too_late_is_shown_who_was_first(ledger: Ledger) -> None:
+async def test_a_late_decider_gets_the_first_decision(ledger: Ledger) -> None:
     first = await confirmed(ledger)
     assert (await confirm(ledger)).request == first
     assert (first.verdict, first.decider, first.decided_at) == (Verdict.CONFIRMED, BOB, NOW)
 
 
-async def test_a_click_after_the_expiry_takes_nothing(ledger: Ledger) -> None:
+async def test_a_click_after_the_expiry_does_not_count(ledger: Ledger) -> None:
     await ledger.add(REQUEST, ASKED)
     assert not (await confirm(ledger, REQUEST.expires_at)).taken
 
 
 @pytest.mark.parametrize(("late_s", "taken"), [(-1, False), (0, True), (1, True)])
-async def test_nothing_expires_before_its_time(ledger: Ledger, late_s: int, taken: bool) -> None:  # noqa: FBT001  # a case
+async def test_a_request_does_not_expire_early(ledger: Ledger, late_s: int, taken: bool) -> None:  # noqa: FBT001  # parametrized
     await ledger.add(REQUEST, ASKED)
     at = REQUEST.expires_at + timedelta(seconds=late_s)
     expired = NewEvent(at, EventType.EXPIRED, "", {})
@@ -117,7 +117,7 @@ async def test_nothing_expires_before_its_time(ledger: Ledger, late_s: int, take
     assert result.taken is taken
 
 
-async def test_who_may_not_decide_is_written_down_and_decides_nothing(ledger: Ledger) -> None:
+async def test_a_denied_decision_is_recorded_and_decides_nothing(ledger: Ledger) -> None:
     await ledger.add(REQUEST, ASKED)
     result = await confirm(ledger, judge=lambda _request, _overtaken: NOT_LISTED)
     assert (result.taken, result.decision, result.request.verdict) == (False, NOT_LISTED, None)
@@ -126,32 +126,32 @@ async def test_who_may_not_decide_is_written_down_and_decides_nothing(ledger: Le
     assert denial.details == {"verdict": "confirmed", "why": "not on the list"}
 
 
-async def test_a_decision_on_no_request_is_a_key_error(ledger: Ledger) -> None:
+async def test_deciding_an_unknown_request_raises_key_error(ledger: Ledger) -> None:
     with pytest.raises(KeyError):
         await confirm(ledger)
 
 
-@pytest.mark.parametrize("write", ["record", "change", "leave"])
-async def test_a_worker_whose_work_was_adopted_writes_nothing(ledger: Ledger, write: str) -> None:
+@pytest.mark.parametrize("write", ["record", "change", "release"])
+async def test_a_worker_that_lost_its_claim_writes_nothing(ledger: Ledger, write: str) -> None:
     request = await confirmed(ledger)
     reclaimed = await ledger.reclaim(request, LATER, LATER + LEASE)
     assert reclaimed is not None
     writes: dict[str, Callable[[], Awaitable[object]]] = {
         "record": lambda: cleared(ledger, request),
         "change": lambda: ledger.change(request, due_at=None),
-        "leave": lambda: ledger.release(request, 2),
+        "release": lambda: ledger.release(request, 2),
     }
     with pytest.raises(LostClaim):
         await writes[write]()
     assert await ledger.request_history(REQUEST.id) == reclaimed
 
 
-async def test_a_live_worker_is_not_robbed(ledger: Ledger) -> None:
+async def test_work_with_a_valid_lease_is_not_reclaimed(ledger: Ledger) -> None:
     request = await confirmed(ledger)
     assert await ledger.reclaim(request, NOW + LEASE - timedelta(seconds=1), LATER) is None
 
 
-async def test_of_ten_adopters_at_once_one_wins(ledger: Ledger) -> None:
+async def test_one_of_ten_concurrent_reclaimers_wins(ledger: Ledger) -> None:
     request = await confirmed(ledger)
     reclaimers = [ledger.reclaim(request, LATER, LATER + LEASE) for _ in range(10)]
     [reclaimed] = [history for history in await asyncio.gather(*reclaimers) if history]
@@ -159,7 +159,7 @@ async def test_of_ten_adopters_at_once_one_wins(ledger: Ledger) -> None:
     assert reclaimed.events[-1].type is EventType.RECLAIMED
 
 
-async def test_adopting_what_is_only_to_be_shown_counts_a_try_and_tells_no_event(
+async def test_reclaiming_a_finished_request_counts_an_attempt_without_an_event(
     ledger: Ledger,
 ) -> None:
     history = await cleared(ledger, await confirmed(ledger))
@@ -168,34 +168,34 @@ async def test_adopting_what_is_only_to_be_shown_counts_a_try_and_tells_no_event
     assert (reclaimed.request.publish_attempts, reclaimed.events) == (1, history.events)
 
 
-async def test_overdue_is_what_is_due_longest_first(ledger: Ledger) -> None:
+async def test_overdue_requests_come_longest_overdue_first(ledger: Ledger) -> None:
     due = {"late": 2, "later": 1, "not yet": 60}
     for name, minutes in due.items():
         at = NOW + timedelta(minutes=minutes)
         await ledger.add(replace(REQUEST, id=name, due_at=at), ASKED)
     await ledger.add(replace(REQUEST, id="done", due_at=None), ASKED)
-    found = await ledger.overdue(NOW + timedelta(minutes=2))
-    assert [request.id for request in found] == ["later", "late"]
+    overdue = await ledger.overdue(NOW + timedelta(minutes=2))
+    assert [request.id for request in overdue] == ["later", "late"]
 
 
-async def test_what_was_shown_to_its_end_is_left_for_good(ledger: Ledger) -> None:
+async def test_a_fully_posted_request_is_never_due_again(ledger: Ledger) -> None:
     history = await cleared(ledger, await confirmed(ledger))
     await ledger.release(history.request, 3)
-    left = await ledger.get(REQUEST.id)
-    assert left == replace(history.request, due_at=None, last_posted_event=3)
+    released = await ledger.get(REQUEST.id)
+    assert released == replace(history.request, due_at=None, last_posted_event=3)
 
 
-async def test_what_happened_while_it_was_drawn_is_not_left_unshown(ledger: Ledger) -> None:
+async def test_a_request_stays_due_if_an_event_came_while_it_was_drawn(ledger: Ledger) -> None:
     drawn = await cleared(ledger, await confirmed(ledger))
     undone = NewEvent(NOW, EventType.UNDONE, "U0BOB", {})
     await ledger.record(drawn.request, undone, fenced=False, due_at=LATER)
     await ledger.release(drawn.request, 3)
-    left = await ledger.get(REQUEST.id)
-    assert left is not None
-    assert left.due_at == LATER
+    released = await ledger.get(REQUEST.id)
+    assert released is not None
+    assert released.due_at == LATER
 
 
-async def test_what_slack_never_took_stands_in_the_ledger(ledger: Ledger) -> None:
+async def test_a_failed_delivery_is_recorded(ledger: Ledger) -> None:
     history = await cleared(ledger, await confirmed(ledger))
     failure = NewEvent(NOW, EventType.DELIVERY_FAILED, "", {"why": "channel_not_found"})
     await ledger.release(history.request, 0, failure=failure)
@@ -203,7 +203,7 @@ async def test_what_slack_never_took_stands_in_the_ledger(ledger: Ledger) -> Non
     assert (after.request.due_at, after.events[-1].type) == (None, EventType.DELIVERY_FAILED)
 
 
-async def test_each_event_is_a_link_of_a_chain_whose_end_the_request_holds(ledger: Ledger) -> None:
+async def test_each_event_holds_the_previous_hash_and_the_request_the_last(ledger: Ledger) -> None:
     history = await cleared(ledger, await confirmed(ledger))
     assert [event.number for event in history.events] == [1, 2, 3]
     assert [event.previous for event in history.events] == [
@@ -227,14 +227,14 @@ async def test_each_event_is_a_link_of_a_chain_whose_end_the_request_holds(ledge
     ],
     ids=lambda change: next(iter(change)),
 )
-async def test_an_event_that_was_tampered_with_shows(
+async def test_a_changed_event_no_longer_matches_its_hash(
     ledger: Ledger, change: dict[str, object]
 ) -> None:
     event = (await cleared(ledger, await confirmed(ledger))).events[-1]
     assert digest(replace(event, **change)) != event.hash  # type: ignore[arg-type]  # by name
 
 
-async def test_history_is_newest_first_and_of_one_customer_where_one_is_named(
+async def test_recent_requests_are_newest_first_and_can_be_of_one_customer(
     ledger: Ledger,
 ) -> None:
     for number, customer_id in enumerate([1, 2, 1, 2, 1]):
@@ -256,13 +256,13 @@ async def test_history_is_newest_first_and_of_one_customer_where_one_is_named(
     ]
 
 
-FOLLOWS = {"kind": Kind.RELATCH, "thread_ts": REQUEST.message_ts, "undoes": REQUEST.id}
+FOLLOW_UP = {"kind": Kind.RELATCH, "thread_ts": REQUEST.message_ts, "undoes": REQUEST.id}
 
 
-async def test_of_two_that_follow_one_and_are_confirmed_at_once_one_is_overtaken(
+async def test_one_of_two_follow_ups_confirmed_at_once_is_overtaken(
     ledger: Ledger,
 ) -> None:
-    two = [replace(REQUEST, id=x * 32, message_ts=f"1.{x}", **FOLLOWS) for x in ("b", "c")]  # type: ignore[arg-type]  # by name
+    two = [replace(REQUEST, id=x * 32, message_ts=f"1.{x}", **FOLLOW_UP) for x in ("b", "c")]  # type: ignore[arg-type]  # by name
     for request in two:
         await ledger.add(request, ASKED)
     at = NOW + timedelta(seconds=1)
@@ -286,7 +286,7 @@ async def test_of_two_that_follow_one_and_are_confirmed_at_once_one_is_overtaken
     }
 
 
-async def test_cards_that_wait_for_a_click_are_counted(ledger: Ledger) -> None:
+async def test_undecided_cards_are_counted(ledger: Ledger) -> None:
     assert await ledger.waiting() == 0
     await ledger.add(REQUEST, ASKED)
     assert await ledger.waiting() == 1

@@ -1,4 +1,4 @@
-"""Acks: given in time, and standing whatever comes after them."""
+"""Acknowledgements: given in time, and never undone by a later failure."""
 
 from __future__ import annotations
 
@@ -45,18 +45,16 @@ def click(value: str, **without: None) -> bytes:
 
 
 @pytest.mark.parametrize("missing", ["container", "response_url"])
-async def test_an_exception_after_the_ack_leaves_the_ack_standing(
-    world: World, missing: str
-) -> None:
-    # an unknown request is told so after the ack, through what this payload lacks
+async def test_an_exception_after_the_ack_does_not_undo_it(world: World, missing: str) -> None:
+    # the bot answers an unknown request after the ack, with the part that this payload lacks
     delivery = await signed(world, click("no such request", **{missing: None}))
     assert (delivery.status, delivery.body) == (200, "")
-    # Bolt would let Slack wait for three seconds, and then answer 404
+    # without the guard Bolt would wait for three seconds and answer 404
     assert delivery.seconds < 2.5
 
 
 @pytest.mark.parametrize("missing", ["user", "team_id", "channel_id", "response_url"])
-async def test_an_exception_before_the_ack_is_answered_and_says_nothing_of_itself(
+async def test_an_exception_before_the_ack_is_answered_without_its_text(
     world: World, missing: str
 ) -> None:
     fields = {key: value for key, value in COMMAND.items() if not key.startswith(missing)}
@@ -67,53 +65,53 @@ async def test_an_exception_before_the_ack_is_answered_and_says_nothing_of_itsel
     assert operations(world) == []
 
 
-async def test_the_bot_goes_on_after_an_exception(world: World) -> None:
+async def test_the_bot_works_after_an_exception(world: World) -> None:
     await signed(world, click("no such request", container=None))
     await signed(world, urlencode({"command": "/unlatch"}).encode())
     assert "Fusebill id: 2554529" in world.card(await world.ask())
 
 
-async def test_an_ack_says_nothing_where_what_it_asks_for_comes_after(world: World) -> None:
+async def test_the_ack_of_an_ask_is_empty(world: World) -> None:
     delivery = await world.slack.command("U0ALICE", "2554529")
     assert (delivery.status, delivery.body) == (200, "")
 
 
 @pytest.mark.parametrize("action_id", [CONFIRM, CANCEL])
-async def test_a_click_that_cannot_be_written_down_decides_nothing_and_is_told_so(
+async def test_a_click_that_cannot_be_recorded_decides_nothing_and_says_so(
     world: World, tmp_path: Path, action_id: str
 ) -> None:
     card = await world.ask()
-    somebody = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-    somebody.execute("BEGIN EXCLUSIVE")
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
     delivery = await world.slack.click("U0BOB", card.ts, action_id)
     await world.settled()
-    somebody.close()
+    other.close()
     # Slack waits three seconds for an ack
     assert (delivery.status, delivery.seconds < 3.0) == (200, True)
     assert "ledger can't be reached, so nothing was done" in world.last_ephemeral("U0BOB")
     assert operations(world) == ["get_customer"]
 
 
-async def test_a_click_that_could_not_be_written_down_can_be_repeated(
+async def test_a_click_that_could_not_be_recorded_can_be_repeated(
     world: World, tmp_path: Path
 ) -> None:
     card = await world.ask()
-    somebody = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-    somebody.execute("BEGIN EXCLUSIVE")
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
     await world.press("U0BOB", card, CONFIRM)
-    somebody.close()
+    other.close()
     await world.press("U0BOB", card, CONFIRM)
     assert "Cleared: contact 101, company 202" in world.card(card)
 
 
-async def test_a_card_that_cannot_be_written_down_says_that_nobody_can_confirm_it(
+async def test_a_card_that_cannot_be_recorded_cannot_be_confirmed(
     world: World, tmp_path: Path
 ) -> None:
-    somebody = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-    somebody.execute("BEGIN EXCLUSIVE")
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
     card = await world.ask()
-    somebody.close()
-    assert "could not be written down, so nobody can confirm it" in world.card(card)
+    other.close()
+    assert "could not be saved, so nobody can confirm it" in world.card(card)
     buttons = parts(said(world)[0].arguments["blocks"])
     value = next(part["value"] for part in buttons if part["type"] == "button")
     await world.slack.forge_click("U0BOB", card.ts, CONFIRM, value)
@@ -122,14 +120,14 @@ async def test_a_card_that_cannot_be_written_down_says_that_nobody_can_confirm_i
 
 
 def spoil(folder: Path, where: str = "1 = 1") -> None:
-    """Make requests' rows unreadable, as somebody might who writes into the database."""
-    with sqlite3.connect(folder / "ledger.db") as somebody:
-        somebody.execute(f"UPDATE requests SET customer = 'oops' WHERE {where}")
-    somebody.close()
+    """Make requests' rows unreadable, as a manual change of the database might."""
+    with sqlite3.connect(folder / "ledger.db") as other:
+        other.execute(f"UPDATE requests SET customer = 'oops' WHERE {where}")
+    other.close()
 
 
 @pytest.mark.parametrize("action_id", [CONFIRM, CANCEL])
-async def test_a_click_that_fails_in_the_bot_is_acknowledged_and_told_to_who_clicked(
+async def test_a_click_that_fails_in_the_bot_is_acknowledged_and_answered(
     world: World, tmp_path: Path, action_id: str
 ) -> None:
     card = await world.ask()
@@ -141,7 +139,7 @@ async def test_a_click_that_fails_in_the_bot_is_acknowledged_and_told_to_who_cli
     assert operations(world) == ["get_customer"]
 
 
-async def test_work_that_fails_in_the_bot_after_the_ack_is_told_to_who_asked(
+async def test_work_that_fails_after_the_ack_is_reported_to_the_person(
     world: World, tmp_path: Path
 ) -> None:
     card = await world.ask()
@@ -151,7 +149,7 @@ async def test_work_that_fails_in_the_bot_after_the_ack_is_told_to_who_asked(
     assert "Something went wrong in the bot" in world.last_ephemeral("U0BOB")
 
 
-async def test_a_row_that_cannot_be_read_keeps_no_other_card_from_expiring(
+async def test_other_cards_expire_though_one_row_cannot_be_read(
     open_world: OpenWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with open_world(unlatch_expires_after_s=1) as world:
@@ -162,7 +160,7 @@ async def test_a_row_that_cannot_be_read_keeps_no_other_card_from_expiring(
     assert capsys.readouterr().out.count("row can't be read") == 1
 
 
-async def test_a_command_that_a_stop_cuts_short_is_told_to_who_typed_it(
+async def test_a_command_that_a_stop_interrupts_is_reported_to_the_person(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(timing=replace(QUICK, drains_for_s=0.2)) as world:
@@ -171,7 +169,7 @@ async def test_a_command_that_a_stop_cuts_short_is_told_to_who_typed_it(
     assert "did not get to this; nothing was changed" in world.last_ephemeral("U0ALICE")
 
 
-async def test_every_line_that_follows_a_click_names_who_and_where(
+async def test_log_lines_about_a_click_name_the_person_and_the_card(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
     logs.configure("INFO", "json")
@@ -179,9 +177,9 @@ async def test_every_line_that_follows_a_click_names_who_and_where(
     card = await world.ask()
     await world.press("U0BOB", card, CONFIRM)
     lines = [r.msg for r in caplog.records if isinstance(r.msg, dict)]
-    (settled,) = (line for line in lines if line["event"] == "settled")
+    (executed,) = (line for line in lines if line["event"] == "executed")
     known = ("user_id", "channel_id", "message_ts", "customer_id", "requester", "decider")
-    assert [settled[name] for name in known] == [
+    assert [executed[name] for name in known] == [
         "U0BOB",
         CHANNEL,
         card.ts,

@@ -1,4 +1,4 @@
-"""Logs as data: every line can be read, and none holds a secret."""
+"""Structured logs: every line can be parsed, and none holds a secret."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ FORMS: tuple[Literal["json", "console"], ...] = ("json", "console")
 KEY = "MDpWZXJ5U2VjcmV0S2V5"
 
 
-def told(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+def logged(capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in capsys.readouterr().err.splitlines()]
 
 
-def test_a_line_tells_when_where_how_bad_and_what(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_line_has_timestamp_logger_level_and_event(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("INFO", "json")
     structlog.get_logger("bot.test").warning("card not posted", why="is_archived")
-    (line,) = told(capsys)
+    (line,) = logged(capsys)
     assert line.pop("timestamp").endswith("Z")
     assert line == {
         "event": "card not posted",
@@ -43,10 +43,10 @@ def test_a_line_tells_when_where_how_bad_and_what(capsys: pytest.CaptureFixture[
     }
 
 
-def test_the_librarys_own_lines_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
+def test_library_logs_look_the_same(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("INFO", "json")
     logging.getLogger("slack_sdk").error("lost %s", "connection")
-    (line,) = told(capsys)
+    (line,) = logged(capsys)
     assert (line["event"], line["level"], line["logger"]) == (
         "lost connection",
         "error",
@@ -54,7 +54,7 @@ def test_the_librarys_own_lines_look_the_same(capsys: pytest.CaptureFixture[str]
     )
 
 
-def test_what_is_bound_to_the_work_stands_in_each_of_its_lines(
+def test_bound_context_is_in_every_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logs.configure("INFO", "json")
@@ -62,13 +62,11 @@ def test_what_is_bound_to_the_work_stands_in_each_of_its_lines(
         structlog.get_logger("bot.test").info("one")
         logging.getLogger("bot.other").warning("two")
     structlog.get_logger("bot.test").info("three")
-    assert [line.get("request_id") for line in told(capsys)] == ["5f0c", "5f0c", None]
+    assert [line.get("request_id") for line in logged(capsys)] == ["5f0c", "5f0c", None]
 
 
 @pytest.mark.parametrize("text", ["two\nlines", "\x1b[31mred", "\u2028", "\ud83d", '"}{"', "🚲"])
-def test_whatever_a_value_holds_it_stays_one_line_of_json(
-    text: str, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_any_value_stays_on_one_json_line(text: str, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("INFO", "json")
     structlog.get_logger("bot.test").info("asked", reason=text)
     lines = capsys.readouterr().err.splitlines()
@@ -77,17 +75,17 @@ def test_whatever_a_value_holds_it_stays_one_line_of_json(
 
 
 @pytest.mark.parametrize("level", ["DEBUG", "INFO", "WARNING", "ERROR"])
-def test_nothing_below_the_level_is_told(level: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_below_the_level_is_logged(level: str, capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure(level, "json")
     logger = structlog.get_logger("bot.test")
     for name in ("debug", "info", "warning", "error"):
-        getattr(logger, name)("told")
+        getattr(logger, name)("message")
     levels = ["DEBUG", "INFO", "WARNING", "ERROR"]
-    assert [line["level"].upper() for line in told(capsys)] == levels[levels.index(level) :]
+    assert [line["level"].upper() for line in logged(capsys)] == levels[levels.index(level) :]
 
 
 @pytest.mark.parametrize("name", logs.CHATTY)
-def test_the_libraries_that_print_payloads_keep_quiet_even_at_debug(
+def test_libraries_that_log_payloads_are_silent_even_at_debug(
     name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure("DEBUG", "json")
@@ -113,25 +111,25 @@ def test_a_traceback_shows_no_value_of_a_variable(
     assert KEY not in err
 
 
-def test_a_traceback_stays_within_its_line_of_json(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_traceback_stays_on_its_json_line(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("INFO", "json")
     try:
         json.loads("no JSON")
     except ValueError:
         logging.getLogger("asyncio").exception("task failed")
-    (line,) = told(capsys)
+    (line,) = logged(capsys)
     assert "JSONDecodeError: Expecting value" in line["exception"]
 
 
-def test_configuring_twice_tells_everything_once(capsys: pytest.CaptureFixture[str]) -> None:
+def test_configuring_twice_logs_everything_once(capsys: pytest.CaptureFixture[str]) -> None:
     logs.configure("INFO", "json")
     logs.configure("INFO", "json")
     structlog.get_logger("bot.test").info("once")
-    assert len(told(capsys)) == 1
+    assert len(logged(capsys)) == 1
 
 
-async def whole_job(slack: SimulatedSlack) -> None:
-    """Ask, be told of an error, confirm, and wait for the result and its trail."""
+async def whole_request(slack: SimulatedSlack) -> None:
+    """Ask, get two errors, confirm, and wait for the result and its thread."""
     workspace = slack.workspace
     await slack.command("U0ALICE", "abc")
     await slack.command("U0ALICE", "404404")
@@ -139,28 +137,23 @@ async def whole_job(slack: SimulatedSlack) -> None:
     await workspace.until(lambda: bool(workspace.messages(CHANNEL)))
     card = workspace.messages(CHANNEL)[0]
 
-    async def pressed() -> bool:
-        # a click that comes before the row is written is told to ask again
+    async def was_refused() -> bool:
+        # a click before the row is written is refused
         await slack.click("U0BOB", card.ts, "unlatch_confirm")
         return bool(workspace.ephemerals("U0BOB"))
 
-    while await pressed():
+    while await was_refused():
         workspace.ephemerals("U0BOB").clear()
     await workspace.until(lambda: "Cleared" in text_of(workspace.message(CHANNEL, card.ts).blocks))
     await workspace.until(lambda: bool(workspace.thread(CHANNEL, card.ts)))
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
-async def test_the_whole_job_at_debug_leaves_no_secret_in_any_line(
-    mode: Mode, tmp_path: Path
-) -> None:
+async def test_a_whole_request_at_debug_logs_no_secret(mode: Mode, tmp_path: Path) -> None:
     async with SimulatedSlack() as slack, SimulatedFusebill(api_key=KEY) as fusebill:
         secrets = [slack.bot_token, slack.app_token, slack.signing_secret, KEY, "Basic "]
-        secrets += [
-            "commands/T0SANDBOX",
-            "actions/T0SANDBOX",
-            "ticket=",
-        ]  # addresses that open doors
+        # parts of URLs that work as credentials
+        secrets += ["commands/T0SANDBOX", "actions/T0SANDBOX", "ticket="]
         environment = {
             "SLACK_BOT_TOKEN": slack.bot_token,
             "SLACK_APP_TOKEN": slack.app_token,
@@ -191,7 +184,7 @@ async def test_the_whole_job_at_debug_leaves_no_secret_in_any_line(
             await slack.workspace.until(lambda: bool(slack.socket_mode.links))
         slack.faults.fail("chat.update", status=503, times=1)
         fusebill.misbehave("hostile_error", operation="get_customer", times=1)
-        await whole_job(slack)
+        await whole_request(slack)
         async with httpx.AsyncClient(trust_env=False) as client:
             await client.get(f"{address}/readyz")
         process.terminate()
@@ -212,7 +205,7 @@ async def staged(tmp_path: Path) -> AsyncIterator[Stage]:
         yield opened
 
 
-async def test_a_websocket_that_is_refused_shows_neither_its_ticket_nor_a_traceback(
+async def test_a_refused_websocket_logs_neither_its_ticket_nor_a_traceback(
     staged: Stage,
 ) -> None:
     real, staged.slack.url = staged.slack.url, f"{staged.slack.url}nowhere/"
@@ -226,7 +219,7 @@ async def test_a_websocket_that_is_refused_shows_neither_its_ticket_nor_a_traceb
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_a_traceback_that_names_a_ticket_names_no_ticket(
+def test_tickets_are_removed_from_messages_and_tracebacks(
     form: Literal["json", "console"], capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure("INFO", form)
@@ -241,10 +234,10 @@ def test_a_traceback_that_names_a_ticket_names_no_ticket(
         logging.getLogger("asyncio").exception("lost %s", address)
     err = capsys.readouterr().err
     assert (KEY in err, "ticket=" in err) == (False, False)
-    assert err.count("wss-primary.slack.com/link/?(a ticket)&app_id=A1") == 2
+    assert err.count("wss-primary.slack.com/link/?[ticket]&app_id=A1") == 2
 
 
-async def test_bolts_own_warnings_are_told_but_for_the_one_about_the_token(
+async def test_bolts_warnings_are_logged_except_the_one_about_the_token(
     staged: Stage,
 ) -> None:
     await staged.start()

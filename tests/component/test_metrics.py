@@ -1,4 +1,4 @@
-"""What is counted, as Prometheus reads it."""
+"""The metrics, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def read(metrics: Metrics) -> Samples:
     }
 
 
-def test_each_process_counts_for_itself() -> None:
+def test_each_instance_has_its_own_counts() -> None:
     one, other = Metrics(), Metrics()
     one.reclaimed.inc()
-    assert read(one)["unlatch_adopted_total", ()] == 1
-    assert read(other)["unlatch_adopted_total", ()] == 0
+    assert read(one)["unlatch_reclaimed_total", ()] == 1
+    assert read(other)["unlatch_reclaimed_total", ()] == 0
 
 
 @pytest.mark.parametrize(
@@ -51,12 +51,12 @@ def test_a_call_to_slack_is_counted_by_its_result(result: str, label: str) -> No
 
 
 @given(st.lists(st.text(), max_size=20))
-def test_no_error_code_that_slack_invents_becomes_a_label(codes: list[str]) -> None:
+def test_unknown_error_codes_do_not_become_labels(codes: list[str]) -> None:
     metrics = Metrics()
     for code in codes:
         metrics.slack_called("chat.update", code, 0.1)
-    told = {dict(labels).get("result") for _name, labels in read(metrics)}
-    assert told <= {None, "http_5xx", "other"} | SLACK_RESULTS
+    results = {dict(labels).get("result") for _name, labels in read(metrics)}
+    assert results <= {None, "http_5xx", "other"} | SLACK_RESULTS
 
 
 @pytest.mark.parametrize(("status", "label"), [(200, "200"), (404, "404"), (None, "none")])
@@ -67,7 +67,7 @@ def test_a_call_to_fusebill_is_counted_by_its_status(status: int | None, label: 
     assert read(metrics)["unlatch_fusebill_call_seconds_count", labels] == 1
 
 
-def test_what_fusebill_says_is_left_is_kept_until_it_says_otherwise() -> None:
+def test_the_rate_limit_keeps_its_last_value() -> None:
     metrics = Metrics()
     metrics.limit_left(999, 179_999)
     metrics.limit_left(998, None)
@@ -76,14 +76,14 @@ def test_what_fusebill_says_is_left_is_kept_until_it_says_otherwise() -> None:
     assert read(metrics)[left, (("window", "day"),)] == 179_999
 
 
-def test_a_window_that_fusebill_never_told_is_not_shown_as_zero() -> None:
+def test_an_unknown_rate_limit_is_not_shown_as_zero() -> None:
     metrics = Metrics()
     metrics.limit_left(None, None)
     assert "rate_limit_remaining{" not in metrics.render().decode()
 
 
 @given(st.floats(min_value=0, max_value=100))
-def test_a_time_falls_into_every_bucket_that_holds_it(seconds: float) -> None:
+def test_a_time_counts_in_every_bucket_that_includes_it(seconds: float) -> None:
     metrics = Metrics()
     metrics.card_seconds.observe(seconds)
     samples = read(metrics)
@@ -92,11 +92,11 @@ def test_a_time_falls_into_every_bucket_that_holds_it(seconds: float) -> None:
         assert samples[bucket] == (seconds <= edge)
 
 
-def test_every_name_is_the_bots_own() -> None:
+def test_every_name_starts_with_unlatch() -> None:
     assert {name.split("_")[0] for name, _labels in read(Metrics())} == {"unlatch"}
 
 
-async def test_a_whole_job_is_counted(world: World) -> None:
+async def test_a_whole_request_is_counted(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, "unlatch_confirm")
     samples = read(world.bot.metrics)
@@ -114,11 +114,11 @@ async def test_a_whole_job_is_counted(world: World) -> None:
 async def test_no_label_names_a_person_a_customer_or_a_request(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, "unlatch_confirm")
-    told = (await world.bot.render()).decode()
-    assert not [word for word in ("U0ALICE", "U0BOB", "2554529", "C0BILLING") if word in told]
+    text = (await world.bot.render()).decode()
+    assert not [word for word in ("U0ALICE", "U0BOB", "2554529", "C0BILLING") if word in text]
 
 
-async def test_cards_that_wait_for_a_click_are_told_over_http(world: World) -> None:
+async def test_undecided_cards_are_reported_over_http(world: World) -> None:
     async def pending() -> str:
         async with aiohttp.ClientSession() as session:
             text = await (await session.get(f"{world.address}/metrics")).text()
@@ -131,12 +131,12 @@ async def test_cards_that_wait_for_a_click_are_told_over_http(world: World) -> N
     assert await pending() == "unlatch_pending 0.0"
 
 
-async def test_the_time_to_an_ack_counts_from_the_requests_arrival(world: World) -> None:
+async def test_the_ack_time_starts_when_the_request_arrives(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, "unlatch_confirm")
     samples = read(world.bot.metrics)
     for listener in ("on_unlatch_command", "on_confirm_clicked"):
         labels = (("listener", listener),)
         assert samples["unlatch_ack_seconds_count", labels] == 1
-        # to read, verify and hand over takes longer than this by itself
+        # reading, verifying and dispatching the request alone takes longer than this
         assert samples["unlatch_ack_seconds_sum", labels] > 0.0001

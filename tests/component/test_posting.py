@@ -1,4 +1,4 @@
-"""New requests: first the card, then its row; a card without a row can't be confirmed."""
+"""New requests: the card is posted first, then recorded; an unrecorded card has no buttons."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ async def shop(tmp_path: Path) -> AsyncIterator[Parts]:
 async def posted(shop: Parts) -> Request:
     request = shop.poster.request(ALICE, shop.place(), CUSTOMER, "moved")
     assert await shop.poster.post(request, shop.place())
-    (written,) = await shop.requests()
-    return written
+    (recorded,) = await shop.requests()
+    return recorded
 
 
 def break_ledger(shop: Parts) -> None:
@@ -41,7 +41,7 @@ def break_ledger(shop: Parts) -> None:
     engine.dispose()
 
 
-async def test_a_posted_card_is_written_down_with_its_ts_and_its_own_thread(
+async def test_a_posted_card_is_recorded_with_its_ts_and_thread(
     shop: Parts,
 ) -> None:
     request = await posted(shop)
@@ -50,7 +50,7 @@ async def test_a_posted_card_is_written_down_with_its_ts_and_its_own_thread(
     assert (request.requester, request.reason, request.customer) == (ALICE, "moved", CUSTOMER)
 
 
-async def test_the_first_event_holds_what_the_chain_must_hold(shop: Parts) -> None:
+async def test_the_first_event_holds_what_the_hash_chain_covers(shop: Parts) -> None:
     request = await posted(shop)
     history = await shop.ledger.request_history(request.id)
     assert history.events[0].details == {
@@ -71,12 +71,12 @@ async def test_a_card_is_due_when_it_expires(tmp_path: Path) -> None:
         assert request.due_at == request.expires_at
 
 
-async def test_two_requests_are_never_the_same(shop: Parts) -> None:
+async def test_each_request_has_its_own_id(shop: Parts) -> None:
     one, other = (shop.poster.request(ALICE, shop.place(), CUSTOMER, "") for _ in range(2))
     assert one.id != other.id
 
 
-async def test_what_follows_a_request_goes_into_its_thread(shop: Parts) -> None:
+async def test_a_follow_up_goes_into_the_thread_of_its_request(shop: Parts) -> None:
     first = await posted(shop)
     elsewhere = shop.place(channel_id="C0PUBLIC")
     again = shop.poster.request(ALICE, elsewhere, CUSTOMER, "moved", follows=first)
@@ -87,14 +87,14 @@ async def test_what_follows_a_request_goes_into_its_thread(shop: Parts) -> None:
     assert last.undoes is None
 
 
-async def test_an_undo_of_an_undo_that_failed_undoes_the_first(shop: Parts) -> None:
+async def test_an_undo_after_a_failed_undo_undoes_the_first_request(shop: Parts) -> None:
     first = await posted(shop)
     undo = shop.poster.request(ALICE, shop.place(), CUSTOMER, "", kind=Kind.RELATCH, follows=first)
     again = shop.poster.request(ALICE, shop.place(), CUSTOMER, "", kind=Kind.RELATCH, follows=undo)
     assert (undo.undoes, again.undoes) == (first.id, first.id)
 
 
-async def test_where_slack_refuses_the_card_there_is_no_row_and_the_person_is_told(
+async def test_if_slack_refuses_the_card_there_is_no_row_and_the_person_learns_why(
     shop: Parts,
 ) -> None:
     place = shop.place(channel_id="C0PRIVATE")
@@ -103,14 +103,14 @@ async def test_where_slack_refuses_the_card_there_is_no_row_and_the_person_is_to
     assert "Type /invite <@U0UNLATCH> here" in shop.ephemerals()[-1]
 
 
-async def test_a_passing_failure_of_slack_is_tried_again(shop: Parts) -> None:
+async def test_posting_is_retried_after_a_temporary_failure_of_slack(shop: Parts) -> None:
     shop.double.faults.fail("chat.postMessage", status=503)
     await posted(shop)
     assert len(shop.posted()) == 1
     assert shop.ephemerals() == []
 
 
-async def test_a_card_that_could_not_be_written_down_says_so_and_has_no_button(
+async def test_a_card_that_could_not_be_recorded_says_so_and_has_no_button(
     shop: Parts,
 ) -> None:
     break_ledger(shop)
@@ -118,11 +118,11 @@ async def test_a_card_that_could_not_be_written_down_says_so_and_has_no_button(
     assert not await shop.poster.post(shop.poster.request(ALICE, place, CUSTOMER, ""), place)
     (card,) = shop.posted()
     assert text_of(card.blocks) == (
-        "💾 This could not be written down, so nobody can confirm it. Ask again: /unlatch 2554529"
+        "💾 This request could not be saved, so nobody can confirm it. Ask again: /unlatch 2554529"
     )
 
 
-async def test_only_a_card_with_a_row_is_counted(shop: Parts) -> None:
+async def test_only_a_recorded_card_is_counted(shop: Parts) -> None:
     await posted(shop)
     place = shop.place(channel_id="C0PRIVATE")
     await shop.poster.post(shop.poster.request(ALICE, place, CUSTOMER, ""), place)
@@ -132,7 +132,7 @@ async def test_only_a_card_with_a_row_is_counted(shop: Parts) -> None:
 NO = Decision(allowed=False, why="You are not on the list.", label="not_listed")
 
 
-async def test_a_refusal_is_told_and_kept_without_a_card(shop: Parts) -> None:
+async def test_a_refusal_is_sent_and_recorded_without_a_card(shop: Parts) -> None:
     await shop.poster.deny(ALICE, shop.place(), 2554529, "moved", NO)
     assert shop.ephemerals() == ["🔒 You are not on the list."]
     (row,) = shop.rows()
@@ -144,9 +144,9 @@ async def test_a_refusal_is_told_and_kept_without_a_card(shop: Parts) -> None:
     assert (shop.posted(), await shop.requests()) == ([], [])
 
 
-async def test_nobody_has_to_look_at_a_refusal_again(shop: Parts) -> None:
+async def test_a_refusal_is_never_due(shop: Parts) -> None:
     await shop.poster.deny(ALICE, shop.place(), 2554529, "", NO)
-    engine = open_engine(shop.database_url, reads_only=True)
+    engine = open_engine(shop.database_url, read_only=True)
     with engine.connect() as connection:
         due = connection.execute(text("SELECT due_at FROM requests")).scalars().all()
     engine.dispose()
@@ -154,17 +154,18 @@ async def test_nobody_has_to_look_at_a_refusal_again(shop: Parts) -> None:
 
 
 @pytest.mark.parametrize("failure", ["slack", "ledger"])
-async def test_a_refusal_survives_that_one_of_the_two_fails(shop: Parts, failure: str) -> None:
+async def test_a_refusal_reaches_the_person_or_the_ledger_if_the_other_fails(
+    shop: Parts, failure: str
+) -> None:
     if failure == "slack":
         shop.double.faults.fail("response_url", status=500, times=None)
     else:
         break_ledger(shop)
     await shop.poster.deny(ALICE, shop.place(), 2554529, "", NO)
-    told = shop.ephemerals()
-    assert told == ([] if failure == "slack" else ["🔒 You are not on the list."])
+    assert shop.ephemerals() == ([] if failure == "slack" else ["🔒 You are not on the list."])
 
 
-async def test_a_ephemeral_that_slack_does_not_take_fails_nothing(shop: Parts) -> None:
+async def test_a_refusal_is_recorded_though_slack_is_down(shop: Parts) -> None:
     shop.double.faults.down = True
     await shop.poster.deny(ALICE, shop.place(), 2554529, "", NO)
     assert len(shop.rows()) == 1

@@ -1,4 +1,4 @@
-"""The same journeys where the bot opens the connection, and what ends it."""
+"""Socket Mode: the same journeys, reconnecting, and how it ends."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ async def test_a_malformed_command_is_answered_in_the_ack(open_world: OpenWorld)
         assert heard_by(world) == {"U0ALICE"}
 
 
-async def test_a_second_click_is_told_so_over_socket_mode(open_world: OpenWorld) -> None:
+async def test_a_second_click_is_answered_over_socket_mode(open_world: OpenWorld) -> None:
     async with open_world(mode="socket") as world:
         card = await world.ask()
         await world.press("U0BOB", card, CONFIRM)
@@ -66,7 +66,7 @@ async def test_a_card_from_before_a_reconnection_can_be_confirmed_after_it(
         assert world.fusebill.customers[BIKES]["hubSpotId"] is None
 
 
-async def test_it_ends_with_a_clear_error_where_slack_switches_socket_mode_off(
+async def test_it_ends_with_a_clear_error_if_slack_switches_socket_mode_off(
     tmp_path: Path,
 ) -> None:
     async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
@@ -79,9 +79,7 @@ async def test_it_ends_with_a_clear_error_where_slack_switches_socket_mode_off(
 
 
 @pytest.mark.parametrize("error", ["invalid_auth", "not_allowed_token_type", "missing_scope"])
-async def test_it_does_not_start_where_slack_will_never_let_it_in(
-    tmp_path: Path, error: str
-) -> None:
+async def test_it_does_not_start_if_slack_refuses_it_for_good(tmp_path: Path, error: str) -> None:
     async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
         slack.faults.fail("apps.connections.open", error=error, times=None)
         settings = settings_for(slack, fusebill, tmp_path)
@@ -91,14 +89,14 @@ async def test_it_does_not_start_where_slack_will_never_let_it_in(
 
 @asynccontextmanager
 async def connecting(world: World, tmp_path: Path) -> AsyncIterator[asyncio.Task[None]]:
-    """A second bot, which can't connect: Slack gives it addresses that lead nowhere."""
+    """A second bot, which can't connect: Slack gives it unusable addresses."""
     slack = world.slack
     async with build(settings_for(slack, world.fusebill, tmp_path)) as bot:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         connection = SocketMode(bot.app, bot.client, slack.app_token, ended, ping_every_s=0.1)
         slack.url = f"{slack.url}nowhere/"
         opening = asyncio.create_task(connection.open())
-        await slack.workspace.until(lambda: asked_for_connections(slack) > 1)
+        await slack.workspace.until(lambda: requested_connections(slack) > 1)
         assert not slack.socket_mode.links
         try:
             yield opening
@@ -106,11 +104,11 @@ async def connecting(world: World, tmp_path: Path) -> AsyncIterator[asyncio.Task
             await connection.close()
 
 
-def asked_for_connections(slack: SimulatedSlack) -> int:
+def requested_connections(slack: SimulatedSlack) -> int:
     return sum(call.method == "apps.connections.open" for call in slack.calls)
 
 
-async def test_each_try_to_connect_has_an_address_of_its_own(world: World, tmp_path: Path) -> None:
+async def test_each_attempt_to_connect_has_its_own_address(world: World, tmp_path: Path) -> None:
     slack = world.slack
     async with connecting(world, tmp_path) as opening:
         slack.url = slack.url.removesuffix("nowhere/")
@@ -118,7 +116,7 @@ async def test_each_try_to_connect_has_an_address_of_its_own(world: World, tmp_p
         await opening
 
 
-async def test_it_ends_where_slack_shuts_it_out_before_it_has_ever_been_connected(
+async def test_it_ends_if_slack_refuses_it_before_the_first_connection(
     world: World, tmp_path: Path
 ) -> None:
     async with connecting(world, tmp_path) as opening:
@@ -127,7 +125,7 @@ async def test_it_ends_where_slack_shuts_it_out_before_it_has_ever_been_connecte
             await asyncio.wait_for(opening, 10)
 
 
-async def test_what_was_acknowledged_is_finished_though_socket_mode_ends(tmp_path: Path) -> None:
+async def test_acknowledged_work_is_finished_though_socket_mode_ends(tmp_path: Path) -> None:
     async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
         settings = settings_for(slack, fusebill, tmp_path)
         bot = asyncio.create_task(serve(settings, "socket", timing=QUICK))
@@ -144,13 +142,13 @@ async def test_what_was_acknowledged_is_finished_though_socket_mode_ends(tmp_pat
         assert isinstance(bot.exception(), SocketModeEnded)
 
 
-async def test_over_socket_mode_nobody_can_send_anything_over_http(open_world: OpenWorld) -> None:
+async def test_in_socket_mode_there_is_no_http_endpoint_for_slack(open_world: OpenWorld) -> None:
     async with open_world(mode="socket") as world:
         world.slack.request_url = f"{world.address}/slack/events"
         assert (await world.slack.command("U0ALICE", "2554529")).status == 404
 
 
-async def test_readiness_tells_of_the_connection(open_world: OpenWorld) -> None:
+async def test_readiness_includes_the_connection(open_world: OpenWorld) -> None:
     async with (
         open_world(mode="socket") as world,
         aiohttp.request("GET", f"{world.address}/readyz") as response,

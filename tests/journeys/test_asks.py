@@ -1,4 +1,4 @@
-"""Asks that bring no card: what the person who typed is told, and that nobody else is."""
+"""Commands that get no card: what the person who typed sees, and that nobody else sees it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 
 import pytest
 
-from tests.support.reading import heard_by, operations, parts, said, told
+from tests.support.reading import answer_to, heard_by, operations, parts, said
 from tests.support.world import OpenWorld, World
 
 NO_IDS = [
@@ -25,7 +25,7 @@ NO_IDS = [
 ]
 
 
-async def test_what_is_no_customer_id_is_answered_in_the_ack_and_calls_nothing(
+async def test_an_invalid_id_is_answered_in_the_ack_and_calls_nothing(
     world: World,
 ) -> None:
     at_start, texts = len(world.slack.calls), [*NO_IDS, "help"]
@@ -37,10 +37,10 @@ async def test_what_is_no_customer_id_is_answered_in_the_ack_and_calls_nothing(
     assert heard_by(world) == {"U0ALICE"}
 
 
-async def test_a_malformed_command_is_answered_in_one_line_that_shows_how_it_is_typed(
+async def test_a_malformed_command_is_answered_in_one_line_with_the_usage(
     world: World,
 ) -> None:
-    lines = [await told(world, text) for text in NO_IDS]
+    lines = [await answer_to(world, text) for text in NO_IDS]
     usage = "Type /unlatch <customerId> [reason]"
     assert [line for line in lines if "\n" in line or not line.endswith(usage)] == []
 
@@ -50,7 +50,7 @@ async def test_a_malformed_command_is_answered_in_one_line_that_shows_how_it_is_
     ["#2554529", "  2554529  ", "0002554529 why", "2554529\twhy", "2554529\nwhy"],
     ids=ascii,
 )
-async def test_an_id_may_carry_a_hash_and_blanks(world: World, text: str) -> None:
+async def test_an_id_may_have_a_hash_zeros_and_blanks(world: World, text: str) -> None:
     assert "Fusebill id: 2554529" in world.card(await world.ask(text))
 
 
@@ -66,23 +66,23 @@ async def test_an_id_may_carry_a_hash_and_blanks(world: World, text: str) -> Non
         "0",
     ],
 )
-async def test_a_reason_shows_as_it_was_typed(world: World, reason: str) -> None:
+async def test_a_reason_is_shown_as_typed(world: World, reason: str) -> None:
     assert f"\nWhy: {reason}\n" in world.card(await world.ask(f"2554529 {reason}"))
 
 
-async def test_without_a_reason_the_card_speaks_of_none(world: World) -> None:
+async def test_without_a_reason_the_card_has_no_why(world: World) -> None:
     assert "Why:" not in world.card(await world.ask("2554529"))
 
 
-async def test_the_longest_id_there_may_be_is_looked_up(world: World) -> None:
-    assert "knows no customer 999999999999999999" in await told(world, "9" * 18)
+async def test_the_longest_valid_id_is_looked_up(world: World) -> None:
+    assert "has no customer 999999999999999999" in await answer_to(world, "9" * 18)
 
 
 @pytest.mark.parametrize(
     ("kind", "status", "expected"),
     [
-        ("not_found", 404, ("knows no customer 7", "Customer with id 7 not found. (HTTP 404)")),
-        ("lying_status", 404, ("knows no customer 7", "Customer with id 7 not found. (HTTP 404)")),
+        ("not_found", 404, ("has no customer 7", "Customer with id 7 not found. (HTTP 404)")),
+        ("lying_status", 404, ("has no customer 7", "Customer with id 7 not found. (HTTP 404)")),
         ("key_refused", 400, ("FUSEBILL_API_KEY", "not in the correct format. (HTTP 400)")),
         ("unauthorized", 401, ("FUSEBILL_API_KEY", "denied for this request. (HTTP 401)")),
         ("malformed", 400, ("refused", "The request is malformed. (HTTP 400)")),
@@ -91,44 +91,46 @@ async def test_the_longest_id_there_may_be_is_looked_up(world: World) -> None:
         ("server_error", 500, ("no usable answer", "error has occurred. (HTTP 500)")),
         ("bad_gateway", 502, ("no usable answer", "answered HTTP 502 and gave no reason")),
         ("html", 200, ("no usable answer", "HTTP 200")),
-        ("html", 404, ("knows no customer 7", "HTTP 404 and gave no reason")),
+        ("html", 404, ("has no customer 7", "HTTP 404 and gave no reason")),
         ("hostile_error", 409, ("<!channel> <@U0ALICE> <https://evil.example|click here>",)),
         ("long_error", 409, ("Fusebill: xxx", "x… (HTTP 409)")),
     ],
 )
-async def test_a_customer_that_cannot_be_read_is_told_to_the_typist_alone_in_fusebills_words(
+async def test_a_failed_read_is_explained_to_the_typist_only_in_fusebills_words(
     world: World, kind: str, status: int, expected: tuple[str, ...]
 ) -> None:
     world.fusebill.misbehave(kind, times=None, status=status)
-    heard = await told(world, "7 moved")
-    assert [part for part in (*expected, "Nothing was changed.") if part not in heard] == []
+    answer = await answer_to(world, "7 moved")
+    assert [part for part in (*expected, "Nothing was changed.") if part not in answer] == []
     assert heard_by(world) == {"U0ALICE"}
 
 
-async def test_a_lost_answer_is_told_to_the_typist_alone(world: World) -> None:
+async def test_a_lost_answer_is_reported_to_the_typist_only(world: World) -> None:
     world.fusebill.misbehave("lost_before", times=None)
-    heard = await told(world, "2554529")
-    assert "no usable answer about customer 2554529. Nothing was changed." in heard
+    answer = await answer_to(world, "2554529")
+    assert "no usable answer about customer 2554529. Nothing was changed." in answer
     assert heard_by(world) == {"U0ALICE"}
 
 
-async def test_an_unreachable_fusebill_is_told_to_the_typist_alone(open_world: OpenWorld) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        address = f"http://127.0.0.1:{nobody.getsockname()[1]}/v1"
+async def test_an_unreachable_fusebill_is_reported_to_the_typist_only(
+    open_world: OpenWorld,
+) -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
         async with open_world(fusebill_base_url=address) as world:
-            heard = await told(world, "2554529")
-            assert "Fusebill could not be reached. Nothing was changed." in heard
+            answer = await answer_to(world, "2554529")
+            assert "Fusebill could not be reached. Nothing was changed." in answer
             assert heard_by(world) == {"U0ALICE"}
 
 
-async def test_the_api_key_is_never_told_though_fusebill_repeats_it(world: World) -> None:
+async def test_the_api_key_is_never_shown_even_if_fusebill_repeats_it(world: World) -> None:
     text = f"The key {world.fusebill.api_key} is no good."
     world.fusebill.misbehave("unauthorized", times=None, text=text)
-    assert "Fusebill: The key [API key] is no good. (HTTP 401)" in await told(world, "2554529")
+    assert "Fusebill: The key [API key] is no good. (HTTP 401)" in await answer_to(world, "2554529")
 
 
-async def test_a_read_that_fails_once_is_tried_again_before_anybody_hears_of_it(
+async def test_a_read_that_fails_once_is_retried_silently(
     world: World,
 ) -> None:
     world.fusebill.misbehave("bad_gateway")
@@ -138,18 +140,18 @@ async def test_a_read_that_fails_once_is_tried_again_before_anybody_hears_of_it(
 
 
 @pytest.mark.parametrize("kind", ["not_found", "unauthorized", "rate_limited", "malformed"])
-async def test_a_refused_read_is_not_tried_again(world: World, kind: str) -> None:
+async def test_a_refused_read_is_not_retried(world: World, kind: str) -> None:
     world.fusebill.misbehave(kind, times=None)
-    await told(world, "2554529")
+    await answer_to(world, "2554529")
     assert operations(world).count("get_customer") == 1
 
 
-async def test_a_customer_with_nothing_latched_is_said_so_and_offers_no_button(
+async def test_a_customer_that_is_not_latched_gets_an_answer_without_a_button(
     world: World,
 ) -> None:
-    heard = await told(world, "3100017")
+    answer = await answer_to(world, "3100017")
     (ephemeral,) = world.slack.workspace.all_ephemerals()
-    assert "Harbour Light Coffee is latched to nothing in HubSpot" in heard
+    assert "Harbour Light Coffee is not latched to anything in HubSpot" in answer
     assert "button" not in {part["type"] for part in parts(ephemeral.blocks)}
     assert heard_by(world) == {"U0ALICE"}
 
@@ -163,10 +165,10 @@ async def test_a_customer_with_nothing_latched_is_said_so_and_offers_no_button(
         ("C0READONLY", "", "Use the command in a channel where I can post."),
     ],
 )
-async def test_where_the_bot_cannot_post_the_person_is_told_what_to_do(
+async def test_where_the_bot_cannot_post_it_says_what_to_do(
     world: World, channel_id: str, missing_scope: str, advice: str
 ) -> None:
     world.slack.workspace.scopes.discard(missing_scope)
-    assert advice in await told(world, "2554529", channel_id)
+    assert advice in await answer_to(world, "2554529", channel_id)
     assert said(world)[-1].method == "response_url"
     assert heard_by(world) == {"U0ALICE"}

@@ -1,4 +1,4 @@
-"""Journeys out of the unknown: Fusebill never said, so somebody looks again."""
+"""Check again: Fusebill gave no conclusive answer, so somebody checks the customer."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BRIEF = Timing(execution_s=0.3, sweep_every_s=0.1)
 
 
 async def unknown(world: World, kind: str = "hang") -> PostedMessage:
-    """A confirmed card of which Fusebill never told what came."""
+    """A confirmed card whose outcome Fusebill never reported."""
     card = await world.ask()
     world.fusebill.misbehave(kind, operation="unlatch_customer", times=None)
     await world.press("U0BOB", card, CONFIRM)
@@ -35,27 +35,27 @@ def unlatches(world: World) -> int:
 
 
 @pytest.mark.parametrize("kind", ["hang", "lost_before", "server_error", "unavailable"])
-async def test_where_fusebill_never_tells_the_card_says_so_and_offers_a_look(
+async def test_an_unknown_outcome_is_shown_with_check_again(
     open_world: OpenWorld, kind: str
 ) -> None:
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world, kind)
         lines = world.card(card).splitlines()
         assert lines[1].strip() == "We don't know yet whether this was done."
-        assert lines[2].startswith("Fusebill gave no answer that tells")
-        assert lines[2].endswith("An earlier call may have been done, or may still be.")
+        assert lines[2].startswith("Fusebill gave no conclusive answer")
+        assert lines[2].endswith("An earlier call may have taken effect, or may still do so.")
         assert lines[-1] == "[Check again]"
 
 
-async def test_still_latched_as_shown_is_offered_anew_in_the_same_thread(
+async def test_a_customer_still_latched_as_shown_gets_a_new_card_in_the_thread(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world)
         called = unlatches(world)
         await world.press("U0BOB", card, CHECK)
-        anew = replies(world, card)[-1]
-        lines = without_times(world.card(anew)).splitlines()
+        new = replies(world, card)[-1]
+        lines = without_times(world.card(new)).splitlines()
         assert lines[0] == "Unlatch Stolen Bikes (2554529)?"
         assert lines[-4:] == [
             "Asked by: <@U0BOB>, AT",
@@ -69,27 +69,27 @@ async def test_still_latched_as_shown_is_offered_anew_in_the_same_thread(
         ]
 
 
-async def test_the_new_card_unlatches_and_the_one_thread_tells_it(open_world: OpenWorld) -> None:
+async def test_the_new_card_unlatches_and_the_thread_shows_it(open_world: OpenWorld) -> None:
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world)
         await world.press("U0BOB", card, CHECK)
-        anew = replies(world, card)[-1]
-        await world.press("U0ALICE", anew, CONFIRM)
-        assert "✅ Unlatched" in world.card(anew)
+        new = replies(world, card)[-1]
+        await world.press("U0ALICE", new, CONFIRM)
+        assert "✅ Unlatched" in world.card(new)
         assert "✅ Unlatched · Fusebill answered HTTP 200" in world.thread(card)
         assert world.fusebill.customers[BIKES]["hubSpotId"] is None
 
 
-async def test_the_new_card_is_held_against_the_rules(open_world: OpenWorld) -> None:
+async def test_the_rules_apply_to_the_new_card(open_world: OpenWorld) -> None:
     async with open_world(timing=BRIEF, unlatch_two_person=True) as world:
         card = await unknown(world)
         await world.press("U0BOB", card, CHECK)
         await world.press("U0BOB", replies(world, card)[-1], CONFIRM)
-        assert "two people are needed" in world.last_ephemeral("U0BOB")
+        assert "The two-person rule" in world.last_ephemeral("U0BOB")
         assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
 
 
-async def test_gone_by_now_the_card_says_that_it_was_unlatched(open_world: OpenWorld) -> None:
+async def test_if_the_ids_are_gone_the_card_says_unlatched(open_world: OpenWorld) -> None:
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world)
         called = unlatches(world)
@@ -98,14 +98,14 @@ async def test_gone_by_now_the_card_says_that_it_was_unlatched(open_world: OpenW
         assert world.card(card).splitlines()[:3] == [
             "✅ Unlatched: Stolen Bikes (2554529)",
             "Cleared: contact 101, company 202",
-            "Fusebill's reply did not show it; reading the customer again did.",
+            "Fusebill's reply did not show this, but reading the customer again did.",
         ]
         assert "[Check again]" not in world.card(card)
         assert "[Undo…]" in world.card(card)
         assert unlatches(world) == called
 
 
-async def test_what_was_found_is_in_ledger_and_thread_with_who_looked(
+async def test_the_result_of_a_check_is_recorded_with_who_checked(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(timing=BRIEF) as world:
@@ -121,7 +121,7 @@ async def test_what_was_found_is_in_ledger_and_thread_with_who_looked(
 
 
 @pytest.mark.parametrize("found", [{"hubSpotId": 777}, {"hubSpotCompanyId": None}], ids=str)
-async def test_other_ids_by_now_are_left_alone_and_shown(
+async def test_other_ids_are_shown_and_left_alone(
     open_world: OpenWorld, found: dict[str, int | None]
 ) -> None:
     async with open_world(timing=BRIEF) as world:
@@ -136,38 +136,40 @@ async def test_other_ids_by_now_are_left_alone_and_shown(
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "expected"),
     [
         ("conflict", "Fusebill refused to show customer 2554529."),
-        ("unauthorized", "Fusebill did not take the bot's API key."),
-        ("not_found", "Fusebill knows no customer 2554529."),
+        ("unauthorized", "Fusebill did not accept the bot's API key."),
+        ("not_found", "Fusebill has no customer 2554529."),
     ],
 )
-async def test_a_read_that_fails_is_told_and_the_card_stays(
-    open_world: OpenWorld, kind: str, told: str
+async def test_a_failed_read_is_reported_and_the_card_stays(
+    open_world: OpenWorld, kind: str, expected: str
 ) -> None:
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world)
         shown, before = world.card(card), len(replies(world, card))
         world.fusebill.misbehave(kind, operation="get_customer", times=None)
         await world.press("U0BOB", card, CHECK)
-        assert told in world.last_ephemeral("U0BOB")
+        assert expected in world.last_ephemeral("U0BOB")
         assert (world.card(card), len(replies(world, card))) == (shown, before)
 
 
-async def test_a_guest_may_not_look_and_ledger_and_thread_keep_it(open_world: OpenWorld) -> None:
+async def test_a_guest_may_not_check_and_the_refusal_is_in_the_thread(
+    open_world: OpenWorld,
+) -> None:
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world)
         reads = len(world.fusebill.calls)
         await world.press("U0GUEST", card, CHECK)
-        why = "People of another organisation may not ask for an unlatch here."
+        why = "People from other organisations may not ask for an unlatch here."
         assert world.last_ephemeral("U0GUEST") == f"🔒 {why}"
         assert world.thread(card).endswith(f"<@U0GUEST> was refused: “{why}”")
         assert len(world.fusebill.calls) == reads
         assert "[Check again]" in world.card(card)
 
 
-async def test_what_is_known_by_now_needs_no_second_look(open_world: OpenWorld) -> None:
+async def test_a_known_outcome_needs_no_second_check(open_world: OpenWorld) -> None:
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world)
         (request,) = await world.bot.ledger.recent_requests(BIKES)
@@ -175,19 +177,21 @@ async def test_what_is_known_by_now_needs_no_second_look(open_world: OpenWorld) 
         await world.press("U0BOB", card, CHECK)
         await world.slack.forge_click("U0ALICE", card.ts, CHECK, request.id)
         await world.settled()
-        assert "What came of this is known by now: see the card." in world.last_ephemeral("U0ALICE")
+        assert "The outcome is already known: see the card." in world.last_ephemeral("U0ALICE")
 
 
 @pytest.mark.parametrize("action_id", [CHECK, "unlatch_undo"])
 @pytest.mark.parametrize("value", ["", "2554529", "0" * 32, "' OR 1=1 --"])
-async def test_a_guessed_value_is_told_to_ask(world: World, action_id: str, value: str) -> None:
+async def test_a_guessed_value_does_nothing(world: World, action_id: str, value: str) -> None:
     await world.slack.forge_click("U0ALICE", "1700000000.000100", action_id, value)
     await world.settled()
-    assert "I don't know this request, so nothing was done" in world.last_ephemeral("U0ALICE")
+    assert "I have no record of this request, so nothing was done" in world.last_ephemeral(
+        "U0ALICE"
+    )
     assert world.fusebill.calls == []
 
 
-async def test_check_again_pressed_by_many_at_once_offers_one_card(open_world: OpenWorld) -> None:
+async def test_check_again_clicked_by_many_at_once_posts_one_card(open_world: OpenWorld) -> None:
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world)
         before = len(replies(world, card))
@@ -197,7 +201,9 @@ async def test_check_again_pressed_by_many_at_once_offers_one_card(open_world: O
         assert len(replies(world, card)) == before + 1
 
 
-async def test_what_many_find_out_at_once_is_told_and_counted_once(open_world: OpenWorld) -> None:
+async def test_a_result_found_by_many_at_once_is_posted_and_counted_once(
+    open_world: OpenWorld,
+) -> None:
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world)
         world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
@@ -208,7 +214,7 @@ async def test_what_many_find_out_at_once_is_told_and_counted_once(open_world: O
         assert counted in world.bot.metrics.render().decode()
 
 
-async def test_of_two_new_cards_that_follow_one_the_second_confirms_nothing(
+async def test_a_new_card_overtaken_by_another_request_confirms_nothing(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(timing=BRIEF) as world:
@@ -223,4 +229,4 @@ async def test_of_two_new_cards_that_follow_one_the_second_confirms_nothing(
         await world.press("U0BOB", other, CONFIRM)
         await world.press("U0BOB", second, CONFIRM)
         assert unlatches(world) == called + 1
-        assert "was confirmed since this was asked" in world.last_ephemeral("U0BOB")
+        assert "was confirmed after this one was made" in world.last_ephemeral("U0BOB")

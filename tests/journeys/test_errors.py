@@ -1,4 +1,4 @@
-"""Fusebill in every mood, at every call: what the card says at the end, and what was called."""
+"""Every fault of Fusebill at every call: what the card says at the end, and what was called."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ REFUSALS = {
     "hostile_error": "Fusebill: <!channel> <@U0ALICE> <https://evil.example|click here> *bold*"
     " `code` & <script> (HTTP 409)",
 }
-# each as (how a card ends whose call meets it once, how many calls that takes)
+# fault: (the card's title if the call meets it once, how many calls that takes)
 AT_THE_CALL = {
     "server_error": (UNLATCHED, 2),
     "bad_gateway": (UNLATCHED, 2),
@@ -54,7 +54,7 @@ AT_THE_READ = dict.fromkeys(AT_THE_CALL, (UNLATCHED, 1)) | {"hang": (NOT_DONE, 0
 
 
 async def outcome(world: World, kind: str, operation: str, times: int | None = 1) -> str:
-    """Have a card confirmed in this weather; gives all that the card says at the end."""
+    """Confirm a card under this fault; return the card's text at the end."""
     card = await world.ask()
     world.fusebill.misbehave(kind, operation=operation, times=times, seconds=0.1)
     await world.press("U0BOB", card, CONFIRM)
@@ -66,13 +66,13 @@ def cleared(world: World) -> bool:
     return customer["hubSpotId"] is None and customer["hubSpotCompanyId"] is None
 
 
-def test_every_mood_of_the_double_is_met_here() -> None:
+def test_every_fault_of_the_simulator_is_covered() -> None:
     assert {*REFUSALS, *AT_THE_CALL} == {*SimulatedFusebill.KINDS}
 
 
 @pytest.mark.parametrize("operation", ["get_customer", "unlatch_customer"])
 @pytest.mark.parametrize(("kind", "line"), REFUSALS.items(), ids=REFUSALS)
-async def test_a_refusal_shows_fusebills_words_and_is_not_asked_again(
+async def test_a_refusal_shows_fusebills_words_and_is_not_retried(
     world: World, kind: str, line: str, operation: str
 ) -> None:
     shown = await outcome(world, kind, operation)
@@ -84,7 +84,7 @@ async def test_a_refusal_shows_fusebills_words_and_is_not_asked_again(
 
 
 @pytest.mark.parametrize(("kind", "end"), AT_THE_CALL.items(), ids=AT_THE_CALL)
-async def test_what_the_call_meets_once_ends_as_the_truth_and_takes_no_needless_call(
+async def test_a_single_fault_at_the_call_ends_with_the_true_result_and_no_extra_call(
     open_world: OpenWorld, kind: str, end: tuple[str, int]
 ) -> None:
     async with open_world(timing=SHORT if kind == "hang" else QUICK) as world:
@@ -95,7 +95,7 @@ async def test_what_the_call_meets_once_ends_as_the_truth_and_takes_no_needless_
 
 
 @pytest.mark.parametrize(("kind", "end"), AT_THE_READ.items(), ids=AT_THE_READ)
-async def test_what_the_read_before_meets_once_ends_as_the_truth(
+async def test_a_single_fault_at_the_read_ends_with_the_true_result(
     open_world: OpenWorld, kind: str, end: tuple[str, int]
 ) -> None:
     async with open_world(timing=SHORT if kind == "hang" else QUICK) as world:
@@ -106,7 +106,7 @@ async def test_what_the_read_before_meets_once_ends_as_the_truth(
 
 
 @pytest.mark.parametrize("kind", ["html", "lost_before"])
-async def test_a_call_that_never_gets_an_answer_that_tells_ends_unknown(
+async def test_a_call_without_a_conclusive_answer_ends_unknown(
     open_world: OpenWorld, kind: str
 ) -> None:
     async with open_world(timing=SHORT) as world:
@@ -116,7 +116,7 @@ async def test_a_call_that_never_gets_an_answer_that_tells_ends_unknown(
         assert "Nothing was changed" not in shown
 
 
-async def test_a_read_that_never_succeeds_ends_with_nothing_called_and_says_so(
+async def test_a_read_that_never_succeeds_calls_nothing_and_says_so(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(timing=SHORT) as world:
@@ -127,7 +127,7 @@ async def test_a_read_that_never_succeeds_ends_with_nothing_called_and_says_so(
 
 
 @pytest.mark.parametrize("operation", ["get_customer", "unlatch_customer"])
-async def test_fusebills_last_words_stay_on_the_card_when_the_time_is_up(
+async def test_fusebills_last_error_is_on_the_card_when_the_time_is_up(
     open_world: OpenWorld, operation: str
 ) -> None:
     async with open_world(timing=SHORT) as world:
@@ -136,7 +136,7 @@ async def test_fusebills_last_words_stay_on_the_card_when_the_time_is_up(
 
 
 @pytest.mark.parametrize("kind", ["lost_after", "empty"])
-async def test_a_deed_that_nobody_could_look_at_again_is_not_called_done(
+async def test_an_unlatch_that_could_not_be_read_back_is_not_called_done(
     open_world: OpenWorld, kind: str
 ) -> None:
     async with open_world(timing=SHORT) as world:
@@ -149,7 +149,7 @@ async def test_a_deed_that_nobody_could_look_at_again_is_not_called_done(
         assert world.card(card).startswith(f"{UNKNOWN}: Stolen Bikes (2554529)\n")
 
 
-async def test_every_one_of_forty_errors_is_on_the_card_with_the_status(world: World) -> None:
+async def test_all_forty_errors_are_on_the_card_with_the_status(world: World) -> None:
     shown = (await outcome(world, "many_errors", "unlatch_customer")).splitlines()
     expected = [f"Fusebill: Rule {number} is violated. (HTTP 409)" for number in range(1, 41)]
     assert [line for line in expected if line not in shown] == []
@@ -165,7 +165,7 @@ async def test_errors_of_any_size_fit_the_card_and_the_thread(
     card = await world.ask("2554529 " + "x" * 490)
     world.fusebill.misbehave(kind, operation="unlatch_customer", text=text)
     await world.press("U0BOB", card, CONFIRM)
-    # a message that Slack refused would be said once more in plain text
+    # after a refused message the bot posts again in plain text, which would be a fourth call
     assert [call.answer["ok"] for call in said(world)] == [True] * 3
     assert world.card(card).splitlines()[-1].startswith("Confirmed by: <@U0BOB>, ")
 
@@ -178,30 +178,30 @@ async def test_the_thread_keeps_the_status_and_how_long_it_took(world: World) ->
     assert line in without_times(world.thread(card)).splitlines()
 
 
-async def test_a_rate_limit_that_opens_in_time_is_waited_for(world: World) -> None:
+async def test_a_short_rate_limit_is_waited_for(world: World) -> None:
     card = await world.ask()
     world.fusebill.misbehave("rate_limited", operation="unlatch_customer", reset_s=0.5)
     await world.press("U0BOB", card, CONFIRM)
     assert world.card(card).startswith(f"{UNLATCHED}: ")
 
 
-async def test_a_rate_limit_that_opens_too_late_says_when(world: World) -> None:
+async def test_a_long_rate_limit_is_shown_with_its_end(world: World) -> None:
     shown = await outcome(world, "rate_limited", "unlatch_customer")
-    assert "Fusebill takes no more calls until " in shown
+    assert "Fusebill accepts no more calls until " in shown
 
 
-async def test_ids_that_stay_though_fusebill_says_done_are_said_plainly(world: World) -> None:
+async def test_a_false_success_is_reported_as_not_done(world: World) -> None:
     shown = await outcome(world, "keeps_ids", "unlatch_customer")
-    assert "answered that it was done, but the customer shows that it was not" in shown
+    assert "answered that it was done, but the customer has not changed" in shown
 
 
-async def test_a_success_seen_only_on_reading_back_says_so(world: World) -> None:
+async def test_a_success_seen_only_by_reading_back_says_so(world: World) -> None:
     shown = await outcome(world, "empty", "unlatch_customer")
     assert "Cleared: contact 101, company 202\n" in shown
     assert "reading the customer again did" in shown
 
 
-async def test_half_a_clearing_is_not_told_as_left_alone(world: World) -> None:
+async def test_a_half_cleared_customer_is_not_reported_as_left_alone(world: World) -> None:
     async def halved(operation: str) -> None:
         if operation == "unlatch_customer":
             world.fusebill.customers[BIKES].update(hubSpotCompanyId=202)
@@ -214,11 +214,11 @@ async def test_half_a_clearing_is_not_told_as_left_alone(world: World) -> None:
 
 
 async def test_somebody_elses_new_latch_after_a_lost_call_is_left_alone(world: World) -> None:
-    async def latched_anew(operation: str) -> None:
+    async def new_latch(operation: str) -> None:
         if operation == "unlatch_customer":
             world.fusebill.customers[BIKES].update(hubSpotId=103, hubSpotCompanyId=204)
 
-    world.fusebill.after = latched_anew
+    world.fusebill.after = new_latch
     shown = await outcome(world, "lost_after", "unlatch_customer")
     assert shown.startswith("⚠️ Other ids than confirmed: Stolen Bikes (2554529)\n")
     assert "Fusebill was called, or may have been" in shown

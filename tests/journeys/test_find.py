@@ -1,4 +1,4 @@
-"""Journeys to the right customer: "Did you mean…?" and `/unlatch find`."""
+"""Finding the right customer: "Did you mean…?" and `/unlatch find`."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def add(world: World, customer_id: int, **fields: Any) -> None:
     world.fusebill.customers[customer_id] = customer | {"id": customer_id, **fields}
 
 
-async def test_an_unknown_id_that_is_a_reference_is_asked_back(world: World) -> None:
+async def test_an_unknown_id_that_is_a_reference_offers_its_customer(world: World) -> None:
     assert (await world.reply_to("1337 moved")).splitlines() == [
-        "🔎 Fusebill knows no customer with the id 1337.",
-        "It is the reference (“Customer ID” on Fusebill's screens) of:",
+        "🔎 Fusebill has no customer with the id 1337.",
+        "That number is the reference (“Customer ID” on Fusebill's screens) of:",
         "Stolen Bikes, John Doe, Active",
         "id 2554529, reference 1337",
         "latched to contact 101, company 202",
@@ -57,7 +57,7 @@ async def test_an_unknown_id_that_is_a_reference_is_asked_back(world: World) -> 
     ]
 
 
-async def test_nothing_is_posted_for_a_guess(world: World) -> None:
+async def test_nothing_is_posted_for_a_suggestion(world: World) -> None:
     await world.reply_to("1337 moved")
     await world.settled()
     assert cards(world) == []
@@ -68,7 +68,7 @@ async def test_nothing_is_posted_for_a_guess(world: World) -> None:
 
 
 @pytest.mark.parametrize("reason", ["moved", "R&D <moved> & gone", "&amp; as typed", ""])
-async def test_the_button_goes_on_as_if_the_id_had_been_typed(world: World, reason: str) -> None:
+async def test_the_button_works_as_if_the_id_had_been_typed(world: World, reason: str) -> None:
     await world.reply_to(f"1337 {reason}")
     await use(world)
     (card,) = cards(world)
@@ -90,32 +90,32 @@ async def test_a_known_id_that_is_also_a_reference_gets_its_card_at_once(world: 
     assert world.card(await world.ask("2554529")).startswith("Unlatch Stolen Bikes")
 
 
-async def test_an_unknown_id_that_is_no_reference_is_told_as_ever(world: World) -> None:
-    assert "Fusebill knows no customer 404404." in await world.reply_to("404404")
+async def test_an_unknown_id_that_is_no_reference_is_not_found(world: World) -> None:
+    assert "Fusebill has no customer 404404." in await world.reply_to("404404")
     assert offered(last(world)) == []
 
 
-async def test_where_the_reference_cannot_be_looked_up_the_unknown_id_is_told(
+async def test_an_unknown_id_is_not_found_if_the_reference_search_fails(
     world: World,
 ) -> None:
     world.fusebill.misbehave("server_error", operation="list_customers")
-    assert "Fusebill knows no customer 1337." in await world.reply_to("1337")
+    assert "Fusebill has no customer 1337." in await world.reply_to("1337")
 
 
 @pytest.mark.parametrize("kind", ["server_error", "conflict", "unauthorized"])
-async def test_another_failure_of_the_read_looks_up_no_reference(world: World, kind: str) -> None:
+async def test_only_an_unknown_id_is_searched_as_a_reference(world: World, kind: str) -> None:
     world.fusebill.misbehave(kind, operation="get_customer", times=None)
     await world.reply_to("1337")
     assert "list_customers" not in {call.operation for call in world.fusebill.calls}
 
 
-async def test_zeros_before_a_reference_are_part_of_it(world: World) -> None:
+async def test_leading_zeros_are_part_of_a_reference(world: World) -> None:
     add(world, 77, reference="0042", companyName="Zero")
     await world.reply_to("0042")
     assert offered(last(world)) == ["77"]
 
 
-async def test_a_reference_of_several_customers_shows_each(world: World) -> None:
+async def test_a_reference_shared_by_customers_shows_each(world: World) -> None:
     add(world, 77, companyName="Other Bikes")
     await world.reply_to("1337 moved")
     assert offered(last(world)) == ["2554529 moved", "77 moved"]
@@ -139,7 +139,7 @@ async def test_a_reference_of_several_customers_shows_each(world: World) -> None
         ("river", [3100042]),
     ],
 )
-async def test_find_looks_in_company_name_reference_and_email(
+async def test_find_searches_company_name_reference_and_email(
     world: World, text: str, expected: list[int]
 ) -> None:
     await world.reply_to(f"find {text}")
@@ -147,7 +147,7 @@ async def test_find_looks_in_company_name_reference_and_email(
 
 
 @pytest.mark.parametrize("character", [":", ";", "*"])
-async def test_signs_of_the_query_are_looked_for_as_they_are(world: World, character: str) -> None:
+async def test_query_syntax_is_searched_literally(world: World, character: str) -> None:
     add(world, 77, companyName=f"Ham {character} Eggs")
     add(world, 78, companyName="Ham and Eggs")
     await world.reply_to(f"find Ham {character} Eggs")
@@ -155,45 +155,45 @@ async def test_signs_of_the_query_are_looked_for_as_they_are(world: World, chara
 
 
 @pytest.mark.parametrize("text", ["*", "**", ";", ":", ";Status:Active", "x;Reference:1337", "%"])
-async def test_a_sign_of_the_query_alone_finds_not_everybody(world: World, text: str) -> None:
+async def test_query_syntax_alone_does_not_find_everybody(world: World, text: str) -> None:
     await world.reply_to(f"find {text}")
     assert BIKES not in [int(value) for value in offered(last(world))]
     sent = [call.query for call in world.fusebill.calls if call.operation == "list_customers"]
     assert not [query for query in sent if ";" in query or query.count(":") > 1]
 
 
-async def test_what_matches_twice_is_shown_once(world: World) -> None:
+async def test_a_customer_that_matches_twice_is_shown_once(world: World) -> None:
     add(world, 77, companyName="bikes", reference="bikes", primaryEmail="bikes@bikes.example")
     await world.reply_to("find bikes")
     assert sorted(offered(last(world))) == [str(BIKES), "77"]
 
 
 @pytest.mark.parametrize(("count", "more"), [(5, False), (6, True), (30, True)], ids=str)
-async def test_five_are_shown_and_more_are_told_of(
+async def test_five_are_shown_and_more_are_mentioned(
     world: World,
     count: int,
     more: bool,  # noqa: FBT001  # parametrized
 ) -> None:
     for number in range(count):
         add(world, 5000 + number, companyName=f"Twin {number}")
-    heard = await world.reply_to("find twin")
+    answer = await world.reply_to("find twin")
     assert len(offered(last(world))) == 5
-    assert ("There are more: type more of the text." in heard) is more
+    assert ("There are more: type more of the text." in answer) is more
 
 
-async def test_nothing_found_is_said_and_offers_no_button(world: World) -> None:
+async def test_an_empty_search_says_so_without_a_button(world: World) -> None:
     assert await world.reply_to("find zzzz") == (
-        "🔎 zzzz is in no company name, reference or email that Fusebill knows."
+        "🔎 No company name, reference or email in Fusebill contains zzzz."
     )
     assert offered(last(world)) == []
 
 
 async def test_find_without_a_text_says_what_is_missing(world: World) -> None:
-    assert "There are no letters or digits to look for." in await world.reply_to("find")
+    assert "There are no letters or digits to search for." in await world.reply_to("find")
     assert world.fusebill.calls == []
 
 
-async def test_what_was_found_goes_on_to_a_card(world: World) -> None:
+async def test_a_search_result_leads_to_a_card(world: World) -> None:
     await world.reply_to("find stolen")
     await use(world)
     assert world.card(cards(world)[0]).startswith("Unlatch Stolen Bikes (2554529)?")
@@ -201,14 +201,14 @@ async def test_what_was_found_goes_on_to_a_card(world: World) -> None:
     assert world.fusebill.customers[BIKES]["hubSpotId"] is None
 
 
-async def test_what_was_found_and_is_latched_to_nothing_gets_no_card(world: World) -> None:
+async def test_a_search_result_that_is_not_latched_gets_no_card(world: World) -> None:
     assert "latched to nothing in HubSpot" in await world.reply_to("find harbour")
     await use(world)
     assert "there is nothing to clear" in world.last_ephemeral("U0ALICE")
     assert cards(world) == []
 
 
-async def test_the_button_is_held_against_the_rules_like_what_is_typed(
+async def test_the_rules_apply_to_the_button_as_to_a_typed_command(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(unlatch_require_reason=True) as world:
@@ -220,31 +220,31 @@ async def test_the_button_is_held_against_the_rules_like_what_is_typed(
         assert len(cards(world)) == 1
 
 
-async def test_a_guest_finds_nothing_and_uses_nothing(world: World) -> None:
+async def test_a_guest_may_neither_search_nor_use_a_result(world: World) -> None:
     await world.reply_to("find stolen", "U0GUEST")
-    assert "People of another organisation may not" in world.last_ephemeral("U0GUEST")
+    assert "People from other organisations may not" in world.last_ephemeral("U0GUEST")
     await world.slack.forge_click("U0GUEST", "1700000000.000100", USE, "2554529")
     await world.settled()
-    assert "People of another organisation may not" in world.last_ephemeral("U0GUEST")
+    assert "People from other organisations may not" in world.last_ephemeral("U0GUEST")
     assert (cards(world), world.fusebill.calls) == ([], [])
 
 
 @pytest.mark.parametrize("value", ["", "x", "find stolen", "help", "-1", "0", "9" * 19])
-async def test_a_guessed_value_of_the_button_asks_nothing(world: World, value: str) -> None:
+async def test_a_guessed_button_value_does_nothing(world: World, value: str) -> None:
     delivery = await world.slack.forge_click("U0ALICE", "1700000000.000100", USE, value)
     await world.settled()
     assert (delivery.status, cards(world), world.fusebill.calls) == (200, [], [])
 
 
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "expected"),
     [
-        ("conflict", "Fusebill could not look for stolen."),
+        ("conflict", "Fusebill could not search for stolen."),
         ("unauthorized", "has to set a valid FUSEBILL_API_KEY"),
-        ("lost_before", "Fusebill could not look for stolen."),
-        ("html", "Fusebill could not look for stolen."),
+        ("lost_before", "Fusebill could not search for stolen."),
+        ("html", "Fusebill could not search for stolen."),
     ],
 )
-async def test_a_search_that_fails_is_told(world: World, kind: str, told: str) -> None:
+async def test_a_failed_search_is_reported(world: World, kind: str, expected: str) -> None:
     world.fusebill.misbehave(kind, operation="list_customers", times=None)
-    assert told in await world.reply_to("find stolen")
+    assert expected in await world.reply_to("find stolen")

@@ -1,4 +1,4 @@
-"""Forged requests, guessed buttons, and texts that try to be more than text."""
+"""Forged requests, guessed button values, and texts that try to act as markup."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 
 from bot.sandbox.slack.simulator import text_of
 from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
-from tests.support.reading import operations, parts, said, told
+from tests.support.reading import answer_to, operations, parts, said
 from tests.support.world import World
 
 SHOWN = (
@@ -55,7 +55,7 @@ async def test_a_stale_signature_gets_401_and_nothing_happens(world: World) -> N
 
 
 @pytest.mark.parametrize("seconds", [-290, 290])
-async def test_a_signature_counts_for_five_minutes(world: World, seconds: int) -> None:
+async def test_a_signature_is_valid_for_five_minutes(world: World, seconds: int) -> None:
     headers = world.slack.sign(BODY, int(time.time()) + seconds)
     assert (await world.slack.send_raw(BODY, headers)).status == 200
 
@@ -78,7 +78,7 @@ async def test_a_forged_signature_gets_401_and_nothing_happens(
 
 
 @pytest.mark.parametrize("name", ["X-Slack-Signature", "X-Slack-Request-Timestamp"])
-async def test_a_request_without_its_signatures_headers_gets_401(world: World, name: str) -> None:
+async def test_a_request_without_a_signature_header_gets_401(world: World, name: str) -> None:
     headers = {key: value for key, value in world.slack.sign(BODY).items() if key != name}
     assert (await world.slack.send_raw(BODY, headers)).status == 401
 
@@ -105,25 +105,27 @@ async def test_a_guessed_button_value_decides_nothing(world: World, action_id: s
     for value in values:
         assert (await world.slack.forge_click("U0BOB", card.ts, action_id, value)).status == 200
     await world.settled()
-    told = [text_of(ephemeral.blocks) for ephemeral in world.slack.workspace.ephemerals("U0BOB")]
-    assert [t.startswith("🤷 I don't know this request, so nothing") for t in told] == [True] * 9
+    answers = [text_of(ephemeral.blocks) for ephemeral in world.slack.workspace.ephemerals("U0BOB")]
+    assert [t.startswith("🤷 I have no record of this request, so nothing") for t in answers] == [
+        True
+    ] * 9
     assert operations(world) == ["get_customer"]
     assert world.card(card).endswith("[Unlatch customer] [Cancel]")
 
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
-async def test_slack_takes_every_message_as_it_is_whatever_the_texts_in_it(
+async def test_slack_accepts_every_message_whatever_the_texts_in_it(
     world: World, hostile: str
 ) -> None:
     world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
     card = await world.ask(f"2554529 {hostile[:490]}")
     await world.press("U0BOB", card, CONFIRM)
-    # a refused message would be said once more in plain text, and be a fourth
+    # after a refused message the bot posts again in plain text, which would be a fourth call
     assert [call.answer["ok"] for call in said(world)] == [True] * 3
 
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
-async def test_no_text_rings_anybody_or_leads_anywhere(world: World, hostile: str) -> None:
+async def test_no_text_mentions_anybody_or_links_anywhere(world: World, hostile: str) -> None:
     world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
     card = await world.ask(f"2554529 {hostile[:490]}")
     world.fusebill.misbehave("conflict", operation="unlatch_customer", text=hostile)
@@ -148,9 +150,7 @@ async def test_no_text_pushes_anything_else_off_the_card(world: World, hostile: 
 @pytest.mark.parametrize(
     "hostile", [HOSTILE[name] for name in ("right to left", "control characters")]
 )
-async def test_no_text_turns_the_reading_order_or_hides_in_control_characters(
-    world: World, hostile: str
-) -> None:
+async def test_no_text_keeps_direction_or_control_characters(world: World, hostile: str) -> None:
     world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
     shown = world.card(await world.ask(f"2554529 {hostile[:490]}"))
     assert not set("\u202e\u2066\u200f\x00\x07\x1b") & set(shown)
@@ -159,20 +159,20 @@ async def test_no_text_turns_the_reading_order_or_hides_in_control_characters(
 @pytest.mark.parametrize(
     "hostile", [HOSTILE[name] for name in ("mentions", "9,000 emoji", "blanks alone")]
 )
-async def test_an_unlatched_customer_with_hostile_texts_is_told_in_one_ephemeral(
+async def test_an_unlatched_customer_with_hostile_texts_gets_one_ephemeral(
     world: World, hostile: str
 ) -> None:
     world.fusebill.customers[3100017].update(dict.fromkeys(SHOWN, hostile))
-    assert "is latched to nothing in HubSpot" in await told(world, "3100017")
+    assert "is not latched to anything in HubSpot" in await answer_to(world, "3100017")
     assert [call.answer["ok"] for call in said(world)] == [True]
 
 
 async def test_every_message_has_a_text_that_stands_alone(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, CONFIRM)
-    await told(world, "1")
+    await answer_to(world, "1")
     texts = {call.method: call.arguments["text"] for call in said(world)[1:]}
     assert said(world)[0].arguments["text"].startswith("Unlatch Stolen Bikes (2554529)?\n")
     assert texts["chat.update"].startswith("✅ Unlatched: Stolen Bikes (2554529)\nCleared: contact")
     assert "<@U0BOB> confirmed it" in texts["chat.postMessage"]
-    assert "knows no customer 1" in texts["response_url"]
+    assert "has no customer 1" in texts["response_url"]

@@ -1,4 +1,4 @@
-"""Journeys of who may and who may not: each refusal told to that person alone, and kept."""
+"""Who may ask and decide; each refusal is private, and recorded in the ledger."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from typing import Any
 import pytest
 
 from bot.ledger.engine import open_engine
-from bot.ledger.export import Row, Wanted, read
+from bot.ledger.export import Filter, Row, read
 from tests.support.names import CANCEL, CHANNEL, CONFIRM
 from tests.support.stage import stage
 from tests.support.world import OpenWorld, World
 
-TWO = "You asked for this yourself, and two people are needed: somebody else has to confirm."
+TWO = "You made this request yourself. The two-person rule needs somebody else to confirm."
 CONFIRMERS = "You are not on the list of people who may confirm."
 CANCELLERS = "You are not on the list of people who may cancel somebody else's request."
-NOT_TOLD = "Slack could not say just now who may confirm, so nobody new may. Try again soon."
+GROUP_UNKNOWN = "Slack can't say right now who may confirm. Try again in a minute."
 
 
 def kept(folder: Path) -> list[Row]:
     """The ledger as an auditor reads it."""
-    engine = open_engine(f"sqlite:///{folder}/ledger.db", reads_only=True)
-    rows = list(read(engine, Wanted()))
+    engine = open_engine(f"sqlite:///{folder}/ledger.db", read_only=True)
+    rows = list(read(engine, Filter()))
     engine.dispose()
     return rows
 
 
-def told_people(world: World) -> set[str]:
-    """Who was told something that nobody else sees."""
+def ephemeral_readers(world: World) -> set[str]:
+    """The users who got an ephemeral."""
     return {ephemeral.user_id for ephemeral in world.slack.workspace.all_ephemerals()}
 
 
@@ -42,7 +42,7 @@ def refusals(world: World) -> dict[str, float]:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Somebody who may not, under these settings: what they are told, and its label."""
+    """A person who is refused under these settings: the reason shown, and its label."""
 
     user_id: str
     why: str
@@ -58,12 +58,12 @@ def only(**people: set[str]) -> dict[str, Any]:
     return listed | {"user_groups": {"S0OPS": ["U0BOB"], "S0PARTNERS": ["U0GUEST"]}}
 
 
-ASK_STRANGER = "People of another organisation may not ask for an unlatch here."
+ASK_STRANGER = "People from other organisations may not ask for an unlatch here."
 ASK_LIST = "You are not on the list of people who may ask for an unlatch."
 NO_REASON = "A reason is needed. Type it after the id: /unlatch <id> <reason>"
 ASKS = {
     "in another channel": Case(
-        *("U0ALICE", "/unlatch is not used in this channel.", "channel"),
+        *("U0ALICE", "/unlatch can't be used in this channel.", "channel"),
         {"unlatch_channels": frozenset({"C0PUBLIC"})},
     ),
     "not listed": Case("U0ALICE", ASK_LIST, "not_listed", only(requesters={"U0BOB"})),
@@ -81,24 +81,24 @@ ASKS = {
     "blanks for a reason": Case(
         "U0ALICE", NO_REASON, "reason", {"unlatch_require_reason": True}, text="2554529 \t "
     ),
-    "a group that slack can't tell": Case(
+    "a group that slack can't list": Case(
         "U0ALICE",
-        "Slack could not say just now who may ask for an unlatch, so nobody new may.",
+        "Slack can't say right now who may ask for an unlatch.",
         *("unknown_members", only(requesters={"S0NOSUCH"})),
     ),
 }
 
 
 @pytest.mark.parametrize("case", ASKS.values(), ids=ASKS)
-async def test_who_may_not_ask_is_told_alone_and_nothing_is_read(
+async def test_a_refused_ask_is_answered_privately_and_reads_nothing(
     open_world: OpenWorld, case: Case
 ) -> None:
     async with open_world(**case.settings) as world:
-        heard = await world.reply_to(case.text, case.user_id)
+        answer = await world.reply_to(case.text, case.user_id)
         await world.settled()
-        assert heard.startswith(f"🔒 {case.why}")
+        assert answer.startswith(f"🔒 {case.why}")
         assert not world.slack.workspace.messages(CHANNEL)
-        assert (told_people(world), world.fusebill.calls) == ({case.user_id}, [])
+        assert (ephemeral_readers(world), world.fusebill.calls) == ({case.user_id}, [])
         assert refusals(world) == {case.label: 1}
 
 
@@ -116,12 +116,12 @@ async def test_a_refusal_to_ask_is_in_the_ledger_with_its_reason(
         assert row["why"].startswith(case.why)
 
 
-async def test_who_asks_in_the_wrong_channel_is_told_the_right_ones(open_world: OpenWorld) -> None:
+async def test_an_ask_in_the_wrong_channel_names_the_right_ones(open_world: OpenWorld) -> None:
     channels = frozenset({"C0PUBLIC", "C0READONLY"})
     async with open_world(unlatch_channels=channels) as world:
-        heard = await world.reply_to("2554529")
-        assert "<#C0PUBLIC>" in heard
-        assert "<#C0READONLY>" in heard
+        answer = await world.reply_to("2554529")
+        assert "<#C0PUBLIC>" in answer
+        assert "<#C0READONLY>" in answer
 
 
 @pytest.mark.parametrize(
@@ -137,7 +137,7 @@ async def test_who_asks_in_the_wrong_channel_is_told_the_right_ones(open_world: 
     ],
     ids=["id", "group", "one group of two", "guest", "channel", "reason", "a confirmer is set"],
 )
-async def test_who_may_ask_gets_a_card(
+async def test_an_allowed_person_gets_a_card(
     open_world: OpenWorld, user_id: str, settings: dict[str, Any]
 ) -> None:
     async with open_world(**settings) as world:
@@ -145,7 +145,7 @@ async def test_who_may_ask_gets_a_card(
         assert f"Asked by: <@{user_id}>" in world.card(card)
 
 
-CLICK_STRANGER = "People of another organisation may not confirm here."
+CLICK_STRANGER = "People from other organisations may not confirm here."
 CLICKS = {
     "not listed": Case("U0ALICE", CONFIRMERS, "not_listed", only(confirmers={"U0BOB"})),
     "not in the group": Case("U0ALICE", CONFIRMERS, "not_listed", only(confirmers={"S0OPS"})),
@@ -160,8 +160,8 @@ CLICKS = {
     "a guest listed by group": Case(
         "U0GUEST", CLICK_STRANGER, "stranger", only(confirmers={"S0PARTNERS"})
     ),
-    "a group that slack can't tell": Case(
-        "U0BOB", NOT_TOLD, "unknown_members", only(confirmers={"S0NOSUCH"})
+    "a group that slack can't list": Case(
+        "U0BOB", GROUP_UNKNOWN, "unknown_members", only(confirmers={"S0NOSUCH"})
     ),
     "cancels and is not listed": Case(
         *("U0BOB", CANCELLERS, "not_listed"),
@@ -170,7 +170,7 @@ CLICKS = {
     ),
     "cancels and is a guest": Case(
         "U0GUEST",
-        "People of another organisation may not cancel somebody else's request here.",
+        "People from other organisations may not cancel somebody else's request here.",
         "stranger",
         action_id=CANCEL,
     ),
@@ -178,7 +178,7 @@ CLICKS = {
 
 
 @pytest.mark.parametrize("case", CLICKS.values(), ids=CLICKS)
-async def test_who_may_not_decide_is_told_alone_and_nothing_changes(
+async def test_a_refused_click_is_answered_privately_and_changes_nothing(
     open_world: OpenWorld, case: Case
 ) -> None:
     async with open_world(**case.settings) as world:
@@ -186,7 +186,7 @@ async def test_who_may_not_decide_is_told_alone_and_nothing_changes(
         shown = world.card(card)
         await world.press(case.user_id, card, case.action_id)
         assert world.last_ephemeral(case.user_id) == f"🔒 {case.why}"
-        assert told_people(world) == {case.user_id}
+        assert ephemeral_readers(world) == {case.user_id}
         assert world.card(card) == shown
         assert [call.operation for call in world.fusebill.calls] == ["get_customer"]
         assert refusals(world) == {case.label: 1}
@@ -205,7 +205,7 @@ async def test_a_refusal_to_decide_is_in_the_ledger_and_in_the_thread(
         assert world.thread(card).splitlines()[-1].endswith(line)
 
 
-async def test_after_refusals_somebody_who_may_can_still_confirm(open_world: OpenWorld) -> None:
+async def test_after_refusals_an_allowed_person_can_still_confirm(open_world: OpenWorld) -> None:
     async with open_world(unlatch_two_person=True) as world:
         card = await world.ask()
         await world.press("U0ALICE", card, CONFIRM)
@@ -235,7 +235,7 @@ async def test_after_refusals_somebody_who_may_can_still_confirm(open_world: Ope
     ],
     ids=["id", "group", "one group of two", "oneself", "anyone", "two", "guest", "no requester"],
 )
-async def test_who_may_confirm_does(
+async def test_an_allowed_person_can_confirm(
     open_world: OpenWorld, user_id: str, settings: dict[str, Any]
 ) -> None:
     async with open_world(**settings) as world:
@@ -266,10 +266,10 @@ async def test_the_requester_and_any_confirmer_may_cancel(
         assert world.fusebill.customers[2554529]["hubSpotId"] == 101
 
 
-async def test_a_guest_who_is_listed_by_id_may_cancel_what_they_asked(
+async def test_a_guest_listed_by_id_may_cancel_their_own_request(
     open_world: OpenWorld,
 ) -> None:
-    # Slack names the team of one and the same person differently in a command and in a click
+    # Slack can name different teams for the same person in a command and in a click
     async with open_world(**only(requesters={"U0GUEST"}, confirmers={"U0BOB"})) as world:
         card = await world.ask(user_id="U0GUEST")
         await world.press("U0GUEST", card, CANCEL)
@@ -282,24 +282,28 @@ async def test_a_guest_who_is_listed_by_id_may_cancel_what_they_asked(
     [
         ("U0GUEST", {}, ASK_STRANGER),
         ("U0ALICE", only(requesters={"U0BOB"}), ASK_LIST),
-        ("U0ALICE", {"unlatch_channels": frozenset({"C0PUBLIC"})}, "/unlatch is not used in this"),
+        (
+            "U0ALICE",
+            {"unlatch_channels": frozenset({"C0PUBLIC"})},
+            "/unlatch can't be used in this",
+        ),
     ],
     ids=["guest", "not listed", "another channel"],
 )
-async def test_who_may_not_ask_may_not_look_either(
+async def test_whoever_may_not_ask_may_not_search_or_read_history(
     open_world: OpenWorld, text: str, user_id: str, settings: dict[str, Any], why: str
 ) -> None:
     async with open_world(**settings) as world:
         assert (await world.reply_to(text, user_id)).startswith(f"🔒 {why}")
-        assert (told_people(world), world.fusebill.calls) == ({user_id}, [])
+        assert (ephemeral_readers(world), world.fusebill.calls) == ({user_id}, [])
 
 
-async def test_a_required_reason_is_not_needed_to_look(open_world: OpenWorld) -> None:
+async def test_a_search_needs_no_reason(open_world: OpenWorld) -> None:
     async with open_world(unlatch_require_reason=True) as world:
         assert "Stolen Bikes" in await world.reply_to("find bikes")
 
 
-async def test_anybody_may_have_the_usage_shown(open_world: OpenWorld) -> None:
+async def test_anybody_may_see_the_help(open_world: OpenWorld) -> None:
     async with open_world(unlatch_channels=frozenset({"C0PUBLIC"})) as world:
         assert "/unlatch history [customerId]" in await world.reply_to("help", "U0GUEST")
 
@@ -313,7 +317,7 @@ async def test_anybody_may_have_the_usage_shown(open_world: OpenWorld) -> None:
     ],
     ids=str,
 )
-async def test_a_rule_that_came_after_the_card_is_held_against_it_at_the_click(
+async def test_a_rule_set_after_the_card_applies_at_the_click(
     tmp_path: Path, rule: dict[str, Any], label: str
 ) -> None:
     async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as staged:
@@ -339,7 +343,7 @@ async def test_a_rule_that_came_after_the_card_is_held_against_it_at_the_click(
         ("history", None, "/unlatch history"),
     ],
 )
-async def test_who_was_refused_a_look_is_in_the_ledger_too(
+async def test_a_refused_search_is_in_the_ledger(
     open_world: OpenWorld, tmp_path: Path, text: str, customer_id: int | None, tried: str
 ) -> None:
     async with open_world(unlatch_requesters=frozenset({"U0BOB"})) as world:

@@ -1,4 +1,4 @@
-"""Journeys back: what was cleared is latched again, as carefully as it was cleared."""
+"""Undo: a cleared customer is latched again, with the same checks as the unlatch."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def replies(world: World, card: PostedMessage) -> list[PostedMessage]:
     return world.slack.workspace.thread(CHANNEL, card.ts)
 
 
-async def undoing(world: World, card: PostedMessage, user_id: str = "U0BOB") -> PostedMessage:
-    """Press Undo… and give the card that this posts."""
+async def undo_card(world: World, card: PostedMessage, user_id: str = "U0BOB") -> PostedMessage:
+    """Click Undo… and return the card that this posts."""
     before = len(replies(world, card))
     await world.press(user_id, card, UNDO)
     assert len(replies(world, card)) == before + 1
@@ -53,10 +53,10 @@ async def last_request(world: World) -> Request:
     return (await world.bot.ledger.recent_requests(None))[0]
 
 
-async def test_undo_posts_a_card_in_the_same_thread_that_shows_what_it_would_do(
+async def test_undo_posts_a_card_in_the_same_thread(
     world: World,
 ) -> None:
-    undo = await undoing(world, await cleared(world))
+    undo = await undo_card(world, await cleared(world))
     assert without_times(world.card(undo)).splitlines() == [
         "Latch Stolen Bikes (2554529) again?",
         "Fusebill id: 2554529",
@@ -74,8 +74,8 @@ async def test_undo_posts_a_card_in_the_same_thread_that_shows_what_it_would_do(
     assert ids(world) == (None, None)
 
 
-async def test_a_confirmed_undo_latches_both_ids_again_in_one_call(world: World) -> None:
-    undo = await undoing(world, await cleared(world))
+async def test_a_confirmed_undo_latches_both_ids_in_one_call(world: World) -> None:
+    undo = await undo_card(world, await cleared(world))
     before = len(world.fusebill.calls)
     await world.press("U0ALICE", undo, CONFIRM)
     assert ids(world) == (101, 202)
@@ -88,17 +88,15 @@ async def test_a_confirmed_undo_latches_both_ids_again_in_one_call(world: World)
 
 
 @pytest.mark.parametrize(("vid", "company_id"), [(5252, None), (None, 6161), ("7", "8")], ids=str)
-async def test_one_id_of_the_two_comes_back_alone(
-    world: World, vid: object, company_id: object
-) -> None:
+async def test_a_single_id_is_restored(world: World, vid: object, company_id: object) -> None:
     world.fusebill.customers[BIKES].update(hubSpotId=vid, hubSpotCompanyId=company_id)
-    undo = await undoing(world, await cleared(world))
+    undo = await undo_card(world, await cleared(world))
     await world.press("U0ALICE", undo, CONFIRM)
     assert [i and int(str(i)) for i in ids(world)] == [i and int(str(i)) for i in (vid, company_id)]
 
 
-async def test_an_undone_undo_says_so_on_its_card(world: World) -> None:
-    undo = await undoing(world, await cleared(world))
+async def test_a_finished_undo_shows_the_result_on_its_card(world: World) -> None:
+    undo = await undo_card(world, await cleared(world))
     await world.press("U0ALICE", undo, CONFIRM)
     assert without_times(world.card(undo)).splitlines() == [
         "✅ Latched again: Stolen Bikes (2554529)",
@@ -110,11 +108,11 @@ async def test_an_undone_undo_says_so_on_its_card(world: World) -> None:
     ]
 
 
-async def test_once_undone_the_first_card_says_by_whom_and_its_button_is_gone(
+async def test_the_first_card_shows_who_undid_it_and_loses_its_button(
     world: World,
 ) -> None:
     card = await cleared(world)
-    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
+    await world.press("U0ALICE", await undo_card(world, card), CONFIRM)
     lines = without_times(world.card(card)).splitlines()
     assert (lines[0], lines[-1]) == (
         "✅ Unlatched: Stolen Bikes (2554529)",
@@ -122,9 +120,9 @@ async def test_once_undone_the_first_card_says_by_whom_and_its_button_is_gone(
     )
 
 
-async def test_the_one_thread_keeps_the_trail_of_both(world: World) -> None:
+async def test_one_thread_shows_the_history_of_both(world: World) -> None:
     card = await cleared(world)
-    undo = await undoing(world, card)
+    undo = await undo_card(world, card)
     await world.press("U0ALICE", undo, CONFIRM)
     lines = without_times(world.thread(card)).splitlines()
     after = lines[lines.index("Cleared: contact 101, company 202") + 1 :]
@@ -137,37 +135,37 @@ async def test_the_one_thread_keeps_the_trail_of_both(world: World) -> None:
     assert not [m for m in world.slack.workspace.messages(CHANNEL) if m.ts != card.ts]
 
 
-async def test_a_second_undo_finds_nothing_to_undo(world: World) -> None:
+async def test_a_second_undo_has_nothing_to_undo(world: World) -> None:
     card = await cleared(world)
     pressed = await last_request(world)
-    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
+    await world.press("U0ALICE", await undo_card(world, card), CONFIRM)
     await world.slack.forge_click("U0BOB", card.ts, UNDO, pressed.id)
     await world.settled()
-    assert "nothing (more) to undo on this card; nothing was done" in world.last_ephemeral("U0BOB")
+    assert "nothing to undo on this card, so nothing was done" in world.last_ephemeral("U0BOB")
     assert operations(world).count("latch_customer") == 1
 
 
 @pytest.mark.parametrize("action_id", [CANCEL, CONFIRM])
-async def test_what_was_never_cleared_offers_no_undo(world: World, action_id: str) -> None:
+async def test_a_card_that_cleared_nothing_offers_no_undo(world: World, action_id: str) -> None:
     card = await world.ask()
     world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
     await world.press("U0BOB", card, action_id)
     assert "[Undo…]" not in world.card(card)
     await world.slack.forge_click("U0BOB", card.ts, UNDO, (await last_request(world)).id)
     await world.settled()
-    assert "nothing (more) to undo" in world.last_ephemeral("U0BOB")
+    assert "nothing to undo" in world.last_ephemeral("U0BOB")
 
 
-async def test_while_an_undo_waits_nobody_gets_a_second_card(world: World) -> None:
+async def test_an_open_undo_prevents_a_second_card(world: World) -> None:
     card = await cleared(world)
-    await undoing(world, card)
+    await undo_card(world, card)
     before = len(replies(world, card))
     await world.press("U0ALICE", card, UNDO)
-    assert "asked for already: see the card in this thread" in world.last_ephemeral("U0ALICE")
+    assert "already an open request for this in the thread" in world.last_ephemeral("U0ALICE")
     assert len(replies(world, card)) == before
 
 
-async def test_of_two_undos_pressed_at_once_one_latches(world: World) -> None:
+async def test_only_one_of_two_simultaneous_undos_latches(world: World) -> None:
     card = await cleared(world)
     await asyncio.gather(*(world.slack.click(u, card.ts, UNDO) for u in ("U0ALICE", "U0BOB")))
     await world.settled()
@@ -177,33 +175,33 @@ async def test_of_two_undos_pressed_at_once_one_latches(world: World) -> None:
     assert ids(world) == (101, 202)
 
 
-async def test_a_cancelled_undo_changes_nothing_and_can_be_asked_again(world: World) -> None:
+async def test_a_cancelled_undo_changes_nothing_and_can_be_repeated(world: World) -> None:
     card = await cleared(world)
-    undo = await undoing(world, card)
+    undo = await undo_card(world, card)
     await world.press("U0BOB", undo, CANCEL)
     assert world.card(undo).startswith("🚫 Cancelled: Stolen Bikes")
     assert (ids(world), "[Undo…]" in world.card(card)) == ((None, None), True)
-    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
+    await world.press("U0ALICE", await undo_card(world, card), CONFIRM)
     assert ids(world) == (101, 202)
 
 
-async def test_an_undo_expires_like_any_card_and_can_be_asked_again(open_world: OpenWorld) -> None:
+async def test_an_undo_expires_like_any_card_and_can_be_repeated(open_world: OpenWorld) -> None:
     async with open_world(unlatch_expires_after_s=2) as world:
         card = await cleared(world)
-        undo = await undoing(world, card)
+        undo = await undo_card(world, card)
         await world.slack.workspace.until(lambda: "⌛ Expired" in world.card(undo))
         await world.settled()
         assert "expired: nobody decided in time" in world.thread(card)
         assert (ids(world), "[Undo…]" in world.card(card)) == ((None, None), True)
-        await undoing(world, card)
+        await undo_card(world, card)
 
 
-async def test_two_people_are_needed_for_an_undo_too(open_world: OpenWorld) -> None:
+async def test_the_two_person_rule_applies_to_an_undo(open_world: OpenWorld) -> None:
     async with open_world(unlatch_two_person=True) as world:
         card = await cleared(world)
-        undo = await undoing(world, card, "U0BOB")
+        undo = await undo_card(world, card, "U0BOB")
         await world.press("U0BOB", undo, CONFIRM)
-        assert "two people are needed" in world.last_ephemeral("U0BOB")
+        assert "The two-person rule" in world.last_ephemeral("U0BOB")
         assert ids(world) == (None, None)
         await world.press("U0ALICE", undo, CONFIRM)
         assert ids(world) == (101, 202)
@@ -212,7 +210,7 @@ async def test_two_people_are_needed_for_an_undo_too(open_world: OpenWorld) -> N
 @pytest.mark.parametrize(
     ("settings", "user_id", "why"),
     [
-        ({}, "U0GUEST", "People of another organisation may not ask for an unlatch here."),
+        ({}, "U0GUEST", "People from other organisations may not ask for an unlatch here."),
         (
             {"unlatch_requesters": frozenset({"U0ALICE"})},
             "U0BOB",
@@ -221,7 +219,7 @@ async def test_two_people_are_needed_for_an_undo_too(open_world: OpenWorld) -> N
     ],
     ids=["guest", "not listed"],
 )
-async def test_who_may_not_ask_may_not_undo_and_ledger_and_thread_keep_it(
+async def test_a_refused_undo_is_in_the_ledger_and_the_thread(
     open_world: OpenWorld, settings: dict[str, frozenset[str]], user_id: str, why: str
 ) -> None:
     async with open_world(**settings) as world:
@@ -234,29 +232,28 @@ async def test_who_may_not_ask_may_not_undo_and_ledger_and_thread_keep_it(
         assert "[Undo…]" in world.card(card)
 
 
-async def test_only_a_confirmer_confirms_an_undo(open_world: OpenWorld) -> None:
+async def test_only_a_confirmer_can_confirm_an_undo(open_world: OpenWorld) -> None:
     async with open_world(unlatch_confirmers=frozenset({"U0BOB"})) as world:
-        undo = await undoing(world, await cleared(world), "U0ALICE")
+        undo = await undo_card(world, await cleared(world), "U0ALICE")
         await world.press("U0ALICE", undo, CONFIRM)
         assert "not on the list of people who may confirm" in world.last_ephemeral("U0ALICE")
         assert ids(world) == (None, None)
 
 
-async def test_a_customer_that_was_latched_anew_gets_no_undo_card(world: World) -> None:
+async def test_a_customer_that_is_latched_again_gets_no_undo_card(world: World) -> None:
     card = await cleared(world)
     world.fusebill.customers[BIKES].update(hubSpotId=777)
     before = len(replies(world, card))
     await world.press("U0BOB", card, UNDO)
     assert without_times(world.last_ephemeral("U0BOB")).splitlines() == [
-        "⚠️ This can't be undone: by now the customer is latched to ",
-        "contact 777. Nothing was done.",
+        "⚠️ This can't be undone: the customer is now latched to contact 777. Nothing was done.",
     ]
     assert len(replies(world, card)) == before
 
 
-async def test_a_customer_latched_anew_after_the_card_is_left_alone(world: World) -> None:
+async def test_a_customer_latched_after_the_undo_card_is_left_alone(world: World) -> None:
     card = await cleared(world)
-    undo = await undoing(world, card)
+    undo = await undo_card(world, card)
     world.fusebill.customers[BIKES].update(hubSpotId=777)
     await world.press("U0ALICE", undo, CONFIRM)
     assert without_times(world.card(undo)).splitlines()[:3] == [
@@ -269,11 +266,11 @@ async def test_a_customer_latched_anew_after_the_card_is_left_alone(world: World
     assert "[Undo…]" in world.card(card)
 
 
-async def test_an_id_that_belongs_to_another_customer_by_now_shows_fusebills_refusal(
+async def test_an_id_now_used_by_another_customer_shows_fusebills_refusal(
     world: World,
 ) -> None:
     card = await cleared(world)
-    undo = await undoing(world, card)
+    undo = await undo_card(world, card)
     world.fusebill.customers[3100017].update(hubSpotId=101)
     await world.press("U0ALICE", undo, CONFIRM)
     assert without_times(world.card(undo)).splitlines()[:3] == [
@@ -284,16 +281,16 @@ async def test_an_id_that_belongs_to_another_customer_by_now_shows_fusebills_ref
     assert ids(world) == (None, None)
 
 
-async def test_after_a_refused_undo_it_can_be_asked_for_again(world: World) -> None:
+async def test_a_refused_undo_can_be_repeated(world: World) -> None:
     card = await cleared(world)
     world.fusebill.customers[3100017].update(hubSpotId=101)
-    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
+    await world.press("U0ALICE", await undo_card(world, card), CONFIRM)
     world.fusebill.customers[3100017].update(hubSpotId=None)
-    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
+    await world.press("U0ALICE", await undo_card(world, card), CONFIRM)
     assert (ids(world), "Undone by" in world.card(card)) == ((101, 202), True)
 
 
-async def test_where_the_customer_cannot_be_read_no_undo_is_offered(world: World) -> None:
+async def test_if_the_customer_cannot_be_read_no_undo_card_is_posted(world: World) -> None:
     card = await cleared(world)
     world.fusebill.misbehave("conflict", operation="get_customer")
     before = len(replies(world, card))
@@ -303,11 +300,9 @@ async def test_where_the_customer_cannot_be_read_no_undo_is_offered(world: World
 
 
 @pytest.mark.parametrize("kind", ["empty", "no_content", "lost_after", "server_error"])
-async def test_an_answer_that_does_not_tell_is_settled_by_reading_back(
-    world: World, kind: str
-) -> None:
+async def test_an_inconclusive_answer_is_resolved_by_reading_back(world: World, kind: str) -> None:
     card = await cleared(world)
-    undo = await undoing(world, card)
+    undo = await undo_card(world, card)
     world.fusebill.misbehave(kind, operation="latch_customer")
     await world.press("U0ALICE", undo, CONFIRM)
     assert "✅ Latched again" in world.card(undo)
@@ -315,17 +310,17 @@ async def test_an_answer_that_does_not_tell_is_settled_by_reading_back(
     assert ids(world) == (101, 202)
 
 
-async def test_an_undone_card_can_be_unlatched_anew(world: World) -> None:
+async def test_an_undone_customer_can_be_unlatched_again(world: World) -> None:
     card = await cleared(world)
-    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
-    anew = await cleared(world)
+    await world.press("U0ALICE", await undo_card(world, card), CONFIRM)
+    again = await cleared(world)
     assert ids(world) == (None, None)
-    assert "[Undo…]" in world.card(anew)
+    assert "[Undo…]" in world.card(again)
     assert "[Undo…]" not in world.card(card)
 
 
-async def died(world: World, undo: Request, *, after_outcome: bool) -> None:
-    """What a worker leaves that died after the verdict, or after the outcome was written."""
+async def worker_died(world: World, undo: Request, *, after_outcome: bool) -> None:
+    """The state after a worker died: after the verdict, or after the outcome was written."""
     now = datetime.now(UTC)
     ledger = world.bot.ledger
     world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
@@ -342,12 +337,12 @@ async def died(world: World, undo: Request, *, after_outcome: bool) -> None:
 
 
 @pytest.mark.parametrize("after_outcome", [False, True])
-async def test_an_undo_whose_worker_died_is_brought_to_its_end_and_marked(
+async def test_an_undo_whose_worker_died_is_finished_and_marked(
     world: World, *, after_outcome: bool
 ) -> None:
     card = await cleared(world)
-    undo = await undoing(world, card)
-    await died(world, await last_request(world), after_outcome=after_outcome)
+    undo = await undo_card(world, card)
+    await worker_died(world, await last_request(world), after_outcome=after_outcome)
     await world.slack.workspace.until(lambda: "Undone by: <@U0BOB>" in world.card(card))
     await world.settled()
     assert "✅ Latched again" in world.card(undo)
@@ -356,9 +351,9 @@ async def test_an_undo_whose_worker_died_is_brought_to_its_end_and_marked(
     assert "latch_customer" not in operations(world)
 
 
-async def test_an_undo_that_is_settled_twice_marks_once(world: World) -> None:
+async def test_an_undo_finished_twice_is_marked_once(world: World) -> None:
     card = await cleared(world)
-    await world.press("U0ALICE", await undoing(world, card), CONFIRM)
+    await world.press("U0ALICE", await undo_card(world, card), CONFIRM)
     undo, first = await world.bot.ledger.recent_requests(BIKES)
     await world.bot.worker.finish(undo)
     await world.settled()
@@ -369,8 +364,8 @@ async def test_an_undo_that_is_settled_twice_marks_once(world: World) -> None:
 
 
 async def unknown(world: World, card: PostedMessage) -> PostedMessage:
-    """An undo that nobody knows the end of."""
-    undo = await undoing(world, card)
+    """An undo with an unknown outcome."""
+    undo = await undo_card(world, card)
     world.fusebill.misbehave("hang", operation="latch_customer", times=None)
     await world.press("U0ALICE", undo, CONFIRM)
     world.fusebill.behave()
@@ -381,7 +376,7 @@ async def unknown(world: World, card: PostedMessage) -> PostedMessage:
 BRIEF = Timing(execution_s=0.3, sweep_every_s=0.1)
 
 
-async def test_an_undo_that_turns_out_to_be_done_is_marked_on_the_first_card(
+async def test_an_undo_that_turns_out_done_is_marked_on_the_first_card(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(timing=BRIEF) as world:
@@ -394,7 +389,7 @@ async def test_an_undo_that_turns_out_to_be_done_is_marked_on_the_first_card(
         assert "[Undo…]" not in world.card(card)
 
 
-async def test_an_undo_that_was_not_done_is_offered_anew_and_marks_the_first_card(
+async def test_an_undo_that_turns_out_not_done_gets_a_new_card(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(timing=BRIEF) as world:
@@ -408,7 +403,7 @@ async def test_an_undo_that_was_not_done_is_offered_anew_and_marks_the_first_car
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_bot_killed_while_it_latches_again_finishes_when_it_is_back(
+async def test_a_bot_killed_during_an_undo_finishes_after_a_restart(
     tmp_path: Path, when: str
 ) -> None:
     async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as staged:
@@ -433,19 +428,19 @@ async def test_a_bot_killed_while_it_latches_again_finishes_when_it_is_back(
         )
 
 
-async def test_undo_pressed_twice_at_once_posts_one_card(world: World) -> None:
+async def test_simultaneous_clicks_on_undo_post_one_card(world: World) -> None:
     card = await cleared(world)
     before = len(replies(world, card))
     presses = [world.slack.click("U0BOB", card.ts, UNDO) for _ in range(4)]
     assert {delivery.status for delivery in await asyncio.gather(*presses)} == {200}
     await world.settled()
     assert len(replies(world, card)) == before + 1
-    assert "asked for already" in world.last_ephemeral("U0BOB")
+    assert "already an open request" in world.last_ephemeral("U0BOB")
 
 
-async def test_an_undo_that_a_later_decision_overtook_latches_nothing(world: World) -> None:
+async def test_an_undo_overtaken_by_a_later_decision_latches_nothing(world: World) -> None:
     card = await cleared(world)
-    undo = await undoing(world, card)
+    undo = await undo_card(world, card)
     world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
     again = await world.ask("2554529 once more")
     await world.press("U0BOB", again, CONFIRM)
@@ -454,13 +449,13 @@ async def test_an_undo_that_a_later_decision_overtook_latches_nothing(world: Wor
     await world.press("U0BOB", undo, CONFIRM)
     assert "latch_customer" not in operations(world)
     assert ids(world) == (None, None)
-    assert "was confirmed since this was asked" in world.last_ephemeral("U0BOB")
-    assert "was confirmed since this was asked" in world.thread(card)
+    assert "was confirmed after this one was made" in world.last_ephemeral("U0BOB")
+    assert "was confirmed after this one was made" in world.thread(card)
 
 
-async def test_an_expired_undo_is_not_asked_for_again_by_unlatching(open_world: OpenWorld) -> None:
+async def test_an_expired_undo_does_not_suggest_unlatching(open_world: OpenWorld) -> None:
     async with open_world(unlatch_expires_after_s=1, timing=Timing(sweep_every_s=60)) as world:
-        undo = await undoing(world, await cleared(world))
+        undo = await undo_card(world, await cleared(world))
         await asyncio.sleep(1.1)
         await world.press("U0BOB", undo, CONFIRM)
         assert world.last_ephemeral("U0BOB").endswith("Ask again: Undo…")

@@ -1,4 +1,4 @@
-"""Whole journeys over the wire: what somebody types and presses, and what comes of it."""
+"""The main flow over the wire: typing, clicking, and the result."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from bot.sandbox.slack.simulator import text_of
 from bot.settings import Timing
 from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
 from tests.support.reading import (
+    answer_to,
     buttons_of,
     operations,
     parts,
     request_id,
     said,
-    told,
     without_times,
 )
 from tests.support.world import OpenWorld, World
@@ -25,7 +25,7 @@ from tests.support.world import OpenWorld, World
 REFERENCE = "Reference: 1337 (Fusebill's screens call this “Customer ID”; it is not the id above)"
 
 
-async def test_the_card_shows_whom_it_would_unlatch_from_what_and_who_asks_why(
+async def test_the_card_shows_the_customer_the_ids_the_requester_and_the_reason(
     world: World,
 ) -> None:
     card = await world.ask("2554529 moved to the new portal")
@@ -45,12 +45,12 @@ async def test_the_card_shows_whom_it_would_unlatch_from_what_and_who_asks_why(
     ]
 
 
-async def test_the_one_coloured_button_is_the_dangerous_one(world: World) -> None:
+async def test_only_the_dangerous_button_is_coloured(world: World) -> None:
     styles = [button.get("style") for button in buttons_of(await world.ask())]
     assert styles == ["danger", None]
 
 
-async def test_both_buttons_carry_the_requests_id_and_nothing_else(world: World) -> None:
+async def test_both_buttons_carry_only_the_requests_id(world: World) -> None:
     confirm, cancel = buttons_of(await world.ask())
     assert confirm["value"] == cancel["value"]
     assert re.fullmatch(r"[0-9a-f]{32}", confirm["value"])
@@ -69,7 +69,7 @@ async def test_a_confirmed_card_becomes_the_result(world: World) -> None:
     ]
 
 
-async def test_a_result_has_none_of_the_cards_buttons(world: World) -> None:
+async def test_a_result_has_no_confirm_or_cancel_button(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, CONFIRM)
     left = buttons_of(world.slack.workspace.message(CHANNEL, card.ts))
@@ -82,7 +82,7 @@ async def test_a_confirmed_card_clears_both_ids_in_fusebill(world: World) -> Non
     assert (customer["hubSpotId"], customer["hubSpotCompanyId"]) == (None, None)
 
 
-async def test_the_thread_tells_who_asked_who_confirmed_and_what_came_of_it(world: World) -> None:
+async def test_the_thread_shows_who_asked_who_confirmed_and_the_result(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, CONFIRM)
     assert without_times(world.thread(card)).splitlines() == [
@@ -98,12 +98,12 @@ async def test_a_plain_flow_takes_three_slack_and_three_fusebill_calls(world: Wo
     at_start = len(world.slack.calls)
     await world.press("U0BOB", await world.ask(), CONFIRM)
     posted, *drawn = [call.method for call in world.slack.calls[at_start:]]
-    # card and thread are drawn side by side
+    # card and thread are updated concurrently
     assert [posted, *sorted(drawn)] == ["chat.postMessage", "chat.postMessage", "chat.update"]
     assert operations(world) == ["get_customer", "get_customer", "unlatch_customer"]
 
 
-async def test_fusebill_gets_the_call_as_its_page_prints_it(world: World) -> None:
+async def test_the_call_to_fusebill_matches_its_documentation(world: World) -> None:
     await world.press("U0BOB", await world.ask(), CONFIRM)
     call = world.fusebill.calls[-1]
     names = ("authorization", "content-type", "content-length")
@@ -119,7 +119,7 @@ async def test_a_cancelled_card_says_that_nothing_was_changed_and_who_cancelled_
     await world.press(user_id, card, CANCEL)
     assert without_times(world.card(card)).splitlines() == [
         "🚫 Cancelled: Stolen Bikes (2554529)",
-        "Nothing was changed. The card had shown: contact 101, company 202",
+        "Nothing was changed. The card showed: contact 101, company 202",
         REFERENCE,
         "Asked by: <@U0ALICE>, AT",
         "Why: moved",
@@ -127,7 +127,7 @@ async def test_a_cancelled_card_says_that_nothing_was_changed_and_who_cancelled_
     ]
 
 
-async def test_a_cancelled_cards_thread_keeps_the_trail(world: World) -> None:
+async def test_a_cancelled_cards_thread_shows_its_history(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, CANCEL)
     assert without_times(world.thread(card)).splitlines()[1:] == [
@@ -141,7 +141,7 @@ async def test_a_cancelled_card_calls_nothing(world: World) -> None:
     assert operations(world) == ["get_customer"]
 
 
-async def test_a_card_that_nobody_answers_says_that_and_when_it_expired(
+async def test_an_expired_card_says_so_and_when(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(unlatch_expires_after_s=1) as world:
@@ -160,7 +160,7 @@ async def test_a_card_that_nobody_answers_says_that_and_when_it_expired(
         assert thread[-1] == "AT  expired: nobody decided in time"
 
 
-async def test_a_click_after_the_time_is_up_changes_nothing_though_no_sweep_came(
+async def test_a_click_after_expiry_changes_nothing_even_before_the_sweep(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(unlatch_expires_after_s=1, timing=Timing(sweep_every_s=60)) as world:
@@ -173,7 +173,7 @@ async def test_a_click_after_the_time_is_up_changes_nothing_though_no_sweep_came
 
 
 @pytest.mark.parametrize(("first", "done"), [(CONFIRM, "confirmed"), (CANCEL, "cancelled")])
-async def test_a_second_click_is_told_who_was_first_and_when(
+async def test_a_second_click_is_answered_with_who_was_first_and_when(
     world: World, first: str, done: str
 ) -> None:
     card = await world.ask()
@@ -185,7 +185,7 @@ async def test_a_second_click_is_told_who_was_first_and_when(
     )
 
 
-async def test_ten_clicks_at_once_make_one_call_and_tell_the_other_nine(world: World) -> None:
+async def test_ten_clicks_at_once_make_one_call_and_answer_the_other_nine(world: World) -> None:
     card = await world.ask()
     people = ["U0ALICE", "U0BOB"] * 5
     clicks = await asyncio.gather(*(world.slack.click(u, card.ts, CONFIRM) for u in people))
@@ -195,7 +195,7 @@ async def test_ten_clicks_at_once_make_one_call_and_tell_the_other_nine(world: W
     assert len(world.slack.workspace.all_ephemerals()) == 9
 
 
-async def test_a_confirmation_and_a_cancellation_at_once_leave_one_of_them(world: World) -> None:
+async def test_only_one_of_a_simultaneous_confirm_and_cancel_counts(world: World) -> None:
     card = await world.ask()
     await asyncio.gather(
         world.slack.click("U0BOB", card.ts, CONFIRM),
@@ -206,7 +206,7 @@ async def test_a_confirmation_and_a_cancellation_at_once_leave_one_of_them(world
     assert ("Unlatched" in shown, "Cancelled" in shown) == (calls == 1, calls == 0)
 
 
-async def test_several_customers_cards_are_settled_each_by_itself(world: World) -> None:
+async def test_cards_of_several_customers_are_independent(world: World) -> None:
     cards = [await world.ask(text) for text in ("2554529 a", "3100025 b", "3100066 c")]
     clicks = (world.slack.click("U0BOB", card.ts, CONFIRM) for card in cards)
     await asyncio.gather(*clicks)
@@ -231,7 +231,7 @@ async def test_several_customers_cards_are_settled_each_by_itself(world: World) 
     ],
     ids=repr,
 )
-async def test_one_id_of_the_two_and_ids_as_strings_are_cleared_like_any(
+async def test_single_ids_and_ids_as_strings_are_cleared(
     world: World, vid: object, company_id: object, shown: str
 ) -> None:
     customer = world.fusebill.customers[BIKES]
@@ -243,14 +243,14 @@ async def test_one_id_of_the_two_and_ids_as_strings_are_cleared_like_any(
     assert (customer["hubSpotId"], customer["hubSpotCompanyId"]) == (None, None)
 
 
-async def test_what_fusebill_left_empty_is_left_out_and_nobody_reads_none_or_null(
+async def test_empty_fields_are_left_out_and_never_shown_as_none_or_null(
     world: World,
 ) -> None:
     customer = world.fusebill.customers[BIKES]
     customer.update({key: None for key in customer if key not in ("id", "hubSpotId")})
     card = await world.ask("2554529")
     await world.press("U0BOB", card, CONFIRM)
-    everything = [await told(world, "2554529"), *(str(call.arguments) for call in said(world))]
+    everything = [await answer_to(world, "2554529"), *(str(call.arguments) for call in said(world))]
     assert world.card(card).splitlines()[0] == "✅ Unlatched: customer 2554529"
     assert not re.search(r"\b(none|null|undefined)\b", "\n".join(everything), re.IGNORECASE)
 
@@ -266,7 +266,7 @@ async def test_a_public_channel_needs_no_invitation(world: World) -> None:
     assert "Cleared: contact 101, company 202" in text_of(card.blocks)
 
 
-async def test_ids_are_links_where_the_admin_said_where_they_lead(open_world: OpenWorld) -> None:
+async def test_ids_are_links_if_the_admin_configured_urls(open_world: OpenWorld) -> None:
     async with open_world(
         hubspot_portal_id="77",
         hubspot_app_url="https://app-eu1.hubspot.com",
@@ -306,7 +306,7 @@ async def test_ids_that_changed_after_the_card_are_left_alone(
     assert f"On the card: contact 101, company 202\nNow: {now}\n" in world.card(card)
 
 
-async def test_a_customer_that_is_clear_already_is_said_so_and_not_called(world: World) -> None:
+async def test_a_customer_that_is_already_clear_is_not_called(world: World) -> None:
     card = await world.ask()
     world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
     await world.press("U0BOB", card, CONFIRM)
@@ -314,7 +314,7 @@ async def test_a_customer_that_is_clear_already_is_said_so_and_not_called(world:
     assert world.card(card).startswith("☑️ Already clear: Stolen Bikes (2554529)\n")
 
 
-async def test_of_two_cards_for_one_customer_the_second_finds_it_clear(world: World) -> None:
+async def test_the_second_of_two_cards_finds_the_customer_clear(world: World) -> None:
     first, second = await world.ask(), await world.ask(user_id="U0BOB")
     await world.press("U0ALICE", second, CONFIRM)
     await world.press("U0BOB", first, CONFIRM)
@@ -338,7 +338,7 @@ async def test_a_slow_fusebill_shows_the_working_card_and_then_the_result(
 
 
 @pytest.mark.parametrize("operation", ["get_customer", "unlatch_customer"])
-async def test_a_click_is_acknowledged_while_fusebill_is_still_at_work(
+async def test_a_click_is_acknowledged_before_fusebill_answers(
     world: World, operation: str
 ) -> None:
     card = await world.ask()
@@ -348,7 +348,7 @@ async def test_a_click_is_acknowledged_while_fusebill_is_still_at_work(
     assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
 
 
-async def test_somebody_who_waits_for_a_slow_read_is_told_so(world: World) -> None:
+async def test_a_slow_read_is_announced(world: World) -> None:
     world.fusebill.misbehave("slow", operation="get_customer", seconds=1.8)
     delivery = await world.slack.command("U0ALICE", "2554529")
     assert delivery.seconds < 1.7
@@ -357,7 +357,7 @@ async def test_somebody_who_waits_for_a_slow_read_is_told_so(world: World) -> No
     assert "Still reading customer 2554529" in world.last_ephemeral("U0ALICE")
 
 
-async def test_a_card_that_somebody_deleted_is_settled_all_the_same_and_once(
+async def test_a_request_whose_card_was_deleted_is_still_executed_once(
     world: World,
 ) -> None:
     card = await world.ask()
@@ -368,15 +368,15 @@ async def test_a_card_that_somebody_deleted_is_settled_all_the_same_and_once(
     assert operations(world).count("unlatch_customer") == 1
 
 
-async def test_a_card_that_was_posted_twice_is_decided_once_and_its_double_loses_its_buttons(
+async def test_a_card_posted_twice_is_decided_once_and_the_duplicate_loses_its_buttons(
     world: World,
 ) -> None:
     world.slack.faults.fail("chat.postMessage", drop="after")
     await world.slack.command("U0ALICE", "2554529 moved")
     await world.slack.workspace.until(lambda: len(world.slack.workspace.messages(CHANNEL)) == 2)
     await world.settled()
-    double, card = world.slack.workspace.messages(CHANNEL)
-    await world.press("U0BOB", double, "unlatch_confirm")
+    duplicate, card = world.slack.workspace.messages(CHANNEL)
+    await world.press("U0BOB", duplicate, "unlatch_confirm")
     assert "✅ Unlatched" in world.card(card)
-    assert "[" not in world.card(double)
+    assert "[" not in world.card(duplicate)
     assert [call.operation for call in world.fusebill.calls].count("unlatch_customer") == 1

@@ -1,4 +1,4 @@
-"""Several have something to draw of one request: the newest stays, and nothing is said twice."""
+"""Several tasks publish one request: the newest card stays, and no event is posted twice."""
 
 from __future__ import annotations
 
@@ -20,32 +20,32 @@ from tests.support.world import OpenWorld, World, settings_for
 
 
 class Held:
-    """Holds the first call of a method back, until it is let go."""
+    """Holds the first call of a method until `released` is set."""
 
     def __init__(self, world: World, method: str) -> None:
         self.method = method
-        self.came, self.gone = asyncio.Event(), asyncio.Event()
+        self.reached, self.released = asyncio.Event(), asyncio.Event()
         world.slack.before = self._hold
 
     async def _hold(self, method: str) -> None:
-        if method == self.method and not self.came.is_set():
-            self.came.set()
-            await self.gone.wait()
+        if method == self.method and not self.reached.is_set():
+            self.reached.set()
+            await self.released.wait()
 
 
-async def test_an_old_drawing_that_slack_takes_late_does_not_stay(open_world: OpenWorld) -> None:
+async def test_an_old_card_that_slack_updates_late_does_not_stay(open_world: OpenWorld) -> None:
     async with open_world(timing=TIMING) as world:
         card = await world.ask()
         await world.press("U0BOB", card, CONFIRM)
         await world.press("U0ALICE", card, UNDO)
         undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
         held = Held(world, "chat.update")
-        # refused: draws the card as it was before it is undone
+        # a refused click: its update shows the card as it was before the undo
         await world.slack.click("U0GUEST", card.ts, UNDO)
-        await held.came.wait()
+        await held.reached.wait()
         await world.slack.click("U0BOB", undo.ts, CONFIRM)
         await world.slack.workspace.until(lambda: "latched" in world.card(undo).lower())
-        asyncio.get_running_loop().call_later(0.5, held.gone.set)
+        asyncio.get_running_loop().call_later(0.5, held.released.set)
         await world.settled()
         assert "Undone by" in world.card(card)
         history = await history_of(world, card)
@@ -55,48 +55,48 @@ async def test_an_old_drawing_that_slack_takes_late_does_not_stay(open_world: Op
         )
 
 
-async def test_what_the_thread_is_just_being_told_is_not_told_again_by_the_end(
+async def test_a_refusal_being_posted_is_not_posted_again_with_the_result(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(timing=TIMING, unlatch_two_person=True) as world:
         card = await world.ask()
         held = Held(world, "chat.postMessage")
         await world.slack.click("U0ALICE", card.ts, CONFIRM)
-        await held.came.wait()
+        await held.reached.wait()
         await world.slack.click("U0BOB", card.ts, CONFIRM)
-        # a thread that hangs does not keep the card from its result
+        # the card shows the result though the thread hangs
         await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(card))
-        held.gone.set()
+        held.released.set()
         await world.settled()
         assert world.thread(card).count("was refused") == 1
         assert posted_once_in_order(world.thread(card))
 
 
-async def test_what_the_end_is_just_telling_is_not_told_again_by_a_refusal(
+async def test_a_result_being_posted_is_not_posted_again_with_a_refusal(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(timing=TIMING) as world:
         card = await world.ask()
         held = Held(world, "chat.postMessage")
         await world.slack.click("U0BOB", card.ts, CONFIRM)
-        await held.came.wait()
+        await held.reached.wait()
         await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(card))
         await world.slack.click("U0GUEST", card.ts, UNDO)
         await world.slack.workspace.until(lambda: bool(world.slack.workspace.ephemerals("U0GUEST")))
-        held.gone.set()
+        held.released.set()
         await world.settled()
         assert world.thread(card).count("was refused") == 1
         assert posted_once_in_order(world.thread(card))
 
 
-async def test_a_plain_flow_draws_each_once(world: World) -> None:
+async def test_a_plain_unlatch_updates_card_and_thread_once(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, CONFIRM)
     methods = [call.method for call in world.slack.calls]
     assert sorted(methods[1:]) == ["chat.postMessage", "chat.postMessage", "chat.update"]
 
 
-async def test_an_old_drawing_of_another_instance_is_drawn_over_soon(
+async def test_an_old_card_of_another_instance_is_replaced_soon(
     open_world: OpenWorld, tmp_path: Path
 ) -> None:
     timing = replace(TIMING, lease_s=2.0)
@@ -110,12 +110,12 @@ async def test_an_old_drawing_of_another_instance_is_drawn_over_soon(
         address, _ended = await stack.enter_async_context(listening(other, settings, "http"))
         held = Held(world, "chat.update")
         await world.slack.click("U0GUEST", card.ts, UNDO)
-        await held.came.wait()
+        await held.reached.wait()
         world.slack.request_url = f"{address}/slack/events"
         await world.slack.click("U0BOB", undo.ts, CONFIRM)
         await world.slack.workspace.until(lambda: "Undone by" in world.card(card))
         await world.slack.workspace.until(lambda: not len(other.tasks))
-        held.gone.set()
+        held.released.set()
         await world.slack.workspace.until(lambda: "Undone by" not in world.card(card))
         await world.slack.workspace.until(lambda: "Undone by" in world.card(card))
         await world.slack.workspace.until(lambda: not len(other.tasks) and not len(world.bot.tasks))
@@ -123,7 +123,7 @@ async def test_an_old_drawing_of_another_instance_is_drawn_over_soon(
 
 
 async def posted_twice(world: World) -> tuple[PostedMessage, PostedMessage]:
-    """A card whose answer was lost, and the one that the ledger knows."""
+    """A card whose answer was lost, and the one in the ledger."""
     world.slack.faults.fail("chat.postMessage", drop="after")
     await world.slack.command("U0ALICE", "2554529 moved <&> on")
     await world.settled()
@@ -135,40 +135,40 @@ def publisher_of(world: World) -> Publisher:
     return Publisher(world.bot.ledger, world.bot.slack, Links(), world.bot.metrics, TIMING)
 
 
-async def test_a_card_that_was_posted_twice_says_which_one_counts_and_has_no_buttons(
+async def test_a_duplicate_card_links_to_the_other_and_has_no_buttons(
     world: World,
 ) -> None:
     orphan, own = await posted_twice(world)
     request = (await history_of(world, own)).request
     await publisher_of(world).retire_duplicate(request, orphan.ts)
-    words = world.card(orphan)
-    assert words.startswith("☝️ See the other card: Stolen Bikes")
-    assert "moved <&> on" in words
+    text = world.card(orphan)
+    assert text.startswith("☝️ See the other card: Stolen Bikes")
+    assert "moved <&> on" in text
     blocks = str(world.slack.workspace.message(CHANNEL, orphan.ts).blocks)
     assert own.ts.replace(".", "") in blocks
     assert "'button'" not in blocks
     assert "[Unlatch customer]" in world.card(own)
 
 
-async def test_a_card_that_was_posted_twice_is_told_apart_without_a_link_too(world: World) -> None:
+async def test_a_duplicate_card_mentions_the_other_if_there_is_no_permalink(world: World) -> None:
     orphan, own = await posted_twice(world)
     request = (await history_of(world, own)).request
     world.slack.faults.fail("chat.getPermalink", error="message_not_found")
     await publisher_of(world).retire_duplicate(request, orphan.ts)
-    assert "its other card in this channel" in world.card(orphan)
+    assert "the other card in this channel" in world.card(orphan)
 
 
-async def test_the_requests_own_card_is_never_disowned(world: World) -> None:
+async def test_the_requests_own_card_is_never_retired(world: World) -> None:
     card = await world.ask()
     calls = len(world.slack.calls)
     await publisher_of(world).retire_duplicate((await history_of(world, card)).request, card.ts)
     assert len(world.slack.calls) == calls
 
 
-async def test_a_second_card_that_slack_has_lost_is_told_of_in_the_log_alone(
+async def test_a_duplicate_card_that_slack_does_not_find_is_only_logged(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = await world.ask()
     await publisher_of(world).retire_duplicate((await history_of(world, card)).request, "1.000001")
-    assert "second card not taken back" in capsys.readouterr().out
+    assert "duplicate card not retired" in capsys.readouterr().out
     assert "[Unlatch customer]" in world.card(card)

@@ -1,4 +1,4 @@
-"""Killed at any point: the next process finishes the work and tells the right story."""
+"""The bot is killed at any point: the next process finishes the work and reports it right."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ BEFORE_OUTCOME = [
 AFTER_OUTCOME = [
     (when, call) for call in ("chat.update", "chat.postMessage") for when in ("before", "after")
 ]
-RECLAIMED = "has been taken up again"
-SAID = re.compile(
+RECLAIMED = "has been resumed"
+STEPS = re.compile(
     f"asked to unlatch|confirmed it|cancelled it|expired|{RECLAIMED}"
     "|Unlatched|Other ids|Already clear"
 )
@@ -35,14 +35,14 @@ async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 def story(thread: str) -> list[str]:
-    """What a thread tells; a line may stand there twice, and is told once."""
-    return list(dict.fromkeys(SAID.findall(thread)))
+    """The steps that a thread shows; a line that was posted twice counts once."""
+    return list(dict.fromkeys(STEPS.findall(thread)))
 
 
 async def kill(
     staged: Stage, card: PostedMessage, point: tuple[str, str], lets_through: int = 0
 ) -> None:
-    """Press the button, and kill the bot at the point."""
+    """Confirm the card, and kill the bot at the point."""
     trap = Trap(staged, point, lets_through)
     trap.arm()
     await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
@@ -50,7 +50,7 @@ async def kill(
 
 
 @pytest.mark.parametrize("point", BEFORE_OUTCOME + AFTER_OUTCOME, ids=" ".join)
-async def test_a_bot_killed_at_any_point_finishes_the_work_when_it_is_back(
+async def test_after_a_kill_at_any_point_the_next_process_finishes_the_work(
     staged: Stage, point: tuple[str, str]
 ) -> None:
     await staged.start()
@@ -64,14 +64,14 @@ async def test_a_bot_killed_at_any_point_finishes_the_work_when_it_is_back(
     expected = ["asked to unlatch", "confirmed it", *reclaimed, "Unlatched"]
     assert story(staged.thread(card)) == expected
     assert staged.fusebill.customers[BIKES]["hubSpotId"] is None
-    # one that was lost before its effect is made again; one that had it is not
+    # the call is repeated only if it was lost before its effect
     assert staged.calls("unlatch_customer") == (2 if point == ("before", "unlatch_customer") else 1)
     assert [event.number for event in history.events] == list(range(1, len(expected) + 1))
     assert all(event.hash == digest(event) for event in history.events)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_bot_killed_as_it_reads_the_customer_back_clears_nothing_twice(
+async def test_after_a_kill_while_reading_back_nothing_is_cleared_twice(
     staged: Stage, when: str
 ) -> None:
     await staged.start()
@@ -92,7 +92,7 @@ async def test_a_bot_killed_as_it_reads_the_customer_back_clears_nothing_twice(
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-async def test_a_bot_killed_as_it_shows_that_it_works_finishes_the_work(
+async def test_after_a_kill_while_showing_progress_the_work_is_finished(
     staged: Stage, when: str
 ) -> None:
     await staged.start(timing=replace(PACE, working_after_s=0.05))
@@ -114,7 +114,7 @@ async def test_a_bot_killed_as_it_shows_that_it_works_finishes_the_work(
 
 
 @pytest.mark.parametrize("point", BEFORE_OUTCOME, ids=" ".join)
-async def test_ids_that_were_latched_anew_while_the_bot_was_dead_stay(
+async def test_ids_that_changed_while_the_bot_was_dead_are_left_alone(
     staged: Stage, point: tuple[str, str]
 ) -> None:
     await staged.start()
@@ -136,7 +136,7 @@ async def test_ids_that_were_latched_anew_while_the_bot_was_dead_stay(
     ]
 
 
-async def test_a_bot_killed_again_and_again_still_finishes(staged: Stage) -> None:
+async def test_after_repeated_kills_the_work_is_still_finished(staged: Stage) -> None:
     await staged.start()
     card = await staged.ask()
     points = [*BEFORE_OUTCOME[:3], *AFTER_OUTCOME]
@@ -144,7 +144,7 @@ async def test_a_bot_killed_again_and_again_still_finishes(staged: Stage) -> Non
     for point in points[1:]:
         trap = Trap(staged, point)
         trap.arm()
-        # it takes the work up before it listens, and may not come to that
+        # it reclaims the work before it listens, and may be killed before that
         await staged.launch()
         await staged.until(trap.sprung.is_set)
     await staged.start()
@@ -160,14 +160,14 @@ async def test_a_bot_killed_again_and_again_still_finishes(staged: Stage) -> Non
     assert staged.calls("unlatch_customer") == 2
 
 
-async def test_work_that_kills_every_process_ends_for_people_to_look_at(staged: Stage) -> None:
+async def test_work_that_kills_every_process_ends_as_unknown(staged: Stage) -> None:
     await staged.start()
     card = await staged.ask()
     await kill(staged, card, ("after", "get_customer"))
     for _ in range(4):
         trap = Trap(staged, ("after", "get_customer"))
         trap.arm()
-        # it takes the work up before it listens, and may not come to that
+        # it reclaims the work before it listens, and may be killed before that
         await staged.launch()
         await staged.until(trap.sprung.is_set)
     await staged.start()
@@ -178,9 +178,7 @@ async def test_work_that_kills_every_process_ends_for_people_to_look_at(staged: 
 
 
 @pytest.mark.parametrize("action", ["unlatch_confirm", "unlatch_cancel"])
-async def test_a_card_whose_row_was_never_written_can_only_be_asked_for_again(
-    staged: Stage, action: str
-) -> None:
+async def test_a_card_without_a_row_can_only_be_asked_for_again(staged: Stage, action: str) -> None:
     await staged.start()
     trap = Trap(staged, ("after", "chat.postMessage"))
     trap.arm()
@@ -197,7 +195,7 @@ async def test_a_card_whose_row_was_never_written_can_only_be_asked_for_again(
 
 
 @pytest.mark.parametrize("point", AFTER_OUTCOME, ids=" ".join)
-async def test_a_cancelled_card_is_shown_as_such_after_a_kill(
+async def test_after_a_kill_a_cancelled_card_is_shown_as_cancelled(
     staged: Stage, point: tuple[str, str]
 ) -> None:
     await staged.start()
@@ -214,7 +212,9 @@ async def test_a_cancelled_card_is_shown_as_such_after_a_kill(
     assert staged.calls("unlatch_customer") == 0
 
 
-async def test_a_card_that_expired_while_the_bot_was_dead_says_so(staged: Stage) -> None:
+async def test_a_card_that_expired_while_the_bot_was_dead_is_shown_as_expired(
+    staged: Stage,
+) -> None:
     bot = await staged.start(unlatch_expires_after_s=1)
     card = await staged.ask()
     await bot.kill()

@@ -1,4 +1,4 @@
-"""Two instances on one PostgreSQL: one gate, and neither's work is lost with it."""
+"""Two instances on one PostgreSQL: one decision for each card, and no work is lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tests.support.bot_process import PACE
 from tests.support.names import BIKES
 from tests.support.stage import Stage, Trap, stage
 
-# long enough that a loaded machine never takes a live instance for dead
+# long enough that no live instance loses its lease on a loaded machine
 PATIENT = replace(PACE, lease_s=10.0)
 
 
@@ -26,18 +26,18 @@ async def staged(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 async def click_everywhere(staged: Stage, card: PostedMessage, action: str, times: int) -> set[int]:
-    """Click so often at once, each instance in turn; gives what HTTP said."""
+    """Click several times at once, on each instance in turn; returns the HTTP statuses."""
     addresses = [f"{bot.address}/slack/events" for bot in staged.bots]
     clicks = []
     for number in range(times):
         staged.slack.request_url = addresses[number % len(addresses)]
         clicks.append(asyncio.create_task(staged.slack.click("U0BOB", card.ts, action)))
-        # the click has read the address once it has begun
+        # lets the click start, which reads request_url
         await asyncio.sleep(0)
     return {delivery.status for delivery in await asyncio.gather(*clicks)}
 
 
-async def test_twenty_clicks_at_once_on_two_instances_are_one_call(staged: Stage) -> None:
+async def test_twenty_clicks_at_once_on_two_instances_make_one_call(staged: Stage) -> None:
     await staged.start(timing=PATIENT)
     await staged.start(timing=PATIENT)
     card = await staged.ask()
@@ -50,7 +50,7 @@ async def test_twenty_clicks_at_once_on_two_instances_are_one_call(staged: Stage
     assert len(staged.slack.workspace.thread("C0BILLING", card.ts)) == 1
 
 
-async def test_confirm_and_cancel_at_once_are_one_verdict(staged: Stage) -> None:
+async def test_confirm_and_cancel_at_once_make_one_verdict(staged: Stage) -> None:
     await staged.start(timing=PATIENT)
     await staged.start(timing=PATIENT)
     cards = [await staged.ask() for _ in range(4)]
@@ -62,18 +62,18 @@ async def test_confirm_and_cancel_at_once_are_one_verdict(staged: Stage) -> None
     histories = await staged.settled()
 
     verdicts = [
-        [e.type for e in t.events if e.type in ("confirmed", "cancelled")] for t in histories
+        [e.type for e in h.events if e.type in ("confirmed", "cancelled")] for h in histories
     ]
-    assert [len(each) for each in verdicts] == [1, 1, 1, 1]
+    assert [len(v) for v in verdicts] == [1, 1, 1, 1]
 
 
-async def test_the_work_of_an_instance_that_is_gone_for_good_is_adopted(staged: Stage) -> None:
+async def test_the_work_of_a_dead_instance_is_reclaimed(staged: Stage) -> None:
     await staged.start()
     card = await staged.ask()
     trap = Trap(staged, ("before", "unlatch_customer"))
     trap.arm()
     victim = staged.bots[-1]
-    [survivor] = [await staged.start()]
+    survivor = await staged.start()
     staged.slack.request_url = f"{victim.address}/slack/events"
     staged.bots.reverse()
     await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
@@ -83,22 +83,22 @@ async def test_the_work_of_an_instance_that_is_gone_for_good_is_adopted(staged: 
     assert victim.process.exitcode is not None
     assert survivor.process.exitcode is None
     assert "Cleared: contact 101, company 202" in staged.card(card)
-    assert "taken up again" in staged.thread(card)
+    assert "has been resumed" in staged.thread(card)
 
 
-async def test_an_instance_that_slept_through_its_lease_clears_nothing_that_was_latched_anew(
+async def test_an_instance_that_slept_through_its_lease_clears_no_new_ids(
     staged: Stage,
 ) -> None:
-    sleeper = await staged.start(timing=replace(PACE, execution_s=0.2))
+    frozen = await staged.start(timing=replace(PACE, execution_s=0.2))
     card = await staged.ask()
     read = asyncio.Event()
 
-    async def put_to_sleep(operation: str) -> None:
+    async def freeze(operation: str) -> None:
         if operation == "get_customer" and not read.is_set():
-            sleeper.signal(SIGSTOP)
+            frozen.signal(SIGSTOP)
             read.set()
 
-    staged.fusebill.after = put_to_sleep
+    staged.fusebill.after = freeze
     click = asyncio.create_task(staged.slack.click("U0BOB", card.ts, "unlatch_confirm"))
     await staged.until(read.is_set)
     await staged.start()
@@ -106,7 +106,7 @@ async def test_an_instance_that_slept_through_its_lease_clears_nothing_that_was_
     assert "Cleared: contact 101, company 202" in staged.card(card)
     staged.fusebill.customers[BIKES] |= {"hubSpotId": 901, "hubSpotCompanyId": 902}
 
-    sleeper.signal(SIGCONT)
+    frozen.signal(SIGCONT)
     await click
     await staged.until(lambda: "claim lost" in staged.log)
     assert staged.calls("unlatch_customer") == 1

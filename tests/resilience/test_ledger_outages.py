@@ -1,4 +1,4 @@
-"""The ledger's weather: gone at the click, gone between call and outcome, silent, or mute."""
+"""Outages of the ledger: at the click, between call and outcome, or without an answer."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.support.names import CHANNEL
 from tests.support.proxy import Proxy
 from tests.support.world import OpenWorld, World
 
-WRITTEN = (b"UPDATE requests", b"COMMIT")
-"""What a transaction that changes a request sends."""
+REQUEST_UPDATE = (b"UPDATE requests", b"COMMIT")
+"""What a transaction that changes a request sends to PostgreSQL."""
 
 
 class LockedFile:
@@ -49,7 +49,7 @@ Outage = LockedFile | Vanished
 async def ledger_world(
     open_world: OpenWorld, database_url: str, request: pytest.FixtureRequest
 ) -> AsyncIterator[tuple[World, Outage]]:
-    """A world, and what takes its ledger away and gives it back."""
+    """A world, and an outage of its ledger to begin and end."""
     outage: Outage = (
         LockedFile(database_url)
         if database_url.startswith("sqlite")
@@ -59,7 +59,7 @@ async def ledger_world(
         yield world, outage
 
 
-async def test_a_click_without_a_ledger_is_told_so_in_time_and_the_card_stays(
+async def test_a_click_without_a_ledger_is_answered_in_time_and_can_be_repeated(
     ledger_world: tuple[World, Outage],
 ) -> None:
     world, outage = ledger_world
@@ -78,7 +78,7 @@ async def test_a_click_without_a_ledger_is_told_so_in_time_and_the_card_stays(
     assert calls(world) == 1
 
 
-async def test_an_outcome_is_written_down_when_the_ledger_is_back(
+async def test_an_outcome_is_recorded_when_the_ledger_is_back(
     ledger_world: tuple[World, Outage],
 ) -> None:
     world, outage = ledger_world
@@ -108,7 +108,7 @@ async def proxied_world(
         yield await stack.enter_async_context(opened), proxy
 
 
-async def test_an_outcome_that_was_written_while_the_word_of_it_was_lost_is_not_written_again(
+async def test_an_outcome_whose_commit_was_not_confirmed_is_not_recorded_twice(
     proxied_world: tuple[World, Proxy],
 ) -> None:
     world, proxy = proxied_world
@@ -116,7 +116,7 @@ async def test_an_outcome_that_was_written_while_the_word_of_it_was_lost_is_not_
 
     async def lose(operation: str) -> None:
         if operation == "unlatch_customer":
-            proxy.loses_answer_to = WRITTEN
+            proxy.loses_answer_to = REQUEST_UPDATE
 
     world.fusebill.after = lose
     await confirm(world, card)
@@ -129,12 +129,12 @@ async def test_an_outcome_that_was_written_while_the_word_of_it_was_lost_is_not_
     ]
 
 
-async def test_a_click_that_was_written_while_the_word_of_it_was_lost_counts(
+async def test_a_click_whose_commit_was_not_confirmed_counts(
     proxied_world: tuple[World, Proxy],
 ) -> None:
     world, proxy = proxied_world
     card = await world.ask()
-    proxy.loses_answer_to = WRITTEN
+    proxy.loses_answer_to = REQUEST_UPDATE
     await confirm(world, card)
     await shown(world, card, "✅ Unlatched")
     assert proxy.loses_answer_to is None
@@ -143,7 +143,7 @@ async def test_a_click_that_was_written_while_the_word_of_it_was_lost_counts(
     assert world.slack.workspace.ephemerals("U0BOB") == []
 
 
-async def test_a_ledger_that_falls_silent_holds_no_click_up(
+async def test_a_ledger_that_stops_answering_does_not_delay_a_click(
     proxied_world: tuple[World, Proxy],
 ) -> None:
     world, proxy = proxied_world

@@ -1,4 +1,4 @@
-"""Fusebill's and Slack's weather: the work is neither lost nor done twice, nor held up."""
+"""Outages of Fusebill and Slack: no request is lost, executed twice or delayed."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def world(open_world: OpenWorld) -> AsyncIterator[World]:
         ("invalid_json", 1),
     ],
 )
-async def test_one_bad_answer_to_the_call_is_looked_into_and_only_what_was_not_done_is_repeated(
+async def test_after_one_bad_answer_the_call_is_repeated_only_if_it_had_no_effect(
     world: World, kind: str, expected_calls: int
 ) -> None:
     card = await world.ask()
@@ -60,7 +60,7 @@ async def test_one_bad_answer_to_the_call_is_looked_into_and_only_what_was_not_d
 
 
 @pytest.mark.parametrize("kind", ["lost_before", "server_error", "bad_gateway", "html", "hang"])
-async def test_bad_answers_without_end_end_in_an_honest_card_in_time(
+async def test_endless_bad_answers_end_in_an_unknown_outcome_in_time(
     world: World, kind: str
 ) -> None:
     card = await world.ask()
@@ -69,15 +69,13 @@ async def test_bad_answers_without_end_end_in_an_honest_card_in_time(
     await confirm(world, card)
     await shown(world, card, "❓ Outcome unknown")
     assert monotonic() - began < TIMING.execution_s + 1.5
-    assert "may have been done" in world.card(card)
+    assert "may have taken effect" in world.card(card)
     assert "Check again" in world.card(card)
     assert 1 <= calls(world) <= 6
 
 
 @pytest.mark.parametrize("kind", ["lost_before", "unavailable", "html", "hang"])
-async def test_a_customer_that_can_no_longer_be_read_is_not_called_for(
-    world: World, kind: str
-) -> None:
+async def test_a_customer_that_cannot_be_read_is_not_unlatched(world: World, kind: str) -> None:
     card = await world.ask()
     world.fusebill.misbehave(kind, operation="get_customer", times=None)
     await confirm(world, card)
@@ -86,7 +84,9 @@ async def test_a_customer_that_can_no_longer_be_read_is_not_called_for(
     assert calls(world) == 0
 
 
-async def test_a_rate_limit_is_waited_for_as_long_as_fusebill_said(open_world: OpenWorld) -> None:
+async def test_the_bot_waits_for_a_rate_limit_as_long_as_fusebill_says(
+    open_world: OpenWorld,
+) -> None:
     async with open_world(timing=replace(TIMING, execution_s=5.0)) as world:
         card = await world.ask()
         world.fusebill.misbehave("rate_limited", operation="unlatch_customer", reset_s=1)
@@ -97,12 +97,12 @@ async def test_a_rate_limit_is_waited_for_as_long_as_fusebill_said(open_world: O
         assert calls(world) == 2
 
 
-async def test_a_rate_limit_beyond_the_lease_is_not_waited_for(world: World) -> None:
+async def test_the_bot_does_not_wait_for_a_rate_limit_beyond_its_budget(world: World) -> None:
     card = await world.ask()
     world.fusebill.misbehave("rate_limited", operation="unlatch_customer", times=None, reset_s=60)
     await confirm(world, card)
     await shown(world, card, "❌ Not done")
-    assert "takes no more calls until" in world.card(card)
+    assert "accepts no more calls until" in world.card(card)
     assert calls(world) == 1
 
 
@@ -119,7 +119,7 @@ async def test_a_rate_limit_beyond_the_lease_is_not_waited_for(world: World) -> 
     ids=str,
 )
 @pytest.mark.parametrize("method", ["chat.update", "chat.postMessage"])
-async def test_card_and_thread_catch_up_with_slacks_weather_and_the_work_does_not_wait(
+async def test_card_and_thread_catch_up_after_a_failure_of_slack(
     world: World, method: str, fault: dict[str, int | str]
 ) -> None:
     card = await world.ask()
@@ -132,7 +132,9 @@ async def test_card_and_thread_catch_up_with_slacks_weather_and_the_work_does_no
     assert posted_once_in_order(world.thread(card))
 
 
-async def test_an_answer_of_slack_that_was_lost_repeats_a_line_and_loses_none(world: World) -> None:
+async def test_after_a_lost_answer_of_slack_a_line_is_repeated_and_none_is_lost(
+    world: World,
+) -> None:
     card = await world.ask()
     world.slack.faults.fail("chat.postMessage", drop="after")
     await confirm(world, card)
@@ -144,7 +146,9 @@ async def test_an_answer_of_slack_that_was_lost_repeats_a_line_and_loses_none(wo
     assert calls(world) == 1
 
 
-async def test_work_goes_on_while_slack_is_down_and_every_card_catches_up(world: World) -> None:
+async def test_requests_are_executed_while_slack_is_down_and_every_card_catches_up(
+    world: World,
+) -> None:
     cards = [await world.ask(f"{customer}") for customer in (2554529, 3100025, 3100033)]
     world.slack.faults.down = True
     for card in cards:
@@ -160,7 +164,7 @@ async def test_work_goes_on_while_slack_is_down_and_every_card_catches_up(world:
     assert calls(world) == 3
 
 
-async def test_a_slow_slack_is_not_asked_by_ever_more_workers(open_world: OpenWorld) -> None:
+async def test_a_slow_slack_does_not_attract_more_workers(open_world: OpenWorld) -> None:
     async with open_world(timing=replace(TIMING, lease_s=0.2)) as world:
         card = await world.ask()
         opened = asyncio.Event()
@@ -178,7 +182,7 @@ async def test_a_slow_slack_is_not_asked_by_ever_more_workers(open_world: OpenWo
         assert methods["chat.postMessage"] == 2
 
 
-async def test_a_long_thread_that_slack_takes_only_in_part_goes_on_from_there(
+async def test_a_thread_that_was_posted_in_part_continues_from_there(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(timing=TIMING, unlatch_two_person=True) as world:
@@ -189,13 +193,13 @@ async def test_a_long_thread_that_slack_takes_only_in_part_goes_on_from_there(
         world.slack.faults.clear()
         posts = 0
 
-        async def refuse_every_second(method: str) -> None:
+        async def refuse_every_other_post(method: str) -> None:
             nonlocal posts
             posts += method == "chat.postMessage"
             if method == "chat.postMessage" and posts % 2 == 0:
                 world.slack.faults.fail(method, error="internal_error")
 
-        world.slack.before = refuse_every_second
+        world.slack.before = refuse_every_other_post
         await confirm(world, card)
         await shown(world, card, "✅ Unlatched")
         assert world.thread(card).count("was refused") == 12
@@ -203,7 +207,7 @@ async def test_a_long_thread_that_slack_takes_only_in_part_goes_on_from_there(
 
 
 @pytest.mark.parametrize("code", ["message_not_found", "channel_not_found", "is_archived"])
-async def test_what_slack_will_never_take_is_given_up_on_and_stands_in_the_ledger_and_the_log(
+async def test_a_permanent_refusal_of_slack_is_recorded_and_logged(
     world: World, capsys: pytest.CaptureFixture[str], code: str
 ) -> None:
     card = await world.ask()
@@ -217,11 +221,11 @@ async def test_what_slack_will_never_take_is_given_up_on_and_stands_in_the_ledge
     ]
     assert code in str(history.events[-1].details["why"])
     assert history.request.due_at is None
-    assert "slack will never take this" in capsys.readouterr().out
+    assert "gave up updating slack" in capsys.readouterr().out
     assert calls(world) == 1
 
 
-async def test_a_thread_is_told_where_only_the_card_is_gone(world: World) -> None:
+async def test_the_thread_is_posted_though_the_card_is_gone(world: World) -> None:
     card = await world.ask()
     world.slack.faults.fail("chat.update", error="message_not_found", times=None)
     await confirm(world, card)
@@ -229,7 +233,7 @@ async def test_a_thread_is_told_where_only_the_card_is_gone(world: World) -> Non
     assert posted_once_in_order(world.thread(card))
 
 
-async def test_a_token_that_stays_revoked_is_given_up_on_in_the_end(world: World) -> None:
+async def test_the_bot_gives_up_on_a_token_that_stays_revoked(world: World) -> None:
     card = await world.ask()
     world.slack.faults.fail("*", error="token_revoked", times=None)
     request = (await history_of(world, card)).request
@@ -241,7 +245,7 @@ async def test_a_token_that_stays_revoked_is_given_up_on_in_the_end(world: World
     assert history.request.due_at is None
 
 
-async def test_blocks_that_slack_calls_invalid_are_told_as_plain_text(world: World) -> None:
+async def test_blocks_that_slack_calls_invalid_are_sent_as_plain_text(world: World) -> None:
     card = await world.ask()
     for method in ("chat.update", "chat.postMessage"):
         world.slack.faults.fail(method, error="invalid_blocks")

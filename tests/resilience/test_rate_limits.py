@@ -1,4 +1,4 @@
-"""Slack takes about a message a second in a channel: everybody's turn comes, nobody is dropped."""
+"""Slack's limit of about a message a second in a channel: calls queue, and none is dropped."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ def answers(world: World, method: str = POST) -> Counter[int]:
     return Counter(call.status for call in world.slack.calls if call.method == method)
 
 
-async def test_a_burst_of_commands_gets_all_its_cards_about_a_second_apart(world: World) -> None:
+async def test_a_burst_of_commands_gets_its_cards_about_a_second_apart(world: World) -> None:
     world.slack.limits.limit(POST)
     began = monotonic()
     await asyncio.gather(*(world.slack.command("U0ALICE", f"{BIKES} {n}") for n in range(6)))
     await world.settled()
     assert 5 <= monotonic() - began < 9
     assert len(world.slack.workspace.messages(CHANNEL)) == 6
-    # each but the first was refused before anybody knew, and none after
+    # all but the first may be refused before the limiter knows of the limit; none after
     assert answers(world)[200] == 6
     assert answers(world)[429] <= 5
 
 
-async def test_who_waits_for_a_card_is_told_that_it_will_come_and_who_does_not_is_not(
+async def test_only_people_who_wait_for_a_card_are_told_that_it_will_come(
     world: World,
 ) -> None:
     world.slack.limits.limit(POST)
@@ -48,14 +48,14 @@ async def test_who_waits_for_a_card_is_told_that_it_will_come_and_who_does_not_i
     await world.settled()
     await asyncio.gather(*(world.slack.command("U0ALICE", f"{BIKES} {n}") for n in range(6)))
     await world.settled()
-    told = [text_of(ephemeral.blocks) for ephemeral in world.slack.workspace.ephemerals("U0ALICE")]
-    assert 1 <= len(told) <= 4
-    assert all("Slack is letting through only so much" in words for words in told)
+    texts = world.ephemerals("U0ALICE")
+    assert 1 <= len(texts) <= 4
+    assert all("Slack is limiting how fast the bot can post" in text for text in texts)
     assert len(world.slack.workspace.messages(CHANNEL)) == 7
     assert world.slack.workspace.ephemerals("U0BOB") == []
 
 
-async def test_a_cards_life_begins_when_it_is_posted(open_world: OpenWorld) -> None:
+async def test_a_card_expires_counted_from_its_posting(open_world: OpenWorld) -> None:
     async with open_world(unlatch_expires_after_s=2) as world:
         world.slack.faults.fail(POST, status=429, retry_after=3)
         card = await world.ask()
@@ -67,15 +67,15 @@ async def test_a_cards_life_begins_when_it_is_posted(open_world: OpenWorld) -> N
         assert calls(world) == 1
 
 
-async def test_who_would_wait_for_over_ten_minutes_is_told_at_once(world: World) -> None:
+async def test_a_wait_of_over_ten_minutes_is_refused_at_once(world: World) -> None:
     world.slack.faults.fail(POST, status=429, retry_after=int(MAX_RETRY_AFTER_S) + 1)
-    told = await world.reply_to(str(BIKES))
-    assert "Slack lets too little through in this channel just now" in told
-    assert "Try again in some minutes" in told
+    reply = await world.reply_to(str(BIKES))
+    assert "Slack is limiting posts in this channel right now" in reply
+    assert "Try again in a few minutes" in reply
     assert answers(world) == {429: 1}
 
 
-async def test_a_channel_that_is_held_up_holds_no_other_up(world: World) -> None:
+async def test_a_limited_channel_does_not_delay_another(world: World) -> None:
     world.slack.faults.fail(POST, status=429, retry_after=3)
     began = monotonic()
     await world.slack.command("U0ALICE", str(BIKES))
@@ -86,16 +86,19 @@ async def test_a_channel_that_is_held_up_holds_no_other_up(world: World) -> None
     assert len(world.slack.workspace.messages(CHANNEL)) == 1
 
 
-async def test_a_bot_that_stops_takes_its_promise_of_a_card_back(open_world: OpenWorld) -> None:
+async def test_a_stopping_bot_tells_those_who_wait_that_no_card_will_come(
+    open_world: OpenWorld,
+) -> None:
     async with open_world(timing=Timing(drains_for_s=0.1)) as world:
         world.slack.faults.fail(POST, status=429, retry_after=30)
-        told = await world.reply_to(str(BIKES))
-        assert "will come" in told
+        assert "will appear" in await world.reply_to(str(BIKES))
         slack = world.slack
     assert "did not get to this" in text_of(slack.workspace.ephemerals("U0ALICE")[-1].blocks)
 
 
-async def test_threads_of_a_burst_of_clicks_come_a_second_apart(open_world: OpenWorld) -> None:
+async def test_the_threads_of_a_burst_of_clicks_are_posted_a_second_apart(
+    open_world: OpenWorld,
+) -> None:
     async with open_world(timing=Timing()) as world:
         sample = sample_customers()[BIKES]
         ids = range(4_000_000, 4_000_006)
@@ -114,7 +117,7 @@ async def test_threads_of_a_burst_of_clicks_come_a_second_apart(open_world: Open
         assert answers(world)[429] <= 5
 
 
-async def test_a_limit_on_updates_is_waited_for_too(open_world: OpenWorld) -> None:
+async def test_card_updates_wait_for_their_limit_too(open_world: OpenWorld) -> None:
     async with open_world(timing=TIMING) as world:
         cards = [await world.ask(f"{BIKES} {number}") for number in range(3)]
         world.slack.limits.limit("chat.update")
@@ -127,7 +130,7 @@ async def test_a_limit_on_updates_is_waited_for_too(open_world: OpenWorld) -> No
         assert not any("[Unlatch customer]" in world.card(card) for card in cards)
 
 
-async def test_who_waits_for_slack_keeps_the_claim_beyond_its_lease(open_world: OpenWorld) -> None:
+async def test_a_worker_that_waits_for_slack_renews_its_lease(open_world: OpenWorld) -> None:
     async with open_world(timing=replace(TIMING, lease_s=0.6)) as world:
         card = await world.ask()
         world.slack.faults.fail(POST, status=429, retry_after=3)
@@ -145,7 +148,7 @@ async def test_who_waits_for_slack_keeps_the_claim_beyond_its_lease(open_world: 
 
 
 @pytest.mark.parametrize("method", ["chat.update", POST])
-async def test_an_absurd_time_to_wait_is_cut_to_what_slack_can_mean(
+async def test_an_absurd_retry_after_is_capped(
     open_world: OpenWorld, method: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with open_world(timing=TIMING) as world:
@@ -160,48 +163,48 @@ async def test_an_absurd_time_to_wait_is_cut_to_what_slack_can_mean(
 
 
 class Door:
-    """Lets nobody through for a moment, then one after the other; notes who came through."""
+    """Refuses the first `closed_for` calls, then records who passes and how many at once."""
 
     def __init__(self, closed_for: int) -> None:
         self.closed_for = closed_for
-        self.within = self.most = 0
+        self.inside = self.max_inside = 0
         self.refused = asyncio.Event()
-        self.through: list[int] = []
+        self.passed: list[int] = []
 
     async def take(self, number: int) -> int:
-        self.within += 1
-        self.most = max(self.most, self.within)
+        self.inside += 1
+        self.max_inside = max(self.max_inside, self.inside)
         await asyncio.sleep(0.01)
-        self.within -= 1
+        self.inside -= 1
         if self.closed_for:
             self.closed_for -= 1
             self.refused.set()
             raise SlackBusy("ratelimited", 0.1)
-        self.through.append(number)
+        self.passed.append(number)
         return number
 
 
 KEY = (POST, CHANNEL)
 
 
-async def test_where_slack_lets_all_through_nobody_waits_for_anybody() -> None:
+async def test_without_a_limit_calls_run_concurrently() -> None:
     limiter, door = RateLimiter(), Door(closed_for=0)
     began = monotonic()
     await asyncio.gather(*(limiter.run(KEY, partial(door.take, n)) for n in range(50)))
-    assert (door.most, len(limiter)) == (50, 0)
+    assert (door.max_inside, len(limiter)) == (50, 0)
     assert monotonic() - began < 0.5
 
 
-async def test_the_line_goes_first_come_first_served_and_one_at_a_time() -> None:
+async def test_the_queue_is_first_come_first_served_one_at_a_time() -> None:
     limiter, door = RateLimiter(), Door(closed_for=1)
     first = asyncio.create_task(limiter.run(KEY, partial(door.take, 0)))
     await door.refused.wait()
     rest = [asyncio.create_task(limiter.run(KEY, partial(door.take, n))) for n in range(1, 4)]
     assert await asyncio.gather(first, *rest) == [0, 1, 2, 3]
-    assert (door.through, door.most) == ([0, 1, 2, 3], 1)
+    assert (door.passed, door.max_inside) == ([0, 1, 2, 3], 1)
 
 
-async def test_who_gives_up_or_fails_makes_room_for_who_stands_behind() -> None:
+async def test_a_call_that_is_cancelled_or_fails_lets_the_next_one_run() -> None:
     limiter, door = RateLimiter(), Door(closed_for=1)
 
     async def refused() -> int:
@@ -209,17 +212,17 @@ async def test_who_gives_up_or_fails_makes_room_for_who_stands_behind() -> None:
 
     first = asyncio.create_task(limiter.run(KEY, partial(door.take, 0)))
     await door.refused.wait()
-    leaving = asyncio.create_task(limiter.run(KEY, partial(door.take, 1)))
+    cancelled = asyncio.create_task(limiter.run(KEY, partial(door.take, 1)))
     failing = asyncio.create_task(limiter.run(KEY, refused))
     last = asyncio.create_task(limiter.run(KEY, partial(door.take, 3)))
     await asyncio.sleep(0.05)
-    leaving.cancel()
-    found = await asyncio.gather(first, leaving, failing, last, return_exceptions=True)
-    assert [type(each) for each in found] == [int, asyncio.CancelledError, SlackRefused, int]
-    assert door.through == [0, 3]
+    cancelled.cancel()
+    results = await asyncio.gather(first, cancelled, failing, last, return_exceptions=True)
+    assert [type(result) for result in results] == [int, asyncio.CancelledError, SlackRefused, int]
+    assert door.passed == [0, 3]
 
 
-async def test_whose_turn_does_not_come_in_time_is_told_when_to_come_again() -> None:
+async def test_a_call_whose_turn_does_not_come_in_time_gets_a_retry_after() -> None:
     limiter, door = RateLimiter(), Door(closed_for=100)
     began = monotonic()
     with pytest.raises(SlackBusy) as busy:
@@ -228,7 +231,7 @@ async def test_whose_turn_does_not_come_in_time_is_told_when_to_come_again() -> 
     assert 0 < (busy.value.retry_after_s or 0) <= 0.1
 
 
-async def test_quiet_channels_are_forgotten() -> None:
+async def test_idle_queues_are_removed() -> None:
     limiter = RateLimiter()
     for number in range(200):
         with pytest.raises(SlackBusy):

@@ -1,4 +1,4 @@
-"""Stop and deploy: what was acknowledged is finished, nothing new is taken."""
+"""Stop and deploy: acknowledged work is finished, and no new work is taken."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def staged(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 class Gate:
-    """Holds a call of a double back until it is opened."""
+    """Holds a call of a simulator until it is opened."""
 
     def __init__(self, call: str) -> None:
         self.reached, self.opened, self._call = asyncio.Event(), asyncio.Event(), call
@@ -44,9 +44,9 @@ class Gate:
 
 
 async def ready(address: str) -> int:
-    """The status of /readyz, 0 where nobody answers any more."""
+    """The status of /readyz, or 0 if nothing listens any more."""
     try:
-        # over a new connection, as a host asks: what is still open may outlive the rest
+        # over a new connection, as a host does: an open one may outlive the listening socket
         async with aiohttp.request("GET", f"{address}/readyz") as response:
             return response.status
     except aiohttp.ClientError:
@@ -54,9 +54,7 @@ async def ready(address: str) -> int:
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
-async def test_a_bot_that_is_told_to_stop_finishes_what_was_acknowledged(
-    staged: Stage, mode: Mode
-) -> None:
+async def test_a_stopping_bot_finishes_acknowledged_work(staged: Stage, mode: Mode) -> None:
     bot = await staged.start(mode=mode)
     card = await staged.ask()
     gate = Gate("unlatch_customer")
@@ -79,9 +77,7 @@ async def test_a_bot_that_is_told_to_stop_finishes_what_was_acknowledged(
 
 
 @pytest.mark.parametrize(("mode", "status"), [("http", 503), ("socket", 0)])
-async def test_a_bot_that_is_told_to_stop_takes_no_new_work(
-    staged: Stage, mode: Mode, status: int
-) -> None:
+async def test_a_stopping_bot_takes_no_new_work(staged: Stage, mode: Mode, status: int) -> None:
     bot = await staged.start(mode=mode)
     card = await staged.ask()
     gate = Gate("unlatch_customer")
@@ -98,7 +94,7 @@ async def test_a_bot_that_is_told_to_stop_takes_no_new_work(
     assert len(staged.slack.workspace.messages(CHANNEL)) == 1
 
 
-async def test_socket_mode_takes_no_work_while_a_probe_still_waits_for_slack(
+async def test_socket_mode_takes_no_work_while_a_probe_waits_for_slack(
     staged: Stage,
 ) -> None:
     bot = await staged.start(mode="socket")
@@ -117,18 +113,18 @@ async def test_socket_mode_takes_no_work_while_a_probe_still_waits_for_slack(
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
-async def test_a_click_that_is_under_way_when_the_bot_is_told_to_stop_is_acknowledged_and_done(
+async def test_a_click_in_flight_when_the_bot_stops_is_acknowledged_and_executed(
     staged: Stage, mode: Mode
 ) -> None:
     bot = await staged.start(mode=mode)
     card = await staged.ask()
-    with closing(sqlite3.connect(staged.folder / "ledger.db", isolation_level=None)) as somebody:
-        somebody.execute("BEGIN IMMEDIATE")
+    with closing(sqlite3.connect(staged.folder / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
         click = asyncio.create_task(staged.slack.click("U0BOB", card.ts, "unlatch_confirm"))
         await asyncio.sleep(0.7)
         bot.signal(SIGTERM)
         await staged.until(lambda: '"stopping"' in staged.log)
-        somebody.execute("ROLLBACK")
+        other.execute("ROLLBACK")
     assert (await click).status == 200
     assert await bot.ended() == 0
     assert "Cleared: contact 101, company 202" in staged.card(card)
@@ -136,7 +132,7 @@ async def test_a_click_that_is_under_way_when_the_bot_is_told_to_stop_is_acknowl
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
-async def test_a_stop_is_over_in_time_though_slack_and_fusebill_hang(
+async def test_a_stop_ends_in_time_though_slack_and_fusebill_hang(
     staged: Stage, mode: Mode
 ) -> None:
     pace = replace(PACE, drains_for_s=0.5, working_after_s=0.1, execution_s=24, lease_s=30)
@@ -154,7 +150,7 @@ async def test_a_stop_is_over_in_time_though_slack_and_fusebill_hang(
     slack.opened.set()
 
 
-async def test_a_stop_does_not_wait_for_a_slack_that_says_no_goodbye(staged: Stage) -> None:
+async def test_a_stop_does_not_wait_for_slacks_close_frame(staged: Stage) -> None:
     host, port = staged.slack.url.removeprefix("http://").strip("/").split(":")
     async with Proxy(partial(asyncio.open_connection, host, int(port))) as proxy:
         real, staged.slack.url = staged.slack.url, f"http://127.0.0.1:{proxy.port}/"
@@ -165,7 +161,7 @@ async def test_a_stop_does_not_wait_for_a_slack_that_says_no_goodbye(staged: Sta
         assert monotonic() - began < MARGIN_S
 
 
-async def test_a_bot_whose_websocket_is_never_had_ends_when_it_is_told_to_stop(
+async def test_a_bot_that_never_got_its_websocket_can_be_stopped(
     staged: Stage,
 ) -> None:
     real, staged.slack.url = staged.slack.url, "http://127.0.0.1:1/"
@@ -197,7 +193,7 @@ async def test_a_second_signal_stops_at_once(staged: Stage, number: int) -> None
     gate.opened.set()
 
 
-async def test_work_that_does_not_end_is_left_to_the_next_process(staged: Stage) -> None:
+async def test_unfinished_work_is_left_to_the_next_process(staged: Stage) -> None:
     bot = await staged.start(timing=replace(PACE, drains_for_s=0.3))
     card = await staged.ask()
     gate = Gate("unlatch_customer")
@@ -211,4 +207,4 @@ async def test_work_that_does_not_end_is_left_to_the_next_process(staged: Stage)
     await staged.start()
     await staged.settled()
     assert "Cleared: contact 101, company 202" in staged.card(card)
-    assert "taken up again" in staged.thread(card)
+    assert "has been resumed" in staged.thread(card)

@@ -1,4 +1,4 @@
-"""A start without a ledger, or without Slack: a clear line and an exit code, or patience."""
+"""A start without a ledger or without Slack: one line and an exit code, or a wait."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ async def simulated() -> AsyncIterator[SimulatedSlack]:
 
 @pytest.fixture
 async def settings(simulated: SimulatedSlack, tmp_path: Path) -> AsyncIterator[dict[str, str]]:
-    """The environment of a bot between its doubles, but for its ledger."""
+    """The environment of a bot between the simulators."""
     async with SimulatedFusebill() as fusebill:
         values = environment(settings_for(simulated, fusebill, tmp_path))
         yield {"PYTHONPATH": str(Path(__file__).parents[2]), **values}
@@ -59,7 +59,7 @@ async def run(settings: dict[str, str], folder: Path, *arguments: str) -> Proces
         ("postgres://somebody:hush@127.0.0.1:1/ledger", "DATABASE_URL: connection"),
     ],
 )
-async def test_a_ledger_that_is_gone_at_start_is_one_line_and_exit_code_1(
+async def test_without_its_ledger_the_bot_exits_with_1_and_one_line(
     settings: dict[str, str], tmp_path: Path, url: str, line: str
 ) -> None:
     process = await run({**settings, "DATABASE_URL": url}, tmp_path, "http")
@@ -71,7 +71,7 @@ async def test_a_ledger_that_is_gone_at_start_is_one_line_and_exit_code_1(
 
 
 @pytest.mark.parametrize("command", ["http", "socket"])
-async def test_with_wait_a_bot_is_patient_until_the_ledger_is_there(
+async def test_with_wait_the_bot_waits_until_the_ledger_is_up(
     settings: dict[str, str],
     tmp_path: Path,
     postgresql_server: str,
@@ -100,13 +100,13 @@ async def staged(tmp_path: Path) -> AsyncIterator[Stage]:
 
 
 def waits(staged: Stage) -> list[dict[str, Any]]:
-    """What the bots said of a Slack that is away."""
+    """The bots' log lines about waiting for Slack."""
     lines = [json.loads(line) for line in staged.log.splitlines()]
     return [line for line in lines if line["event"] == "waiting for slack"]
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])
-async def test_abandoned_work_is_done_though_slack_is_away_when_the_bot_is_back(
+async def test_abandoned_work_is_finished_though_slack_is_down_at_the_next_start(
     staged: Stage, mode: Mode
 ) -> None:
     await staged.start()
@@ -125,7 +125,7 @@ async def test_abandoned_work_is_done_though_slack_is_away_when_the_bot_is_back(
     assert await bot.stop() == 0
 
 
-async def test_slack_is_waited_for_without_end_with_pauses_that_grow_to_a_bound(
+async def test_the_bot_waits_for_slack_with_growing_pauses(
     staged: Stage,
 ) -> None:
     staged.slack.faults.down = True
@@ -138,25 +138,25 @@ async def test_slack_is_waited_for_without_end_with_pauses_that_grow_to_a_bound(
     assert "Traceback" not in staged.log
 
 
-async def test_a_rate_limit_at_start_is_waited_for_as_long_as_slack_said(staged: Stage) -> None:
+async def test_at_start_the_bot_waits_for_a_rate_limit_as_long_as_slack_says(staged: Stage) -> None:
     staged.slack.faults.fail("auth.test", status=429, retry_after=1)
     await staged.start(timing=replace(PACE, pause_s=0.01))
     assert [(line["why"], line["again_in_s"]) for line in waits(staged)] == [("ratelimited", 1.0)]
 
 
 @pytest.mark.parametrize("error", ["invalid_auth", "token_revoked", "missing_scope"])
-async def test_a_slack_that_says_no_is_not_waited_for(
+async def test_the_bot_does_not_wait_if_slack_refuses_the_token(
     settings: dict[str, str], tmp_path: Path, simulated: SimulatedSlack, error: str
 ) -> None:
     simulated.faults.fail("auth.test", error=error, times=None)
     process = await run(settings, tmp_path, "http")
     _output, errors = await asyncio.wait_for(process.communicate(), 10)
     assert process.returncode == 1
-    assert errors.decode() == f"Slack did not let the bot in ({error}): check SLACK_BOT_TOKEN\n"
+    assert errors.decode() == f"Slack refused the bot token ({error}): check SLACK_BOT_TOKEN\n"
 
 
 @pytest.mark.parametrize("command", ["http", "socket"])
-async def test_a_bot_that_waits_for_slack_ends_well_when_it_is_told_to_stop(
+async def test_a_bot_that_waits_for_slack_can_be_stopped(
     settings: dict[str, str], tmp_path: Path, simulated: SimulatedSlack, command: str
 ) -> None:
     simulated.faults.down = True
@@ -172,7 +172,7 @@ async def test_a_bot_that_waits_for_slack_ends_well_when_it_is_told_to_stop(
     assert b"Traceback" not in errors
 
 
-async def test_a_bot_that_waits_for_its_ledger_ends_well_when_it_is_told_to_stop(
+async def test_a_bot_that_waits_for_its_ledger_can_be_stopped(
     settings: dict[str, str], tmp_path: Path
 ) -> None:
     nowhere = {"DATABASE_URL": "postgres://somebody:hush@127.0.0.1:1/ledger"}

@@ -1,4 +1,4 @@
-"""Bolt's traps (each fails without its guard), as they look over the wire."""
+"""Pitfalls of Bolt and slack_sdk, tested over the wire; each test fails without its guard."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from tests.support.world import World, settings_for
 LOCKED_S = 0.5
 
 
-async def test_a_click_is_acknowledged_only_once_its_verdict_is_on_disk(
+async def test_a_click_is_acknowledged_only_after_its_verdict_is_on_disk(
     world: World, tmp_path: Path
 ) -> None:
     card = await world.ask()
@@ -36,11 +36,11 @@ async def test_a_click_is_acknowledged_only_once_its_verdict_is_on_disk(
     assert request.verdict is Verdict.CONFIRMED
 
 
-async def test_what_fails_after_an_ack_does_not_undo_it(world: World) -> None:
+async def test_a_failure_after_an_ack_does_not_undo_it(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, "unlatch_cancel")
     [request] = await world.bot.ledger.recent_requests(None)
-    # a click that is to be told that it came too late, and does not say where to
+    # a click that came too late, without the response_url to answer it
     click = {
         "type": "block_actions",
         "team": {"id": "T0SANDBOX"},
@@ -52,20 +52,19 @@ async def test_what_fails_after_an_ack_does_not_undo_it(world: World) -> None:
     assert delivery.status == 200
 
 
-async def test_a_command_that_fails_in_the_bot_is_told_to_who_typed_it(world: World) -> None:
+async def test_a_failed_command_is_reported_to_the_person(world: World) -> None:
     world.slack.faults.fail("chat.postMessage", error="some_new_error", times=None)
-    told = await world.reply_to("2554529")
-    assert "some_new_error" in told
+    assert "some_new_error" in await world.reply_to("2554529")
 
 
-async def test_no_ack_waits_for_slack_to_say_again_who_the_bot_is(world: World) -> None:
+async def test_no_ack_waits_for_auth_test(world: World) -> None:
     world.slack.faults.fail("auth.test", error="invalid_auth", times=None)
     card = await world.ask()
     await world.press("U0BOB", card, "unlatch_confirm")
     assert Counter(call.method for call in world.slack.calls)["auth.test"] == 1
 
 
-async def test_every_update_brings_its_blocks_along(world: World) -> None:
+async def test_every_update_includes_its_blocks(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, "unlatch_confirm")
     [update] = [call for call in world.slack.calls if call.method == "chat.update"]
@@ -73,14 +72,14 @@ async def test_every_update_brings_its_blocks_along(world: World) -> None:
     assert update.arguments["blocks"]
 
 
-async def test_a_card_is_posted_as_a_message_that_can_be_updated_for_ever(world: World) -> None:
+async def test_a_card_is_a_message_that_can_always_be_updated(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, "unlatch_confirm")
     methods = Counter(call.method for call in world.slack.calls)
     assert methods == {"auth.test": 1, "chat.postMessage": 2, "chat.update": 1}
 
 
-async def test_a_lost_answer_is_not_repeated_behind_the_ledgers_back(
+async def test_slack_sdk_does_not_retry_a_lost_answer(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = await world.ask()
@@ -90,13 +89,11 @@ async def test_a_lost_answer_is_not_repeated_behind_the_ledgers_back(
 
 
 async def test_acks_do_not_wait_for_bolts_polling(world: World) -> None:
-    publish_attempts = [await world.slack.command("U0ALICE", "help") for _ in range(20)]
-    assert min(delivery.seconds for delivery in publish_attempts) < 0.009
+    deliveries = [await world.slack.command("U0ALICE", "help") for _ in range(20)]
+    assert min(delivery.seconds for delivery in deliveries) < 0.009
 
 
-async def test_a_socket_mode_connection_that_only_seems_alive_is_replaced(
-    world: World, tmp_path: Path
-) -> None:
+async def test_a_dead_socket_mode_connection_is_replaced(world: World, tmp_path: Path) -> None:
     slack = world.slack
     host, port = slack.url.removeprefix("http://").strip("/").split(":")
     async with (
@@ -112,12 +109,12 @@ async def test_a_socket_mode_connection_that_only_seems_alive_is_replaced(
         [dead] = links
         proxy.freeze()
         await slack.workspace.until(lambda: any(link is not dead for link in links))
-        # as Slack would have noticed by then
+        # Slack would have noticed the dead connection
         links.remove(dead)
         assert (await slack.command("U0ALICE", "2554529")).status == 200
         await slack.workspace.until(lambda: bool(slack.workspace.messages(CHANNEL)))
         await connection.close()
 
 
-def test_the_signature_check_of_bolt_has_no_bypass() -> None:
+def test_the_version_of_bolt_has_no_signature_bypass() -> None:
     assert tuple(map(int, version("slack_bolt").split(".")[:2])) >= (1, 29)

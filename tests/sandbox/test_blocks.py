@@ -1,4 +1,4 @@
-"""The simulated Slack checks Block Kit as Slack does, and tells what blocks show."""
+"""The simulated Slack validates Block Kit as Slack does, and renders blocks as text."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ CARD: list[dict[str, Any]] = [
 ]
 
 
-def test_a_right_card_has_no_problems_and_its_text_is_what_people_see() -> None:
+def test_a_valid_card_has_no_problems_and_its_text_is_what_people_see() -> None:
     assert problems(CARD) == []
     assert text_of(CARD).splitlines() == [
         "Unlatch Stolen Bikes?",
@@ -64,17 +64,17 @@ def test_a_right_card_has_no_problems_and_its_text_is_what_people_see() -> None:
     ]
 
 
-def test_lists_and_preformatted_text_show_line_by_line() -> None:
+def test_lists_and_preformatted_text_are_rendered_line_by_line() -> None:
     item = {"type": "rich_text_section", "elements": [{"type": "text", "text": "one"}]}
     listed = {"type": "rich_text_list", "style": "bullet", "elements": [item, item]}
-    words = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": "raw"}]}
-    block = {"type": "rich_text", "elements": [listed, words]}
+    preformatted = {"type": "rich_text_preformatted", "elements": [{"type": "text", "text": "raw"}]}
+    block = {"type": "rich_text", "elements": [listed, preformatted]}
     assert problems([block]) == []
     assert text_of([block]) == "- one\n- one\nraw"
 
 
 @pytest.mark.parametrize(
-    ("block", "wrong"),
+    ("block", "expected"),
     [
         ({"type": "alert", "text": plain()}, "unsupported block type: alert"),
         ("section", "must be an object"),
@@ -114,12 +114,12 @@ def test_lists_and_preformatted_text_show_line_by_line() -> None:
         (rich({"type": "shout"}), "unsupported element type: shout"),
     ],
 )
-def test_what_slack_refuses_is_found(block: object, wrong: str) -> None:
+def test_what_slack_refuses_is_reported(block: object, expected: str) -> None:
     found = problems([block])
-    assert any(wrong in line for line in found), found
+    assert any(expected in line for line in found), found
 
 
-def test_there_are_at_most_fifty_blocks_with_ids_of_their_own() -> None:
+def test_there_are_at_most_fifty_blocks_with_unique_ids() -> None:
     assert problems([{"type": "divider"}] * 50) == []
     assert "no more than 50" in problems([{"type": "divider"}] * 51)[0]
     assert "already exists" in problems([{"type": "divider", "block_id": "a"}] * 2)[0]

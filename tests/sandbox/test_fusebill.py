@@ -1,4 +1,4 @@
-"""The simulated Fusebill, spoken to without the bot's client."""
+"""The simulated Fusebill, called without the bot's client."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ async def http(server: SimulatedFusebill) -> AsyncIterator[httpx.AsyncClient]:
         yield opened
 
 
-async def test_customers_have_exactly_the_shape_of_the_vendors_sample() -> None:
+async def test_customers_have_exactly_the_fields_of_the_vendors_sample() -> None:
     sample = json.loads((SAMPLES / "unlatched_customer.json").read_text())
     for customer_id, customer in sample_customers().items():
         assert customer["id"] == customer_id
@@ -44,7 +44,7 @@ async def test_customers_have_exactly_the_shape_of_the_vendors_sample() -> None:
             assert customer[name].keys() == sample[name].keys()
 
 
-async def test_it_listens_on_loopback_alone(server: SimulatedFusebill) -> None:
+async def test_it_listens_only_on_loopback(server: SimulatedFusebill) -> None:
     assert re.fullmatch(r"http://127\.0\.0\.1:\d+/v1", server.url)
 
 
@@ -79,7 +79,7 @@ async def test_an_unknown_endpoint_is_404(http: httpx.AsyncClient) -> None:
 
 
 @pytest.mark.parametrize("key", ["", "Basic", f"Bearer {KEY}", f"basic {KEY}", "Basic x"])
-async def test_any_other_key_is_refused(
+async def test_a_wrong_key_is_refused(
     server: SimulatedFusebill, http: httpx.AsyncClient, key: str
 ) -> None:
     answer = await http.post(UNLATCH, headers={"Authorization": key})
@@ -89,7 +89,7 @@ async def test_any_other_key_is_refused(
     assert server.customers[BIKES]["hubSpotId"] == 101
 
 
-async def test_a_post_must_be_json_of_a_known_length_and_an_unlatching_empty(
+async def test_a_post_needs_a_json_type_and_a_length_and_unlatching_takes_no_body(
     server: SimulatedFusebill, http: httpx.AsyncClient
 ) -> None:
     async def chunks() -> AsyncIterator[bytes]:
@@ -102,7 +102,7 @@ async def test_a_post_must_be_json_of_a_known_length_and_an_unlatching_empty(
     assert server.customers[BIKES]["hubSpotId"] == 101
 
 
-async def test_latching_removes_what_is_left_out(
+async def test_latching_removes_the_ids_that_are_left_out(
     server: SimulatedFusebill, http: httpx.AsyncClient
 ) -> None:
     order = {"fusebillId": BIKES, "hubSpotId": 9}
@@ -113,7 +113,7 @@ async def test_latching_removes_what_is_left_out(
     assert server.calls[0].customer_id == BIKES
 
 
-async def test_an_id_of_another_customer_is_refused(http: httpx.AsyncClient) -> None:
+async def test_an_id_that_another_customer_has_is_refused(http: httpx.AsyncClient) -> None:
     order = {"fusebillId": BIKES, "hubSpotId": 734001, "hubSpotCompanyId": 202}
     answer = await http.post("/HubSpot/latchCustomer", json=order)
     assert answer.status_code == 409
@@ -121,12 +121,12 @@ async def test_an_id_of_another_customer_is_refused(http: httpx.AsyncClient) -> 
 
 
 @pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"fusebillId": "x"}'])
-async def test_a_malformed_latching_is_refused(http: httpx.AsyncClient, body: bytes) -> None:
+async def test_a_malformed_latch_call_is_refused(http: httpx.AsyncClient, body: bytes) -> None:
     assert (await http.post("/HubSpot/latchCustomer", content=body)).status_code == 400
 
 
 @pytest.mark.parametrize(
-    ("query", "found"),
+    ("query", "expected"),
     [
         ("Reference:1337", [BIKES]),
         ("Reference:133", []),
@@ -137,41 +137,41 @@ async def test_a_malformed_latching_is_refused(http: httpx.AsyncClient, body: by
     ],
 )
 async def test_customers_are_listed_by_filter(
-    http: httpx.AsyncClient, query: str, found: list[int]
+    http: httpx.AsyncClient, query: str, expected: list[int]
 ) -> None:
     answer = await http.get("/customers/", params={"query": query})
-    assert [row["id"] for row in answer.json()] == found
-    assert answer.headers["X-Count"] == str(len(found))
+    assert [row["id"] for row in answer.json()] == expected
+    assert answer.headers["X-Count"] == str(len(expected))
     assert answer.headers["X-NextPage"] == "-1"
 
 
 async def test_lists_come_in_pages(http: httpx.AsyncClient) -> None:
-    asked = {"pageSize": "3", "pageNumber": "0"}
+    query = {"pageSize": "3", "pageNumber": "0"}
     pages = []
-    while asked["pageNumber"] != "-1":
-        answer = await http.get("/customers", params=asked)
+    while query["pageNumber"] != "-1":
+        answer = await http.get("/customers", params=query)
         pages.append(len(answer.json()))
-        asked["pageNumber"] = answer.headers["X-NextPage"]
+        query["pageNumber"] = answer.headers["X-NextPage"]
     assert pages == [3, 3, 2]
     assert answer.headers["X-MaxPageIndex"] == "2"
 
 
 @pytest.mark.parametrize(
-    "asked", [{"query": "HubSpotId:1"}, {"query": "x"}, {"pageSize": "0"}, {"pageNumber": "-1"}]
+    "query", [{"query": "HubSpotId:1"}, {"query": "x"}, {"pageSize": "0"}, {"pageNumber": "-1"}]
 )
-async def test_a_malformed_query_is_refused(http: httpx.AsyncClient, asked: dict[str, str]) -> None:
-    assert (await http.get("/customers/", params=asked)).status_code == 400
+async def test_a_malformed_query_is_refused(http: httpx.AsyncClient, query: dict[str, str]) -> None:
+    assert (await http.get("/customers/", params=query)).status_code == 400
 
 
-async def test_every_answer_tells_the_rate_limit(http: httpx.AsyncClient) -> None:
+async def test_every_answer_has_the_rate_limit_headers(http: httpx.AsyncClient) -> None:
     for answer in (await http.get("/customers/1"), await http.get(f"/customers/{BIKES}")):
         for window in ("Minute", "Day"):
-            for what in ("Limit", "Remaining", "Reset"):
-                assert answer.headers[f"X-Rate-Limit-{what}-{window}"]
+            for name in ("Limit", "Remaining", "Reset"):
+                assert answer.headers[f"X-Rate-Limit-{name}-{window}"]
     assert answer.headers["X-Rate-Limit-Remaining-Day"] == "179998"
 
 
-async def test_the_limit_can_be_kept() -> None:
+async def test_the_rate_limit_can_be_enforced() -> None:
     async with (
         SimulatedFusebill(calls_per_minute=2) as server,
         httpx.AsyncClient(base_url=server.url, headers=HEADERS, trust_env=False) as http,
@@ -181,14 +181,14 @@ async def test_the_limit_can_be_kept() -> None:
     assert 429 in statuses
 
 
-DONE = ("lost_after", "empty", "no_content", "null", "array", "truncated", "invalid_json", "slow")
-DONE_TOO = ("string_ids",)
+EXECUTED = {
+    *("lost_after", "empty", "no_content", "null", "array"),
+    *("truncated", "invalid_json", "slow", "string_ids"),
+}
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_a_misbehaviour_does_the_deed_or_it_does_not(
-    server: SimulatedFusebill, kind: str
-) -> None:
+async def test_a_faulty_call_is_executed_or_not(server: SimulatedFusebill, kind: str) -> None:
     server.misbehave(kind, seconds=0.01)
     async with httpx.AsyncClient(
         base_url=server.url, headers=HEADERS, trust_env=False, timeout=0.5
@@ -198,13 +198,13 @@ async def test_a_misbehaviour_does_the_deed_or_it_does_not(
         except httpx.HTTPError as error:
             assert kind in {"hang", "lost_before", "lost_after", "truncated"}, error  # noqa: PT017  # most kinds raise none
         assert server.misbehaviour is None
-        done = server.customers[BIKES]["hubSpotId"] is None
-        assert done is (kind in DONE + DONE_TOO)
+        executed = server.customers[BIKES]["hubSpotId"] is None
+        assert executed is (kind in EXECUTED)
         server.customers = sample_customers()
-        assert (await http.post(UNLATCH)).status_code == 200, "it behaves again"
+        assert (await http.post(UNLATCH)).status_code == 200, "the fault should be over"
 
 
-async def test_a_misbehaviour_waits_for_its_operation_and_lasts_as_told(
+async def test_a_fault_waits_for_its_operation_and_lasts_for_its_number_of_calls(
     server: SimulatedFusebill, http: httpx.AsyncClient
 ) -> None:
     server.misbehave("conflict", operation="unlatch_customer", times=2)
@@ -213,7 +213,7 @@ async def test_a_misbehaviour_waits_for_its_operation_and_lasts_as_told(
     assert statuses == [200, 409, 409, 200]
 
 
-async def test_a_standing_misbehaviour_ends_when_told(
+async def test_a_permanent_fault_lasts_until_it_is_removed(
     server: SimulatedFusebill, http: httpx.AsyncClient
 ) -> None:
     server.misbehave("unavailable", times=None)
@@ -222,25 +222,25 @@ async def test_a_standing_misbehaviour_ends_when_told(
     assert (await http.post(UNLATCH)).status_code == 200
 
 
-async def test_an_unknown_misbehaviour_is_refused(server: SimulatedFusebill) -> None:
+async def test_an_unknown_fault_is_refused(server: SimulatedFusebill) -> None:
     with pytest.raises(ValueError, match="no such misbehaviour"):
         server.misbehave("explode")
 
 
-async def test_the_hooks_stand_before_and_after_the_deed(
+async def test_the_hooks_run_before_and_after_the_call_has_its_effect(
     server: SimulatedFusebill, http: httpx.AsyncClient
 ) -> None:
     seen: list[tuple[str, Any]] = []
 
-    async def before(operation: str) -> None:
+    async def look(operation: str) -> None:
         seen.append((operation, server.customers[BIKES]["hubSpotId"]))
 
-    server.before = server.after = before
+    server.before = server.after = look
     await http.post(UNLATCH)
     assert seen == [("unlatch_customer", 101), ("unlatch_customer", None)]
 
 
-async def test_a_hook_can_cut_the_connection_before_the_deed(
+async def test_a_hook_can_close_the_connection_before_the_call_has_its_effect(
     server: SimulatedFusebill, http: httpx.AsyncClient
 ) -> None:
     async def before(_: str) -> None:
@@ -253,13 +253,15 @@ async def test_a_hook_can_cut_the_connection_before_the_deed(
     assert server.calls[0].status is None
 
 
-async def test_changes_are_told(server: SimulatedFusebill, http: httpx.AsyncClient) -> None:
-    told: list[str | None] = []
-    server.on_change = lambda: told.append(server.misbehaviour)
+async def test_on_change_is_called_for_every_change(
+    server: SimulatedFusebill, http: httpx.AsyncClient
+) -> None:
+    changes: list[str | None] = []
+    server.on_change = lambda: changes.append(server.misbehaviour)
     server.misbehave("empty")
     await http.post(UNLATCH)
     server.reset()
-    assert told == ["empty", None, None, None]
+    assert changes == ["empty", None, None, None]
     assert server.customers == sample_customers()
 
 
@@ -268,7 +270,7 @@ async def test_it_closes_at_once_though_a_call_hangs(http: httpx.AsyncClient) ->
         other.misbehave("hang")
         hanging = asyncio.create_task(http.post(f"{other.url}{UNLATCH}"))
         async with asyncio.timeout(2):
-            while not other.calls:  # noqa: ASYNC110  # the double has no event for arrivals
+            while not other.calls:  # noqa: ASYNC110  # the simulator has no event for arrivals
                 await asyncio.sleep(0.01)
     async with asyncio.timeout(2):
         with pytest.raises(httpx.HTTPError):

@@ -1,4 +1,4 @@
-"""`python -m bot sandbox` as a process of its own."""
+"""`python -m bot sandbox`, run as a separate process."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ SANDBOX = ROOT / "bot" / "sandbox"
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """A sandbox that runs; `seconds` is how long it took to say its address."""
+    """A running sandbox; `seconds` is how long it took to print its address."""
 
     process: Process
     url: str
     seconds: float
 
     async def stop(self) -> tuple[int | None, str]:
-        """Press Ctrl-C; gives the exit code and all that was said since the address."""
+        """Press Ctrl-C; returns the exit code and the output since the address."""
         self.process.send_signal(signal.SIGINT)
-        said, _ = await self.process.communicate()
-        return self.process.returncode, said.decode()
+        output, _ = await self.process.communicate()
+        return self.process.returncode, output.decode()
 
 
 async def launch(*arguments: str, **environment: str) -> Process:
@@ -51,7 +51,7 @@ async def launch(*arguments: str, **environment: str) -> Process:
 
 
 def names(folder: Path) -> set[str]:
-    """The files and folders in a folder, however deep."""
+    """The names of all files and folders in a folder, recursively."""
     return {path.name for path in folder.rglob("*")}
 
 
@@ -70,35 +70,36 @@ async def started(**environment: str) -> AsyncIterator[Started]:
             await process.wait()
 
 
-async def test_any_free_port_serves_the_page_at_the_address_that_is_printed() -> None:
+async def test_the_page_is_served_at_the_printed_address() -> None:
     async with started() as sandbox, httpx.AsyncClient(trust_env=False) as http:
         page = await http.get(sandbox.url)
     assert re.fullmatch(r"http://127\.0\.0\.1:[1-9]\d*/", sandbox.url)
     assert "<title>Sandbox" in page.text
 
 
-async def test_it_says_that_it_is_on_loopback_and_where_its_ledger_is(tmp_path: Path) -> None:
+async def test_it_prints_that_it_is_on_loopback_and_where_its_ledger_is(tmp_path: Path) -> None:
     async with started(TMPDIR=str(tmp_path)) as sandbox:
         assert sandbox.process.stdout is not None
-        said = [(await sandbox.process.stdout.readline()).decode() for _ in range(2)]
-        there = names(tmp_path)
-    assert "on this machine alone (loopback); nothing is real" in said[0]
-    ledger = re.search(rf"The ledger is in {re.escape(str(tmp_path))}/(\S+) and goes when", said[1])
-    assert ledger is not None, said
-    assert {ledger[1], "ledger.db"} <= there
+        lines = [(await sandbox.process.stdout.readline()).decode() for _ in range(2)]
+        files = names(tmp_path)
+    assert "on this machine only (loopback); nothing is real" in lines[0]
+    pattern = rf"The ledger is in {re.escape(str(tmp_path))}/(\S+) and is deleted when"
+    ledger = re.search(pattern, lines[1])
+    assert ledger is not None, lines
+    assert {ledger[1], "ledger.db"} <= files
 
 
-async def test_all_that_listens_is_bound_to_127_0_0_1_alone(tmp_path: Path) -> None:
+async def test_every_server_listens_only_on_127_0_0_1(tmp_path: Path) -> None:
     async with opened(tmp_path) as sandbox:
         urls = (sandbox.slack.url, sandbox.slack.request_url, sandbox.fusebill.url)
         for port in (urlsplit(url).port for url in urls):
             socket.create_connection(("127.0.0.1", port)).close()
-            # another address of the same machine: whoever listens on all of them answers here too
+            # another loopback address: a server that listens on all addresses would answer here
             with pytest.raises(OSError, match=r".+"):
                 socket.create_connection(("127.0.0.2", port), timeout=1.0)
 
 
-def test_the_wheel_holds_the_page_and_not_the_pictures_of_the_readme() -> None:
+def test_the_wheel_contains_the_page_but_not_the_screenshots() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["setuptools"]
     patterns = [(package, p) for package, ps in settings["package-data"].items() for p in ps]
     shipped = {
@@ -106,12 +107,12 @@ def test_the_wheel_holds_the_page_and_not_the_pictures_of_the_readme() -> None:
     }
     assert {*SANDBOX.glob("page/static/*")} <= shipped
     assert {*SANDBOX.glob("screenshots/*")} & shipped == set()
-    assert not (ROOT / "MANIFEST.in").exists(), "setuptools ships what it names, too"
+    assert not (ROOT / "MANIFEST.in").exists(), "setuptools would also ship what MANIFEST.in names"
 
 
 async def test_it_starts_in_under_two_seconds() -> None:
     quickest = 10.0
-    for _ in range(3):  # the machine may be busy with something else just now
+    for _ in range(3):  # the machine may be busy
         async with started() as sandbox:
             quickest = min(quickest, sandbox.seconds)
         if quickest < 2.0:
@@ -119,7 +120,7 @@ async def test_it_starts_in_under_two_seconds() -> None:
     assert quickest < 2.0
 
 
-async def test_ctrl_c_stops_it_at_once_though_a_page_is_open() -> None:
+async def test_ctrl_c_stops_it_at_once_even_if_a_page_is_open() -> None:
     async with (
         started() as sandbox,
         httpx.AsyncClient(trust_env=False) as http,
@@ -127,43 +128,43 @@ async def test_ctrl_c_stops_it_at_once_though_a_page_is_open() -> None:
     ):
         await anext(live.aiter_lines())
         began = monotonic()
-        code, said = await sandbox.stop()
-        assert (code, "Stopped" in said) == (0, True), said
+        code, output = await sandbox.stop()
+        assert (code, "Stopped" in output) == (0, True), output
         assert monotonic() - began < 3.0
 
 
-async def test_the_ledger_goes_with_it(tmp_path: Path) -> None:
+async def test_the_ledger_is_deleted_when_it_stops(tmp_path: Path) -> None:
     async with started(TMPDIR=str(tmp_path)) as sandbox:
-        meanwhile = names(tmp_path)
+        while_running = names(tmp_path)
         await sandbox.stop()
-    assert "ledger.db" in meanwhile
+    assert "ledger.db" in while_running
     assert names(tmp_path) == set()
 
 
 async def test_ctrl_c_does_not_wait_for_a_fusebill_that_never_answers() -> None:
     async with started() as sandbox, httpx.AsyncClient(trust_env=False) as http:
         await http.post(f"{sandbox.url}page/do/fault", json={"kind": "hang"})
-        asked = {"user_id": "U0ALICE", "text": "/unlatch 2554529 moved"}
-        await http.post(f"{sandbox.url}page/command", json=asked)
+        command = {"user_id": "U0ALICE", "text": "/unlatch 2554529 moved"}
+        await http.post(f"{sandbox.url}page/command", json=command)
         began = monotonic()
-        code, said = await sandbox.stop()
-        assert code == 0, said
+        code, output = await sandbox.stop()
+        assert code == 0, output
         assert monotonic() - began < 6.0
 
 
-async def test_a_port_that_is_taken_is_one_clear_line_and_exit_code_1() -> None:
+async def test_a_taken_port_gives_one_clear_line_and_exit_code_1() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         process = await launch("--port", str(port))
-        said, _ = await process.communicate()
+        output, _ = await process.communicate()
     assert process.returncode == 1
-    assert "Address already in use" in said.decode()
-    assert said.count(b"\n") == 1
+    assert "Address already in use" in output.decode()
+    assert output.count(b"\n") == 1
 
 
-async def test_a_rule_that_makes_no_sense_is_one_line_with_its_name_and_exit_code_2() -> None:
+async def test_an_invalid_setting_gives_one_line_with_its_name_and_exit_code_2() -> None:
     process = await launch("--port", "0", UNLATCH_EXPIRES_AFTER_S="soon")
-    said, _ = await process.communicate()
+    output, _ = await process.communicate()
     assert process.returncode == 2
-    assert said.decode().startswith("UNLATCH_EXPIRES_AFTER_S: ")
-    assert said.count(b"\n") == 1
+    assert output.decode().startswith("UNLATCH_EXPIRES_AFTER_S: ")
+    assert output.count(b"\n") == 1

@@ -1,4 +1,4 @@
-"""The simulated Slack is as strict as Slack, to Slack's own client library and over its wires."""
+"""The simulated Slack is as strict as Slack, to Slack's own client library and over HTTP."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CARD: list[dict[str, Any]] = [{"type": "actions", "elements": [BUTTON]}]
 
 @dataclass
 class Bot:
-    """A bot under test that keeps what it gets, and answers as it is told."""
+    """A minimal bot that records the forms it receives and answers with `status` and `text`."""
 
     slack: SimulatedSlack
     status: int = 200
@@ -108,7 +108,7 @@ async def test_a_card_is_posted_updated_and_answered_in_its_thread() -> None:
         assert methods[:3] == ["auth.test", "chat.postMessage", "chat.postMessage"]
 
 
-async def test_what_slack_refuses_is_refused_by_its_own_names() -> None:
+async def test_what_slack_refuses_is_refused_with_slacks_error_codes() -> None:
     async with SimulatedSlack() as slack:
         human = slack.workspace.post("C0BILLING", "U0ALICE", "hi")
         post, update = "chat.postMessage", "chat.update"
@@ -159,7 +159,7 @@ async def test_what_slack_refuses_is_refused_by_its_own_names() -> None:
         assert await refusal(slack, "conversations.info", channel="C0BILLING") == "ok"
 
 
-async def test_a_form_does_as_well_as_json() -> None:
+async def test_calls_may_be_forms_instead_of_json() -> None:
     async with SimulatedSlack() as slack, aiohttp.ClientSession() as session:
         form = {"token": slack.bot_token, "channel": "C0BILLING", "blocks": json.dumps(CARD)}
         async with session.post(f"{slack.api_url}chat.postMessage", data=form) as response:
@@ -167,9 +167,7 @@ async def test_a_form_does_as_well_as_json() -> None:
         assert "token" not in slack.calls[0].arguments
 
 
-async def test_a_limit_takes_so_many_messages_a_second_in_each_channel_and_is_off_until_set() -> (
-    None
-):
+async def test_a_rate_limit_holds_per_channel_and_is_off_until_set() -> None:
     async with SimulatedSlack() as slack:
         now = 100.0
         slack.limits.clock = lambda: now
@@ -202,7 +200,7 @@ async def test_a_limit_takes_so_many_messages_a_second_in_each_channel_and_is_of
         assert await post() == "ok"
 
 
-async def test_faults_come_as_often_as_told_and_hooks_see_each_call() -> None:
+async def test_faults_last_for_their_number_of_calls_and_hooks_see_each_call() -> None:
     async with SimulatedSlack() as slack:
         seen = list[str]()
 
@@ -231,7 +229,7 @@ async def test_faults_come_as_often_as_told_and_hooks_see_each_call() -> None:
         assert [call.status for call in slack.calls] == [429, 200, 0, 200, 200]
 
 
-async def test_a_command_is_signed_and_its_answer_ephemeraled() -> None:
+async def test_a_command_is_signed_and_its_answer_becomes_an_ephemeral() -> None:
     async with SimulatedSlack() as slack, a_bot(slack) as bot:
         bot.text = json.dumps({"text": "working on it"})
         delivery = await slack.command("U0ALICE", "2554529 <why> & how")
@@ -250,7 +248,7 @@ async def test_a_command_is_signed_and_its_answer_ephemeraled() -> None:
         assert (await slack.send_raw(body, slack.sign(body))).status == 200
 
 
-async def test_a_bot_that_fails_or_dawdles_is_told_of_as_slack_does() -> None:
+async def test_a_bot_that_fails_or_is_too_slow_gets_slacks_error_message() -> None:
     async with SimulatedSlack() as slack:
         await slack.command("U0BOB", "1")
         async with a_bot(slack) as bot:
@@ -265,7 +263,7 @@ async def test_a_bot_that_fails_or_dawdles_is_told_of_as_slack_does() -> None:
         ]
 
 
-async def test_a_click_carries_the_button_its_message_and_the_person() -> None:
+async def test_a_click_payload_holds_the_button_its_message_and_the_person() -> None:
     async with SimulatedSlack() as slack, a_bot(slack) as bot:
         ts = slack.workspace.post("C0BILLING", "U0UNLATCH", "ask", CARD).ts
         await slack.click("U0GUEST", ts, "confirm", value="r1")
@@ -285,7 +283,7 @@ async def test_a_click_carries_the_button_its_message_and_the_person() -> None:
         assert "message" not in bot.forms[2]
 
 
-async def test_a_response_url_answers_five_times_in_half_an_hour() -> None:
+async def test_a_response_url_takes_five_answers_within_half_an_hour() -> None:
     async with SimulatedSlack() as slack, a_bot(slack) as bot:
         await slack.command("U0ALICE", "1")
         webhook = AsyncWebhookClient(bot.forms[0]["response_url"])
@@ -294,15 +292,15 @@ async def test_a_response_url_answers_five_times_in_half_an_hour() -> None:
         assert len(slack.workspace.ephemerals("U0ALICE")) == 5
         assert slack.calls[-1].answer["error"] == "used_url"
         await slack.command("U0ALICE", "1")
-        late = AsyncWebhookClient(bot.forms[1]["response_url"])
-        assert (await late.send(text="", response_type="in_channel")).status_code == 400
-        await late.send(text="hear", response_type="in_channel", replace_original=True)
+        second = AsyncWebhookClient(bot.forms[1]["response_url"])
+        assert (await second.send(text="", response_type="in_channel")).status_code == 400
+        await second.send(text="hear", response_type="in_channel", replace_original=True)
         assert slack.workspace.messages("C0BILLING")[0].text == "hear"
         slack.responses.clock = lambda: time.time() + 1801
-        assert (await late.send(text="x")).status_code == 404
+        assert (await second.send(text="x")).status_code == 404
 
 
-async def test_a_clicks_response_url_replaces_and_deletes_what_was_clicked() -> None:
+async def test_the_response_url_of_a_click_replaces_and_deletes_the_message() -> None:
     async with SimulatedSlack() as slack, a_bot(slack) as bot:
         message = slack.workspace.post("C0BILLING", "U0UNLATCH", "ask", CARD)
         ephemeral = slack.workspace.add_ephemeral("U0BOB", "C0BILLING", "pick", CARD)
@@ -319,19 +317,19 @@ async def test_a_clicks_response_url_replaces_and_deletes_what_was_clicked() -> 
         assert slack.workspace.ephemerals("U0BOB") == []
 
 
-async def test_socket_mode_carries_commands_and_clicks_and_says_when_to_go() -> None:
+async def test_socket_mode_delivers_commands_and_clicks_and_asks_to_reconnect() -> None:
     async with SimulatedSlack() as slack:
-        taken = list[str]()
+        received = list[str]()
 
         async def listen(client: AsyncBaseSocketModeClient, request: SocketModeRequest) -> None:
-            taken.append(request.type)
+            received.append(request.type)
             payload = {"text": "over the socket"}
             response = SocketModeResponse(envelope_id=request.envelope_id, payload=payload)
             await client.send_socket_mode_response(response)
 
         client = SocketModeClient(app_token=slack.app_token, web_client=client_of(slack))
         client.socket_mode_request_listeners.append(listen)
-        await client.connect()  # type: ignore[no-untyped-call]  # slack_sdk leaves it untyped
+        await client.connect()  # type: ignore[no-untyped-call]  # untyped in slack_sdk
         try:
             await slack.workspace.until(lambda: slack.socket_mode.links)
             delivery = await slack.command("U0ALICE", "1")
@@ -341,7 +339,7 @@ async def test_socket_mode_carries_commands_and_clicks_and_says_when_to_go() -> 
             ]
             message = slack.workspace.post("C0BILLING", "U0UNLATCH", "ask", CARD)
             assert (await slack.click("U0BOB", message.ts, "confirm")).status == 200
-            assert taken == ["slash_commands", "interactive"]
+            assert received == ["slash_commands", "interactive"]
             await slack.disconnect("refresh_requested")
             await slack.workspace.until(lambda: slack.socket_mode.links)
             assert (await slack.command("U0ALICE", "1")).status == 200
@@ -349,7 +347,7 @@ async def test_socket_mode_carries_commands_and_clicks_and_says_when_to_go() -> 
             await client.close()  # type: ignore[no-untyped-call]  # the same
 
 
-async def test_a_link_needs_a_ticket_that_is_good_once() -> None:
+async def test_a_socket_mode_address_can_be_used_once() -> None:
     async with SimulatedSlack() as slack, aiohttp.ClientSession() as session:
         answer = await client_of(slack, slack.app_token).apps_connections_open(
             app_token=slack.app_token
@@ -370,11 +368,11 @@ async def events(response: aiohttp.ClientResponse) -> AsyncIterator[dict[str, An
             yield json.loads(line[6:])
 
 
-async def test_the_page_follows_what_happens_and_acts_for_people() -> None:
-    done = list[dict[str, object]]()
+async def test_the_page_receives_the_state_and_acts_for_people() -> None:
+    actions = list[dict[str, object]]()
 
     async def act(body: dict[str, object]) -> dict[str, object]:
-        done.append(body)
+        actions.append(body)
         return {"ok": True}
 
     extra: dict[str, object] = {"customers": [1]}
@@ -392,44 +390,44 @@ async def test_the_page_follows_what_happens_and_acts_for_people() -> None:
             first = await anext(states)
             assert (first["channel"]["name"], first["extra"]) == ("billing", extra)
             assert [user["guest"] for user in first["users"]] == [False, False, True, False]
-            said: dict[str, object] = {"user_id": "U0ALICE", "text": "hello"}
-            assert await post("command", said) == {"ok": True}
+            line: dict[str, object] = {"user_id": "U0ALICE", "text": "hello"}
+            assert await post("command", line) == {"ok": True}
             assert (await anext(states))["messages"][0]["text"] == "hello"
-        assert await post("command", said | {"text": "/unlatch 1 why"}) == {"ok": True}
+        assert await post("command", line | {"text": "/unlatch 1 why"}) == {"ok": True}
         assert bot.forms[0]["text"] == "1 why"
-        assert (await post("command", said | {"text": "/shrug"}))["ok"] is False
+        assert (await post("command", line | {"text": "/shrug"}))["ok"] is False
         ts = slack.workspace.post("C0BILLING", "U0UNLATCH", "ask", CARD).ts
         click: dict[str, object] = {"user_id": "U0BOB", "message_ts": ts, "action_id": "confirm"}
         assert await post("click", click) == {"ok": True}
         assert (await post("click", click | {"value": "other"}))["ok"] is False
         assert await post("do/fault", {"kind": None}) == {"ok": True}
-        assert done == [{"kind": None}]
+        assert actions == [{"kind": None}]
         await post("slack", {"down_s": 0.05})
         assert slack.faults.down
         await slack.workspace.until(lambda: not slack.faults.down)
 
 
-async def test_the_page_is_for_this_machine_alone() -> None:
+async def test_the_page_is_served_only_to_this_machine() -> None:
     slack = SimulatedSlack()
     PageApi(slack)
     async with slack, aiohttp.ClientSession(slack.url) as session:
-        said = json.dumps({"user_id": "U0ALICE", "text": "x"})
-        kind = {"Content-Type": "application/json"}
-        async with session.post("/page/command", data=said) as plain:
+        line = json.dumps({"user_id": "U0ALICE", "text": "x"})
+        as_json = {"Content-Type": "application/json"}
+        async with session.post("/page/command", data=line) as plain:
             assert plain.status == 415
-        rebound = kind | {"Host": "evil.example"}
-        async with session.post("/page/command", data=said, headers=rebound) as foreign:
+        rebound = as_json | {"Host": "evil.example"}
+        async with session.post("/page/command", data=line, headers=rebound) as foreign:
             assert foreign.status == 403
         async with session.get("/page/events", headers={"Host": "evil.example"}) as foreign:
             assert foreign.status == 403
-        async with session.post("/page/command", data="[]", headers=kind) as odd:
+        async with session.post("/page/command", data="[]", headers=as_json) as odd:
             assert odd.status == 400
         async with session.get("/page/..%2Fapi.py") as outside:
             assert outside.status == 404
         assert slack.workspace.messages("C0BILLING") == []
 
 
-async def test_slack_can_go_away_and_come_back_where_it_was() -> None:
+async def test_slack_can_stop_and_come_back_with_its_address_and_messages() -> None:
     slack = SimulatedSlack()
     async with slack:
         url = slack.url
@@ -442,7 +440,7 @@ async def test_slack_can_go_away_and_come_back_where_it_was() -> None:
         assert len(slack.workspace.messages("C0BILLING")) == 1
 
 
-async def test_waiting_for_what_does_not_come_ends() -> None:
+async def test_waiting_times_out() -> None:
     async with SimulatedSlack() as slack:
         with pytest.raises(TimeoutError):
             await slack.workspace.until(lambda: False, timeout_s=0.1)

@@ -1,4 +1,4 @@
-"""The bot as a process of its own, which can be killed; each is forked from one warm process."""
+"""Runs the bot in its own process, so that a test can kill it. Forked from one warm process."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bot.app.server import serve
 from bot.ops import logs
 from bot.settings import Mode, Settings, Timing, load
 
-# one process never adopts what it is still working on, so its lease may be shorter than its deed
+# a process never reclaims its own running work, so the lease may be shorter than the execution
 PACE = Timing(lease_s=0.3, execution_s=6.0, sweep_every_s=0.05)
 
 _forks = get_context("forkserver")
@@ -25,29 +25,29 @@ _forks.set_forkserver_preload(["__main__", "tests.support.bot_process"])
 
 @dataclass(slots=True)
 class BotProcess:
-    """A running bot: its process, and where it listens once `listens` was waited for."""
+    """A running bot: its process, and its address after `listens`."""
 
     process: ForkServerProcess
-    told: Connection
+    address_pipe: Connection
     log_file: Path
     address: str = ""
 
     async def listens(self) -> None:
         """Wait until it listens."""
-        self.address = await asyncio.to_thread(_address, self.told, self.log_file)
+        self.address = await asyncio.to_thread(_address, self.address_pipe, self.log_file)
 
     async def kill(self) -> None:
-        """`kill -9`; returns when it is dead."""
+        """`kill -9`, and wait until it is dead."""
         self.process.kill()
         await self.ended()
 
     async def ended(self) -> int | None:
-        """Wait for its end; the exit code."""
+        """Wait for its end; returns the exit code."""
         await asyncio.to_thread(self.process.join, 30)
         return self.process.exitcode
 
     async def stop(self) -> int | None:
-        """SIGTERM, as a host does; the exit code."""
+        """Send SIGTERM as a host does; returns the exit code."""
         self.process.terminate()
         return await self.ended()
 
@@ -59,7 +59,7 @@ class BotProcess:
 async def bot_process(
     settings: Settings, log_file: Path, *, mode: Mode = "http", timing: Timing = PACE
 ) -> AsyncIterator[BotProcess]:
-    """Start a bot; what is left of it in the end is killed."""
+    """Start a bot; kill it at the end if it still runs."""
     here, there = _forks.Pipe(duplex=False)
     process = _forks.Process(
         target=_run, args=(environment(settings), str(log_file), mode, timing, there), daemon=True
@@ -83,7 +83,7 @@ def _address(here: Connection, log_file: Path) -> str:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """Settings as the variables that they are read from."""
+    """Settings as environment variables."""
     values = {name: value for name, value in settings.model_dump().items() if value is not None}
     return {
         name.upper(): ",".join(value)

@@ -1,4 +1,4 @@
-"""What the tests of all weathers wait for and look at."""
+"""Helpers for the failure tests: confirm a card, wait for its result, check its thread."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
 from tests.support.world import World
 
-# the lease is longer than any of this: nothing here may need an adoption
+# the lease is longer than any of these tests: no request may be reclaimed
 TIMING = Timing(lease_s=20, execution_s=1.0, sweep_every_s=0.05, working_after_s=0.1, pause_s=0.05)
 STORY = ["asked to unlatch", "confirmed it", "✅ Unlatched"]
 
@@ -28,7 +28,7 @@ async def history_of(world: World, card: PostedMessage) -> RequestHistory:
 
 
 async def shown(world: World, card: PostedMessage, title: str) -> None:
-    """Wait until card and thread tell the end of it."""
+    """Wait until card and thread show a title."""
     await world.slack.workspace.until(
         lambda: title in world.card(card) and title in world.thread(card)
     )
@@ -36,6 +36,6 @@ async def shown(world: World, card: PostedMessage, title: str) -> None:
 
 
 def posted_once_in_order(thread: str) -> bool:
-    """Whether a thread tells the story of a plain unlatch, and nothing twice."""
-    places = [thread.find(line) for line in STORY]
-    return places == sorted(places) and all(thread.count(line) == 1 for line in STORY)
+    """Whether a thread shows each step of a plain unlatch once, in order."""
+    positions = [thread.find(line) for line in STORY]
+    return positions == sorted(positions) and all(thread.count(line) == 1 for line in STORY)

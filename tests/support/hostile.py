@@ -1,4 +1,4 @@
-"""What Fusebill or a person may hand to the bot at its worst, and what no message does with it."""
+"""Hostile values for the bot's messages, and checks that no message mishandles them."""
 
 from __future__ import annotations
 
@@ -74,14 +74,14 @@ _WORST = [
 
 
 def _no_null(value: str) -> bool:
-    # such words would be the value's own, and then they are shown
+    # tests look for these words, so a value must not bring them
     seen = "".join(c for c in value if c.isascii() and c.isprintable())
     return "None" not in seen and "null" not in seen
 
 
 _PART = st.sampled_from(_WORST) | st.text(st.characters(exclude_categories=()), max_size=20)
 TEXTS = st.just("") | st.lists(_PART, max_size=4).map("".join).filter(_no_null)
-TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # hypothesis wants them so
+TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # Hypothesis wants naive bounds
 NUMBERS = st.integers(min_value=1, max_value=10**18 - 1)
 IDS = st.builds(HubSpotIds, st.none() | NUMBERS, st.none() | NUMBERS)
 CUSTOMERS = st.builds(Customer, NUMBERS, IDS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS, TEXTS)
@@ -134,7 +134,7 @@ def event(type_: EventType, actor: str = "", **details: object) -> Event:
 
 
 def shown(message: Message) -> str:
-    """Every word of a message that a person may come to read."""
+    """All text that a person can read in a message."""
     return f"{message.text}\n{text_of(message.blocks)}"
 
 
@@ -146,7 +146,7 @@ def inlines(message: Message) -> Iterator[Inline]:
 
 
 def refused_by_slack(message: Message) -> list[str]:
-    """What Slack would not take of a message, or could not even be sent."""
+    """Why Slack would refuse a message; raises UnicodeEncodeError if it can't be sent."""
     json.dumps([message.text, message.blocks], ensure_ascii=False).encode()
     found = problems(message.blocks)
     if not message.text.strip():
@@ -156,8 +156,8 @@ def refused_by_slack(message: Message) -> list[str]:
     return found
 
 
-def rung(message: Message) -> set[str]:
-    """Whom and what a message rings, names or leads to: markup of its text, and its inlines."""
+def mentions_and_links(message: Message) -> set[str]:
+    """A message's mentions, links and other markup, in its text and in its blocks."""
     dates = r"<!date\^[0-9]+\^[^<>|]+\|[^<>|]+>"
     markup = set(re.findall(r"<[^<>]*>", re.sub(dates, "", message.text)))
     for inline in inlines(message):
@@ -176,7 +176,7 @@ def rung(message: Message) -> set[str]:
 
 
 def people_of(request: Request, events: tuple[Event, ...] = ()) -> set[str]:
-    """Those whom a message about a request may name."""
+    """Mentions of the people whom a message about a request may name."""
     ids = {request.requester.user_id, *(each.actor for each in events)}
     return {
         f"<@{user_id}>"

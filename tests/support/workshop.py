@@ -1,4 +1,4 @@
-"""The parts of the bot that follow a command or a click, between the doubles, without Bolt."""
+"""The parts of the bot behind the listeners, between the simulators, for direct calls."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from bot.app.composition import build
 from bot.domain.models import Request
 from bot.ledger.engine import open_engine
-from bot.ledger.export import Row, Wanted, read
+from bot.ledger.export import Filter, Row, read
 from bot.ledger.store import Ledger
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
@@ -28,7 +28,7 @@ from tests.support.world import settings_for
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The parts, and the doubles that they speak to."""
+    """The parts, and the simulators that they call; `double` is Slack."""
 
     double: SimulatedSlack
     fusebill: SimulatedFusebill
@@ -42,17 +42,17 @@ class Parts:
     database_url: str
 
     def place(self, user_id: str = "U0ALICE", channel_id: str = CHANNEL) -> Place:
-        """Where somebody typed a command, with an address that only they hear from."""
+        """A place with a response_url for one person."""
         path = self.double.responses.issue(Origin(user_id, channel_id))
         return Place(channel_id, f"{self.double.url}{path}")
 
     def ephemerals(self, user_id: str = "U0ALICE") -> list[str]:
-        """What one person alone was told."""
-        told = self.double.workspace.ephemerals(user_id)
-        return [text_of(ephemeral.blocks) or ephemeral.text for ephemeral in told]
+        """The ephemerals of one person, oldest first."""
+        ephemerals = self.double.workspace.ephemerals(user_id)
+        return [text_of(ephemeral.blocks) or ephemeral.text for ephemeral in ephemerals]
 
     def posted(self, channel_id: str = CHANNEL) -> list[PostedMessage]:
-        """Everything that everybody sees, replies too."""
+        """The messages of a channel, including replies."""
         return self.double.workspace.everything(channel_id)
 
     async def requests(self) -> list[Request]:
@@ -61,15 +61,15 @@ class Parts:
 
     def rows(self) -> list[Row]:
         """The ledger as an auditor reads it."""
-        engine = open_engine(self.database_url, reads_only=True)
-        rows = list(read(engine, Wanted()))
+        engine = open_engine(self.database_url, read_only=True)
+        rows = list(read(engine, Filter()))
         engine.dispose()
         return rows
 
 
 @asynccontextmanager
 async def workshop(folder: Path, *, expires_after_s: int = 900) -> AsyncIterator[Parts]:
-    """The parts of a bot on a SQLite ledger in a folder; nothing listens for Slack's requests."""
+    """Build a bot on a SQLite ledger in a folder, without a server for Slack's requests."""
     async with SimulatedSlack() as double, SimulatedFusebill() as fusebill:
         settings = settings_for(
             double,

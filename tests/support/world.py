@@ -1,4 +1,4 @@
-"""A running bot between its doubles, and how a test makes its people act."""
+"""A running bot between the simulators, and the actions of its people."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ QUICK = Timing(sweep_every_s=0.1)
 
 @dataclass(slots=True)
 class World:
-    """A running bot, and the Slack and Fusebill around it."""
+    """A running bot, and the simulated Slack and Fusebill around it."""
 
     slack: SimulatedSlack
     fusebill: SimulatedFusebill
@@ -37,16 +37,16 @@ class World:
             )
         except TimeoutError:
             raise AssertionError(f"no card; {user_id} saw: {self.ephemerals(user_id)}") from None
-        # a click that comes before the row is written is told to ask again
+        # the row follows the card; an earlier click would be refused
         await self.settled()
         return self.slack.workspace.messages(CHANNEL)[-1]
 
     async def settled(self) -> None:
-        """Wait for all that the bot is doing now."""
+        """Wait until the bot has no background task left."""
         await self.slack.workspace.until(lambda: not len(self.bot.tasks), 30.0)
 
     async def reply_to(self, text: str, user_id: str = "U0ALICE") -> str:
-        """Type `/unlatch …` and give what only that person is told."""
+        """Type `/unlatch …`; returns the ephemeral that answers it."""
         before = len(self.slack.workspace.ephemerals(user_id))
         delivery = await self.slack.command(user_id, text)
         assert delivery.status == 200, delivery
@@ -56,25 +56,25 @@ class World:
         return self.last_ephemeral(user_id)
 
     async def press(self, user_id: str, card: PostedMessage, action_id: str) -> None:
-        """Press a button of a card and wait for what follows."""
+        """Click a button of a card and wait until the bot is done."""
         delivery = await self.slack.click(user_id, card.ts, action_id)
         assert delivery.status == 200, delivery
         await self.settled()
 
     def ephemerals(self, user_id: str) -> list[str]:
-        """Everything that one person alone was shown, oldest first."""
+        """The texts of one person's ephemerals, oldest first."""
         return [text_of(each.blocks) for each in self.slack.workspace.ephemerals(user_id)]
 
     def last_ephemeral(self, user_id: str) -> str:
-        """What one person was told last, every visible word of it."""
+        """The visible text of one person's last ephemeral."""
         return text_of(self.slack.workspace.ephemerals(user_id)[-1].blocks)
 
     def card(self, card: PostedMessage) -> str:
-        """Every visible word of a card as it is now."""
+        """The visible text of a card as it is now."""
         return text_of(self.slack.workspace.message(CHANNEL, card.ts).blocks)
 
     def thread(self, card: PostedMessage) -> str:
-        """Every visible word under a card."""
+        """The visible text of a card's thread."""
         replies = self.slack.workspace.thread(CHANNEL, card.ts)
         return "\n".join(text_of(reply.blocks) for reply in replies)
 
@@ -85,7 +85,7 @@ OpenWorld = Callable[..., AbstractAsyncContextManager[World]]
 def settings_for(
     slack: SimulatedSlack, fusebill: SimulatedFusebill, folder: Path, **changes: Any
 ) -> Settings:
-    """Settings that wire the bot to its doubles; nothing is read from the environment."""
+    """Settings that point the bot at the simulators; the environment is not read."""
     values: dict[str, Any] = {
         "slack_bot_token": slack.bot_token,
         "slack_signing_secret": slack.signing_secret,

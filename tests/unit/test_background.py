@@ -1,4 +1,4 @@
-"""Tasks that go on after an acknowledgement: kept, drained, and none fails unseen."""
+"""Background tasks: they are kept alive and drained, and their failures are logged."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from bot.ops.background import BackgroundTasks
 
 
-async def test_a_task_runs_and_is_forgotten_when_it_is_done() -> None:
+async def test_a_finished_task_is_forgotten() -> None:
     tasks, done = BackgroundTasks(), asyncio.Event()
 
     async def work() -> None:
@@ -23,11 +23,11 @@ async def test_a_task_runs_and_is_forgotten_when_it_is_done() -> None:
     assert len(tasks) == 0
 
 
-async def test_a_running_task_is_not_lost_to_the_garbage_collector() -> None:
+async def test_a_running_task_is_not_garbage_collected() -> None:
     tasks, ended = BackgroundTasks(), asyncio.Event()
 
     async def work() -> None:
-        # nobody but the task itself holds this future
+        # only the task holds this future
         waited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         asyncio.get_running_loop().call_later(0.01, waited.set_result, None)
         await waited
@@ -40,37 +40,37 @@ async def test_a_running_task_is_not_lost_to_the_garbage_collector() -> None:
         await ended.wait()
 
 
-async def test_draining_waits_for_what_the_tasks_start_in_turn() -> None:
-    tasks, told = BackgroundTasks(), list[str]()
+async def test_draining_also_waits_for_tasks_that_tasks_start() -> None:
+    tasks, log = BackgroundTasks(), list[str]()
 
     async def second() -> None:
         await asyncio.sleep(0.01)
-        told.append("second")
+        log.append("second")
 
     async def first() -> None:
         await asyncio.sleep(0.01)
         tasks.spawn(second())
-        told.append("first")
+        log.append("first")
 
     tasks.spawn(first())
     assert await tasks.drain(5) == 0
-    assert told == ["first", "second"]
+    assert log == ["first", "second"]
 
 
-async def test_what_is_late_is_cancelled_and_counted() -> None:
-    tasks, told = BackgroundTasks(), list[str]()
+async def test_late_tasks_are_cancelled_and_counted() -> None:
+    tasks, log = BackgroundTasks(), list[str]()
 
     async def work() -> None:
         try:
             await asyncio.Event().wait()
         finally:
-            told.append("cleaned up")
+            log.append("cleaned up")
 
     tasks.spawn(work())
     tasks.spawn(work())
     await asyncio.sleep(0)
     assert await tasks.drain(0.01) == 2
-    assert told == ["cleaned up", "cleaned up"]
+    assert log == ["cleaned up", "cleaned up"]
     assert len(tasks) == 0
 
 
@@ -79,7 +79,7 @@ async def test_draining_nothing_takes_no_time() -> None:
         assert await BackgroundTasks().drain(60) == 0
 
 
-async def test_a_task_that_fails_is_logged_and_stops_no_other(
+async def test_a_failing_task_is_logged_and_others_go_on(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     tasks, done = BackgroundTasks(), asyncio.Event()
@@ -95,13 +95,13 @@ async def test_a_task_that_fails_is_logged_and_stops_no_other(
     tasks.spawn(works())
     assert await tasks.drain(5) == 0
     assert done.is_set()
-    # wherever logs go by now: to the console, or through the standard library
-    told = capsys.readouterr().out + caplog.text
-    assert "task failed" in told
-    assert "on purpose" in told
+    # an earlier test may have configured logging: then logs go through the standard library
+    output = capsys.readouterr().out + caplog.text
+    assert "task failed" in output
+    assert "on purpose" in output
 
 
-async def test_a_task_that_was_cancelled_is_no_failure(
+async def test_a_cancelled_task_is_not_a_failure(
     capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     tasks = BackgroundTasks()

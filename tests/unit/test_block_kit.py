@@ -1,4 +1,4 @@
-"""Block Kit's pieces: every text is cut to fit, and means nothing but itself."""
+"""Block Kit elements: every text is cut to fit, and no value becomes markup."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from bot.messages.block_kit import (
     user,
 )
 from bot.sandbox.slack.block_kit import problems
-from tests.support.hostile import NOON, TEXTS, refused_by_slack, rung
+from tests.support.hostile import NOON, TEXTS, mentions_and_links, refused_by_slack
 
-TURNING = set("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+BIDI_CONTROLS = set("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 LIMITS = st.integers(min_value=2, max_value=300)
 
 
 def units(value: str) -> int:
-    """The length of a text as JavaScript, and with it Slack, counts it."""
+    """The length of a text in UTF-16 units, as JavaScript and Slack count it."""
     return len(value.encode("utf-16-le", "surrogatepass")) // 2
 
 
@@ -44,24 +44,24 @@ def test_a_cut_text_is_never_longer_than_its_limit(value: str, limit: int) -> No
 
 
 @given(TEXTS, LIMITS)
-def test_a_cut_text_holds_nothing_that_controls_or_turns_text(value: str, limit: int) -> None:
+def test_a_cut_text_holds_no_control_characters(value: str, limit: int) -> None:
     kept = cut(value, limit)
-    assert not TURNING & set(kept)
+    assert not BIDI_CONTROLS & set(kept)
     assert {unicodedata.category(c) for c in kept}.isdisjoint({"Cc", "Cs"})
 
 
 @given(TEXTS, LIMITS)
-def test_what_was_cut_once_is_not_cut_again(value: str, limit: int) -> None:
+def test_cutting_twice_changes_nothing(value: str, limit: int) -> None:
     once = cut(value, limit)
     assert cut(once, limit) == once
 
 
 @given(TEXTS, LIMITS)
-def test_only_a_text_that_lost_something_ends_with_an_ellipsis(value: str, limit: int) -> None:
+def test_only_a_shortened_text_ends_with_an_ellipsis(value: str, limit: int) -> None:
     kept = cut(value, limit)
     plain = " ".join(kept.split())
     assert kept == plain or kept.endswith("…")
-    if units(value) <= limit and value.isprintable() and not TURNING & set(value):
+    if units(value) <= limit and value.isprintable() and not BIDI_CONTROLS & set(value):
         assert kept == " ".join(value.split())
 
 
@@ -85,15 +85,15 @@ def test_a_text_is_cut_between_characters(value: str, limit: int, kept: str) -> 
 
 
 @given(TEXTS)
-def test_an_escaped_text_holds_no_markup_and_can_be_read_back(value: str) -> None:
+def test_an_escaped_text_holds_no_markup_and_can_be_unescaped(value: str) -> None:
     escaped = escape(value)
     assert not set("<>") & set(escaped)
-    read = escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
-    assert read == value
+    unescaped = escaped.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+    assert unescaped == value
 
 
 @given(TEXTS)
-def test_a_header_fits_whatever_it_says(value: str) -> None:
+def test_every_header_fits(value: str) -> None:
     block = header(f"Unlatch {value}?")
     assert problems([block]) == []
     assert units(block["text"]["text"]) <= 150
@@ -107,12 +107,12 @@ def test_a_value_is_never_empty_and_never_too_long(value: str, limit: int) -> No
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=5))
-def test_a_message_of_any_values_is_taken_by_slack_and_rings_nobody(values: list[str]) -> None:
-    told = message(
+def test_slack_accepts_a_message_of_any_values_which_mention_nobody(values: list[str]) -> None:
+    built = message(
         header(f"It says {values[0]}"), [[say("It says: "), text(each)] for each in values]
     )
-    assert refused_by_slack(told) == []
-    assert rung(told) == set()
+    assert refused_by_slack(built) == []
+    assert mentions_and_links(built) == set()
 
 
 @given(st.lists(TEXTS, min_size=1, max_size=5))
@@ -120,31 +120,31 @@ def test_a_long_text_is_cut_to_three_thousand(values: list[str]) -> None:
     assert units(message([[say("x" + "".join(values))]]).text) <= 3000
 
 
-def test_a_messages_text_says_what_its_blocks_say() -> None:
-    told = message(
+def test_a_messages_text_says_the_same_as_its_blocks() -> None:
+    built = message(
         header("Unlatch <B&B>?"),
         None,
         [[bold("By: "), user("U0BOB"), say(" in "), channel("C0BILLING")], [date(NOON)]],
         [[link("https://a.example", "1<2"), say(" "), code("/unlatch 1")]],
         buttons(button("Go", "go", "1")),
     )
-    assert told.text == (
+    assert built.text == (
         "Unlatch &lt;B&amp;B&gt;?\n"
         "By: <@U0BOB> in <#C0BILLING>\n"
         "<!date^1795435200^{date_short_pretty} at {time_secs}|2026-11-23 12:00:00 UTC>\n"
         "1&lt;2 /unlatch 1"
     )
-    assert [block["type"] for block in told.blocks] == [
+    assert [block["type"] for block in built.blocks] == [
         "header",
         "rich_text",
         "rich_text",
         "actions",
     ]
-    assert problems(told.blocks) == []
+    assert problems(built.blocks) == []
 
 
 @pytest.mark.parametrize(
-    ("inline", "wanted"),
+    ("inline", "expected"),
     [
         (say(" a "), {"type": "text", "text": " a "}),
         (bold("a"), {"type": "text", "text": "a", "style": {"bold": True}}),
@@ -154,8 +154,8 @@ def test_a_messages_text_says_what_its_blocks_say() -> None:
         (link("https://a", "7"), {"type": "link", "url": "https://a", "text": "7"}),
     ],
 )
-def test_an_inline_is_what_block_kit_calls_it(inline: Inline, wanted: Inline) -> None:
-    assert inline == wanted
+def test_each_inline_has_its_block_kit_form(inline: Inline, expected: Inline) -> None:
+    assert inline == expected
 
 
 def test_a_date_is_seconds_since_1970_with_a_fallback_in_utc() -> None:

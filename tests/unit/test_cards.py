@@ -1,4 +1,4 @@
-"""Cards and threads, drawn from the ledger: whatever it holds, Slack takes them."""
+"""Cards and thread replies: Slack accepts them, whatever the ledger holds."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ from tests.support.hostile import (
     TEXTS,
     event,
     inlines,
+    mentions_and_links,
     people_of,
     refused_by_slack,
-    rung,
     shown,
 )
 from tests.support.names import BOB
@@ -45,7 +45,7 @@ ERRORS = st.lists(TEXTS, min_size=1, max_size=20)
 
 @dataclass(frozen=True, slots=True)
 class Drawn:
-    """A message, and what it was drawn from."""
+    """A message, and what it was built from."""
 
     message: Message
     request: Request
@@ -73,10 +73,10 @@ def cards(draw: st.DrawFn) -> Drawn:
 
 @st.composite
 def replies(draw: st.DrawFn) -> Drawn:
-    """A reply as the settler cuts them: some events, at most one of them an outcome."""
+    """A reply as the publisher batches them: some events, at most one of them an outcome."""
     request = draw(REQUESTS)
     why = draw(TEXTS)
-    quiet = [
+    earlier = [
         event(EventType.REQUESTED, "U0ALICE", reason=request.reason),
         *[event(EventType.DECISION_DENIED, "U0BOB", why=why)] * (EVENTS_A_REPLY - 3),
         event(EventType.CONFIRMED, "U0BOB"),
@@ -84,38 +84,40 @@ def replies(draw: st.DrawFn) -> Drawn:
     outcome = event(
         draw(st.sampled_from(OUTCOMES)), texts=draw(ERRORS), status=409, seconds=0.1, why="Refused."
     )
-    events = (*quiet, outcome)
+    events = (*earlier, outcome)
     reply = thread_reply(events, request, draw(ALL_LINKS))
     return Drawn(reply, request, people_of(request, events))
 
 
 @st.composite
 def lone_replies(draw: st.DrawFn) -> Drawn:
-    request, told = draw(REQUESTS), draw(EVENTS)
-    reply = thread_reply([told], request, draw(ALL_LINKS))
-    return Drawn(reply, request, people_of(request, (told,)))
+    request, only = draw(REQUESTS), draw(EVENTS)
+    reply = thread_reply([only], request, draw(ALL_LINKS))
+    return Drawn(reply, request, people_of(request, (only,)))
 
 
 ANY = st.one_of(cards(), replies(), lone_replies())
 
 
 @given(ANY)
-def test_slack_takes_every_message(drawn: Drawn) -> None:
+def test_slack_accepts_every_message(drawn: Drawn) -> None:
     assert refused_by_slack(drawn.message) == []
 
 
 @given(ANY)
-def test_no_message_rings_or_links_what_a_value_says(drawn: Drawn) -> None:
-    leads = (
+def test_no_value_mentions_or_links_anything(drawn: Drawn) -> None:
+    prefixes = (
         "https://app-eu1.hubspot.com/contacts/777/record/",
         "https://admin.example/customers/",
         "https://sandbox.slack.com/archives/",
     )
-    assert {m for m in rung(drawn.message) if not m.startswith(leads)} <= drawn.people
+    assert {
+        m for m in mentions_and_links(drawn.message) if not m.startswith(prefixes)
+    } <= drawn.people
 
 
 @given(ANY)
-def test_nobody_ever_reads_none_or_null(drawn: Drawn) -> None:
+def test_no_message_shows_none_or_null(drawn: Drawn) -> None:
     assert "None" not in shown(drawn.message)
     assert "null" not in shown(drawn.message)
 
@@ -135,8 +137,8 @@ def test_every_cards_text_begins_with_its_header(drawn: Drawn) -> None:
 
 @given(cards())
 def test_a_buttons_value_is_the_requests_id_and_nothing_else(drawn: Drawn) -> None:
-    pressed = [element for block in drawn.message.blocks for element in block.get("elements", ())]
-    values = {element["value"] for element in pressed if element["type"] == "button"}
+    elements = [element for block in drawn.message.blocks for element in block.get("elements", ())]
+    values = {element["value"] for element in elements if element["type"] == "button"}
     assert values <= {drawn.request.id}
 
 
@@ -150,7 +152,7 @@ def test_a_confirmation_card_shows_every_id_that_would_be_cleared(
     assert ids.company_id is None or f"company {ids.company_id}" in card
 
 
-def test_the_confirmation_card_shows_whom_from_what_who_asks_and_why() -> None:
+def test_the_confirmation_card_shows_the_customer_the_ids_the_requester_and_the_reason() -> None:
     assert text_of(confirmation_card(CARD, NO_LINKS).blocks).splitlines() == [
         "Unlatch Stolen Bikes (2554529)?",
         "Fusebill id: 2554529",
@@ -167,7 +169,7 @@ def test_the_confirmation_card_shows_whom_from_what_who_asks_and_why() -> None:
     ]
 
 
-def test_the_confirmation_card_leaves_out_what_fusebill_does_not_know() -> None:
+def test_the_confirmation_card_leaves_out_empty_fields() -> None:
     bare = replace(CARD, reason="", customer=Customer(2554529, HubSpotIds(101)))
     assert text_of(confirmation_card(bare, NO_LINKS).blocks).splitlines() == [
         "Unlatch customer 2554529?",
@@ -179,7 +181,7 @@ def test_the_confirmation_card_leaves_out_what_fusebill_does_not_know() -> None:
     ]
 
 
-def test_the_ids_are_links_where_the_settings_are_given() -> None:
+def test_ids_are_links_if_the_settings_are_given() -> None:
     links = {i["text"]: i["url"] for i in inlines(confirmation_card(CARD, LINKS)) if "url" in i}
     assert links == {
         "2554529": "https://admin.example/customers/2554529",
@@ -196,17 +198,17 @@ def test_without_those_settings_no_id_is_a_link() -> None:
     ("kind", "label", "style"),
     [(Kind.UNLATCH, "Unlatch customer", "danger"), (Kind.RELATCH, "Latch again", "primary")],
 )
-def test_one_button_is_named_by_its_verb_and_the_other_cancels(
+def test_one_button_names_the_action_and_the_other_cancels(
     kind: Kind, label: str, style: str
 ) -> None:
     card = confirmation_card(replace(CARD, kind=kind), NO_LINKS)
     actions = card.blocks[-1]["elements"]
-    told = [(b["text"]["text"], b["action_id"], b.get("style")) for b in actions]
-    assert told == [(label, Action.CONFIRM, style), ("Cancel", Action.CANCEL, None)]
+    offered = [(b["text"]["text"], b["action_id"], b.get("style")) for b in actions]
+    assert offered == [(label, Action.CONFIRM, style), ("Cancel", Action.CANCEL, None)]
 
 
 @given(REQUESTS, st.lists(EVENTS, max_size=3), ALL_LINKS)
-def test_a_card_that_was_decided_can_not_be_decided_again(
+def test_a_decided_card_cannot_be_decided_again(
     request: Request, events: list[Event], links: Any
 ) -> None:
     for card in (working_card(request, links), decided_card(request, events, links)):
@@ -215,7 +217,7 @@ def test_a_card_that_was_decided_can_not_be_decided_again(
         assert not offered & {Action.CONFIRM, Action.CANCEL}
 
 
-def test_the_working_card_says_that_it_waits() -> None:
+def test_the_working_card_says_that_it_waits_for_fusebill() -> None:
     card = shown(working_card(replace(CARD, verdict=Verdict.CONFIRMED), NO_LINKS))
     assert "⏳ Unlatching Stolen Bikes (2554529)" in card
     assert "Waiting for Fusebill" in card
@@ -240,13 +242,13 @@ def test_a_decided_card_says_who_decided_and_when(verdict: Verdict, line: str) -
 
 
 @pytest.mark.parametrize(
-    ("verdict", "told", "title", "line"),
+    ("verdict", "outcome", "title", "line"),
     [
         (
             Verdict.CANCELLED,
             None,
             "🚫 Cancelled",
-            "Nothing was changed. The card had shown: contact 101, company 202",
+            "Nothing was changed. The card showed: contact 101, company 202",
         ),
         (Verdict.EXPIRED, None, "⌛ Expired", "nothing was changed"),
         (Verdict.CONFIRMED, None, "⏳ In progress", "not known yet"),
@@ -282,25 +284,25 @@ def test_a_decided_card_says_who_decided_and_when(verdict: Verdict, line: str) -
         ),
     ],
 )
-def test_the_card_says_what_came_of_it(
-    verdict: Verdict, told: Event | None, title: str, line: str
+def test_the_card_shows_the_result(
+    verdict: Verdict, outcome: Event | None, title: str, line: str
 ) -> None:
     decided = replace(CARD, verdict=verdict, decider=BOB, decided_at=NOON)
-    card = text_of(decided_card(decided, [told] if told else [], NO_LINKS).blocks)
+    card = text_of(decided_card(decided, [outcome] if outcome else [], NO_LINKS).blocks)
     assert card.startswith(f"{title}: Stolen Bikes (2554529)\n")
     assert line in card
 
 
-def test_every_error_of_fusebill_stands_on_the_card_each_cut_by_itself() -> None:
-    said = ["x" * 9_000, *(f"error {n}" for n in range(19))]
-    refused = event(EventType.REFUSED, texts=said, status=409, why="Fusebill refused.")
+def test_the_card_shows_each_of_fusebills_errors_cut_separately() -> None:
+    errors = ["x" * 9_000, *(f"error {n}" for n in range(19))]
+    refused = event(EventType.REFUSED, texts=errors, status=409, why="Fusebill refused.")
     decided = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON)
     card = text_of(decided_card(decided, [refused], NO_LINKS).blocks)
     assert all(f"Fusebill: error {n} (HTTP 409)" in card for n in range(19))
     assert re.search(r"Fusebill: x{100,}… \(HTTP 409\)", card)
 
 
-def test_the_thread_tells_each_event_with_its_time_in_order() -> None:
+def test_the_thread_lists_each_event_with_its_time_in_order() -> None:
     events = [
         event(EventType.REQUESTED, "U0ALICE"),
         event(EventType.CONFIRMED, "U0BOB"),

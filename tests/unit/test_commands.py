@@ -1,4 +1,4 @@
-"""What a person types is understood or refused, and never guessed at."""
+"""The text after `/unlatch` is parsed or refused, never guessed at."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IDS = st.integers(min_value=1, max_value=10**18 - 1)
 
 
 @pytest.mark.parametrize(
-    ("typed", "understood"),
+    ("typed", "command"),
     [
         ("2554529", Ask(2554529, "")),
         ("#2554529", Ask(2554529, "")),
@@ -46,8 +46,8 @@ IDS = st.integers(min_value=1, max_value=10**18 - 1)
         ("Help me", Help()),
     ],
 )
-def test_what_is_typed_right_is_understood(typed: str, understood: Command) -> None:
-    assert parse(typed) == understood
+def test_a_well_formed_command_is_parsed(typed: str, command: Command) -> None:
+    assert parse(typed) == command
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_what_is_typed_right_is_understood(typed: str, understood: Command) -> N
         ("1e5", "digits only"),
         ("0x10", "digits only"),
         ("٣٤٥", "digits only"),
-        ("１２３", "digits only"),  # full-width digits are what is tested
+        ("１２３", "digits only"),  # full-width digits
         ("²", "digits only"),
         ("1/../../2", "digits only"),
         ("&lt;!channel&gt;", "'<!channel>' is not a customer id"),
@@ -79,20 +79,20 @@ def test_what_is_typed_right_is_understood(typed: str, understood: Command) -> N
         ("1" * 19, "A customer id has at most 18 digits."),
         ("0" * 19, "A customer id has at most 18 digits."),
         ("2554529 " + "x" * (MAX_REASON_LENGTH + 1), "The reason is longer than 500 characters."),
-        ("find *:;", "There are no letters or digits to look for."),
-        ("find", "There are no letters or digits to look for."),
+        ("find *:;", "There are no letters or digits to search for."),
+        ("find", "There are no letters or digits to search for."),
         ("history abc", "digits only"),
         ("history 2554529 2554530", "digits only"),
     ],
 )
-def test_what_is_typed_wrong_is_told_in_one_line(typed: str, why: str) -> None:
+def test_a_malformed_command_is_refused_with_one_line(typed: str, why: str) -> None:
     refused = parse(typed)
     assert isinstance(refused, Malformed)
     assert why in refused.why
     assert refused.why.isprintable()
 
 
-def test_a_long_wrong_word_is_not_told_back_whole() -> None:
+def test_a_long_malformed_word_is_not_repeated_in_full() -> None:
     refused = parse("x" * 9_000)
     assert isinstance(refused, Malformed)
     assert len(refused.why) < 130
@@ -107,7 +107,7 @@ def test_any_text_is_parsed_without_raising(typed: str) -> None:
 @example("&#49;")
 @example("&num;1")
 @example("٣٤٥")
-def test_an_ask_only_ever_comes_from_ascii_digits(typed: str) -> None:
+def test_a_customer_id_consists_of_ascii_digits(typed: str) -> None:
     command = parse(typed)
     if isinstance(command, Ask):
         digits = re.match(r"[\s\0-\x1f\x7f-\x9f\ud800-\udfff]*#?([0-9]{1,18})", typed)
@@ -116,7 +116,7 @@ def test_an_ask_only_ever_comes_from_ascii_digits(typed: str) -> None:
 
 
 @given(IDS, TYPED)
-def test_a_reason_is_one_line_within_its_length(customer_id: int, typed: str) -> None:
+def test_a_reason_is_one_line_of_limited_length(customer_id: int, typed: str) -> None:
     command = parse(f"{customer_id} {typed}")
     if isinstance(command, Ask):
         assert command.customer_id == customer_id

@@ -1,4 +1,4 @@
-"""What only the person who asked or clicked gets to see."""
+"""The messages that only the person who typed or clicked sees."""
 
 from __future__ import annotations
 
@@ -33,18 +33,20 @@ from tests.support.hostile import (
     STOLEN_BIKES,
     TEXTS,
     TIMES,
+    mentions_and_links,
     refused_by_slack,
-    rung,
     shown,
 )
 from tests.support.names import BOB
 
-SAID = st.lists(TEXTS, max_size=20).map(tuple)
+ERROR_TEXTS = st.lists(TEXTS, max_size=20).map(tuple)
 STATUSES = st.none() | st.integers(min_value=100, max_value=599)
 KINDS = [CustomerNotFound, KeyRefused, FusebillRefused, NotReached, OutcomeUnknown, FusebillError]
 ERRORS = st.builds(
-    lambda kind, status, said: kind(status, said), st.sampled_from(KINDS), STATUSES, SAID
-) | st.builds(lambda said, at: RateLimited(429, said, retry_at=at), SAID, st.none() | TIMES)
+    lambda kind, status, texts: kind(status, texts), st.sampled_from(KINDS), STATUSES, ERROR_TEXTS
+) | st.builds(
+    lambda texts, at: RateLimited(429, texts, retry_at=at), ERROR_TEXTS, st.none() | TIMES
+)
 CODES = st.from_regex(r"[a-z_]{1,300}", fullmatch=True).filter(lambda code: "null" not in code)
 ANY = st.one_of(
     st.builds(ephemerals.malformed, TEXTS),
@@ -55,8 +57,8 @@ ANY = st.one_of(
     st.builds(ephemerals.cannot_post, CODES, st.just("U0UNLATCH")),
     st.builds(ephemerals.too_late, REQUESTS),
     st.builds(ephemerals.not_recorded, REQUESTS),
-    st.builds(ephemerals.latched_anew, CUSTOMERS, ALL_LINKS),
-    st.builds(ephemerals.not_found_out, TEXTS, ERRORS),
+    st.builds(ephemerals.latched_meanwhile, CUSTOMERS, ALL_LINKS),
+    st.builds(ephemerals.search_failed, TEXTS, ERRORS),
     st.sampled_from(
         [
             ephemerals.denied("Use it in:", ["C0BILLING", "C0ADMINS"]),
@@ -67,7 +69,7 @@ ANY = st.one_of(
             ephemerals.failed(),
             ephemerals.nothing_to_undo(),
             ephemerals.follow_up_open(),
-            ephemerals.known_by_now(),
+            ephemerals.outcome_known(),
         ]
     ),
 )
@@ -78,28 +80,31 @@ def words(message: Message) -> str:
 
 
 @given(ANY)
-def test_slack_takes_every_ephemeral(message: Message) -> None:
+def test_slack_accepts_every_ephemeral(message: Message) -> None:
     assert refused_by_slack(message) == []
 
 
 @given(ANY)
-def test_no_ephemeral_rings_or_links_what_a_value_says(message: Message) -> None:
+def test_no_value_mentions_or_links_anything(message: Message) -> None:
     known = {"<@U0UNLATCH>", "<@U0ALICE>", "<@U0BOB>", "<@W0CAROL>", "<#C0BILLING>", "<#C0ADMINS>"}
-    leads = ("https://app-eu1.hubspot.com/contacts/777/record/", "https://admin.example/customers/")
-    assert {m for m in rung(message) - known if not m.startswith(leads)} == set()
+    prefixes = (
+        "https://app-eu1.hubspot.com/contacts/777/record/",
+        "https://admin.example/customers/",
+    )
+    assert {m for m in mentions_and_links(message) - known if not m.startswith(prefixes)} == set()
 
 
 @given(ANY)
-def test_nobody_ever_reads_none_or_null(message: Message) -> None:
+def test_no_ephemeral_shows_none_or_null(message: Message) -> None:
     assert "None" not in shown(message)
     assert "null" not in shown(message)
 
 
 @pytest.mark.parametrize("typed", ["abc", "-5", "<!channel>", "1e5", "٣٤٥", "", "\u202e1" * 60])
-def test_a_malformed_command_is_answered_in_one_line_with_how_it_is_typed(typed: str) -> None:
-    refused = parse(typed)
-    assert isinstance(refused, Malformed)
-    (line,) = words(ephemerals.malformed(refused.why)).splitlines()
+def test_a_malformed_command_is_answered_in_one_line_with_the_usage(typed: str) -> None:
+    command = parse(typed)
+    assert isinstance(command, Malformed)
+    (line,) = words(ephemerals.malformed(command.why)).splitlines()
     assert line.endswith(" Type /unlatch <customerId> [reason]")
 
 
@@ -109,13 +114,13 @@ def test_a_malformed_command_is_answered_in_one_line_with_how_it_is_typed(typed:
         (
             CustomerNotFound(404, ("Customer with id 7 not found.",)),
             [
-                "🔎 Fusebill knows no customer 7.",
+                "🔎 Fusebill has no customer 7.",
                 "Fusebill: Customer with id 7 not found. (HTTP 404)",
             ],
         ),
         (
             KeyRefused(400, ("Authorization key is not in the correct format.",)),
-            ["🔑 Fusebill did not take the bot's API key.", "set a valid FUSEBILL_API_KEY"],
+            ["🔑 Fusebill did not accept the bot's API key.", "set a valid FUSEBILL_API_KEY"],
         ),
         (RateLimited(429, retry_at=NOON), ["no more calls", "after 2026-11-23 12:00:00 UTC."]),
         (RateLimited(429), ["no more calls", "Try again in a minute"]),
@@ -128,27 +133,27 @@ def test_a_malformed_command_is_answered_in_one_line_with_how_it_is_typed(typed:
         (OutcomeUnknown(), ["no usable answer", "tell the bot's admin"]),
     ],
 )
-def test_a_customer_that_cannot_be_read_is_told_in_fusebills_words(
+def test_a_failed_read_is_explained_in_fusebills_words(
     error: FusebillError, lines: list[str]
 ) -> None:
-    told = words(ephemerals.not_read(7, error))
-    assert "Nothing was changed." in told.splitlines()[0]
+    answer = words(ephemerals.not_read(7, error))
+    assert "Nothing was changed." in answer.splitlines()[0]
     for line in lines:
-        assert line in told
+        assert line in answer
 
 
 @given(NUMBERS, ERRORS)
-def test_a_customer_that_cannot_be_read_is_never_said_to_be_changed(
+def test_a_failed_read_always_says_that_nothing_was_changed(
     customer_id: int, error: FusebillError
 ) -> None:
     assert "Nothing was changed." in ephemerals.not_read(customer_id, error).text.splitlines()[0]
 
 
-def test_a_customer_with_nothing_latched_is_shown_without_a_button() -> None:
+def test_a_customer_that_is_not_latched_is_shown_without_a_button() -> None:
     unlatched = replace(STOLEN_BIKES, ids=HubSpotIds())
     message = ephemerals.not_latched(unlatched, LINKS)
     assert words(message).splitlines()[:3] == [
-        "☑️ Stolen Bikes is latched to nothing in HubSpot: there is nothing to clear.",
+        "☑️ Stolen Bikes is not latched to anything in HubSpot, so there is nothing to clear.",
         "Fusebill id: 2554529",
         "Company: Stolen Bikes",
     ]
@@ -156,24 +161,24 @@ def test_a_customer_with_nothing_latched_is_shown_without_a_button() -> None:
 
 
 @pytest.mark.parametrize(
-    ("code", "told"),
+    ("code", "advice"),
     [
         ("not_in_channel", "Type /invite <@U0UNLATCH> here"),
         ("channel_not_found", "Type /invite <@U0UNLATCH> here"),
         ("is_archived", "This channel is archived"),
         ("restricted_action", "Posting is restricted in this channel"),
         ("restricted_action_read_only_channel", "This channel is read-only"),
-        ("invalid_blocks", "Slack did not take the card (invalid_blocks)"),
+        ("invalid_blocks", "Slack did not accept the card (invalid_blocks)"),
     ],
 )
-def test_where_no_card_can_be_posted_the_person_is_told_what_to_do(code: str, told: str) -> None:
+def test_a_card_that_cannot_be_posted_says_what_to_do(code: str, advice: str) -> None:
     message = ephemerals.cannot_post(code, "U0UNLATCH")
-    assert told in words(message)
+    assert advice in words(message)
     assert "nothing was changed" in message.text
 
 
 @pytest.mark.parametrize(
-    ("verdict", "told"),
+    ("verdict", "expected"),
     [
         (Verdict.CONFIRMED, "was confirmed by <@U0BOB>, 2026-11-23 12:00:00 UTC."),
         (Verdict.CANCELLED, "was cancelled by <@U0BOB>, 2026-11-23 12:00:00 UTC."),
@@ -181,24 +186,24 @@ def test_where_no_card_can_be_posted_the_person_is_told_what_to_do(code: str, to
         (None, "has expired; nothing was changed. Ask again: /unlatch 2554529"),
     ],
 )
-def test_who_comes_too_late_is_told_who_decided_and_when(
-    verdict: Verdict | None, told: str
+def test_a_late_click_is_answered_with_who_decided_and_when(
+    verdict: Verdict | None, expected: str
 ) -> None:
     decider = BOB if verdict is not Verdict.EXPIRED else None
     decided = replace(CARD, verdict=verdict, decider=decider, decided_at=NOON)
-    assert told in words(ephemerals.too_late(decided))
+    assert expected in words(ephemerals.too_late(decided))
 
 
-def test_a_refusal_that_names_channels_leads_there() -> None:
+def test_a_refusal_links_the_channels_it_names() -> None:
     message = ephemerals.denied("Use it in:", ["C0ADMINS", "C0BILLING"])
     assert message.text == "🔒 Use it in: <#C0ADMINS> <#C0BILLING>"
-    assert rung(message) == {"<#C0ADMINS>", "<#C0BILLING>"}
+    assert mentions_and_links(message) == {"<#C0ADMINS>", "<#C0BILLING>"}
 
 
-def test_a_lost_request_is_told_how_to_ask_again() -> None:
-    assert words(ephemerals.no_such_request()).endswith("Ask: /unlatch <customerId> [reason]")
+def test_a_lost_request_says_how_to_ask_again() -> None:
+    assert words(ephemerals.no_such_request()).endswith("Ask again: /unlatch <customerId> [reason]")
     assert words(ephemerals.not_recorded(CARD)).endswith("Ask again: /unlatch 2554529")
 
 
-def test_nothing_is_linked_where_the_settings_say_no_address() -> None:
-    assert rung(ephemerals.not_latched(STOLEN_BIKES, NO_LINKS)) == set()
+def test_nothing_is_linked_without_the_settings() -> None:
+    assert mentions_and_links(ephemerals.not_latched(STOLEN_BIKES, NO_LINKS)) == set()

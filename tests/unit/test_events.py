@@ -1,4 +1,4 @@
-"""Words for what happened to a request: its result and its thread."""
+"""The wording of events: a request's result and its thread."""
 
 from __future__ import annotations
 
@@ -11,9 +11,7 @@ from hypothesis import given
 from bot.domain.models import Event, EventType, Kind, Request, Verdict
 from bot.messages.block_kit import Line, message
 from bot.messages.events import event_lines, result_text
-from bot.messages.phrases import (
-    Links,
-)
+from bot.messages.phrases import Links
 from bot.sandbox.slack.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
@@ -30,7 +28,7 @@ AT = "2026-11-23 12:00:00 UTC  "
 
 
 def words(lines: Iterable[Line]) -> list[str]:
-    """What lines show."""
+    """The text of lines."""
     return text_of(message(list(lines)).blocks).splitlines()
 
 
@@ -60,7 +58,7 @@ def words(lines: Iterable[Line]) -> list[str]:
             [
                 "✅ Unlatched · took 0.2 s",
                 "Cleared: contact 101, company 202",
-                "Fusebill's reply did not show it; reading the customer again did.",
+                "Fusebill's reply did not show this, but reading the customer again did.",
             ],
         ),
         (
@@ -78,43 +76,39 @@ def words(lines: Iterable[Line]) -> list[str]:
         ),
     ],
 )
-def test_each_event_is_shown_with_its_time_and_what_it_was(what: Event, lines: list[str]) -> None:
+def test_each_event_is_shown_with_its_time(what: Event, lines: list[str]) -> None:
     assert words(event_lines(what, CARD, NO_LINKS)) == [AT + lines[0], *lines[1:]]
 
 
-def test_asking_to_latch_again_is_shown_as_that() -> None:
+def test_a_request_to_latch_again_says_so() -> None:
     asked = event(EventType.REQUESTED, "U0BOB")
     first = words(event_lines(asked, replace(CARD, kind=Kind.RELATCH), NO_LINKS))[0]
     assert "asked to latch again 2554529" in first
 
 
 @given(EVENTS, REQUESTS, ALL_LINKS)
-def test_every_event_in_the_thread_is_taken_by_slack(
-    what: Event, request: Request, links: Links
-) -> None:
+def test_slack_accepts_every_event(what: Event, request: Request, links: Links) -> None:
     assert refused_by_slack(message(list(event_lines(what, request, links)))) == []
 
 
 @given(EVENTS, REQUESTS, ALL_LINKS)
-def test_what_came_of_a_request_is_always_said_in_words(
-    what: Event, request: Request, links: Links
-) -> None:
-    came = result_text(request, [what], links)
-    drawn = message(came.lines)
-    assert came.title
+def test_every_result_has_a_title_and_words(what: Event, request: Request, links: Links) -> None:
+    result = result_text(request, [what], links)
+    drawn = message(result.lines)
+    assert result.title
     assert refused_by_slack(drawn) == []
     assert "None" not in shown(drawn)
 
 
 @pytest.mark.parametrize("outcome", [EventType.REFUSED, EventType.UNKNOWN])
-def test_half_a_character_in_the_why_does_not_keep_the_rest_from_slack(outcome: EventType) -> None:
-    half = event(outcome, why="\ud83d Fusebill refused.")
-    drawn = message(result_text(replace(CARD, verdict=Verdict.CONFIRMED), [half], NO_LINKS).lines)
+def test_a_lone_surrogate_in_a_reason_does_not_block_the_message(outcome: EventType) -> None:
+    broken = event(outcome, why="\ud83d Fusebill refused.")
+    drawn = message(result_text(replace(CARD, verdict=Verdict.CONFIRMED), [broken], NO_LINKS).lines)
     assert refused_by_slack(drawn) == []
     assert "Fusebill refused." in shown(drawn)
 
 
-def test_the_last_outcome_is_what_came_of_it() -> None:
+def test_the_last_outcome_is_the_result() -> None:
     confirmed = replace(CARD, verdict=Verdict.CONFIRMED)
     events = [
         event(EventType.REQUESTED, "U0ALICE"),

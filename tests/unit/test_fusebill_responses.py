@@ -1,4 +1,4 @@
-"""From an answer to a value or an error, without I/O."""
+"""Turning Fusebill's answers into values or errors, without I/O."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ from bot.fusebill.responses import (
     Answer,
     customer_of,
     customers_of,
+    has_both_ids,
     rate_limit_of,
-    tells_ids,
 )
 from tests.support.names import BIKES
 
@@ -113,8 +113,8 @@ def test_the_vendors_error_is_read() -> None:
 @pytest.mark.parametrize("body", [b"", b" \r\n", b"null", b"\xef\xbb\xbfnull"])
 def test_a_success_without_a_customer_is_none(body: bytes) -> None:
     assert customer_of(Answer(200, body), BIKES) is None
-    # but a list without anybody is an empty list
-    with pytest.raises(OutcomeUnknown, match="no list"):
+    # but an empty list has to be a list
+    with pytest.raises(OutcomeUnknown, match="not a list"):
         customers_of(Answer(200, body))
 
 
@@ -138,7 +138,7 @@ def test_any_other_id_cannot_be_read(name: str, value: object) -> None:
 
 
 @pytest.mark.parametrize("value", [[], [{"id": BIKES}], 7, "text", True, {}, {"Message": "no"}])
-def test_what_is_no_customer_cannot_be_read(value: object) -> None:
+def test_other_json_cannot_be_read_as_a_customer(value: object) -> None:
     with pytest.raises(OutcomeUnknown, match="cannot be read"):
         customer_of(answer(value), BIKES)
 
@@ -148,7 +148,7 @@ def test_another_customer_cannot_be_read() -> None:
         customer_of(answer({"id": 1}), BIKES)
 
 
-def test_odd_fields_are_left_empty_and_numbers_are_taken_as_text() -> None:
+def test_invalid_fields_are_empty_and_numbers_become_text() -> None:
     odd = {"id": BIKES, "firstName": None, "lastName": "Doe", "reference": 1337, "status": ["x"]}
     assert customer_of(answer(odd), BIKES) == Customer(BIKES, name="Doe", reference="1337")
 
@@ -160,7 +160,7 @@ def test_characters_that_cannot_be_stored_are_replaced() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "complete"),
     [
         ({"hubSpotId": None, "hubSpotCompanyId": None}, True),
         ({"hubSpotId": None}, False),
@@ -168,8 +168,8 @@ def test_characters_that_cannot_be_stored_are_replaced() -> None:
         (None, False),
     ],
 )
-def test_an_answer_tells_the_ids_or_it_does_not(value: object, *, told: bool) -> None:
-    assert tells_ids(answer(value)) is told
+def test_an_answer_has_both_ids_or_not(value: object, *, complete: bool) -> None:
+    assert has_both_ids(answer(value)) is complete
 
 
 @pytest.mark.parametrize(
@@ -187,18 +187,18 @@ def test_an_answer_tells_the_ids_or_it_does_not(value: object, *, told: bool) ->
         (None, ()),
     ],
 )
-def test_the_words_of_an_error_are_found(value: object, texts: tuple[str, ...]) -> None:
+def test_the_texts_of_an_error_are_found(value: object, texts: tuple[str, ...]) -> None:
     assert refused(value).texts == texts
 
 
-def test_the_words_of_an_error_are_bounded() -> None:
+def test_the_texts_of_an_error_are_bounded() -> None:
     error = refused({"Errors": [{"Value": "x" * 20_000}] * 200})
     assert len(error.texts) == MAX_TEXTS
     assert {len(text) for text in error.texts} == {MAX_TEXT}
 
 
 @pytest.mark.parametrize("body", [b"<html>no</html>", b"", b"[" * 100_000, b"\xff\xfe", b"NaN"])
-def test_a_body_that_says_nothing_has_no_words(body: bytes) -> None:
+def test_an_unreadable_body_has_no_texts(body: bytes) -> None:
     with pytest.raises(FusebillRefused) as caught:
         customer_of(Answer(409, body), BIKES)
     assert caught.value.texts == ()
@@ -221,12 +221,12 @@ def test_a_body_that_says_nothing_has_no_words(body: bytes) -> None:
         (700, OutcomeUnknown),
     ],
 )
-def test_the_real_status_decides(status: int, error: type[FusebillError]) -> None:
+def test_the_http_status_decides(status: int, error: type[FusebillError]) -> None:
     body: dict[str, Any] = {"HttpStatusCode": 200, "id": BIKES, "Errors": []}
     assert type(refused(body, status)) is error
 
 
-def test_the_errors_form_the_tree_that_is_drawn() -> None:
+def test_the_errors_form_the_documented_tree() -> None:
     assert issubclass(FusebillRefused, FusebillError)
     assert not issubclass(FusebillRefused, OutcomeUnknown | NotReached)
     for refusal in (CustomerNotFound, KeyRefused, RateLimited):
@@ -263,7 +263,7 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
         ),
     ],
 )
-def test_a_rate_limit_tells_when_to_come_again(
+def test_a_rate_limit_says_when_to_retry(
     headers: dict[str, str], retry_at: datetime | None
 ) -> None:
     with pytest.raises(RateLimited) as caught:
@@ -271,18 +271,18 @@ def test_a_rate_limit_tells_when_to_come_again(
     assert caught.value.retry_at == retry_at
 
 
-def test_a_list_leaves_out_what_cannot_be_read() -> None:
+def test_a_list_skips_unreadable_entries() -> None:
     rows = [{"id": 1}, {"id": 2, "hubSpotId": True}, "x", {"id": 3}]
     assert [each.customer_id for each in customers_of(answer(rows))] == [1, 3]
 
 
 @given(status=st.integers(100, 999), body=BODIES, headers=HEADERS)
-def test_no_answer_whatsoever_raises_anything_but_a_fusebill_error(
+def test_any_answer_gives_a_value_or_a_fusebill_error(
     status: int, body: bytes, headers: dict[str, str]
 ) -> None:
-    whole = Answer(status, body, httpx.Headers(headers))
-    rate_limit_of(whole)
-    for read in (lambda: customer_of(whole, 1), lambda: customers_of(whole)):
+    response = Answer(status, body, httpx.Headers(headers))
+    rate_limit_of(response)
+    for read in (lambda: customer_of(response, 1), lambda: customers_of(response)):
         error = error_of(read)
         if error is None:
             assert 200 <= status < 300
@@ -294,7 +294,7 @@ def test_no_answer_whatsoever_raises_anything_but_a_fusebill_error(
 
 
 @given(body=BODIES)
-def test_no_body_makes_a_customer_of_another_id(body: bytes) -> None:
+def test_no_body_gives_a_customer_with_another_id(body: bytes) -> None:
     try:
         customer = customer_of(Answer(200, body), BIKES)
     except OutcomeUnknown:

@@ -1,4 +1,4 @@
-"""Lists for one person alone: Slack takes them, whatever is in them."""
+"""Lists for one person: Slack accepts them, whatever is in them."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ from tests.support.hostile import (
     REQUESTS,
     STOLEN_BIKES,
     TEXTS,
+    mentions_and_links,
     refused_by_slack,
-    rung,
     shown,
 )
 from tests.support.names import BOB
@@ -51,52 +51,52 @@ def lines(message: Message) -> list[str]:
     return text_of(message.blocks).splitlines()
 
 
-def pressed(message: Message) -> list[dict[str, Any]]:
+def buttons_of(message: Message) -> list[dict[str, Any]]:
     return [e for b in message.blocks if b["type"] == "actions" for e in b["elements"]]
 
 
 @given(LISTS)
-def test_slack_takes_every_list(message: Message) -> None:
+def test_slack_accepts_every_list(message: Message) -> None:
     assert refused_by_slack(message) == []
 
 
 @given(LISTS)
-def test_nobody_ever_reads_none_or_null(message: Message) -> None:
+def test_no_list_shows_none_or_null(message: Message) -> None:
     assert "None" not in shown(message)
     assert "null" not in shown(message)
 
 
 @given(LISTS)
-def test_no_list_rings_or_links_what_a_value_says(message: Message) -> None:
+def test_no_value_mentions_or_links_anything(message: Message) -> None:
     known = {"<@U0ALICE>", "<@U0BOB>", "<@W0CAROL>"}
-    leads = (
+    prefixes = (
         "https://app-eu1.hubspot.com/contacts/777/record/",
         "https://admin.example/customers/",
         "https://sandbox.slack.com/archives/",
     )
-    assert {m for m in rung(message) - known if not m.startswith(leads)} == set()
+    assert {m for m in mentions_and_links(message) - known if not m.startswith(prefixes)} == set()
 
 
 @given(ASKS, HITS)
-def test_each_button_says_what_could_have_been_typed(ask: Ask, hits: list[Customer]) -> None:
-    buttons = pressed(lists.did_you_mean(ask, hits, NO_LINKS))
+def test_each_buttons_value_is_a_valid_command(ask: Ask, hits: list[Customer]) -> None:
+    buttons = buttons_of(lists.did_you_mean(ask, hits, NO_LINKS))
     for hit, button in zip(hits, buttons, strict=True):
         typed = parse(escape(button["value"]))
         assert isinstance(typed, Ask)
         assert typed.customer_id == hit.customer_id
-        # two thousand UTF-16 units are the most that a value holds
+        # a value holds at most 2,000 UTF-16 units
         assert typed.reason in (ask.reason, f"{ask.reason[: len(typed.reason) - 1]}…")
 
 
 @given(HITS, TEXTS)
-def test_what_was_found_has_a_button_each_and_no_reason(hits: list[Customer], text: str) -> None:
-    buttons = pressed(lists.found(text, hits, NO_LINKS, more=False))
+def test_each_search_result_has_a_button_without_a_reason(hits: list[Customer], text: str) -> None:
+    buttons = buttons_of(lists.found(text, hits, NO_LINKS, more=False))
     assert [button["value"] for button in buttons] == [str(hit.customer_id) for hit in hits]
 
 
-def test_a_hit_shows_name_company_status_id_reference_and_what_is_latched() -> None:
+def test_a_search_result_shows_the_customer_and_its_ids() -> None:
     assert lines(lists.found("bikes", [STOLEN_BIKES], LINKS, more=False)) == [
-        "🔎 Customers with bikes",
+        "🔎 Customers matching bikes",
         "Stolen Bikes, Sam Spokes, Active",
         "id 2554529, reference REF-7",
         "latched to contact 101, company 202",
@@ -119,21 +119,21 @@ def test_a_hit_shows_name_company_status_id_reference_and_what_is_latched() -> N
     ],
     ids=["nothing known", "a name", "a company"],
 )
-def test_what_fusebill_left_empty_is_left_out(customer: Customer, expected: list[str]) -> None:
+def test_empty_fields_are_left_out(customer: Customer, expected: list[str]) -> None:
     assert lines(lists.found("x", [customer], NO_LINKS, more=False))[1:-1] == expected
 
 
-def test_ids_lead_where_the_admin_said() -> None:
-    assert rung(lists.found("bikes", [STOLEN_BIKES], LINKS, more=False)) == {
+def test_ids_link_to_the_configured_urls() -> None:
+    assert mentions_and_links(lists.found("bikes", [STOLEN_BIKES], LINKS, more=False)) == {
         "https://admin.example/customers/2554529",
         "https://app-eu1.hubspot.com/contacts/777/record/0-1/101",
         "https://app-eu1.hubspot.com/contacts/777/record/0-2/202",
     }
 
 
-def test_the_reason_that_was_typed_goes_with_the_button() -> None:
+def test_the_button_keeps_the_typed_reason() -> None:
     ask = Ask(1337, "moved to the new portal", "1337")
-    (button,) = pressed(lists.did_you_mean(ask, [STOLEN_BIKES], NO_LINKS))
+    (button,) = buttons_of(lists.did_you_mean(ask, [STOLEN_BIKES], NO_LINKS))
     assert (button["text"]["text"], button["value"]) == (
         "Use this one",
         "2554529 moved to the new portal",
@@ -166,7 +166,7 @@ UNDONE = [
 
 
 def state_of(changes: dict[str, Any]) -> str:
-    """What the history says came of a request with these changes."""
+    """The state that the history shows for a request with these changes."""
     if "outcome" in changes:
         changes = changes | {"verdict": Verdict.CONFIRMED}
     _title, state, _asked = lines(lists.history(None, [(replace(CARD, **changes), None)], []))
@@ -174,16 +174,16 @@ def state_of(changes: dict[str, Any]) -> str:
 
 
 @pytest.mark.parametrize(("changes", "expected"), STATES, ids=[state for _c, state in STATES])
-def test_a_past_request_says_what_came_of_it(changes: dict[str, Any], expected: str) -> None:
+def test_a_past_request_shows_its_state(changes: dict[str, Any], expected: str) -> None:
     assert state_of(changes) == expected
 
 
 @pytest.mark.parametrize(("changes", "expected"), UNDONE, ids=[state for _c, state in UNDONE])
-def test_a_past_undo_says_that_it_was_one(changes: dict[str, Any], expected: str) -> None:
+def test_a_past_undo_is_named_as_one(changes: dict[str, Any], expected: str) -> None:
     assert state_of(changes | {"kind": Kind.RELATCH}) == expected
 
 
-def test_a_past_request_says_who_asked_and_who_decided_and_when() -> None:
+def test_a_past_request_shows_who_asked_and_decided_and_when() -> None:
     request = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON)
     assert lines(lists.history(None, [(request, "https://sandbox.slack.com/x")], []))[1:] == [
         "⏳ in progress · 2554529 Stolen Bikes · card",
@@ -191,6 +191,6 @@ def test_a_past_request_says_who_asked_and_who_decided_and_when() -> None:
     ]
 
 
-def test_a_search_through_too_much_claims_nothing_of_what_it_did_not_see() -> None:
-    told = text_of(lists.found("a", [], NO_LINKS, more=True).blocks)
-    assert told == "🔎 a is like too much that Fusebill knows: type more of it."
+def test_an_incomplete_search_without_hits_does_not_say_that_nothing_matches() -> None:
+    shown_text = text_of(lists.found("a", [], NO_LINKS, more=True).blocks)
+    assert shown_text == "🔎 Fusebill returns too many customers for a: type more of the text."

@@ -1,4 +1,4 @@
-"""The Slack app manifest: what Slack knows, the least scopes, the names that the bot answers to."""
+"""The Slack app manifest: valid keys, the fewest scopes, the command and path the bot serves."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bot.inbound.manifest import EVENTS_PATH, manifest
 from tests.support.world import World
 
 URL = "https://bot.example.com"
-# docs.slack.dev/reference/app-manifest, as far as an app like this one can need it
+# from docs.slack.dev/reference/app-manifest: the keys that an app like this one can need
 KNOWN = {
     "_metadata.major_version",
     "_metadata.minor_version",
@@ -38,7 +38,7 @@ KNOWN = {
 
 
 def keys(value: object, path: str = "") -> Iterator[str]:
-    """The path of every value in a manifest; a list's items count as one."""
+    """The path of every value in a manifest; a list's items share one path."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from keys(inner, f"{path}.{key}" if path else key)
@@ -55,23 +55,23 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 
 
 @pytest.mark.parametrize("url", [URL, None])
-def test_it_holds_no_key_that_slack_does_not_know(url: str | None) -> None:
+def test_it_has_only_keys_that_slack_knows(url: str | None) -> None:
     assert set(keys(manifest(url))) <= KNOWN
 
 
 @pytest.mark.parametrize("url", [URL, None])
-def test_it_asks_for_the_least_scopes(url: str | None) -> None:
+def test_it_requests_the_fewest_scopes(url: str | None) -> None:
     scopes = manifest(url)["oauth_config"]["scopes"]
     assert scopes == {"bot": ["chat:write", "chat:write.public", "commands"]}
 
 
-def test_reading_user_groups_is_asked_for_only_where_it_is_wanted() -> None:
+def test_the_scope_to_read_user_groups_is_optional() -> None:
     scopes = manifest(URL, user_groups=True)["oauth_config"]["scopes"]["bot"]
     assert scopes == ["chat:write", "chat:write.public", "commands", "usergroups:read"]
 
 
 @pytest.mark.parametrize("url", [URL, f"{URL}/"])
-def test_over_http_every_request_goes_to_the_one_address(url: str) -> None:
+def test_over_http_all_requests_go_to_one_url(url: str) -> None:
     printed = manifest(url)
     (command,) = printed["features"]["slash_commands"]
     assert command["url"] == f"{URL}/slack/events"
@@ -82,7 +82,7 @@ def test_over_http_every_request_goes_to_the_one_address(url: str) -> None:
     assert printed["settings"]["socket_mode_enabled"] is False
 
 
-def test_over_socket_mode_there_is_no_address() -> None:
+def test_for_socket_mode_there_is_no_url() -> None:
     printed = manifest(None)
     assert printed["settings"]["socket_mode_enabled"] is True
     assert printed["settings"]["interactivity"] == {"is_enabled": True}
@@ -120,16 +120,16 @@ def test_it_needs_no_settings(
     "arguments",
     [[], ["--url", "http://bot.example.com"], ["--url", "bot"], ["--url", URL, "--socket"]],
 )
-def test_anything_else_is_refused_with_code_2(
+def test_other_arguments_are_refused_with_exit_code_2(
     arguments: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with pytest.raises(SystemExit) as ended:
+    with pytest.raises(SystemExit) as exited:
         main(["manifest", *arguments])
-    assert ended.value.code == 2
+    assert exited.value.code == 2
     assert capsys.readouterr().out == ""
 
 
-async def test_the_bot_listens_for_the_command_at_the_path_that_it_names(world: World) -> None:
+async def test_the_bot_serves_the_command_at_the_manifests_path(world: World) -> None:
     (command,) = manifest(world.address)["features"]["slash_commands"]
     world.slack.request_url = command["url"]
     delivery = await world.slack.command("U0ALICE", "help", command=command["command"])
@@ -138,6 +138,6 @@ async def test_the_bot_listens_for_the_command_at_the_path_that_it_names(world: 
     assert command["command"] in world.last_ephemeral("U0ALICE")
 
 
-async def test_the_bot_listens_for_no_other_command(world: World) -> None:
+async def test_the_bot_serves_no_other_command(world: World) -> None:
     delivery = await world.slack.command("U0ALICE", "help", command="/latch")
     assert delivery.status == 404

@@ -1,4 +1,4 @@
-"""The words for customers, ids and events."""
+"""The wording of customers, ids and Fusebill's errors."""
 
 from __future__ import annotations
 
@@ -12,21 +12,19 @@ from bot.domain.models import Customer, HubSpotIds
 from bot.messages.block_kit import Line, message
 from bot.messages.phrases import (
     Links,
-    called,
     customer_lines,
+    display_name,
+    error_lines,
     ids_inline,
     reference_line,
-    said_lines,
     titled,
 )
 from bot.sandbox.slack.block_kit import text_of
 from tests.support.hostile import CUSTOMERS, LINKS, NO_LINKS, STOLEN_BIKES, TEXTS
 
-AT = "2026-11-23 12:00:00 UTC  "
-
 
 def words(lines: Iterable[Line]) -> list[str]:
-    """What lines show."""
+    """The text of lines."""
     return text_of(message(list(lines)).blocks).splitlines()
 
 
@@ -39,10 +37,10 @@ def words(lines: Iterable[Line]) -> list[str]:
         (replace(STOLEN_BIKES, company_name="x" * 90), "x" * 90, f"{'x' * 79}… (2554529)"),
     ],
 )
-def test_a_customer_is_called_by_its_company_or_name_and_titled_with_its_id(
+def test_a_title_has_the_company_or_name_and_the_id(
     customer: Customer, name: str, title: str
 ) -> None:
-    assert called(customer) == name
+    assert display_name(customer) == name
     assert titled(customer) == title
 
 
@@ -74,15 +72,13 @@ def test_the_reference_is_labelled_so_that_nobody_takes_it_for_the_id() -> None:
         ("", "", []),
     ],
 )
-def test_both_statuses_are_told_as_far_as_they_are_known(
-    status: str, account_status: str, line: list[str]
-) -> None:
+def test_known_statuses_are_shown(status: str, account_status: str, line: list[str]) -> None:
     customer = Customer(7, status=status, account_status=account_status)
     assert words(customer_lines(customer, NO_LINKS))[1:] == line
 
 
 @pytest.mark.parametrize(
-    ("ids", "told"),
+    ("ids", "expected"),
     [
         (HubSpotIds(101, 202), "contact 101, company 202"),
         (HubSpotIds(101), "contact 101"),
@@ -91,9 +87,9 @@ def test_both_statuses_are_told_as_far_as_they_are_known(
         (HubSpotIds(0, 434381295294), "contact 0, company 434381295294"),
     ],
 )
-def test_one_id_of_the_two_is_fine_and_so_is_none(ids: HubSpotIds, told: str) -> None:
-    assert words([ids_inline(ids, NO_LINKS)]) == [told]
-    assert words([ids_inline(ids, LINKS)]) == [told]
+def test_both_one_or_none_of_the_ids_are_named(ids: HubSpotIds, expected: str) -> None:
+    assert words([ids_inline(ids, NO_LINKS)]) == [expected]
+    assert words([ids_inline(ids, LINKS)]) == [expected]
 
 
 @pytest.mark.parametrize(
@@ -115,14 +111,14 @@ def test_one_id_of_the_two_is_fine_and_so_is_none(ids: HubSpotIds, told: str) ->
         (Links(fusebill_customer_url="https://a/{id}?b={id}"), "https://a/7?b=7", None, None),
     ],
 )
-def test_ids_lead_where_the_settings_say(
+def test_ids_link_to_the_configured_urls(
     links: Links, customer: str | None, contact: str | None, company: str | None
 ) -> None:
     assert (links.customer(7), links.contact(7), links.company(7)) == (customer, contact, company)
 
 
 @pytest.mark.parametrize(
-    ("texts", "status", "told"),
+    ("texts", "status", "expected"),
     [
         (["No such thing"], 404, ["Fusebill: No such thing (HTTP 404)"]),
         (["a", "b"], 409, ["Fusebill: a (HTTP 409)", "Fusebill: b (HTTP 409)"]),
@@ -133,12 +129,12 @@ def test_ids_lead_where_the_settings_say(
     ],
 )
 def test_fusebill_is_quoted_with_its_status(
-    texts: list[str], status: int | None, told: list[str]
+    texts: list[str], status: int | None, expected: list[str]
 ) -> None:
-    assert words(said_lines(texts, status)) == told
+    assert words(error_lines(texts, status)) == expected
 
 
 @given(TEXTS)
-def test_a_template_is_filled_with_the_id_alone(value: str) -> None:
+def test_only_the_id_is_filled_into_the_url_template(value: str) -> None:
     links = Links(fusebill_customer_url=f"https://a.example/{{id}}#{value}")
     assert links.customer(7) == f"https://a.example/7#{value}".replace("{id}", "7")

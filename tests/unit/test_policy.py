@@ -1,4 +1,4 @@
-"""Who may ask and who may decide, whatever the lists say."""
+"""The policy: who may ask and who may decide, for any lists."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ VERDICTS = st.sampled_from([Verdict.CONFIRMED, Verdict.CANCELLED])
 
 
 def listed(people: frozenset[str], person: Person, members: Members) -> bool:
-    """Whether a list names somebody, by id or through a group of their own organisation."""
+    """Whether a list names a person, by id or through a user group of their organisation."""
     groups = (members.get(group) or frozenset() for group in people)
     at_home = person.team_id == HOME
     return person.user_id in people or (at_home and any(person.user_id in g for g in groups))
 
 
 @given(POLICIES, CARDS, st.sampled_from([HOME, AWAY, ""]), MEMBERS)
-def test_no_input_lets_a_requester_alone_through_the_two_person_rule(
+def test_under_the_two_person_rule_a_requester_never_confirms_alone(
     policy: Policy, card: Request, team_id: str, members: Members
 ) -> None:
     alone = Person(card.requester.user_id, team_id)
@@ -83,22 +83,22 @@ def test_nobody_off_the_list_ever_asks(
 
 
 @given(POLICIES, CARDS, VERDICTS, PEOPLE, MEMBERS)
-def test_strangers_decide_on_others_cards_only_where_their_own_id_is_listed(
+def test_outsiders_decide_others_cards_only_if_their_user_id_is_listed(
     policy: Policy, card: Request, verdict: Verdict, person: Person, members: Members
 ) -> None:
-    stranger = replace(person, team_id=AWAY)
-    own = stranger.user_id == card.requester.user_id
-    if may_decide(policy, card, verdict, stranger, members).allowed:
-        assert stranger.user_id in policy.confirmers or (own and verdict is Verdict.CANCELLED)
+    outsider = replace(person, team_id=AWAY)
+    own = outsider.user_id == card.requester.user_id
+    if may_decide(policy, card, verdict, outsider, members).allowed:
+        assert outsider.user_id in policy.confirmers or (own and verdict is Verdict.CANCELLED)
 
 
 @given(POLICIES, PEOPLE, MEMBERS)
-def test_strangers_ask_only_where_their_own_id_is_listed(
+def test_outsiders_ask_only_if_their_user_id_is_listed(
     policy: Policy, person: Person, members: Members
 ) -> None:
-    stranger = replace(person, team_id=AWAY)
-    allowed = may_ask(policy, stranger, "C0BILLING", "why", members).allowed
-    assert not allowed or stranger.user_id in policy.requesters
+    outsider = replace(person, team_id=AWAY)
+    allowed = may_ask(policy, outsider, "C0BILLING", "why", members).allowed
+    assert not allowed or outsider.user_id in policy.requesters
 
 
 @given(POLICIES, CARDS, st.sampled_from([HOME, AWAY, ""]), MEMBERS)
@@ -110,17 +110,17 @@ def test_the_requester_may_always_cancel(
 
 
 @given(POLICIES, CARDS, VERDICTS, PEOPLE)
-def test_a_group_whose_members_are_unknown_lets_nobody_in(
+def test_a_user_group_with_unknown_members_grants_nothing(
     policy: Policy, card: Request, verdict: Verdict, person: Person
 ) -> None:
-    groups_alone = replace(policy, confirmers=frozenset({"S0BILLING", "S0ADMINS"}))
+    only_groups = replace(policy, confirmers=frozenset({"S0BILLING", "S0ADMINS"}))
     unknown: Members = {"S0BILLING": None}
     if person.user_id != card.requester.user_id:
-        assert not may_decide(groups_alone, card, verdict, person, unknown).allowed
+        assert not may_decide(only_groups, card, verdict, person, unknown).allowed
 
 
 @given(POLICIES, CARDS, VERDICTS, PEOPLE, MEMBERS)
-def test_a_refusal_says_why_and_is_counted_under_a_label(
+def test_every_refusal_has_a_reason_and_a_label(
     policy: Policy, card: Request, verdict: Verdict, person: Person, members: Members
 ) -> None:
     decisions = [
@@ -151,7 +151,7 @@ def test_a_refusal_says_why_and_is_counted_under_a_label(
         (Policy(HOME, confirmers=frozenset({"S0GONE", "S0BILLING"})), BOB, ""),
     ],
 )
-def test_a_confirmation_is_judged_by_the_lists(policy: Policy, person: Person, label: str) -> None:
+def test_the_lists_say_who_may_confirm(policy: Policy, person: Person, label: str) -> None:
     members = {"S0BILLING": frozenset({"U0BOB", "U0GUEST"}), "S0GONE": None}
     assert may_decide(policy, CARD, Verdict.CONFIRMED, person, members).label == label
 
@@ -159,15 +159,13 @@ def test_a_confirmation_is_judged_by_the_lists(policy: Policy, person: Person, l
 @pytest.mark.parametrize(
     ("person", "label"), [(ALICE, ""), (BOB, ""), (GUEST, "stranger"), (Person("U0X", HOME), "off")]
 )
-def test_somebody_elses_card_is_cancelled_by_those_who_may_confirm(
-    person: Person, label: str
-) -> None:
+def test_those_who_may_confirm_may_cancel_somebody_elses_card(person: Person, label: str) -> None:
     policy = Policy(HOME, confirmers=frozenset({"U0BOB"}), two_person=True)
     decision = may_decide(policy, CARD, Verdict.CANCELLED, person, {})
     assert decision.label == {"off": "not_listed"}.get(label, label)
 
 
-def test_a_wrong_channel_is_told_where_to_go() -> None:
+def test_a_refusal_in_a_wrong_channel_lists_the_right_ones() -> None:
     policy = Policy(HOME, channels=frozenset({"C0BILLING", "C0ADMINS"}))
     assert may_read(policy, ALICE, "C0BILLING", {}) == ALLOWED
     refused = may_read(policy, ALICE, "C0OTHER", {})
@@ -175,14 +173,14 @@ def test_a_wrong_channel_is_told_where_to_go() -> None:
     assert refused.channels == ("C0ADMINS", "C0BILLING")
 
 
-def test_reading_needs_no_reason_but_asking_does_where_the_admin_says_so() -> None:
+def test_a_required_reason_is_needed_to_ask_but_not_to_read() -> None:
     policy = Policy(HOME, require_reason=True)
     assert may_read(policy, ALICE, "C0BILLING", {}).allowed
     assert may_ask(policy, ALICE, "C0BILLING", "moved", {}).allowed
     assert may_ask(policy, ALICE, "C0BILLING", "", {}).label == "reason"
 
 
-def test_the_user_groups_of_both_lists_are_those_to_look_up() -> None:
+def test_the_user_groups_are_those_of_both_lists() -> None:
     policy = Policy(
         HOME, requesters=frozenset({"S0A", "U0ALICE"}), confirmers=frozenset({"S0B", "W0CAROL"})
     )
@@ -190,7 +188,7 @@ def test_the_user_groups_of_both_lists_are_those_to_look_up() -> None:
 
 
 @given(POLICIES, CARDS, PEOPLE, MEMBERS)
-def test_nothing_is_confirmed_that_might_not_be_asked_any_more(
+def test_a_card_that_may_no_longer_be_asked_for_cannot_be_confirmed(
     policy: Policy, card: Request, person: Person, members: Members
 ) -> None:
     if may_decide(policy, card, Verdict.CONFIRMED, person, members).allowed:
@@ -198,7 +196,7 @@ def test_nothing_is_confirmed_that_might_not_be_asked_any_more(
 
 
 @given(POLICIES, CARDS, PEOPLE, MEMBERS)
-def test_what_was_overtaken_is_confirmed_by_nobody_and_cancelled_as_ever(
+def test_an_overtaken_card_can_be_cancelled_but_not_confirmed(
     policy: Policy, card: Request, person: Person, members: Members
 ) -> None:
     assert not may_decide(policy, card, Verdict.CONFIRMED, person, members, overtaken=True).allowed

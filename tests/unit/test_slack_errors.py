@@ -1,4 +1,4 @@
-"""What Slack answers, read once: what passes, what stays, and for how long it asks to wait."""
+"""Slack's errors: temporary or permanent, and how long to wait."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from slack_sdk.webhook.webhook_response import WebhookResponse
 from bot.slack.errors import SlackBusy, SlackRefused, SlackUnavailable, failure_of
 
 
-def answered(status: int, body: str, **headers: str) -> WebhookResponse:
-    named = {name.replace("_", "-").title(): value for name, value in headers.items()}
-    return WebhookResponse(url="", status_code=status, body=body, headers=named)
+def response(status: int, body: str, **headers: str) -> WebhookResponse:
+    dashed = {name.replace("_", "-").title(): value for name, value in headers.items()}
+    return WebhookResponse(url="", status_code=status, body=body, headers=dashed)
 
 
 @pytest.mark.parametrize("body", ["ok", "", '{"ok": true}'])
-def test_a_response_url_says_in_three_ways_that_it_took_something(body: str) -> None:
-    assert failure_of(answered(200, body)) is None
+def test_a_response_url_has_three_ways_to_accept_a_message(body: str) -> None:
+    assert failure_of(response(200, body)) is None
 
 
 @pytest.mark.parametrize(
@@ -26,17 +26,17 @@ def test_a_response_url_says_in_three_ways_that_it_took_something(body: str) -> 
         (400, "no_text", SlackRefused, "no_text"),
         (200, '{"ok": false}', SlackRefused, "http_200"),
         (200, '{"ok": false, "error": "internal_error"}', SlackUnavailable, "internal_error"),
-        (200, "<html>a gateway's</html>", SlackUnavailable, "http_200"),
+        (200, "<html>a gateway's page</html>", SlackUnavailable, "http_200"),
         (200, "[]", SlackUnavailable, "http_200"),
         (503, "", SlackUnavailable, "http_503"),
         (200, '{"ok": false, "error": "ratelimited"}', SlackBusy, "ratelimited"),
         (429, "", SlackBusy, "http_429"),
     ],
 )
-def test_what_was_not_taken_passes_or_stays(
+def test_a_failure_is_temporary_or_permanent(
     status: int, body: str, expected: type[Exception], code: str
 ) -> None:
-    failure = failure_of(answered(status, body))
+    failure = failure_of(response(status, body))
     assert type(failure) is expected
     assert failure.code == code
 
@@ -54,7 +54,7 @@ def test_what_was_not_taken_passes_or_stays(
         ("", None),
     ],
 )
-def test_the_time_to_wait_is_one_that_can_be_waited(header: str, seconds: float | None) -> None:
-    failure = failure_of(answered(429, "", retry_after=header))
+def test_retry_after_is_limited_to_ten_minutes(header: str, seconds: float | None) -> None:
+    failure = failure_of(response(429, "", retry_after=header))
     assert isinstance(failure, SlackBusy)
     assert failure.retry_after_s == seconds

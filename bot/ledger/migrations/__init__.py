@@ -1,1 +1,1 @@
-"""The ledger's schema, from version to version (Alembic)."""
+"""The Alembic migrations of the ledger's schema; `versions/` holds one module per version."""

@@ -1,4 +1,4 @@
-"""What Alembic runs: the migrations, on the connection that the ledger hands over."""
+"""Alembic's entry point: runs the migrations on the connection that `engine.migrate` opened."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""The customers of the simulated Fusebill, in the vendor's shape, and what is done to them."""
+"""The customers of the simulated Fusebill, in the vendor's format, and the operations on them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LARGEST_PAGE = 100
+MAX_PAGE_SIZE = 100
 _FILTERS = (
     "firstname",
     "lastname",
@@ -26,8 +26,8 @@ _FILTERS = (
 )
 
 
-class Refusal(Exception):  # a refusal is an answer like any other, not a failure
-    """Why a call does nothing; `status` is what Fusebill answers."""
+class Refusal(Exception):
+    """Fusebill refuses a call with this HTTP status and text."""
 
     def __init__(self, status: HTTPStatus, text: str) -> None:
         super().__init__(text)
@@ -35,11 +35,11 @@ class Refusal(Exception):  # a refusal is an answer like any other, not a failur
 
 
 def sample_customers() -> dict[int, dict[str, Any]]:
-    """Return fresh customers by id: the vendor's own sample, and one for each thing worth seeing.
+    """Return new sample customers by id: the vendor's own sample, and one per special case.
 
-    Among them: nothing latched (3100017), a contact alone (3100025), ids as strings (3100033), a
-    reference that is another customer's id (3100042), hostile text (3100058), a HubSpot id beyond
-    32 bits (3100066), two addresses and a status that isn't good (3100071).
+    The cases: nothing latched (3100017), only a contact (3100025), ids as strings (3100033), a
+    reference that is another customer's id (3100042), hostile text (3100058), HubSpot ids beyond
+    32 bits (3100066), two email addresses and an account on hold (3100071).
     """
     rows = (
         _customer(
@@ -130,21 +130,24 @@ def _customer(
 
 
 def find(customers: dict[int, dict[str, Any]], customer_id: int | None) -> dict[str, Any]:
-    """Return the customer; Refusal (404) where there is none."""
+    """Return the customer. Raises: Refusal (404)."""
     if customer_id is None or customer_id not in customers:
         raise Refusal(HTTPStatus.NOT_FOUND, f"Customer with id {customer_id} not found.")
     return customers[customer_id]
 
 
 def unlatch(customers: dict[int, dict[str, Any]], customer_id: int | None) -> dict[str, Any]:
-    """Remove both mappings; a customer that has none is no error here."""
+    """Remove both mappings; it is no error if there are none. Raises: Refusal (404)."""
     customer = find(customers, customer_id)
     customer.update(hubSpotId=None, hubSpotCompanyId=None)
     return customer
 
 
 def latch_order(body: bytes) -> tuple[int | None, dict[str, Any]]:
-    """Read whom to latch to what; an id left out or null removes its mapping, as documented."""
+    """Parse a latch call into the customer id (None if malformed) and the new HubSpot ids.
+
+    An id that is missing or null removes its mapping, as the vendor documents.
+    """
     try:
         order = json.loads(body)
     except ValueError:
@@ -156,7 +159,7 @@ def latch_order(body: bytes) -> tuple[int | None, dict[str, Any]]:
 
 
 def latch(customers: dict[int, dict[str, Any]], body: bytes) -> dict[str, Any]:
-    """Set both mappings; Refusal (409) where another customer has one of them."""
+    """Set both mappings. Raises: Refusal (400, 404, or 409: another customer has one of them)."""
     customer_id, wanted = latch_order(body)
     if customer_id is None:
         raise Refusal(HTTPStatus.BAD_REQUEST, "The request is malformed.")
@@ -172,14 +175,14 @@ def latch(customers: dict[int, dict[str, Any]], body: bytes) -> dict[str, Any]:
 
 
 def page_of(
-    customers: dict[int, dict[str, Any]], asked: Mapping[str, str]
+    customers: dict[int, dict[str, Any]], query: Mapping[str, str]
 ) -> tuple[list[dict[str, Any]], dict[str, str]]:
-    """Return the page of customers that the query names, and the headers that describe it."""
-    size, page = asked.get("pageSize", "100"), asked.get("pageNumber", "0")
-    if not (size.isdecimal() and page.isdecimal() and 0 < int(size) <= LARGEST_PAGE):
+    """Return one page of customers for the query, and the paging headers. Raises: Refusal (400)."""
+    size, page = query.get("pageSize", "100"), query.get("pageNumber", "0")
+    if not (size.isdecimal() and page.isdecimal() and 0 < int(size) <= MAX_PAGE_SIZE):
         raise Refusal(HTTPStatus.BAD_REQUEST, "The page is malformed.")
     found = list(customers.values())
-    for part in filter(None, asked.get("query", "").split(";")):
+    for part in filter(None, query.get("query", "").split(";")):
         name, colon, pattern = part.partition(":")
         if not colon or name.lower() not in _FILTERS:
             raise Refusal(HTTPStatus.BAD_REQUEST, f"{name} is not a filter.")

@@ -1,4 +1,4 @@
-"""What the simulated Fusebill can be told to do wrong, and how each of it looks on the wire."""
+"""The faults of the simulated Fusebill, and the HTTP answers that they produce."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ KINDS: dict[str, str] = {
     "string_ids": "Done, the ids are strings",
     "long_error": "409 with a text of 9,000 characters",
     "many_errors": "409 with forty errors",
-    "hostile_error": "409 with a text that tries to ring everyone",
+    "hostile_error": "409 with a text that tries to notify everyone",
     "truncated": "Done, but the body breaks off",
     "invalid_json": "Done, but the body is no JSON",
 }
@@ -60,7 +60,7 @@ _REFUSALS: dict[str, tuple[int, str]] = {
 
 @dataclass(slots=True)
 class Misbehaviour:
-    """One entry of the script; `left` counts down, None stands until the script is cleared."""
+    """One fault in the queue; `left` is the number of calls left, None: until cleared."""
 
     kind: str
     operation: str | None
@@ -68,12 +68,12 @@ class Misbehaviour:
     details: dict[str, Any] = field(default_factory=dict)
 
 
-def error(status: int, *texts: str, said: int | None = None) -> web.Response:
-    """Build Fusebill's documented error; `said` is the status that the body claims instead."""
+def error(status: int, *texts: str, body_status: int | None = None) -> web.Response:
+    """Build Fusebill's documented error; `body_status` is the status in the body, if another."""
     return web.json_response(
         {
             "ErrorId": 0,
-            "HttpStatusCode": status if said is None else said,
+            "HttpStatusCode": status if body_status is None else body_status,
             "Errors": [{"Key": "Api Error", "Value": text} for text in texts],
         },
         status=status,
@@ -81,10 +81,10 @@ def error(status: int, *texts: str, said: int | None = None) -> web.Response:
 
 
 def refusal(fault: Misbehaviour, customer_id: int | None) -> web.Response | None:
-    """Build the answer of a kind that does nothing, or None where the deed is done.
+    """Build the answer of a fault that prevents the call; None if the call is executed.
 
-    Details: `status`, `text`; for `rate_limited` also `reset_s` (seconds until the minute's
-    window opens), `reset_as` ("iso", the default, or "epoch") and `retry_after`.
+    Details: `status`, `text`; for `rate_limited` also `reset_s` (seconds until the limit
+    resets), `reset_as` ("iso", the default, or "epoch") and `retry_after`.
     """
     kind, details = fault.kind, fault.details
     if kind in ("bad_gateway", "html"):
@@ -101,14 +101,14 @@ def refusal(fault: Misbehaviour, customer_id: int | None) -> web.Response | None
     texts = [
         details.get("text", template).format(customer_id=customer_id, number=n) for n in numbers
     ]
-    said = 200 if kind == "lying_status" else None
-    answer = error(details.get("status", status), *texts, said=said)
+    body_status = 200 if kind == "lying_status" else None
+    answer = error(details.get("status", status), *texts, body_status=body_status)
     if kind == "rate_limited":
-        answer.headers.update(_window(details))
+        answer.headers.update(_rate_limited_headers(details))
     return answer
 
 
-def _window(details: dict[str, Any]) -> dict[str, str]:
+def _rate_limited_headers(details: dict[str, Any]) -> dict[str, str]:
     at = datetime.now(UTC) + timedelta(seconds=details.get("reset_s", 60))
     reset = str(int(at.timestamp())) if details.get("reset_as") == "epoch" else at.isoformat()
     headers = {"X-Rate-Limit-Remaining-Minute": "0", "X-Rate-Limit-Reset-Minute": reset}
@@ -118,23 +118,23 @@ def _window(details: dict[str, Any]) -> dict[str, str]:
 
 
 def rate_limit(limit: int, in_minute: int, in_day: int) -> dict[str, str]:
-    """Build the headers of every answer from the limit a minute and the calls made so far."""
+    """Build the headers of every answer: the limit per minute, and the calls made so far."""
     now = datetime.now(UTC)
     minute = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
     day = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     headers = {}
-    for window, most, made, reset_at in (
+    for window, allowed, made, reset_at in (
         ("Minute", limit, in_minute, minute),
         ("Day", 180_000, in_day, day),
     ):
-        headers[f"X-Rate-Limit-Limit-{window}"] = str(most)
-        headers[f"X-Rate-Limit-Remaining-{window}"] = str(max(0, most - made))
+        headers[f"X-Rate-Limit-Limit-{window}"] = str(allowed)
+        headers[f"X-Rate-Limit-Remaining-{window}"] = str(max(0, allowed - made))
         headers[f"X-Rate-Limit-Reset-{window}"] = reset_at.isoformat()
     return headers
 
 
 def success(kind: str, value: object) -> web.Response:
-    """Build the answer to a deed that was done, as the misbehaviour `kind` (or none) garbles it."""
+    """Build the answer to an executed call, garbled by the fault `kind` if that does so."""
     if kind == "no_content":
         return web.Response(status=204)
     texts = {"empty": "", "null": "null"}
@@ -147,7 +147,7 @@ def success(kind: str, value: object) -> web.Response:
 
 
 def with_string_ids(value: Any) -> Any:  # noqa: ANN401  # whatever JSON the answer holds
-    """Return `value` with every HubSpot id as a string of digits."""
+    """Return `value` with its HubSpot ids as strings of digits."""
     if isinstance(value, list):
         return [with_string_ids(each) for each in value]
     if not isinstance(value, dict):
@@ -159,14 +159,14 @@ def with_string_ids(value: Any) -> Any:  # noqa: ANN401  # whatever JSON the ans
 
 
 def cut(request: web.Request) -> web.Response:
-    """Close the connection at once; the response is for aiohttp alone, nobody gets it."""
+    """Close the connection at once; the returned response only satisfies aiohttp."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
 
 
 async def break_off(request: web.Request, answer: web.Response) -> None:
-    """Promise the whole body, send half of it, then close."""
+    """Announce the whole body, send half of it, then close. Raises: ConnectionAbortedError."""
     whole = answer.body
     if not isinstance(whole, bytes) or request.transport is None:
         return
@@ -174,5 +174,5 @@ async def break_off(request: web.Request, answer: web.Response) -> None:
     half.content_length = len(whole)
     await half.prepare(request)
     await half.write(whole[: len(whole) // 2])
-    request.transport.close()  # unlike abort, it sends what was written
+    request.transport.close()  # unlike `abort`, it flushes first
     raise ConnectionAbortedError

@@ -1,8 +1,8 @@
-"""A simulated Fusebill: a real HTTP server on loopback, strict about what it is sent.
+"""A simulated Fusebill: an HTTP server on loopback that is strict about its requests.
 
-It serves the four calls of the bot on customers in the shape of the vendor's sample, remembers
-every call, and misbehaves when told to. It imports nothing of the bot: a mistake of the client
-must not be mirrored here.
+It serves the bot's four calls for customers in the vendor's format, records every call, and
+produces faults on request. It imports nothing of the bot, so that it can't repeat the client's
+mistakes.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ _OPERATIONS = (
 
 @dataclass(slots=True)
 class Call:
-    """One request in the order of arrival; `status` is None until it is answered, or for ever.
+    """One request; `status` is None until it is answered (for ever, if the connection breaks).
 
-    `at` is in epoch seconds, `headers` are as they came with their names in lower case.
+    `at` is in epoch seconds; the names in `headers` are in lower case.
     """
 
     method: str
@@ -62,11 +62,11 @@ class Call:
 class SimulatedFusebill:
     """The server, as an async context manager.
 
-    `url` is what the client takes for its base URL. `customers` may be changed at will. `before`
-    is awaited with the operation's name before it has any effect and `after` when it had, before
-    the answer is sent; where either raises ConnectionError, the connection is closed there.
-    `on_change` is called when a call or the script changed something. With `calls_per_minute`
-    the limit is kept; without, it is only told.
+    `url` is the client's base URL. `calls` are in the order of arrival. `customers` may be
+    modified freely. `before` is awaited with the operation's name before a call has any effect,
+    `after` once it has, before the answer is sent; if either raises ConnectionError, the
+    connection is closed. `on_change` is called when customers or faults changed. The limit is
+    enforced only with `calls_per_minute`; otherwise it just appears in the headers.
     """
 
     KINDS = KINDS
@@ -88,7 +88,7 @@ class SimulatedFusebill:
         self.calls_per_minute = calls_per_minute
         self.url = ""
         self._port = port
-        self._script: list[Misbehaviour] = []
+        self._faults: list[Misbehaviour] = []
         self._closing = asyncio.Event()
         self._runner: web.AppRunner | None = None
 
@@ -110,13 +110,13 @@ class SimulatedFusebill:
             await self._runner.cleanup()
 
     def hang_up(self) -> None:
-        """Close the connections of all that waits for an answer, now and from now on."""
+        """Close every connection that waits for an answer, now and in future."""
         self._closing.set()
 
     @property
     def misbehaviour(self) -> str | None:
-        """The kind that comes next, whatever its operation; None while the script is empty."""
-        return self._script[0].kind if self._script else None
+        """The kind of the next fault, for whichever operation; None if there is none."""
+        return self._faults[0].kind if self._faults else None
 
     def misbehave(
         self,
@@ -126,23 +126,23 @@ class SimulatedFusebill:
         times: int | None = 1,
         **details: object,
     ) -> None:
-        """Queue a misbehaviour for the next `times` calls (of `operation`); None: until `behave`.
+        """Queue a fault for the next `times` calls (of `operation`); None: until `behave`.
 
-        Details are those of `misbehaviour.refusal`, and `seconds` for `slow` (3 unless told).
-        Raises ValueError for a kind that is not in KINDS.
+        Details: see `misbehaviour.refusal`; also `seconds` for `slow` (default 3).
+        Raises: ValueError for a kind that is not in KINDS.
         """
         if kind not in KINDS:
             raise ValueError(f"no such misbehaviour: {kind}")
-        self._script.append(Misbehaviour(kind, operation, times, details))
+        self._faults.append(Misbehaviour(kind, operation, times, details))
         self._changed()
 
     def behave(self) -> None:
-        """Forget the script."""
-        self._script.clear()
+        """Remove every fault."""
+        self._faults.clear()
         self._changed()
 
     def reset(self) -> None:
-        """Bring the sample customers back, and forget the script."""
+        """Restore the sample customers and remove every fault."""
         self.customers = sample_customers()
         self.behave()
 
@@ -151,12 +151,12 @@ class SimulatedFusebill:
             self.on_change()
 
     def _take(self, operation: str) -> Misbehaviour | None:
-        for fault in self._script:
+        for fault in self._faults:
             if fault.operation in (None, operation):
                 if fault.left is not None:
                     fault.left -= 1
                     if fault.left <= 0:
-                        self._script.remove(fault)
+                        self._faults.remove(fault)
                         self._changed()
                 return fault
         return None
@@ -186,7 +186,7 @@ class SimulatedFusebill:
         return handle
 
     async def _answer(self, request: web.Request, call: Call) -> web.Response:
-        refused = self._admit(call)
+        refused = self._refused(call)
         if refused is not None:
             return self._with_rate_limit(refused)
         fault = self._take(call.operation) or Misbehaviour("", None, None)
@@ -195,7 +195,7 @@ class SimulatedFusebill:
         await self._misbehave(fault)
         answer = refusal(fault, call.customer_id)
         if answer is None:
-            answer = self._do(call, request, fault.kind)
+            answer = self._execute(call, request, fault.kind)
         if self.after is not None:
             await self.after(call.operation)
         self._with_rate_limit(answer)
@@ -205,10 +205,10 @@ class SimulatedFusebill:
             await break_off(request, answer)
         return answer
 
-    def _admit(self, call: Call) -> web.Response | None:
+    def _refused(self, call: Call) -> web.Response | None:
         if call.headers.get("authorization") != f"Basic {self.api_key}":
             return error(400, "Authorization key is not in the correct format.")
-        if self.calls_per_minute is not None and self._in_minute() > self.calls_per_minute:
+        if self.calls_per_minute is not None and self._calls_this_minute() > self.calls_per_minute:
             return error(429, "The limit of calls per minute is exceeded.")
         return _malformed(call) if call.method == "POST" else None
 
@@ -223,7 +223,7 @@ class SimulatedFusebill:
         if fault.kind == "lost_before":
             raise ConnectionAbortedError
 
-    def _do(self, call: Call, request: web.Request, kind: str) -> web.Response:
+    def _execute(self, call: Call, request: web.Request, kind: str) -> web.Response:
         value: object
         headers: dict[str, str] = {}
         try:
@@ -243,7 +243,7 @@ class SimulatedFusebill:
         answer.headers.update(headers)
         return answer
 
-    def _in_minute(self) -> int:
+    def _calls_this_minute(self) -> int:
         since = time.time() - time.time() % 60
         return sum(call.at >= since for call in self.calls[-self._limit() - 1 :])
 
@@ -251,8 +251,8 @@ class SimulatedFusebill:
         return 1_000 if self.calls_per_minute is None else self.calls_per_minute
 
     def _with_rate_limit(self, answer: web.Response) -> web.Response:
-        told = rate_limit(self._limit(), self._in_minute(), len(self.calls))
-        for name, value in told.items():
+        headers = rate_limit(self._limit(), self._calls_this_minute(), len(self.calls))
+        for name, value in headers.items():
             answer.headers.setdefault(name, value)
         return answer
 

@@ -1,7 +1,7 @@
-"""The HTTP interface of the sandbox's page: its files, its live state, and what people do in it.
+"""HTTP API of the sandbox's page: serves its files, streams its state, takes people's actions.
 
-Anything that asks for another host's name, or a POST that a foreign page could send without
-asking first, is refused: the sandbox is for this machine's browser alone.
+The sandbox serves only this machine's browser. Requests with a foreign Host header (DNS rebinding)
+and POSTs that another site could send without a CORS preflight are refused.
 """
 
 from __future__ import annotations
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).parent / "static"
 CHANNEL_ID = "C0BILLING"
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-EVERY_S = 0.05
-ALIVE_S = 15.0
+MIN_INTERVAL_S = 0.05
+KEEP_ALIVE_S = 15.0
 HEADERS = {
     "Cache-Control": "no-store",
     "Content-Security-Policy": "default-src 'self'; base-uri 'none'; form-action 'none'; "
@@ -42,9 +42,9 @@ HEADERS = {
 
 
 class PageApi:
-    """Serves the page of one simulated Slack, which must not be open yet, from its address.
+    """Adds the page to a simulated Slack that is not open yet; served from the same address.
 
-    `extra` adds to the page's state, `actions` are what `POST /page/do/<name>` calls.
+    `extra` returns further state for the page; `actions` are called by `POST /page/do/<name>`.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class PageApi:
         self._slack = slack
         self._extra = extra
         self._actions = dict(actions or {})
-        self._closed = False
+        self._closing = asyncio.Event()
         self._up_again: asyncio.TimerHandle | None = None
         self._down_until: float | None = None
         slack.serve_also(self._routes(), self._close)
@@ -74,13 +74,15 @@ class PageApi:
         ]
 
     def _close(self) -> None:
-        self._closed = True
+        # Replaced at once: Slack may be opened again, and then serves new streams.
+        closing, self._closing = self._closing, asyncio.Event()
+        closing.set()
         if self._up_again is not None:
             self._up_again.cancel()
         self._slack.page_changed()
 
     def state(self) -> dict[str, Any]:
-        """All that the page shows."""
+        """Everything that the page shows, as JSON values."""
         workspace = self._slack.workspace
         channel = workspace.channels[CHANNEL_ID]
         return {
@@ -148,26 +150,26 @@ class PageApi:
     async def _on_events(self, request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={**HEADERS, "Content-Type": "text/event-stream"})
         await response.prepare(request)
-        sent = ""
+        sent, closing = "", self._closing
         try:
-            while not self._closed:
+            while not closing.is_set():
                 change = self._slack.workspace.change
                 state = json.dumps(self.state())
-                # An unchanged state still says that the page is connected, and finds out if not.
+                # If nothing changed, a comment still shows whether the page is connected.
                 await response.write(f"data: {state}\n\n".encode() if state != sent else b":\n\n")
                 sent = state
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(change.wait(), ALIVE_S)
-                await asyncio.sleep(0 if self._closed else EVERY_S)
+                    await asyncio.wait_for(change.wait(), KEEP_ALIVE_S)
+                await asyncio.sleep(0 if closing.is_set() else MIN_INTERVAL_S)
         except ConnectionResetError:
             pass
         return response
 
     async def _on_command(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request)
-        user_id, line = _known(body, "user_id"), _known(body, "text").strip()
+        user_id, line = _text(body, "user_id"), _text(body, "text").strip()
         if user_id not in self._slack.workspace.users or not line:
-            return _failed("Nobody said anything.")
+            return _failed("Unknown user or empty message.")
         command, _, text = line.partition(" ")
         if not command.startswith("/"):
             self._slack.workspace.post(CHANNEL_ID, user_id, escaped(line))
@@ -179,15 +181,15 @@ class PageApi:
 
     async def _on_click(self, request: web.Request) -> web.StreamResponse:
         body = await _body(request)
-        user_id, action_id = _known(body, "user_id"), _known(body, "action_id")
+        user_id, action_id = _text(body, "user_id"), _text(body, "action_id")
         value = body.get("value")
         workspace = self._slack.workspace
         try:
             if body.get("ephemeral_id"):
-                ephemeral = workspace.ephemeral(_known(body, "ephemeral_id"))
+                ephemeral = workspace.ephemeral(_text(body, "ephemeral_id"))
                 await self._slack.click_ephemeral(user_id, ephemeral, action_id, value)
             else:
-                ts = _known(body, "message_ts")
+                ts = _text(body, "message_ts")
                 await self._slack.click(user_id, ts, action_id, value=value)
         except LookupError:
             return _failed("That button is no longer there.")
@@ -218,11 +220,11 @@ class PageApi:
 
 
 def guarded(handler: Handler) -> Handler:
-    """Refuse what another site's page could send here, or could read by DNS rebinding."""
+    """Refuse requests that another site's page could send, or could read by DNS rebinding."""
 
     async def guard(request: web.Request) -> web.StreamResponse:
         if urlsplit(f"//{request.host}").hostname not in LOOPBACK:
-            raise web.HTTPForbidden(text="The sandbox is for this machine alone.")
+            raise web.HTTPForbidden(text="The sandbox serves only this machine.")
         if request.method == "POST" and request.content_type != "application/json":
             raise web.HTTPUnsupportedMediaType
         return await handler(request)
@@ -240,10 +242,10 @@ async def _body(request: web.Request) -> dict[str, Any]:
     return body
 
 
-def _known(body: dict[str, Any], name: str) -> str:
+def _text(body: dict[str, Any], name: str) -> str:
     value = body.get(name)
     if not isinstance(value, str):
-        raise web.HTTPBadRequest(text=f"{name} must be a text.")
+        raise web.HTTPBadRequest(text=f"{name} must be a string.")
     return value
 
 

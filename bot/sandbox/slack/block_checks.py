@@ -1,6 +1,6 @@
-"""The small checks that Block Kit's rules are made of; each yields what it finds wrong.
+"""Checks of single Block Kit fields; each yields one line per problem.
 
-`path` is the JSON pointer of the thing within the message's blocks, as Slack's answers name it.
+`path` is the JSON pointer of the checked value within the message's blocks, as in Slack's answers.
 """
 
 from __future__ import annotations
@@ -19,114 +19,114 @@ PLAIN = ("plain_text",)
 ANY_TEXT = ("plain_text", "mrkdwn")
 
 
-def at(path: str, what: str) -> str:
-    """A finding, worded as Slack words them."""
-    return f"[ERROR] {what} [json-pointer:/blocks{path}]"
+def problem(path: str, text: str) -> str:
+    """One problem in the format of Slack's error messages."""
+    return f"[ERROR] {text} [json-pointer:/blocks{path}]"
 
 
-def repeated(ids: list[Any], path: str, name: str) -> Iterator[str]:
-    """Ids that occur more than once."""
+def duplicates(ids: list[Any], path: str, name: str) -> Iterator[str]:
+    """Report ids that occur more than once."""
     counts = Counter(value for value in ids if isinstance(value, str))
     for value, count in counts.items():
         if count > 1:
-            yield at(path, f"`{name}` {value} already exists")
+            yield problem(path, f"`{name}` {value} already exists")
 
 
-def of_type(thing: object, path: str, known: dict[str, Check], kind: str) -> Iterator[str]:
-    """Whether the thing is an object of a known type, and right as that."""
-    if not isinstance(thing, dict):
-        yield at(path, f"{kind} must be an object")
-    elif not isinstance(thing.get("type"), str) or thing["type"] not in known:
-        yield at(f"{path}/type", f"unsupported {kind} type: {thing.get('type')}")
+def of_type(value: object, path: str, known: dict[str, Check], kind: str) -> Iterator[str]:
+    """Check an object by the rules of its `type`, which must be a known one."""
+    if not isinstance(value, dict):
+        yield problem(path, f"{kind} must be an object")
+    elif not isinstance(value.get("type"), str) or value["type"] not in known:
+        yield problem(f"{path}/type", f"unsupported {kind} type: {value.get('type')}")
     else:
-        yield from known[thing["type"]](thing, path)
+        yield from known[value["type"]](value, path)
 
 
-def keys(thing: dict[str, Any], path: str, required: str, optional: str = "") -> Iterator[str]:
-    """Fields that are missing, null or unknown; the names are separated by spaces."""
+def keys(obj: dict[str, Any], path: str, required: str, optional: str = "") -> Iterator[str]:
+    """Report missing, null and unknown fields; field names are separated by spaces."""
     for key in required.split():
-        if thing.get(key) is None:
-            yield at(path, f"missing required field: {key}")
-    for key in thing.keys() - {"type", *required.split(), *optional.split()}:
-        yield at(f"{path}/{key}", f"invalid additional property: {key}")
-    for key in thing.keys() & set(optional.split()):
-        if thing[key] is None:
-            yield at(f"{path}/{key}", f"must not be null: {key}")
+        if obj.get(key) is None:
+            yield problem(path, f"missing required field: {key}")
+    for key in obj.keys() - {"type", *required.split(), *optional.split()}:
+        yield problem(f"{path}/{key}", f"invalid additional property: {key}")
+    for key in obj.keys() & set(optional.split()):
+        if obj[key] is None:
+            yield problem(f"{path}/{key}", f"must not be null: {key}")
 
 
-def string(thing: dict[str, Any], key: str, path: str, longest: int) -> Iterator[str]:
-    """A field that is there and no text, or an empty or too long one."""
-    value = thing.get(key)
+def string(obj: dict[str, Any], key: str, path: str, max_length: int) -> Iterator[str]:
+    """Report a field that is set but not a string of 1 to `max_length` characters."""
+    value = obj.get(key)
     if value is None:
         return
     if not isinstance(value, str):
-        yield at(f"{path}/{key}", "must be a string")
+        yield problem(f"{path}/{key}", "must be a string")
     elif not value:
-        yield at(f"{path}/{key}", "must be more than 0 characters")
-    elif len(value) > longest:
-        yield at(f"{path}/{key}", f"must be less than {longest + 1} characters")
+        yield problem(f"{path}/{key}", "must be more than 0 characters")
+    elif len(value) > max_length:
+        yield problem(f"{path}/{key}", f"must be less than {max_length + 1} characters")
 
 
-def flag(thing: dict[str, Any], key: str, path: str) -> Iterator[str]:
-    """A field that is there and neither true nor false."""
-    if key in thing and not isinstance(thing[key], bool):
-        yield at(f"{path}/{key}", "must be a boolean")
+def flag(obj: dict[str, Any], key: str, path: str) -> Iterator[str]:
+    """Report a field that is set but not a boolean."""
+    if key in obj and not isinstance(obj[key], bool):
+        yield problem(f"{path}/{key}", "must be a boolean")
 
 
-def integer(thing: dict[str, Any], key: str, path: str) -> Iterator[str]:
-    """A field that is there and no integer."""
-    if key in thing and (not isinstance(thing[key], int) or isinstance(thing[key], bool)):
-        yield at(f"{path}/{key}", "must be an integer")
+def integer(obj: dict[str, Any], key: str, path: str) -> Iterator[str]:
+    """Report a field that is set but not an integer."""
+    if key in obj and (not isinstance(obj[key], int) or isinstance(obj[key], bool)):
+        yield problem(f"{path}/{key}", "must be an integer")
 
 
-def choice(thing: dict[str, Any], key: str, path: str, choices: tuple[str, ...]) -> Iterator[str]:
-    """A field that is there and none of the choices."""
-    if key in thing and thing[key] not in choices:
-        yield at(f"{path}/{key}", f"must be one of {', '.join(choices)}")
+def choice(obj: dict[str, Any], key: str, path: str, choices: tuple[str, ...]) -> Iterator[str]:
+    """Report a field that is set to something else than one of the choices."""
+    if key in obj and obj[key] not in choices:
+        yield problem(f"{path}/{key}", f"must be one of {', '.join(choices)}")
 
 
-def text(thing: object, path: str, longest: int, types: tuple[str, ...]) -> Iterator[str]:
-    """A text object of one of the types, neither empty nor too long."""
-    if not isinstance(thing, dict) or thing.get("type") not in types:
-        yield at(path, f"must be a text object of type {' or '.join(types)}")
+def text(value: object, path: str, max_length: int, types: tuple[str, ...]) -> Iterator[str]:
+    """Check a text object: one of the types, 1 to `max_length` characters."""
+    if not isinstance(value, dict) or value.get("type") not in types:
+        yield problem(path, f"must be a text object of type {' or '.join(types)}")
         return
-    own = "emoji" if thing["type"] == "plain_text" else "verbatim"
-    yield from keys(thing, path, "text", own)
-    yield from flag(thing, own, path)
-    yield from string(thing, "text", path, longest)
+    option = "emoji" if value["type"] == "plain_text" else "verbatim"
+    yield from keys(value, path, "text", option)
+    yield from flag(value, option, path)
+    yield from string(value, "text", path, max_length)
 
 
 def items(
-    thing: dict[str, Any],
+    obj: dict[str, Any],
     key: str,
     path: str,
-    most: int,
+    max_items: int,
     check: ItemCheck,
 ) -> Iterator[str]:
-    """An array of at least one and at most so many items, each of which is checked."""
-    items = thing.get(key)
-    if not isinstance(items, list):
-        yield at(f"{path}/{key}", "must be an array")
+    """Check an array of 1 to `max_items` items, and each item with `check`."""
+    values = obj.get(key)
+    if not isinstance(values, list):
+        yield problem(f"{path}/{key}", "must be an array")
         return
-    if not 1 <= len(items) <= most:
-        yield at(f"{path}/{key}", f"must have between 1 and {most} items")
-    for index, item in enumerate(items):
-        yield from check(item, f"{path}/{key}/{index}")
+    if not 1 <= len(values) <= max_items:
+        yield problem(f"{path}/{key}", f"must have between 1 and {max_items} items")
+    for index, value in enumerate(values):
+        yield from check(value, f"{path}/{key}/{index}")
 
 
-def texts_within(longest: int, types: tuple[str, ...]) -> ItemCheck:
-    """The check of a text object, for `items`."""
-    return lambda thing, path: text(thing, path, longest, types)
+def text_check(max_length: int, types: tuple[str, ...]) -> ItemCheck:
+    """A check of one text object, for `items`."""
+    return lambda value, path: text(value, path, max_length, types)
 
 
 def one_of(known: dict[str, Check], kind: str) -> ItemCheck:
-    """The check of an object that is one of the known types, for `items`."""
-    return lambda thing, path: of_type(thing, path, known, kind)
+    """A check of one object of a known type, for `items`."""
+    return lambda value, path: of_type(value, path, known, kind)
 
 
-def url(thing: dict[str, Any], path: str) -> Iterator[str]:
-    """An address that is too long or none."""
-    yield from string(thing, "url", path, MAX_URL_LENGTH)
-    url = thing.get("url")
-    if isinstance(url, str) and not url.startswith(("https://", "http://", "mailto:")):
-        yield at(f"{path}/url", "invalid url")
+def url(obj: dict[str, Any], path: str) -> Iterator[str]:
+    """Check the field `url`."""
+    yield from string(obj, "url", path, MAX_URL_LENGTH)
+    value = obj.get("url")
+    if isinstance(value, str) and not value.startswith(("https://", "http://", "mailto:")):
+        yield problem(f"{path}/url", "invalid url")

@@ -1,6 +1,6 @@
-"""Block Kit as Slack checks it: what a list of blocks gets wrong, and what it shows.
+"""Validates Block Kit blocks as Slack does, and renders them as text.
 
-Pure functions over parsed JSON. Limits and fields: docs.slack.dev/reference/block-kit.
+Pure functions on parsed JSON. Limits and fields: docs.slack.dev/reference/block-kit.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from bot.sandbox.slack.block_checks import (
     MAX_TEXT_LENGTH,
     PLAIN,
     Check,
-    at,
     choice,
+    duplicates,
     flag,
     items,
     keys,
     of_type,
     one_of,
-    repeated,
+    problem,
     string,
     text,
-    texts_within,
+    text_check,
     url,
 )
 from bot.sandbox.slack.rich_text import rich_text, rich_text_lines
@@ -38,30 +38,30 @@ STYLES = ("primary", "danger")
 
 
 def problems(blocks: object) -> list[str]:
-    """What Slack would refuse in a message's blocks, one line each; empty where they are fine."""
+    """What Slack would refuse in a message's blocks, one line each; empty if they are valid."""
     if not isinstance(blocks, list):
-        return [at("", "must be an array")]
-    found = [] if len(blocks) <= MAX_BLOCKS else [at("", f"no more than {MAX_BLOCKS} items")]
+        return [problem("", "must be an array")]
+    found = [] if len(blocks) <= MAX_BLOCKS else [problem("", f"no more than {MAX_BLOCKS} items")]
     for index, block in enumerate(blocks):
         found.extend(of_type(block, f"/{index}", _BLOCKS, "block"))
     block_ids = [block.get("block_id") for block in blocks if isinstance(block, dict)]
-    found.extend(repeated(block_ids, "", "block_id"))
+    found.extend(duplicates(block_ids, "", "block_id"))
     return found
 
 
 def size(blocks: object) -> int:
-    """How many characters of text, values and addresses the blocks hold in all."""
+    """The total number of characters in the blocks' texts, values and URLs."""
     if isinstance(blocks, list):
         return sum(size(item) for item in blocks)
     if not isinstance(blocks, dict):
         return 0
     counted = ("text", "url", "value", "fallback")
-    own = sum(len(blocks[key]) for key in counted if isinstance(blocks.get(key), str))
-    return own + sum(size(item) for item in blocks.values())
+    here = sum(len(blocks[key]) for key in counted if isinstance(blocks.get(key), str))
+    return here + sum(size(item) for item in blocks.values())
 
 
 def buttons(blocks: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every button that can be pressed, in order, with the `block_id` that holds it."""
+    """Every button in order, as pairs of its block's `block_id` and the button."""
     for block in blocks:
         elements = block.get("elements", []) if block["type"] == "actions" else []
         for element in [*elements, block.get("accessory")]:
@@ -70,9 +70,9 @@ def buttons(blocks: list[dict[str, Any]]) -> Iterator[tuple[str, dict[str, Any]]
 
 
 def text_of(blocks: object) -> str:
-    """Every visible text of the blocks, as lines: mrkdwn raw, a button as `[its label]`.
+    """The visible text of the blocks, as lines: mrkdwn raw, a button as `[its label]`.
 
-    Made for assertions and the journal; a block it does not know shows as its JSON.
+    Made for assertions; a block of an unknown type appears as its JSON.
     """
     if not isinstance(blocks, list):
         return ""
@@ -88,14 +88,14 @@ def _lines(block: dict[str, Any]) -> Iterator[str]:
     elif kind in ("context", "actions"):
         yield " ".join(_shown(element) for element in block["elements"])
     elif kind in ("header", "section"):
-        shown = [block.get("text"), *block.get("fields", []), block.get("accessory")]
-        yield from (_shown(thing) for thing in shown if thing)
+        parts = [block.get("text"), *block.get("fields", []), block.get("accessory")]
+        yield from (_shown(part) for part in parts if part)
     else:
         yield json.dumps(block)
 
 
-def _shown(thing: dict[str, Any]) -> str:
-    return f"[{thing['text']['text']}]" if thing["type"] == "button" else str(thing["text"])
+def _shown(part: dict[str, Any]) -> str:
+    return f"[{part['text']['text']}]" if part["type"] == "button" else str(part["text"])
 
 
 def _header(block: dict[str, Any], path: str) -> Iterator[str]:
@@ -109,11 +109,11 @@ def _section(block: dict[str, Any], path: str) -> Iterator[str]:
     yield from string(block, "block_id", path, MAX_ID_LENGTH)
     yield from flag(block, "expand", path)
     if "text" not in block and "fields" not in block:
-        yield at(path, "missing required field: text or fields")
+        yield problem(path, "missing required field: text or fields")
     if "text" in block:
         yield from text(block["text"], f"{path}/text", MAX_TEXT_LENGTH, ANY_TEXT)
     if "fields" in block:
-        yield from items(block, "fields", path, 10, texts_within(2_000, ANY_TEXT))
+        yield from items(block, "fields", path, 10, text_check(2_000, ANY_TEXT))
     if "accessory" in block:
         yield from of_type(block["accessory"], f"{path}/accessory", _ELEMENTS, "element")
 
@@ -126,7 +126,7 @@ def _divider(block: dict[str, Any], path: str) -> Iterator[str]:
 def _context(block: dict[str, Any], path: str) -> Iterator[str]:
     yield from keys(block, path, "elements", "block_id")
     yield from string(block, "block_id", path, MAX_ID_LENGTH)
-    yield from items(block, "elements", path, 10, texts_within(MAX_TEXT_LENGTH, ANY_TEXT))
+    yield from items(block, "elements", path, 10, text_check(MAX_TEXT_LENGTH, ANY_TEXT))
 
 
 def _actions(block: dict[str, Any], path: str) -> Iterator[str]:
@@ -136,7 +136,7 @@ def _actions(block: dict[str, Any], path: str) -> Iterator[str]:
     elements = block.get("elements")
     if isinstance(elements, list):
         ids = [element.get("action_id") for element in elements if isinstance(element, dict)]
-        yield from repeated(ids, path, "action_id")
+        yield from duplicates(ids, path, "action_id")
 
 
 def _button(button: dict[str, Any], path: str) -> Iterator[str]:
@@ -154,7 +154,7 @@ def _button(button: dict[str, Any], path: str) -> Iterator[str]:
 
 def _confirm(confirm: object, path: str) -> Iterator[str]:
     if not isinstance(confirm, dict):
-        yield at(path, "must be an object")
+        yield problem(path, "must be an object")
         return
     yield from keys(confirm, path, "title text confirm deny", "style")
     yield from text(confirm.get("title"), f"{path}/title", 100, PLAIN)

@@ -1,4 +1,4 @@
-"""What Slack sends to the bot: signed requests, and the payloads of commands and clicks.
+"""Builds and sends the requests that Slack makes to the bot: slash commands and clicks, signed.
 
 Sources: docs.slack.dev/authentication/verifying-requests-from-slack,
 docs.slack.dev/interactivity/implementing-slash-commands,
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 ACK_WITHIN_S = 3.0
-VERIFICATION_TOKEN = "sandbox-verification-token"  # noqa: S105  # Slack's legacy field, for show
+VERIFICATION_TOKEN = "sandbox-verification-token"  # noqa: S105  # a legacy field, not a secret
 USER_AGENT = "Slackbot 1.0 (+https://api.slack.com/robots)"
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """What the bot answered: HTTP status (0: nothing in 3 s, or not reached), body, duration.
+    """The bot's answer: HTTP status (0: no answer in 3 s, or unreachable), body, duration.
 
     Over Socket Mode an ack counts as status 200, and `body` is its payload as JSON.
     """
@@ -41,7 +41,7 @@ class Delivery:
 
 
 def signature(secret: str, body: bytes, timestamp: int | None = None) -> dict[str, str]:
-    """The headers that prove a request to be Slack's; `timestamp` in epoch seconds, or now."""
+    """Slack's signature headers for a body; `timestamp` in epoch seconds, by default now."""
     stamp = str(int(time.time()) if timestamp is None else timestamp)
     signed = hmac.new(secret.encode(), b":".join([b"v0", stamp.encode(), body]), hashlib.sha256)
     return {
@@ -53,7 +53,7 @@ def signature(secret: str, body: bytes, timestamp: int | None = None) -> dict[st
 async def send(
     session: aiohttp.ClientSession, url: str, body: bytes, headers: Mapping[str, str]
 ) -> Delivery:
-    """POST a request to the bot, and wait for its answer as long as Slack does."""
+    """POST a request to the bot and wait for the answer, at most 3 s as Slack does."""
     defaults = {
         "Content-Type": "application/x-www-form-urlencoded",
         "User-Agent": USER_AGENT,
@@ -75,22 +75,22 @@ async def send(
 
 
 def failure_of(delivery: Delivery) -> str | None:
-    """Slack's name for what went wrong with a delivery; None where it went well."""
-    # A timer may fire a moment early by another clock.
+    """Slack's name for the error of a delivery; None if there was none."""
+    # The time-out may fire slightly early, as the event loop uses another clock.
     if delivery.status == 0 and delivery.seconds >= ACK_WITHIN_S - 0.1:
         return "operation_timeout"
     return None if delivery.status == HTTPStatus.OK else "dispatch_failed"
 
 
 def escaped(text: str) -> str:
-    """What a person typed, as Slack passes it on: its three control characters as entities."""
+    """Text with `&`, `<` and `>` as entities, as Slack passes on what people type."""
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def command_payload(
     workspace: Workspace, user_id: str, channel_id: str, command: str, text: str
 ) -> dict[str, str]:
-    """A slash command's form fields, but for its `response_url`."""
+    """The form fields of a slash command, without `response_url`."""
     user, channel = workspace.users[user_id], workspace.channels[channel_id]
     team = workspace.teams[user.team_id]
     return {
@@ -98,7 +98,7 @@ def command_payload(
         "team_id": team.id,
         "team_domain": team.domain,
         "channel_id": channel.id,
-        # Slack does not tell a private channel's name here.
+        # Slack hides the name of a private channel here.
         "channel_name": "privategroup" if channel.private else channel.name,
         "user_id": user.id,
         "user_name": user.name,
@@ -116,7 +116,7 @@ def click_payload(
     place: PostedMessage | Ephemeral,
     button: tuple[str, dict[str, Any]],
 ) -> dict[str, Any]:
-    """The payload of a click, but for its `response_url`; `button` as `blocks.buttons` gives it."""
+    """The payload of a click, without `response_url`; `button` is a pair of `block_kit.buttons`."""
     user, channel = workspace.users[user_id], workspace.channels[place.channel_id]
     team = workspace.teams[workspace.team_id]
     payload: dict[str, Any] = {
@@ -152,9 +152,13 @@ def _container(place: PostedMessage | Ephemeral) -> dict[str, Any]:
 
 
 def _action(block_id: str, button: dict[str, Any]) -> dict[str, Any]:
-    kept = {key: button[key] for key in button.keys() & {"text", "value", "style", "url"}}
-    own: dict[str, Any] = {"action_id": button.get("action_id", ""), "block_id": block_id}
-    return {**own, **kept, "type": "button", "action_ts": f"{time.time():.6f}"}
+    return {
+        "action_id": button.get("action_id", ""),
+        "block_id": block_id,
+        **{key: button[key] for key in button.keys() & {"text", "value", "style", "url"}},
+        "type": "button",
+        "action_ts": f"{time.time():.6f}",
+    }
 
 
 def _trigger_id() -> str:

@@ -1,4 +1,4 @@
-"""How much the simulated Slack takes of a method at a time; without a limit, everything.
+"""Rate limits of the simulated Slack, per method and channel; off until set.
 
 Source: docs.slack.dev/apis/web-api/rate-limits ("chat.postMessage": about one a second a channel).
 """
@@ -20,36 +20,36 @@ if TYPE_CHECKING:
 class _Limit:
     per_s: float
     burst: int
-    # for each channel: what is left, and when that was
-    left: dict[str, tuple[float, float]] = field(default_factory=dict)
+    # by channel: tokens left, and the time at which that was true
+    buckets: dict[str, tuple[float, float]] = field(default_factory=dict)
 
 
 class RateLimits:
-    """Buckets of tokens, one a channel; `clock` (seconds) may be set to make time pass."""
+    """Token buckets, one per method and channel; tests may replace `clock` (seconds)."""
 
     def __init__(self) -> None:
         self.clock: Callable[[], float] = time.monotonic
         self._limits: dict[str, _Limit] = {}
 
     def limit(self, method: str, *, per_s: float = 1.0, burst: int = 1) -> None:
-        """Take of a method, in each channel, `burst` calls at once and `per_s` a second after."""
+        """Allow `burst` calls at once and then `per_s` a second, in each channel."""
         self._limits[method] = _Limit(per_s, burst)
 
     def lift(self) -> None:
-        """Take everything again."""
+        """Remove all limits."""
         self._limits.clear()
 
     def refusal(self, method: str, arguments: dict[str, Any]) -> Answer | None:
-        """A call's 429, with the whole seconds until its channel takes one again; None: taken."""
+        """Count a call: None if it is allowed, else a 429 with `Retry-After` in whole seconds."""
         limit = self._limits.get(method)
         if limit is None:
             return None
         channel_id, now = str(arguments.get("channel")), self.clock()
-        left, since = limit.left.get(channel_id, (float(limit.burst), now))
+        left, since = limit.buckets.get(channel_id, (float(limit.burst), now))
         left = min(limit.burst, left + (now - since) * limit.per_s)
-        taken = left >= 1
-        limit.left[channel_id] = (left - taken, now)
-        if taken:
+        allowed = left >= 1
+        limit.buckets[channel_id] = (left - allowed, now)
+        if allowed:
             return None
         retry_after = max(1, math.ceil((1 - left) / limit.per_s))
         body = {"ok": False, "error": "ratelimited"}

@@ -1,4 +1,4 @@
-"""Response URLs: for half an hour, five answers to a command or a click.
+"""Response URLs: the bot may answer a command or a click five times within 30 minutes.
 
 Source: docs.slack.dev/interactivity/handling-user-interaction, "Message responses".
 """
@@ -17,13 +17,13 @@ from bot.sandbox.slack.workspace import Ephemeral, PostedMessage, Workspace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-USES = 5
-LIFE_S = 1800.0
+MAX_USES = 5
+LIFETIME_S = 1800.0
 
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """What a response URL answers to: whose doing, where, and the message that was clicked on."""
+    """What a response URL belongs to: the person, the channel, and the clicked message if any."""
 
     user_id: str
     channel_id: str
@@ -38,7 +38,7 @@ class _Issued:
 
 
 class ResponseUrls:
-    """The URLs in circulation; `clock` (epoch seconds) may be set to make time pass."""
+    """Issues response URLs and takes answers; tests may replace `clock` (epoch seconds)."""
 
     def __init__(self, workspace: Workspace) -> None:
         self.clock: Callable[[], float] = time.time
@@ -46,18 +46,18 @@ class ResponseUrls:
         self._issued: dict[str, _Issued] = {}
 
     def issue(self, origin: Origin) -> str:
-        """A new URL's path."""
+        """Create a URL and return its path."""
         kind = "commands" if origin.place is None else "actions"
         path = f"{kind}/{self._workspace.team_id}/{len(self._issued) + 1}/{secrets.token_hex(12)}"
         self._issued[path] = _Issued(origin, self.clock())
         return path
 
     def use(self, path: str, body: dict[str, Any]) -> Answer:
-        """Answer through a URL; what Slack says to that."""
+        """Take an answer that the bot posted to a URL; returns Slack's reply."""
         issued = self._issued.get(path)
-        if issued is None or self.clock() - issued.at > LIFE_S:
+        if issued is None or self.clock() - issued.at > LIFETIME_S:
             return Answer({"ok": False, "error": "expired_url"}, 404)
-        if issued.uses >= USES:
+        if issued.uses >= MAX_USES:
             return Answer({"ok": False, "error": "used_url"}, 404)
         issued.uses += 1
         try:
@@ -67,7 +67,7 @@ class ResponseUrls:
         return Answer({"ok": True})
 
     def show(self, origin: Origin, body: dict[str, Any]) -> None:
-        """Do what an answer asks for; Refused where Slack would not take it."""
+        """Show, replace or delete a message as `body` asks. Raises: Refused."""
         if body.get("delete_original") and origin.place is not None:
             self._delete(origin.place)
             return

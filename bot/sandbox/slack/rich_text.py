@@ -1,4 +1,4 @@
-"""Block Kit's rich text: what a `rich_text` block gets wrong, and what it shows.
+"""Validates `rich_text` blocks as Slack does, and renders them as text.
 
 Limits and fields: docs.slack.dev/reference/block-kit/blocks/rich-text-block.
 """
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 from bot.sandbox.slack.block_checks import (
     MAX_ID_LENGTH,
     Check,
-    at,
     choice,
     flag,
     integer,
     items,
     keys,
     one_of,
+    problem,
     string,
     url,
 )
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 MAX_ELEMENTS = 500
 MAX_RUN_LENGTH = 13_000
 STYLES = "bold italic strike code underline"
-# How an element without words of its own shows: as mrkdwn would write it.
+# An element without `text` or `fallback` is rendered as mrkdwn.
 _TEMPLATES = {
     "link": "{url}",
     "user": "<@{user_id}>",
@@ -41,14 +41,14 @@ BROADCASTS = ("here", "channel", "everyone")
 
 
 def rich_text(block: dict[str, Any], path: str) -> Iterator[str]:
-    """What a `rich_text` block gets wrong."""
+    """Report what is wrong with a `rich_text` block."""
     yield from keys(block, path, "elements", "block_id")
     yield from string(block, "block_id", path, MAX_ID_LENGTH)
     yield from items(block, "elements", path, MAX_ELEMENTS, one_of(_PARTS, "element"))
 
 
 def rich_text_lines(block: dict[str, Any]) -> Iterator[str]:
-    """What a `rich_text` block shows, a line for each of its sections and list items."""
+    """The text of a `rich_text` block, one line per section and list item."""
     for part in block.get("elements", []):
         if part["type"] == "rich_text_list":
             yield from (f"- {_run(item)}" for item in part["elements"])
@@ -61,9 +61,9 @@ def _run(part: dict[str, Any]) -> str:
 
 
 def _shown(element: dict[str, Any]) -> str:
-    own = element.get("text") or element.get("fallback")
+    text = element.get("text") or element.get("fallback")
     template = _TEMPLATES.get(element["type"], "{type}")
-    return str(own) if own else template.format_map(element)
+    return str(text) if text else template.format_map(element)
 
 
 def _section(part: dict[str, Any], path: str) -> Iterator[str]:
@@ -98,7 +98,7 @@ def _styled(element: dict[str, Any], path: str) -> Iterator[str]:
         return
     style = element["style"]
     if not isinstance(style, dict):
-        yield at(f"{path}/style", "must be an object")
+        yield problem(f"{path}/style", "must be an object")
         return
     yield from keys(style, f"{path}/style", "", STYLES)
     for name in STYLES.split():

@@ -1,7 +1,7 @@
-"""The simulated Slack: one HTTP server on loopback, strict where Slack is strict.
+"""A simulated Slack: an HTTP server on loopback that is as strict as Slack.
 
-The bot talks to it as to Slack (Web API, response URLs, Socket Mode); tests and the sandbox's page
-make its people type commands and press buttons. Nothing in it knows the bot.
+The bot uses it like Slack (Web API, response URLs, Socket Mode); tests and the sandbox's page type
+commands and press buttons through it. It knows nothing of the bot.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from bot.sandbox.slack.rate_limits import RateLimits
 from bot.sandbox.slack.response_urls import Origin, ResponseUrls
 from bot.sandbox.slack.socket_mode import SocketMode
 from bot.sandbox.slack.web_api import WebApi
-from bot.sandbox.slack.wire import Call, Faults, Gate, Refused
+from bot.sandbox.slack.wire import Call, Faults, FaultyServer, Refused
 from bot.sandbox.slack.workspace import Channel, Ephemeral, PostedMessage, User, Workspace
 
 if TYPE_CHECKING:
@@ -43,11 +43,11 @@ __all__ = [
 MAX_BYTES = 1_000_000
 
 
-class SimulatedSlack(Gate):
-    """A Slack of one workspace; an async context manager that serves while it is open.
+class SimulatedSlack(FaultyServer):
+    """A Slack with one workspace; an async context manager that serves while it is open.
 
-    Signed requests go to `request_url`; where that is None, over an open Socket Mode connection.
-    `calls`, `faults`, `before` and `after` are those of every `Gate`; `limits` are off until set.
+    Signed requests go to `request_url`; if that is None, to an open Socket Mode connection.
+    `calls`, `faults`, `before` and `after`: see `FaultyServer`; `limits` are off until set.
     """
 
     def __init__(
@@ -55,7 +55,7 @@ class SimulatedSlack(Gate):
         port: int = 0,
         request_url: str | None = None,
         *,
-        bot_token: str = "xoxb-sandbox",  # noqa: S107  # secret to nobody: a simulation's
+        bot_token: str = "xoxb-sandbox",  # noqa: S107  # not a secret: a simulation
         app_token: str = "xapp-sandbox",  # noqa: S107  # the same
         signing_secret: str = "sandbox-signing-secret",  # noqa: S107  # the same
     ) -> None:
@@ -71,17 +71,17 @@ class SimulatedSlack(Gate):
         self.socket_mode = SocketMode()
         self._port = port
         self._more_routes: list[web.RouteDef] = []
-        self._closes_first: list[Callable[[], None]] = []
+        self._close_callbacks: list[Callable[[], None]] = []
 
     @property
     def api_url(self) -> str:
-        """The Web API's base address, as `SLACK_API_URL` wants it."""
+        """The Web API's base URL, for the setting `SLACK_API_URL`."""
         return f"{self.url}api/"
 
     def serve_also(self, routes: Sequence[web.RouteDef], close: Callable[[], None]) -> None:
-        """Serve more routes from the same address; `close` ends what they keep open."""
+        """Add routes to the server; `close` is called first when it closes, to end open streams."""
         self._more_routes += routes
-        self._closes_first.append(close)
+        self._close_callbacks.append(close)
 
     async def __aenter__(self) -> Self:
         self._web_api = WebApi(
@@ -104,16 +104,16 @@ class SimulatedSlack(Gate):
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", self._port, backlog=1024)
         await site.start()
-        # Whoever opens it again finds it, and all that was said, where it was.
+        # Opened again, it has the same address and the same messages.
         self._port = self._runner.addresses[0][1]
         self.url = f"http://127.0.0.1:{self._port}/"
-        # A bot that was killed leaves dead connections behind: none is ever used twice.
+        # No connection is reused: a bot that was killed leaves dead ones behind.
         connector = aiohttp.TCPConnector(force_close=True, limit=0)
         self._session = aiohttp.ClientSession(connector=connector)
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        for close in self._closes_first:
+        for close in self._close_callbacks:
             close()
         await self.socket_mode.close()
         await self._session.close()
@@ -127,12 +127,12 @@ class SimulatedSlack(Gate):
         channel_id: str = "C0BILLING",
         command: str = "/unlatch",
     ) -> Delivery:
-        """Type a slash command as somebody; the text of its answer becomes an ephemeral message."""
+        """Type a slash command; the text of the bot's answer becomes an ephemeral message."""
         payload = outbound.command_payload(self.workspace, user_id, channel_id, command, text)
         origin = Origin(user_id, channel_id)
         payload["response_url"] = self._response_url(origin)
         delivery = await self._deliver("slash_commands", payload, urlencode(payload))
-        self._tell_of_failure(delivery, origin, command)
+        self._show_failure(delivery, origin, command)
         self._show_answer(delivery, origin, command)
         return delivery
 
@@ -145,7 +145,7 @@ class SimulatedSlack(Gate):
         channel_id: str = "C0BILLING",
         value: str | None = None,
     ) -> Delivery:
-        """Somebody presses a button that is on the message now; LookupError where none is."""
+        """Press a button of a message. Raises: LookupError if the message has no such button."""
         message = self.workspace.message(channel_id, message_ts)
         return await self._press(user_id, message, _button(message.blocks, action_id, value))
 
@@ -158,7 +158,7 @@ class SimulatedSlack(Gate):
         *,
         channel_id: str = "C0BILLING",
     ) -> Delivery:
-        """A click on a button that need not be on the message, nor the message be there."""
+        """Press a button that need not exist, on a message that need not exist."""
         try:
             message = self.workspace.message(channel_id, message_ts)
         except LookupError:
@@ -170,26 +170,26 @@ class SimulatedSlack(Gate):
     async def click_ephemeral(
         self, user_id: str, ephemeral: Ephemeral, action_id: str, value: str | None = None
     ) -> Delivery:
-        """Press a button of an ephemeral message; LookupError if it has no such button."""
+        """Press a button of an ephemeral message. Raises: LookupError if it has no such button."""
         current = self.workspace.ephemeral(ephemeral.id)
         return await self._press(user_id, current, _button(current.blocks, action_id, value))
 
     async def send_raw(self, body: bytes, headers: Mapping[str, str]) -> Delivery:
-        """POST a body to the bot with these headers and no signature of our own."""
+        """POST a body to the bot with exactly these headers; no signature is added."""
         if self.request_url is None:
             return Delivery(0, "", 0.0)
         return await outbound.send(self._session, self.request_url, body, headers)
 
     def sign(self, body: bytes, timestamp: int | None = None) -> dict[str, str]:
-        """The headers that prove a body to be Slack's; `timestamp` in epoch seconds, or now."""
+        """Slack's signature headers for a body; `timestamp` in epoch seconds, by default now."""
         return outbound.signature(self.signing_secret, body, timestamp)
 
     async def disconnect(self, reason: str = "refresh_requested") -> None:
-        """Tell every Socket Mode connection to go."""
+        """Ask every Socket Mode connection to leave; see `SocketMode.disconnect`."""
         await self.socket_mode.disconnect(reason)
 
     def page_changed(self) -> None:
-        """Push a new state to every open page."""
+        """Push the new state to every open page."""
         self.workspace.touch()
 
     async def _press(
@@ -200,7 +200,7 @@ class SimulatedSlack(Gate):
         payload["response_url"] = self._response_url(origin)
         form = urlencode({"payload": json.dumps(payload)})
         delivery = await self._deliver("interactive", payload, form)
-        self._tell_of_failure(delivery, origin, "The button")
+        self._show_failure(delivery, origin, "The button")
         return delivery
 
     async def _deliver(self, kind: str, payload: dict[str, Any], form: str) -> Delivery:
@@ -213,10 +213,10 @@ class SimulatedSlack(Gate):
     def _response_url(self, origin: Origin) -> str:
         return f"{self.url}{self.responses.issue(origin)}"
 
-    def _tell_of_failure(self, delivery: Delivery, origin: Origin, what: str) -> None:
+    def _show_failure(self, delivery: Delivery, origin: Origin, subject: str) -> None:
         error = outbound.failure_of(delivery)
         if error is not None:
-            text = f'{what} failed with the error "{error}"'
+            text = f'{subject} failed with the error "{error}"'
             self.workspace.add_ephemeral(origin.user_id, origin.channel_id, text)
 
     def _show_answer(self, delivery: Delivery, origin: Origin, command: str) -> None:
@@ -230,11 +230,11 @@ class SimulatedSlack(Gate):
 
     async def _on_call(self, request: web.Request) -> web.StreamResponse:
         method = request.match_info["method"]
-        return await self.admit(request, method, partial(self._web_api.answer, method))
+        return await self.handle(request, method, partial(self._web_api.answer, method))
 
     async def _on_response(self, request: web.Request) -> web.StreamResponse:
         path = request.path.removeprefix("/")
-        return await self.admit(
+        return await self.handle(
             request, "response_url", lambda _token, body: self.responses.use(path, body)
         )
 
@@ -245,7 +245,7 @@ def _button(
     for block_id, button in buttons(blocks):
         if button.get("action_id") == action_id and value in (None, button.get("value")):
             return block_id, button
-    raise LookupError(f"no button {action_id} with value {value} there")
+    raise LookupError(f"no button {action_id} with value {value}")
 
 
 def _answer_of(body: str) -> dict[str, Any]:

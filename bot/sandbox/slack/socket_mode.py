@@ -1,6 +1,6 @@
-"""Socket Mode: connections that the bot opens, and through which envelopes come to it.
+"""Slack's side of Socket Mode: the bot opens WebSockets and receives requests as envelopes.
 
-Connections share the work: each envelope goes to one of them, in turn.
+Each envelope goes to one connection, in turn.
 Source: docs.slack.dev/apis/events-api/using-socket-mode.
 """
 
@@ -23,7 +23,7 @@ HEARTBEAT_S = 30.0
 
 
 class SocketMode:
-    """The server's side of Socket Mode; `links` are the connections that get envelopes."""
+    """Serves Socket Mode; `links` are the connections that receive envelopes."""
 
     def __init__(self) -> None:
         self.links: list[web.WebSocketResponse] = []
@@ -33,13 +33,13 @@ class SocketMode:
         self._turn = 0
 
     def open(self, url: str) -> str:
-        """The address of a new connection, good for one use; `url` is the server's."""
+        """A WebSocket URL that can be used once; `url` is the server's own."""
         ticket = secrets.token_hex(16)
         self._tickets.add(ticket)
         return f"{url.replace('http', 'ws', 1)}link/?ticket={ticket}&app_id={APP_ID}"
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Hold one connection: hello, then acks in, until either side closes it."""
+        """Serve one connection: say hello, then receive acks until either side closes it."""
         ticket = request.query.get("ticket", "")
         if ticket not in self._tickets or len(self.links) >= MAX_LINKS:
             raise web.HTTPForbidden(text="no such link")
@@ -75,14 +75,14 @@ class SocketMode:
             return Delivery(0, "", time.monotonic() - started)
         finally:
             del self._acks[envelope_id]
-        shown = answer.get("payload")
-        body = json.dumps(shown) if accepts_response and shown else ""
+        reply = answer.get("payload")
+        body = json.dumps(reply) if accepts_response and reply else ""
         return Delivery(200, body, time.monotonic() - started)
 
     async def disconnect(self, reason: str) -> None:
-        """Tell every connection to go (`refresh_requested`, `warning`, `link_disabled`).
+        """Ask every connection to leave (`refresh_requested`, `warning`, `link_disabled`).
 
-        They get no envelopes from then on; `link_disabled` closes them too, as Slack does.
+        They receive no more envelopes; `link_disabled` also closes them, as Slack does.
         """
         retired, self.links = self.links, []
         message = {"type": "disconnect", "reason": reason, "debug_info": {"host": "applink"}}
@@ -112,7 +112,7 @@ class SocketMode:
                 answer = json.loads(message.data)
                 ack = self._acks.get(answer["envelope_id"])
             except (ValueError, LookupError, TypeError):
-                # Slack cares for nothing but acks here.
+                # Slack ignores everything but acks.
                 continue
             if ack is not None and not ack.done():
                 ack.set_result(answer)

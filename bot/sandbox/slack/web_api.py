@@ -1,6 +1,6 @@
-"""Slack's Web API, as strict as Slack: tokens, scopes, channels, texts and blocks.
+"""Simulates the Web API: checks tokens, scopes, channels, texts and blocks as Slack does.
 
-Failures are HTTP 200 with `ok: false` and Slack's own names: docs.slack.dev/reference/methods.
+Failures are HTTP 200 with `ok: false` and Slack's error codes: docs.slack.dev/reference/methods.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 MAX_POSTED_LENGTH = 40_000
 MAX_UPDATED_LENGTH = 4_000
-FARTHEST_S = 120 * 24 * 3600
+MAX_SCHEDULE_AHEAD_S = 120 * 24 * 3600
 SCOPES = {
     "chat.postMessage": "chat:write",
     "chat.update": "chat:write",
@@ -31,8 +31,8 @@ SCOPES = {
 }
 
 
-def content_of(arguments: dict[str, Any], longest: int) -> tuple[str, Blocks | None]:
-    """A message's text and blocks as Slack takes them; Refused where it does not."""
+def content_of(arguments: dict[str, Any], max_length: int) -> tuple[str, Blocks | None]:
+    """A message's text and blocks. Raises: Refused where Slack would not accept them."""
     text, blocks = arguments.get("text") or "", arguments.get("blocks")
     if isinstance(blocks, str):
         try:
@@ -43,7 +43,7 @@ def content_of(arguments: dict[str, Any], longest: int) -> tuple[str, Blocks | N
         raise Refused("invalid_arguments")
     if not text and not blocks:
         raise Refused("no_text")
-    if len(text) > longest:
+    if len(text) > max_length:
         raise Refused("msg_too_long")
     found = [] if blocks is None else block_kit.problems(blocks)
     if found:
@@ -54,7 +54,7 @@ def content_of(arguments: dict[str, Any], longest: int) -> tuple[str, Blocks | N
 
 
 def message_payload(workspace: Workspace, message: PostedMessage) -> dict[str, Any]:
-    """A message as Slack's answers and payloads show it."""
+    """A message as it appears in Slack's answers and payloads."""
     user = workspace.users[message.user_id]
     payload: dict[str, Any] = {"type": "message", "user": user.id, "ts": message.ts}
     payload |= {"text": message.text, "team": user.team_id, "blocks": message.blocks}
@@ -70,7 +70,7 @@ def message_payload(workspace: Workspace, message: PostedMessage) -> dict[str, A
 
 
 class WebApi:
-    """The methods; `open_link` gives the address of a new Socket Mode connection."""
+    """The Web API's methods; `open_link` returns the URL of a new Socket Mode connection."""
 
     def __init__(
         self,
@@ -98,23 +98,23 @@ class WebApi:
         }
 
     def answer(self, method: str, token: str, arguments: dict[str, Any]) -> Answer:
-        """Carry a call out, and say what Slack answers."""
-        if too_many := self._limits.refusal(method, arguments):
-            return too_many
+        """Execute a call and return Slack's answer."""
+        if rate_limited := self._limits.refusal(method, arguments):
+            return rate_limited
         try:
-            body = {"ok": True, **self._carry_out(method, token, arguments)}
+            body = {"ok": True, **self._execute(method, token, arguments)}
         except Refused as refused:
             body = refused.body
         scopes = {"x-oauth-scopes": ",".join(sorted(self._workspace.scopes))}
         return Answer(body, headers=scopes if token == self._bot_token else {})
 
-    def _carry_out(self, method: str, token: str, arguments: dict[str, Any]) -> dict[str, Any]:
+    def _execute(self, method: str, token: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if method not in self._methods and method != "apps.connections.open":
             raise Refused("unknown_method", req_method=method)
         if token not in (self._bot_token, self._app_token):
             raise Refused("invalid_auth" if token else "not_authed")
         if token == self._app_token:
-            return self._carry_out_for_app(method)
+            return self._execute_for_app(method)
         if method not in self._methods:
             raise Refused("not_allowed_token_type")
         needed, provided = SCOPES.get(method), self._workspace.scopes
@@ -122,7 +122,7 @@ class WebApi:
             raise Refused("missing_scope", needed=needed, provided=",".join(sorted(provided)))
         return self._methods[method](arguments)
 
-    def _carry_out_for_app(self, method: str) -> dict[str, Any]:
+    def _execute_for_app(self, method: str) -> dict[str, Any]:
         if method == "auth.test":
             return {"app_name": "unlatch", "app_id": APP_ID}
         if method != "apps.connections.open":
@@ -157,7 +157,7 @@ class WebApi:
         post_at = int(arguments.get("post_at") or 0)
         if post_at <= time.time():
             raise Refused("time_in_past")
-        if post_at > time.time() + FARTHEST_S:
+        if post_at > time.time() + MAX_SCHEDULE_AHEAD_S:
             raise Refused("time_too_far")
         scheduled_id = f"Q{len(self.scheduled) + 1:06}"
         self.scheduled[scheduled_id] = channel.id
@@ -176,8 +176,8 @@ class WebApi:
             self._parent(channel, thread_ts)
         bot_id = self._workspace.bot.id
         message = self._workspace.post(channel.id, bot_id, text, blocks, thread_ts=thread_ts)
-        shown = message_payload(self._workspace, message)
-        return {"channel": channel.id, "ts": message.ts, "message": shown}
+        payload = message_payload(self._workspace, message)
+        return {"channel": channel.id, "ts": message.ts, "message": payload}
 
     def _update(self, arguments: dict[str, Any]) -> dict[str, Any]:
         channel = self._visible(arguments)
@@ -188,8 +188,8 @@ class WebApi:
             raise Refused("cant_update_message")
         text, blocks = content_of(arguments, MAX_UPDATED_LENGTH)
         message = self._workspace.update(channel.id, message.ts, text, blocks)
-        shown = message_payload(self._workspace, message)
-        return {"channel": channel.id, "ts": message.ts, "text": text, "message": shown}
+        payload = message_payload(self._workspace, message)
+        return {"channel": channel.id, "ts": message.ts, "text": text, "message": payload}
 
     def _get_permalink(self, arguments: dict[str, Any]) -> dict[str, Any]:
         channel = self._visible(arguments)

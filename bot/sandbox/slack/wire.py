@@ -1,4 +1,4 @@
-"""What every call to the simulated Slack passes through: its record, its faults and its hooks."""
+"""Records every call to the simulated Slack, makes calls fail on request, and runs hooks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from bot.sandbox.slack.workspace import Workspace
 
-    Act = Callable[[str, dict[str, Any]], "Answer"]
+    Execute = Callable[[str, dict[str, Any]], "Answer"]
     Hook = Callable[[str], Awaitable[None]]
 
 Drop = Literal["before", "after"]
@@ -25,7 +25,7 @@ TOO_MANY_REQUESTS = 429
 class Call:
     """One call of the Web API, or of a response URL (`method` "response_url").
 
-    `status` is the HTTP status of the answer, 0 where the connection was closed instead; `at` is
+    `status` is the HTTP status of the answer, 0 if the connection was closed unanswered. `at` is
     in epoch seconds.
     """
 
@@ -38,7 +38,7 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What Slack says to a call: JSON, or `text` where it says something else."""
+    """Slack's answer to a call: `body` as JSON, or `text` (HTML) if that is set."""
 
     body: dict[str, Any]
     status: int = 200
@@ -46,17 +46,16 @@ class Answer:
     text: str | None = None
 
     def response(self) -> web.Response:
-        """The HTTP response."""
+        """Build the HTTP response."""
         if self.text is None:
             return web.json_response(self.body, status=self.status, headers=self.headers)
-        kind = "text/html"
         return web.Response(
-            text=self.text, status=self.status, headers=self.headers, content_type=kind
+            text=self.text, status=self.status, headers=self.headers, content_type="text/html"
         )
 
 
 class Refused(Exception):
-    """Slack refuses a call: its error's name, and what else the answer holds."""
+    """Slack refuses a call: the error code, and further fields of the answer."""
 
     def __init__(self, error: str, **details: object) -> None:
         super().__init__(error)
@@ -65,7 +64,7 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Fault:
-    """What goes wrong with the next `times` calls of a method; None means from now on."""
+    """A fault for the next `times` calls of a method; None: for all further calls."""
 
     method: str
     error: str | None
@@ -75,16 +74,16 @@ class Fault:
     times: int | None
 
     def answer(self) -> Answer:
-        """The failure as Slack words it: JSON with an error's name, or a gateway's HTML."""
+        """The failed answer: Slack's JSON with an error code, or a gateway's HTML."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
         error = self.error or ("ratelimited" if self.status == TOO_MANY_REQUESTS else None)
         body = {"ok": False, "error": error}
-        gateway = None if error else f"<html><body>{self.status} from the gateway</body></html>"
-        return Answer(body if error else {}, self.status, headers, gateway)
+        html = None if error else f"<html><body>{self.status} from the gateway</body></html>"
+        return Answer(body if error else {}, self.status, headers, html)
 
 
 class Faults:
-    """What goes wrong on purpose; set `down` to have every connection closed unanswered."""
+    """The faults that are set; while `down` is True, every connection is closed unanswered."""
 
     def __init__(self) -> None:
         self.down = False
@@ -100,23 +99,24 @@ class Faults:
         drop: Drop | None = None,
         times: int | None = 1,
     ) -> None:
-        """Let the next `times` calls of a method ("*": of any) fail; None: until `clear`.
+        """Make the next `times` calls of a method ("*": any method) fail; None: until `clear`.
 
-        `error` is Slack's name for it and `status` the HTTP status (200 with an error, else 503;
-        without an error, HTML as from a gateway). `drop` closes the connection "before" or
-        "after" the call is carried out. Response URLs go by the method "response_url".
+        `error` is Slack's error code and `status` the HTTP status (default: 200 with an error,
+        else 503). Without an error, the answer is HTML as from a gateway. `drop` closes the
+        connection "before" or "after" the call is executed. The method of a response URL is
+        "response_url".
         """
         default = 200 if error is not None else 503
         fault = Fault(method, error, status or default, retry_after, drop, times)
         self._queue.append(fault)
 
     def clear(self) -> None:
-        """Let nothing go wrong any more."""
+        """Remove every fault."""
         self.down = False
         self._queue.clear()
 
     def take(self, method: str) -> Fault | None:
-        """The fault that this call meets, which is then used up by one."""
+        """The fault for this call, if any; counts it down."""
         fault = next((fault for fault in self._queue if fault.method in ("*", method)), None)
         if fault is not None and fault.times is not None:
             fault.times -= 1
@@ -125,11 +125,11 @@ class Faults:
         return fault
 
 
-class Gate:
-    """Carries calls out, with the faults and hooks that are set.
+class FaultyServer:
+    """Handles calls with the faults and hooks that are set.
 
-    `calls` is every call in the order they were carried out. `before` is awaited with a call's
-    method before it has any effect, `after` when it has, before its answer is sent.
+    `calls` are all calls in the order of execution. `before` is awaited with the method before a
+    call has any effect, `after` once it has, before the answer is sent.
     """
 
     def __init__(self, workspace: Workspace) -> None:
@@ -139,14 +139,16 @@ class Gate:
         self.after: Hook | None = None
         self._workspace = workspace
 
-    async def admit(self, request: web.Request, method: str, act: Act) -> web.StreamResponse:
-        """Answer one call; `act`, given token and arguments, has its effect and the answer."""
+    async def handle(
+        self, request: web.Request, method: str, execute: Execute
+    ) -> web.StreamResponse:
+        """Answer one call; `execute` gets the token and the arguments and returns the answer."""
         token, arguments = "", dict[str, Any]()
         refused = None
         try:
             token, arguments = await _arguments_of(request)
-        except Refused as unreadable:
-            refused = Answer(unreadable.body)
+        except Refused as error:
+            refused = Answer(error.body)
         if self.before is not None:
             await self.before(method)
         fault = None if self.faults.down else self.faults.take(method)
@@ -156,7 +158,7 @@ class Gate:
         if fault is not None and fault.drop is None:
             answer = fault.answer()
         else:
-            answer = refused or act(token, arguments)
+            answer = refused or execute(token, arguments)
         self._record(method, arguments, answer)
         if self.after is not None:
             await self.after(method)
@@ -184,7 +186,7 @@ async def _arguments_of(request: web.Request) -> tuple[str, dict[str, Any]]:
 
 
 def _drop(request: web.Request) -> web.Response:
-    # The response is never sent: the connection that it would go to is gone.
+    # aiohttp wants a response, though the connection is gone.
     if request.transport is not None:
         request.transport.abort()
     return web.Response()

@@ -1,7 +1,7 @@
 """The simulated workspace: its people, channels, user groups, messages and ephemerals.
 
-A message is replaced, never changed, so whoever holds one holds what it was. Everybody who waits
-in `Workspace.changed` or `Workspace.until` wakes when anything here is touched.
+Messages are immutable: an update replaces the message, so a reference keeps the old version. Every
+change wakes whoever waits in `Workspace.changed` or `Workspace.until`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class Team:
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """Somebody: `name` is the handle, `real_name` what people read, `color` an RRGGBB."""
+    """A person or the bot: `name` is the handle, `real_name` the display name, `color` RRGGBB."""
 
     id: str
     name: str
@@ -48,7 +48,7 @@ class User:
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A channel, and what the bot may do in it; `shared_with` are other teams' ids."""
+    """A channel; `member`: the bot is in it; `shared_with`: ids of other teams."""
 
     id: str
     name: str
@@ -61,7 +61,7 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class PostedMessage:
-    """What everybody in a channel sees; `ts` names it there, `thread_ts` is a reply's parent."""
+    """A message that everybody in a channel sees; `thread_ts` is the `ts` of a reply's parent."""
 
     ts: str
     channel_id: str
@@ -113,9 +113,9 @@ def _sample_channels() -> list[Channel]:
 
 
 class Workspace:
-    """Everything that Slack would keep for the workspace the bot is installed in.
+    """All that Slack stores for the workspace in which the bot is installed.
 
-    `change` is set, and then replaced, by the next change.
+    `change` is an event that the next change sets and replaces.
     """
 
     team_id = TEAM_ID
@@ -142,7 +142,7 @@ class Workspace:
         return [message for message in self.everything(channel_id) if message.thread_ts is None]
 
     def thread(self, channel_id: str, ts: str) -> list[PostedMessage]:
-        """The replies to a message, oldest first; the message itself is not among them."""
+        """The replies to a message, oldest first, without the message itself."""
         return [message for message in self.everything(channel_id) if message.thread_ts == ts]
 
     def everything(self, channel_id: str) -> list[PostedMessage]:
@@ -150,11 +150,11 @@ class Workspace:
         return list(self._messages.get(channel_id, {}).values())
 
     def message(self, channel_id: str, ts: str) -> PostedMessage:
-        """A message or reply as it is now; LookupError where there is none."""
+        """A message or reply in its current version. Raises: LookupError."""
         return self._messages.get(channel_id, {})[ts]
 
     def ephemerals(self, user_id: str) -> list[Ephemeral]:
-        """What only this person sees, newest last."""
+        """This person's ephemerals, newest last."""
         return [
             ephemeral for ephemeral in self._ephemerals.values() if ephemeral.user_id == user_id
         ]
@@ -164,7 +164,7 @@ class Workspace:
         return list(self._ephemerals.values())
 
     def ephemeral(self, ephemeral_id: str) -> Ephemeral:
-        """A ephemeral as it is now; LookupError where there is none."""
+        """An ephemeral in its current version. Raises: LookupError."""
         return self._ephemerals[ephemeral_id]
 
     def post(
@@ -176,7 +176,7 @@ class Workspace:
         *,
         thread_ts: str | None = None,
     ) -> PostedMessage:
-        """Put a message into a channel, or a reply into a thread."""
+        """Post a message to a channel, or a reply to a thread."""
         ts = self._next_ts()
         message = PostedMessage(ts, channel_id, user_id, text, with_block_ids(blocks), thread_ts)
         self._messages.setdefault(channel_id, {})[ts] = message
@@ -184,7 +184,7 @@ class Workspace:
         return message
 
     def update(self, channel_id: str, ts: str, text: str, blocks: Blocks | None) -> PostedMessage:
-        """Replace a message's text and blocks; LookupError where there is none."""
+        """Replace a message's text and blocks. Raises: LookupError."""
         old = self.message(channel_id, ts)
         message = replace(old, text=text, blocks=with_block_ids(blocks), edited=True)
         self._messages[channel_id][ts] = message
@@ -192,21 +192,21 @@ class Workspace:
         return message
 
     def delete_message(self, channel_id: str, ts: str) -> None:
-        """Somebody deletes a message; LookupError where there is none."""
+        """Delete a message. Raises: LookupError."""
         del self._messages.get(channel_id, {})[ts]
         self.touch()
 
     def add_ephemeral(
         self, user_id: str, channel_id: str, text: str, blocks: Blocks | None = None
     ) -> Ephemeral:
-        """Show somebody an ephemeral message."""
+        """Show an ephemeral message to one person."""
         ephemeral = Ephemeral(self._next_ts(), user_id, channel_id, text, with_block_ids(blocks))
         self._ephemerals[ephemeral.id] = ephemeral
         self.touch()
         return ephemeral
 
     def update_ephemeral(self, ephemeral_id: str, text: str, blocks: Blocks | None) -> Ephemeral:
-        """Replace an ephemeral message's text and blocks; LookupError where there is none."""
+        """Replace an ephemeral message's text and blocks. Raises: LookupError."""
         ephemeral = replace(
             self._ephemerals[ephemeral_id], text=text, blocks=with_block_ids(blocks)
         )
@@ -215,23 +215,18 @@ class Workspace:
         return ephemeral
 
     def delete_ephemeral(self, ephemeral_id: str) -> None:
-        """Take an ephemeral message away; LookupError where there is none."""
+        """Delete an ephemeral message. Raises: LookupError."""
         del self._ephemerals[ephemeral_id]
         self.touch()
 
     def clear(self) -> None:
-        """Forget every message and ephemeral."""
+        """Delete all messages and ephemerals."""
         self._messages.clear()
         self._ephemerals.clear()
         self.touch()
 
-    def change_channel(self, channel_id: str, **changes: bool) -> None:
-        """Archive a channel, let the bot in or out, and so on (`archived=True`, `member=False`)."""
-        self.channels[channel_id] = replace(self.channels[channel_id], **changes)  # type: ignore[arg-type]  # the flags alone
-        self.touch()
-
     def touch(self) -> None:
-        """Wake everybody who waits for a change."""
+        """Announce a change: wake everybody who waits for one."""
         change, self.change = self.change, asyncio.Event()
         change.set()
 
@@ -240,13 +235,13 @@ class Workspace:
         await self.change.wait()
 
     async def until(self, predicate: Callable[[], object], timeout_s: float = 10.0) -> None:
-        """Wait until the predicate holds: it is asked at each change, and 20 times a second.
+        """Wait until the predicate holds; it is checked at every change and 20 times a second.
 
         Raises: TimeoutError after `timeout_s` seconds.
         """
         async with asyncio.timeout(timeout_s):
             while not predicate():
-                # The clock beside the change lets a predicate look at more than the workspace.
+                # Checked regularly too, as a predicate may depend on more than the workspace.
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.changed(), 0.05)
 
@@ -256,5 +251,5 @@ class Workspace:
 
 
 def with_block_ids(blocks: Blocks | None) -> Blocks:
-    """Copies of the blocks, each with a `block_id`: Slack makes one up where the app gave none."""
+    """Copies of the blocks, each with a `block_id`: Slack generates the missing ones."""
     return [{"block_id": f"b{index}", **block} for index, block in enumerate(blocks or [])]

@@ -1,1 +1,1 @@
-"""The same flow by other means, each a program that reads the bot's own variables."""
+"""Other bots that serve the same flow; each reads the bot's environment variables."""

@@ -1,4 +1,4 @@
-"""Bare Bolt on aiohttp: what a cold start costs before anybody adds anything."""
+"""An empty Bolt app on aiohttp: what a cold start costs at least."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ app = AsyncApp(
 
 @app.command("/unlatch")
 async def on_unlatch(ack: AsyncAck) -> None:
-    """Do nothing but acknowledge."""
+    """Acknowledge and do nothing."""
     await ack()
 
 

@@ -1,4 +1,4 @@
-// The flow with Slack's framework for Node and Node's own fetch: defaults, no ledger.
+// The flow with Bolt for JavaScript and Node's fetch: defaults, no ledger.
 import bolt from '@slack/bolt';
 
 const environment = process.env;

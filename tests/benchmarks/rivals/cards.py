@@ -1,4 +1,4 @@
-"""The messages of the rivals in Python: as much to see as on the bot's, built by hand."""
+"""The messages of the rivals in Python: they show as much as the bot's, built by hand."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Customer = dict[str, Any]
 
 
 def card(customer: Customer, person: str, reason: str) -> tuple[str, list[Block]]:
-    """A card that waits for a click; its button carries what the click will need."""
+    """The text and blocks of a card; its button's value holds what the click will need."""
     text = f"Unlatch {customer['companyName']} ({customer['id']})?"
     value = {key: customer[key] for key in ("id", "hubSpotId", "hubSpotCompanyId")}
     button = {
@@ -41,7 +41,7 @@ def card(customer: Customer, person: str, reason: str) -> tuple[str, list[Block]
 
 
 def result(value: dict[str, Any], person: str) -> tuple[str, list[Block]]:
-    """What takes the card's place once it is done."""
+    """The text and blocks of the result, which replaces the card."""
     text = f"Unlatched: customer {value['id']}"
     return text, [
         _header(text),
@@ -51,7 +51,7 @@ def result(value: dict[str, Any], person: str) -> tuple[str, list[Block]]:
 
 
 def reply(value: dict[str, Any], person: str) -> str:
-    """The line in the thread."""
+    """The text of the thread reply."""
     return f"<@{person}> confirmed. Fusebill cleared {_ids(value)}."
 
 

@@ -1,4 +1,4 @@
-"""The floor: a bare aiohttp server and client that verifies, calls and posts; nothing else."""
+"""The lower bound: an aiohttp server and client that verify, call and post, and nothing else."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ class Floor:
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def serve(self, request: web.Request) -> web.Response:
-        """Verify, acknowledge, and go on."""
+        """Verify, acknowledge, and do the work in the background."""
         body = await request.read()
         if not _signed(request, body):
             return web.Response(status=401)
         form = dict(parse_qsl(body.decode()))
         work = self._click(json.loads(form["payload"])) if "payload" in form else self._ask(form)
-        self._go_on(work)
+        self._spawn(work)
         return web.Response()
 
-    def _go_on(self, work: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -88,13 +88,13 @@ class Floor:
 def _signed(request: web.Request, body: bytes) -> bool:
     timestamp = request.headers["X-Slack-Request-Timestamp"]
     base = b"v0:" + timestamp.encode() + b":" + body
-    wanted = f"v0={hmac.new(SECRET, base, hashlib.sha256).hexdigest()}"
+    expected = f"v0={hmac.new(SECRET, base, hashlib.sha256).hexdigest()}"
     fresh = abs(time.time() - int(timestamp)) <= 300
-    return fresh and hmac.compare_digest(wanted, request.headers["X-Slack-Signature"])
+    return fresh and hmac.compare_digest(expected, request.headers["X-Slack-Signature"])
 
 
 async def application() -> web.Application:
-    """The one route, and the session that its life brackets."""
+    """The app with its one route and the session that it closes at the end."""
     app = web.Application()
     session = aiohttp.ClientSession()
     app.router.add_post("/slack/events", Floor(session).serve)

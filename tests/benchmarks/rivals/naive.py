@@ -1,4 +1,4 @@
-"""The naive one: Bolt and slack_sdk as they come, with one shared `httpx.AsyncClient`."""
+"""The naive bot: Bolt and slack_sdk unchanged, with one shared `httpx.AsyncClient`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ fusebill = httpx.AsyncClient(
 
 @app.command("/unlatch")
 async def on_unlatch(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient) -> None:
-    """A command: the customer, then the card."""
+    """Read the customer, then post the card."""
     await ack()
     customer_id, reason = body["text"].split(" ", 1)
     answer = await fusebill.get(f"/customers/{customer_id}")
@@ -40,7 +40,7 @@ async def on_unlatch(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient
 
 @app.action("unlatch_confirm")
 async def on_confirm(ack: AsyncAck, body: dict[str, Any], client: AsyncWebClient) -> None:
-    """A click: the customer again, the call, then card and thread."""
+    """Read the customer again, unlatch it, then update the card and reply in the thread."""
     await ack()
     value = json.loads(body["actions"][0]["value"])
     channel, ts, person = body["channel"]["id"], body["message"]["ts"], body["user"]["id"]

@@ -1,4 +1,4 @@
-"""Requests and their events."""
+"""Create the tables `requests` and `events`."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make both tables, and the indexes that the sweep and the history read by."""
+    """Create both tables, and the indexes that the sweep and the lists use."""
     moment = sa.DateTime(timezone=True)
     op.create_table(
         "requests",

@@ -10,7 +10,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Drop the index over `requests.undoes`: an undo finds its request by id."""
+    """Drop the index on `requests.undoes`: an undo finds its request by id."""
     op.drop_index("requests_by_undone", "requests")
 
 

@@ -1,10 +1,10 @@
-// Tells screen readers of new and changed messages, politely, and of nothing else.
+// Announces new and changed messages to screen readers (in a polite live region).
 
 import { element } from "./elements.js";
 import { spoken } from "./mrkdwn.js";
 import { keyOf } from "./messages.js";
 
-const KEPT = 5;
+const MAX_LINES = 5;
 
 export class Announcer {
   #region;
@@ -17,15 +17,15 @@ export class Announcer {
 
   say(text) {
     this.#region.append(element("p", { textContent: text }));
-    while (this.#region.childElementCount > KEPT) this.#region.firstElementChild.remove();
+    while (this.#region.childElementCount > MAX_LINES) this.#region.firstElementChild.remove();
   }
 
-  /** Announces what is new since the last time; returns the new messages. */
+  /** Announces what has changed since the last call; returns the new messages. */
   follow(messages, view) {
     const before = this.#viewer === view.viewer ? this.#known : null;
     this.#known = new Map(messages.map((message) => [keyOf(message), message.text]));
     this.#viewer = view.viewer;
-    // On arrival, and as somebody else, the page's whole content is no news.
+    // When the page opens or the viewer changes, nothing is announced: all messages would be new.
     if (!before) return [];
     const fresh = messages.filter((message) => !before.has(keyOf(message)));
     const changed = messages.filter(

@@ -1,4 +1,4 @@
-// Draws Block Kit. What the page does not know is shown as an error, never as nothing.
+// Draws Block Kit. Unknown blocks and elements are shown as errors.
 // https://docs.slack.dev/reference/block-kit/blocks
 
 import { button } from "./buttons.js";
@@ -74,7 +74,7 @@ function drawn(block, context) {
   }
 }
 
-/** The blocks of a message. `context` tells whose eyes see it and which message a button belongs to. */
+/** The nodes of a message's blocks. `context` holds the viewer and the message (see messages.js). */
 export function blocks(list, context) {
   return list.map((block) => {
     const node = drawn(block, context);

@@ -1,32 +1,32 @@
-// Buttons of a message: a click, its confirmation, and the wait for the answer.
+// The buttons of a message: click, confirmation prompt, and spinner until the answer comes.
 
 import { confirmed } from "./confirm.js";
 import { element } from "./elements.js";
 
-/** Clicks that wait for their answer; they outlive the button's node, which an update replaces. */
-const underWay = new Set();
+/** Clicks that wait for their answer. Kept outside the button's node, which an update replaces. */
+const pending = new Set();
 
 const keyOf = (part, context) => [context.container, part.action_id, part.value ?? ""].join("\n");
 
-/** What is under way on a message: part of what decides whether it is drawn anew. */
-export function waiting(container) {
-  return [...underWay].filter((key) => key.startsWith(`${container}\n`));
+/** The pending clicks on a message: it is redrawn when they change. */
+export function pendingClicks(container) {
+  return [...pending].filter((key) => key.startsWith(`${container}\n`));
 }
 
 async function click(part, context, textObject) {
   const key = keyOf(part, context);
-  if (underWay.has(key)) return;
+  if (pending.has(key)) return;
   if (part.confirm && !(await confirmed(part.confirm, (object) => textObject(object, context)))) return;
-  underWay.add(key);
+  pending.add(key);
   context.redraw();
   await context.click({ action_id: part.action_id, value: part.value ?? null });
-  underWay.delete(key);
+  pending.delete(key);
   context.redraw();
 }
 
-/** A Block Kit button; with a `url` it is a link too, as in Slack, which still reports the click. */
+/** A Block Kit button. With a `url` it is also a link; Slack still reports the click to the app. */
 export function button(part, context, textObject) {
-  const busy = underWay.has(keyOf(part, context));
+  const busy = pending.has(keyOf(part, context));
   const style = { primary: "primary", danger: "danger" }[part.style] ?? "";
   const node = element(part.url ? "a" : "button", {
     className: `button ${style}`,
@@ -45,7 +45,7 @@ export function button(part, context, textObject) {
     });
   else node.type = "button";
   node.append(element("span", { className: "button-text" }, textObject(part.text, context)));
-  // Not `disabled`: that would throw the keyboard's focus away while the answer is awaited.
+  // Not `disabled`, which would lose the keyboard focus.
   if (busy) node.append(element("span", { className: "spinner", aria: { hidden: "true" } }));
   node.addEventListener("click", () => click(part, context, textObject));
   return node;

@@ -1,28 +1,28 @@
-// What the composer offers after `/`: the command's forms, and customers by their ids.
+// Completions for the message box: the forms of /unlatch, and customer ids.
 
 const COMMAND = "/unlatch";
-const CUSTOMERS_SHOWN = 5;
+const MAX_CUSTOMERS = 5;
 
 const FORMS = [
-  { usage: "<customer id> [reason]", word: "", about: "Free a customer from HubSpot" },
-  { usage: "find <text>", word: "find", about: "Look in names, references and emails" },
-  { usage: "history [customer id]", word: "history", about: "What was asked lately, and what came of it" },
-  { usage: "help", word: "help", about: "All there is to type" },
+  { usage: "<customer id> [reason]", keyword: "", about: "Unlatch a customer from HubSpot" },
+  { usage: "find <text>", keyword: "find", about: "Search names, references and emails" },
+  { usage: "history [customer id]", keyword: "history", about: "Recent requests and their outcomes" },
+  { usage: "help", keyword: "help", about: "All commands" },
 ];
 
-function ofForm({ usage, word, about }) {
-  const takesMore = usage !== word;
+function formOption({ usage, keyword, about }) {
+  const takesArguments = usage !== keyword;
   return {
-    insert: [COMMAND, word].filter(Boolean).join(" ") + (takesMore ? " " : ""),
+    insert: [COMMAND, keyword].filter(Boolean).join(" ") + (takesArguments ? " " : ""),
     title: `${COMMAND} ${usage}`,
     about,
   };
 }
 
-function ofCustomers(customers, digits, before) {
+function customerOptions(customers, digits, before) {
   return customers
     .filter((customer) => String(customer.id).startsWith(digits))
-    .slice(0, CUSTOMERS_SHOWN)
+    .slice(0, MAX_CUSTOMERS)
     .map((customer) => ({
       insert: `${before}${customer.id} `,
       title: `${before}${customer.id}`,
@@ -31,24 +31,24 @@ function ofCustomers(customers, digits, before) {
 }
 
 /**
- * The options for what is typed, each `{insert, title, about}`, and which is chosen already:
- * the first while a command is being spelled, none where an id could be complete as it stands.
+ * The options for the typed text, each `{insert, title, about}`, and the index of the selected one:
+ * the first while a command is being typed, -1 (none) where the typed id may already be complete.
  */
 export function completions(text, customers) {
   if (text.startsWith("/") && COMMAND.startsWith(text.toLowerCase()))
-    return { options: FORMS.map(ofForm), chosen: 0 };
+    return { options: FORMS.map(formOption), chosen: 0 };
   const typed = /^\/unlatch +((?:history +)?)(\S*)$/i.exec(text);
   if (!typed) return { options: [], chosen: -1 };
   const [, history, rest] = typed;
   const before = history ? `${COMMAND} history ` : `${COMMAND} `;
   if (/^\d+$/.test(rest) || (history && rest === "")) {
     return {
-      options: ofCustomers(customers, rest, before).filter((option) => option.insert.trim() !== text.trim()),
+      options: customerOptions(customers, rest, before).filter((option) => option.insert.trim() !== text.trim()),
       chosen: -1,
     };
   }
   if (history) return { options: [], chosen: -1 };
-  const forms = FORMS.filter((form) => form.word && form.word.startsWith(rest.toLowerCase())).map(ofForm);
-  if (rest === "") return { options: [...ofCustomers(customers, "", before), ...forms], chosen: -1 };
+  const forms = FORMS.filter((form) => form.keyword && form.keyword.startsWith(rest.toLowerCase())).map(formOption);
+  if (rest === "") return { options: [...customerOptions(customers, "", before), ...forms], chosen: -1 };
   return { options: forms.filter((option) => option.insert !== text), chosen: 0 };
 }

@@ -12,7 +12,7 @@ export class Composer {
   #options = [];
   #chosen = -1;
 
-  /** `submit(text)` sends a line, true where it was taken; `customers()` gives those to complete ids with. */
+  /** `submit(text)` resolves to whether the line was accepted; `customers()` returns those to offer. */
   constructor({ submit, customers }) {
     this.#submit = submit;
     this.#customers = customers;
@@ -27,13 +27,13 @@ export class Composer {
     this.#grow();
   }
 
-  /** Addresses the channel by its name. */
-  address(name) {
+  /** Names the channel in the placeholder and the label. */
+  setChannel(name) {
     this.#text.placeholder = `Message #${name} or type /unlatch`;
     this.#text.setAttribute("aria-label", `Message to #${name}`);
   }
 
-  /** Puts text into the box, ready to go on typing. */
+  /** Replaces the text in the box; the cursor goes to its end. */
   put(text) {
     this.#text.value = text;
     this.#text.focus();
@@ -67,7 +67,7 @@ export class Composer {
     }
   }
 
-  /** Whether the key was one for the list of completions. */
+  /** Handles a key for the list of completions; false if the key has no meaning there. */
   #pressedInList(event) {
     const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
     if (step) {
@@ -85,7 +85,7 @@ export class Composer {
       return true;
     }
     const option = this.#options[this.#chosen];
-    // A line that is complete as it stands is sent; Enter never adds just a blank.
+    // A complete line is sent: Enter does not accept an option that would only add a space.
     if (
       event.key === "Enter" &&
       !event.shiftKey &&
@@ -131,7 +131,7 @@ export class Composer {
       element("span", { className: "completion-title", textContent: option.title }),
       element("span", { className: "completion-about", textContent: option.about }),
     );
-    // On press rather than on click, and without taking the focus, which would close the list first.
+    // `pointerdown`, as a click would first take the focus and so close the list.
     node.addEventListener("pointerdown", (event) => {
       event.preventDefault();
       this.#accept(index);
@@ -145,8 +145,8 @@ export class Composer {
     this.#text.value = "";
     this.#typed();
     this.#send.classList.add("sending");
-    const taken = await this.#submit(text);
+    const accepted = await this.#submit(text);
     this.#send.classList.remove("sending");
-    if (!taken && this.#text.value === "") this.put(text);
+    if (!accepted && this.#text.value === "") this.put(text);
   }
 }

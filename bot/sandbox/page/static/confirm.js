@@ -1,9 +1,9 @@
-// The prompt of a button's `confirm` object.
+// The dialog of a button's `confirm` object.
 // https://docs.slack.dev/reference/block-kit/composition-objects/confirmation-dialog-object
 
 const byId = (id) => document.getElementById(id);
 
-/** Asks; true where the person agreed. Escape, or the other button, is a no. */
+/** Shows the dialog; resolves to true if confirmed, false on Escape or the other button. */
 export function confirmed(confirm, drawText) {
   const dialog = byId("confirm");
   byId("confirm-title").replaceChildren(...drawText(confirm.title));

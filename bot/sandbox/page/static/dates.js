@@ -1,4 +1,4 @@
-// Times in the reader's own zone and language: Slack's date tokens, clocks and day dividers.
+// Formats times in the viewer's time zone and language: Slack's date tokens, clock times, day dividers.
 
 const format = (options) => (date) => new Intl.DateTimeFormat(undefined, options).format(date);
 const LONG = { weekday: "long", month: "long", day: "numeric", year: "numeric" };
@@ -46,7 +46,7 @@ function ago(date) {
   return new Intl.RelativeTimeFormat(undefined, { numeric: "auto" }).format(Math.round(seconds / size), unit);
 }
 
-/** Fills Slack's `{tokens}`; null where the time or a token is none, so that the fallback is shown. */
+/** Replaces Slack's `{tokens}`; null if the time or a token is invalid (show the fallback then). */
 export function formatted(timestamp, pattern) {
   const date = new Date(Number(timestamp) * 1000);
   if (Number.isNaN(date.getTime()) || !/^\d+$/.test(String(timestamp))) return null;
@@ -56,14 +56,13 @@ export function formatted(timestamp, pattern) {
     known = false;
     return "";
   });
-  if (!known) return null;
-  return text;
+  return known ? text : null;
 }
 
 const fromSeconds = (seconds) => new Date(seconds * 1000);
 
 export const timeOf = (seconds) => clock(fromSeconds(seconds));
-/** The clock without AM or PM, for the narrow column beside grouped messages. */
+/** The time without AM or PM, for the narrow column beside grouped messages. */
 export function shortTimeOf(seconds) {
   const parts = new Intl.DateTimeFormat(undefined, { hour: "numeric", minute: "2-digit" }).formatToParts(
     fromSeconds(seconds),
@@ -82,7 +81,7 @@ export const whenOf = (seconds) =>
   `${pretty(fromSeconds(seconds)) ?? dateShort(fromSeconds(seconds))} at ${timeOf(seconds)}`;
 export const isoOf = (seconds) => fromSeconds(seconds).toISOString();
 
-/** "Today", or "Friday, November 13" in a divider between two days. */
+/** The text of a day divider: "Today", or "Friday, November 13". */
 export function dayTitle(seconds) {
   const name =
     pretty(fromSeconds(seconds)) ??

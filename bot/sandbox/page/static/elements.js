@@ -1,10 +1,10 @@
-// Builds DOM nodes. Text always goes in as text: nothing on this page is ever parsed as HTML.
+// Builds DOM nodes. Text is only ever inserted as text; the page never parses HTML.
 
 const SVG = "http://www.w3.org/2000/svg";
 
 /**
- * An element with properties and children. `dataset` and `aria` are objects; a child is a node,
- * a string, or null and false, which are left out.
+ * An element with properties and children. `dataset` and `aria` are objects. A child is a node, a
+ * string, or an array of them; null, undefined and false are skipped.
  */
 export function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
@@ -21,12 +21,12 @@ export function element(tag, properties = {}, ...children) {
   return node;
 }
 
-/** The children that are there, with nested arrays laid flat. */
+/** Flattens nested arrays and drops null, undefined and false. */
 export function present(children) {
   return children.flat(Infinity).filter((child) => child !== null && child !== undefined && child !== false);
 }
 
-/** A picture out of one of the page's sprites; it says nothing to a screen reader. */
+/** An image from one of the page's SVG sprites, hidden from screen readers. */
 export function picture(sprite, name, className) {
   const svg = document.createElementNS(SVG, "svg");
   svg.setAttribute("class", className);
@@ -39,12 +39,12 @@ export function picture(sprite, name, className) {
 
 export const icon = (name) => picture("icons", name, "icon");
 
-/** Sets text only where it differs, so that a live region or a selection is left in peace. */
+/** Sets text only if it differs, to keep selections and not to trigger live regions. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
-/** An error that the page shows in place of what it cannot draw. */
+/** An error shown in place of something that the page can't draw. */
 export function errorBox(text) {
   return element(
     "div",

@@ -1,9 +1,9 @@
-// Emoji by Slack's short names. The common ones are drawn by the page itself (emoji.svg), so that they
-// look the same where no emoji font is installed; the character stays in the text, to be read and copied.
+// Emoji by Slack's short names. The common ones are images (emoji.svg), as not every machine has an
+// emoji font; the character stays in the text, for screen readers and copying.
 
 import { element, picture } from "./elements.js";
 
-/** Short name -> the character, and the drawing in emoji.svg. Names with no drawing show the character. */
+/** Short name -> character. */
 const EMOJI = {
   alarm_clock: "⏰",
   arrow_right: "➡️",
@@ -49,7 +49,7 @@ const EMOJI = {
   x: "❌",
 };
 
-/** Other names of the same. */
+/** Alternative short names. */
 const ALIASES = {
   "+1": "thumbsup",
   hand: "raised_hand",
@@ -57,6 +57,7 @@ const ALIASES = {
   mantelpiece_clock: "alarm_clock",
 };
 
+/** Those with an image in emoji.svg. */
 const DRAWN = new Set([
   "alarm_clock",
   "arrows_counterclockwise",
@@ -114,13 +115,13 @@ function drawn(name) {
   );
 }
 
-/** The emoji of that short name, or null where the page knows none. */
+/** The emoji with this short name; null if unknown. */
 export function emojiNamed(name) {
   const known = ALIASES[name] ?? name;
   return Object.hasOwn(EMOJI, known) ? drawn(known) : null;
 }
 
-/** Plain text as nodes, its emoji drawn. With `shortNames` false, `:x:` stays as it is typed. */
+/** Plain text as nodes, with emoji as images. With `shortNames` false, `:x:` stays as typed. */
 export function withEmoji(text, shortNames = true) {
   const nodes = [];
   let end = 0;
@@ -136,7 +137,7 @@ export function withEmoji(text, shortNames = true) {
   return nodes;
 }
 
-/** The same with characters alone, for what is spoken rather than drawn. */
+/** Text with short names replaced by characters, for screen readers. */
 export function spokenEmoji(text) {
   return text.replace(/:([a-z0-9_+-]+):/g, (whole, name) => EMOJI[ALIASES[name] ?? name] ?? whole);
 }

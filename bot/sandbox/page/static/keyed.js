@@ -1,13 +1,13 @@
-// Redraws a list piece by piece: what did not change keeps its nodes, and with them focus and selection.
+// Updates a list item by item: unchanged items keep their nodes, and so focus and selection.
 
 const focusKey = (node) => node?.closest("[data-focus-key]")?.dataset.focusKey;
 
-/** Changes an item's contents; focus inside goes to the equivalent control, or else to the item. */
-function redrawn(node, contents) {
-  const held = node.contains(document.activeElement);
-  const key = held ? focusKey(document.activeElement) : undefined;
+/** Replaces an item's contents; focus inside moves to the same control, or else to the item. */
+function redraw(node, contents) {
+  const hadFocus = node.contains(document.activeElement);
+  const key = hadFocus ? focusKey(document.activeElement) : undefined;
   node.replaceChildren(...contents);
-  if (!held) return;
+  if (!hadFocus) return;
   const same =
     key && [...node.querySelectorAll("[data-focus-key]")].find((each) => each.dataset.focusKey === key);
   (same ?? node).focus({ preventScroll: true });
@@ -22,8 +22,9 @@ export class KeyedList {
   }
 
   /**
-   * Shows these items in this order. An item: `key`, `signature` (drawn anew where it differs),
-   * `create()` its node, `contents()` the node's children, `settle(node)` sets the node's attributes.
+   * Shows these items in this order. An item has a `key`; a `signature`, and is redrawn when that
+   * changes; `create()`, which returns its node; `contents()`, the node's children; and optionally
+   * `decorate(node)`, which sets the node's attributes.
    */
   show(items) {
     const keys = new Set(items.map((item) => item.key));
@@ -46,8 +47,8 @@ export class KeyedList {
     }
     if (known.signature !== item.signature) {
       known.signature = item.signature;
-      item.settle?.(known.node);
-      redrawn(known.node, item.contents());
+      item.decorate?.(known.node);
+      redraw(known.node, item.contents());
     }
     const next = after ? after.nextSibling : this.#list.firstChild;
     if (next !== known.node) this.#list.insertBefore(known.node, next);
@@ -55,9 +56,9 @@ export class KeyedList {
   }
 
   #remove(node) {
-    const held = node.contains(document.activeElement);
+    const hadFocus = node.contains(document.activeElement);
     const neighbour = node.previousElementSibling ?? node.nextElementSibling;
     node.remove();
-    if (held && neighbour?.tabIndex === -1) neighbour.focus({ preventScroll: true });
+    if (hadFocus && neighbour?.tabIndex === -1) neighbour.focus({ preventScroll: true });
   }
 }

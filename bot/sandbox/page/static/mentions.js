@@ -1,11 +1,11 @@
-// People, channels, links and dates inside a text: the same in mrkdwn and in rich_text.
+// Mentions, links and dates inside a text, for both mrkdwn and rich_text.
 
 import { element } from "./elements.js";
 import { formatted } from "./dates.js";
 
 const GROUP_MENTIONS = new Set(["here", "channel", "everyone"]);
 
-/** Only these may become links; `javascript:` and the like stay text. */
+/** Only http(s) URLs become links; `javascript:` and the like stay text. */
 export function isWebAddress(url) {
   return /^https?:\/\/[^\s]+$/i.test(url);
 }
@@ -34,11 +34,11 @@ export function groupMention(name) {
   });
 }
 
-/** A moment in the reader's zone; `fallback` where Slack could not show it either; "Today …" where it `begins` a line. */
+/** A date in the viewer's time zone, capitalised if it `begins` a line; `fallback` if it is invalid. */
 export function date(timestamp, pattern, fallback, { url, begins }) {
-  const moment = formatted(timestamp, pattern);
-  if (moment === null) return element("span", { textContent: fallback });
-  const text = begins ? moment.charAt(0).toUpperCase() + moment.slice(1) : moment;
+  const when = formatted(timestamp, pattern);
+  if (when === null) return element("span", { textContent: fallback });
+  const text = begins ? when.charAt(0).toUpperCase() + when.slice(1) : when;
   const time = element("time", {
     dateTime: new Date(Number(timestamp) * 1000).toISOString(),
     textContent: text,

@@ -1,7 +1,7 @@
-// Messages and ephemerals (ephemeral messages) as the items of a keyed list.
+// Messages and ephemerals as the items of a keyed list.
 
 import { blocks } from "./blocks.js";
-import { waiting } from "./buttons.js";
+import { pendingClicks } from "./buttons.js";
 import { dayOf, dayTitle, fullTimeOf, isoOf, shortTimeOf, timeOf, whenOf } from "./dates.js";
 import { element, icon } from "./elements.js";
 import { mrkdwn } from "./mrkdwn.js";
@@ -11,7 +11,7 @@ const GROUP_WITHIN_S = 300;
 
 export const keyOf = (message) => (message.ephemeral ? `ephemeral ${message.id}` : `message ${message.ts}`);
 
-/** Whether a message goes under the name of the one before, as Slack does within five minutes. */
+/** Whether a message is shown without a name below the previous one, as Slack does within 5 minutes. */
 function isGrouped(message, before, repliesBefore) {
   return (
     Boolean(before) &&
@@ -101,7 +101,7 @@ function contents(message, grouped, replies, view) {
   ];
 }
 
-function settle(node, message, grouped, view) {
+function decorate(node, message, grouped, view) {
   node.className = `message${grouped ? " grouped" : ""}${message.ephemeral ? " ephemeral" : ""}`;
   node.tabIndex = -1;
   node.dataset.testid = message.ephemeral ? "ephemeral" : "message";
@@ -124,10 +124,10 @@ function item(message, grouped, replies, view) {
       grouped,
       replies.map((reply) => reply.ts),
       view.viewer,
-      waiting(key),
+      pendingClicks(key),
     ]),
     create: () => element("li"),
-    settle: (node) => settle(node, message, grouped, view),
+    decorate: (node) => decorate(node, message, grouped, view),
     contents: () => contents(message, grouped, replies, view),
   };
 }
@@ -142,8 +142,9 @@ function divider(seconds) {
 }
 
 /**
- * The items of a list. `view`: users (a Map), viewer, channel, click(message, action), redraw(), openThread(ts);
- * `repliesTo(ts)` the replies that a bar under the message counts; `days` whether dividers name the days.
+ * The items for a list of messages. `view` holds users (a Map by id), viewer, channel,
+ * click(message, action), redraw() and openThread(ts). `repliesTo(ts)` returns the replies to count
+ * under a message; with `days`, dividers separate the days.
  */
 export function items(messages, view, { repliesTo = () => [], days = false } = {}) {
   const list = [];

@@ -1,6 +1,6 @@
 // Slack's mrkdwn as DOM nodes. https://docs.slack.dev/messaging/formatting-message-text
-// Reads the raw text once, left to right; `&amp;` `&lt;` `&gt;` become characters only at the very end,
-// so that no escaped text can turn into markup.
+// Parses the raw text in one pass; `&amp;`, `&lt;` and `&gt;` are decoded last, so that escaped text
+// never becomes markup.
 
 import { element } from "./elements.js";
 import { spokenEmoji, withEmoji } from "./emoji.js";
@@ -14,7 +14,7 @@ export function unescaped(text) {
   return text.replace(/&(amp|lt|gt);/g, (entity) => ENTITIES[entity]);
 }
 
-/** What stands between `<` and `>`: a mention, a date, or a link; anything else is shown as it is. */
+/** The node for the text between `<` and `>`: a mention, a date or a link; anything else is shown as is. */
 function control(body, context, begins) {
   const bar = body.indexOf("|");
   const target = bar < 0 ? body : body.slice(0, bar);
@@ -40,7 +40,7 @@ function control(body, context, begins) {
 
 const isWord = (character) => character !== undefined && /[\p{L}\p{N}]/u.test(character);
 
-/** Where the style opened at `start` ends: on the same line, against a word, before no word. */
+/** The index of the marker that closes the style opened at `start`, on the same line; -1 if none. */
 function closing(text, start) {
   const marker = text[start];
   if (isWord(text[start - 1]) || !text[start + 1] || /\s/.test(text[start + 1]) || text[start + 1] === marker)
@@ -54,7 +54,7 @@ function closing(text, start) {
   return -1;
 }
 
-/** The construct that begins at `at`, as `[node, where it ends]`; null where it is plain text. */
+/** The construct that begins at `at`, as `[node, end index]`; null if it is plain text. */
 function construct(text, at, context) {
   const character = text[at];
   if (character === "<") {
@@ -105,7 +105,7 @@ function inline(text, context) {
   return nodes;
 }
 
-/** A mrkdwn text as nodes; lines that begin with `>` (as it is, or escaped) become quotes. */
+/** Mrkdwn text as nodes; lines that begin with `>` or `&gt;` become quotes. */
 export function mrkdwn(text, context) {
   const nodes = [];
   let plain = [];
@@ -135,7 +135,7 @@ export function mrkdwn(text, context) {
   return nodes;
 }
 
-/** A mrkdwn text as somebody would read it out. */
+/** Mrkdwn text as plain text for screen readers. */
 export function spoken(text, context) {
   const plain = element("div", {}, mrkdwn(text, context)).textContent;
   return spokenEmoji(plain).replace(/\s+/g, " ").trim();

@@ -1,4 +1,4 @@
-// The sandbox's page: receives the whole state at every change and draws what differs.
+// The sandbox's page: receives the whole state at every change and redraws what differs.
 
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
@@ -32,41 +32,41 @@ const menu = new Menu();
 const thread = new ThreadPane(() => draw());
 closeOnEscape(menu, thread);
 
-/** Brings the channel into sight where the thread covers it. */
-function toChannel() {
+/** Closes the thread if it covers the channel. */
+function showChannel() {
   if (covering.matches && thread.ts !== null) thread.close();
 }
 
-byId("channel-link").addEventListener("click", toChannel);
-// The link itself then takes the focus to the message box, which must be in sight by then.
-byId("skip").addEventListener("click", toChannel);
+byId("channel-link").addEventListener("click", showChannel);
+// The link then moves the focus to the message box, which must be visible for that.
+byId("skip").addEventListener("click", showChannel);
 
-function problem(text) {
+function showProblem(text) {
   byId("problem").hidden = text === null;
   setText(byId("problem"), text ?? "");
 }
 
 async function click(message, action) {
   const where = message.ephemeral ? { ephemeral_id: message.id } : { message_ts: message.ts };
-  problem(await post("click", { user_id: viewer, ...where, ...action }));
+  showProblem(await post("click", { user_id: viewer, ...where, ...action }));
 }
 
 const composer = new Composer({
   customers: () => state?.extra?.customers ?? [],
   submit: async (text) => {
     scrolling.channel.toEnd();
-    const wrong = await post("command", { user_id: viewer, text });
-    problem(wrong);
-    return wrong === null;
+    const error = await post("command", { user_id: viewer, text });
+    showProblem(error);
+    return error === null;
   },
 });
 
 const sidebar = new Sidebar({
-  problem,
+  problem: showProblem,
   say: (text) => announcer.say(text),
   use: (customer) => {
     menu.toggle(false, false);
-    toChannel();
+    showChannel();
     composer.put(`/unlatch ${customer.id} `);
   },
 });
@@ -74,7 +74,7 @@ const sidebar = new Sidebar({
 const isReply = (message) => Boolean(message.thread_ts) && message.thread_ts !== message.ts;
 const byTime = (one, other) => one.at - other.at;
 
-/** Everything that the person whom this tab is would see, oldest first. */
+/** Everything that the viewer may see, oldest first. */
 function visible() {
   const ephemerals = (state.ephemerals ?? [])
     .filter((ephemeral) => ephemeral.user_id === viewer)
@@ -89,7 +89,7 @@ function drawUsers() {
   viewer ??= firstViewer(state.users);
   peopleBar(byId("people"), state.users, viewer, (id) => {
     viewer = id;
-    problem(null);
+    showProblem(null);
     draw();
   });
   members(byId("members"), state.users);
@@ -101,20 +101,20 @@ function drawUsers() {
     element("h2", {}, icon("hash"), state.channel.name),
     element("p", {
       textContent:
-        "This is the very beginning of the channel. Type /unlatch to try the bot, and be somebody else with the bar at the top.",
+        "This is the very beginning of the channel. Type /unlatch to try the bot. The bar at the top makes you somebody else.",
     }),
   );
-  composer.address(state.channel.name);
+  composer.setChannel(state.channel.name);
   document.title = `${state.channel.name} (Channel) - ${state.team} - unlatch-bot`;
 }
 
 function drawThread(all, view) {
   if (thread.ts === null) return;
-  // Where the pane covers the channel, what a click there ephemerals must be read here.
-  const toldMeanwhile = (message) =>
+  // Where the thread covers the channel, it also shows the ephemerals that came since it was opened.
+  const shownHereToo = (message) =>
     message.ephemeral && !message.thread_ts && covering.matches && message.at >= thread.openedAt;
   const replies = all.filter(
-    (message) => (isReply(message) && message.thread_ts === thread.ts) || toldMeanwhile(message),
+    (message) => (isReply(message) && message.thread_ts === thread.ts) || shownHereToo(message),
   );
   lists.root.show(
     items(
@@ -151,7 +151,7 @@ function draw() {
   sidebar.show(state);
 }
 
-/** A permalink of this channel leads to its message, as in Slack, and never out of the sandbox. */
+/** Follows permalinks within the page: scrolls to the message and focuses it. */
 document.addEventListener("click", (event) => {
   const link = event.target.closest("a")?.href ?? "";
   const [, channelId, seconds, fraction] = /\/archives\/(\w+)\/p(\d+)(\d{6})(?:\?|$)/.exec(link) ?? [];
@@ -159,10 +159,10 @@ document.addEventListener("click", (event) => {
   event.preventDefault();
   const ts = `${seconds}.${fraction}`;
   const message = state.messages.find((each) => each.ts === ts);
-  problem(message ? null : "That message is no longer there.");
+  showProblem(message ? null : "That message is no longer there.");
   if (!message) return;
   if (isReply(message)) thread.open(message.thread_ts);
-  else toChannel();
+  else showChannel();
   const node = byId(isReply(message) ? "thread" : "messages").querySelector(`[data-ts="${ts}"]`);
   node.scrollIntoView({ block: "center" });
   node.focus({ preventScroll: true });
@@ -171,14 +171,14 @@ document.addEventListener("click", (event) => {
 receive(
   (received) => {
     state = received;
-    // A sandbox that was started anew knows nothing of the thread.
+    // After a restart of the sandbox, the open thread no longer exists.
     const known = state.messages.some((message) => message.ts === thread.ts);
     if (thread.ts !== null && !known) thread.close();
     draw();
   },
   (connected) => {
     const lost = !byId("connection").hidden;
-    if (connected && lost) problem(null);
+    if (connected && lost) showProblem(null);
     byId("connection").hidden = connected;
     document.documentElement.dataset.connected = String(connected);
   },

@@ -1,9 +1,9 @@
-// The thread pane and, on a phone, the sandbox's menu: what opens, what closes, where focus goes.
+// Opens and closes the thread pane and, on a phone, the sandbox's menu; moves the focus.
 
 const byId = (id) => document.getElementById(id);
 const app = byId("app");
 
-/** The menu matters on phones alone: elsewhere the sidebar is always there. */
+/** The menu exists only on phones; elsewhere the sidebar is always visible. */
 export class Menu {
   constructor() {
     byId("menu-button").addEventListener("click", () => this.toggle(!this.isOpen));
@@ -28,7 +28,7 @@ export class ThreadPane {
   ts = null;
   openedAt = 0;
 
-  /** `changed()` draws the page anew. */
+  /** `changed()` redraws the page. */
   constructor(changed) {
     this.#changed = changed;
     byId("thread-close").addEventListener("click", () => this.close());
@@ -43,7 +43,7 @@ export class ThreadPane {
     byId("thread-close").focus();
   }
 
-  /** Focus goes back to the bar that opened the thread. */
+  /** Closes the thread; the focus returns to the replies bar that opened it. */
   close() {
     const { ts } = this;
     this.ts = null;
@@ -55,11 +55,11 @@ export class ThreadPane {
   }
 }
 
-/** Escape closes what is open, the topmost first. */
+/** Makes Escape close the menu, or else the thread. */
 export function closeOnEscape(menu, thread) {
   document.addEventListener("keydown", (event) => {
     if (event.key !== "Escape" || event.defaultPrevented || byId("confirm").open) return;
-    if (byId("composer").contains(event.target)) return; // who writes goes on writing
+    if (byId("composer").contains(event.target)) return; // not while somebody types a message
     if (menu.isOpen) menu.toggle(false);
     else if (thread.ts !== null) thread.close();
   });

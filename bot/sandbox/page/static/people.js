@@ -1,4 +1,4 @@
-// Who is who: avatars, names, and the bar to be somebody else.
+// Avatars, guest marks, and the bar that selects who the tab is.
 
 import { element, icon } from "./elements.js";
 
@@ -12,7 +12,7 @@ export function initials(name) {
     .toUpperCase();
 }
 
-/** A picture of a person (initials on their colour) or of the bot. Decorative: the name stands beside it. */
+/** A person's initials on their colour, or the bot's picture. Decorative: the name is beside it. */
 export function avatar(user, className = "avatar") {
   if (user?.bot) return element("img", { className, src: "/page/bot.svg", alt: "" });
   const node = element("span", {
@@ -25,7 +25,7 @@ export function avatar(user, className = "avatar") {
   return node;
 }
 
-/** The mark of somebody from another organisation, as Slack Connect shows it. */
+/** Marks a person from another organisation, as Slack Connect does; null for anybody else. */
 export function guestMark(user) {
   if (!user?.guest) return null;
   return element(
@@ -38,18 +38,18 @@ export function guestMark(user) {
 
 const people = (users) => users.filter((user) => !user.bot);
 
-/** Who this tab is at first: whom its address names (`?as=`), or else the first person. */
+/** The id of the initial viewer: the one in the address (`?as=`), or else the first person. */
 export function firstViewer(users) {
   const wanted = new URLSearchParams(location.search).get("as");
   return (people(users).find((user) => user.id === wanted) ?? people(users)[0])?.id;
 }
 
-/** The address keeps who the tab is, over a reload and for a copy of the tab. */
+/** Puts the viewer into the address, for reloads and copies of the tab. */
 function remember(id) {
   history.replaceState(null, "", `?as=${encodeURIComponent(id)}`);
 }
 
-/** Draws the bar once for these users; `onChange` gets the id of whom the tab is now. */
+/** Draws the bar for these users; `onChange` is called with the id of the new viewer. */
 export function peopleBar(container, users, viewer, onChange) {
   const choices = people(users).map((user) => {
     const radio = element("input", {
@@ -75,7 +75,7 @@ export function peopleBar(container, users, viewer, onChange) {
   container.replaceChildren(...choices);
 }
 
-/** The header's heap of avatars with their number. */
+/** The overlapping avatars in the channel's header, with the number of members. */
 export function members(container, users) {
   const count = element("span", { className: "member-count", textContent: String(users.length) });
   container.replaceChildren(...users.slice(0, 4).map((user) => avatar(user, "avatar stacked")), count);

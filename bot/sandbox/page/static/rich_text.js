@@ -1,4 +1,4 @@
-// The rich_text block. https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
+// Draws the rich_text block. https://docs.slack.dev/reference/block-kit/blocks/rich-text-block
 
 import { element, errorBox, icon } from "./elements.js";
 import { emojiNamed, withEmoji } from "./emoji.js";

@@ -1,4 +1,4 @@
-// Keeps a list of messages at its end, as a chat does, unless its reader has scrolled up.
+// Keeps a list of messages scrolled to its end, unless the reader has scrolled up.
 
 const NEAR_PX = 60;
 
@@ -7,12 +7,12 @@ export class Scrolling {
   #newer;
   #atEnd = true;
 
-  /** `newer`: the button that appears when something new is below, or null. */
+  /** `newer`: the button that appears when there are new messages below, or null. */
   constructor(scroller, newer = null) {
     this.#scroller = scroller;
     this.#newer = newer;
     scroller.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    // The composer grows, a banner appears, a phone turns: the end stays in sight.
+    // For when the composer grows, a banner appears or the phone is turned.
     new ResizeObserver(() => this.#atEnd && this.toEnd()).observe(scroller);
     newer?.addEventListener("click", () => {
       this.toEnd();
@@ -32,10 +32,10 @@ export class Scrolling {
     if (this.#newer) this.#newer.hidden = true;
   }
 
-  /** Draws, then goes to the end, or says that there is `something` new below. */
-  around(draw, something) {
+  /** Draws, then scrolls to the end, or shows the button if the reader is further up and `hasNew`. */
+  around(draw, hasNew) {
     draw();
     if (this.#atEnd) this.toEnd();
-    else if (something && this.#newer) this.#newer.hidden = false;
+    else if (hasNew && this.#newer) this.#newer.hidden = false;
   }
 }

@@ -1,11 +1,11 @@
-// The page's API: the state comes as server-sent events, what people do goes back as POSTs.
+// Client of the page's API: receives the state as server-sent events, posts what people do.
 
 const RETRY_MS = 1500;
 
 /**
- * Keeps receiving the sandbox's state while the tab is in sight. A browser grants six connections to
- * all tabs of a host together, so a tab out of sight gives its own back; in sight again, it is sent the whole state.
- * `onState` gets each state; `onConnection` true or false when the connection comes or goes.
+ * Receives the sandbox's state while the tab is visible. A hidden tab disconnects, as browsers allow
+ * only six connections per host for all tabs together; it gets the whole state on its return.
+ * `onState` is called with each state, `onConnection` with whether the page is connected.
  */
 export function receive(onState, onConnection) {
   let events = null;
@@ -17,7 +17,7 @@ export function receive(onState, onConnection) {
     opened.addEventListener("message", (event) => onState(JSON.parse(event.data)));
     opened.addEventListener("error", () => {
       onConnection(false);
-      // The browser reconnects by itself after a lost connection, but never after an HTTP error.
+      // The browser reconnects after a lost connection, but not after an HTTP error.
       if (opened.readyState !== EventSource.CLOSED) return;
       events = null;
       setTimeout(follow, RETRY_MS);
@@ -35,7 +35,7 @@ export function receive(onState, onConnection) {
   follow();
 }
 
-/** Posts to the page's API. Returns what went wrong as a text, or null. */
+/** Posts to the page's API. Resolves to an error text, or to null on success. */
 export async function post(path, body) {
   let response;
   try {

@@ -1,4 +1,4 @@
-// The sandbox's own controls: customers in the simulated Fusebill, and what goes wrong next.
+// The sandbox's controls: the customers in the simulated Fusebill, and the switches for faults.
 
 import { element, setText } from "./elements.js";
 import { KeyedList } from "./keyed.js";
@@ -68,7 +68,7 @@ export class Sidebar {
   #downUntil = null;
   #callbacks;
 
-  /** Callbacks: `use(customer)`, `problem(text or null)`, `say(text)` for screen readers. */
+  /** Callbacks: `use(customer)`, `problem(text or null)`, `say(text)` (to screen readers). */
   constructor(callbacks) {
     this.#callbacks = callbacks;
     byId("fault").addEventListener("change", (event) =>
@@ -102,13 +102,13 @@ export class Sidebar {
         signature: JSON.stringify(customer),
         create: () =>
           element("li", { className: "customer", dataset: { customerId: customer.id, testid: "customer" } }),
-        settle: (node) => this.#mark(node, customer),
+        decorate: (node) => this.#mark(node, customer),
         contents: () => contents(customer, this.#callbacks.use),
       })),
     );
   }
 
-  /** A customer whose ids changed lights up for a moment. */
+  /** Highlights a customer for a moment when its ids have changed. */
   #mark(node, customer) {
     const now = JSON.stringify([customer.hubSpotId, customer.hubSpotCompanyId]);
     const before = this.#latched.get(customer.id);
@@ -134,7 +134,7 @@ export class Sidebar {
     select.classList.toggle("set", Boolean(fault));
   }
 
-  /** `until`: epoch seconds when Slack comes back, or null while it is up. */
+  /** `until`: epoch seconds at which Slack comes back, or null while it is up. */
   #showSlack(until) {
     if (until === this.#downUntil) return;
     const down = until !== null;

@@ -1,4 +1,4 @@
-// Light or dark, as the system says until somebody chooses; the choice is kept and shared by all tabs.
+// Light or dark theme: follows the system until somebody chooses; all tabs share the choice.
 "use strict";
 
 (() => {
@@ -8,7 +8,7 @@
     try {
       return localStorage.getItem("theme");
     } catch {
-      return null; // storage can be forbidden; the system's theme does then
+      return null; // storage can be forbidden: use the system's theme
     }
   }
 
@@ -37,7 +37,7 @@
     try {
       localStorage.setItem("theme", theme);
     } catch {
-      // not kept, then
+      // storage is forbidden: the choice lasts until the page is closed
     }
   }
 

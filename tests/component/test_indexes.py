@@ -1,0 +1,58 @@
+"""What a flow reads goes by an index, on both databases, however long the ledger gets."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from sqlalchemy import Connection, Select, select
+
+from bot.ledger import queries
+from bot.ledger.engine import migrate, open_engine
+from bot.ledger.schema import requests
+
+QUERIES: dict[str, tuple[Select[tuple[object, ...]], dict[str, object]]] = {
+    "the request of a click": (queries.ONE, {"request_id": "a" * 32}),
+    "the events of a request": (queries.EVENTS_OF, {"request_id": "a" * 32}),
+    "what is overdue": (queries.OVERDUE, {"now": datetime.now(UTC)}),
+    "what overtook a request": (
+        queries.OVERTAKING,
+        {"customer": 7, "request_id": "a" * 32, "since": datetime.now(UTC)},
+    ),
+    "an open follow-up": (
+        queries.FOLLOW_UP,
+        {"customer": 7, "channel": "C0", "thread": "1.2", "request_id": "a" * 32},
+    ),
+    "the last requests": (
+        select(requests).order_by(requests.c.asked_at.desc()).limit(10),
+        {},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", QUERIES)
+def test_no_query_of_a_flow_reads_a_whole_table(database_url: str, name: str) -> None:
+    engine = open_engine(database_url)
+    migrate(engine)
+    try:
+        with engine.begin() as connection:
+            plan = explained(connection, *QUERIES[name])
+    finally:
+        engine.dispose()
+    assert "index" in plan.lower(), plan
+    assert "Seq Scan" not in plan, plan
+
+
+def explained(
+    connection: Connection, query: Select[tuple[object, ...]], values: dict[str, object]
+) -> str:
+    """The database's own plan, on PostgreSQL as it would be for a large table."""
+    compiled = query.params(**values).compile(
+        connection, compile_kwargs={"literal_binds": True, "render_postcompile": True}
+    )
+    explain = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "
+    if connection.dialect.name == "postgresql":
+        # an empty table is read whole whatever indexes there are
+        connection.exec_driver_sql("SET LOCAL enable_seqscan = off")
+    rows = connection.exec_driver_sql(f"{explain}{compiled}".replace("%", "%%"))
+    return "\n".join(" ".join(map(str, row)) for row in rows)

@@ -1,0 +1,63 @@
+"""Back-up and restore, with the steps that the README gives."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+from pathlib import Path
+
+from tests.support.names import CONFIRM
+from tests.support.stage import Stage, Trap, stage
+
+
+def back_up(folder: Path) -> Path:
+    """`sqlite3 ledger.db ".backup …"`, which is safe while the bot writes."""
+    backup = folder / "backup.db"
+    source, target = sqlite3.connect(folder / "ledger.db"), sqlite3.connect(backup)
+    with source, target:
+        source.backup(target)
+    source.close()
+    target.close()
+    return backup
+
+
+async def restore(staged: Stage, backup: Path) -> None:
+    """Stop the bot, put the file back, remove the journal files, start."""
+    await staged.bots[-1].stop()
+    shutil.copy(backup, staged.folder / "ledger.db")
+    for journal in ("ledger.db-wal", "ledger.db-shm"):
+        (staged.folder / journal).unlink(missing_ok=True)
+    await staged.start()
+
+
+async def test_a_card_that_the_backup_does_not_know_is_refused_and_calls_nothing(
+    tmp_path: Path,
+) -> None:
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as staged:
+        await staged.start()
+        await staged.ask()
+        backup = back_up(tmp_path)
+        unknown = await staged.ask()
+        await restore(staged, backup)
+        await staged.slack.click("U0BOB", unknown.ts, CONFIRM)
+        await staged.until(lambda: bool(staged.slack.workspace.ephemerals("U0BOB")))
+        assert "request" in staged.slack.workspace.ephemerals("U0BOB")[-1].text
+        assert staged.calls("unlatch_customer") == 0
+
+
+async def test_what_was_confirmed_and_not_done_at_the_backup_is_done_after_the_restore(
+    tmp_path: Path,
+) -> None:
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as staged:
+        await staged.start()
+        card = await staged.ask()
+        trap = Trap(staged, ("before", "unlatch_customer"))
+        trap.arm()
+        await staged.slack.click("U0BOB", card.ts, CONFIRM)
+        await staged.until(trap.sprung.is_set)
+        backup = back_up(tmp_path)
+        await restore(staged, backup)
+        [history] = await staged.settled()
+        assert staged.calls("unlatch_customer") >= 1
+        assert (history.request.verdict, history.request.outcome) == ("confirmed", "cleared")
+        assert "✅ Unlatched" in staged.card(card)

@@ -1,0 +1,77 @@
+"""A ledger that an earlier version wrote: this version reads it and finishes its open work."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from bot.domain.models import EventType, Outcome, RequestHistory, Verdict
+from bot.ledger.engine import migrate, open_engine
+from bot.ledger.verify import verify
+from tests.support.stage import Stage, stage
+
+SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("ledger_*.sql"))
+DECIDED_NOT_DONE = 3100071
+WAITING = 2554529
+
+
+@pytest.fixture(params=SAMPLES, ids=[path.stem for path in SAMPLES])
+def old_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A copy of a ledger as a released version left it, with work that its process never did."""
+    path: Path = request.param
+    connection = sqlite3.connect(tmp_path / "ledger.db")
+    connection.executescript(path.read_text("utf-8"))
+    connection.close()
+    return f"sqlite:///{tmp_path}/ledger.db"
+
+
+def broken(url: str) -> list[str]:
+    engine = open_engine(url, read_only=True)
+    try:
+        return list(verify(engine))
+    finally:
+        engine.dispose()
+
+
+def test_migrating_an_older_ledger_keeps_every_hash(old_ledger: str) -> None:
+    engine = open_engine(old_ledger)
+    migrate(engine)
+    engine.dispose()
+    assert broken(old_ledger) == []
+
+
+async def test_the_open_work_of_an_older_version_is_finished(
+    old_ledger: str, tmp_path: Path
+) -> None:
+    async with stage(old_ledger, tmp_path) as staged:
+        await staged.start()
+        histories = await _all_done(staged)
+        by_customer = {h.request.customer.customer_id: h for h in histories}
+        assert staged.calls("unlatch_customer") == 1
+        done = by_customer[DECIDED_NOT_DONE]
+        assert done.request.outcome is Outcome.CLEARED
+        assert EventType.RECLAIMED in [event.type for event in done.events]
+        assert by_customer[WAITING].request.verdict is Verdict.EXPIRED
+    assert broken(old_ledger) == []
+
+
+async def test_every_outcome_that_an_older_version_wrote_is_read(
+    old_ledger: str, tmp_path: Path
+) -> None:
+    async with stage(old_ledger, tmp_path) as staged:
+        await staged.start()
+        outcomes = Counter(history.request.outcome for history in await _all_done(staged))
+        assert set(Outcome) <= outcomes.keys()
+
+
+async def _all_done(staged: Stage) -> list[RequestHistory]:
+    for _ in range(100):
+        histories = list(await staged.settled())
+        if all(history.request.verdict for history in histories):
+            return histories
+        await asyncio.sleep(0.1)
+    raise AssertionError(staged.log)

@@ -1,0 +1,68 @@
+"""Each member of an enum has its row in the tables, and its words for people."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from bot.domain.meanings import EVENTS, OUTCOMES, VERDICTS
+from bot.domain.models import EventType, Kind, Outcome, Verdict
+from bot.messages.block_kit import message
+from bot.messages.cards import Action, confirmation_card, decided_card, working_card
+from bot.messages.events import event_lines, result_text
+from bot.messages.lists import history
+from tests.support.hostile import CARD, NO_LINKS, event, shown
+from tests.support.names import BOB
+
+
+def test_every_verdict_outcome_and_event_has_a_row() -> None:
+    assert set(VERDICTS) == set(Verdict)
+    assert set(OUTCOMES) == set(Outcome)
+    assert set(EVENTS) == set(EventType)
+
+
+def test_every_verdict_and_outcome_is_written_by_exactly_one_event() -> None:
+    assert sorted(m.verdict for m in EVENTS.values() if m.verdict) == sorted(Verdict)
+    assert sorted(m.outcome for m in EVENTS.values() if m.outcome) == sorted(Outcome)
+    for event_type, meaning in EVENTS.items():
+        for written in (meaning.verdict, meaning.outcome):
+            assert written is None or written.value == event_type.value
+
+
+@pytest.mark.parametrize("event_type", EventType)
+def test_every_event_has_a_line_for_the_thread(event_type: EventType) -> None:
+    line = shown(message(list(event_lines(event(event_type, "U0BOB"), CARD, NO_LINKS))))
+    assert line.partition("UTC")[2].strip()
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_heads_the_card_and_the_list_with_the_same_words(outcome: Outcome) -> None:
+    meaning = OUTCOMES[outcome]
+    done = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, outcome=outcome)
+    title = result_text(done, [event(EventType(outcome))], NO_LINKS).title
+    assert title == f"{meaning.emoji} {meaning.title}"
+    assert f"{meaning.emoji} {meaning.title.lower()}" in shown(history(None, [(done, None)], []))
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_card_offers_what_its_outcome_allows(outcome: Outcome) -> None:
+    meaning = OUTCOMES[outcome]
+    done = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, outcome=outcome)
+    card = str(decided_card(done, [event(EventType(outcome))], NO_LINKS).blocks)
+    assert (Action.UNDO in card) is meaning.may_be_undone
+    assert (Action.CHECK in card) is meaning.may_be_checked
+
+
+@pytest.mark.parametrize("verdict", Verdict)
+def test_every_verdict_heads_the_card_of_a_request_that_has_no_outcome(verdict: Verdict) -> None:
+    meaning = VERDICTS[verdict]
+    title = result_text(replace(CARD, verdict=verdict), [], NO_LINKS).title
+    assert title == f"{meaning.emoji} {meaning.title}"
+
+
+@pytest.mark.parametrize("kind", Kind)
+def test_every_kind_has_a_card_to_confirm_and_one_for_the_work(kind: Kind) -> None:
+    request = replace(CARD, kind=kind)
+    assert shown(confirmation_card(request, NO_LINKS))
+    assert shown(working_card(request, NO_LINKS))
