@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+import stamina
 from sqlalchemy import Connection, Engine, column, create_engine, event, inspect, select, table
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
@@ -24,6 +25,7 @@ ROWS_AT_A_TIME = 1000
 LOCK_TIMEOUT_S = 1
 """Short, since a transaction may wait behind another that waits for a lock, all within one ack."""
 CONNECT_TIMEOUT_S = 2
+MIGRATION_LOCK_TIMEOUT_S = 60
 
 
 class LedgerUnavailable(Exception):
@@ -127,19 +129,28 @@ def migrate(engine: Engine) -> None:
     config.set_main_option("script_location", "bot:ledger/migrations")
     config.set_main_option("path_separator", "os")
     try:
-        with engine.begin() as connection:
-            config.attributes["connection"] = connection
-            if connection.dialect.name == "postgresql":
-                # a migration may take longer than a click
-                connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-                connection.exec_driver_sql("SET LOCAL lock_timeout = '60s'")
-                # instances that start together take turns; the number is arbitrary
-                connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7051)")
-            command.upgrade(config, "head")
+        for attempt in stamina.retry_context(
+            on=_is_locked, attempts=None, timeout=MIGRATION_LOCK_TIMEOUT_S, wait_max=1.0
+        ):
+            with attempt, engine.begin() as connection:
+                config.attributes["connection"] = connection
+                if connection.dialect.name == "postgresql":
+                    # a migration may take longer than a click
+                    connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+                    wait = f"SET LOCAL lock_timeout = '{MIGRATION_LOCK_TIMEOUT_S}s'"
+                    connection.exec_driver_sql(wait)
+                    # instances that start together take turns; the number is arbitrary
+                    connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7051)")
+                command.upgrade(config, "head")
     except CommandError:
         raise SchemaMismatch(_mismatch(engine)) from None
     except SQLAlchemyError as error:
         raise LedgerUnavailable(reason(error)) from error
+
+
+def _is_locked(error: Exception) -> bool:
+    """Whether another process holds SQLite's lock, perhaps for its own migration."""
+    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
 
 
 def require_current(engine: Engine) -> None:

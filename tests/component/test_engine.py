@@ -16,6 +16,7 @@ from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, select, text
 
 from bot.ledger.engine import (
+    LOCK_TIMEOUT_S,
     Database,
     LedgerUnavailable,
     SchemaMismatch,
@@ -116,6 +117,21 @@ async def test_two_instances_can_migrate_at_once(database_url: str) -> None:
     assert [version(engine) for engine in engines] == [REVISION, REVISION]
     for engine in engines:
         engine.dispose()
+
+
+async def test_a_migration_waits_for_a_process_that_holds_the_file(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    engine = open_engine(url)
+    migrating = asyncio.create_task(asyncio.to_thread(migrate, engine))
+    await asyncio.sleep(LOCK_TIMEOUT_S + 1.0)
+    assert not migrating.done()
+    other.execute("COMMIT")
+    other.close()
+    await migrating
+    assert version(engine) == REVISION
+    engine.dispose()
 
 
 @pytest.mark.parametrize("step", [migrate, require_current])
