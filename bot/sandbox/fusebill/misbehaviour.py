@@ -83,8 +83,8 @@ def error(status: int, *texts: str, body_status: int | None = None) -> web.Respo
 def refusal(fault: Misbehaviour, customer_id: int | None) -> web.Response | None:
     """Build the answer of a fault that prevents the call; None if the call is executed.
 
-    Details: `status`, `text`; for `rate_limited` also `reset_s` (seconds until the limit
-    resets), `reset_as` ("iso", the default, or "epoch") and `retry_after`.
+    Details: `status`, `text`, `retry_after`; for `rate_limited` also `reset_s` (seconds until the
+    limit resets) and `reset_as` ("iso", the default, or "epoch").
     """
     kind, details = fault.kind, fault.details
     if kind in ("bad_gateway", "html"):
@@ -105,16 +105,15 @@ def refusal(fault: Misbehaviour, customer_id: int | None) -> web.Response | None
     answer = error(details.get("status", status), *texts, body_status=body_status)
     if kind == "rate_limited":
         answer.headers.update(_rate_limited_headers(details))
+    if "retry_after" in details:
+        answer.headers["Retry-After"] = str(details["retry_after"])
     return answer
 
 
 def _rate_limited_headers(details: dict[str, Any]) -> dict[str, str]:
     at = datetime.now(UTC) + timedelta(seconds=details.get("reset_s", 60))
     reset = str(int(at.timestamp())) if details.get("reset_as") == "epoch" else at.isoformat()
-    headers = {"X-Rate-Limit-Remaining-Minute": "0", "X-Rate-Limit-Reset-Minute": reset}
-    if "retry_after" in details:
-        headers["Retry-After"] = str(details["retry_after"])
-    return headers
+    return {"X-Rate-Limit-Remaining-Minute": "0", "X-Rate-Limit-Reset-Minute": reset}
 
 
 def rate_limit(limit: int, in_minute: int, in_day: int) -> dict[str, str]:
