@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from aiohttp import web
+
+from bot.sandbox.fusebill.wire import ANSWERS
 
 KINDS: dict[str, str] = {
     "not_found": "404: no such customer",
@@ -37,6 +39,8 @@ KINDS: dict[str, str] = {
     "hostile_error": "409 with a text that tries to notify everyone",
     "truncated": "Done, but the body breaks off",
     "invalid_json": "Done, but the body is no JSON",
+    "late": "202, and done a second later",
+    **{kind: answer.label for kind, answer in ANSWERS.items()},
 }
 
 HOSTILE = "<!channel> <@U0ALICE> <https://evil.example|click here> *bold* `code` & <script>"
@@ -60,12 +64,34 @@ _REFUSALS: dict[str, tuple[int, str]] = {
 
 @dataclass(slots=True)
 class Misbehaviour:
-    """One fault in the queue; `left` is the number of calls left, None: until cleared."""
+    """One fault in the queue; `left` is the number of calls left, None: until cleared.
+
+    It is for calls of `operation` about `customer_id` (None: any), after the first `skips`.
+    """
 
     kind: str
     operation: str | None
     left: int | None
     details: dict[str, Any] = field(default_factory=dict)
+    customer_id: int | None = None
+    skips: int = 0
+
+    def is_for(self, operation: str, customer_id: int | None) -> bool:
+        """Whether it is for this call; a call that is skipped is counted."""
+        if self.operation not in (None, operation) or self.customer_id not in (None, customer_id):
+            return False
+        if self.skips:
+            self.skips -= 1
+            return False
+        return True
+
+    def executes(self, *, refused: bool) -> bool:
+        """Whether the call is executed; the detail `effect` says so whatever the answer is."""
+        if "effect" in self.details:
+            return bool(self.details["effect"])
+        if self.kind in ANSWERS:
+            return ANSWERS[self.kind].executes
+        return not refused and self.kind not in ("keeps_ids", "late", "lost_before", "hang")
 
 
 def error(status: int, *texts: str, body_status: int | None = None) -> web.Response:
@@ -136,6 +162,8 @@ def success(kind: str, value: object) -> web.Response:
     """Build the answer to an executed call, garbled by the fault `kind` if that does so."""
     if kind == "no_content":
         return web.Response(status=204)
+    if kind == "late":
+        return web.Response(status=202)
     texts = {"empty": "", "null": "null"}
     if kind in texts:
         return web.Response(text=texts[kind], content_type="application/json")
@@ -162,6 +190,14 @@ def cut(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
+
+
+def send_bytes(request: web.Request, raw: bytes) -> NoReturn:
+    """Send an answer as it is, then close. Raises: ConnectionAbortedError."""
+    if request.transport is not None:
+        request.transport.write(raw)
+        request.transport.close()
+    raise ConnectionAbortedError
 
 
 async def break_off(request: web.Request, answer: web.Response) -> None:
