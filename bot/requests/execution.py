@@ -8,7 +8,7 @@ included, and an outcome is reported only if Fusebill showed it:
     no ids ──────────────────> ALREADY_CLEAR, or CLEARED if an earlier call may have cleared them
     other ids ───────────────> CHANGED, no (further) call
     accepted (2xx) ──────────> read back until the ids are gone; else UNKNOWN
-    refused (4xx) ───────────> read back once: ids as on the card ──> REFUSED, nothing was changed
+    refused (4xx) ───────────> read back: ids as on the card ──> REFUSED, nothing was changed
     no conclusive answer ────> read again, call again if the ids are as on the card; else UNKNOWN
 
 A relatch works the other way round: it calls only if the customer has no ids. What Fusebill
@@ -23,7 +23,7 @@ from time import monotonic
 
 import stamina
 
-from bot.domain.models import HubSpotIds, Kind, Outcome, Request
+from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Request
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import (
     FusebillError,
@@ -201,13 +201,21 @@ class Execution:
         why = f"Fusebill accepted the call (HTTP {accepted.status}), but it does not show yet."
         return ExecutionResult(Outcome.UNKNOWN, {"why": why})
 
+    async def _look(self, request: Request) -> Customer:
+        async for attempt in stamina.retry_context(
+            on=(NotReached, OutcomeUnknown), attempts=3, wait_initial=self._wait_s, wait_jitter=0
+        ):
+            with attempt:
+                return await self._fusebill.get_customer(request.customer.customer_id)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
     async def _after_refusal(
         self, refusal: FusebillRefused, progress: _Progress
     ) -> ExecutionResult:
-        """Look once whether the customer is as it was: a "no" may come too late."""
+        """Look whether the customer is as it was: a "no" may come too late."""
         request = progress.request
         try:
-            after = await self._fusebill.get_customer(request.customer.customer_id)
+            after = await self._look(request)
         except FusebillError as error:
             # only Fusebill's own word is enough by itself
             progress.in_doubt = progress.in_doubt or not refusal.own_form
