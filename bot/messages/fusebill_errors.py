@@ -24,6 +24,7 @@ from bot.fusebill.errors import (
 from bot.messages.block_kit import Line, cut, date, say, text
 
 WHY_LENGTH = 260
+QUOTED = 3  # texts of one call: the first is often only "An error has occurred."
 RETRY = ("Try again in a minute. If it still fails, tell the bot's admin.",)
 TELL_ADMIN = ("Trying again won't help; tell the bot's admin.",)
 
@@ -167,8 +168,9 @@ def call_line(number: int | None, entry: Mapping[str, object]) -> Line:
     quoted = [each for each in words if isinstance(each, str)] if isinstance(words, list) else []
     if not quoted:
         return [answered, *explained]
-    more = f" and {len(quoted) - 1} more" if len(quoted) > 1 else ""
-    return [answered, say(" (“"), text(quoted[0]), say(f"”{more})")]
+    more = f" and {len(quoted) - QUOTED} more" if len(quoted) > QUOTED else ""
+    parts = [part for each in quoted[:QUOTED] for part in (say("”, “"), text(each))]
+    return [answered, say(" (“"), *parts[1:], say(f"”{more})")]
 
 
 def _words(error: FusebillError) -> ErrorWords:
