@@ -34,6 +34,13 @@ class Timing:
     """How long a worker may hold a request before another may reclaim it."""
     execution_s: float = 24.0
     """The limit for executing a request, retries included; must be less than `lease_s`."""
+    fusebill_call_s: float = 8.0
+    """The limit for one call to Fusebill."""
+    retry_s: float = 0.3
+    """The first pause after a call to Fusebill failed; it doubles with each further failure."""
+    look_s: float = 0.5
+    """The first pause before a customer is read again that a change does not show on yet; it
+    doubles with each further look."""
     sweep_every_s: float = 2.0
     """The pause between two sweeps for overdue requests."""
     working_after_s: float = 1.0

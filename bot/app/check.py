@@ -17,6 +17,8 @@ from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.manifest import scopes
 from bot.ledger.engine import LedgerUnavailable, open_engine, version
 from bot.ledger.schema import REVISION
+from bot.messages import fusebill_errors
+from bot.messages.block_kit import cut
 from bot.settings import Settings
 from bot.slack.client import Slack, SlackError, is_retryable, open_session
 
@@ -127,14 +129,16 @@ async def _fusebill(settings: Settings) -> CheckResult:
         try:
             await client.find_customers("Reference", "unlatch-bot check", limit=1)
         except KeyRefused as error:
-            fix = "Copy FUSEBILL_API_KEY again, exactly as Fusebill shows it, without encoding it."
-            return CheckResult(False, f"Fusebill: refuses the API key (HTTP {error.status})", fix)
-        except NotReached:
-            fix = "Check FUSEBILL_BASE_URL, and that this machine can reach it."
-            return CheckResult(False, "Fusebill: can't be reached", fix)
+            refused = f"Fusebill: refuses the API key (HTTP {error.status})"
+            return CheckResult(False, refused, fusebill_errors.fix(error))
+        except NotReached as error:
+            return CheckResult(
+                False, f"Fusebill: can't be reached ({error})", fusebill_errors.fix(error)
+            )
         except FusebillError as error:
-            fix = "Check FUSEBILL_BASE_URL. If it is right, try again in a minute."
-            return CheckResult(False, f"Fusebill: no usable answer ({error})", fix)
+            words = "".join(f" “{cut(each, 200)}”" for each in error.texts[:3])
+            why = f"Fusebill: {fusebill_errors.reason(error)}{words}"
+            return CheckResult(False, why, fusebill_errors.fix(error))
     minute = limits[-1].minute.remaining if limits else None
     day = limits[-1].day.remaining if limits else None
     calls = f"; {minute} calls left this minute, {day} today" if minute is not None else ""

@@ -104,8 +104,10 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             retry_handlers=[],
         )
         slack, links = Slack(client, metrics.slack_called), _links(settings)
-        fusebill = _fusebill(settings, http, metrics)
-        execution = Execution(fusebill, budget_s=timing.execution_s)
+        fusebill = _fusebill(settings, http, metrics, timing)
+        execution = Execution(
+            fusebill, budget_s=timing.execution_s, wait_s=timing.retry_s, look_s=timing.look_s
+        )
         publisher = Publisher(ledger, slack, links, metrics, timing)
         worker = Worker(ledger, publisher, execution, tasks, metrics, timing)
         stack.push_async_callback(_drain, tasks, timing)
@@ -244,7 +246,7 @@ def _links(settings: Settings) -> Links:
 
 
 def _fusebill(
-    settings: Settings, http: httpx.AsyncBaseTransport, metrics: Metrics
+    settings: Settings, http: httpx.AsyncBaseTransport, metrics: Metrics, timing: Timing
 ) -> FusebillClient:
     def observe(
         operation: str, status: int | None, seconds: float, limit: RateLimit | None
@@ -254,7 +256,11 @@ def _fusebill(
             metrics.limit_left(limit.minute.remaining, limit.day.remaining)
 
     return FusebillClient(
-        http, settings.fusebill_base_url, settings.fusebill_api_key, observe=observe
+        http,
+        settings.fusebill_base_url,
+        settings.fusebill_api_key,
+        observe=observe,
+        call_s=timing.fusebill_call_s,
     )
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import re
 from contextlib import aclosing, asynccontextmanager, contextmanager
+from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal
 
@@ -18,15 +19,17 @@ from pydantic import SecretStr
 
 from bot.fusebill.errors import FusebillError, NotReached, OutcomeUnknown
 from bot.fusebill.responses import (
+    Accepted,
     Answer,
     Found,
     RateLimit,
+    accepted_of,
     customer_of,
     customers_of,
-    has_both_ids,
     has_more,
     rate_limit_of,
 )
+from bot.fusebill.transport import CERTIFICATE, PROXY
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
@@ -47,8 +50,10 @@ _NOTHING_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
     httpx.PoolTimeout,
+    httpx.ProxyError,
     httpx.UnsupportedProtocol,
 )
+_LASTING = (CERTIFICATE, PROXY)
 
 
 class FusebillClient:
@@ -94,37 +99,25 @@ class FusebillClient:
         """
         answer = await self._call("get_customer", "GET", f"/customers/{customer_id}")
         with self._without_key():
-            customer = customer_of(answer, customer_id)
-        if customer is None:
-            raise OutcomeUnknown(answer.status, (), "the answer cannot be read: it is empty")
-        if not has_both_ids(answer):
-            # an answer without the ids must never be shown as "cleared"
-            why = "the answer cannot be read: it lacks the HubSpot ids"
-            raise OutcomeUnknown(answer.status, (), why)
-        return customer
+            return customer_of(answer, customer_id)
 
-    async def unlatch_customer(self, customer_id: int) -> Customer | None:
+    async def unlatch_customer(self, customer_id: int) -> Accepted:
         """Remove a customer's mapping to its HubSpot contact and company.
 
-        Returns the customer that Fusebill answers with; None for a success without a customer or
-        without both ids: then read the customer again.
-        Raises: FusebillRefused (4xx) and NotReached: nothing was changed; OutcomeUnknown
-        (time-out, lost reply, 5xx, unreadable success): it may have been changed.
+        Returns any success (2xx), with the customer if the answer shows it.
+        Raises: FusebillRefused: refused; NotReached: nothing was sent; OutcomeUnknown (time-out,
+        lost reply, 5xx): it may have been changed.
         Source: developer.staxbill.com/reference/unlatch-customer-1
         """
         path = f"/HubSpot/UnlatchCustomer/{customer_id}"
         answer = await self._call("unlatch_customer", "POST", path)
-        with self._without_key():
-            customer = customer_of(answer, customer_id)
-        return customer if has_both_ids(answer) else None
+        return self._accepted(answer, customer_id)
 
-    async def latch_customer(self, customer_id: int, ids: HubSpotIds) -> Customer | None:
+    async def latch_customer(self, customer_id: int, ids: HubSpotIds) -> Accepted:
         """Map a customer to exactly `ids`; an id that is None removes that mapping.
 
-        Returns the customer, or None for any success without a readable one: the vendor shows no
-        sample of this answer, so read the customer again then.
-        Raises: FusebillRefused (409 if an id belongs to another customer) and NotReached:
-        nothing was changed; OutcomeUnknown: it may have been changed.
+        Returns and raises: as `unlatch_customer`; a refusal is 409 if an id belongs to another
+        customer.
         Source: developer.staxbill.com/reference/latch-customer-1
         """
         body = {
@@ -133,14 +126,7 @@ class FusebillClient:
             "hubSpotCompanyId": ids.company_id,
         }
         answer = await self._call("latch_customer", "POST", "/HubSpot/latchCustomer", json=body)
-        try:
-            with self._without_key():
-                customer = customer_of(answer, customer_id)
-        except OutcomeUnknown as unknown:
-            if unknown.status is None or not httpx.codes.is_success(unknown.status):
-                raise
-            return None
-        return customer if has_both_ids(answer) else None
+        return self._accepted(answer, customer_id)
 
     async def find_customers(
         self, field: Field, value: str, *, contains: bool = False, limit: int = 5
@@ -197,7 +183,7 @@ class FusebillClient:
             async with asyncio.timeout(self._slot_s):
                 await self._slots.acquire()
         except TimeoutError:
-            raise NotReached(why="too many calls are waiting for Fusebill") from None
+            raise NotReached("too many calls waiting") from None
         try:
             yield
         finally:
@@ -229,22 +215,36 @@ class FusebillClient:
         try:
             response = await self._http.handle_async_request(request)
             async with aclosing(response):
-                return Answer(response.status_code, await _read(response), response.headers)
+                body, complete = await _read(response)
+                status, headers = response.status_code, response.headers
+                return Answer(status, body, headers, complete=complete)
         except _NOTHING_SENT as error:
-            raise NotReached(why=f"no connection to Fusebill ({type(error).__name__})") from None
+            why = str(error) or "no connection"
+            detail = str(error.__cause__ or type(error).__name__)
+            raise NotReached(why, detail, may_pass=why not in _LASTING) from None
         except httpx.TimeoutException:
             raise OutcomeUnknown(why="no answer in time") from None
         except httpx.HTTPError as error:
-            raise OutcomeUnknown(why=f"the answer was lost ({type(error).__name__})") from None
+            lost = f"{type(error).__name__}: {error}"
+            raise OutcomeUnknown(why="the answer was lost", detail=lost) from None
+
+    def _accepted(self, answer: Answer, customer_id: int) -> Accepted:
+        with self._without_key():
+            accepted = accepted_of(answer, customer_id)
+        return replace(accepted, texts=self._masked(accepted.texts))
 
     @contextmanager
     def _without_key(self) -> Iterator[None]:
         try:
             yield
         except FusebillError as error:
-            key = self._api_key.get_secret_value()
-            error.texts = tuple(text.replace(key, "[API key]") for text in error.texts)
+            error.texts = self._masked(error.texts)
+            (error.why,) = self._masked((error.why,))
             raise
+
+    def _masked(self, texts: tuple[str, ...]) -> tuple[str, ...]:
+        key = self._api_key.get_secret_value()
+        return tuple(text.replace(key, "[API key]") for text in texts)
 
 
 def _matches(customer: Customer, field: Field, wanted: str, contains: bool) -> bool:  # noqa: FBT001  # private
@@ -257,14 +257,15 @@ def _matches(customer: Customer, field: Field, wanted: str, contains: bool) -> b
     return wanted in text if contains else wanted == text
 
 
-async def _read(response: httpx.Response) -> bytes:
+async def _read(response: httpx.Response) -> tuple[bytes, bool]:
+    """The body, and whether it is complete."""
     body = bytearray()
     try:
         async for chunk in response.aiter_bytes():
             body += chunk
             if len(body) > MAX_BODY:
-                break
+                return bytes(body[:MAX_BODY]), False
     except httpx.HTTPError:
         # the status decides; a success with half a body is then unreadable
-        pass
-    return bytes(body[:MAX_BODY])
+        return bytes(body), False
+    return bytes(body), True

@@ -1,13 +1,18 @@
 """What can go wrong with a call to Fusebill.
 
     FusebillError                a call that returned no value
-    ├── FusebillRefused          4xx: nothing was changed
-    │   ├── CustomerNotFound     404: no such customer
-    │   ├── KeyRefused           401, 403, or the documented 400: Fusebill refuses the API key
-    │   └── RateLimited          429: too many calls; says when to try again, if known
-    ├── OutcomeUnknown           time-out, lost reply, 3xx, 5xx, unreadable 2xx: maybe changed
+    ├── FusebillRefused          4xx: refused
+    │   ├── CustomerNotFound     404 in Fusebill's own form of error: no such customer
+    │   ├── KeyRefused           401, or the documented 400: Fusebill refuses the API key
+    │   ├── Forbidden            403, 407, 451: something in front of Fusebill refuses the bot
+    │   ├── WrongAddress         404 in any other form, 405, a redirect: there is no Fusebill
+    │   └── RateLimited          429: too many calls
+    ├── OutcomeUnknown           time-out, lost reply: maybe changed
+    │   ├── Unavailable          408, 5xx: Fusebill, or what is in front of it, is in trouble
+    │   └── NotUnderstood        a whole answer that means nothing to the bot
     └── NotReached               no connection: nothing was sent, nothing was changed
 
+Only an error with `own_form` is known to come from Fusebill itself.
 Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside it.
 """
 
@@ -20,37 +25,12 @@ from datetime import UTC, datetime
 class FusebillError(Exception):
     """A call returned no value.
 
-    `status` is the HTTP status, None without an answer. `texts` are Fusebill's own error messages,
-    unescaped: at most 100 of at most 9,000 characters. `why` is the client's reason, for people.
+    `status` is the HTTP status, None without an answer. `texts` are the words of the answer,
+    unescaped: at most 100 of at most 9,000 characters. `why` is the client's reason, for people;
+    `detail` is the same at full length, for logs. `error_id` is Fusebill's `ErrorId`, None if there
+    was none. `own_form` says that the body is Fusebill's documented form of error. `retry_at` is
+    when the answer says to try again.
     """
-
-    def __init__(
-        self, status: int | None = None, texts: tuple[str, ...] = (), why: str = ""
-    ) -> None:
-        super().__init__()
-        self.status = status
-        self.texts = texts
-        self.why = why
-
-    def __str__(self) -> str:
-        parts = [f"HTTP {self.status}" if self.status else "", self.why, *self.texts]
-        return ": ".join(part for part in parts if part)
-
-
-class FusebillRefused(FusebillError):
-    """Fusebill refused the call (4xx): nothing was changed."""
-
-
-class CustomerNotFound(FusebillRefused):
-    """Fusebill knows no such customer (404)."""
-
-
-class KeyRefused(FusebillRefused):
-    """Fusebill refused the bot's API key (401, 403, or its documented 400)."""
-
-
-class RateLimited(FusebillRefused):
-    """Too many calls (429); `retry_at` is when the limit resets, None if unknown."""
 
     def __init__(
         self,
@@ -58,15 +38,29 @@ class RateLimited(FusebillRefused):
         texts: tuple[str, ...] = (),
         why: str = "",
         *,
+        detail: str = "",
+        error_id: int | None = None,
+        own_form: bool = False,
         retry_at: datetime | None = None,
     ) -> None:
-        super().__init__(status, texts, why)
+        super().__init__()
+        self.status = status
+        self.texts = texts
+        self.why = why
+        self.detail = detail
+        self.error_id = error_id
+        self.own_form = own_form
         self.retry_at = retry_at
+
+    def __str__(self) -> str:
+        parts = [f"HTTP {self.status}" if self.status else "", self.why, self.detail, *self.texts]
+        return ": ".join(part for part in parts if part)
 
     def wait_s(self, at_most_s: float) -> bool | float:
         """How long to wait before a retry, in stamina's terms: seconds, with jitter.
 
-        True (stamina's own back-off) if Fusebill did not say; False (no retry) from `at_most_s` on.
+        True (stamina's own back-off) if the answer did not say; False (no retry) from `at_most_s`
+        on.
         """
         if self.retry_at is None:
             return True
@@ -75,9 +69,51 @@ class RateLimited(FusebillRefused):
         return wait_s if wait_s < at_most_s else False
 
 
+class FusebillRefused(FusebillError):
+    """The call was refused; read the customer to be sure that nothing was changed."""
+
+
+class CustomerNotFound(FusebillRefused):
+    """Fusebill knows no such customer."""
+
+
+class KeyRefused(FusebillRefused):
+    """Fusebill refused the bot's API key."""
+
+
+class Forbidden(FusebillRefused):
+    """Something in front of Fusebill (a firewall, a proxy, a list of addresses) refuses the bot.
+
+    Fusebill documents no 403.
+    """
+
+
+class WrongAddress(FusebillRefused):
+    """No Fusebill API answers at this address; for a redirect, `why` names the target."""
+
+
+class RateLimited(FusebillRefused):
+    """Too many calls."""
+
+
 class OutcomeUnknown(FusebillError):
     """The customer may have been changed or not: read the customer to find out."""
 
 
+class Unavailable(OutcomeUnknown):
+    """Fusebill, or what is in front of it, could not handle the call."""
+
+
+class NotUnderstood(OutcomeUnknown):
+    """The answer is complete and means nothing to the bot; `why` says what it is."""
+
+
 class NotReached(FusebillError):
-    """There was no connection to Fusebill: nothing was sent, nothing was changed."""
+    """There was no connection to Fusebill: nothing was sent, nothing was changed.
+
+    Unless it `may_pass`, somebody has to change something before another try can succeed.
+    """
+
+    def __init__(self, why: str = "", detail: str = "", *, may_pass: bool = True) -> None:
+        super().__init__(why=why, detail=detail)
+        self.may_pass = may_pass

@@ -6,32 +6,49 @@ Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
+from typing import Any
 
 import httpx
 
 from bot.domain.models import Customer, HubSpotIds
 from bot.fusebill.errors import (
     CustomerNotFound,
+    Forbidden,
+    FusebillError,
     FusebillRefused,
     KeyRefused,
+    NotUnderstood,
     OutcomeUnknown,
     RateLimited,
+    Unavailable,
+    WrongAddress,
 )
+from bot.fusebill.texts import NOT_JSON, is_page, parsed, storable, texts_of
 
-MAX_TEXTS = 100
-MAX_TEXT = 9_000  # characters of each
+MAX_ERROR_ID = 10**18
+MAX_TARGET = 200  # characters of a redirect's target
 
 _KEY_REFUSED = "authorization key is not in the correct format"
 _DIGITS = re.compile(r"[0-9]{1,18}")
-_UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # neither UTF-8 nor PostgreSQL can hold these
+_ID = re.compile(r"([0-9]{1,18})(?:\.0+)?")
 _TICKS = {10: 1, 13: 1_000}  # per second, by the number of digits of an epoch today
 _UNREADABLE = "the answer cannot be read"
+_KINDS: dict[int, type[FusebillError]] = {
+    HTTPStatus.UNAUTHORIZED: KeyRefused,
+    HTTPStatus.FORBIDDEN: Forbidden,
+    HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: Forbidden,
+    HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS: Forbidden,
+    HTTPStatus.METHOD_NOT_ALLOWED: WrongAddress,
+    HTTPStatus.TOO_MANY_REQUESTS: RateLimited,
+    # from a gateway that stopped waiting: Fusebill may still have made the change
+    HTTPStatus.REQUEST_TIMEOUT: Unavailable,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +69,32 @@ class RateLimit:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP response; `body` may be incomplete, `received_at` is aware UTC."""
+    """An HTTP response; not `complete` if its body broke off. `received_at` is aware UTC."""
 
     status: int
     body: bytes = b""
     headers: httpx.Headers = field(default_factory=httpx.Headers)
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    complete: bool = True
+
+    @property
+    def content_type(self) -> str:
+        """The header `Content-Type`, empty if there is none."""
+        return str(self.headers.get("Content-Type", ""))
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """Fusebill answered a change with a success (2xx), which alone does not show the change.
+
+    `customer` is None unless the answer holds this customer with both ids; `why` then says what
+    it was instead, and `texts` are its words.
+    """
+
+    status: int
+    customer: Customer | None = None
+    why: str = ""
+    texts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,23 +105,37 @@ class Found:
     complete: bool = True
 
 
-def customer_of(answer: Answer, customer_id: int) -> Customer | None:
-    """Return the answer's customer; None for a success without a body or with `null`.
+def customer_of(answer: Answer, customer_id: int) -> Customer:
+    """Return the answer's customer, which has both HubSpot ids (or null for them).
 
-    This API has been seen to send both: then read the customer again.
     Raises: FusebillRefused or OutcomeUnknown by the status; OutcomeUnknown also for a success that
-    cannot be read or holds another customer than `customer_id`.
+    broke off; NotUnderstood for one that holds no such customer.
     """
     value = _value_of(answer)
-    if value is None:
-        return None
     try:
         customer = _customer(value)
     except ValueError as reason:
-        raise OutcomeUnknown(answer.status, (), f"{_UNREADABLE}: {reason}") from None
+        raise _not_understood(answer, str(reason)) from None
     if customer.customer_id != customer_id:
-        raise OutcomeUnknown(answer.status, (), f"{_UNREADABLE}: it shows another customer")
+        raise _not_understood(answer, "it shows another customer")
+    if not (isinstance(value, dict) and {"hubSpotId", "hubSpotCompanyId"} <= value.keys()):
+        # an answer without the ids must never be shown as "cleared"
+        raise _not_understood(answer, "it lacks the HubSpot ids")
     return customer
+
+
+def accepted_of(answer: Answer, customer_id: int) -> Accepted:
+    """Return what a success says about a change; any 2xx means that Fusebill accepted it.
+
+    An empty body and `null` have been seen from this API: then read the customer again.
+    Raises: FusebillRefused or OutcomeUnknown by the status.
+    """
+    try:
+        return Accepted(answer.status, customer_of(answer, customer_id))
+    except OutcomeUnknown as unknown:
+        if not httpx.codes.is_success(answer.status):
+            raise
+        return Accepted(answer.status, None, unknown.why, unknown.texts)
 
 
 def customers_of(answer: Answer) -> list[Customer]:
@@ -94,7 +145,7 @@ def customers_of(answer: Answer) -> list[Customer]:
     """
     value = _value_of(answer)
     if not isinstance(value, list):
-        raise OutcomeUnknown(answer.status, (), f"{_UNREADABLE}: it is not a list")
+        raise _not_understood(answer, "it is not a list")
     customers = []
     for entry in value:
         try:
@@ -110,49 +161,86 @@ def has_more(answer: Answer, page: int) -> bool:
     return bool(_DIGITS.fullmatch(after)) and int(after) > page
 
 
-def has_both_ids(answer: Answer) -> bool:
-    """Whether the answer holds both HubSpot ids, null included."""
-    value = _json(answer.body)
-    return isinstance(value, dict) and {"hubSpotId", "hubSpotCompanyId"} <= value.keys()
-
-
 def rate_limit_of(answer: Answer) -> RateLimit:
     """Return the limits per minute and per day from the headers `X-Rate-Limit-*`."""
     return RateLimit(_window(answer.headers, "Minute"), _window(answer.headers, "Day"))
 
 
 def _value_of(answer: Answer) -> object:
+    if not httpx.codes.is_success(answer.status):
+        raise _error_of(answer)
+    if not answer.complete:
+        raise OutcomeUnknown(answer.status, (), f"{_UNREADABLE}: it broke off")
+    value = parsed(answer.body, answer.content_type)
+    if value is NOT_JSON:
+        raise _not_understood(answer, _shape_of(answer))
+    return value
+
+
+def _not_understood(answer: Answer, reason: str) -> NotUnderstood:
+    value = parsed(answer.body, answer.content_type)
+    shown = value is NOT_JSON or (isinstance(value, dict) and "id" not in value)
+    texts = texts_of(answer.body, answer.content_type) if shown else ()
+    return NotUnderstood(answer.status, texts, f"{_UNREADABLE}: {reason}")
+
+
+def _shape_of(answer: Answer) -> str:
+    if not answer.body.strip():
+        return "it is empty"
+    if is_page(answer.body, answer.content_type):
+        return "it is a web page"
+    return "it is not JSON"
+
+
+def _error_of(answer: Answer) -> FusebillError:
+    """The error of an answer that is no success: whose "no" it is, and its words."""
+    texts = texts_of(answer.body, answer.content_type)
+    own_form, error_id = _own_form(answer)
+    kind, why = _kind_of(answer, texts, own_form=own_form)
+    return kind(
+        answer.status,
+        texts,
+        why,
+        error_id=error_id,
+        own_form=own_form,
+        retry_at=_retry_at(answer),
+    )
+
+
+def _kind_of(
+    answer: Answer, texts: tuple[str, ...], *, own_form: bool
+) -> tuple[type[FusebillError], str]:
     status = answer.status
-    if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
-        if not answer.body.strip():
-            return None
-        value = _json(answer.body)
-        if value is _NOT_JSON:
-            raise OutcomeUnknown(status, (), f"{_UNREADABLE}: it is not JSON")
-        return value
-    texts = _texts(_json(answer.body))
+    if httpx.codes.is_redirect(status):
+        target = storable(answer.headers.get("Location", ""))[:MAX_TARGET]
+        return WrongAddress, f"it redirects to {target or 'nowhere'}"
+    if status == HTTPStatus.NOT_FOUND and not answer.complete:
+        # the rest of the body would have told which of the two it is
+        return OutcomeUnknown, f"{_UNREADABLE}: it broke off"
+    if not httpx.codes.is_error(status):
+        return NotUnderstood, f"{_UNREADABLE}: its status says nothing"
     if status == HTTPStatus.NOT_FOUND:
-        raise CustomerNotFound(status, texts)
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise RateLimited(status, texts, retry_at=_retry_at(answer))
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN) or (
-        status == HTTPStatus.BAD_REQUEST and any(_KEY_REFUSED in text.lower() for text in texts)
-    ):
-        raise KeyRefused(status, texts)
-    # 408 comes from a gateway that stopped waiting: Fusebill may still have made the change
-    if 400 <= status < 500 and status != HTTPStatus.REQUEST_TIMEOUT:  # noqa: PLR2004  # 4xx
-        raise FusebillRefused(status, texts)
-    raise OutcomeUnknown(status, texts)
+        return CustomerNotFound if own_form else WrongAddress, ""
+    if status == HTTPStatus.BAD_REQUEST and any(_KEY_REFUSED in text.lower() for text in texts):
+        return KeyRefused, ""
+    client_error = httpx.codes.is_client_error(status)
+    return _KINDS.get(status, FusebillRefused if client_error else Unavailable), ""
 
 
-_NOT_JSON = object()
-
-
-def _json(body: bytes) -> object:
-    try:
-        return json.loads(body.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):  # RecursionError: deeply nested brackets
-        return _NOT_JSON
+def _own_form(answer: Answer) -> tuple[bool, int | None]:
+    """Whether the body is Fusebill's documented form of error, and its `ErrorId` if not 0."""
+    value = parsed(answer.body, answer.content_type)
+    if not isinstance(value, dict):
+        return False, None
+    fields: dict[str, Any] = {str(name).lower(): each for name, each in value.items()}
+    entries, error_id = fields.get("errors"), fields.get("errorid")
+    listed = isinstance(entries, list) and any(
+        isinstance(each, dict) and "value" in map(str.lower, each) for each in entries
+    )
+    own_form = listed or "errorid" in fields or "httpstatuscode" in fields
+    if isinstance(error_id, int) and not isinstance(error_id, bool) and 0 < error_id < MAX_ERROR_ID:
+        return own_form, error_id
+    return own_form, None
 
 
 def _customer(value: object) -> Customer:
@@ -174,29 +262,22 @@ def _customer(value: object) -> Customer:
 
 
 def _id(customer: dict[str, object], name: str) -> int | None:
+    """A whole number or a string of one; 0 is none."""
     value = customer.get(name)
     if value is None or value == "":
         return None
-    if isinstance(value, int) and not isinstance(value, bool):
+    if isinstance(value, int | Decimal) and not isinstance(value, bool):
         value = str(value)
-    if not isinstance(value, str) or not _DIGITS.fullmatch(value):
+    digits = _ID.fullmatch(value) if isinstance(value, str) else None
+    if digits is None:
         raise ValueError(f"{name} is neither a number nor a string of digits")
-    return int(value)
+    return int(digits[1]) or None
 
 
 def _text(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return _UNSTORABLE.sub("\N{REPLACEMENT CHARACTER}", value) if isinstance(value, str) else ""
-
-
-def _texts(value: object) -> tuple[str, ...]:
-    errors = value.get("Errors") if isinstance(value, dict) else value
-    entries = errors if isinstance(errors, list) else [errors]
-    found = [_text(each.get("Value") if isinstance(each, dict) else each) for each in entries]
-    if not any(found) and isinstance(value, dict):
-        found = [_text(value.get("Message"))]
-    return tuple(text[:MAX_TEXT] for text in found if text.strip())[:MAX_TEXTS]
+    return storable(value) if isinstance(value, str) else ""
 
 
 def _window(headers: httpx.Headers, name: str) -> RateWindow:
@@ -225,11 +306,13 @@ def _moment(text: str | None) -> datetime | None:
 
 
 def _retry_at(answer: Answer) -> datetime | None:
-    after = answer.headers.get("Retry-After", "")
+    after = answer.headers.get("Retry-After", "").strip()
     if _DIGITS.fullmatch(after):
         return answer.received_at + timedelta(seconds=min(int(after), 86_400))
     if after and (moment := _moment(after)):
         return moment
+    if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
+        return None  # every answer carries the limits, and they say nothing about other troubles
     limit = rate_limit_of(answer)
     exhausted = limit.day if limit.day.remaining == 0 else limit.minute
     return exhausted.reset_at

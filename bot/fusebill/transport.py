@@ -2,24 +2,40 @@
 
 httpx's own pool checks every idle connection with a system call, two thirds of the cost of a whole
 request. As with httpx, a failure to connect is a ConnectError or ConnectTimeout, and any later
-failure is another error.
+failure is another error. The library httpx-aiohttp is no substitute: it turns a lost reply into a
+ConnectTimeout, which would be shown as "nothing was sent".
 Source: www.python-httpx.org/exceptions, docs.aiohttp.org/en/stable/client_reference.html
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
 from yarl import URL
+
+MAX_HEADER = 65_536  # bytes of one header line; aiohttp's own limit is 8 kB
+
+# what a person is told, in three words at most; the error's text is for the log
+CERTIFICATE = "certificate not trusted"
+HOST = "host not found"
+REFUSED = "connection refused"
+TIMED_OUT = "timed out"
+PROXY = "proxy refused"
+INSECURE = "no secure connection"
+OTHER = "no connection"
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
     """Sends httpx's requests over one aiohttp session, and closes the session with itself.
 
     aiohttp retries only idempotent requests, and only if a reused connection turns out closed.
+    `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are obeyed, except for this machine's own addresses;
+    OpenSSL reads `SSL_CERT_FILE`.
     """
 
     def __init__(self) -> None:
@@ -27,15 +43,21 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
         )
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send one request; its body must be in memory.
 
-        Raises: httpx.ConnectError, httpx.ConnectTimeout (nothing was sent); httpx.ReadTimeout,
+        Raises: httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError (nothing was sent; the
+        error's first argument is the reason, its cause has the details); httpx.ReadTimeout,
         httpx.ReadError (the request may have been sent).
         """
         limits = request.extensions["timeout"]
+        # An idle connection that the server has closed looks alive until the event loop hears of
+        # it. A write must not take such a connection: nobody could say whether it was done.
+        await asyncio.sleep(0)
         with _as_httpx_errors():
             answer = await self._session.request(
                 request.method,
@@ -43,6 +65,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
                 data=request.content or None,
                 allow_redirects=False,
+                proxy=_proxy_for(request.url),
                 timeout=aiohttp.ClientTimeout(
                     total=None, connect=limits["connect"], sock_read=limits["read"]
                 ),
@@ -70,16 +93,47 @@ class _Body(httpx.AsyncByteStream):
         self._answer.close()
 
 
+def _proxy_for(url: httpx.URL) -> str | None:
+    if url.host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(url.host):
+        return None
+    return getproxies().get(url.scheme)
+
+
 @contextmanager
 def _as_httpx_errors() -> Iterator[None]:
     try:
         yield
     except aiohttp.ConnectionTimeoutError as error:
-        raise httpx.ConnectTimeout(str(error)) from error
+        raise httpx.ConnectTimeout(TIMED_OUT) from error
+    except aiohttp.ClientProxyConnectionError as error:
+        raise httpx.ProxyError(PROXY) from error
+    except aiohttp.ClientHttpProxyError as error:
+        # not from `error`: it shows the proxy's URL, with its password
+        cause = ConnectionError(f"the proxy answered HTTP {error.status} {error.message}")
+        raise httpx.ProxyError(PROXY) from cause
     except aiohttp.ClientConnectorError as error:
-        raise httpx.ConnectError(str(error)) from error
+        raise httpx.ConnectError(_reason(error)) from error
+    except aiohttp.InvalidURL as error:
+        # an address that can't be called, a proxy's for example
+        raise httpx.ConnectError(OTHER) from error
     except TimeoutError as error:
         raise httpx.ReadTimeout(str(error)) from error
     except (aiohttp.ClientError, OSError) as error:
         # it may have been sent: a lost reply must never look like a failure to connect
         raise httpx.ReadError(str(error)) from error
+
+
+def _reason(error: aiohttp.ClientConnectorError) -> str:
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return CERTIFICATE
+        case aiohttp.ClientConnectorDNSError():
+            return HOST
+        case aiohttp.ClientSSLError():
+            return INSECURE
+        case _ if isinstance(error.os_error, ConnectionRefusedError):
+            return REFUSED
+        case _ if isinstance(error.os_error, TimeoutError):
+            return TIMED_OUT
+        case _:
+            return OTHER

@@ -11,11 +11,10 @@ from bot.fusebill.errors import (
     FusebillError,
     FusebillRefused,
     KeyRefused,
-    NotReached,
-    RateLimited,
 )
 from bot.messages.block_kit import Line, Message, channel, code, date, message, say, text, user
 from bot.messages.events import ask_again
+from bot.messages.fusebill_errors import advice, emoji, reason
 from bot.messages.phrases import Links, customer_lines, display_name, error_lines, ids_inline
 
 COMMAND = "/unlatch"
@@ -52,42 +51,26 @@ def not_read(customer_id: int, error: FusebillError) -> Message:
     """The customer could not be read; quotes Fusebill's errors."""
     return message(
         [
-            [say(f"{_trouble(customer_id, error)} Nothing was changed.")],
-            *error_lines(error.texts, error.status),
-            *_advice(error),
+            [text(f"{_trouble(customer_id, error)} Nothing was changed.", limit=400)],
+            *_quoted(error),
+            *advice(error),
         ]
     )
 
 
 def _trouble(customer_id: int, error: FusebillError) -> str:
-    match error:
-        case CustomerNotFound():
-            return f"🔎 Fusebill has no customer {customer_id}."
-        case KeyRefused():
-            return "🔑 Fusebill did not accept the bot's API key."
-        case RateLimited():
-            return "⏳ Fusebill accepts no more calls right now."
-        case FusebillRefused():
-            return f"❌ Fusebill refused to show customer {customer_id}."
-        case NotReached():
-            return "❌ Fusebill could not be reached."
-        case _:
-            return f"❌ Fusebill gave no usable answer about customer {customer_id}."
+    """What went wrong; names the customer where it is about the customer."""
+    about: dict[type[FusebillError], str] = {
+        CustomerNotFound: f"Fusebill has no customer {customer_id}.",
+        FusebillRefused: f"Fusebill refused to show customer {customer_id}.",
+    }
+    return f"{emoji(error)} {about.get(type(error)) or reason(error)}"
 
 
-def _advice(error: FusebillError) -> list[Line]:
-    match error:
-        case CustomerNotFound():
-            return [
-                [say("Is it the “Customer ID” from Fusebill's screens? That is the reference.")],
-                [say("The id is the number in the URL of the customer's page.")],
-            ]
-        case KeyRefused():
-            return [[say("The bot's admin has to set a valid FUSEBILL_API_KEY.")]]
-        case RateLimited(retry_at=at) if at:
-            return [[say("Try again after "), date(at), say(".")]]
-        case _:
-            return [[say("Try again in a minute. If it still fails, tell the bot's admin.")]]
+def _quoted(error: FusebillError) -> list[Line]:
+    """The answer's words; for a refusal without any, that there were none."""
+    silent = type(error) is FusebillRefused or isinstance(error, KeyRefused | CustomerNotFound)
+    return list(error_lines(error.texts, error.status)) if error.texts or silent else []
 
 
 def on_wait() -> Message:
@@ -199,8 +182,9 @@ def search_failed(wanted: str, error: FusebillError) -> Message:
     return message(
         [
             [say("❌ Fusebill could not search for "), text(wanted, limit=80), say(".")],
-            *error_lines(error.texts, error.status),
-            *_advice(error),
+            [text(reason(error), limit=400)],
+            *_quoted(error),
+            *advice(error),
         ]
     )
 

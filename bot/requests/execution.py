@@ -7,17 +7,18 @@ included, and an outcome is reported only if Fusebill showed it:
     ids as on the card ──────> call; ids gone in its answer or when read back ──> CLEARED
     no ids ──────────────────> ALREADY_CLEAR, or CLEARED if an earlier call may have cleared them
     other ids ───────────────> CHANGED, no (further) call
-    refused (4xx) ───────────> REFUSED, nothing was changed
+    accepted (2xx) ──────────> read back until the ids are gone; else UNKNOWN
+    refused (4xx) ───────────> read back: ids as on the card ──> REFUSED, nothing was changed
     no conclusive answer ────> read again, call again if the ids are as on the card; else UNKNOWN
 
-A relatch works the other way round: it calls only if the customer has no ids.
+A relatch works the other way round: it calls only if the customer has no ids. What Fusebill
+answered to each call that may have changed something is kept in the `details` as `calls`.
 """
 
 from __future__ import annotations
 
 import asyncio
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
 from time import monotonic
 
 import stamina
@@ -30,9 +31,14 @@ from bot.fusebill.errors import (
     NotReached,
     OutcomeUnknown,
     RateLimited,
+    Unavailable,
 )
+from bot.fusebill.responses import Accepted
+from bot.messages.fusebill_errors import reason
 
 ATTEMPTS = 6
+LOOKS = 5  # after a success that did not show the change, beyond a first one at once
+MAX_CALL_TEXT = 9_000  # characters of Fusebill's words kept of each call
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +51,19 @@ class ExecutionResult:
 
 @dataclass(slots=True)
 class _Progress:
-    """The state of one run: whether a call may have changed something, and the last error."""
+    """The state of one run.
+
+    `sent`: a call of the bot may be the reason for what a read shows. `in_doubt`: a call may have
+    taken effect, or may still do so, and Fusebill did not say. `calls` is the evidence, one entry
+    for each call that may have changed something, and `refusal` the last of them that was refused.
+    """
 
     request: Request
-    called: bool
+    sent: bool
+    in_doubt: bool
     deadline: float
+    calls: list[dict[str, object]] = field(default_factory=list)
+    refusal: FusebillRefused | None = None
     last_error: FusebillError = field(default_factory=FusebillError)
 
 
@@ -57,84 +71,160 @@ class Execution:
     """Executes confirmed requests.
 
     `budget_s` is the limit for all attempts together; it must stay well under a worker's lease.
-    `wait_s` is the first wait between attempts; it doubles, with jitter, unless Fusebill's rate
-    limit says when to retry.
+    `wait_s` is the first wait between attempts; it doubles, with jitter, unless Fusebill says when
+    to retry. `look_s` is the first wait before an accepted change is looked for again; it doubles.
     """
 
     def __init__(
-        self, fusebill: FusebillClient, *, budget_s: float = 24.0, wait_s: float = 0.3
+        self,
+        fusebill: FusebillClient,
+        *,
+        budget_s: float = 24.0,
+        wait_s: float = 0.3,
+        look_s: float = 0.5,
     ) -> None:
         self._fusebill = fusebill
         self._budget_s = budget_s
         self._wait_s = wait_s
+        self._look_s = look_s
 
     async def execute(self, request: Request) -> ExecutionResult:
         """Execute a request; every FusebillError becomes an outcome."""
         started = monotonic()
-        progress = _Progress(request, called=request.claim > 1, deadline=started + self._budget_s)
+        reclaimed = request.claim > 1
+        progress = _Progress(request, reclaimed, reclaimed, deadline=started + self._budget_s)
         try:
             async with asyncio.timeout(self._budget_s):
                 result = await self._execute_with_retries(progress)
         except FusebillError as error:
             result = _failed(error, progress)
         except TimeoutError:
-            last, why = progress.last_error, "Fusebill did not answer in time"
-            result = _failed(OutcomeUnknown(last.status, last.texts, why), progress)
+            last = progress.last_error
+            late = OutcomeUnknown(last.status, last.texts, "the time was up")
+            result = _failed(late, progress)
         seconds = round(monotonic() - started, 3)
-        return ExecutionResult(result.outcome, {"seconds": seconds, **result.details})
+        calls: dict[str, object] = {"calls": progress.calls} if progress.calls else {}
+        return ExecutionResult(result.outcome, {"seconds": seconds, **calls, **result.details})
 
     async def _execute_with_retries(self, progress: _Progress) -> ExecutionResult:
         def should_retry(error: Exception) -> bool | float:
             if isinstance(error, FusebillError):
                 progress.last_error = error
-            if isinstance(error, RateLimited):
+            if isinstance(error, RateLimited | Unavailable):
                 return error.wait_s(progress.deadline - monotonic())
             return isinstance(error, NotReached | OutcomeUnknown)
 
-        async for attempt in stamina.retry_context(
-            on=should_retry,
-            attempts=ATTEMPTS,
-            timeout=self._budget_s,
-            wait_initial=self._wait_s,
-            wait_max=3.0,
-            wait_jitter=self._wait_s,
-        ):
-            with attempt:
-                return await self._attempt(progress)
+        try:
+            async for attempt in stamina.retry_context(
+                on=should_retry,
+                attempts=ATTEMPTS,
+                timeout=self._budget_s,
+                wait_initial=self._wait_s,
+                wait_max=3.0,
+                wait_jitter=self._wait_s,
+            ):
+                with attempt:
+                    return await self._attempt(progress)
+        except FusebillRefused as error:
+            if error is not progress.refusal:
+                raise
+            return await self._after_refusal(error, progress)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _attempt(self, progress: _Progress) -> ExecutionResult:
         request = progress.request
         before = await self._fusebill.get_customer(request.customer.customer_id)
-        found = compare(before.ids, request, called=progress.called)
+        found = compare(before.ids, request, called=progress.sent)
         if found:
             return found
-        called_before, progress.called = progress.called, True
+        accepted = await self._call(progress)
+        if accepted.customer is not None and accepted.customer.ids == _wanted(request):
+            return _done(request, "answer", accepted.status)
+        return await self._read_back(accepted, progress)
+
+    async def _call(self, progress: _Progress) -> Accepted:
+        """Make the call that changes the customer, and keep what came of it as evidence."""
+        in_doubt, sent = progress.in_doubt, progress.sent
+        progress.in_doubt = progress.sent = True
+        relatch = progress.request.kind is Kind.RELATCH
+        operation = "latch_customer" if relatch else "unlatch_customer"
+        entry: dict[str, object] = {"operation": operation, "status": None}
+        progress.calls.append(entry)
+        started = monotonic()
         try:
-            answer = await self._call(request)
-        except (FusebillRefused, NotReached):
-            progress.called = called_before
+            accepted = await self._send(progress.request)
+        except FusebillError as error:
+            entry |= _evidence(error)
+            if isinstance(error, FusebillRefused):
+                progress.refusal, progress.in_doubt = error, in_doubt
+            elif isinstance(error, NotReached):
+                progress.in_doubt, progress.sent = in_doubt, sent
             raise
-        if answer is not None and answer.ids == _wanted(request):
-            return _done(request, "answer")
-        return await self._read_back(request)
+        except asyncio.CancelledError:
+            entry["why"] = "the time was up"
+            raise
+        else:
+            entry |= _evidence(accepted)
+            return accepted
+        finally:
+            entry["seconds"] = round(monotonic() - started, 3)
 
-    async def _call(self, request: Request) -> Customer | None:
+    async def _send(self, request: Request) -> Accepted:
+        customer = request.customer
         if request.kind is Kind.RELATCH:
-            return await self._fusebill.latch_customer(
-                request.customer.customer_id, request.customer.ids
-            )
-        return await self._fusebill.unlatch_customer(request.customer.customer_id)
+            return await self._fusebill.latch_customer(customer.customer_id, customer.ids)
+        return await self._fusebill.unlatch_customer(customer.customer_id)
 
-    async def _read_back(self, request: Request) -> ExecutionResult:
-        """Fusebill answered with a success that did not show the customer's ids."""
-        after = await self._fusebill.get_customer(request.customer.customer_id)
+    async def _read_back(self, accepted: Accepted, progress: _Progress) -> ExecutionResult:
+        """Look for a change that Fusebill accepted, longer and longer apart: it may come late."""
+        request = progress.request
+        seen: HubSpotIds | None = None
+        for pause_s in (0.0, *(self._look_s * 2**look for look in range(LOOKS))):
+            await asyncio.sleep(pause_s)
+            try:
+                seen = (await self._fusebill.get_customer(request.customer.customer_id)).ids
+            except FusebillError as error:
+                progress.last_error = error
+                wait_s = error.wait_s(progress.deadline - monotonic())
+                if wait_s is False:
+                    break
+                await asyncio.sleep(0 if wait_s is True else wait_s)
+                continue
+            if seen == _wanted(request):
+                return _done(request, "read_back")
+            if not _on_the_way(seen, request):
+                break
+        if seen is None:
+            return _failed(progress.last_error, progress)
+        if seen != _starting(request):
+            return _changed(seen, called=True)
+        why = f"Fusebill accepted the call (HTTP {accepted.status}), but it does not show yet."
+        return ExecutionResult(Outcome.UNKNOWN, {"why": why})
+
+    async def _look(self, request: Request) -> Customer:
+        async for attempt in stamina.retry_context(
+            on=(NotReached, OutcomeUnknown), attempts=3, wait_initial=self._wait_s, wait_jitter=0
+        ):
+            with attempt:
+                return await self._fusebill.get_customer(request.customer.customer_id)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _after_refusal(
+        self, refusal: FusebillRefused, progress: _Progress
+    ) -> ExecutionResult:
+        """Look whether the customer is as it was: a "no" may come too late."""
+        request = progress.request
+        try:
+            after = await self._look(request)
+        except FusebillError as error:
+            # only Fusebill's own word is enough by itself
+            progress.in_doubt = progress.in_doubt or not refusal.own_form
+            raise refusal from error
         if after.ids == _wanted(request):
             return _done(request, "read_back")
-        if after.ids == _starting(request):
-            why = "Fusebill answered that it was done, but the customer has not changed."
-            return ExecutionResult(Outcome.REFUSED, {"why": why, "status": 200})
-        return _changed(after.ids, called=True)
+        if after.ids != _starting(request):
+            return _changed(after.ids, called=True)
+        raise refusal
 
 
 def compare(ids: HubSpotIds, request: Request, *, called: bool) -> ExecutionResult | None:
@@ -159,10 +249,16 @@ def _wanted(request: Request) -> HubSpotIds:
     return request.customer.ids if request.kind is Kind.RELATCH else HubSpotIds()
 
 
-def _done(request: Request, how: str) -> ExecutionResult:
+def _on_the_way(ids: HubSpotIds, request: Request) -> bool:
+    """Whether each id is still the old one or already the new one."""
+    old, new = _starting(request), _wanted(request)
+    return ids.vid in (old.vid, new.vid) and ids.company_id in (old.company_id, new.company_id)
+
+
+def _done(request: Request, how: str, status: int | None = None) -> ExecutionResult:
     outcome = Outcome.RESTORED if request.kind is Kind.RELATCH else Outcome.CLEARED
     details: dict[str, object] = {**asdict(request.customer.ids), "how": how}
-    return ExecutionResult(outcome, details | ({"status": 200} if how == "answer" else {}))
+    return ExecutionResult(outcome, details | ({"status": status} if status else {}))
 
 
 def _changed(ids: HubSpotIds, *, called: bool) -> ExecutionResult:
@@ -174,23 +270,24 @@ def _changed(ids: HubSpotIds, *, called: bool) -> ExecutionResult:
 def _failed(error: FusebillError, progress: _Progress) -> ExecutionResult:
     """The outcome after the last attempt; UNKNOWN if a call may have changed something."""
     details: dict[str, object] = {"texts": list(error.texts), "status": error.status}
-    if progress.called:
-        why = f"{_reason(error)} An earlier call may have taken effect, or may still do so."
+    if progress.in_doubt:
+        why = f"{reason(error)} An earlier call may have taken effect, or may still do so."
         return ExecutionResult(Outcome.UNKNOWN, details | {"why": why})
     return ExecutionResult(
-        Outcome.REFUSED, details | {"why": f"{_reason(error)} Nothing was changed."}
+        Outcome.REFUSED, details | {"why": f"{reason(error)} Nothing was changed."}
     )
 
 
-def _reason(error: FusebillError) -> str:
-    match error:
-        case RateLimited(retry_at=datetime() as at):
-            return f"Fusebill accepts no more calls until {at:%H:%M:%S} UTC."
-        case RateLimited():
-            return "Fusebill accepts no more calls right now."
-        case FusebillRefused():
-            return "Fusebill refused."
-        case NotReached():
-            return "Fusebill could not be reached."
-        case _:
-            return f"Fusebill gave no conclusive answer ({error.why or f'HTTP {error.status}'})."
+def _evidence(answer: FusebillError | Accepted) -> dict[str, object]:
+    """What came of a call, for the ledger: everything that the vendor's support would ask for."""
+    texts: list[str] = []
+    left = MAX_CALL_TEXT
+    for each in answer.texts:
+        texts += [each[:left]] if left > 0 else []
+        left -= len(each)
+    found: dict[str, object] = {"texts": texts} if texts else {}
+    if answer.why:
+        found["why"] = answer.why
+    if isinstance(answer, FusebillError) and answer.error_id is not None:
+        found["error_id"] = answer.error_id
+    return {"status": answer.status} | found

@@ -18,6 +18,7 @@ from bot.fusebill.errors import (
     NotReached,
     OutcomeUnknown,
     RateLimited,
+    Unavailable,
 )
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
@@ -126,6 +127,8 @@ class Lookup:
 
 
 def _should_retry_read(error: Exception) -> bool | float:
-    if isinstance(error, RateLimited):
+    if isinstance(error, RateLimited | Unavailable):
         return error.wait_s(READ_TIMEOUT_S)
-    return isinstance(error, NotReached | OutcomeUnknown)
+    if isinstance(error, NotReached):
+        return error.may_pass
+    return isinstance(error, OutcomeUnknown)

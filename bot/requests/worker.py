@@ -233,5 +233,5 @@ def _about(request: Request) -> dict[str, object]:
 
 
 def _loggable(result: ExecutionResult) -> dict[str, object]:
-    known = ("status", "seconds", "why", "how", "found", "vid", "company_id")
+    known = ("status", "calls", "seconds", "why", "how", "found", "vid", "company_id")
     return {name: result.details[name] for name in known if name in result.details}

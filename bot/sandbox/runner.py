@@ -26,10 +26,13 @@ ANY_CALL = (
     "rate_limited",
     "server_error",
     "bad_gateway",
+    "door",
+    "no_route",
+    "login",
     "slow",
     "hang",
 )
-CHANGES = ("conflict", "lost_before", "lost_after", "empty", "keeps_ids", "many_errors")
+CHANGES = ("conflict", "lost_before", "lost_after", "empty", "late", "keeps_ids", "many_errors")
 CHANGING_CALLS = ("unlatch_customer", "latch_customer")
 
 

@@ -17,19 +17,23 @@ EPHEMERALS = {
     "key_refused": "Fusebill did not accept the bot's API key",
     "rate_limited": "Fusebill accepts no more calls right now",
     "server_error": "An unexpected error has occurred. (HTTP 500)",
-    "bad_gateway": "Fusebill answered HTTP 502",
+    "bad_gateway": "Fusebill is not available (HTTP 502)",
+    "door": "Access denied by policy 7 (HTTP 403)",
+    "no_route": "There is no Fusebill API at the address",
+    "login": "it is a web page",
     "slow": "Still reading customer 2554529",
     "hang": "Still reading customer 2554529",
 }
 CARDS = {
     "conflict": "while it is being synchronised. (HTTP 409)",
     "lost_before": "We don't know yet whether this was done",
-    "lost_after": "but reading the customer again did",
-    "empty": "but reading the customer again did",
-    "keeps_ids": "the customer has not changed",
+    "lost_after": "read back: the ids are gone",
+    "empty": "read back: the ids are gone",
+    "late": "Fusebill answered HTTP 202",
+    "keeps_ids": "accepted the call (HTTP 200), but it does not show yet",
     "many_errors": "Rule 20 is violated.",
     "slow": "Waiting for Fusebill",
-    "hang": "Fusebill did not answer in time",
+    "hang": "the time was up",
 }
 
 

@@ -189,11 +189,11 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     ),
     "fusebill down": (
         *(misbehave("unavailable"), {}),
-        *("✗ Fusebill: no usable answer", "try again in a minute"),
+        *("✗ Fusebill: Fusebill is not available (HTTP 503). “The service is", "Try again later"),
     ),
     "fusebill answers with an empty body": (
         *(misbehave("empty"), {}),
-        *("✗ Fusebill: no usable answer", "Check FUSEBILL_BASE_URL."),
+        *("✗ Fusebill: Fusebill's answer could not be understood", "Check FUSEBILL_BASE_URL,"),
     ),
     "slack unavailable": (
         lambda scene: scene.slack.faults.fail("auth.test", status=503),
@@ -211,11 +211,15 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     ),
     "fusebill answers with html": (
         *(misbehave("html"), {}),
-        *("✗ Fusebill: no usable answer", "Check FUSEBILL_BASE_URL."),
+        *("✗ Fusebill: Fusebill's answer could not be understood", "Check FUSEBILL_BASE_URL,"),
+    ),
+    "somebody in front of fusebill": (
+        lambda scene: scene.fusebill.misbehave("html", times=None, status=403),
+        *({}, "✗ Fusebill: Something in front of Fusebill", "allowed IP addresses"),
     ),
     "fusebill address with a wrong path": (
         lambda scene: setattr(scene.fusebill, "url", scene.fusebill.url.replace("v1", "v2")),
-        *({}, "✗ Fusebill: no usable answer", "Check FUSEBILL_BASE_URL."),
+        *({}, "✗ Fusebill: There is no Fusebill API at the address", "Check FUSEBILL_BASE_URL:"),
     ),
     "no ledger": (
         *(drop_ledger, {}),
@@ -291,7 +295,11 @@ def unused_port() -> Iterator[int]:
 @pytest.mark.parametrize(
     ("name", "url", "line"),
     [
-        ("fusebill_base_url", "http://127.0.0.1:{}/v1", "✗ Fusebill: can't be reached"),
+        (
+            "fusebill_base_url",
+            "http://127.0.0.1:{}/v1",
+            "✗ Fusebill: can't be reached (connection refused: ",
+        ),
         ("slack_api_url", "http://127.0.0.1:{}/api/", "✗ Slack's bot token: Client"),
         ("database_url", "postgres://bot:s3cr3t@127.0.0.1:{}/ledger", "✗ Ledger (PostgreSQL): "),
     ],

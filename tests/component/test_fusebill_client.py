@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import ssl
+import subprocess
+import sys
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,14 +21,18 @@ from bot.domain.models import Customer, HubSpotIds
 from bot.fusebill.client import TIMEOUT, FusebillClient
 from bot.fusebill.errors import (
     CustomerNotFound,
+    Forbidden,
     FusebillError,
     FusebillRefused,
     KeyRefused,
     NotReached,
+    NotUnderstood,
     OutcomeUnknown,
     RateLimited,
+    Unavailable,
+    WrongAddress,
 )
-from bot.fusebill.responses import Found, RateLimit
+from bot.fusebill.responses import Accepted, Found, RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.sandbox.fusebill.customers import sample_customers
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
@@ -177,9 +186,10 @@ async def test_a_customer_is_read_with_all_its_fields(client: FusebillClient) ->
 async def test_an_unlatched_customer_comes_back_with_no_ids(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
-    customer = await client.unlatch_customer(BIKES)
-    assert customer is not None
-    assert not customer.ids
+    accepted = await client.unlatch_customer(BIKES)
+    assert accepted == Accepted(200, await client.get_customer(BIKES))
+    assert accepted.customer is not None
+    assert not accepted.customer.ids
     assert server.customers[BIKES]["hubSpotId"] is None
     assert not (await client.get_customer(BIKES)).ids
 
@@ -201,7 +211,7 @@ async def test_ids_may_be_absent_partial_or_beyond_32_bits(
 
 async def test_a_latch_request_returns_the_latched_customer(client: FusebillClient) -> None:
     await client.unlatch_customer(BIKES)
-    customer = await client.latch_customer(BIKES, HubSpotIds(101, 202))
+    customer = (await client.latch_customer(BIKES, HubSpotIds(101, 202))).customer
     assert customer == await client.get_customer(BIKES)
     assert customer.ids == HubSpotIds(101, 202)
 
@@ -220,7 +230,7 @@ async def test_a_success_that_did_not_clear_the_ids_returns_them(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     server.misbehave("keeps_ids")
-    customer = await client.unlatch_customer(BIKES)
+    customer = (await client.unlatch_customer(BIKES)).customer
     assert customer is not None
     assert customer.ids == HubSpotIds(101, 202)
 
@@ -230,25 +240,32 @@ async def test_string_ids_are_read(client: FusebillClient, server: SimulatedFuse
     assert (await client.get_customer(BIKES)).ids == HubSpotIds(101, 202)
 
 
-@pytest.mark.parametrize("kind", ["empty", "no_content", "null"])
-async def test_an_unlatch_success_without_a_customer_is_none(
-    client: FusebillClient, server: SimulatedFusebill, kind: str
+@pytest.mark.parametrize(
+    ("kind", "status", "why"),
+    [
+        ("empty", 200, "it is empty"),
+        ("no_content", 204, "it is empty"),
+        ("null", 200, "it is not a customer"),
+        ("array", 200, "it is not a customer"),
+        ("html", 200, "it is a web page"),
+        ("invalid_json", 200, "it is not JSON"),
+        ("truncated", 200, "it broke off"),
+    ],
+)
+async def test_any_success_accepts_a_change_even_if_it_shows_no_customer(
+    client: FusebillClient, server: SimulatedFusebill, kind: str, status: int, why: str
 ) -> None:
-    server.misbehave(kind)
-    assert await client.unlatch_customer(BIKES) is None
-    assert server.customers[BIKES]["hubSpotId"] is None
+    server.misbehave(kind, times=2)
+    changes = client.unlatch_customer(BIKES), client.latch_customer(BIKES, HubSpotIds(7, 8))
+    for change in changes:
+        accepted = await change
+        assert (accepted.status, accepted.customer) == (status, None)
+        assert accepted.why == f"the answer cannot be read: {why}"
 
 
-async def test_a_success_without_both_ids_is_none(
-    http: httpx.AsyncBaseTransport,
-) -> None:
-    async with raw_server(http_answer("200 OK", b'{"id": 2554529}')) as (url, _):
-        client = FusebillClient(http, url, KEY)
-        assert await client.unlatch_customer(BIKES) is None
-        assert await client.latch_customer(BIKES, HubSpotIds(1, 2)) is None
-
-
-@pytest.mark.parametrize("kind", ["empty", "no_content", "null"])
+@pytest.mark.parametrize(
+    "kind", ["empty", "no_content", "null", "array", "html", "invalid_json", "truncated"]
+)
 async def test_a_read_without_a_customer_is_an_unknown_outcome(
     client: FusebillClient, server: SimulatedFusebill, kind: str
 ) -> None:
@@ -257,33 +274,24 @@ async def test_a_read_without_a_customer_is_an_unknown_outcome(
         await client.get_customer(BIKES)
 
 
-@pytest.mark.parametrize("kind", ["array", "html", "invalid_json", "truncated"])
-async def test_an_unreadable_success_leaves_the_outcome_unknown(
-    client: FusebillClient, server: SimulatedFusebill, kind: str
+async def test_a_success_without_both_ids_shows_no_customer(
+    http: httpx.AsyncBaseTransport,
 ) -> None:
-    server.misbehave(kind)
-    with pytest.raises(OutcomeUnknown, match="cannot be read") as caught:
-        await client.unlatch_customer(BIKES)
-    assert caught.value.status == 200
-
-
-@pytest.mark.parametrize(
-    "kind", ["array", "html", "invalid_json", "truncated", "empty", "null", "no_content"]
-)
-async def test_a_latch_success_without_a_readable_customer_is_none(
-    client: FusebillClient, server: SimulatedFusebill, kind: str
-) -> None:
-    server.misbehave(kind)
-    assert await client.latch_customer(BIKES, HubSpotIds(7, 8)) is None
+    async with raw_server(http_answer("200 OK", b'{"id": 2554529}')) as (url, _):
+        client = FusebillClient(http, url, KEY)
+        assert (await client.unlatch_customer(BIKES)).customer is None
+        assert (await client.latch_customer(BIKES, HubSpotIds(1, 2))).customer is None
 
 
 async def test_an_answer_about_another_customer_is_rejected(
     http: httpx.AsyncBaseTransport,
 ) -> None:
     other = json.dumps({"id": 1, "hubSpotId": None, "hubSpotCompanyId": None}).encode()
-    error = await error_from(http, http_answer("200 OK", other))
-    assert isinstance(error, OutcomeUnknown)
-    assert "another customer" in str(error)
+    async with raw_server(http_answer("200 OK", other)) as (url, _):
+        client = FusebillClient(http, url, KEY)
+        with pytest.raises(NotUnderstood, match="another customer"):
+            await client.get_customer(BIKES)
+        assert (await client.unlatch_customer(BIKES)).customer is None
 
 
 # Refusals: nothing was changed
@@ -337,10 +345,13 @@ async def test_an_unknown_customer_is_not_found(client: FusebillClient) -> None:
     assert str(caught.value) == "HTTP 404: Customer with id 123 not found."
 
 
-async def test_a_403_is_a_refused_key(client: FusebillClient, server: SimulatedFusebill) -> None:
-    server.misbehave("unauthorized", status=403)
-    with pytest.raises(KeyRefused):
+async def test_a_403_is_somebodys_door_and_not_the_key(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    server.misbehave("bad_gateway", status=403)
+    with pytest.raises(Forbidden) as caught:
         await client.unlatch_customer(BIKES)
+    assert caught.value.texts == ("403 gateway",)
 
 
 async def test_a_wrong_key_is_refused_and_shown_nowhere(
@@ -401,7 +412,7 @@ async def test_retry_after_beats_the_rate_limit_headers(
     ("kind", "status", "texts"),
     [
         ("server_error", 500, ("An unexpected error has occurred.",)),
-        ("bad_gateway", 502, ()),
+        ("bad_gateway", 502, ("502 gateway",)),
         ("unavailable", 503, ("The service is not available.",)),
     ],
 )
@@ -457,24 +468,23 @@ async def test_an_endless_slow_body_times_out(http: httpx.AsyncBaseTransport) ->
 
 async def test_an_endless_fast_body_is_cut_off(http: httpx.AsyncBaseTransport) -> None:
     async with endless_server(b"x" * 60_000, pause_s=0) as url, asyncio.timeout(3):
-        with pytest.raises(OutcomeUnknown, match="cannot be read") as caught:
-            await FusebillClient(http, url, KEY).unlatch_customer(BIKES)
-    assert caught.value.status == 200
+        accepted = await FusebillClient(http, url, KEY).unlatch_customer(BIKES)
+    assert accepted == Accepted(200, None, "the answer cannot be read: it broke off")
 
 
 async def test_a_slow_answer_is_waited_for(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
     server.misbehave("slow", seconds=0.2)
-    assert await client.unlatch_customer(BIKES) is not None
+    assert (await client.unlatch_customer(BIKES)).customer is not None
 
 
 async def test_a_redirect_is_not_followed(http: httpx.AsyncBaseTransport) -> None:
     error = await error_from(
         http, http_answer("302 Found", b"", "Location: http://127.0.0.1:9/elsewhere")
     )
-    assert isinstance(error, OutcomeUnknown)
-    assert error.status == 302
+    assert isinstance(error, WrongAddress)
+    assert (error.status, error.why) == (302, "it redirects to http://127.0.0.1:9/elsewhere")
 
 
 async def test_an_answer_that_is_not_http_leaves_the_outcome_unknown(
@@ -484,18 +494,40 @@ async def test_an_answer_that_is_not_http_leaves_the_outcome_unknown(
     assert isinstance(error, OutcomeUnknown)
 
 
-async def test_a_body_over_one_megabyte_is_rejected(http: httpx.AsyncBaseTransport) -> None:
+async def test_a_body_over_one_megabyte_shows_no_customer(http: httpx.AsyncBaseTransport) -> None:
     body = json.dumps({"id": BIKES, "companyName": "x" * 2_000_000}).encode()
-    error = await error_from(http, http_answer("200 OK", body))
-    assert isinstance(error, OutcomeUnknown)
+    async with raw_server(http_answer("200 OK", body)) as (url, _):
+        with pytest.raises(OutcomeUnknown, match="broke off"):
+            await FusebillClient(http, url, KEY).get_customer(BIKES)
 
 
 async def test_a_refusal_whose_body_is_lost_is_still_a_refusal(
     http: httpx.AsyncBaseTransport,
 ) -> None:
-    error = await error_from(http, b'HTTP/1.1 404 Not Found\r\nContent-Length: 99\r\n\r\n{"Err')
-    assert isinstance(error, CustomerNotFound)
-    assert error.texts == ()
+    error = await error_from(http, b'HTTP/1.1 409 Conflict\r\nContent-Length: 99\r\n\r\n{"Err')
+    assert type(error) is FusebillRefused
+    assert (error.texts, error.own_form) == ((), False)
+
+
+@pytest.mark.parametrize("size", [9_000, 60_000])
+async def test_a_header_of_up_to_64_kilobytes_is_taken(
+    http: httpx.AsyncBaseTransport, size: int
+) -> None:
+    body = json.dumps(sample_customers()[BIKES]).encode()
+    async with raw_server(http_answer("200 OK", body, f"X-Trace: {'t' * size}")) as (url, _):
+        assert (await FusebillClient(http, url, KEY).get_customer(BIKES)).ids == HubSpotIds(
+            101, 202
+        )
+
+
+async def test_an_outage_says_when_to_retry(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    server.misbehave("unavailable", retry_after=30)
+    with pytest.raises(Unavailable) as caught:
+        await client.unlatch_customer(BIKES)
+    assert caught.value.retry_at is not None
+    assert caught.value.retry_at - datetime.now(UTC) > timedelta(seconds=28)
 
 
 async def test_a_refusal_with_a_broken_encoding_is_still_a_refusal(
@@ -514,16 +546,17 @@ async def test_a_refused_connection_is_not_reached(
     http: httpx.AsyncBaseTransport, unused_tcp_port: int
 ) -> None:
     client = FusebillClient(http, f"http://127.0.0.1:{unused_tcp_port}/v1", KEY)
-    with pytest.raises(NotReached, match="no connection") as caught:
+    with pytest.raises(NotReached) as caught:
         await client.unlatch_customer(BIKES)
-    assert caught.value.status is None
+    assert (caught.value.status, caught.value.why) == (None, "connection refused")
+    assert f"127.0.0.1:{unused_tcp_port}" in str(caught.value), "in full for the log"
 
 
 async def test_a_host_without_tls_is_not_reached(
     server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     client = FusebillClient(http, server.url.replace("http:", "https:"), KEY)
-    with pytest.raises(NotReached):
+    with pytest.raises(NotReached, match="no secure connection"):
         await client.unlatch_customer(BIKES)
     assert server.calls == []
 
@@ -642,7 +675,7 @@ async def test_a_search_answer_that_is_not_a_list_is_an_unknown_outcome(
     client: FusebillClient, server: SimulatedFusebill, kind: str
 ) -> None:
     server.misbehave(kind, status=200)
-    with pytest.raises(OutcomeUnknown, match="not a list"):
+    with pytest.raises(NotUnderstood, match=r"not a list|it is empty"):
         await client.find_customers("Reference", "1337")
 
 
@@ -677,13 +710,147 @@ async def test_every_call_is_observed_once_with_its_rate_limit(
     assert first.minute.reset_at > datetime.now(UTC) - timedelta(seconds=1)
 
 
-async def test_proxy_environment_variables_are_ignored(
-    server: SimulatedFusebill, monkeypatch: pytest.MonkeyPatch
+# Connections
+
+
+async def test_a_write_never_takes_a_connection_that_the_server_has_closed(
+    http: httpx.AsyncBaseTransport,
+) -> None:
+    received: list[bytes] = []
+    body = json.dumps(sample_customers()[BIKES]).encode()
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.readuntil(b"\r\n"))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(body), body))
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listener:
+        url = f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1"
+        client = FusebillClient(http, url, KEY)
+        for _ in range(20):
+            await client.get_customer(BIKES)
+            await client.unlatch_customer(BIKES)
+            await client.unlatch_customer(BIKES)
+    assert len(received) == 60
+    assert sum(line.startswith(b"POST ") for line in received) == 40
+
+
+async def test_an_unknown_host_is_named_as_such(http: httpx.AsyncBaseTransport) -> None:
+    client = FusebillClient(http, "https://no-such-host.invalid/v1", KEY)
+    with pytest.raises(NotReached) as caught:
+        await client.unlatch_customer(BIKES)
+    assert caught.value.why == "host not found"
+    assert "no-such-host.invalid" in str(caught.value)
+
+
+@asynccontextmanager
+async def tls_server(folder: Path) -> AsyncIterator[tuple[str, Path]]:
+    """A server whose certificate nobody signed; yields its base URL and the certificate."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    command = (
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"),
+        *("-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", str(key)),
+        *("-out", str(certificate), "-addext", "subjectAltName=IP:127.0.0.1"),
+    )
+    subprocess.run(command, check=True, capture_output=True)  # noqa: ASYNC221  # a few milliseconds
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    answer = http_answer("200 OK", json.dumps(sample_customers()[BIKES]).encode())
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    async with listener:
+        yield f"https://127.0.0.1:{listener.sockets[0].getsockname()[1]}/v1", certificate
+
+
+async def test_an_untrusted_certificate_is_named_and_no_try_can_help(
+    http: httpx.AsyncBaseTransport, tmp_path: Path
+) -> None:
+    async with tls_server(tmp_path) as (url, _):
+        with pytest.raises(NotReached) as caught:
+            await FusebillClient(http, url, KEY).unlatch_customer(BIKES)
+    assert (caught.value.why, caught.value.may_pass) == ("certificate not trusted", False)
+    assert "self-signed certificate" in str(caught.value)
+
+
+READ = """
+import asyncio, sys
+from bot.fusebill.client import FusebillClient
+from bot.fusebill.transport import AiohttpTransport
+
+async def read():
+    async with AiohttpTransport() as http:
+        print((await FusebillClient(http, sys.argv[1], "a2V5").get_customer(2554529)).ids)
+
+asyncio.run(read())
+"""
+
+
+async def test_a_certificate_in_ssl_cert_file_is_trusted(tmp_path: Path) -> None:
+    async with tls_server(tmp_path) as (url, certificate):
+        reading = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", READ, url),
+            env={**os.environ, "SSL_CERT_FILE": str(certificate), "PYTHONPATH": os.getcwd()},  # noqa: PTH109  # a string
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        out, err = await reading.communicate()
+    assert out.decode().strip() == "HubSpotIds(vid=101, company_id=202)", err
+
+
+@asynccontextmanager
+async def proxy(status: str) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """A proxy that answers `status`; yields its URL and the first lines of what it got."""
+    received: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        received.append(await reader.readuntil(b"\r\n"))
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(f"HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n".encode())
+        writer.close()
+
+    listener = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with listener:
+        yield f"http://127.0.0.1:{listener.sockets[0].getsockname()[1]}", received
+
+
+async def test_https_proxy_is_obeyed_and_its_refusal_named(
+    http: httpx.AsyncBaseTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client = FusebillClient(http, "https://fusebill.example/v1", KEY)
+    async with proxy("403 Forbidden") as (url, received):
+        monkeypatch.setenv("HTTPS_PROXY", url.replace("//", "//user:s3cr3t@"))
+        with pytest.raises(NotReached) as caught:
+            await client.unlatch_customer(BIKES)
+    assert received == [b"CONNECT fusebill.example:443 HTTP/1.1\r\n"]
+    assert (caught.value.why, caught.value.may_pass) == ("proxy refused", False)
+    assert "403" in str(caught.value)
+    assert "s3cr3t" not in str(caught.value)
+
+
+async def test_no_proxy_is_obeyed(
+    http: httpx.AsyncBaseTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with proxy("403 Forbidden") as (url, received):
+        monkeypatch.setenv("HTTPS_PROXY", url)
+        monkeypatch.setenv("NO_PROXY", ".invalid")
+        with pytest.raises(NotReached, match="host not found"):
+            await FusebillClient(http, "https://fusebill.invalid/v1", KEY).get_customer(BIKES)
+    assert received == []
+
+
+async def test_this_machine_is_called_without_a_proxy(
+    client: FusebillClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    async with AiohttpTransport() as http:
-        assert (await FusebillClient(http, server.url, KEY).get_customer(BIKES)).ids
+    assert (await client.get_customer(BIKES)).ids
 
 
 def test_every_httpx_timeout_is_set() -> None:

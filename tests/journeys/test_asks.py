@@ -88,10 +88,11 @@ async def test_the_longest_valid_id_is_looked_up(world: World) -> None:
         ("malformed", 400, ("refused", "The request is malformed. (HTTP 400)")),
         ("message", 400, ("refused", "The request is invalid. (HTTP 400)")),
         ("rate_limited", 429, ("no more calls", "is exceeded. (HTTP 429)", "Try again after 2")),
-        ("server_error", 500, ("no usable answer", "error has occurred. (HTTP 500)")),
-        ("bad_gateway", 502, ("no usable answer", "answered HTTP 502 and gave no reason")),
-        ("html", 200, ("no usable answer", "HTTP 200")),
-        ("html", 404, ("has no customer 7", "HTTP 404 and gave no reason")),
+        ("server_error", 500, ("is not available (HTTP 500)", "error has occurred. (HTTP 500)")),
+        ("bad_gateway", 502, ("is not available (HTTP 502)", "502 gateway")),
+        ("html", 200, ("could not be understood (HTTP 200)", "it is a web page", "200 gateway")),
+        ("html", 403, ("in front of Fusebill", "403 gateway (HTTP 403)", "Trying again won't")),
+        ("html", 404, ("no Fusebill API at the address", "404 gateway", "FUSEBILL_BASE_URL")),
         ("hostile_error", 409, ("<!channel> <@U0ALICE> <https://evil.example|click here>",)),
         ("long_error", 409, ("Fusebill: xxx", "x… (HTTP 409)")),
     ],
@@ -108,7 +109,7 @@ async def test_a_failed_read_is_explained_to_the_typist_only_in_fusebills_words(
 async def test_a_lost_answer_is_reported_to_the_typist_only(world: World) -> None:
     world.fusebill.misbehave("lost_before", times=None)
     answer = await answer_to(world, "2554529")
-    assert "no usable answer about customer 2554529. Nothing was changed." in answer
+    assert "no conclusive answer: the answer was lost. Nothing was changed." in answer
     assert heard_by(world) == {"U0ALICE"}
 
 
@@ -120,7 +121,7 @@ async def test_an_unreachable_fusebill_is_reported_to_the_typist_only(
         address = f"http://127.0.0.1:{unused.getsockname()[1]}/v1"
         async with open_world(fusebill_base_url=address) as world:
             answer = await answer_to(world, "2554529")
-            assert "Fusebill could not be reached. Nothing was changed." in answer
+            assert "could not be reached: connection refused. Nothing was changed." in answer
             assert heard_by(world) == {"U0ALICE"}
 
 

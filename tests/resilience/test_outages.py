@@ -39,7 +39,6 @@ async def world(open_world: OpenWorld) -> AsyncIterator[World]:
         ("server_error", 2),
         ("bad_gateway", 2),
         ("unavailable", 2),
-        ("html", 2),
         ("empty", 1),
         ("no_content", 1),
         ("null", 1),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import httpx
 import pytest
 
 from bot.sandbox.fusebill.simulator import KINDS, SimulatedFusebill, sample_customers
+from bot.sandbox.fusebill.wire import ANSWERS
 from tests.support.names import BIKES
 
 if TYPE_CHECKING:
@@ -184,7 +186,9 @@ async def test_the_rate_limit_can_be_enforced() -> None:
 EXECUTED = {
     *("lost_after", "empty", "no_content", "null", "array"),
     *("truncated", "invalid_json", "slow", "string_ids"),
+    *(kind for kind, answer in ANSWERS.items() if answer.executes),
 }
+ANSWERED_BADLY = {"hang", "lost_before", "lost_after", "truncated", *ANSWERS}
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -196,12 +200,46 @@ async def test_a_faulty_call_is_executed_or_not(server: SimulatedFusebill, kind:
         try:
             await http.post(UNLATCH)
         except httpx.HTTPError as error:
-            assert kind in {"hang", "lost_before", "lost_after", "truncated"}, error  # noqa: PT017  # most kinds raise none
+            assert kind in ANSWERED_BADLY, error  # noqa: PT017  # most kinds raise none
         assert server.misbehaviour is None
         executed = server.customers[BIKES]["hubSpotId"] is None
         assert executed is (kind in EXECUTED)
         server.customers = sample_customers()
         assert (await http.post(UNLATCH)).status_code == 200, "the fault should be over"
+
+
+@pytest.mark.parametrize("kind", ["conflict", "empty", "queue", "created", "lost_before", "hang"])
+@pytest.mark.parametrize("effect", [True, False])
+async def test_a_fault_has_the_effect_that_it_is_given(
+    server: SimulatedFusebill, kind: str, *, effect: bool
+) -> None:
+    server.misbehave(kind, effect=effect)
+    async with httpx.AsyncClient(
+        base_url=server.url, headers=HEADERS, trust_env=False, timeout=0.5
+    ) as http:
+        with suppress(httpx.HTTPError):
+            await http.post(UNLATCH)
+    assert (server.customers[BIKES]["hubSpotId"] is None) is effect
+    assert [call.executed for call in server.calls] == [effect]
+
+
+async def test_a_late_change_shows_later(
+    server: SimulatedFusebill, http: httpx.AsyncClient
+) -> None:
+    server.misbehave("late", seconds=0.05)
+    assert (await http.post(UNLATCH)).status_code == 202
+    assert server.customers[BIKES]["hubSpotId"] == 101
+    await asyncio.sleep(0.1)
+    assert server.customers[BIKES]["hubSpotId"] is None
+
+
+async def test_a_fault_can_wait_for_one_customer_and_let_calls_pass(
+    server: SimulatedFusebill, http: httpx.AsyncClient
+) -> None:
+    server.misbehave("conflict", customer_id=BIKES, skips=1)
+    numbers = (3100017, BIKES, 3100017, BIKES, BIKES)
+    answers = [(await http.get(f"/customers/{number}")).status_code for number in numbers]
+    assert answers == [200, 200, 200, 409, 200]
 
 
 async def test_a_fault_waits_for_its_operation_and_lasts_for_its_number_of_calls(

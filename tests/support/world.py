@@ -14,7 +14,7 @@ from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
 from bot.settings import Settings, Timing
 from tests.support.names import CHANNEL
 
-QUICK = Timing(sweep_every_s=0.1)
+QUICK = Timing(sweep_every_s=0.1, look_s=0.02)
 
 
 @dataclass(slots=True)

@@ -11,12 +11,16 @@ from bot.domain.commands import Malformed, parse
 from bot.domain.models import HubSpotIds, Verdict
 from bot.fusebill.errors import (
     CustomerNotFound,
+    Forbidden,
     FusebillError,
     FusebillRefused,
     KeyRefused,
     NotReached,
+    NotUnderstood,
     OutcomeUnknown,
     RateLimited,
+    Unavailable,
+    WrongAddress,
 )
 from bot.messages import ephemerals
 from bot.messages.block_kit import Message
@@ -41,10 +45,16 @@ from tests.support.names import BOB
 
 ERROR_TEXTS = st.lists(TEXTS, max_size=20).map(tuple)
 STATUSES = st.none() | st.integers(min_value=100, max_value=599)
-KINDS = [CustomerNotFound, KeyRefused, FusebillRefused, NotReached, OutcomeUnknown, FusebillError]
-ERRORS = st.builds(
-    lambda kind, status, texts: kind(status, texts), st.sampled_from(KINDS), STATUSES, ERROR_TEXTS
-) | st.builds(
+KINDS = [CustomerNotFound, KeyRefused, Forbidden, WrongAddress, FusebillRefused, OutcomeUnknown]
+KINDS += [Unavailable, NotUnderstood, FusebillError]
+ERRORS = st.builds(NotReached, TEXTS, may_pass=st.booleans()) | st.builds(
+    lambda kind, status, texts, why: kind(status, texts, why),
+    st.sampled_from(KINDS),
+    STATUSES,
+    ERROR_TEXTS,
+    TEXTS,
+)
+ERRORS |= st.builds(
     lambda texts, at: RateLimited(429, texts, retry_at=at), ERROR_TEXTS, st.none() | TIMES
 )
 CODES = st.from_regex(r"[a-z_]{1,300}", fullmatch=True).filter(lambda code: "null" not in code)
@@ -125,12 +135,13 @@ def test_a_malformed_command_is_answered_in_one_line_with_the_usage(typed: str) 
         (RateLimited(429, retry_at=NOON), ["no more calls", "after 2026-11-23 12:00:00 UTC."]),
         (RateLimited(429), ["no more calls", "Try again in a minute"]),
         (FusebillRefused(409, ("On hold",)), ["refused to show customer 7", "On hold (HTTP 409)"]),
-        (NotReached(why="no connection"), ["❌ Fusebill could not be reached."]),
-        (
-            OutcomeUnknown(502),
-            ["no usable answer about customer 7", "HTTP 502 and gave no reason"],
-        ),
-        (OutcomeUnknown(), ["no usable answer", "tell the bot's admin"]),
+        (NotReached("host not found"), ["❌ Fusebill could not be reached: host not found."]),
+        (Unavailable(502), ["⏳ Fusebill is not available (HTTP 502).", "Try again in a minute"]),
+        (Unavailable(503, retry_at=NOON), ["available until 12:00:00 UTC", "Try again after"]),
+        (Forbidden(403, ("Access denied",)), ["🚧", "Fusebill: Access denied (HTTP 403)"]),
+        (WrongAddress(307, (), "it redirects to https://x.example"), ["https://x.example", "URL"]),
+        (NotUnderstood(200, ("Log in",), "it is a web page"), ["it is a web page", "Log in"]),
+        (OutcomeUnknown(), ["no conclusive answer", "tell the bot's admin"]),
     ],
 )
 def test_a_failed_read_is_explained_in_fusebills_words(
@@ -207,3 +218,21 @@ def test_a_lost_request_says_how_to_ask_again() -> None:
 
 def test_nothing_is_linked_without_the_settings() -> None:
     assert mentions_and_links(ephemerals.not_latched(STOLEN_BIKES, NO_LINKS)) == set()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        CustomerNotFound(404),
+        KeyRefused(401),
+        Forbidden(403),
+        WrongAddress(404),
+        FusebillRefused(400),
+        NotUnderstood(200, (), "it is a web page"),
+        NotReached("certificate not trusted", may_pass=False),
+    ],
+)
+def test_nobody_is_told_to_try_again_where_that_cannot_help(error: FusebillError) -> None:
+    for shown_to_person in (ephemerals.not_read(7, error), ephemerals.search_failed("x", error)):
+        assert "Try again" not in words(shown_to_person)
+    assert "gave no reason" not in words(ephemerals.not_read(7, NotUnderstood(200, (), "empty")))

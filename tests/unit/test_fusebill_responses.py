@@ -14,22 +14,26 @@ from hypothesis import given, strategies as st
 from bot.domain.models import Customer, HubSpotIds
 from bot.fusebill.errors import (
     CustomerNotFound,
+    Forbidden,
     FusebillError,
     FusebillRefused,
     KeyRefused,
     NotReached,
+    NotUnderstood,
     OutcomeUnknown,
     RateLimited,
+    Unavailable,
+    WrongAddress,
 )
 from bot.fusebill.responses import (
-    MAX_TEXT,
-    MAX_TEXTS,
+    Accepted,
     Answer,
+    accepted_of,
     customer_of,
     customers_of,
-    has_both_ids,
     rate_limit_of,
 )
+from bot.fusebill.texts import MAX_TEXT, MAX_TEXTS, texts_of
 from tests.support.names import BIKES
 
 if TYPE_CHECKING:
@@ -110,31 +114,108 @@ def test_the_vendors_error_is_read() -> None:
     assert caught.value.texts == ("Customer with id 123 not found.",)
 
 
-@pytest.mark.parametrize("body", [b"", b" \r\n", b"null", b"\xef\xbb\xbfnull"])
-def test_a_success_without_a_customer_is_none(body: bytes) -> None:
-    assert customer_of(Answer(200, body), BIKES) is None
-    # but an empty list has to be a list
-    with pytest.raises(OutcomeUnknown, match="not a list"):
-        customers_of(Answer(200, body))
+NEITHER: dict[str, Any] = {"id": BIKES, "hubSpotId": None, "hubSpotCompanyId": None}
+
+
+@pytest.mark.parametrize("body", [b"", b" \r\n", b"null", b"\xef\xbb\xbfnull", b"<p>Login</p>"])
+def test_any_success_accepts_a_change_and_only_a_customer_shows_it(body: bytes) -> None:
+    accepted = accepted_of(Answer(202, body), BIKES)
+    assert (accepted.status, accepted.customer) == (202, None)
+    assert accepted.why.startswith("the answer cannot be read: ")
+    for read in (lambda: customer_of(Answer(202, body), BIKES), lambda: customers_of(Answer(202))):
+        with pytest.raises(NotUnderstood):
+            read()
+
+
+def test_an_accepted_change_shows_its_status_and_the_customer() -> None:
+    assert accepted_of(answer(NEITHER, 201), BIKES) == Accepted(201, Customer(BIKES))
 
 
 @pytest.mark.parametrize(
     ("value", "read"),
-    [(None, None), ("", None), (7, 7), ("007", 7), ("9" * 18, 10**18 - 1), (0, 0)],
+    [
+        ("null", None),
+        ('""', None),
+        ("0", None),
+        ('"0"', None),
+        ("0.0", None),
+        ("-0", None),
+        ("7", 7),
+        ('"007"', 7),
+        (f'"{"9" * 18}"', 10**18 - 1),
+        ("101.0", 101),
+        ('"101.0"', 101),
+        ("900719925474099301.00", 900719925474099301),
+    ],
 )
-def test_an_id_is_a_number_a_string_of_digits_or_nothing(value: object, read: int | None) -> None:
-    customer = customer_of(answer({"id": str(BIKES), "hubSpotId": value}), BIKES)
-    assert customer is not None
-    assert customer.ids == HubSpotIds(vid=read)
+def test_an_id_is_a_whole_number_a_string_of_one_or_nothing(value: str, read: int | None) -> None:
+    body = f'{{"id": "{BIKES}", "hubSpotId": {value}, "hubSpotCompanyId": null}}'
+    assert customer_of(Answer(200, body.encode()), BIKES).ids == HubSpotIds(vid=read)
 
 
 @pytest.mark.parametrize(
-    "value", [True, False, 1.0, -1, "-7", " 7", "7\n", "٣", "²", "1e5", "9" * 19, 10**18, [], {}]
+    "value",
+    [
+        *("true", "false", "1.5", '"1.5"', "-1", '"-7"', '" 7"', '"7\\n"', '"٣"', '"²"', '"1e5"'),
+        *(
+            "1e5",
+            "1E400",
+            "NaN",
+            "Infinity",
+            "[]",
+            "{}",
+            "9" * 19,
+            f'"{"9" * 19}"',
+            '"none"',
+            '"."',
+        ),
+    ],
 )
 @pytest.mark.parametrize("name", ["id", "hubSpotId", "hubSpotCompanyId"])
-def test_any_other_id_cannot_be_read(name: str, value: object) -> None:
-    with pytest.raises(OutcomeUnknown, match=f"cannot be read: {name} is neither"):
-        customer_of(answer({"id": BIKES, name: value}), BIKES)
+def test_any_other_id_is_not_understood(name: str, value: str) -> None:
+    rest = ", ".join(f'"{key}": {BIKES}' for key in NEITHER if key != name)
+    with pytest.raises(NotUnderstood, match=f"cannot be read: {name} is neither"):
+        customer_of(Answer(200, f'{{"{name}": {value}, {rest}}}'.encode()), BIKES)
+
+
+def test_a_name_that_stands_there_twice_is_not_understood() -> None:
+    twice = f'{{"id": {BIKES}, "hubSpotId": 101, "hubSpotCompanyId": null, "hubSpotId": null}}'
+    with pytest.raises(NotUnderstood, match="not JSON"):
+        customer_of(Answer(200, twice.encode()), BIKES)
+
+
+@pytest.mark.parametrize("name", ["hubSpotId", "hubSpotCompanyId"])
+def test_a_customer_without_one_of_the_ids_is_not_understood(name: str) -> None:
+    with pytest.raises(NotUnderstood, match="it lacks the HubSpot ids"):
+        customer_of(answer({key: v for key, v in NEITHER.items() if key != name}), BIKES)
+
+
+@pytest.mark.parametrize(
+    ("body", "content_type", "why", "texts"),
+    [
+        (
+            b"<!doctype html><title>Sign in</title>",
+            "text/html",
+            "it is a web page",
+            ("Sign in",),
+        ),
+        (b'{"Message": "Session expired."}', "application/json", "it has no id", None),
+        (b"OK", "text/plain", "it is not JSON", ("OK",)),
+        (b'{"id": 1}{"id": 2}', "application/json", "it is not JSON", ()),
+    ],
+)
+def test_a_success_that_means_nothing_says_what_it_is(
+    body: bytes, content_type: str, why: str, texts: tuple[str, ...] | None
+) -> None:
+    with pytest.raises(NotUnderstood) as caught:
+        customer_of(Answer(200, body, httpx.Headers({"Content-Type": content_type})), BIKES)
+    assert caught.value.why == f"the answer cannot be read: {why}"
+    assert caught.value.texts == (("Session expired.",) if texts is None else texts)
+
+
+def test_half_a_success_is_no_verdict() -> None:
+    with pytest.raises(OutcomeUnknown, match="broke off"):
+        customer_of(Answer(200, json.dumps(NEITHER).encode(), complete=False), BIKES)
 
 
 @pytest.mark.parametrize("value", [[], [{"id": BIKES}], 7, "text", True, {}, {"Message": "no"}])
@@ -149,27 +230,14 @@ def test_another_customer_cannot_be_read() -> None:
 
 
 def test_invalid_fields_are_empty_and_numbers_become_text() -> None:
-    odd = {"id": BIKES, "firstName": None, "lastName": "Doe", "reference": 1337, "status": ["x"]}
+    odd = NEITHER | {"firstName": None, "lastName": "Doe", "reference": 1337, "status": ["x"]}
     assert customer_of(answer(odd), BIKES) == Customer(BIKES, name="Doe", reference="1337")
 
 
 def test_characters_that_cannot_be_stored_are_replaced() -> None:
-    customer = customer_of(answer({"id": BIKES, "companyName": "a\x00b\ud800c😀"}), BIKES)
+    customer = customer_of(answer(NEITHER | {"companyName": "a\x00b\ud800c😀"}), BIKES)
     assert customer is not None
     assert customer.company_name == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c😀"
-
-
-@pytest.mark.parametrize(
-    ("value", "complete"),
-    [
-        ({"hubSpotId": None, "hubSpotCompanyId": None}, True),
-        ({"hubSpotId": None}, False),
-        ([], False),
-        (None, False),
-    ],
-)
-def test_an_answer_has_both_ids_or_not(value: object, *, complete: bool) -> None:
-    assert has_both_ids(answer(value)) is complete
 
 
 @pytest.mark.parametrize(
@@ -182,6 +250,29 @@ def test_an_answer_has_both_ids_or_not(value: object, *, complete: bool) -> None
         ({"Errors": None, "Message": "instead"}, ("instead",)),
         ({"Message": {"no": "text"}}, ()),
         ([{"Value": "one"}, "two"], ("one", "two")),
+        ({"errors": [{"value": "small letters"}]}, ("small letters",)),
+        ({"message": "small letters"}, ("small letters",)),
+        (
+            {
+                "Message": "An error has occurred.",
+                "ExceptionMessage": "Time-out.",
+                "StackTrace": "x",
+            },
+            ("An error has occurred.", "Time-out."),
+        ),
+        ({"Message": "No.", "MessageDetail": "No type was found."}, ("No.", "No type was found.")),
+        (
+            {"Message": "Invalid.", "ModelState": {"id": ["Too big.", "Odd."], "x": ["Missing."]}},
+            ("Invalid.", "Too big.", "Odd.", "Missing."),
+        ),
+        (
+            {"type": "about:blank", "title": "Conflict", "status": 409, "detail": "In use."},
+            ("Conflict", "In use."),
+        ),
+        ({"title": "Invalid", "errors": {"id": ["Too big."]}}, ("Too big.",)),
+        ({"error": {"code": 5, "message": "Inner."}}, ("Inner.",)),
+        ({"error": "denied", "error_description": "No scope."}, ("No scope.", "denied")),
+        ({"Errors": [{"Value": "twice"}, {"Value": "twice"}]}, ("twice",)),
         ("a text", ("a text",)),
         ({}, ()),
         (None, ()),
@@ -192,12 +283,44 @@ def test_the_texts_of_an_error_are_found(value: object, texts: tuple[str, ...]) 
 
 
 def test_the_texts_of_an_error_are_bounded() -> None:
-    error = refused({"Errors": [{"Value": "x" * 20_000}] * 200})
+    error = refused({"Errors": [{"Value": str(n) + "x" * 20_000} for n in range(200)]})
     assert len(error.texts) == MAX_TEXTS
     assert {len(text) for text in error.texts} == {MAX_TEXT}
 
 
-@pytest.mark.parametrize("body", [b"<html>no</html>", b"", b"[" * 100_000, b"\xff\xfe", b"NaN"])
+@pytest.mark.parametrize(
+    ("body", "content_type", "texts"),
+    [
+        (b"<html><head><title>403 Forbidden</title></head><body><h1>x</h1>", "", "403 Forbidden"),
+        (b"<HTML><BODY><H1>Not\r\n here</H1><p>gateway</p></BODY></HTML>", "", "Not here"),
+        (b"<html><style>p {}</style><p>Only <b>text</b></p></html>", "text/html", "Only text"),
+        (
+            b"<Error><Message>No.</Message><StackTrace>at X</StackTrace></Error>",
+            "application/xml",
+            "No.",
+        ),
+        (b"<e><![CDATA[Caf\xe9 & co]]></e>", "text/xml; charset=windows-1252", "Café & co"),
+        (b'<?xml version="1.0" encoding="iso-8859-1"?><e>Caf\xe9</e>', "", "Café"),
+        (b"Caf\xe9 is closed", "text/plain; charset=windows-1252", "Café is closed"),
+        (b'{"Message": "Caf\xe9"}', "application/json; charset=windows-1252", "Café"),
+        (b'{"Message": "Caf\xc3\xa9"}', "application/json; charset=klingon", "Café"),
+        (b'{"Message": "Caf\xc3\xa9"}', "application/json; charset=punycode", "Café"),
+        ('{"Message": "Café"}'.encode("utf-16"), "", "Café"),
+        (b"\xef\xbb\xbf" + '{"Message": "Café"}'.encode(), "", "Café"),
+        (b"upstream connect error", "text/plain", "upstream connect error"),
+        (b"no type, but text", "", "no type, but text"),
+        (b'{"Message": "as HTML"}', "text/html", "as HTML"),
+        (b"&lt;b&gt; is <p>kept &amp; literal", "text/html", "&lt;b&gt; is <p>kept &amp; literal"),
+        (b"<p>a &lt;b&gt; is literal</p>", "", "a <b> is literal"),
+    ],
+)
+def test_the_words_of_other_bodies_are_found(body: bytes, content_type: str, texts: str) -> None:
+    assert texts_of(body, content_type) == (texts,)
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html></html>", b"", b"[" * 100_000, b"\xff\xfe", b"NaN", b"\x80\x81", b'{"Err']
+)
 def test_an_unreadable_body_has_no_texts(body: bytes) -> None:
     with pytest.raises(FusebillRefused) as caught:
         customer_of(Answer(409, body), BIKES)
@@ -207,18 +330,21 @@ def test_an_unreadable_body_has_no_texts(body: bytes) -> None:
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (302, OutcomeUnknown),
+        (101, NotUnderstood),
+        (302, WrongAddress),
+        (308, WrongAddress),
         (400, FusebillRefused),
         (401, KeyRefused),
-        (403, KeyRefused),
+        (403, Forbidden),
         (404, CustomerNotFound),
-        (405, FusebillRefused),
-        (408, OutcomeUnknown),
+        (405, WrongAddress),
+        (407, Forbidden),
+        (408, Unavailable),
         (409, FusebillRefused),
         (429, RateLimited),
-        (500, OutcomeUnknown),
-        (599, OutcomeUnknown),
-        (700, OutcomeUnknown),
+        (500, Unavailable),
+        (599, Unavailable),
+        (700, NotUnderstood),
     ],
 )
 def test_the_http_status_decides(status: int, error: type[FusebillError]) -> None:
@@ -226,11 +352,48 @@ def test_the_http_status_decides(status: int, error: type[FusebillError]) -> Non
     assert type(refused(body, status)) is error
 
 
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"Message": "No HTTP resource was found that matches the request URI."}',
+        b'{"message": "no Route matched with those values"}',
+        b'{"errors": [{"title": "Not Found"}]}',
+        b"<html><title>404 - File or directory not found.</title></html>",
+        b"[]",
+        b"null",
+        b"",
+    ],
+)
+def test_a_404_in_any_other_form_is_a_wrong_address(body: bytes) -> None:
+    with pytest.raises(WrongAddress):
+        customer_of(Answer(404, body), BIKES)
+
+
+def test_half_a_404_does_not_say_which_of_the_two_it_is() -> None:
+    with pytest.raises(OutcomeUnknown, match="broke off"):
+        customer_of(Answer(404, b'{"Err', complete=False), BIKES)
+
+
+def test_a_redirect_is_named_with_its_target() -> None:
+    there = httpx.Headers({"Location": "https://login.example/"})
+    with pytest.raises(WrongAddress, match=r"it redirects to https://login\.example/"):
+        customer_of(Answer(307, b"", there), BIKES)
+
+
+def test_an_error_keeps_its_id_and_whether_it_is_fusebills_own() -> None:
+    error = refused({"ErrorId": 77, "Errors": [{"Value": "Queue."}]}, 500)
+    assert (error.error_id, error.own_form) == (77, True)
+    error = refused({"message": "no"}, 500)
+    assert (error.error_id, error.own_form) == (None, False)
+
+
 def test_the_errors_form_the_documented_tree() -> None:
     assert issubclass(FusebillRefused, FusebillError)
     assert not issubclass(FusebillRefused, OutcomeUnknown | NotReached)
-    for refusal in (CustomerNotFound, KeyRefused, RateLimited):
+    for refusal in (CustomerNotFound, KeyRefused, Forbidden, WrongAddress, RateLimited):
         assert issubclass(refusal, FusebillRefused)
+    assert issubclass(Unavailable, OutcomeUnknown)
+    assert issubclass(NotUnderstood, OutcomeUnknown)
 
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -271,6 +434,17 @@ def test_a_rate_limit_says_when_to_retry(
     assert caught.value.retry_at == retry_at
 
 
+def test_an_outage_says_when_to_retry_and_the_limits_of_calls_do_not() -> None:
+    headers = {"Retry-After": "30", "X-Rate-Limit-Reset-Minute": "2026-11-23T12:00:59Z"}
+    for sent, retry_at in (
+        (headers, NOW + timedelta(seconds=30)),
+        ({**headers, "Retry-After": ""}, None),
+    ):
+        with pytest.raises(Unavailable) as caught:
+            customer_of(Answer(503, b"", httpx.Headers(sent), NOW), BIKES)
+        assert caught.value.retry_at == retry_at
+
+
 def test_a_list_skips_unreadable_entries() -> None:
     rows = [{"id": 1}, {"id": 2, "hubSpotId": True}, "x", {"id": 3}]
     assert [each.customer_id for each in customers_of(answer(rows))] == [1, 3]
@@ -290,7 +464,7 @@ def test_any_answer_gives_a_value_or_a_fusebill_error(
         assert error.status == status
         assert len(error.texts) <= MAX_TEXTS
         str(error).encode()
-        assert isinstance(error, FusebillRefused) <= (400 <= status < 500)
+        assert isinstance(error, FusebillRefused) <= (300 <= status < 500)
 
 
 @given(body=BODIES)
@@ -299,4 +473,4 @@ def test_no_body_gives_a_customer_with_another_id(body: bytes) -> None:
         customer = customer_of(Answer(200, body), BIKES)
     except OutcomeUnknown:
         return
-    assert customer is None or customer.customer_id == BIKES
+    assert customer.customer_id == BIKES

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NoReturn
 
 from aiohttp import web
+
+from bot.sandbox.fusebill.wire import ANSWERS
 
 KINDS: dict[str, str] = {
     "not_found": "404: no such customer",
@@ -37,6 +39,8 @@ KINDS: dict[str, str] = {
     "hostile_error": "409 with a text that tries to notify everyone",
     "truncated": "Done, but the body breaks off",
     "invalid_json": "Done, but the body is no JSON",
+    "late": "202, and done a second later",
+    **{kind: answer.label for kind, answer in ANSWERS.items()},
 }
 
 HOSTILE = "<!channel> <@U0ALICE> <https://evil.example|click here> *bold* `code` & <script>"
@@ -60,12 +64,34 @@ _REFUSALS: dict[str, tuple[int, str]] = {
 
 @dataclass(slots=True)
 class Misbehaviour:
-    """One fault in the queue; `left` is the number of calls left, None: until cleared."""
+    """One fault in the queue; `left` is the number of calls left, None: until cleared.
+
+    It is for calls of `operation` about `customer_id` (None: any), after the first `skips`.
+    """
 
     kind: str
     operation: str | None
     left: int | None
     details: dict[str, Any] = field(default_factory=dict)
+    customer_id: int | None = None
+    skips: int = 0
+
+    def is_for(self, operation: str, customer_id: int | None) -> bool:
+        """Whether it is for this call; a call that is skipped is counted."""
+        if self.operation not in (None, operation) or self.customer_id not in (None, customer_id):
+            return False
+        if self.skips:
+            self.skips -= 1
+            return False
+        return True
+
+    def executes(self, *, refused: bool) -> bool:
+        """Whether the call is executed; the detail `effect` says so whatever the answer is."""
+        if "effect" in self.details:
+            return bool(self.details["effect"])
+        if self.kind in ANSWERS:
+            return ANSWERS[self.kind].executes
+        return not refused and self.kind not in ("keeps_ids", "late", "lost_before", "hang")
 
 
 def error(status: int, *texts: str, body_status: int | None = None) -> web.Response:
@@ -83,8 +109,8 @@ def error(status: int, *texts: str, body_status: int | None = None) -> web.Respo
 def refusal(fault: Misbehaviour, customer_id: int | None) -> web.Response | None:
     """Build the answer of a fault that prevents the call; None if the call is executed.
 
-    Details: `status`, `text`; for `rate_limited` also `reset_s` (seconds until the limit
-    resets), `reset_as` ("iso", the default, or "epoch") and `retry_after`.
+    Details: `status`, `text`, `retry_after`; for `rate_limited` also `reset_s` (seconds until the
+    limit resets) and `reset_as` ("iso", the default, or "epoch").
     """
     kind, details = fault.kind, fault.details
     if kind in ("bad_gateway", "html"):
@@ -105,16 +131,15 @@ def refusal(fault: Misbehaviour, customer_id: int | None) -> web.Response | None
     answer = error(details.get("status", status), *texts, body_status=body_status)
     if kind == "rate_limited":
         answer.headers.update(_rate_limited_headers(details))
+    if "retry_after" in details:
+        answer.headers["Retry-After"] = str(details["retry_after"])
     return answer
 
 
 def _rate_limited_headers(details: dict[str, Any]) -> dict[str, str]:
     at = datetime.now(UTC) + timedelta(seconds=details.get("reset_s", 60))
     reset = str(int(at.timestamp())) if details.get("reset_as") == "epoch" else at.isoformat()
-    headers = {"X-Rate-Limit-Remaining-Minute": "0", "X-Rate-Limit-Reset-Minute": reset}
-    if "retry_after" in details:
-        headers["Retry-After"] = str(details["retry_after"])
-    return headers
+    return {"X-Rate-Limit-Remaining-Minute": "0", "X-Rate-Limit-Reset-Minute": reset}
 
 
 def rate_limit(limit: int, in_minute: int, in_day: int) -> dict[str, str]:
@@ -137,6 +162,8 @@ def success(kind: str, value: object) -> web.Response:
     """Build the answer to an executed call, garbled by the fault `kind` if that does so."""
     if kind == "no_content":
         return web.Response(status=204)
+    if kind == "late":
+        return web.Response(status=202)
     texts = {"empty": "", "null": "null"}
     if kind in texts:
         return web.Response(text=texts[kind], content_type="application/json")
@@ -163,6 +190,14 @@ def cut(request: web.Request) -> web.Response:
     if request.transport is not None:
         request.transport.abort()
     return web.Response()
+
+
+def send_bytes(request: web.Request, raw: bytes) -> NoReturn:
+    """Send an answer as it is, then close. Raises: ConnectionAbortedError."""
+    if request.transport is not None:
+        request.transport.write(raw)
+        request.transport.close()
+    raise ConnectionAbortedError
 
 
 async def break_off(request: web.Request, answer: web.Response) -> None:

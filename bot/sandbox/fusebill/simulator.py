@@ -24,9 +24,11 @@ from bot.sandbox.fusebill.misbehaviour import (
     error,
     rate_limit,
     refusal,
+    send_bytes,
     success,
     with_string_ids,
 )
+from bot.sandbox.fusebill.wire import ANSWERS
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +48,8 @@ _OPERATIONS = (
 class Call:
     """One request; `status` is None until it is answered (for ever, if the connection breaks).
 
-    `at` is in epoch seconds; the names in `headers` are in lower case.
+    `at` is in epoch seconds; the names in `headers` are in lower case. `fault` is the kind of the
+    fault that it met, `executed` whether it had its effect when it was answered.
     """
 
     method: str
@@ -57,6 +60,8 @@ class Call:
     body: bytes
     headers: dict[str, str]
     query: str
+    fault: str = ""
+    executed: bool = False
 
 
 class SimulatedFusebill:
@@ -124,16 +129,22 @@ class SimulatedFusebill:
         *,
         operation: str | None = None,
         times: int | None = 1,
+        customer_id: int | None = None,
+        skips: int = 0,
         **details: object,
     ) -> None:
         """Queue a fault for the next `times` calls (of `operation`); None: until `behave`.
 
-        Details: see `misbehaviour.refusal`; also `seconds` for `slow` (default 3).
+        With `customer_id`, only calls about that customer count; the first `skips` are well.
+        Details: see `misbehaviour.refusal`; also `seconds` for `slow` (default 3) and `late`
+        (default 1), and `effect`: whether the call is executed, whatever the answer is.
         Raises: ValueError for a kind that is not in KINDS.
         """
         if kind not in KINDS:
             raise ValueError(f"no such misbehaviour: {kind}")
-        self._faults.append(Misbehaviour(kind, operation, times, details))
+        self._faults.append(
+            Misbehaviour(kind, operation, times, details, customer_id=customer_id, skips=skips)
+        )
         self._changed()
 
     def behave(self) -> None:
@@ -150,9 +161,9 @@ class SimulatedFusebill:
         if self.on_change is not None:
             self.on_change()
 
-    def _take(self, operation: str) -> Misbehaviour | None:
+    def _take(self, operation: str, customer_id: int | None) -> Misbehaviour | None:
         for fault in self._faults:
-            if fault.operation in (None, operation):
+            if fault.is_for(operation, customer_id):
                 if fault.left is not None:
                     fault.left -= 1
                     if fault.left <= 0:
@@ -189,16 +200,23 @@ class SimulatedFusebill:
         refused = self._refused(call)
         if refused is not None:
             return self._with_rate_limit(refused)
-        fault = self._take(call.operation) or Misbehaviour("", None, None)
+        fault = self._take(call.operation, call.customer_id) or Misbehaviour("", None, None)
+        call.fault = fault.kind
         if self.before is not None:
             await self.before(call.operation)
-        await self._misbehave(fault)
         answer = refusal(fault, call.customer_id)
-        if answer is None:
-            answer = self._execute(call, request, fault.kind)
+        executes = fault.executes(refused=answer is not None)
+        if fault.kind == "slow":
+            await self._misbehave(fault)  # its effect comes with the answer
+        done = self._execute(call, request, fault, executes=executes)
+        if fault.kind != "slow":
+            await self._misbehave(fault)
         if self.after is not None:
             await self.after(call.operation)
-        self._with_rate_limit(answer)
+        if isinstance(done, bytes):
+            call.status = ANSWERS[fault.kind].code
+            send_bytes(request, done)
+        answer = self._with_rate_limit(answer or done)
         if fault.kind == "lost_after":
             raise ConnectionAbortedError
         if fault.kind == "truncated":
@@ -223,25 +241,42 @@ class SimulatedFusebill:
         if fault.kind == "lost_before":
             raise ConnectionAbortedError
 
-    def _execute(self, call: Call, request: web.Request, kind: str) -> web.Response:
-        value: object
+    def _execute(
+        self, call: Call, request: web.Request, fault: Misbehaviour, *, executes: bool
+    ) -> web.Response | bytes:
         headers: dict[str, str] = {}
         try:
+            value: object
             if call.operation == "list_customers":
                 value, headers = customers.page_of(self.customers, request.query)
-            elif call.operation == "get_customer" or kind == "keeps_ids":
-                value = customers.find(self.customers, call.customer_id)
-            elif call.operation == "unlatch_customer":
-                value = customers.unlatch(self.customers, call.customer_id)
-                self._changed()
+            elif executes:
+                value = self._change(call)
             else:
-                value = customers.latch(self.customers, call.body)
-                self._changed()
+                value = customers.find(self.customers, call.customer_id)
         except customers.Refusal as refused:
             return error(refused.status, str(refused))
-        answer = success(kind, with_string_ids(value) if kind == "string_ids" else value)
+        if fault.kind == "late" and "effect" not in fault.details:
+            asyncio.get_running_loop().call_later(
+                fault.details.get("seconds", 1), self._change, call
+            )
+        if fault.kind in ANSWERS:
+            return ANSWERS[fault.kind].rendered(value)
+        shown = with_string_ids(value) if fault.kind == "string_ids" else value
+        answer = success(fault.kind, shown)
         answer.headers.update(headers)
         return answer
+
+    def _change(self, call: Call) -> dict[str, Any]:
+        """Give a call its effect. Raises: Refusal."""
+        if call.operation == "get_customer":
+            return customers.find(self.customers, call.customer_id)
+        if call.operation == "unlatch_customer":
+            value = customers.unlatch(self.customers, call.customer_id)
+        else:
+            value = customers.latch(self.customers, call.body)
+        call.executed = True
+        self._changed()
+        return value
 
     def _calls_this_minute(self) -> int:
         since = time.time() - time.time() % 60

@@ -1,0 +1,177 @@
+"""Says whose "no" an error of Fusebill is and what to do: for people, and for the bot's admin.
+
+One table, a row for each error; nobody is told to try again where repeating can't help.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bot.fusebill.errors import (
+    CustomerNotFound,
+    Forbidden,
+    FusebillError,
+    FusebillRefused,
+    KeyRefused,
+    NotReached,
+    NotUnderstood,
+    OutcomeUnknown,
+    RateLimited,
+    Unavailable,
+    WrongAddress,
+)
+from bot.messages.block_kit import Line, cut, date, say, text
+
+WHY_LENGTH = 260
+QUOTED = 3  # texts of one call: the first is often only "An error has occurred."
+RETRY = ("Try again in a minute. If it still fails, tell the bot's admin.",)
+TELL_ADMIN = ("Trying again won't help; tell the bot's admin.",)
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorWords:
+    """How an error is shown: `reason` is one sentence, `advice` is for the person who asked.
+
+    `fix` is for the admin, in `check`. `{http}` and `{why}` stand for the status and the client's
+    reason, if there are any.
+    """
+
+    emoji: str
+    reason: str
+    advice: tuple[str, ...]
+    fix: str
+
+
+WORDS: Mapping[type[FusebillError], ErrorWords] = {
+    CustomerNotFound: ErrorWords(
+        "🔎",
+        "Fusebill has no such customer.",
+        (
+            "Is it the “Customer ID” from Fusebill's screens? That is the reference.",
+            "The id is the number in the URL of the customer's page.",
+        ),
+        "Check FUSEBILL_BASE_URL: a search needs no customer.",
+    ),
+    KeyRefused: ErrorWords(
+        "🔑",
+        "Fusebill did not accept the bot's API key.",
+        ("The bot's admin has to set a valid FUSEBILL_API_KEY.",),
+        "Copy FUSEBILL_API_KEY again, exactly as Fusebill shows it, without encoding it.",
+    ),
+    Forbidden: ErrorWords(
+        "🚧",
+        "Something in front of Fusebill does not let the bot through{http}.",
+        (
+            "That is a firewall, a proxy or a list of allowed addresses, not Fusebill.",
+            "Trying again won't help; the bot's admin has to look at it.",
+        ),
+        "Fusebill documents no such answer: look for a firewall, a proxy or a list of allowed IP"
+        " addresses between this machine and Fusebill.",
+    ),
+    WrongAddress: ErrorWords(
+        "🧭",
+        "There is no Fusebill API at the address that the bot calls{http}{why}.",
+        ("The bot's admin has to set the right FUSEBILL_BASE_URL.",),
+        "Check FUSEBILL_BASE_URL: a Fusebill API does not answer like this.",
+    ),
+    RateLimited: ErrorWords(
+        "⏳",
+        "Fusebill accepts no more calls right now.",
+        RETRY,
+        "Try again later: this passes by itself.",
+    ),
+    FusebillRefused: ErrorWords(
+        "❌",
+        "Fusebill refused.",
+        TELL_ADMIN,
+        "Fusebill refused a simple search: ask its support, and quote its words.",
+    ),
+    Unavailable: ErrorWords(
+        "⏳",
+        "Fusebill is not available{http}.",
+        RETRY,
+        "Try again later. If it stays so, ask Fusebill's support.",
+    ),
+    NotUnderstood: ErrorWords(
+        "❌",
+        "Fusebill's answer could not be understood{http}{why}.",
+        TELL_ADMIN,
+        "Check FUSEBILL_BASE_URL, and what stands between this machine and Fusebill.",
+    ),
+    OutcomeUnknown: ErrorWords(
+        "❌",
+        "Fusebill gave no conclusive answer{http}{why}.",
+        RETRY,
+        "Check FUSEBILL_BASE_URL. If it is right, try again in a minute.",
+    ),
+    NotReached: ErrorWords(
+        "❌",
+        "Fusebill could not be reached{why}.",
+        RETRY,
+        "Check FUSEBILL_BASE_URL, HTTPS_PROXY, and that this machine can reach it.",
+    ),
+    FusebillError: ErrorWords("❌", "Fusebill gave no usable answer{http}{why}.", RETRY, ""),
+}
+
+CONNECTION_FIXES: Mapping[str, str] = {
+    "certificate not trusted": "Put the certificate of the authority that signed it into the file"
+    " that SSL_CERT_FILE names.",
+    "host not found": "Check FUSEBILL_BASE_URL, and this machine's DNS.",
+    "proxy refused": "Check HTTPS_PROXY and NO_PROXY, and what the proxy allows.",
+}
+
+
+def emoji(error: FusebillError) -> str:
+    """A sign for what kind of trouble it is."""
+    return _words(error).emoji
+
+
+def reason(error: FusebillError) -> str:
+    """What went wrong, in one sentence."""
+    until = f" until {error.retry_at:%H:%M:%S} UTC" if error.retry_at else ""
+    if isinstance(error, RateLimited) and until:
+        return f"Fusebill accepts no more calls{until}."
+    http = f" (HTTP {error.status})" if error.status else ""
+    why = f": {cut(error.why, WHY_LENGTH)}" if error.why else ""
+    # not str.format: the why may hold braces
+    return _words(error).reason.replace("{http}", until + http).replace("{why}", why)
+
+
+def advice(error: FusebillError) -> list[Line]:
+    """What the person who asked can do."""
+    if isinstance(error, RateLimited | Unavailable) and error.retry_at:
+        return [[say("Try again after "), date(error.retry_at), say(".")]]
+    if isinstance(error, NotReached) and not error.may_pass:
+        return [[say(line)] for line in TELL_ADMIN]
+    return [[say(line)] for line in _words(error).advice]
+
+
+def fix(error: FusebillError) -> str:
+    """What the bot's admin can do."""
+    connection = CONNECTION_FIXES.get(error.why) if isinstance(error, NotReached) else None
+    return connection or _words(error).fix
+
+
+def call_line(number: int | None, entry: Mapping[str, object]) -> Line:
+    """One call that may have changed something, as the ledger holds it: its status and words.
+
+    `number` counts the calls, None for the only one.
+    """
+    status, words = entry.get("status"), entry.get("texts")
+    why = str(entry.get("why") or "")
+    start = "Fusebill" if number is None else f"Call {number}: Fusebill"
+    explained = [say(" ("), text(why), say(")")] if why else []
+    if not isinstance(status, int):
+        return [say(f"{start} gave no answer"), *explained]
+    answered = say(f"{start} answered HTTP {status}")
+    quoted = [each for each in words if isinstance(each, str)] if isinstance(words, list) else []
+    if not quoted:
+        return [answered, *explained]
+    more = f" and {len(quoted) - QUOTED} more" if len(quoted) > QUOTED else ""
+    parts = [part for each in quoted[:QUOTED] for part in (say("”, “"), text(each))]
+    return [answered, say(" (“"), *parts[1:], say(f"”{more})")]
+
+
+def _words(error: FusebillError) -> ErrorWords:
+    return next(WORDS[kind] for kind in type(error).__mro__ if kind in WORDS)

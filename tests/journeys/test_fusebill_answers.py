@@ -1,0 +1,140 @@
+"""What Fusebill, and what stands in front of it, really sent: the card, the thread, the audit."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bot.domain.models import Outcome
+from bot.ledger import export
+from bot.ledger.engine import open_engine
+from bot.settings import Timing
+from tests.support.names import BIKES, CHECK, CONFIRM
+from tests.support.reading import answer_to, operations
+from tests.support.world import OpenWorld, World
+
+QUEUE = "HubSpot sync queue unavailable."
+BRIEF = Timing(sweep_every_s=60, execution_s=2.0, retry_s=0.02, look_s=0.02)
+
+
+async def confirmed(world: World) -> tuple[str, str]:
+    """Confirm a card under the faults that are set; returns the card's text and the thread's."""
+    card = await world.ask()
+    return await pressed(world, card.ts)
+
+
+async def pressed(world: World, ts: str) -> tuple[str, str]:
+    card = world.slack.workspace.message("C0BILLING", ts)
+    await world.press("U0BOB", card, CONFIRM)
+    return world.card(card), world.thread(card)
+
+
+async def test_a_500_that_cleared_is_told_with_its_words_beside_the_result(world: World) -> None:
+    world.fusebill.misbehave("queue", operation="unlatch_customer", effect=True)
+    line = f"Fusebill answered HTTP 500 (“{QUEUE}”); read back: the ids are gone."
+    for text in await confirmed(world):
+        assert "✅ Unlatched" in text
+        assert line in text
+
+
+async def test_the_status_that_came_is_the_one_that_is_told(world: World) -> None:
+    world.fusebill.misbehave("created", operation="unlatch_customer")
+    card, thread = await confirmed(world)
+    assert "Fusebill answered HTTP 201" in card
+    assert "✅ Unlatched · Fusebill answered HTTP 201 · took " in thread
+    assert "HTTP 200" not in card + thread
+
+
+async def test_a_500_is_kept_beside_the_503_that_every_later_read_met(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=BRIEF) as world:
+        card = await world.ask()
+        world.fusebill.misbehave("queue", operation="unlatch_customer")
+        world.fusebill.misbehave("unavailable", operation="get_customer", times=None, skips=1)
+        for text in await pressed(world, card.ts):
+            assert f"Fusebill answered HTTP 500 (“{QUEUE}”)" in text
+            assert "Fusebill: The service is not available. (HTTP 503)" in text
+
+
+async def test_a_change_that_shows_late_is_waited_for(world: World) -> None:
+    world.fusebill.misbehave("late", operation="unlatch_customer", seconds=0.2)
+    card, _ = await confirmed(world)
+    assert card.startswith("✅ Unlatched")
+    assert "Fusebill answered HTTP 202" in card
+    assert operations(world).count("unlatch_customer") == 1
+
+
+async def test_an_accepted_change_that_does_not_show_is_unknown_and_can_be_checked(
+    world: World,
+) -> None:
+    world.fusebill.misbehave("accepted", operation="unlatch_customer", effect=False)
+    card = await world.ask()
+    shown, _ = await pressed(world, card.ts)
+    assert shown.startswith("❓ Outcome unknown")
+    assert "Fusebill accepted the call (HTTP 202), but it does not show yet." in shown
+    world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
+    await world.press("U0BOB", card, CHECK)
+    assert world.card(card).startswith("✅ Unlatched")
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("door", ("in front of Fusebill", "Access denied by policy 7", "Trying again won't")),
+        ("address", ("in front of Fusebill", "Your IP address is not allowed.")),
+        ("no_route", ("no Fusebill API at the address", "FUSEBILL_BASE_URL")),
+        ("iis_404", ("no Fusebill API at the address", "404 - File not found.")),
+        ("redirect", ("it redirects to https://x.example/", "FUSEBILL_BASE_URL")),
+        ("login", ("it is a web page", "Sign in to your account")),
+        ("error_in_200", ("it has no id", QUEUE)),
+        ("without_ids", ("it lacks the HubSpot ids",)),
+        ("model_state", ("refused to show", "The id is odd.", "Trying again won't help")),
+        ("problem", ("refused to show", "The parent is closed.", "Trying again won't help")),
+        ("latin", ("Café",)),
+        ("xml", ("No luck.", "Try again in a minute")),
+    ],
+)
+async def test_a_read_says_whose_no_it_is(world: World, kind: str, told: tuple[str, ...]) -> None:
+    world.fusebill.misbehave(kind, times=None)
+    answer = await answer_to(world, f"{BIKES}")
+    assert [part for part in told if part not in answer] == []
+    assert "gave no reason" not in answer
+    assert "API key" not in answer
+
+
+async def test_an_outage_is_waited_for_as_it_says(world: World) -> None:
+    card = await world.ask()
+    world.fusebill.misbehave("wait_503", operation="get_customer")
+    shown, _ = await pressed(world, card.ts)
+    assert shown.startswith("✅ Unlatched")
+    first, second = [c.at for c in world.fusebill.calls if c.operation == "get_customer"][-2:]
+    assert second - first > 1.0
+    assert operations(world).count("unlatch_customer") == 1
+
+
+async def test_audit_shows_each_call_with_status_words_and_error_id(
+    world: World, tmp_path: object
+) -> None:
+    world.fusebill.misbehave("queue", operation="unlatch_customer")
+    await confirmed(world)
+    history = await world.bot.ledger.request_history(
+        (await world.bot.ledger.recent_requests(BIKES))[0].id
+    )
+    assert history.request.outcome is Outcome.CLEARED
+    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db", read_only=True)
+    rows = list(export.read(engine, export.Filter()))
+    engine.dispose()
+    last = json.loads(list(export.as_json(rows))[-1])
+    first, second = last["details"]["calls"]
+    assert first.pop("seconds") < 2
+    assert first == {
+        "operation": "unlatch_customer",
+        "status": 500,
+        "texts": [QUEUE],
+        "error_id": 77,
+    }
+    assert (second["operation"], second["status"]) == ("unlatch_customer", 200)
+    for form in (export.as_csv, export.as_table):
+        assert QUEUE in list(form(rows))[-1]
