@@ -154,8 +154,8 @@ def _advice(reason: Reason, skew_s: int) -> str:
         case Reason.CLOCK:
             where = "ahead of" if skew_s > 0 else "behind"
             return (
-                f"Right signature, but this machine's clock is {abs(skew_s)} s {where} it: check"
-                " the clock's synchronisation (NTP). If the clock is right, somebody repeats old"
+                f"Right signature, but this machine's clock is {abs(skew_s)} s {where} Slack's:"
+                " check its synchronisation (NTP). If the clock is right, somebody repeats old"
                 " requests."
             )
         case Reason.TOO_LARGE:

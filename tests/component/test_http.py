@@ -388,7 +388,7 @@ async def test_every_reason_is_in_the_metrics_from_the_start(
 
 
 @pytest.mark.parametrize(
-    ("off_s", "expected"), [(400, "400 s behind it"), (-400, "400 s ahead of it")]
+    ("off_s", "expected"), [(400, "behind Slack's"), (-400, "ahead of Slack's")]
 )
 async def test_a_clock_that_is_off_is_told_with_its_seconds(
     world: World, capsys: pytest.CaptureFixture[str], off_s: int, expected: str
@@ -396,8 +396,9 @@ async def test_a_clock_that_is_off_is_told_with_its_seconds(
     headers = world.slack.sign(b"a=b", int(time.time()) + off_s)
     assert (await world.slack.send_raw(b"a=b", headers)).status == 401
     (line,) = told(capsys)
-    assert re.search(rf"clock_off_s=-?{abs(off_s)}\b|clock_off_s=-?{abs(off_s) - 1}\b", line)
-    assert expected.split()[2] in line
+    (seconds,) = re.findall(r"clock_off_s=(-?\d+)", line)
+    assert abs(int(seconds) + off_s) <= 2
+    assert expected in line
 
 
 async def test_a_wrong_signing_secret_is_told_with_what_to_check(
