@@ -19,6 +19,7 @@ contract):
     domain     values and rules, no I/O
     settings   the environment variables, checked once
     ops        logs, metrics and background tasks; imports nothing of the bot
+    environment  the names of the variables that are set, to find mistyped ones
 
 To follow a click, start in `inbound/listeners.py`, then `requests/service.py`.
 """

@@ -4,23 +4,47 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import errno
 import gc
 import json
 import os
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 from datetime import datetime
 
 WRONG_SETTINGS = 2
 FAILED = 1
 STOPPED = 130
+PIPE_CLOSED = 141
 LAST_PORT = 65535
 MAX_START_WITHOUT_GC_S = 5.0
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the process's exit code."""
+    try:
+        try:
+            return _run(arguments)
+        finally:
+            # here, so that a full disk or a closed pipe is told as such, by every command
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return STOPPED
+    except BrokenPipeError:
+        _discard_output()
+        return PIPE_CLOSED
+    except Exception as error:
+        line, code = _explain(error)
+        if not line:
+            raise
+        if isinstance(error, OSError):
+            _discard_output()
+        print(line, file=sys.stderr)
+        return code
+
+
+def _run(arguments: list[str] | None) -> int:
     parsed = _parser().parse_args(arguments)
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
         "http": _serve,
@@ -31,24 +55,18 @@ def main(arguments: list[str] | None = None) -> int:
         "check": _check,
         "migrate": _migrate,
     }
-    try:
-        return commands[parsed.command](parsed)
-    except KeyboardInterrupt:
-        return STOPPED
-    except BrokenPipeError:
-        # the reader closed the pipe; keep the interpreter from flushing the rest into it
+    return commands[parsed.command](parsed)
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from flushing the rest into what takes nothing, when it ends."""
+    with suppress(OSError, ValueError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
-    except Exception as error:
-        line, code = _explain(error)
-        if not line:
-            raise
-        print(line, file=sys.stderr)
-        return code
 
 
 def _explain(error: Exception) -> tuple[str, int]:
     """The line and exit code for an expected error; an empty line for a bug."""
+    from bot.app.server import CannotListen
     from bot.inbound.socket_mode import SocketModeEnded
     from bot.ledger.engine import LedgerUnavailable, SchemaMismatch
     from bot.settings import InvalidSettings
@@ -61,13 +79,23 @@ def _explain(error: Exception) -> tuple[str, int]:
             return f"Slack refused the bot token ({error.code}): check SLACK_BOT_TOKEN", FAILED
         case LedgerUnavailable() | SchemaMismatch():
             return f"DATABASE_URL: {error}", FAILED
-        case SocketModeEnded():
+        case SocketModeEnded() | CannotListen():
             return str(error), FAILED
-        case OSError(errno=number) if number is not None:
-            # asyncio's own text repeats the address
-            return f"can't listen on this port: {os.strerror(number)}; try another port", FAILED
+        case OSError() if error.errno is not None:
+            return _explain_system(error, error.errno), FAILED
         case _:
             return "", FAILED
+
+
+def _explain_system(error: OSError, number: int) -> str:
+    """What the operating system refused."""
+    why = os.strerror(number)
+    if number in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        return f"can't write the output: {why}"
+    if number in (errno.EADDRINUSE, errno.EACCES) and not error.filename:
+        # asyncio's own text repeats the address
+        return f"can't listen on this port: {why}; try another port"
+    return f"{error.filename}: {why}" if error.filename else f"the system refused: {why}"
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -204,7 +232,6 @@ def _audit(parsed: argparse.Namespace) -> int:
             print(line)
     if parsed.verify and not printed:
         print("All events are there and unchanged.")
-    sys.stdout.flush()
     return FAILED if parsed.verify and printed else 0
 
 

@@ -1,4 +1,4 @@
-"""Reads and checks the settings: environment variables, and a `.env` in the working folder."""
+"""Reads and checks the settings: the environment, `.env` in the working folder, secrets' files."""
 
 from __future__ import annotations
 
@@ -6,7 +6,9 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self, TypeVar
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -17,9 +19,11 @@ from pydantic import (
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
-from sqlalchemy import make_url
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
+from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
+
+from bot.environment import mistakes, secrets_folders, variables
 
 Mode = Literal["http", "socket"]
 MAX_LINK_LENGTH = 2000
@@ -89,12 +93,38 @@ def _secret(expected: str, pattern: str) -> AfterValidator:
 
 
 def _web_address(value: str) -> str:
-    if not re.fullmatch(r"https?://[^\s/?#]+[^\s]*", value):
+    try:
+        parts = urlsplit(value)
+        # a port that is none raises here
+        well_formed = bool(parts.hostname) and (parts.port or 0) >= 0
+    except ValueError:
+        well_formed = False
+    if not well_formed or not re.fullmatch(r"https?://[^\s/?#]+[^\s]*", value):
         raise ValueError("must be an address like https://host/path")
+    if "@" in parts.netloc:
+        raise ValueError("must not contain a user name or password")
     return value
 
 
+def _private_address(value: str) -> str:
+    """Without TLS, everybody on the way could read the key that the bot sends along."""
+    parts = urlsplit(value)
+    if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
+        raise ValueError("must begin with https://; http:// is for this machine alone")
+    return value
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
+
+
 WebAddress = Annotated[str, AfterValidator(_web_address)]
+"""An address that people open."""
+ServerAddress = Annotated[str, AfterValidator(_web_address), AfterValidator(_private_address)]
+"""An address that the bot sends its secrets to."""
 SigningSecret = Annotated[
     SecretStr, _secret("the signing secret, as Slack's Basic Information shows it", r"\S+")
 ]
@@ -111,6 +141,22 @@ Channels = Annotated[
     BeforeValidator(_split),
     _ids("channel ids (C…)", "[CGD][A-Z0-9]+"),
 ]
+Teams = Annotated[
+    frozenset[str],
+    NoDecode,
+    BeforeValidator(_split),
+    _ids("workspace ids (T…) and organisation ids (E…)", "[TE][A-Z0-9]+"),
+]
+
+
+def _check_sqlite(url: URL) -> None:
+    file = url.database or ""
+    if file in ("", ":memory:") or file.startswith("file:"):
+        raise ValueError("must name a file, like sqlite:///unlatch.db: else the ledger is lost")
+    if url.query.keys() - {"timeout"}:
+        raise ValueError("must have no parameter but ?timeout=<seconds> after the file")
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?", str(url.query.get("timeout", "0"))):
+        raise ValueError("must have a number of seconds after ?timeout=")
 
 
 class LedgerSettings(BaseSettings):
@@ -133,7 +179,8 @@ class LedgerSettings(BaseSettings):
             raise ValueError("must be sqlite:///path or postgres://user:password@host/database")
         # a password that is not encoded could end up in an error as part of the host or port
         try:
-            encoded = "@" not in (make_url(value.get_secret_value()).host or "")
+            url = make_url(value.get_secret_value())
+            encoded = "@" not in (url.host or "")
         except (ArgumentError, ValueError):
             encoded = False
         if not encoded:
@@ -141,6 +188,8 @@ class LedgerSettings(BaseSettings):
                 "must be postgres://user:password@host/database; in the password, percent-encode"
                 " everything but letters and digits"
             )
+        if url.drivername == "sqlite":
+            _check_sqlite(url)
         return value
 
     @field_validator("database_url")
@@ -160,16 +209,17 @@ class Settings(LedgerSettings):
     slack_bot_token: Annotated[SecretStr, _secret("a bot token, xoxb-…", r"xoxb-\S+")]
     slack_signing_secret: SigningSecret | None = None
     slack_app_token: AppToken | None = None
-    slack_api_url: WebAddress = "https://slack.com/api/"
+    slack_api_url: ServerAddress = "https://slack.com/api/"
     fusebill_api_key: Annotated[
         SecretStr, _secret("the key as Fusebill shows it, one line of base64", r"[!-~]+")
     ]
-    fusebill_base_url: WebAddress = "https://secure.fusebill.com/v1"
+    fusebill_base_url: ServerAddress = "https://secure.fusebill.com/v1"
     host: str = "0.0.0.0"  # noqa: S104  # the host routes requests to the process
     port: int = Field(default=3000, ge=0, le=65535)
     unlatch_channels: Channels = frozenset()
     unlatch_requesters: People = frozenset()
     unlatch_confirmers: People = frozenset()
+    unlatch_teams: Teams = frozenset()
     unlatch_two_person: bool = False
     unlatch_require_reason: bool = False
     unlatch_expires_after_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
@@ -233,12 +283,27 @@ def checked(
 
     Raises: InvalidSettings.
     """
+    dotenv = values.get("_env_file", cls.model_config.get("env_file"))
+    folders = secrets_folders()
     try:
-        return cls(**values)
-    except ValidationError as error:
-        raise InvalidSettings([_line(dict(problem)) for problem in error.errors()]) from None
+        wrong_names = _wrong_names(cls, variables(dotenv, folders))
     except (OSError, UnicodeError):
         raise InvalidSettings([".env: not readable as UTF-8 text"]) from None
+    try:
+        settings = cls(**{"_secrets_dir": folders or None, **values})
+    except ValidationError as error:
+        wrong_values = [_line(dict(problem)) for problem in error.errors()]
+        raise InvalidSettings(wrong_names + wrong_values) from None
+    except (OSError, UnicodeError, SettingsError):
+        raise InvalidSettings(["A file of secrets: not readable as UTF-8 text"]) from None
+    if wrong_names:
+        raise InvalidSettings(wrong_names)
+    return settings
+
+
+def _wrong_names(cls: type[LedgerSettings], found: dict[str, str]) -> list[str]:
+    known = {name.upper() for name in Settings.model_fields}
+    return mistakes(found, known, {name.upper() for name in cls.model_fields})
 
 
 def _line(problem: dict[str, object]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -51,11 +51,13 @@ def open_world(tmp_path: Path) -> OpenWorld:
         mode: Mode = "http",
         timing: Timing = QUICK,
         user_groups: dict[str, list[str]] | None = None,
+        slack_set_up: Callable[[SimulatedSlack], None] = lambda _slack: None,
         **changes: Any,
     ) -> AsyncIterator[World]:
         async with AsyncExitStack() as stack:
             slack = await stack.enter_async_context(SimulatedSlack())
             slack.workspace.user_groups |= user_groups or {}
+            slack_set_up(slack)
             fusebill = await stack.enter_async_context(SimulatedFusebill())
             settings = settings_for(slack, fusebill, tmp_path, **changes)
             bot = await stack.enter_async_context(build(settings, timing))

@@ -5,36 +5,33 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
 
+import stamina
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.app.check_cards import cards
+from bot.app.check_host import certificates, file_modes
+from bot.app.check_result import CheckResult, warning
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError, KeyRefused, NotReached
 from bot.fusebill.responses import RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.manifest import scopes
-from bot.ledger.engine import LedgerUnavailable, open_engine, version
+from bot.ledger.engine import LedgerUnavailable, open_engine, require_writable, version
 from bot.ledger.schema import REVISION
 from bot.messages import fusebill_errors
 from bot.messages.block_kit import cut
+from bot.messages.phrases import Links
 from bot.settings import Settings
-from bot.slack.client import Slack, SlackError, is_retryable, open_session
+from bot.slack.client import Slack, SlackError, SlackUnavailable, is_retryable, open_session
+
+__all__ = ["CheckResult", "check"]
 
 FAR_AWAY_S = 100 * 24 * 3600
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """The result of one check; unless it is `ok`, `fix` says what to do."""
-
-    ok: bool
-    text: str
-    fix: str = ""
-
-    def __str__(self) -> str:
-        return f"✓ {self.text}" if self.ok else f"✗ {self.text}\n    {self.fix}"
+DELETE_ATTEMPTS = 4
+MAX_DELETE_S = 15.0
 
 
 async def check(settings: Settings) -> AsyncIterator[CheckResult]:
@@ -50,7 +47,8 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
             )
         )
         groups = _user_groups(settings)
-        yield await _token(slack, user_groups=bool(groups))
+        token = await _token(slack, user_groups=bool(groups))
+        yield token
         async for result in _connections(settings, slack):
             yield result
         yield await _fusebill(settings)
@@ -58,7 +56,29 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
         for channel_id in sorted(settings.unlatch_channels):
             yield await _channel(slack, channel_id)
         for group in groups:
-            yield await _user_group(slack, group)
+            yield await _user_group(slack, group, confirms=group in settings.unlatch_confirmers)
+        if token.ok:
+            yield await cards(slack, _links(settings))
+    for result in _two_person(settings):
+        yield result
+    for result in file_modes(settings):
+        yield result
+    async for result in certificates(settings):
+        yield result
+
+
+def _links(settings: Settings) -> Links:
+    return Links(
+        settings.hubspot_portal_id, settings.hubspot_app_url, settings.fusebill_customer_url
+    )
+
+
+def _two_person(settings: Settings) -> Iterator[CheckResult]:
+    if settings.unlatch_two_person and not settings.unlatch_confirmers:
+        yield warning(
+            "Rules: two people are needed, and nobody is named who should confirm",
+            "Name them in UNLATCH_CONFIRMERS; else cards wait for whoever happens to see them.",
+        )
 
 
 async def _token(slack: Slack, *, user_groups: bool) -> CheckResult:
@@ -141,7 +161,8 @@ async def _fusebill(settings: Settings) -> CheckResult:
             return CheckResult(False, why, fusebill_errors.fix(error))
     minute = limits[-1].minute.remaining if limits else None
     day = limits[-1].day.remaining if limits else None
-    calls = f"; {minute} calls left this minute, {day} today" if minute is not None else ""
+    left = _count(minute, "call") if minute is not None else ""
+    calls = f"; {left} left this minute, {day} today" if left else ""
     return CheckResult(True, f"Fusebill: accepts the API key{calls}")
 
 
@@ -162,25 +183,76 @@ def _ledger(settings: Settings) -> CheckResult:
         return CheckResult(
             False, f"Ledger ({kind}): version {found or 'none'}, expected {REVISION}", fix
         )
-    return CheckResult(True, f"Ledger ({kind}): version {REVISION}")
+    try:
+        require_writable(url)
+    except LedgerUnavailable as error:
+        fix = "Check that the database is not read-only, and that its disk is not full."
+        return CheckResult(False, f"Ledger ({kind}): takes no writes: {error}", fix)
+    return CheckResult(True, f"Ledger ({kind}): version {REVISION}, takes writes")
 
 
 async def _channel(slack: Slack, channel_id: str) -> CheckResult:
+    post_at = int(time.time()) + FAR_AWAY_S
+    shows = f"{datetime.fromtimestamp(post_at, UTC):%Y-%m-%d %H:%M} UTC"
+    text = f"unlatch-bot check, not deleted; it would show on {shows}"
     try:
-        await slack.try_to_post(channel_id, int(time.time()) + FAR_AWAY_S)
+        scheduled_id = await slack.schedule(channel_id, text, post_at)
+    except SlackUnavailable as error:
+        fix = (
+            "Check that this machine can reach Slack, then try again in a minute. If Slack took"
+            f" the test message all the same, it would show on {shows}."
+        )
+        return CheckResult(False, f"Channel {channel_id}: not checked ({error.code})", fix)
     except SlackError as error:
         fix = "Type /invite @unlatch in that channel, or remove it from UNLATCH_CHANNELS."
         return _refused(f"Channel {channel_id}: the bot can't post ({error.code})", error, fix)
+    try:
+        await _unschedule(slack, channel_id, scheduled_id)
+    except SlackError as error:
+        return CheckResult(
+            False,
+            f"Channel {channel_id}: the bot can post, but a test message is left ({error.code})",
+            f"Delete {scheduled_id} with chat.deleteScheduledMessage; it would show on {shows}.",
+        )
     return CheckResult(True, f"Channel {channel_id}: the bot can post")
 
 
-async def _user_group(slack: Slack, group: str) -> CheckResult:
+async def _unschedule(slack: Slack, channel_id: str, scheduled_id: str) -> None:
+    """Delete the test message; tries again while that may help. Raises: SlackError."""
+    repeated = False
+    async for attempt in stamina.retry_context(
+        on=_should_retry, attempts=DELETE_ATTEMPTS, timeout=MAX_DELETE_S, wait_initial=0.5
+    ):
+        with attempt:
+            try:
+                await slack.unschedule(channel_id, scheduled_id)
+            except SlackError as error:
+                # the answer to the first try was lost, but not the try
+                if not (repeated and error.code == "invalid_scheduled_message_id"):
+                    repeated = True
+                    raise
+
+
+def _should_retry(error: Exception) -> bool | float:
+    if not is_retryable(error):
+        return False
+    return min(error.retry_after_s, MAX_DELETE_S) if error.retry_after_s else True
+
+
+async def _user_group(slack: Slack, group: str, *, confirms: bool) -> CheckResult:
     try:
         members = await slack.user_group_members(group)
     except SlackError as error:
         fix = "Check the id, and that the app has the scope usergroups:read."
         return _refused(f"User group {group}: the bot can't read it ({error.code})", error, fix)
-    return CheckResult(True, f"User group {group}: {len(members)} members")
+    if not members and confirms:
+        fix = "Add its members in Slack: through this group nobody may confirm."
+        return warning(f"User group {group}: no members", fix)
+    return CheckResult(True, f"User group {group}: {_count(len(members), 'member')}")
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number or 'no'} {noun}s"
 
 
 def _user_groups(settings: Settings) -> list[str]:

@@ -114,7 +114,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         await stack.enter_async_context(_running(_sweep(worker, timing, stopping)))
 
         identity = await _identify(slack, timing.pause_s)
-        policy = _policy(settings, identity.team_id or "")
+        policy = _policy(settings, identity)
         groups = UserGroups(slack, policy.user_groups)
         await groups.refresh()
         await stack.enter_async_context(_running(groups.keep()))
@@ -132,7 +132,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             ledger, lookup, poster, worker, follow_ups, policy, groups.members, links, metrics
         )
         app = _bolt(settings, client, identity)
-        Listeners(service, tasks, metrics).register(app)
+        Listeners(service, tasks, metrics, settings.fusebill_customer_url).register(app)
         yield Bot(
             app,
             client,
@@ -228,9 +228,11 @@ def signing_secret(settings: Settings) -> str:
     return secret.get_secret_value() if secret else ""
 
 
-def _policy(settings: Settings, team_id: str) -> Policy:
+def _policy(settings: Settings, identity: AuthorizeResult) -> Policy:
     return Policy(
-        team_id=team_id,
+        team_id=identity.team_id or "",
+        enterprise_id=identity.enterprise_id or "",
+        teams=settings.unlatch_teams,
         channels=settings.unlatch_channels,
         requesters=settings.unlatch_requesters,
         confirmers=settings.unlatch_confirmers,

@@ -6,6 +6,7 @@ import asyncio
 import errno
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
@@ -17,6 +18,7 @@ from aiohttp import web
 
 from bot.app.composition import Bot, build, signing_secret
 from bot.inbound.http import application
+from bot.inbound.rejections import Rejections
 from bot.inbound.socket_mode import SocketMode
 from bot.ledger.engine import LedgerUnavailable, open_engine, version
 from bot.settings import Mode, Settings, Timing
@@ -31,6 +33,22 @@ OUT_OF_FILES_LOG_INTERVAL_S = 10.0
 LEDGER_CACHE_S = 1.0
 SLACK_CACHE_S = 5.0
 SLACK_TIMEOUT_S = 3.0
+
+
+class CannotListen(Exception):
+    """The bot can't listen at `HOST` and `PORT`; the text says why and what to change."""
+
+    def __init__(self, error: OSError) -> None:
+        # asyncio's own text repeats the address
+        if isinstance(error, socket.gaierror):
+            why = f"can't listen on this HOST: {error.strerror}"
+            super().__init__(f"{why}; it must be an address of this machine, such as 0.0.0.0")
+        elif error.errno == errno.EADDRNOTAVAIL:
+            why = f"can't listen on this HOST: {os.strerror(error.errno)}"
+            super().__init__(f"{why}; it must be an address of this machine, such as 0.0.0.0")
+        else:
+            why = os.strerror(error.errno) if error.errno else str(error)
+            super().__init__(f"can't listen on this port: {why}; try another port")
 
 
 class _Stopped(Exception):
@@ -50,7 +68,7 @@ async def serve(
     With `wait`, waits for a database that can't be reached yet; it always waits for Slack.
     `started` is called with the address once the bot listens. A second signal ends the process at
     once.
-    Raises: LedgerUnavailable, SchemaMismatch, SlackError, SocketModeEnded, OSError.
+    Raises: LedgerUnavailable, SchemaMismatch, SlackError, SocketModeEnded, CannotListen.
     """
     stop = _stop_on_signals()
     asyncio.get_running_loop().set_exception_handler(_OutOfFiles())
@@ -119,9 +137,11 @@ async def listening(
             stack.push_async_callback(socket_mode.close)
             await socket_mode.open()
         app = bot.app if mode == "http" else None
-        readiness = _Readiness(bot, socket_mode)
+        readiness, rejections = _Readiness(bot, socket_mode), Rejections(bot.metrics)
+        stack.callback(rejections.close)
         routes = application(
-            app, signing_secret(settings), readiness, bot.render, bot.stopping.is_set
+            *(app, signing_secret(settings), readiness, bot.render, bot.stopping.is_set),
+            rejections,
         )
         runner = web.AppRunner(
             routes,
@@ -130,10 +150,14 @@ async def listening(
             # also bounds headers that never end; with aiohttp's default of an hour, slow
             # connections could use up all file descriptors
             keepalive_timeout=bot.timing.idle_s,
+            auto_decompress=False,
         )
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        try:
+            await web.TCPSite(runner, settings.host, settings.port).start()
+        except OSError as error:
+            raise CannotListen(error) from error
         host, port = runner.addresses[0][:2]
         log.info("listening", host=host, port=port, mode=mode)
         try:
@@ -175,24 +199,25 @@ class _OutOfFiles:
 
 
 class _Readiness:
-    """Returns "ok" or the problem for each part that a request needs.
+    """Returns "ok" or "not ready" for each part that a request needs; the log says why.
 
-    Anybody may call /readyz, so checks are cached: Slack for 5 s, the ledger for 1 s.
+    Anybody may call /readyz, so checks are cached (Slack for 5 s, the ledger for 1 s), and the
+    answer names no host, no port and no error.
     """
 
     def __init__(self, bot: Bot, socket_mode: SocketMode | None) -> None:
         self._bot = bot
         self._socket_mode = socket_mode
-        self._ledger = _Cached(self._check_ledger, LEDGER_CACHE_S)
-        self._slack = _Cached(self._check_slack, SLACK_CACHE_S)
+        self._ledger = _Cached("ledger", self._check_ledger, LEDGER_CACHE_S)
+        self._slack = _Cached("slack", self._check_slack, SLACK_CACHE_S)
 
     async def __call__(self) -> dict[str, str]:
         parts = {"process": "ok"}
         if not self._bot.stopping.is_set():
-            parts["ledger"], parts["slack"] = await asyncio.gather(self._ledger(), self._slack())
+            ledger, slack = await asyncio.gather(self._ledger(), self._slack())
+            parts |= {"ledger": _state(ready=ledger), "slack": _state(ready=slack)}
             if self._socket_mode is not None:
-                connected = await self._socket_mode.connected()
-                parts["socket_mode"] = "ok" if connected else "not connected"
+                parts["socket_mode"] = _state(ready=await self._socket_mode.connected())
         if self._bot.stopping.is_set():
             parts["process"] = "stopping"
         return parts
@@ -202,7 +227,7 @@ class _Readiness:
             await self._bot.ledger.ping()
         except LedgerUnavailable as error:
             return str(error)
-        return "ok"
+        return ""
 
     async def _check_slack(self) -> str:
         try:
@@ -212,22 +237,38 @@ class _Readiness:
             return error.code
         except TimeoutError:
             return f"no answer within {SLACK_TIMEOUT_S:.0f} s"
-        return "ok"
+        return ""
+
+
+def _state(*, ready: bool) -> str:
+    return "ok" if ready else "not ready"
 
 
 class _Cached:
-    """A check whose result is cached; concurrent callers share one check."""
+    """A check whose result is cached; concurrent callers share one check.
 
-    def __init__(self, check: Callable[[], Awaitable[str]], cache_s: float) -> None:
+    `check` returns why a part is not ready, or an empty string; a change is logged.
+    """
+
+    def __init__(self, part: str, check: Callable[[], Awaitable[str]], cache_s: float) -> None:
+        self._part = part
         self._check = check
         self._cache_s = cache_s
         self._lock = asyncio.Lock()
-        self._result = ""
+        self._why = ""
         self._expires_at = 0.0
 
-    async def __call__(self) -> str:
+    async def __call__(self) -> bool:
         async with self._lock:
             if monotonic() >= self._expires_at:
-                self._result = await self._check()
+                before, self._why = self._why, await self._check()
                 self._expires_at = monotonic() + self._cache_s
-            return self._result
+                if self._why != before:
+                    self._log()
+            return not self._why
+
+    def _log(self) -> None:
+        if self._why:
+            log.warning("not ready", part=self._part, why=self._why)
+        else:
+            log.info("ready again", part=self._part)

@@ -85,10 +85,15 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A Slack user: `user_id` in the team `team_id`, as Slack's signed payload names them."""
+    """A Slack user: `user_id` in the team `team_id`, as Slack's signed payload names them.
+
+    `team_id` is a workspace (`T…`), or in an Enterprise Grid also the organisation (`E…`), which a
+    command names as `enterprise_id`; the ledger does not keep the latter.
+    """
 
     user_id: str
     team_id: str
+    enterprise_id: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bot.domain.models import Person, Request, Verdict
 
@@ -15,7 +15,9 @@ Members = Mapping[str, frozenset[str] | None]
 class Policy:
     """The admin's rules; an empty list of people or channels means anyone or anywhere.
 
-    `team_id` is the workspace that installed the bot.
+    `team_id` is the workspace that installed the bot. People are at home in it, in its Enterprise
+    Grid organisation `enterprise_id` (empty if it has none), and in the other workspaces and
+    organisations that `teams` lists.
     """
 
     team_id: str
@@ -24,6 +26,21 @@ class Policy:
     confirmers: frozenset[str] = frozenset()
     two_person: bool = False
     require_reason: bool = False
+    enterprise_id: str = ""
+    teams: frozenset[str] = frozenset()
+
+    def is_at_home(self, team_id: str) -> bool:
+        """Whether a workspace or organisation is ours."""
+        return bool(team_id) and team_id in {self.team_id, self.enterprise_id} | self.teams
+
+    def with_home_team(self, person: Person) -> Person:
+        """The person, in the team that makes them at home, if one of theirs does.
+
+        The ledger keeps one team of a requester, and a click judges the requester by it again.
+        """
+        if not self.is_at_home(person.team_id) and self.is_at_home(person.enterprise_id):
+            return replace(person, team_id=person.enterprise_id)
+        return person
 
     @property
     def user_groups(self) -> frozenset[str]:
@@ -124,10 +141,6 @@ def _listed(
 ) -> Decision:
     if person.user_id in people:
         return ALLOWED
-    if person.team_id != policy.team_id:
-        return _denied("stranger", f"People from other organisations may not {doing} here.")
-    if not people:
-        return ALLOWED
     groups = [members.get(group) for group in sorted(people) if group.startswith("S")]
     if any(group is not None and person.user_id in group for group in groups):
         return ALLOWED
@@ -136,6 +149,11 @@ def _listed(
             "unknown_members",
             f"Slack can't say right now who may {doing}. Try again in a minute.",
         )
+    # last: in an Enterprise Grid, colleagues come from many workspaces
+    if not policy.is_at_home(policy.with_home_team(person).team_id):
+        return _denied("stranger", f"People from other organisations may not {doing} here.")
+    if not people:
+        return ALLOWED
     return _denied("not_listed", f"You are not on the list of people who may {doing}.")
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 import httpx
 from pydantic import SecretStr
 
+from bot.domain.typed_text import APOSTROPHES, folded
 from bot.fusebill.errors import FusebillError, NotReached, OutcomeUnknown
 from bot.fusebill.responses import (
     Accepted,
@@ -45,7 +46,8 @@ MAX_BODY = 1_000_000  # bytes
 PAGE_SIZE = "100"
 MAX_PAGES = 5
 
-_QUERY_SYNTAX = re.compile(r"[:;*]+")
+_INEXACT = re.compile(rf"(?:[:;*{APOSTROPHES}]|\s)+")
+"""The query's syntax, and what may be stored in another form than it is typed."""
 _NOTHING_SENT = (
     httpx.ConnectError,
     httpx.ConnectTimeout,
@@ -133,13 +135,13 @@ class FusebillClient:
     ) -> Found:
         """Find up to `limit` customers whose `field` equals (with `contains`: contains) `value`.
 
-        Case is ignored. The vendor documents no way to quote the query's syntax (`:`, `;`, `*`), so
-        the client sends `*` in its place and compares the results with the literal value itself, on
-        up to 5 pages of 100.
+        Case, kinds of apostrophes and runs of blanks are ignored. The vendor documents no way to
+        quote the query's syntax (`:`, `;`, `*`), so the client sends `*` in the place of all these
+        and compares the results with the value itself, on up to 5 pages of 100.
         Raises: FusebillError. Source: developer.staxbill.com/reference/list-customers
         """
-        wanted = value.strip().casefold()
-        pattern = _QUERY_SYNTAX.sub("*", f"*{value.strip()}*" if contains else value.strip())
+        wanted = folded(value)
+        pattern = _INEXACT.sub("*", f"*{value.strip()}*" if contains else value.strip())
         found: list[Customer] = []
         if not pattern.strip("* "):
             return Found(found)
@@ -253,7 +255,7 @@ def _matches(customer: Customer, field: Field, wanted: str, contains: bool) -> b
         "CompanyName": customer.company_name,
         "PrimaryEmail": customer.email,
     }
-    text = texts[field].strip().casefold()
+    text = folded(texts[field])
     return wanted in text if contains else wanted == text
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
+import logging
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from slack_bolt.adapter.aiohttp import to_aiohttp_response
 from slack_bolt.async_app import AsyncApp
@@ -18,6 +19,7 @@ from slack_sdk.signature import SignatureVerifier
 from yarl import URL
 
 from bot.inbound.manifest import EVENTS_PATH
+from bot.inbound.rejections import Reason, Rejected, Rejections, check_headers, check_signature
 from bot.ops.metrics import RECEIVED_AT
 
 MAX_BODY = 1_000_000
@@ -33,11 +35,13 @@ def application(
     readiness: Readiness,
     render: Callable[[], Awaitable[bytes]],
     stopping: Callable[[], bool],
+    rejections: Rejections,
 ) -> web.Application:
     """Build the HTTP application; without `app` (Socket Mode) it has no route for Slack.
 
     `readiness` returns "ok" or the problem for each part; `render` returns the metrics. While
-    `stopping` returns True, Slack's requests are answered with 503.
+    `stopping` returns True, Slack's requests are answered with 503. Its server must not decompress
+    bodies (`auto_decompress=False`): nothing is done for strangers.
     """
 
     async def healthz(_request: web.Request) -> web.Response:
@@ -51,29 +55,35 @@ def application(
     async def metrics(_request: web.Request) -> web.Response:
         return web.Response(body=await render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
+    logging.getLogger("aiohttp.server").addFilter(_is_not_junk)
     served = web.Application(client_max_size=MAX_BODY)
     served.router.add_get("/healthz", healthz)
     served.router.add_get("/readyz", readyz)
     served.router.add_get("/metrics", metrics)
     if app is not None:
         verifier = SignatureVerifier(signing_secret)
-        served.router.add_post(EVENTS_PATH, _slack_events(app, verifier, stopping))
+        served.router.add_post(EVENTS_PATH, _slack_events(app, verifier, stopping, rejections))
     return served
 
 
 def _slack_events(
-    app: AsyncApp, verifier: SignatureVerifier, stopping: Callable[[], bool]
+    app: AsyncApp,
+    verifier: SignatureVerifier,
+    stopping: Callable[[], bool],
+    rejections: Rejections,
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def slack_events(request: web.Request) -> web.Response:
         received_at = perf_counter()
         try:
-            async with asyncio.timeout(BODY_TIMEOUT_S):
-                # Slack sends UTF-8; anything else fails the signature check anyway
-                body = (await request.read()).decode("utf-8", "replace")
+            check_headers(request, MAX_BODY)
+            body = await _body(request)
+            check_signature(verifier, body, request)
+        except Rejected as rejected:
+            return rejections.add(rejected)
         except TimeoutError:
             return web.Response(status=408)
-        if not _signed(verifier, body, request):
-            return web.Response(status=401)
+        except (web.RequestPayloadError, ConnectionError):
+            return web.Response(status=400)
         if stopping():
             return _unavailable()
         bolt_request = AsyncBoltRequest(
@@ -89,6 +99,11 @@ def _slack_events(
     return slack_events
 
 
+def _is_not_junk(record: logging.LogRecord) -> bool:
+    """Whether to log it: aiohttp logs a traceback for each request that is no HTTP."""
+    return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
+
+
 def _unavailable() -> web.Response:
     """Closes the connection, so that Slack's next request can reach another instance."""
     response = web.Response(status=503)
@@ -96,16 +111,14 @@ def _unavailable() -> web.Response:
     return response
 
 
-def _signed(verifier: SignatureVerifier, body: str, request: web.Request) -> bool:
-    """Whether Slack signed this request, at most five minutes ago.
-
-    Source: docs.slack.dev/authentication/verifying-requests-from-slack
-    """
-    timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
-    signature = request.headers.get("X-Slack-Signature", "")
-    # the verifier raises on a timestamp that is no number and on a signature that is not ASCII
-    well_formed = re.fullmatch(r"[0-9]{1,12}", timestamp) and signature.isascii()
-    return bool(well_formed) and verifier.is_valid(body, timestamp, signature)
+async def _body(request: web.Request) -> str:
+    """The body. Raises: Rejected, TimeoutError, web.RequestPayloadError, ConnectionError."""
+    try:
+        async with asyncio.timeout(BODY_TIMEOUT_S):
+            # Slack sends UTF-8; anything else fails the signature check anyway
+            return (await request.read()).decode("utf-8", "replace")
+    except web.HTTPRequestEntityTooLarge:
+        raise Rejected(Reason.TOO_LARGE) from None
 
 
 def _payload(body: str) -> dict[str, Any]:

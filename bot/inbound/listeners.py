@@ -33,9 +33,19 @@ BoltListener = Callable[[AsyncAck, Payload, AsyncBoltContext], Awaitable[None]]
 
 
 class Listeners:
-    """One method for the command and for each button."""
+    """One method for the command and for each button.
 
-    def __init__(self, service: RequestService, tasks: BackgroundTasks, metrics: Metrics) -> None:
+    `customer_url` is the address of a customer's page, with `{id}`, if the admin has set it.
+    """
+
+    def __init__(
+        self,
+        service: RequestService,
+        tasks: BackgroundTasks,
+        metrics: Metrics,
+        customer_url: str | None = None,
+    ) -> None:
+        self._customer_url = customer_url
         self._service = service
         self._tasks = tasks
         self._metrics = metrics
@@ -51,13 +61,15 @@ class Listeners:
 
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
         """`/unlatch …`: acknowledges at once; the work follows."""
-        person = Person(body["user_id"], body["team_id"])
+        person = _typist(body)
         place = Place(body["channel_id"], body["response_url"])
-        match parse(body.get("text", "")):
+        match parse(body.get("text", ""), self._customer_url):
             case Malformed(why=why):
                 await _ack_with(ack, ephemerals.malformed(why))
             case Help():
                 await _ack_with(ack, lists.usage())
+            case Ask() if _is_direct(body):
+                await _ack_with(ack, ephemerals.direct_message())
             case Ask() as ask:
                 await ack()
                 self._spawn(self._service.ask(person, place, ask), place)
@@ -169,9 +181,31 @@ def _value(body: Payload) -> str:
     return str(body["actions"][0].get("value", ""))
 
 
+def _typist(body: Payload) -> Person:
+    """The person who typed; an app that is installed for an organisation may get no workspace.
+
+    Source: docs.slack.dev/interactivity/implementing-slash-commands
+    """
+    enterprise_id = body.get("enterprise_id") or ""
+    return Person(body["user_id"], body["team_id"] or enterprise_id, enterprise_id)
+
+
 def _clicker(body: Payload) -> Person:
-    user = body["user"]
-    return Person(user["id"], user.get("team_id") or body["team"]["id"])
+    """The person who clicked. `team` and `enterprise` describe the app's place, not the person's.
+
+    Source: docs.slack.dev/reference/interaction-payloads/block_actions-payload
+    """
+    user, team = body["user"], body.get("team") or {}
+    own = user.get("team_id") or team.get("id") or (body.get("enterprise") or {}).get("id") or ""
+    # only if the workspace that Slack places in an organisation is the person's own
+    enterprise_id = team.get("enterprise_id") if team.get("id") == own else None
+    return Person(user["id"], own, enterprise_id or "")
+
+
+def _is_direct(body: Payload) -> bool:
+    """Whether the command was typed in a direct message, of two people or more."""
+    name = str(body.get("channel_name", ""))
+    return body["channel_id"].startswith("D") or name.startswith(("directmessage", "mpdm-"))
 
 
 def _place(body: Payload) -> Place:

@@ -9,7 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from typing import Any
+from collections.abc import Awaitable, Callable
+from time import monotonic
+from typing import Any, TypeVar
 
 import aiohttp
 import structlog
@@ -20,6 +22,10 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.slack.errors import SlackBusy, classify
+
+T = TypeVar("T")
 
 log = structlog.get_logger(__name__)
 
@@ -38,6 +44,8 @@ FATAL = frozenset(
 )
 TRANSIENT_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, SlackClientError)
 PING_INTERVAL_S = 5.0
+RATE_LIMITED_S = 30.0
+"""The wait after a 429 that doesn't say how long: Slack allows few new connections a minute."""
 CLOSE_TIMEOUT_S = 2.0
 
 
@@ -75,6 +83,9 @@ class SocketMode:
             app, app_token, sdk_log, web_client=client, ping_interval=ping_every_s
         )
         self._handler.client.socket_mode_request_listeners[:] = [self._on_request]
+        self._rate_limit = _RateLimit()
+        # so that slack_sdk's own attempts wait as Slack told the bot's
+        self._handler.client.issue_new_wss_url = self._new_address  # type: ignore[method-assign]  # slack_sdk
         # slack_sdk doesn't pass a disconnect to its other listeners
         self._handler.client.on_message_listeners.append(self._on_message)
         self._ended = ended
@@ -149,7 +160,7 @@ class SocketMode:
     async def _check_admission(self) -> None:
         """Requests an address without using it: this shows a fatal error that slack_sdk hides."""
         try:
-            await self._client.apps_connections_open(app_token=self._app_token)
+            await self._new_address()
         except SlackApiError as error:
             code = str(error.response.get("error", "")) if error.response else ""
             if code in FATAL:
@@ -157,9 +168,42 @@ class SocketMode:
         except Exception as error:  # noqa: BLE001  # slack_sdk reconnects by itself
             log.warning("slack not reached", why=type(error).__name__)
 
+    async def _new_address(self) -> str:
+        async def call() -> str:
+            answer = await self._client.apps_connections_open(app_token=self._app_token)
+            return str(answer["url"])
+
+        return await self._rate_limit.run(call)
+
     def _end(self, error: SocketModeEnded) -> None:
         if not self._ended.done():
             self._ended.set_exception(error)
+
+
+class _RateLimit:
+    """Lets no call through while Slack wants none, so that every caller waits as told."""
+
+    def __init__(self) -> None:
+        self._until = 0.0
+        self._lock = asyncio.Lock()
+
+    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Call, and call again after the wait that Slack asks for.
+
+        Raises: what the call raises.
+        """
+        async with self._lock:
+            while True:
+                await asyncio.sleep(max(0.0, self._until - monotonic()))
+                try:
+                    return await call()
+                except SlackApiError as error:
+                    known = classify(error)
+                    if not isinstance(known, SlackBusy):
+                        raise
+                    wait_s = known.retry_after_s or RATE_LIMITED_S
+                    log.warning("slack limits new connections", again_in_s=wait_s)
+                    self._until = monotonic() + wait_s
 
 
 def _shorten_transient_errors(record: logging.LogRecord) -> bool:

@@ -11,7 +11,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import stamina
-from sqlalchemy import Connection, Engine, column, create_engine, event, inspect, select, table
+from sqlalchemy import (
+    Connection,
+    Engine,
+    column,
+    create_engine,
+    event,
+    inspect,
+    select,
+    table,
+    text,
+)
+from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
@@ -21,6 +32,8 @@ from bot.ledger.schema import REVISION
 T = TypeVar("T")
 
 ROWS_AT_A_TIME = 1000
+PRIVATE = 0o600
+"""Only the owner may read and write."""
 
 LOCK_TIMEOUT_S = 1
 """Short, since a transaction may wait behind another that waits for a lock, all within one ack."""
@@ -50,10 +63,10 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
     With `read_only` it never blocks a SQLite writer and creates no file.
     Raises: LedgerUnavailable if `read_only` is set and the SQLite file does not exist.
     """
-    if url.startswith("sqlite:"):
-        if read_only and not Path(url.removeprefix("sqlite:///")).is_file():
-            raise LedgerUnavailable(f"there is no ledger at {url.removeprefix('sqlite:///')}")
-        return _sqlite(url, read_only=read_only)
+    if file := sqlite_file(url):
+        if read_only and not file.is_file():
+            raise LedgerUnavailable(f"there is no ledger at {file}")
+        return _sqlite(url, file, read_only=read_only)
     _scheme, rest = url.split("://", 1)
     # an instance that dies in a transaction must not keep its row locked for the others
     limits = (
@@ -70,13 +83,37 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
     )
 
 
-def _sqlite(url: str, *, read_only: bool) -> Engine:
+def sqlite_file(url: str) -> Path | None:
+    """The file of a SQLite ledger, without the URL's parameters; None for PostgreSQL."""
+    return Path(make_url(url).database or "") if url.startswith("sqlite:") else None
+
+
+def _create_private(file: Path) -> None:
+    """Create the file for its owner alone, whatever the umask.
+
+    SQLite gives its -wal and -shm files the same mode; a file that exists keeps its own.
+    """
+    # where it can't be created, SQLite says why
+    with suppress(OSError):
+        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE)
+        try:
+            os.fchmod(descriptor, PRIVATE)
+        finally:
+            os.close(descriptor)
+
+
+def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
     engine = create_engine(
         url,
         poolclass=StaticPool,
         connect_args={"check_same_thread": False, "timeout": LOCK_TIMEOUT_S},
     )
+
+    @event.listens_for(engine, "do_connect")
+    def on_do_connect(*_arguments: object) -> None:
+        if not read_only:
+            _create_private(file)
 
     # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-transaction-control:
     # the driver begins late, and a transaction that reads before it writes can't wait for the lock
@@ -176,6 +213,27 @@ def version(engine: Engine) -> str | None:
             return connection.execute(select(versions.c.version_num)).scalar_one_or_none()
     except SQLAlchemyError as error:
         raise LedgerUnavailable(reason(error)) from error
+
+
+def try_to_write(connection: Connection) -> None:
+    """Write a row as it is: a database that only answers, such as a standby, refuses this."""
+    connection.execute(text("UPDATE alembic_version SET version_num = version_num"))
+
+
+def require_writable(url: str) -> None:
+    """Check that the ledger takes a write, and take it back.
+
+    Raises: LedgerUnavailable.
+    """
+    engine = open_engine(url)
+    try:
+        with engine.connect() as connection:
+            try_to_write(connection)
+            connection.rollback()
+    except SQLAlchemyError as error:
+        raise LedgerUnavailable(reason(error)) from error
+    finally:
+        engine.dispose()
 
 
 def _mismatch(engine: Engine) -> str:

@@ -26,7 +26,7 @@ from bot.domain.models import (
 )
 from bot.domain.policy import ALLOWED, Decision
 from bot.ledger import queries
-from bot.ledger.engine import Database, LedgerUnavailable
+from bot.ledger.engine import Database, LedgerUnavailable, try_to_write
 from bot.ledger.mapping import COLUMNS, request_of
 from bot.ledger.schema import requests
 
@@ -298,5 +298,5 @@ class Ledger:
             return None
 
     async def ping(self) -> None:
-        """Check that the database answers. Raises: LedgerUnavailable."""
-        await self._database.run(lambda connection: connection.execute(select(1)).scalar())
+        """Check that the database takes a write. Raises: LedgerUnavailable."""
+        await self._database.run(try_to_write)

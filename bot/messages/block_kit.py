@@ -7,6 +7,7 @@ Limits: docs.slack.dev/reference/block-kit/blocks
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ TEXT_LENGTH = 3000
 SHOWN_LENGTH = 200
 DATE_FORMAT = "{date_short_pretty} at {time_secs}"
 
+_BROKEN_MARKUP = re.compile(r"(&[a-z]{0,3}|<[^<>]*)$")
 # these change the direction of the text that follows, and could make one id look like another
 _BIDI_CONTROLS = frozenset(
     "\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
@@ -40,14 +42,17 @@ def message(*parts: Block | Iterable[Line] | None) -> Message:
     """Build a message from blocks and lines; lines become one rich_text block, None is skipped."""
     blocks = [part if isinstance(part, dict) else lines(part) for part in parts if part]
     plain = "\n".join(filter(None, map(_plain_text, blocks)))
-    return Message(plain if _fits(plain, TEXT_LENGTH) else _truncated(plain, TEXT_LENGTH), blocks)
+    if not _fits(plain, TEXT_LENGTH):
+        # not within an entity (`&amp;`) or a mention, which would be shown as they are written
+        plain = _BROKEN_MARKUP.sub("", plain[: _fitting(plain, TEXT_LENGTH - 1)]) + "…"
+    return Message(plain, blocks)
 
 
 def header(value: str) -> Block:
-    """A header, cut to Slack's 150 characters."""
+    """A header, cut to Slack's 150 characters; a code such as `:boom:` in a name stays a code."""
     return {
         "type": "header",
-        "text": {"type": "plain_text", "text": cut(value, HEADER_LENGTH), "emoji": True},
+        "text": {"type": "plain_text", "text": cut(value, HEADER_LENGTH), "emoji": False},
     }
 
 

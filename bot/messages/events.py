@@ -173,9 +173,12 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
 def _requested(request: Request, who: Inline, links: Links) -> Iterator[Line]:
     customer = request.customer
     doing = "latch again" if request.kind is Kind.RELATCH else "unlatch"
-    name = [say(", "), text(display_name(customer)), say(":")] if display_name(customer) else []
-    asked = say(f" asked to {doing} {customer.customer_id}")
-    yield [who, asked, *name, say(" "), *ids_inline(customer.ids, links)]
+    name = display_name(customer)
+    # without a name the number alone could be taken for one of HubSpot's
+    subject = str(customer.customer_id) if name else f"customer {customer.customer_id}"
+    named = [say(", "), text(name)] if name else []
+    asked = say(f" asked to {doing} {subject}")
+    yield [who, asked, *named, say(": "), *ids_inline(customer.ids, links)]
     if request.reason:
         yield [say("Why: "), text(request.reason, limit=500)]
 

@@ -41,6 +41,12 @@ class Metrics:
         self.refusals = Counter(
             "unlatch_refusals", "People refused, by reason", ["reason"], registry=registry
         )
+        self.rejected = Counter(
+            "unlatch_rejected",
+            "HTTP requests that are not from Slack, by reason",
+            ["reason"],
+            registry=registry,
+        )
         self.reclaimed = Counter(
             "unlatch_reclaimed", "Requests reclaimed from a dead worker", registry=registry
         )

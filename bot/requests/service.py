@@ -56,10 +56,11 @@ class RequestService:
     async def ask(self, person: Person, place: Place, ask: Ask) -> None:
         """Read the customer and post the card that asks for confirmation."""
         started = perf_counter()
+        person = self._policy.with_home_team(person)
         members = self._members()
         decision = may_ask(self._policy, person, place.channel_id, ask.reason, members)
         if not decision.allowed:
-            self._count_refusal(decision)
+            self._count_refusal(decision, person)
             await self._poster.deny(person, place, ask.customer_id, ask.reason, decision)
             return
         try:
@@ -86,11 +87,13 @@ class RequestService:
 
     async def undo(self, request_id: str, person: Person, place: Place) -> None:
         """Handle **Undo…** on a card that cleared something."""
+        person = self._policy.with_home_team(person)
         if (request := await self._followed_request(request_id, person, place)) is not None:
             await self._follow_ups.undo(request, person, place)
 
     async def check_again(self, request_id: str, person: Person, place: Place) -> None:
         """Handle **Check again** on a card whose outcome is unknown."""
+        person = self._policy.with_home_team(person)
         if (request := await self._followed_request(request_id, person, place)) is not None:
             await self._follow_ups.check_again(request, person, place)
 
@@ -128,7 +131,7 @@ class RequestService:
             return None
         if result.decision.allowed:
             return ephemerals.too_late(result.request)
-        self._count_refusal(result.decision)
+        self._count_refusal(result.decision, person)
         self._worker.update_thread_soon(result.request.id)
         return ephemerals.denied(result.decision.why)
 
@@ -136,16 +139,17 @@ class RequestService:
         """Send a message that only one person sees."""
         await self._poster.send_ephemeral(place, message)
 
-    def _count_refusal(self, decision: Decision) -> None:
+    def _count_refusal(self, decision: Decision, person: Person) -> None:
         self._metrics.refusals.labels(decision.label).inc()
-        log.info("refused", label=decision.label)
+        # an admin who wonders about a "stranger" finds here what to add to UNLATCH_TEAMS
+        log.info("refused", label=decision.label, team_id=person.team_id)
 
     async def _may_read(
         self, person: Person, place: Place, command: str, customer_id: int = 0
     ) -> bool:
         decision = may_read(self._policy, person, place.channel_id, self._members())
         if not decision.allowed:
-            self._count_refusal(decision)
+            self._count_refusal(decision, person)
             await self._poster.deny(person, place, customer_id, command, decision)
         return decision.allowed
 
@@ -159,6 +163,6 @@ class RequestService:
         decision = may_read(self._policy, person, request.channel_id, self._members())
         if decision.allowed:
             return request
-        self._count_refusal(decision)
+        self._count_refusal(decision, person)
         await self._follow_ups.deny(request, person, place, decision)
         return None

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, TypeVar
 
 import aiohttp
+from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
@@ -157,22 +159,50 @@ class Slack:
 
         return await self._call("chat.getPermalink", call)
 
-    async def try_to_post(self, channel_id: str, post_at: int) -> None:
-        """Check that the bot may post in a channel, without anybody seeing a message.
+    async def schedule(self, channel_id: str, text: str, post_at: int) -> str:
+        """Schedule a message for `post_at` (epoch seconds); returns its id.
 
-        Schedules a message for `post_at` (epoch seconds) and deletes it at once: Slack applies the
-        same rules to a scheduled message as to a posted one.
+        Slack applies the same rules as to a posted message, and nobody sees it before its time.
         """
 
-        async def call() -> None:
+        async def call() -> str:
             scheduled = await self._client.chat_scheduleMessage(
-                channel=channel_id, post_at=post_at, text="unlatch-bot check: deleted at once"
+                channel=channel_id, post_at=post_at, text=text
             )
+            return str(scheduled["scheduled_message_id"])
+
+        return await self._call("chat.scheduleMessage", call)
+
+    async def unschedule(self, channel_id: str, scheduled_id: str) -> None:
+        """Delete a scheduled message."""
+
+        async def call() -> None:
             await self._client.chat_deleteScheduledMessage(
-                channel=channel_id, scheduled_message_id=scheduled["scheduled_message_id"]
+                channel=channel_id, scheduled_message_id=scheduled_id
             )
 
-        await self._call("chat.scheduleMessage", call)
+        await self._call("chat.deleteScheduledMessage", call)
+
+    async def problems_of(self, message: Message) -> list[str]:
+        """What Slack would refuse in a message's blocks, one line each; posts nothing.
+
+        Source: docs.slack.dev/reference/methods/blocks.validate
+        """
+
+        async def call() -> list[str]:
+            arguments = {"blocks": json.dumps(message.blocks)}
+            try:
+                answer = await self._client.api_call("blocks.validate", json=arguments)
+            except SlackApiError as error:
+                answer = error.response
+                if not (isinstance(answer.data, dict) and answer.data.get("errors")):
+                    raise
+            return [
+                f"{each.get('pointer', '')}: {each.get('message') or each.get('code')}"
+                for each in answer.get("errors") or ()
+            ]
+
+        return await self._call("blocks.validate", call)
 
     async def open_connection(self, app_token: str) -> None:
         """Request a Socket Mode connection without using it, to check `app_token`."""

@@ -3,31 +3,42 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import socket
+import sqlite3
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from bot.__main__ import main
 from bot.app.check import check
+from bot.app.check_cards import sample_cards
+from bot.domain.models import Outcome
 from bot.ledger.engine import migrate, open_engine
 from bot.ledger.schema import REVISION
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import Settings
+from tests.support.hostile import NO_LINKS
+from tests.support.postgresql import read_only
 from tests.support.world import settings_for
 
 SECRET = "0123456789abcdef" * 2
+Run = Callable[..., Awaitable[tuple[int, str, str]]]
 GOOD = [
     "✓ Settings: valid",
     "✓ Slack's bot token: unlatch in Sandbox, with all scopes",
     "✓ Slack's signing secret: well-formed (only a request from Slack can verify it)",
     "✓ Fusebill: accepts the API key; 999 calls left this minute, 179999 today",
-    f"✓ Ledger (SQLite): version {REVISION}",
+    f"✓ Ledger (SQLite): version {REVISION}, takes writes",
+    "✓ Cards: Slack accepts all 14 kinds",
 ]
 
 
@@ -77,7 +88,7 @@ async def test_each_channel_and_user_group_has_its_own_line(scene: Scene) -> Non
         unlatch_channels=frozenset({"C0PUBLIC", "C0BILLING"}),
         unlatch_confirmers=frozenset({"S0BILLING", "U0ALICE"}),
     )
-    assert lines[len(GOOD) :] == [
+    assert lines[len(GOOD) - 1 : -1] == [
         "✓ Channel C0BILLING: the bot can post",
         "✓ Channel C0PUBLIC: the bot can post",
         "✓ User group S0BILLING: 2 members",
@@ -146,6 +157,7 @@ def newer_ledger(scene: Scene) -> None:
 
 GROUP = {"unlatch_confirmers": frozenset({"S0BILLING"})}
 CHANNEL = {"unlatch_channels": frozenset({"C0PRIVATE"})}
+BILLING = {"unlatch_channels": frozenset({"C0BILLING"})}
 WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     "bot token refused": (
         *(nothing, {"slack_bot_token": "xoxb-wrong"}),
@@ -202,7 +214,7 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     "slack unavailable for a channel": (
         lambda scene: scene.slack.faults.fail("chat.scheduleMessage", status=503),
         {"unlatch_channels": frozenset({"C0BILLING"})},
-        *("✗ Channel C0BILLING: the bot can't post (http_503)", "this machine can reach Slack"),
+        *("✗ Channel C0BILLING: not checked (http_503)", "this machine can reach Slack"),
     ),
     "signing secret beside an app token": (
         nothing,
@@ -284,6 +296,152 @@ async def test_without_user_groups_their_scope_is_not_required(scene: Scene) -> 
     assert await scene.wrong() == []
 
 
+def test_every_outcome_and_verdict_that_is_shown_has_a_sample_card() -> None:
+    names = [name for name, _card in sample_cards(NO_LINKS)]
+    assert len(names) == len(set(names))
+    assert {f"a card: {outcome}" for outcome in Outcome} <= set(names)
+    assert {"a card: cancelled", "a card: expired"} <= set(names)
+
+
+async def test_slack_is_asked_about_every_kind_of_card_and_nothing_is_posted(scene: Scene) -> None:
+    await scene.lines()
+    calls = [call for call in scene.slack.calls if call.method == "blocks.validate"]
+    sent = [json.loads(call.arguments["blocks"]) for call in calls]
+    assert sent == [card.blocks for _name, card in sample_cards(NO_LINKS)]
+    assert not scene.slack.workspace.messages("C0BILLING")
+
+
+async def test_a_card_that_slack_refuses_is_a_fault_that_names_it(scene: Scene) -> None:
+    # a link beyond Slack's limit, which the settings would refuse
+    long = f"https://admin.example/{'x' * 3000}/{{id}}"
+    settings = scene.settings().model_copy(update={"fusebill_customer_url": long})
+    wrong = [str(result) async for result in check(settings) if not result.ok]
+    assert [line.split("(")[0] for line in wrong] == ["✗ Cards: Slack refuses a card to unlatch "]
+
+
+async def test_a_slack_that_cannot_check_cards_is_only_a_warning(scene: Scene) -> None:
+    scene.slack.faults.fail("blocks.validate", error="unknown_method")
+    lines = await scene.lines()
+    assert lines[-1].startswith("! Cards: not checked, since this Slack has no blocks.validate")
+    assert [line[0] for line in lines] == list("✓✓✓✓✓!")
+
+
+@pytest.mark.parametrize("error", ["ratelimited", "internal_error"])
+async def test_a_check_of_cards_that_fails_claims_nothing(scene: Scene, error: str) -> None:
+    scene.slack.faults.fail("blocks.validate", error=error)
+    assert (await scene.lines())[-1].startswith("! Cards: not checked, since Slack did not")
+
+
+async def test_an_empty_group_of_confirmers_is_a_warning(scene: Scene) -> None:
+    scene.slack.workspace.user_groups["S0BILLING"] = []
+    (line,) = await scene.wrong(**GROUP)
+    assert line.startswith("! User group S0BILLING: no members\n    Add its members")
+
+
+async def test_one_member_is_counted_as_one(scene: Scene) -> None:
+    scene.slack.workspace.user_groups["S0BILLING"] = ["U0BOB"]
+    assert "✓ User group S0BILLING: 1 member" in await scene.lines(**GROUP)
+
+
+async def test_two_persons_without_a_named_confirmer_are_a_warning(scene: Scene) -> None:
+    (line,) = await scene.wrong(unlatch_two_person=True)
+    assert line.startswith("! Rules: two people are needed, and nobody is named")
+    named = await scene.wrong(unlatch_two_person=True, unlatch_confirmers=frozenset({"U0BOB"}))
+    assert named == []
+
+
+@pytest.mark.parametrize("end", ["", "-shm"])
+async def test_a_ledger_file_that_others_can_open_is_a_warning(scene: Scene, end: str) -> None:
+    file = scene.folder / f"ledger.db{end}"
+    with closing(sqlite3.connect(scene.folder / "ledger.db")) as held:
+        # while it is open, SQLite keeps the -wal and -shm files
+        held.execute("BEGIN")
+        held.execute("SELECT * FROM requests").fetchall()
+        file.chmod(0o640)
+        wrong = await scene.wrong()
+    assert wrong[0] == (
+        f"! Ledger (SQLite): others on this machine can open {file} (mode 0640)\n"
+        f"    Run: chmod 600 {file}"
+    )
+
+
+async def test_a_postgresql_that_takes_no_writes_is_a_fault(
+    scene: Scene, postgresql_url: str
+) -> None:
+    read_only(postgresql_url)
+    (line,) = await scene.wrong(database_url=postgresql_url)
+    assert line.startswith("✗ Ledger (PostgreSQL): takes no writes: cannot execute UPDATE in a")
+
+
+async def test_the_test_message_is_deleted_though_slack_fails_at_first(scene: Scene) -> None:
+    scene.slack.faults.fail("chat.deleteScheduledMessage", status=503, times=2)
+    assert await scene.wrong(**BILLING) == []
+    assert scene.slack.scheduled == {}
+
+
+async def test_a_lost_answer_to_the_deletion_is_not_told_as_a_failure(scene: Scene) -> None:
+    scene.slack.faults.fail("chat.deleteScheduledMessage", drop="after")
+    assert await scene.wrong(**BILLING) == []
+
+
+async def test_a_test_message_that_stays_is_told_with_its_id_and_time(scene: Scene) -> None:
+    scene.slack.faults.fail("chat.deleteScheduledMessage", error="internal_error", times=None)
+    (line,) = await scene.wrong(**BILLING)
+    assert line.startswith(
+        "✗ Channel C0BILLING: the bot can post, but a test message is left (internal_error)\n"
+        "    Delete Q000001 with chat.deleteScheduledMessage; it would show on 20"
+    )
+
+
+async def test_a_lost_answer_to_the_test_message_is_not_told_as_cannot_post(scene: Scene) -> None:
+    scene.slack.faults.fail("chat.scheduleMessage", drop="after")
+    (line,) = await scene.wrong(**BILLING)
+    assert line.startswith("✗ Channel C0BILLING: not checked (")
+    assert "it would show on 20" in line
+
+
+@asynccontextmanager
+async def tls_server(folder: Path, days: int) -> AsyncIterator[str]:
+    """A server whose certificate ends in so many days; its address."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
+    process = await asyncio.create_subprocess_exec(
+        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key),
+        *("-out", certificate, "-days", str(days), "-subj", "/CN=127.0.0.1"),
+        *("-addext", "subjectAltName=IP:127.0.0.1"),
+        stderr=asyncio.subprocess.DEVNULL,
+    )
+    assert await process.wait() == 0
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate, key)
+    runner = web.AppRunner(web.Application())
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
+    yield f"https://127.0.0.1:{runner.addresses[0][1]}/v1"
+    await runner.cleanup()
+
+
+@pytest.mark.parametrize(("days", "warned"), [(6, True), (60, False)])
+async def test_a_certificate_that_ends_within_14_days_is_a_warning(
+    scene: Scene,
+    monkeypatch: pytest.MonkeyPatch,
+    days: int,
+    warned: bool,  # noqa: FBT001  # parametrized
+) -> None:
+    async with tls_server(scene.folder, days) as address:
+        monkeypatch.setenv("SSL_CERT_FILE", str(scene.folder / "certificate.pem"))
+        lines = await scene.lines(fusebill_base_url=address)
+    ending = [line for line in lines if "the certificate of 127.0.0.1 ends in" in line]
+    assert len(ending) == warned
+    assert all(line.startswith("! FUSEBILL_BASE_URL: ") for line in ending)
+
+
+async def test_warnings_alone_leave_the_exit_code_0(run: Run, scene: Scene) -> None:
+    (scene.folder / "ledger.db").chmod(0o644)
+    code, out, err = await run()
+    assert (code, err) == (0, "")
+    assert "! Ledger (SQLite): others on this machine can open" in out
+
+
 @pytest.fixture
 def unused_port() -> Iterator[int]:
     """A port that nothing listens on."""
@@ -314,7 +472,7 @@ async def test_a_host_that_does_not_answer_is_reported(
 
 async def test_a_postgresql_ledger_is_checked_too(scene: Scene, postgresql_url: str) -> None:
     lines = await scene.lines(database_url=postgresql_url)
-    assert lines[4] == f"✓ Ledger (PostgreSQL): version {REVISION}"
+    assert lines[4] == f"✓ Ledger (PostgreSQL): version {REVISION}, takes writes"
 
 
 async def test_all_faults_are_reported_at_once_without_any_secret(scene: Scene) -> None:
@@ -339,9 +497,6 @@ def environment(monkeypatch: pytest.MonkeyPatch, settings: Settings) -> None:
         monkeypatch.setenv(name.upper(), plain)
 
 
-Run = Callable[..., Awaitable[tuple[int, str, str]]]
-
-
 @pytest.fixture
 def run(scene: Scene, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     """Run `python -m bot check`; returns its exit code, stdout and stderr."""
@@ -363,7 +518,7 @@ async def test_the_command_prints_each_result_and_exits_with_0(run: Run) -> None
 async def test_the_command_exits_with_1_if_a_check_fails(run: Run) -> None:
     code, out, err = await run(fusebill_api_key="MDp3cm9uZw==")
     assert (code, err) == (1, "")
-    assert [line[0] for line in out.splitlines() if line[0] != " "] == list("✓✓✓✗✓")
+    assert [line[0] for line in out.splitlines() if line[0] != " "] == list("✓✓✓✗✓✓")
     assert "MDp3cm9uZw==" not in out
 
 

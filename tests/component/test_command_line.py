@@ -271,3 +271,112 @@ async def test_the_console_script_is_the_same_program() -> None:
     process = await asyncio.create_subprocess_exec(script, "manifest", "--socket", stdout=PIPE)
     printed, _ = await process.communicate()
     assert json.loads(printed)["features"]["slash_commands"][0]["command"] == "/unlatch"
+
+
+def names(folder: Path) -> list[str]:
+    """The files in a folder."""
+    return [file.name for file in folder.iterdir()]
+
+
+async def into(folder: Path, target: str, *arguments: str, **variables: str) -> tuple[int, str]:
+    """Run a command with its stdout into a file; returns its exit code and stderr."""
+    kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
+    with Path(target).open("wb") as output:  # noqa: ASYNC230  # a device or a pipe
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", *arguments),
+            cwd=folder,
+            env=kept | {"PYTHONPATH": str(REPOSITORY)} | variables,
+            stdout=output,
+            stderr=PIPE,
+        )
+        _out, err = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode or 0, err.decode()
+
+
+async def into_closed_pipe(folder: Path, *arguments: str, **variables: str) -> tuple[int, str]:
+    """Run a command whose reader is gone; returns its exit code and stderr."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        return await into(folder, f"/proc/self/fd/{writer}", *arguments, **variables)
+    finally:
+        os.close(writer)
+
+
+PRINTING = [["manifest", "--socket"], ["migrate"], ["audit", "--verify"], ["check"]]
+
+
+@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+async def test_a_full_disk_is_told_as_such_by_every_command(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    await ran(tmp_path, "migrate", DATABASE_URL="sqlite:///ledger.db")
+    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+        values = environment(slack, fusebill)
+        code, errors = await into(tmp_path, "/dev/full", *arguments, **values)
+    assert (code, errors) == (1, "can't write the output: No space left on device\n")
+
+
+@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+async def test_a_closed_pipe_is_neither_a_traceback_nor_a_success(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    await ran(tmp_path, "migrate", DATABASE_URL="sqlite:///ledger.db")
+    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+        values = environment(slack, fusebill)
+        code, errors = await into_closed_pipe(tmp_path, *arguments, **values)
+    assert (code, errors) == (141, "")
+
+
+@pytest.mark.parametrize(
+    ("host", "expected"),
+    [("no-such-host.invalid", "HOST"), ("192.0.2.1", "HOST: Cannot assign requested address")],
+)
+async def test_a_host_that_is_none_is_told_as_such(
+    tmp_path: Path, host: str, expected: str
+) -> None:
+    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+        values = environment(slack, fusebill, HOST=host)
+        code, printed = await ran(tmp_path, "http", **values)
+    last = printed.splitlines()[-1]
+    assert (code, "Traceback" in printed, "port" in last) == (1, False, False)
+    assert last.startswith("can't listen on this HOST: ")
+    assert expected in last
+    assert last.endswith("it must be an address of this machine, such as 0.0.0.0")
+
+
+@pytest.mark.parametrize(
+    "arguments", [["migrate"], ["audit"], ["audit", "--verify"], ["check"]], ids=" ".join
+)
+async def test_a_sqlite_url_with_a_timeout_is_taken_by_every_command(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    url = "sqlite:///ledger.db?timeout=5"
+    await ran(tmp_path, "migrate", DATABASE_URL=url)
+    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+        values = environment(slack, fusebill, SLACK_SIGNING_SECRET="0" * 32, DATABASE_URL=url)
+        code, printed = await ran(tmp_path, *arguments, **values)
+    assert (code, "Traceback" in printed) == (0, False)
+    assert names(tmp_path) == ["ledger.db"]
+
+
+WRONG = {
+    "UNLATCH_CONFIRMERS": ",",
+    "UNLATCH_TWOPERSON": "true",
+    "DATABASE_URL": "sqlite:///",
+    "FUSEBILL_BASE_URL": "http://secure.fusebill.com/v1",
+    "SLACK_API_URL": "https://me:s3cr3t@slack.com/api/",
+}
+
+
+@pytest.mark.parametrize("mode", ["http", "socket"])
+@pytest.mark.parametrize(("name", "value"), WRONG.items())
+async def test_a_setting_that_would_open_the_bot_stops_the_start_with_one_line(
+    tmp_path: Path, mode: str, name: str, value: str
+) -> None:
+    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+        values = environment(slack, fusebill) | {name: value}
+        code, printed = await ran(tmp_path, mode, **values)
+    assert (code, printed.count("\n"), printed.startswith(f"{name}: ")) == (2, 1, True)
+    assert "s3cr3t" not in printed
+    assert names(tmp_path) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from bot.ledger.engine import (
     migrate,
     open_engine,
     require_current,
+    require_writable,
     version,
 )
 from bot.ledger.executor import CONNECTIONS
@@ -260,3 +262,60 @@ async def test_a_dead_instances_transaction_ends_after_five_seconds(
         setting = text("SELECT current_setting('idle_in_transaction_session_timeout')")
         assert connection.execute(setting).scalar() == "5s"
     engine.dispose()
+
+
+def modes(folder: Path) -> dict[str, int]:
+    """The permissions of SQLite's files."""
+    return {file.name: file.stat().st_mode & 0o777 for file in folder.glob("ledger.db*")}
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+async def test_sqlites_files_are_for_the_owner_alone_whatever_the_umask(
+    tmp_path: Path, umask: int
+) -> None:
+    before = os.umask(umask)
+    try:
+        engine = open_engine(f"sqlite:///{tmp_path}/ledger.db")
+        migrate(engine)
+        with engine.connect():
+            found = modes(tmp_path)
+        engine.dispose()
+    finally:
+        os.umask(before)
+    assert found == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm"), 0o600)
+
+
+async def test_a_ledger_that_exists_keeps_its_mode(tmp_path: Path) -> None:
+    (tmp_path / "ledger.db").touch(0o640)
+    (tmp_path / "ledger.db").chmod(0o640)
+    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db")
+    migrate(engine)
+    engine.dispose()
+    assert modes(tmp_path)["ledger.db"] == 0o640
+
+
+async def test_a_sqlite_url_may_have_a_timeout_for_reading_too(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db?timeout=5"
+    writer = open_engine(url)
+    migrate(writer)
+    reader = open_engine(url, read_only=True)
+    assert version(reader) == REVISION
+    reader.dispose()
+    writer.dispose()
+
+
+async def test_a_write_that_is_only_tried_leaves_the_ledger_as_it_was(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    engine = open_engine(url)
+    migrate(engine)
+    engine.dispose()
+    before = (tmp_path / "ledger.db").read_bytes()
+    require_writable(url)
+    assert (tmp_path / "ledger.db").read_bytes() == before
+
+
+async def test_a_ledger_that_takes_no_writes_is_not_writable(postgresql_url: str) -> None:
+    require_writable(postgresql_url)
+    postgresql.read_only(postgresql_url)
+    with pytest.raises(LedgerUnavailable, match="read-only transaction"):
+        require_writable(postgresql_url)

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
+import re
 import sqlite3
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from urllib.parse import quote
@@ -12,10 +15,13 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from bot.app.server import SLACK_CACHE_S
+from bot.app.server import LEDGER_CACHE_S, SLACK_CACHE_S
+from bot.inbound.rejections import Reason, Rejected, Rejections
+from bot.ops.metrics import Metrics
+from tests.support import postgresql
 from tests.support.names import BIKES, CONFIRM
 from tests.support.reading import operations
-from tests.support.world import World
+from tests.support.world import OpenWorld, World
 
 
 @pytest.fixture
@@ -52,12 +58,17 @@ async def test_readyz_says_that_every_part_is_ok(
 
 
 @pytest.mark.parametrize("error", ["token_revoked", "invalid_auth", "account_inactive"])
-async def test_readyz_shows_why_slack_refuses_the_token(
-    world: World, browser: aiohttp.ClientSession, error: str
+async def test_readyz_names_slack_if_it_refuses_the_token_and_the_log_says_why(
+    world: World, browser: aiohttp.ClientSession, error: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     world.slack.faults.fail("auth.test", error=error)
-    status, parts = await readiness(world, browser)
-    assert (status, parts["ready"], parts["slack"], parts["ledger"]) == (503, False, error, "ok")
+    assert await readiness(world, browser) == (
+        503,
+        {"ready": False, "process": "ok", "ledger": "ok", "slack": "not ready"},
+    )
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "not ready" in line]
+    assert "part=slack" in line
+    assert error in line
 
 
 async def test_readyz_says_that_slack_is_unreachable(
@@ -75,7 +86,7 @@ async def test_readyz_says_that_the_ledger_is_unavailable(
     other.execute("BEGIN EXCLUSIVE")
     status, parts = await readiness(world, browser)
     other.close()
-    assert (status, "database" in str(parts["ledger"]), parts["slack"]) == (503, True, "ok")
+    assert (status, parts["ledger"], parts["slack"]) == (503, "not ready", "ok")
 
 
 async def test_readyz_says_that_the_bot_is_stopping(
@@ -125,7 +136,7 @@ async def test_the_cached_check_of_slack_expires(
     world.slack.faults.fail("auth.test", error="token_revoked", times=None)
     await asyncio.sleep(SLACK_CACHE_S)
     status, parts = await readiness(world, browser)
-    assert (status, parts["slack"]) == (503, "token_revoked")
+    assert (status, parts["slack"]) == (503, "not ready")
 
 
 async def test_readyz_does_not_wait_for_a_slack_that_hangs(
@@ -140,7 +151,7 @@ async def test_readyz_does_not_wait_for_a_slack_that_hangs(
     async with asyncio.timeout(8):
         status, parts = await readiness(world, browser)
     answered.set()
-    assert (status, parts["slack"]) == (503, "no answer within 3 s")
+    assert (status, parts["slack"]) == (503, "not ready")
 
 
 async def test_metrics_count_what_was_done(world: World, browser: aiohttp.ClientSession) -> None:
@@ -177,7 +188,8 @@ async def test_a_chunked_body_of_over_a_megabyte_gets_413(
         for _ in range(20):
             yield b"x" * 100_000
 
-    async with browser.post(f"{world.address}/slack/events", data=chunks()) as response:
+    signed, url = world.slack.sign(b""), f"{world.address}/slack/events"
+    async with browser.post(url, data=chunks(), headers=signed) as response:
         assert response.status == 413
 
 
@@ -254,3 +266,185 @@ async def test_an_incomplete_click_has_no_effect(world: World) -> None:
         assert (delivery.status in (200, 404), delivery.seconds < 2.5) == (True, True)
     await world.settled()
     assert operations(world) == ["get_customer"]
+
+
+async def test_readyz_says_that_a_read_only_ledger_is_not_ready(
+    open_world: OpenWorld, browser: aiohttp.ClientSession, postgresql_url: str
+) -> None:
+    async with open_world(database_url=postgresql_url) as world:
+        assert (await readiness(world, browser))[0] == 200
+        postgresql.read_only(postgresql_url)
+        await asyncio.sleep(LEDGER_CACHE_S)
+        status, parts = await readiness(world, browser)
+        assert (status, parts["ledger"]) == (503, "not ready")
+
+
+async def test_readyz_tells_a_stranger_neither_host_nor_port_of_the_database(
+    open_world: OpenWorld,
+    browser: aiohttp.ClientSession,
+    postgresql_server: str,
+    postgresql_url: str,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async with open_world(database_url=postgresql_url) as world:
+        postgresql.go_away(postgresql_server, postgresql_url)
+        parts = (await readiness(world, browser))[1]
+        postgresql.come_back(postgresql_server, postgresql_url)
+    assert parts == {"ready": False, "process": "ok", "ledger": "not ready", "slack": "ok"}
+    assert "why=" in next(x for x in capsys.readouterr().out.splitlines() if "not ready" in x)
+
+
+def rejected(world: World) -> dict[str, float]:
+    """What `/metrics` counts as rejected, by reason; without zeros."""
+    (family,) = world.bot.metrics.rejected.collect()
+    samples = [s for s in family.samples if s.name.endswith("_total") and s.value]
+    return {sample.labels["reason"]: sample.value for sample in samples}
+
+
+def told(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The log lines about rejected requests so far."""
+    lines = capsys.readouterr().out.splitlines()
+    return [line for line in lines if "requests rejected" in line]
+
+
+# inflates to a thousand times its size
+BOMB = gzip.compress(bytes(100_000_000), 9)
+ENCODINGS = ["gzip", "deflate", "br", "zstd", "x-gzip", "gzip, gzip", "GZIP", "junk"]
+
+
+@pytest.mark.parametrize("encoding", ENCODINGS)
+@pytest.mark.parametrize("signed", [True, False])
+async def test_a_compressed_body_gets_415_and_is_never_inflated(
+    world: World,
+    encoding: str,
+    signed: bool,  # noqa: FBT001  # parametrized
+) -> None:
+    headers = world.slack.sign(BOMB) if signed else {}
+    before = time.process_time()
+    answers = await asyncio.gather(
+        *(world.slack.send_raw(BOMB, headers | {"Content-Encoding": encoding}) for _ in range(8))
+    )
+    assert {answer.status for answer in answers} == {415}
+    # inflating them would take seconds
+    assert time.process_time() - before < 1
+    assert rejected(world) == {"encoding": 8}
+
+
+async def test_junk_that_says_it_is_compressed_causes_no_traceback(
+    world: World, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    for encoding in ENCODINGS:
+        answer = await world.slack.send_raw(b"\x1f\x8bjunk", {"Content-Encoding": encoding})
+        assert answer.status == 415
+    assert "Traceback" not in capsys.readouterr().out + caplog.text
+
+
+BROKEN = [
+    b"POST /slack/events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n%b\r\nzz\r\njunk\r\n",
+    b"POST /slack/events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n%b\r\n5\r\nab",
+    b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n%b\r\nab",
+    b"POST /slack/events HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n%b\r\nab",
+    b"POST /slack/events HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip\r\n%b\r\nab",
+    b"POST /slack/events HTTP/1.1\r\nHost: x\r\nExpect: junk\r\nContent-Length: 2\r\n%b\r\nab",
+    b"\x16\x03\x01\x02\x00 a TLS hello %b\r\n\r\n",
+    b"POST /slack/events HTTP/9.9\r\n%b\r\n",
+]
+
+
+async def test_a_broken_request_causes_no_traceback_and_no_500(
+    world: World, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    host, port = world.address.removeprefix("http://").split(":")
+    signed = "".join(f"{name}: {value}\r\n" for name, value in world.slack.sign(b"ab").items())
+    for request in BROKEN:
+        for headers in (b"", signed.encode()):
+            reader, writer = await asyncio.open_connection(host, int(port))
+            writer.write(request % headers)
+            writer.write_eof()
+            answer = await asyncio.wait_for(reader.read(), 8)
+            assert not answer.startswith(b"HTTP/1.1 5"), (request, answer)
+            writer.close()
+    assert "Traceback" not in capsys.readouterr().out + caplog.text
+
+
+async def test_each_reason_to_reject_a_request_is_counted(world: World) -> None:
+    body, now = b"a=b", int(time.time())
+    signed = world.slack.sign(body)
+    wrong = signed | {"X-Slack-Signature": "v0=" + "0" * 64}
+    for headers in ({}, wrong, wrong, world.slack.sign(body, now - 400)):
+        assert (await world.slack.send_raw(body, headers)).status == 401
+    assert (await world.slack.send_raw(b"x" * 1_000_001, signed)).status == 413
+    counts = {"missing": 1, "signature": 2, "clock": 1, "too_large": 1}
+    assert rejected(world) == counts
+
+
+async def test_every_reason_is_in_the_metrics_from_the_start(
+    world: World, browser: aiohttp.ClientSession
+) -> None:
+    async with browser.get(f"{world.address}/metrics") as response:
+        lines = (await response.text()).splitlines()
+    for reason in ("missing", "signature", "clock", "too_large", "encoding"):
+        assert f'unlatch_rejected_total{{reason="{reason}"}} 0.0' in lines
+
+
+@pytest.mark.parametrize(
+    ("off_s", "expected"), [(400, "behind Slack's"), (-400, "ahead of Slack's")]
+)
+async def test_a_clock_that_is_off_is_told_with_its_seconds(
+    world: World, capsys: pytest.CaptureFixture[str], off_s: int, expected: str
+) -> None:
+    headers = world.slack.sign(b"a=b", int(time.time()) + off_s)
+    assert (await world.slack.send_raw(b"a=b", headers)).status == 401
+    (line,) = told(capsys)
+    (seconds,) = re.findall(r"clock_off_s=(-?\d+)", line)
+    assert abs(int(seconds) + off_s) <= 2
+    assert expected in line
+
+
+async def test_a_wrong_signing_secret_is_told_with_what_to_check(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world.slack.signing_secret = "another"
+    await world.slack.command("U0ALICE", "2554529")
+    (line,) = told(capsys)
+    assert "signature=1" in line
+    assert "copy SLACK_SIGNING_SECRET again" in line
+
+
+async def test_an_old_time_with_a_wrong_signature_is_not_told_as_a_wrong_clock(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    headers = world.slack.sign(b"a=b", int(time.time()) - 9999)
+    await world.slack.send_raw(b"another", headers)
+    (line,) = told(capsys)
+    assert "signature=1" in line
+    assert "clock" not in line
+
+
+async def test_many_rejected_requests_are_one_line_at_once_and_the_rest_later(
+    open_world: OpenWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_world() as world:
+        for _ in range(300):
+            assert (await world.slack.send_raw(b"junk", {})).status == 401
+        (first,) = told(capsys)
+        assert "missing=1 " in f"{first} "
+    # what is not logged yet is logged when the bot stops
+    (rest,) = told(capsys)
+    assert "missing=299 " in f"{rest} "
+
+
+async def test_a_later_line_about_rejected_requests_has_their_number(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    rejections = Rejections(Metrics(), log_interval_s=0.05)
+    for _ in range(3):
+        rejections.add(Rejected(Reason.MISSING))
+    await asyncio.sleep(0.2)
+    rejections.add(Rejected(Reason.ENCODING))
+    lines = told(capsys)
+    assert ["missing=1 " in f"{lines[0]} ", "missing=2 " in f"{lines[1]} ", len(lines)] == [
+        *(True, True),
+        3,
+    ]
+    rejections.close()

@@ -154,3 +154,43 @@ async def test_readiness_includes_the_connection(open_world: OpenWorld) -> None:
         aiohttp.request("GET", f"{world.address}/readyz") as response,
     ):
         assert (await response.json())["socket_mode"] == "ok"
+
+
+async def test_it_waits_as_told_when_slack_limits_new_connections(
+    world: World, tmp_path: Path
+) -> None:
+    slack = world.slack
+    async with build(settings_for(slack, world.fusebill, tmp_path)) as bot:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        connection = SocketMode(bot.app, bot.client, slack.app_token, ended, ping_every_s=0.1)
+        slack.faults.fail("apps.connections.open", status=429, retry_after=2)
+        opening = asyncio.create_task(connection.open())
+        await slack.workspace.until(lambda: requested_connections(slack) == 1)
+        await asyncio.sleep(1.5)
+        # neither the bot nor slack_sdk has asked again
+        assert requested_connections(slack) == 1
+        await asyncio.wait_for(opening, 10)
+        assert slack.socket_mode.links
+        asked_at = [c.at for c in slack.calls if c.method == "apps.connections.open"]
+        assert asked_at[1] - asked_at[0] >= 1.9
+        await connection.close()
+
+
+async def test_a_lost_connection_is_asked_for_again_only_as_slack_allows(
+    world: World, tmp_path: Path
+) -> None:
+    slack = world.slack
+    async with build(settings_for(slack, world.fusebill, tmp_path)) as bot:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        connection = SocketMode(bot.app, bot.client, slack.app_token, ended, ping_every_s=0.1)
+        await connection.open()
+        await slack.workspace.until(lambda: bool(slack.socket_mode.links))
+        before = requested_connections(slack)
+        slack.faults.fail("apps.connections.open", error="ratelimited", retry_after=2)
+        for link in list(slack.socket_mode.links):
+            await link.close()
+        await slack.workspace.until(lambda: requested_connections(slack) > before)
+        await asyncio.sleep(1.5)
+        assert requested_connections(slack) == before + 1
+        await slack.workspace.until(lambda: bool(slack.socket_mode.links))
+        await connection.close()

@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from bot.sandbox.slack.simulator import Channel
 from tests.support.reading import answer_to, heard_by, operations, parts, said
 from tests.support.world import OpenWorld, World
 
@@ -19,7 +20,7 @@ NO_IDS = [
         "9" * 19,
         "#",
         "",
-        "2554529\u200b",
+        "2554\u200b529",
         "2554529 " + "x" * 501,
     ),
 ]
@@ -173,3 +174,86 @@ async def test_where_the_bot_cannot_post_it_says_what_to_do(
     assert advice in await answer_to(world, "2554529", channel_id)
     assert said(world)[-1].method == "response_url"
     assert heard_by(world) == {"U0ALICE"}
+
+
+SEVERAL = [
+    *("2554529 3100017 moved", "2554529,3100017", "2554529, 3100017", "2554529\n3100017\n"),
+    *("2554529\t3100017\tmoved", "2 554 529", "2\u202f554\u202f529", "2\u00a0554\u00a0529"),
+]
+
+
+@pytest.mark.parametrize("text", SEVERAL, ids=ascii)
+async def test_several_numbers_are_asked_about_and_nothing_is_read(world: World, text: str) -> None:
+    answer = await answer_to(world, text)
+    assert "one command for each customer" in answer
+    assert (operations(world), heard_by(world)) == ([], {"U0ALICE"})
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["\u200b2554529", "2554529\ufeff moved", "\u00ad2554529\u00ad", "https://a.example/c/2554529"],
+    ids=ascii,
+)
+async def test_an_id_may_be_pasted_with_what_nobody_sees_or_as_an_address(
+    world: World, text: str
+) -> None:
+    assert "Fusebill id: 2554529" in world.card(await world.ask(text))
+
+
+async def test_an_address_that_fits_the_admins_setting_is_an_id(open_world: OpenWorld) -> None:
+    async with open_world(fusebill_customer_url="https://a.example/7/c/{id}") as world:
+        card = await world.ask("https://a.example/7/c/2554529?tab=2 moved")
+        assert "Fusebill id: 2554529" in world.card(card)
+
+
+@pytest.mark.parametrize(
+    "reason", ["\u2800", "\u3164", "\u115f", "\u200b\u200b", "\ufe0f"], ids=ascii
+)
+async def test_a_reason_that_nobody_sees_is_none(open_world: OpenWorld, reason: str) -> None:
+    async with open_world(unlatch_require_reason=True) as world:
+        assert "A reason is needed." in await answer_to(world, f"2554529 {reason}")
+        assert operations(world) == []
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [
+        Channel("D0ALICE", "directmessage"),
+        Channel("D0SELF", "directmessage", member=True),
+        Channel("C0GROUP", "mpdm-alice--bob-1"),
+    ],
+    ids=["with somebody", "with the bot", "of several"],
+)
+async def test_in_a_direct_message_people_are_sent_to_a_channel(
+    world: World, channel: Channel
+) -> None:
+    world.slack.workspace.channels[channel.id] = channel
+    answer = await answer_to(world, "2554529 moved", channel.id)
+    assert "Use the command in a channel." in answer
+    assert "/invite" not in answer
+    assert (operations(world), heard_by(world)) == ([], {"U0ALICE"})
+
+
+async def test_find_and_help_work_in_a_direct_message(world: World) -> None:
+    world.slack.workspace.channels["D0ALICE"] = Channel("D0ALICE", "directmessage")
+    assert "Stolen Bikes" in await answer_to(world, "find stolen", "D0ALICE")
+    assert "/unlatch <customerId>" in await answer_to(world, "help", "D0ALICE")
+
+
+async def test_a_customer_without_a_name_has_a_subject_everywhere(world: World) -> None:
+    nameless = {"companyName": None, "firstName": None, "lastName": None}
+    world.fusebill.customers[2554529].update(nameless)
+    card = await world.ask()
+    assert world.card(card).startswith("Unlatch customer 2554529?")
+    await world.press("U0BOB", card, "unlatch_confirm")
+    assert world.card(card).startswith("✅ Unlatched: customer 2554529")
+    assert "asked to unlatch customer 2554529: contact 101" in world.thread(card)
+
+
+async def test_an_emoji_code_in_a_name_stays_text_in_the_title(world: World) -> None:
+    world.fusebill.customers[2554529]["companyName"] = "Boom :boom: Ltd"
+    card = await world.ask()
+    header = world.slack.workspace.message("C0BILLING", card.ts).blocks[0]
+    assert (header["text"]["text"], header["text"]["emoji"]) == (
+        *("Unlatch Boom :boom: Ltd (2554529)?", False),
+    )

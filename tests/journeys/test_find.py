@@ -248,3 +248,36 @@ async def test_a_guessed_button_value_does_nothing(world: World, value: str) -> 
 async def test_a_failed_search_is_reported(world: World, kind: str, expected: str) -> None:
     world.fusebill.misbehave(kind, operation="list_customers", times=None)
     assert expected in await world.reply_to("find stolen")
+
+
+NAMED = "O'Brien & Sons  Ltd"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        *("O’Brien", "O'Brien", "o‘brien", "O´Brien", "O\u02bcBRIEN", "'O’Brien'"),
+        *("O'Brien  &  Sons", "Sons\u00a0Ltd", "Sons Ltd", '"O\'Brien & Sons"', "“O’Brien”"),
+        *("O'Bri\u200ben", "\ufeffO'Brien\u00ad", "«o'brien»"),
+    ],
+    ids=ascii,
+)
+@pytest.mark.parametrize("stored", [NAMED, NAMED.replace("'", "’"), NAMED.replace(" ", "\u00a0")])
+async def test_find_finds_what_is_shown_however_it_is_typed(
+    world: World, typed: str, stored: str
+) -> None:
+    add(world, 77, companyName=stored)
+    add(world, 78, companyName="Other")
+    await world.reply_to(f"find {typed}")
+    assert offered(last(world)) == ["77"]
+
+
+async def test_a_search_without_a_result_names_what_was_searched(world: World) -> None:
+    assert "contains No Such Name." in await world.reply_to('find "No\u00a0 Such\u200b Name"')
+
+
+async def test_an_apostrophe_does_not_find_names_without_one(world: World) -> None:
+    add(world, 77, companyName="O Brien")
+    add(world, 78, companyName="OxxBrien")
+    await world.reply_to("find O'Brien")
+    assert offered(last(world)) == []

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 
 from bot.ledger.engine import open_engine
 from bot.ledger.export import Filter, Row, read
+from bot.sandbox.slack.simulator import Delivery, PostedMessage, SimulatedSlack, User
+from bot.sandbox.slack.workspace import Team
 from tests.support.names import CANCEL, CHANNEL, CONFIRM
 from tests.support.stage import stage
 from tests.support.world import OpenWorld, World
@@ -72,8 +76,8 @@ ASKS = {
         "U0ALICE", ASK_LIST, "not_listed", only(requesters={"U0BOB"}, confirmers={"U0ALICE"})
     ),
     "a guest": Case("U0GUEST", ASK_STRANGER, "stranger"),
-    "a guest listed by group": Case(
-        "U0GUEST", ASK_STRANGER, "stranger", only(requesters={"S0PARTNERS"})
+    "a guest who is in no listed group": Case(
+        "U0GUEST", ASK_STRANGER, "stranger", only(requesters={"S0OPS"})
     ),
     "no reason": Case(
         "U0ALICE", NO_REASON, "reason", {"unlatch_require_reason": True}, text="2554529"
@@ -131,11 +135,21 @@ async def test_an_ask_in_the_wrong_channel_names_the_right_ones(open_world: Open
         ("U0BOB", only(requesters={"S0OPS"})),
         ("U0BOB", only(requesters={"U0ALICE", "S0NOSUCH", "S0OPS"})),
         ("U0GUEST", only(requesters={"U0GUEST"})),
+        ("U0GUEST", only(requesters={"S0PARTNERS"})),
         ("U0ALICE", {"unlatch_channels": frozenset({CHANNEL})}),
         ("U0ALICE", {"unlatch_require_reason": True}),
         ("U0ALICE", only(confirmers={"U0BOB"})),
     ],
-    ids=["id", "group", "one group of two", "guest", "channel", "reason", "a confirmer is set"],
+    ids=[
+        "id",
+        "group",
+        "one group of two",
+        "guest",
+        "guest in a group",
+        "channel",
+        "reason",
+        "a confirmer is set",
+    ],
 )
 async def test_an_allowed_person_gets_a_card(
     open_world: OpenWorld, user_id: str, settings: dict[str, Any]
@@ -157,8 +171,8 @@ CLICKS = {
         "U0ALICE", TWO, "two_person", only(confirmers={"U0ALICE"}) | {"unlatch_two_person": True}
     ),
     "a guest": Case("U0GUEST", CLICK_STRANGER, "stranger"),
-    "a guest listed by group": Case(
-        "U0GUEST", CLICK_STRANGER, "stranger", only(confirmers={"S0PARTNERS"})
+    "a guest who is in no listed group": Case(
+        "U0GUEST", CLICK_STRANGER, "stranger", only(confirmers={"S0OPS"})
     ),
     "a group that slack can't list": Case(
         "U0BOB", GROUP_UNKNOWN, "unknown_members", only(confirmers={"S0NOSUCH"})
@@ -231,9 +245,20 @@ async def test_after_refusals_an_allowed_person_can_still_confirm(open_world: Op
         ("U0ALICE", {}),
         ("U0BOB", {"unlatch_two_person": True}),
         ("U0GUEST", only(confirmers={"U0GUEST"}) | {"unlatch_two_person": True}),
+        ("U0GUEST", only(confirmers={"S0PARTNERS"})),
         ("U0BOB", only(requesters={"U0ALICE"})),
     ],
-    ids=["id", "group", "one group of two", "oneself", "anyone", "two", "guest", "no requester"],
+    ids=[
+        "id",
+        "group",
+        "one group of two",
+        "oneself",
+        "anyone",
+        "two",
+        "guest",
+        "guest in a group",
+        "no requester",
+    ],
 )
 async def test_an_allowed_person_can_confirm(
     open_world: OpenWorld, user_id: str, settings: dict[str, Any]
@@ -357,3 +382,128 @@ async def test_a_refused_search_is_in_the_ledger(
         )
         assert row["details"] == {"reason": tried}
         assert refusals(world) == {"not_listed": 1}
+
+
+GRID = "E0HOME"
+
+
+def join_grid(slack: SimulatedSlack) -> None:
+    """Put the bot's workspace into an organisation, with a sister workspace and its Dana."""
+    teams = slack.workspace.teams
+    teams["T0SANDBOX"] = Team("T0SANDBOX", "Sandbox", "sandbox", GRID)
+    teams["T0SISTER"] = Team("T0SISTER", "Sister", "sister", GRID)
+    slack.workspace.users["U0DANA"] = User("U0DANA", "dana", "Dana", "T0SISTER")
+    slack.workspace.users["U0ORG"] = User("U0ORG", "olu", "Olu", GRID)
+
+
+def click_body(slack: SimulatedSlack, card: PostedMessage, **changes: Any) -> dict[str, Any]:
+    """A click on **Unlatch customer**, as Slack sends it, with changes."""
+    [button] = [
+        element
+        for block in card.blocks
+        if block["type"] == "actions"
+        for element in block["elements"]
+        if element["action_id"] == CONFIRM
+    ]
+    return {
+        "type": "block_actions",
+        "user": {"id": "U0DANA", "team_id": "T0SISTER"},
+        "team": {"id": "T0SANDBOX", "domain": "sandbox"},
+        "enterprise": None,
+        "container": {"type": "message", "message_ts": card.ts, "channel_id": CHANNEL},
+        "response_url": f"{slack.url}actions/none",
+        "actions": [{**button, "block_id": "b"}],
+    } | changes
+
+
+async def send_click(world: World, body: dict[str, Any]) -> Delivery:
+    if world.slack.request_url is None:
+        socket = world.slack.socket_mode
+        delivery = await socket.deliver("interactive", body, accepts_response=False)
+    else:
+        form = urlencode({"payload": json.dumps(body)}).encode()
+        delivery = await world.slack.send_raw(form, world.slack.sign(form))
+    await world.settled()
+    return delivery
+
+
+GRID_CLICKS: dict[str, tuple[dict[str, Any], frozenset[str], bool]] = {
+    "the organisation": ({"user": {"id": "U0ORG", "team_id": GRID}}, frozenset(), True),
+    "no workspace": (
+        *({"user": {"id": "U0ORG", "team_id": GRID}, "team": None, "enterprise": {"id": GRID}},),
+        *(frozenset(), True),
+    ),
+    "no team of the person, organisation alone": (
+        {"user": {"id": "U0ORG"}, "team": None, "enterprise": {"id": GRID, "name": "Home"}},
+        *(frozenset(), True),
+    ),
+    "a sister workspace that Slack places in the organisation": (
+        {"team": {"id": "T0SISTER", "domain": "sister", "enterprise_id": GRID}},
+        *(frozenset(), True),
+    ),
+    "a sister workspace on the list": ({}, frozenset({"T0SISTER"}), True),
+    "a workspace that nothing places in the organisation": ({}, frozenset(), False),
+    "a partner, in a click that names the app's organisation": (
+        {
+            "user": {"id": "U0GUEST", "team_id": "T0PARTNER"},
+            "team": {"id": "T0SANDBOX", "enterprise_id": GRID},
+            "enterprise": {"id": GRID},
+        },
+        *(frozenset(), False),
+    ),
+    "a partner's organisation": (
+        {"user": {"id": "U0GUEST", "team_id": "E0PARTNER"}},
+        *(frozenset(), False),
+    ),
+    "a partner's organisation on the list": (
+        {"user": {"id": "U0GUEST", "team_id": "E0PARTNER"}},
+        *(frozenset({"E0PARTNER"}), True),
+    ),
+}
+
+
+@pytest.mark.parametrize("mode", ["http", "socket"])
+@pytest.mark.parametrize("case", GRID_CLICKS.values(), ids=GRID_CLICKS)
+async def test_in_a_grid_a_click_counts_if_the_person_is_at_home(
+    open_world: OpenWorld, case: tuple[dict[str, Any], frozenset[str], bool], mode: str
+) -> None:
+    changes, teams, allowed = case
+    async with open_world(mode=mode, slack_set_up=join_grid, unlatch_teams=teams) as world:
+        card = await world.ask()
+        assert (await send_click(world, click_body(world.slack, card, **changes))).status == 200
+        assert ("✅ Unlatched" in world.card(card)) is allowed
+        assert refusals(world) == ({} if allowed else {"stranger": 1})
+
+
+@pytest.mark.parametrize("mode", ["http", "socket"])
+async def test_a_command_from_a_sister_workspace_gets_a_card_that_can_be_confirmed(
+    open_world: OpenWorld, mode: str
+) -> None:
+    async with open_world(mode=mode, slack_set_up=join_grid) as world:
+        card = await world.ask(user_id="U0DANA")
+        # a click judges the requester again, by what the ledger kept
+        await world.press("U0BOB", card, CONFIRM)
+        assert "✅ Unlatched" in world.card(card)
+
+
+async def test_a_listed_group_is_asked_before_anybody_is_called_a_stranger(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(
+        user_groups={"S0OPS": ["U0DANA"]},
+        slack_set_up=join_grid,
+        unlatch_confirmers=frozenset({"S0OPS"}),
+    ) as world:
+        card = await world.ask()
+        await send_click(world, click_body(world.slack, card))
+        assert "Confirmed by: <@U0DANA>" in world.card(card)
+
+
+async def test_without_a_grid_an_organisation_in_a_payload_changes_nothing(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world() as world:
+        card = await world.ask()
+        body = click_body(world.slack, card, enterprise={"id": ""}, team={"id": "T0SANDBOX"})
+        await send_click(world, body)
+        assert refusals(world) == {"stranger": 1}

@@ -84,7 +84,11 @@ def _address(here: Connection, log_file: Path) -> str:
 
 def environment(settings: Settings) -> dict[str, str]:
     """Settings as environment variables."""
-    values = {name: value for name, value in settings.model_dump().items() if value is not None}
+    values = {
+        name: value
+        for name, value in settings.model_dump().items()
+        if value not in (None, frozenset())
+    }
     return {
         name.upper(): ",".join(value)
         if isinstance(value, frozenset)

@@ -83,3 +83,15 @@ def proxied(database_url: str) -> tuple[Open, str]:
     if folder:
         return partial(asyncio.open_unix_connection, f"{folder}/.s.PGSQL.{port}"), url
     return partial(asyncio.open_connection, parts.hostname, port), url
+
+
+def read_only(database_url: str) -> None:
+    """Make every new session of a database read-only, and end the open ones, as a failover does."""
+    name = urlsplit(database_url).path[1:]
+    execute(database_url, sql.SQL("ALTER DATABASE {} SET default_transaction_read_only = on"), name)
+    terminate = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}"
+    execute(
+        database_url,
+        sql.SQL(f"{terminate} AND pid <> pg_backend_pid()"),
+        sql.Literal(name),
+    )

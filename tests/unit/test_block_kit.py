@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from datetime import UTC, datetime
 
@@ -182,3 +183,14 @@ def test_without_buttons_there_are_no_actions() -> None:
 def test_lines_become_sections_of_one_block(content: list[Line]) -> None:
     (block,) = message(content).blocks
     assert [section["elements"] for section in block["elements"]] == content
+
+
+@pytest.mark.parametrize("lead", range(2_985, 3_001))
+@pytest.mark.parametrize(
+    "tail", [[text("&" * 20)], [user("U0ALICE")], [date(datetime(2026, 1, 1, tzinfo=UTC))]]
+)
+def test_a_text_is_never_cut_within_an_entity_or_a_mention(lead: int, tail: Line) -> None:
+    shown = message([[say("x" * lead), *tail, say("y" * 3_000)]]).text
+    assert len(shown) <= 3_000
+    body = shown.removesuffix("…")
+    assert re.sub(r"&(amp|lt|gt);|<[^<>]+>", "", body).strip("xy") == ""

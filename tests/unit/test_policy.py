@@ -49,10 +49,9 @@ VERDICTS = st.sampled_from([Verdict.CONFIRMED, Verdict.CANCELLED])
 
 
 def listed(people: frozenset[str], person: Person, members: Members) -> bool:
-    """Whether a list names a person, by id or through a user group of their organisation."""
+    """Whether a list names a person, by id or through a user group."""
     groups = (members.get(group) or frozenset() for group in people)
-    at_home = person.team_id == HOME
-    return person.user_id in people or (at_home and any(person.user_id in g for g in groups))
+    return person.user_id in people or any(person.user_id in g for g in groups)
 
 
 @given(POLICIES, CARDS, st.sampled_from([HOME, AWAY, ""]), MEMBERS)
@@ -83,22 +82,23 @@ def test_nobody_off_the_list_ever_asks(
 
 
 @given(POLICIES, CARDS, VERDICTS, PEOPLE, MEMBERS)
-def test_outsiders_decide_others_cards_only_if_their_user_id_is_listed(
+def test_outsiders_decide_others_cards_only_if_a_list_names_them(
     policy: Policy, card: Request, verdict: Verdict, person: Person, members: Members
 ) -> None:
     outsider = replace(person, team_id=AWAY)
     own = outsider.user_id == card.requester.user_id
     if may_decide(policy, card, verdict, outsider, members).allowed:
-        assert outsider.user_id in policy.confirmers or (own and verdict is Verdict.CANCELLED)
+        named = listed(policy.confirmers, outsider, members)
+        assert named or (own and verdict is Verdict.CANCELLED)
 
 
 @given(POLICIES, PEOPLE, MEMBERS)
-def test_outsiders_ask_only_if_their_user_id_is_listed(
+def test_outsiders_ask_only_if_a_list_names_them(
     policy: Policy, person: Person, members: Members
 ) -> None:
     outsider = replace(person, team_id=AWAY)
     allowed = may_ask(policy, outsider, "C0BILLING", "why", members).allowed
-    assert not allowed or outsider.user_id in policy.requesters
+    assert not allowed or listed(policy.requesters, outsider, members)
 
 
 @given(POLICIES, CARDS, st.sampled_from([HOME, AWAY, ""]), MEMBERS)
@@ -144,7 +144,16 @@ def test_every_refusal_has_a_reason_and_a_label(
         (Policy(HOME, two_person=True), ALICE, "two_person"),
         (Policy(HOME, confirmers=frozenset({"U0ALICE"}), two_person=True), ALICE, "two_person"),
         (Policy(HOME, confirmers=frozenset({"S0BILLING"})), BOB, ""),
-        (Policy(HOME, confirmers=frozenset({"S0BILLING"})), GUEST, "stranger"),
+        (Policy(HOME, confirmers=frozenset({"S0BILLING"})), GUEST, ""),
+        (Policy(HOME, confirmers=frozenset({"S0BILLING"})), Person("U0X", AWAY), "stranger"),
+        (Policy(HOME, enterprise_id="E0HOME"), Person("U0X", "E0HOME"), ""),
+        (Policy(HOME, enterprise_id="E0HOME"), Person("U0X", "T0SISTER", "E0HOME"), ""),
+        (Policy(HOME, enterprise_id="E0HOME"), Person("U0X", "T0SISTER"), "stranger"),
+        (Policy(HOME, enterprise_id="E0HOME"), Person("U0X", AWAY, "E0AWAY"), "stranger"),
+        (Policy(HOME, teams=frozenset({"T0SISTER"})), Person("U0X", "T0SISTER"), ""),
+        (Policy(HOME, teams=frozenset({"E0ALLY"})), Person("U0X", AWAY, "E0ALLY"), ""),
+        (Policy(HOME), Person("U0X", ""), "stranger"),
+        (Policy("", teams=frozenset({HOME})), Person("U0X", ""), "stranger"),
         (Policy(HOME, confirmers=frozenset({"S0BILLING"})), ALICE, "not_listed"),
         (Policy(HOME, confirmers=frozenset({"S0GONE"})), BOB, "unknown_members"),
         (Policy(HOME, confirmers=frozenset({"S0GONE", "U0BOB"})), BOB, ""),

@@ -57,6 +57,27 @@ WRONG = [
     ("HUBSPOT_PORTAL_ID", "portal", "should match pattern"),
     ("HUBSPOT_APP_URL", "app.hubspot.com", "must be an address like https://host/path"),
     ("FUSEBILL_CUSTOMER_URL", "https://a.example/", "must contain {id} where the customer's id"),
+    ("UNLATCH_CHANNELS", "", "is set and empty"),
+    ("UNLATCH_CONFIRMERS", ",", "is set and empty; give it a value, or remove it"),
+    ("UNLATCH_REQUESTERS", " , ", "is set and empty"),
+    ("UNLATCH_TEAMS", "acme", "must be workspace ids (T…) and organisation ids (E…)"),
+    ("UNLATCH_TWO_PERSON", "", "is set and empty"),
+    ("DATABASE_URL", "sqlite:///", "must name a file"),
+    ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
+    ("DATABASE_URL", "sqlite:///file:x.db?uri=true", "must name a file"),
+    ("DATABASE_URL", "sqlite:///x.db?mode=ro", "must have no parameter but ?timeout=<seconds>"),
+    ("DATABASE_URL", "sqlite:///x.db?timeout=soon", "must have a number of seconds"),
+    ("FUSEBILL_BASE_URL", "http://secure.fusebill.com/v1", "must begin with https://"),
+    ("FUSEBILL_BASE_URL", "http://127.0.0.1.evil.example/", "must begin with https://"),
+    ("FUSEBILL_BASE_URL", "http://localhost.evil.example/", "must begin with https://"),
+    ("FUSEBILL_BASE_URL", "https://u:p@h/v1", "must not contain a user name or password"),
+    ("FUSEBILL_BASE_URL", "http://user@127.0.0.1/", "must not contain a user name or password"),
+    ("FUSEBILL_BASE_URL", "https://h:port/", "must be an address like https://host/path"),
+    ("FUSEBILL_BASE_URL", "https://[::1/", "must be an address like https://host/path"),
+    ("FUSEBILL_BASE_URL", "https://:443/", "must be an address like https://host/path"),
+    ("SLACK_API_URL", "http://slack.com/api/", "must begin with https://"),
+    ("HUBSPOT_APP_URL", "https://u:p@app.hubspot.com", "must not contain a user name"),
+    ("FUSEBILL_CUSTOMER_URL", "https://u:p@a.example/{id}", "must not contain a user name"),
     ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
     ("LOG_FORMAT", "xml", "'json' or 'console'"),
 ]
@@ -132,6 +153,10 @@ def test_a_two_person_rule_with_only_one_person_is_refused(
     [
         ("UNLATCH_CHANNELS", " C0A , G0B,, ", frozenset({"C0A", "G0B"})),
         ("UNLATCH_CONFIRMERS", "U0A,W0B,S0C", frozenset({"U0A", "W0B", "S0C"})),
+        ("UNLATCH_TEAMS", "T0A, E0B", frozenset({"T0A", "E0B"})),
+        ("FUSEBILL_BASE_URL", "http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1"),
+        ("FUSEBILL_BASE_URL", "http://[::1]:8080/v1", "http://[::1]:8080/v1"),
+        ("SLACK_API_URL", "http://localhost/api/", "http://localhost/api/"),
         ("UNLATCH_TWO_PERSON", "true", True),
         ("UNLATCH_TWO_PERSON", "0", False),
         ("PORT", "5000", 5000),
@@ -296,8 +321,9 @@ def test_the_example_shows_the_defaults(folder: Path, monkeypatch: pytest.Monkey
     (folder / ".env").unlink()
     set_variables(monkeypatch, GOOD)
     defaults = load("socket").model_dump()
-    optional = {name: value for name, value in shown.items() if name.upper() not in GOOD}
-    assert optional == {name: value for name, value in defaults.items() if name.upper() not in GOOD}
+    # a list has no value that stands for its default, so the example shows one
+    others = {name for name in shown if name.upper() not in GOOD and defaults[name] != frozenset()}
+    assert {name: shown[name] for name in others} == {name: defaults[name] for name in others}
 
 
 def test_only_the_required_settings_are_not_commented_out() -> None:
@@ -338,3 +364,94 @@ async def test_a_port_in_use_exits_with_1_and_one_line() -> None:
     assert code == 1
     assert errors.splitlines()[-1].startswith("can't listen on this port: Address already in use")
     assert "Traceback" not in errors
+
+
+UNKNOWN = [
+    ("UNLATCH_TWOPERSON", "; did you mean UNLATCH_TWO_PERSON?"),
+    ("UNLATCH_CONFIRMER", "; did you mean UNLATCH_CONFIRMERS?"),
+    ("UNLATCH_ZZZZZZZZ", ""),
+    ("FUSEBILL_KEY", "; did you mean FUSEBILL_API_KEY?"),
+    ("UNLACTH_TWO_PERSON", "; did you mean UNLATCH_TWO_PERSON?"),
+    ("UNLATCHCONFIRMERS", "; did you mean UNLATCH_CONFIRMERS?"),
+    ("FUSEBIL_BASE_URL", "; did you mean FUSEBILL_BASE_URL?"),
+    ("DATABASE_URI", "; did you mean DATABASE_URL?"),
+    ("unlatch_twoperson", "; did you mean UNLATCH_TWO_PERSON?"),
+]
+
+
+@pytest.mark.parametrize("where", ["environment", "dotenv"])
+@pytest.mark.parametrize(("name", "hint"), UNKNOWN)
+def test_a_mistyped_variable_is_one_line_that_names_what_was_meant(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, hint: str, where: str
+) -> None:
+    set_variables(monkeypatch, GOOD)
+    if where == "dotenv":
+        (folder / ".env").write_text(f"{name}={MARK}\n")
+    else:
+        monkeypatch.setenv(name, MARK)
+    assert problems() == [f"{name.upper()}: there is no such setting{hint}"]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("SLACK_WEBHOOK_URL", "SLACK_BOT_TOKENS", "SLACK_CLIENT_SECRET", "HUBSPOT_API_KEY"),
+        *("HOSTNAME", "PORTS", "PGHOST", "PGPORT", "LOGNAME", "DATABASE_POOL_URL", "DYNO_RAM"),
+        *("LOG_LEVEL_OF_MINE", "HEROKU_POSTGRESQL_BLUE_URL", "PATH_TO_UNLATCH"),
+    ],
+)
+def test_other_peoples_variables_are_ignored(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, GOOD | {name: "x"})
+    assert load("http").port == 3000
+
+
+def test_a_mistyped_database_stops_audit_and_migrate_but_a_mistyped_rule_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    set_variables(monkeypatch, {"UNLATCH_TWOPERSON": "true"})
+    load_ledger()
+    monkeypatch.setenv("DATABASE_URI", "postgres://u:p@h/db")
+    with pytest.raises(InvalidSettings, match=r"^DATABASE_URI: .* did you mean DATABASE_URL\?$"):
+        load_ledger()
+
+
+def test_a_wrong_name_and_a_wrong_value_are_both_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, GOOD | {"UNLATCH_TWOPERSON": "true", "PORT": "many"})
+    assert [line.split(":")[0] for line in problems()] == ["UNLATCH_TWOPERSON", "PORT"]
+
+
+def test_secrets_can_be_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secrets = tmp_path / "credentials"
+    secrets.mkdir()
+    for name, value in GOOD.items():
+        (secrets / name.lower()).write_text(f"{value}\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(secrets))
+    settings = load("http")
+    assert settings.slack_bot_token.get_secret_value() == "xoxb-1"
+    assert settings.fusebill_api_key.get_secret_value() == "MDpzYW5kYm94"
+    # the environment and .env win over a file
+    (folder / ".env").write_text("SLACK_BOT_TOKEN=xoxb-2\n")
+    assert load("http").slack_bot_token.get_secret_value() == "xoxb-2"
+
+
+def test_the_name_of_a_secrets_file_can_be_mistyped_too(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secrets = tmp_path / "credentials"
+    secrets.mkdir()
+    (secrets / "fusebill_key").write_text(MARK)
+    set_variables(monkeypatch, GOOD | {"CREDENTIALS_DIRECTORY": str(secrets)})
+    assert problems() == ["FUSEBILL_KEY: there is no such setting; did you mean FUSEBILL_API_KEY?"]
+
+
+def test_a_secret_that_is_not_text_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secrets = tmp_path / "credentials"
+    secrets.mkdir()
+    (secrets / "slack_bot_token").write_bytes(b"\xff\xfe")
+    others = {name: value for name, value in GOOD.items() if name != "SLACK_BOT_TOKEN"}
+    set_variables(monkeypatch, others | {"CREDENTIALS_DIRECTORY": str(secrets)})
+    assert problems() == ["A file of secrets: not readable as UTF-8 text"]

@@ -107,6 +107,7 @@ def command_payload(
         "api_app_id": APP_ID,
         "is_enterprise_install": "false",
         "trigger_id": _trigger_id(),
+        **({"enterprise_id": team.enterprise_id} if team.enterprise_id else {}),
     }
 
 
@@ -127,7 +128,7 @@ def click_payload(
         "container": _container(place),
         "trigger_id": _trigger_id(),
         "team": {"id": team.id, "domain": team.domain},
-        "enterprise": None,
+        "enterprise": {"id": team.enterprise_id, "name": ""} if team.enterprise_id else None,
         "is_enterprise_install": False,
         "channel": {"id": channel.id, "name": "privategroup" if channel.private else channel.name},
         "state": {"values": {}},

@@ -74,6 +74,11 @@ class SimulatedSlack(FaultyServer):
         self._close_callbacks: list[Callable[[], None]] = []
 
     @property
+    def scheduled(self) -> dict[str, str]:
+        """The messages that are scheduled: their channels by their ids."""
+        return self._web_api.scheduled
+
+    @property
     def api_url(self) -> str:
         """The Web API's base URL, for the setting `SLACK_API_URL`."""
         return f"{self.url}api/"

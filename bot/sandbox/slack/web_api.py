@@ -95,6 +95,7 @@ class WebApi:
             "chat.deleteScheduledMessage": self._delete_scheduled_message,
             "usergroups.users.list": self._user_group,
             "conversations.info": self._channel_info,
+            "blocks.validate": self._validate,
         }
 
     def answer(self, method: str, token: str, arguments: dict[str, Any]) -> Answer:
@@ -139,7 +140,17 @@ class WebApi:
             "user_id": bot.id,
             "bot_id": BOT_ID,
             "is_enterprise_install": False,
+            **({"enterprise_id": team.enterprise_id} if team.enterprise_id else {}),
         }
+
+    def _validate(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        try:
+            blocks = json.loads(str(arguments.get("blocks")))
+        except ValueError:
+            raise Refused("invalid_blocks_format") from None
+        found = block_kit.problems(blocks)
+        errors = [{"pointer": "", "code": "invalid_blocks", "message": text} for text in found]
+        return {"errors": errors}
 
     def _writable(self, arguments: dict[str, Any]) -> Channel:
         channel = self._visible(arguments)

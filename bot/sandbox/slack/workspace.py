@@ -27,11 +27,12 @@ Blocks = list[dict[str, Any]]
 
 @dataclass(frozen=True, slots=True)
 class Team:
-    """A workspace (`T…`): its name, and its domain under slack.com."""
+    """A workspace (`T…`): its name, its domain under slack.com, its Grid organisation (`E…`)."""
 
     id: str
     name: str
     domain: str
+    enterprise_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

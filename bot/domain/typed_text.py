@@ -1,0 +1,69 @@
+"""Tidies what people type or paste: characters that nobody sees, odd blanks, typed quotes."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+OVERRIDE = "\u202e"
+"""Shows what follows backwards, so that an id looks like another one: never dropped."""
+_UNSEEN = (
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e"
+    "\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufff8"
+    "\U0001bca0-\U0001bca3\U0001d159\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+"""Unicode's Default_Ignorable_Code_Point, and two blanks that count as symbols."""
+_IGNORED = re.compile(f"[{_UNSEEN}]")
+_DROPPED = _UNSEEN.replace(OVERRIDE, "\u202d")
+_AROUND = re.compile(rf"^[\s{_DROPPED}]+|[\s{_DROPPED}]+$")
+_QUOTES = frozenset(
+    {
+        *('""', "''", "``"),
+        # curly, German, French and single ones
+        *(
+            "\u201c\u201d",
+            "\u201e\u201c",
+            "\u201e\u201d",
+            "\u201d\u201d",
+            "\u00ab\u00bb",
+            "\u00bb\u00ab",
+        ),
+        *("\u2018\u2019", "\u201a\u2018", "\u2019\u2019", "\u2039\u203a"),
+    }
+)
+APOSTROPHES = "'`\u2019\u2018\u02bc\u00b4\uff07"
+"""What phones and keyboards type for `'`."""
+_AS_TYPED = str.maketrans(dict.fromkeys(APOSTROPHES, "'"))
+
+
+def printable(text: str) -> str:
+    """Text without control characters and lone surrogates, which databases refuse."""
+    return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
+
+
+def trimmed(text: str) -> str:
+    """Text without blanks and unseen characters at its ends."""
+    return _AROUND.sub("", text)
+
+
+def visible(text: str) -> bool:
+    """Whether anybody sees anything of a text."""
+    return any(unicodedata.category(c)[0] not in "CZ" for c in _IGNORED.sub("", text))
+
+
+def one_line(text: str) -> str:
+    """Text with one blank for each run of blanks; an emoji keeps its joiners."""
+    return " ".join(text.split())
+
+
+def searchable(text: str) -> str:
+    """What is searched: one line, without unseen characters, and without quotes around it."""
+    tidy = one_line(_IGNORED.sub("", text))
+    if len(tidy) > 1 and tidy[0] + tidy[-1] in _QUOTES:
+        tidy = tidy[1:-1].strip()
+    return tidy
+
+
+def folded(text: str) -> str:
+    """A text for comparing: as searched, in small letters, with `'` for each apostrophe."""
+    return one_line(_IGNORED.sub("", text)).casefold().translate(_AS_TYPED)

@@ -1,0 +1,74 @@
+"""Reads the names of the variables that are set, to find what an admin mistyped.
+
+pydantic-settings ignores a variable that it doesn't know, so a rule with a typo would silently not
+apply. Every function here is pure but `variables`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+
+from dotenv import dotenv_values
+
+OURS = ("UNLATCH_", "FUSEBILL_")
+"""Every variable with such a name must be a setting."""
+OTHERS = ("SLACK_", "HUBSPOT_")
+"""Other programs have variables with such names too."""
+RULES = "UNLATCH_"
+NEAR = 0.9
+SIMILAR = 0.6
+SHORTEST = 8
+"""A shorter name, such as PORT, is near to too many others (PORTS, HOSTS)."""
+
+
+def secrets_folders() -> list[Path]:
+    """The folders with a file for each secret, the last one wins: containers', then systemd's.
+
+    Sources: docs.docker.com/engine/swarm/secrets, systemd.io/CREDENTIALS
+    """
+    folders = [Path("/run/secrets")]
+    if credentials := os.environ.get("CREDENTIALS_DIRECTORY"):
+        folders.append(Path(credentials))
+    return [folder for folder in folders if folder.is_dir()]
+
+
+def variables(dotenv: str | None, folders: Iterable[Path] = ()) -> dict[str, str]:
+    """Everything that is set, by its name in capitals; a secret's file has no value here.
+
+    Raises: OSError and UnicodeError if `dotenv` can't be read.
+    """
+    names = [file.name for folder in folders for file in folder.iterdir() if file.is_file()]
+    found = dict.fromkeys((name.upper() for name in names), "…")
+    read = dotenv_values(dotenv) if dotenv else {}
+    found |= {name.upper(): value or "" for name, value in read.items()}
+    return found | {name.upper(): value for name, value in os.environ.items()}
+
+
+def mistakes(found: Mapping[str, str], known: Iterable[str], wanted: Iterable[str]) -> list[str]:
+    """One line for each wrong name or empty rule; `wanted` are those of `known` that are read."""
+    known, wanted = sorted(known), set(wanted)
+    lines = [*_empty(found, wanted)]
+    for name in sorted(found.keys() - set(known)):
+        meant = _meant(name, known)
+        ours = name.startswith(OURS) and any(each.startswith(OURS) for each in wanted)
+        if ours or meant in wanted:
+            hint = f"; did you mean {meant}?" if meant else ""
+            lines.append(f"{name}: there is no such setting{hint}")
+    return lines
+
+
+def _empty(found: Mapping[str, str], wanted: Iterable[str]) -> Iterator[str]:
+    for name in sorted(wanted):
+        if name.startswith(RULES) and name in found and not found[name].strip(" \t,"):
+            yield f"{name}: is set and empty; give it a value, or remove it"
+
+
+def _meant(name: str, known: Iterable[str]) -> str | None:
+    """The setting that a name is nearly, if any."""
+    if name.startswith(OTHERS) or len(name) < SHORTEST:
+        return None
+    cutoff = SIMILAR if name.startswith(OURS) else NEAR
+    return next(iter(get_close_matches(name, known, n=1, cutoff=cutoff)), None)
