@@ -45,7 +45,7 @@ from bot.requests.publisher import Publisher
 from bot.requests.service import RequestService
 from bot.requests.worker import Worker
 from bot.settings import Settings, Timing
-from bot.slack.client import Slack, SlackUnavailable, is_retryable, open_session
+from bot.slack.client import BAD_TOKEN, Slack, SlackBlocked, SlackUnavailable, open_session
 from bot.slack.user_groups import UserGroups
 
 log = structlog.get_logger(__name__)
@@ -180,14 +180,17 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
 
 
 async def _identify(slack: Slack, pause_s: float) -> AuthorizeResult:
-    """Asks once who the bot is; otherwise Bolt would ask during the first ack."""
+    """Asks once who the bot is; otherwise Bolt would ask during the first ack.
+
+    Only Slack's own word that this token is bad ends the wait: all else an admin or time can change
+    without a restart.
+    """
     while True:
         try:
             answer = await slack.auth_test()
             break
         except SlackUnavailable as error:
-            # a refused token stays refused until somebody changes it and restarts the bot
-            if not is_retryable(error):
+            if isinstance(error, SlackBlocked) and error.code in BAD_TOKEN:
                 raise
             again_in_s = min(max(pause_s, error.retry_after_s or 0.0), MAX_PAUSE_S)
             log.warning("waiting for slack", why=error.code, again_in_s=again_in_s)

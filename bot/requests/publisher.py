@@ -10,6 +10,7 @@ an event that another has just posted.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -32,8 +33,10 @@ from bot.slack.rate_limiter import MAX_WAIT_S, meanwhile
 
 log = structlog.get_logger(__name__)
 
-MAX_PUBLISH_ATTEMPTS = 100
-MAX_PAUSE_S = 60.0
+QUICK_PAUSE_S = 60.0
+MAX_PAUSE_S = 3600.0
+MAX_PUBLISH_ATTEMPTS = 206
+"""About a week of attempts, with the pauses of `pause_after`."""
 EVENTS_A_REPLY = 10
 MAX_RECENT = 1000
 
@@ -48,10 +51,22 @@ class _Drawing:
     thread_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+def pause_after(attempts: int, first_s: float) -> float:
+    """The pause in seconds after so many failed attempts: doubled up to a minute, then 10 % longer.
+
+    So an outage of an hour is over for a card a few minutes after it is over for Slack, and a
+    channel that the bot was removed from costs a call an hour.
+    """
+    doublings = max(math.ceil(math.log2(QUICK_PAUSE_S / first_s)), 0)
+    if attempts < doublings:
+        return first_s * 2.0**attempts
+    return min(QUICK_PAUSE_S * 1.1 ** min(attempts - doublings, 100), MAX_PAUSE_S)
+
+
 class Publisher:
     """Draws cards and threads as the ledger has them.
 
-    After a failure it pauses for `Timing.pause_s`, doubled each time, or as long as Slack asks.
+    After a failure it pauses for `pause_after`, or as long as Slack asks.
     """
 
     def __init__(
@@ -174,7 +189,7 @@ class Publisher:
     async def _retry_later(
         self, request: Request, shown: int, failures: list[SlackUnavailable]
     ) -> None:
-        pause_s = min(self._timing.pause_s * 2.0**request.publish_attempts, MAX_PAUSE_S)
+        pause_s = pause_after(request.publish_attempts, self._timing.pause_s)
         pause_s = max([pause_s, *(f.retry_after_s or 0.0 for f in failures)])
         log.warning("slack unavailable", why=failures[0].code, again_in_s=pause_s)
         due_at = datetime.now(UTC) + timedelta(seconds=pause_s)

@@ -93,7 +93,9 @@ async def connecting(world: World, tmp_path: Path) -> AsyncIterator[asyncio.Task
     slack = world.slack
     async with build(settings_for(slack, world.fusebill, tmp_path)) as bot:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        connection = SocketMode(bot.app, bot.client, slack.app_token, ended, ping_every_s=0.1)
+        connection = SocketMode(
+            bot.app, bot.slack, bot.client, slack.app_token, ended, ping_every_s=0.1
+        )
         slack.url = f"{slack.url}nowhere/"
         opening = asyncio.create_task(connection.open())
         await slack.workspace.until(lambda: requested_connections(slack) > 1)
