@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -32,11 +33,13 @@ from bot.ledger.engine import (
     require_current,
     version,
 )
+from bot.ledger.outbox import Outbox
 from bot.ledger.schema import REVISION
 from bot.ledger.store import Ledger
 from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
+from bot.requests.card_sender import CardSender
 from bot.requests.execution import Execution
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
@@ -61,6 +64,7 @@ class Bot:
     client: AsyncWebClient
     slack: Slack
     ledger: Ledger
+    outbox: Outbox
     worker: Worker
     poster: CardPoster
     lookup: Lookup
@@ -92,7 +96,8 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
     Raises: LedgerUnavailable, SchemaMismatch; SlackError if Slack refuses the token.
     """
     async with AsyncExitStack() as stack:
-        ledger = Ledger(await _open_database(settings, stack))
+        database = await _open_database(settings, stack)
+        ledger, outbox = Ledger(database), Outbox(database)
         session = await stack.enter_async_context(open_session())
         http = await stack.enter_async_context(AiohttpTransport())
         metrics, tasks, stopping = Metrics(), BackgroundTasks(), asyncio.Event()
@@ -106,8 +111,16 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         slack, links = Slack(client, metrics.slack_called), _links(settings)
         fusebill = _fusebill(settings, http, metrics)
         execution = Execution(fusebill, budget_s=timing.execution_s)
-        publisher = Publisher(ledger, slack, links, metrics, timing)
-        worker = Worker(ledger, publisher, execution, tasks, metrics, timing)
+        publisher = Publisher(ledger, outbox, slack, links, metrics, timing)
+        sender = CardSender(
+            outbox,
+            slack,
+            publisher,
+            links,
+            timing,
+            expires_after_s=settings.unlatch_expires_after_s,
+        )
+        worker = Worker(ledger, outbox, publisher, sender, execution, tasks, metrics, timing)
         stack.push_async_callback(_drain, tasks, timing)
         await stack.enter_async_context(_running(_sweep(worker, timing, stopping)))
 
@@ -119,12 +132,15 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         poster = CardPoster(
             ledger,
             slack,
-            links,
+            sender,
             metrics,
             bot_user_id=identity.bot_user_id or "",
             expires_after_s=settings.unlatch_expires_after_s,
         )
-        lookup = Lookup(fusebill, ledger, slack, poster, links, policy.named_confirmers)
+        lease = timedelta(seconds=timing.lease_s)
+        lookup = Lookup(
+            fusebill, ledger, outbox, lease, slack, poster, links, policy.named_confirmers
+        )
         follow_ups = FollowUps(ledger, lookup, poster, worker, links, metrics)
         service = RequestService(
             ledger, lookup, poster, worker, follow_ups, policy, groups.members, links, metrics
@@ -136,6 +152,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             client,
             slack,
             ledger,
+            outbox,
             worker,
             poster,
             lookup,
@@ -262,8 +279,12 @@ def _fusebill(
 
 
 async def _sweep(worker: Worker, timing: Timing, stopping: asyncio.Event) -> None:
+    caught_up = False
     while not stopping.is_set():
         try:
+            if not caught_up:
+                await worker.catch_up_stale()
+                caught_up = True
             await worker.sweep()
         except LedgerUnavailable as error:
             log.warning("sweep postponed", why=str(error))

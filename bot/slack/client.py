@@ -140,13 +140,20 @@ class Slack:
         A response URL works five times within 30 minutes.
         Source: docs.slack.dev/interactivity/handling-user-interaction
         """
+        await self._respond(response_url, message, replace_original=False)
 
+    async def replace_original(self, response_url: str, message: Message) -> None:
+        """Replace the message whose button was pressed, wherever it is."""
+        await self._respond(response_url, message, replace_original=True)
+
+    async def _respond(self, url: str, message: Message, *, replace_original: bool) -> None:
         async def call(text: str, blocks: Blocks | None) -> None:
-            webhook = AsyncWebhookClient(
-                response_url, session=self._client.session, retry_handlers=[]
-            )
+            webhook = AsyncWebhookClient(url, session=self._client.session, retry_handlers=[])
             response = await webhook.send(
-                text=text, blocks=blocks, response_type="ephemeral", replace_original=False
+                text=text,
+                blocks=blocks,
+                response_type=None if replace_original else "ephemeral",
+                replace_original=replace_original,
             )
             if failure := failure_of(response):
                 raise failure
