@@ -256,10 +256,13 @@ class Worker:
             try:
                 # this process may have slept, and another have shown the result
                 current = await self._ledger.get(request.id)
+            except LedgerUnavailable:
+                current = request
+            try:
                 if current and (current.claim, current.outcome) == (request.claim, None):
                     await self._publisher.show_working(request)
-            except (SlackError, LedgerUnavailable) as error:
-                log.warning("working card not shown", why=str(error))
+            except SlackError as error:
+                log.warning("working card not shown", why=error.code)
 
 
 def _about(request: Request) -> dict[str, object]:
