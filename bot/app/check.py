@@ -25,7 +25,7 @@ from bot.messages import fusebill_errors
 from bot.messages.block_kit import cut
 from bot.messages.phrases import Links
 from bot.settings import Settings
-from bot.slack.client import Slack, SlackError, SlackUnavailable, is_retryable, open_session
+from bot.slack.client import Slack, SlackError, is_retryable, open_session
 
 __all__ = ["CheckResult", "check"]
 
@@ -197,13 +197,13 @@ async def _channel(slack: Slack, channel_id: str) -> CheckResult:
     text = f"unlatch-bot check, not deleted; it would show on {shows}"
     try:
         scheduled_id = await slack.schedule(channel_id, text, post_at)
-    except SlackUnavailable as error:
-        fix = (
-            "Check that this machine can reach Slack, then try again in a minute. If Slack took"
-            f" the test message all the same, it would show on {shows}."
-        )
-        return CheckResult(False, f"Channel {channel_id}: not checked ({error.code})", fix)
     except SlackError as error:
+        if is_retryable(error):
+            fix = (
+                "Check that this machine can reach Slack, then try again in a minute. If Slack"
+                f" took the test message all the same, it would show on {shows}."
+            )
+            return CheckResult(False, f"Channel {channel_id}: not checked ({error.code})", fix)
         fix = "Type /invite @unlatch in that channel, or remove it from UNLATCH_CHANNELS."
         return _refused(f"Channel {channel_id}: the bot can't post ({error.code})", error, fix)
     try:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import httpx
@@ -32,11 +33,13 @@ from bot.ledger.engine import (
     require_current,
     version,
 )
+from bot.ledger.outbox import Outbox
 from bot.ledger.schema import REVISION
 from bot.ledger.store import Ledger
 from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
+from bot.requests.card_sender import CardSender
 from bot.requests.execution import Execution
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
@@ -45,7 +48,7 @@ from bot.requests.publisher import Publisher
 from bot.requests.service import RequestService
 from bot.requests.worker import Worker
 from bot.settings import Settings, Timing
-from bot.slack.client import Slack, SlackUnavailable, is_retryable, open_session
+from bot.slack.client import BAD_TOKEN, Slack, SlackBlocked, SlackUnavailable, open_session
 from bot.slack.user_groups import UserGroups
 
 log = structlog.get_logger(__name__)
@@ -61,6 +64,7 @@ class Bot:
     client: AsyncWebClient
     slack: Slack
     ledger: Ledger
+    outbox: Outbox
     worker: Worker
     poster: CardPoster
     lookup: Lookup
@@ -92,7 +96,8 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
     Raises: LedgerUnavailable, SchemaMismatch; SlackError if Slack refuses the token.
     """
     async with AsyncExitStack() as stack:
-        ledger = Ledger(await _open_database(settings, stack))
+        database = await _open_database(settings, stack)
+        ledger, outbox = Ledger(database), Outbox(database)
         session = await stack.enter_async_context(open_session())
         http = await stack.enter_async_context(AiohttpTransport())
         metrics, tasks, stopping = Metrics(), BackgroundTasks(), asyncio.Event()
@@ -108,8 +113,16 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         execution = Execution(
             fusebill, budget_s=timing.execution_s, wait_s=timing.retry_s, look_s=timing.look_s
         )
-        publisher = Publisher(ledger, slack, links, metrics, timing)
-        worker = Worker(ledger, publisher, execution, tasks, metrics, timing)
+        publisher = Publisher(ledger, outbox, slack, links, metrics, timing)
+        sender = CardSender(
+            outbox,
+            slack,
+            publisher,
+            links,
+            timing,
+            expires_after_s=settings.unlatch_expires_after_s,
+        )
+        worker = Worker(ledger, outbox, publisher, sender, execution, tasks, metrics, timing)
         stack.push_async_callback(_drain, tasks, timing)
         await stack.enter_async_context(_running(_sweep(worker, timing, stopping)))
 
@@ -121,12 +134,15 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         poster = CardPoster(
             ledger,
             slack,
-            links,
+            sender,
             metrics,
             bot_user_id=identity.bot_user_id or "",
             expires_after_s=settings.unlatch_expires_after_s,
         )
-        lookup = Lookup(fusebill, ledger, slack, poster, links, policy.named_confirmers)
+        lease = timedelta(seconds=timing.lease_s)
+        lookup = Lookup(
+            fusebill, ledger, outbox, lease, slack, poster, links, policy.named_confirmers
+        )
         follow_ups = FollowUps(ledger, lookup, poster, worker, links, metrics)
         service = RequestService(
             ledger, lookup, poster, worker, follow_ups, policy, groups.members, links, metrics
@@ -138,6 +154,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             client,
             slack,
             ledger,
+            outbox,
             worker,
             poster,
             lookup,
@@ -182,14 +199,17 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
 
 
 async def _identify(slack: Slack, pause_s: float) -> AuthorizeResult:
-    """Asks once who the bot is; otherwise Bolt would ask during the first ack."""
+    """Asks once who the bot is; otherwise Bolt would ask during the first ack.
+
+    Only Slack's own word that this token is bad ends the wait: all else an admin or time can change
+    without a restart.
+    """
     while True:
         try:
             answer = await slack.auth_test()
             break
         except SlackUnavailable as error:
-            # a refused token stays refused until somebody changes it and restarts the bot
-            if not is_retryable(error):
+            if isinstance(error, SlackBlocked) and error.code in BAD_TOKEN:
                 raise
             again_in_s = min(max(pause_s, error.retry_after_s or 0.0), MAX_PAUSE_S)
             log.warning("waiting for slack", why=error.code, again_in_s=again_in_s)
@@ -267,8 +287,12 @@ def _fusebill(
 
 
 async def _sweep(worker: Worker, timing: Timing, stopping: asyncio.Event) -> None:
+    caught_up = False
     while not stopping.is_set():
         try:
+            if not caught_up:
+                await worker.catch_up_stale()
+                caught_up = True
             await worker.sweep()
         except LedgerUnavailable as error:
             log.warning("sweep postponed", why=str(error))

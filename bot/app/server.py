@@ -133,7 +133,7 @@ async def listening(
         socket_mode = None
         if mode == "socket" and settings.slack_app_token:
             token = settings.slack_app_token.get_secret_value()
-            socket_mode = SocketMode(bot.app, bot.client, token, ended)
+            socket_mode = SocketMode(bot.app, bot.slack, bot.client, token, ended)
             stack.push_async_callback(socket_mode.close)
             await socket_mode.open()
         app = bot.app if mode == "http" else None

@@ -68,6 +68,7 @@ OUTCOMES: Mapping[Outcome, OutcomeMeaning] = {
 
 EVENTS: Mapping[EventType, EventMeaning] = {
     EventType.REQUESTED: EventMeaning(),
+    EventType.POSTED: EventMeaning(),
     EventType.ASK_DENIED: EventMeaning(),
     EventType.DECISION_DENIED: EventMeaning(),
     EventType.CONFIRMED: EventMeaning(verdict=Verdict.CONFIRMED),

@@ -37,6 +37,7 @@ class EventType(StrEnum):
     """What happened to a request; the ledger keeps every event."""
 
     REQUESTED = "requested"
+    POSTED = "posted"
     ASK_DENIED = "ask_denied"
     DECISION_DENIED = "decision_denied"
     CONFIRMED = "confirmed"

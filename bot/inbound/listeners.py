@@ -111,7 +111,9 @@ class Listeners:
     async def _decide(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:
             message_ts = body["container"].get("message_ts", "")
-            message = await self._service.decide(_value(body), verdict, _clicker(body), message_ts)
+            message = await self._service.decide(
+                _value(body), verdict, _clicker(body), _place(body), message_ts
+            )
         except LedgerUnavailable as error:
             log.error("click not recorded", why=str(error))  # noqa: TRY400  # expected
             message = ephemerals.ledger_down(uncertain=error.uncertain)

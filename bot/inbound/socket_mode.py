@@ -9,23 +9,19 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable
-from time import monotonic
-from typing import Any, TypeVar
+from typing import Any
 
 import aiohttp
 import structlog
 from aiohttp import WSMessage
 from slack_bolt.adapter.socket_mode.aiohttp import AsyncSocketModeHandler
 from slack_bolt.async_app import AsyncApp
-from slack_sdk.errors import SlackApiError, SlackClientError
+from slack_sdk.errors import SlackClientError
 from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.slack.errors import SlackBusy, classify
-
-T = TypeVar("T")
+from bot.slack.client import Slack, SlackBlocked, SlackError, SlackUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -42,10 +38,8 @@ FATAL = frozenset(
         "socket_mode_not_enabled",
     }
 )
-TRANSIENT_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, SlackClientError)
 PING_INTERVAL_S = 5.0
-RATE_LIMITED_S = 30.0
-"""The wait after a 429 that doesn't say how long: Slack allows few new connections a minute."""
+MAX_PAUSE_S = 60.0
 CLOSE_TIMEOUT_S = 2.0
 
 
@@ -59,6 +53,9 @@ class SocketModeEnded(Exception):
         )
 
 
+TRANSIENT_ERRORS = (aiohttp.ClientError, OSError, TimeoutError, SlackClientError, SocketModeEnded)
+
+
 class SocketMode:
     """A Socket Mode connection; `ended` fails with SocketModeEnded when Slack ends it for good.
 
@@ -68,13 +65,14 @@ class SocketMode:
     def __init__(
         self,
         app: AsyncApp,
+        slack: Slack,
         client: AsyncWebClient,
         app_token: str,
         ended: asyncio.Future[None],
         *,
         ping_every_s: float = PING_INTERVAL_S,
     ) -> None:
-        self._client = client
+        self._slack = slack
         self._ping_every_s = ping_every_s
         self._app_token = app_token
         sdk_log = logging.getLogger("slack_sdk.socket_mode")
@@ -83,9 +81,9 @@ class SocketMode:
             app, app_token, sdk_log, web_client=client, ping_interval=ping_every_s
         )
         self._handler.client.socket_mode_request_listeners[:] = [self._on_request]
-        self._rate_limit = _RateLimit()
-        # so that slack_sdk's own attempts wait as Slack told the bot's
-        self._handler.client.issue_new_wss_url = self._new_address  # type: ignore[method-assign]  # slack_sdk
+        # slack_sdk asks every five seconds whatever Slack says, and trusts a proxy's answer
+        self._handler.client.issue_new_wss_url = self._new_address  # type: ignore[method-assign]
+        self._asking = asyncio.Lock()
         # slack_sdk doesn't pass a disconnect to its other listeners
         self._handler.client.on_message_listeners.append(self._on_message)
         self._ended = ended
@@ -95,7 +93,6 @@ class SocketMode:
 
     async def open(self) -> None:
         """Connect, and reconnect until closed. Raises: SocketModeEnded."""
-        await self._check_admission()
         self._watch = asyncio.create_task(self._supervise())
         connecting = asyncio.create_task(self._handler.client.connect())  # type: ignore[no-untyped-call]  # slack_sdk
         try:
@@ -146,64 +143,38 @@ class SocketMode:
             self._end(SocketModeEnded(message["reason"]))
 
     async def _supervise(self) -> None:
-        """slack_sdk reconnects by itself; this checks whether Slack will ever accept it."""
+        """An address can be used once, and slack_sdk would retry the same one for ever."""
         while True:
             await asyncio.sleep(self._ping_every_s)
             if not await self.connected():
-                # an address can be used once, and slack_sdk would retry the same one for ever
                 self._handler.client.wss_uri = None
-                try:
-                    await self._check_admission()
-                except SocketModeEnded as error:
-                    self._end(error)
-
-    async def _check_admission(self) -> None:
-        """Requests an address without using it: this shows a fatal error that slack_sdk hides."""
-        try:
-            await self._new_address()
-        except SlackApiError as error:
-            code = str(error.response.get("error", "")) if error.response else ""
-            if code in FATAL:
-                raise SocketModeEnded(code) from None
-        except Exception as error:  # noqa: BLE001  # slack_sdk reconnects by itself
-            log.warning("slack not reached", why=type(error).__name__)
 
     async def _new_address(self) -> str:
-        async def call() -> str:
-            answer = await self._client.apps_connections_open(app_token=self._app_token)
-            return str(answer["url"])
+        """Requests an address until Slack gives one, no more often than Slack allows.
 
-        return await self._rate_limit.run(call)
+        Raises: SocketModeEnded if Slack never will.
+        """
+        pause_s = self._ping_every_s
+        async with self._asking:
+            while True:
+                try:
+                    return await self._slack.open_connection(self._app_token)
+                except SlackError as error:
+                    if isinstance(error, SlackBlocked) and error.code in FATAL:
+                        self._end(ended := SocketModeEnded(error.code))
+                        raise ended from None
+                    again_in_s = max(pause_s, _asked_to_wait_s(error))
+                    log.warning("slack not reached", why=error.code, again_in_s=again_in_s)
+                await asyncio.sleep(again_in_s)
+                pause_s = min(pause_s * 2, max(MAX_PAUSE_S, self._ping_every_s))
 
     def _end(self, error: SocketModeEnded) -> None:
         if not self._ended.done():
             self._ended.set_exception(error)
 
 
-class _RateLimit:
-    """Lets no call through while Slack wants none, so that every caller waits as told."""
-
-    def __init__(self) -> None:
-        self._until = 0.0
-        self._lock = asyncio.Lock()
-
-    async def run(self, call: Callable[[], Awaitable[T]]) -> T:
-        """Call, and call again after the wait that Slack asks for.
-
-        Raises: what the call raises.
-        """
-        async with self._lock:
-            while True:
-                await asyncio.sleep(max(0.0, self._until - monotonic()))
-                try:
-                    return await call()
-                except SlackApiError as error:
-                    known = classify(error)
-                    if not isinstance(known, SlackBusy):
-                        raise
-                    wait_s = known.retry_after_s or RATE_LIMITED_S
-                    log.warning("slack limits new connections", again_in_s=wait_s)
-                    self._until = monotonic() + wait_s
+def _asked_to_wait_s(error: SlackError) -> float:
+    return (error.retry_after_s or 0.0) if isinstance(error, SlackUnavailable) else 0.0
 
 
 def _shorten_transient_errors(record: logging.LogRecord) -> bool:

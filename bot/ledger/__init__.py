@@ -1,9 +1,9 @@
 """The database: one row per request, and an append-only list of events for each of them.
 
 `store.Ledger` is what the rest of the bot uses; each of its methods is one transaction. `engine`
-opens and migrates SQLite or PostgreSQL, and `executor` runs the transactions in threads. `queries`
-holds the SQL, `mapping` turns rows into domain objects, and `hash_chain` links the events. `export`
-and `verify` read the ledger for auditors.
+opens and migrates SQLite or PostgreSQL, and `executor` runs the transactions in threads. `outbox`
+keeps what waits to be shown in Slack. `queries` holds the SQL, `mapping` turns rows into domain
+objects, and `hash_chain` links the events. `export` and `verify` read the ledger for auditors.
 
 May import `domain`, `settings` and `ops`. Start reading in `store.py`.
 """

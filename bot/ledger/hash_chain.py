@@ -26,7 +26,9 @@ IMMUTABLE = (
     "expires_at",
     "undoes",
 )
-"""The columns of `requests` that never change after the insert."""
+"""The columns of `requests` that never change once the card is posted."""
+NOT_POSTED = "2:"
+"""Begins a fingerprint that was taken before the card was posted, and so covers no `ts`."""
 
 
 def chained(request: Request, new_event: NewEvent) -> Event:
@@ -57,10 +59,15 @@ def digest(event: Event) -> str:
     return hashlib.sha256(canonical_json(content).encode()).hexdigest()
 
 
-def fingerprint(row: Mapping[str, Any]) -> str:
-    """The SHA-256, in hex, of the columns of a request's row that never change."""
-    content = canonical_json([row[name] for name in IMMUTABLE])
-    return hashlib.sha256(content.encode()).hexdigest()
+def fingerprint(row: Mapping[str, Any], *, posted: bool) -> str:
+    """The SHA-256, in hex, of the columns of a request's row that never change.
+
+    Before the card is `posted` its `ts` and its thread's are not known: the event that posts it
+    late, or decides it, holds the fingerprint of the whole.
+    """
+    names = IMMUTABLE if posted else [n for n in IMMUTABLE if n not in ("message_ts", "thread_ts")]
+    content = canonical_json([row[name] for name in names])
+    return ("" if posted else NOT_POSTED) + hashlib.sha256(content.encode()).hexdigest()
 
 
 def canonical_json(value: object) -> str:

@@ -85,13 +85,10 @@ def request_row(request: Request) -> dict[str, Any]:
         "customer_id": request.customer.customer_id,
         "customer": canonical_json(asdict(request.customer)),
         "channel_id": request.channel_id,
-        "message_ts": request.message_ts,
-        "thread_ts": request.thread_ts,
         "requester_id": request.requester.user_id,
         "requester_team_id": request.requester.team_id,
         "reason": request.reason,
         "asked_at": request.asked_at,
-        "expires_at": request.expires_at,
         "undoes": request.undoes,
     }
 
@@ -99,6 +96,10 @@ def request_row(request: Request) -> dict[str, Any]:
 def changing_row(request: Request) -> dict[str, Any]:
     """The columns of a request that may change after the insert."""
     return {
+        # these three are set when the card is posted
+        "message_ts": request.message_ts,
+        "thread_ts": request.thread_ts,
+        "expires_at": request.expires_at,
         "verdict": request.verdict,
         "decider_id": request.decider and request.decider.user_id,
         "decider_team_id": request.decider and request.decider.team_id,

@@ -10,7 +10,7 @@ from dataclasses import replace
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from bot.domain.meanings import OUTCOMES
-from bot.domain.models import NewEvent, Request, RequestHistory, Verdict
+from bot.domain.models import EventType, NewEvent, Request, RequestHistory, Verdict
 from bot.ledger.hash_chain import chained, fingerprint
 from bot.ledger.mapping import changing_row, event_of, event_row, request_of, request_row
 from bot.ledger.schema import events, requests
@@ -51,8 +51,9 @@ FOLLOW_UP = (
         requests.c.thread_ts == bindparam("thread"),
         requests.c.id != bindparam("request_id"),
         requests.c.outcome.is_(None),
-        requests.c.verdict.is_(None) | (requests.c.verdict == Verdict.CONFIRMED),
-        requests.c.message_ts.is_not(None),
+        # without a clock it was never posted
+        (requests.c.verdict.is_(None) & requests.c.due_at.is_not(None))
+        | (requests.c.verdict == Verdict.CONFIRMED),
     )
     .limit(1)
 )
@@ -68,7 +69,10 @@ def find(connection: Connection, request_id: str) -> Request | None:
 def add(connection: Connection, request: Request, new_event: NewEvent) -> Request:
     """Insert a request and its first event, which holds the fingerprint of the request's row."""
     row = request_row(request)
-    fingerprinted = replace(new_event, details=new_event.details | {"row": fingerprint(row)})
+    # a refusal never gets a card
+    posted = request.message_ts is not None or new_event.type is not EventType.REQUESTED
+    details = new_event.details | {"row": fingerprint(row, posted=posted)}
+    fingerprinted = replace(new_event, details=details)
     event = chained(request, fingerprinted)
     connection.execute(ADD, row | {"events": event.number, "head": event.hash})
     connection.execute(ADD_EVENT, event_row(event))

@@ -1,4 +1,4 @@
-"""Defines the ledger's two tables for SQLAlchemy; `migrations/` creates them."""
+"""Defines the ledger's tables for SQLAlchemy; `migrations/` creates them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0002"
+REVISION = "0004"
 """The migration that this code needs."""
 
 
@@ -80,6 +80,8 @@ requests = Table(
 # rows. Declaring that here would load PostgreSQL's dialect at each start.
 due = Index("requests_due", requests.c.due_at)
 by_time = Index("requests_by_time", requests.c.asked_at)
+# partial too: a decided request without a clock whose thread lacks events
+stale = Index("requests_stale", requests.c.asked_at)
 by_customer = Index("requests_by_customer", requests.c.customer_id, requests.c.asked_at)
 
 events = Table(
@@ -95,4 +97,16 @@ events = Table(
     Column("previous", String(64), nullable=False),
     Column("hash", String(64), nullable=False),
     UniqueConstraint("request_id", "number"),
+)
+
+response_urls = Table(
+    "response_urls",
+    metadata,
+    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("request_id", ForeignKey("requests.id"), nullable=False),
+    Column("user_id", String(32), nullable=False),
+    Column("url", Text, nullable=False),
+    Column("expires_at", Moment, nullable=False),
+    Index("response_urls_by_request", "request_id"),
+    Index("response_urls_by_expiry", "expires_at"),
 )

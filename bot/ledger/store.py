@@ -25,9 +25,10 @@ from bot.domain.models import (
     Verdict,
 )
 from bot.domain.policy import ALLOWED, Decision
-from bot.ledger import queries
+from bot.ledger import outbox, queries
 from bot.ledger.engine import Database, LedgerUnavailable, try_to_write
-from bot.ledger.mapping import COLUMNS, request_of
+from bot.ledger.hash_chain import fingerprint
+from bot.ledger.mapping import COLUMNS, request_of, request_row
 from bot.ledger.schema import requests
 
 log = structlog.get_logger(__name__)
@@ -65,6 +66,14 @@ def _allow(_request: Request, _overtaken: bool) -> Decision:  # noqa: FBT001  # 
     return ALLOWED
 
 
+def _with_card(request: Request, message_ts: str) -> Request:
+    """The request with the card that was clicked, if the ledger doesn't know its card yet."""
+    if request.message_ts or not message_ts:
+        return request
+    thread_ts = request.thread_ts or message_ts
+    return replace(request, message_ts=message_ts, thread_ts=thread_ts, due_at=request.expires_at)
+
+
 class Ledger:
     """Requests and events in SQLite or PostgreSQL.
 
@@ -75,9 +84,33 @@ class Ledger:
         self._database = database
         self._unreadable: set[object] = set()
 
-    async def add(self, request: Request, new_event: NewEvent) -> Request:
-        """Insert a request and its first event, which holds the fingerprint of the row."""
-        return await self._database.run(lambda c: queries.add(c, request, new_event))
+    async def add(
+        self, request: Request, new_event: NewEvent, response_url: str | None = None
+    ) -> Request:
+        """Insert a request and its first event, which holds the fingerprint of the row.
+
+        `response_url` is kept while it works, to tell the requester what the card can't show.
+        If LedgerUnavailable is `uncertain`, the request may be in the ledger all the same.
+        """
+
+        def work(connection: Connection) -> Request:
+            added = queries.add(connection, request, new_event)
+            if response_url:
+                outbox.remember(
+                    connection, request.id, request.requester, response_url, new_event.at
+                )
+            return added
+
+        try:
+            return await self._database.run(work)
+        except LedgerUnavailable as error:
+            if not error.uncertain:
+                raise
+        try:
+            # the commit may have succeeded: look first
+            return await self._database.run(lambda c: queries.find(c, request.id) or work(c))
+        except LedgerUnavailable as error:
+            raise LedgerUnavailable(str(error), uncertain=True) from error
 
     async def get(self, request_id: str) -> Request | None:
         """The request as it is now, None if there is none."""
@@ -103,11 +136,15 @@ class Ledger:
         decider: Person | None,
         due_at: datetime,
         judge: Judge = _allow,
+        message_ts: str = "",
+        response_url: str | None = None,
     ) -> DecisionResult:
         """The gate: record the verdict if there is none yet and `judge` allows it.
 
         A click counts only before the card expires, an expiry only after. `due_at` is the deadline
-        of the worker that acts on the verdict. Raises: KeyError if there is no such request.
+        of the worker that acts on the verdict. A click on the card `message_ts` may be quicker than
+        the note that it was posted: then this notes it. `response_url` is kept while it works.
+        Raises: KeyError if there is no such request.
         """
 
         def work(connection: Connection, *, again: bool = False) -> DecisionResult:
@@ -115,9 +152,14 @@ class Ledger:
             ours = (request.verdict, request.decided_at, request.decider)
             if again and ours == (verdict, new_event.at, decider):
                 return DecisionResult(request, taken=True)
-            in_time = request.due_at is not None and request.due_at > new_event.at
+            in_time = request.due_at is not None and (
+                max(request.due_at, request.expires_at) > new_event.at
+                if request.message_ts is None
+                else request.due_at > new_event.at
+            )
             if request.verdict or request.due_at is None or in_time is (verdict is Verdict.EXPIRED):
                 return DecisionResult(request, taken=False)
+            request = _with_card(request, message_ts)
             overtaken = verdict is Verdict.CONFIRMED and queries.was_overtaken(connection, request)
             decision = judge(request, overtaken)
             if not decision.allowed:
@@ -136,7 +178,11 @@ class Ledger:
                 due_at=due_at,
                 claim=request.claim + 1,
             )
-            return DecisionResult(queries.append(connection, decided, new_event), taken=True)
+            row = fingerprint(request_row(decided), posted=True)
+            vouching = replace(new_event, details=new_event.details | {"row": row})
+            if decider and response_url:
+                outbox.remember(connection, request_id, decider, response_url, new_event.at)
+            return DecisionResult(queries.append(connection, decided, vouching), taken=True)
 
         began = monotonic()
         try:
@@ -154,6 +200,7 @@ class Ledger:
         """
 
         def work(connection: Connection) -> Sequence[Request]:
+            outbox.forget_expired(connection, now)
             rows = connection.execute(queries.OVERDUE, {"now": now}).mappings()
             return [request for row in rows if (request := self._readable(row))]
 
@@ -228,12 +275,14 @@ class Ledger:
         *,
         due_at: datetime | None = None,
         failure: NewEvent | None = None,
+        final: bool = False,
     ) -> None:
         """Give the request back until `due_at`, or for good (None).
 
         If it has new events since it was drawn, it stays due by the end of its lease instead.
         `shown` is the number of the last event that the thread is known to show (0 if unknown);
-        `failure` is the event for a message that Slack will never take. Raises: LostClaim.
+        `failure` is the event for a message that Slack did not take; if that is `final`, nothing is
+        left to show. Raises: LostClaim.
         """
 
         def work(connection: Connection) -> None:
@@ -250,10 +299,14 @@ class Ledger:
                 last_posted_event=max(shown, current.last_posted_event),
                 due_at=again_at,
             )
-            if failure:
-                queries.append(connection, released, failure)
-            else:
+            if again_at is None:
+                outbox.forget_all(connection, request.id)
+            if failure is None:
                 queries.save(connection, released)
+                return
+            failed = queries.append(connection, released, failure)
+            if final and current.events == request.events:
+                queries.save(connection, replace(failed, last_posted_event=failed.events))
 
         await self._database.run(work)
 

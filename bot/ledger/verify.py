@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import groupby
 
@@ -10,7 +10,7 @@ from sqlalchemy import Engine, RowMapping, select
 
 from bot.domain.models import EventType, Outcome, Verdict
 from bot.ledger.engine import streaming
-from bot.ledger.hash_chain import digest, fingerprint
+from bot.ledger.hash_chain import NOT_POSTED, digest, fingerprint
 from bot.ledger.mapping import event_of, stored, time_of
 from bot.ledger.schema import Moment, events, requests
 
@@ -87,23 +87,34 @@ def _expected(row: RowMapping) -> dict[str, object]:
         return {"row": details.get("row"), "waits": waits} | dict.fromkeys(empty)
     if row["type"] in set(Verdict):
         who = row["actor"] or None
-        return {"verdict": row["type"], "decider_id": who, "decided_at": at, "waits": False}
+        decided = {"verdict": row["type"], "decider_id": who, "decided_at": at, "waits": False}
+        return decided | _vouched(details)
+    if row["type"] == EventType.POSTED:
+        return _vouched(details)
+    if row["type"] == EventType.DELIVERY_FAILED:
+        return {"waits": False}
     if row["type"] in set(Outcome):
         return {"outcome": row["type"], "settled_at": at}
     return {"undone_by": details.get("by_request")} if row["type"] == EventType.UNDONE else {}
 
 
-def _actual(row: RowMapping, names: Iterable[str]) -> dict[str, object]:
+def _vouched(details: dict[str, object]) -> dict[str, object]:
+    """The fingerprint of the whole row, where the event holds one: version 0.1 wrote none."""
+    return {"row": details["row"]} if "row" in details else {}
+
+
+def _actual(row: RowMapping, expected: Mapping[str, object]) -> dict[str, object]:
     """The same values from the request's own row; empty if it can't be read."""
     try:
         own = {c.name: _parsed(row[f"own_{c.name}"], c.type) for c in requests.c}
     except ValueError:
         return {}
     waits = own["verdict"] is None and own["due_at"] is not None
-    if waits and own["due_at"] != own["expires_at"]:
+    if waits and own["message_ts"] is not None and own["due_at"] != own["expires_at"]:
         return {}
-    actual = own | {"row": fingerprint(own), "waits": waits}
-    return {name: actual[name] for name in names}
+    posted = not str(expected.get("row")).startswith(NOT_POSTED)
+    actual = own | {"row": fingerprint(own, posted=posted), "waits": waits}
+    return {name: actual[name] for name in expected}
 
 
 def _parsed(value: object, kind: object) -> object:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.domain.meanings import VERDICTS
-from bot.domain.models import Customer, Request
+from bot.domain.meanings import OUTCOMES, VERDICTS
+from bot.domain.models import Customer, Event, Request
 from bot.fusebill.errors import (
     CustomerNotFound,
     FusebillError,
@@ -13,7 +13,7 @@ from bot.fusebill.errors import (
     KeyRefused,
 )
 from bot.messages.block_kit import Line, Message, channel, code, date, message, say, text, user
-from bot.messages.events import ask_again
+from bot.messages.events import ask_again, result_text
 from bot.messages.fusebill_errors import advice, emoji, reason
 from bot.messages.phrases import Links, customer_lines, display_name, error_lines, ids_inline
 
@@ -116,7 +116,7 @@ def cannot_post(code_: str, bot_user_id: str) -> Message:
 
 
 def too_late(request: Request) -> Message:
-    """The request is already decided: by whom and when, or that it expired."""
+    """The request is already decided: by whom and when, and the outcome; or that it expired."""
     if request.verdict and request.decider and request.decided_at:
         decided: Line = [
             say(f"☝️ This request was {VERDICTS[request.verdict].label.lower()} "),
@@ -125,8 +125,16 @@ def too_late(request: Request) -> Message:
             date(request.decided_at),
             say(". Your click changed nothing."),
         ]
-        return message([decided])
+        if request.outcome:
+            meaning = OUTCOMES[request.outcome]
+            return message([decided, [say(f"The result: {meaning.emoji} {meaning.title}.")]])
+        executes = VERDICTS[request.verdict].executes
+        progress: list[Line] = [[say("The result is not known yet.")]] if executes else []
+        return message([decided, *progress])
     again = code(ask_again(request))
+    if request.verdict is None and request.due_at is None:
+        closed = "⌛ This request was closed because its card could not be posted in time;"
+        return message([[say(f"{closed} nothing was changed. Ask again: "), again]])
     return message([[say("⌛ This request has expired; nothing was changed. Ask again: "), again]])
 
 
@@ -157,17 +165,51 @@ def ledger_down(*, uncertain: bool = False) -> Message:
     )
 
 
-def not_recorded(request: Request) -> Message:
-    """Replaces a card whose request could not be saved."""
+def not_recorded(request: Request, *, uncertain: bool = False) -> Message:
+    """The request could not be saved, so it has no card; `uncertain` if it may have been saved."""
     again = code(ask_again(request))
+    if uncertain:
+        return message(
+            [
+                [say("💾 The bot's ledger did not answer in time. Your card may still appear.")],
+                [say("If there is none in two minutes, ask again: "), again],
+            ]
+        )
     return message(
         [
-            [
-                say("💾 This request could not be saved, so nobody can confirm it. Ask again: "),
-                again,
-            ]
+            [say("💾 The bot's ledger can't be reached, so no card was posted.")],
+            [say("Nothing was changed.")],
+            [say("In a minute, ask again: "), again],
         ]
     )
+
+
+def never_posted(request: Request) -> Message:
+    """The bot stopped or could not reach Slack before the card was posted."""
+    start = say("🔄 The bot was interrupted and could not post your card for customer ")
+    customer_id = request.customer.customer_id
+    return message(
+        [
+            [start, say(f"{customer_id}. Nothing was changed.")],
+            [say("Ask again: "), code(ask_again(request))],
+        ]
+    )
+
+
+def outcome_without_card(
+    request: Request, events: Sequence[Event], links: Links, *, gone: bool
+) -> Message:
+    """The outcome for one person, since the card can't show it; `gone`: it never will."""
+    result = result_text(request, events, links)
+    subject = display_name(request.customer) or "customer"
+    name = text(f"{subject} ({request.customer.customer_id})", limit=120)
+    why = (
+        "The card is gone or can't be changed any more, so you get the result here."
+        if gone
+        else "Slack does not let the bot update the card now, so you get the result here. If the"
+        " bot is no longer in the channel, invite it again: the card will follow."
+    )
+    return message([[say(f"{result.title}: "), name], *result.lines, [say(why)]])
 
 
 def stopped() -> Message:

@@ -141,10 +141,11 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
     match event.type:
         case EventType.REQUESTED:
             yield from _requested(request, who, links)
-        case EventType.ASK_DENIED:
-            yield [who, say(" asked and was refused: “"), why, say("”")]
-        case EventType.DECISION_DENIED:
-            yield [who, say(" was refused: “"), why, say("”")]
+        case EventType.POSTED:
+            yield [say("the card was posted late, and expires "), date(request.expires_at)]
+        case EventType.ASK_DENIED | EventType.DECISION_DENIED:
+            asked = " asked and" if event.type is EventType.ASK_DENIED else ""
+            yield [who, say(f"{asked} was refused: “"), why, say("”")]
         case EventType.CONFIRMED | EventType.CANCELLED:
             yield [who, say(f" {event.type} it")]
         case EventType.EXPIRED:

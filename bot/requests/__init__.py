@@ -1,7 +1,8 @@
 """A request from the command to the result.
 
-`service` checks who may do it and takes the decision; `posting` posts the card; `worker` runs
-`execution` and has `publisher` update card and thread; `follow_ups` holds **Undo…** and **Check
-again**; `lookup` answers one person's questions. May import `slack`, `messages`, `fusebill`,
-`ledger`, `domain`, `settings` and `ops`. Start with `service`.
+`service` checks who may do it and takes the decision; `posting` records the request, and
+`card_sender` posts its card; `worker` runs `execution` and has `publisher` update card and thread;
+`follow_ups` holds **Undo…** and **Check again**; `lookup` answers one person's questions. May
+import `slack`, `messages`, `fusebill`, `ledger`, `domain`, `settings` and `ops`. Start with
+`service`.
 """

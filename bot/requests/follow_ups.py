@@ -51,6 +51,7 @@ class FollowUps:
         """Post a card in the same thread that offers to latch the customer to its old ids."""
         async with self._locked(request) as current:
             if not may_be_undone(current):
+                self._worker.catch_up_soon(current)
                 await self._poster.send_ephemeral(place, ephemerals.nothing_to_undo())
             elif await self._ledger.open_follow_up(current):
                 await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
@@ -79,6 +80,7 @@ class FollowUps:
         """
         async with self._locked(request) as current:
             if not may_be_checked(current):
+                self._worker.catch_up_soon(current)
                 await self._poster.send_ephemeral(place, ephemerals.outcome_known())
             elif await self._ledger.open_follow_up(current):
                 await self._poster.send_ephemeral(place, ephemerals.follow_up_open())

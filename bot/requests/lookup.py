@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
 
 import stamina
 import structlog
@@ -21,6 +22,7 @@ from bot.fusebill.errors import (
     Unavailable,
 )
 from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.outbox import Outbox
 from bot.ledger.store import Ledger
 from bot.messages import ephemerals, lists
 from bot.messages.phrases import Links
@@ -41,6 +43,8 @@ class Lookup:
         self,
         fusebill: FusebillClient,
         ledger: Ledger,
+        outbox: Outbox,
+        lease: timedelta,
         slack: Slack,
         poster: CardPoster,
         links: Links,
@@ -48,6 +52,8 @@ class Lookup:
     ) -> None:
         self._fusebill = fusebill
         self._ledger = ledger
+        self._outbox = outbox
+        self._lease = lease
         self._slack = slack
         self._poster = poster
         self._links = links
@@ -95,9 +101,12 @@ class Lookup:
         await self._poster.send_ephemeral(place, lists.found(text, shown, self._links, more=more))
 
     async def history(self, customer_id: int | None, place: Place) -> None:
-        """Show the last ten requests, each with a link to its card."""
+        """Show the last ten requests, each with a link to its card; redraw cards that are stale."""
         try:
             requests = await self._ledger.recent_requests(customer_id)
+            if any(request.last_posted_event < request.events for request in requests):
+                shown = [request.id for request in requests]
+                await self._outbox.hurry_stale(datetime.now(UTC), self._lease, shown)
         except LedgerUnavailable:
             await self._poster.send_ephemeral(place, ephemerals.ledger_down())
             return

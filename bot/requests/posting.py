@@ -1,9 +1,8 @@
-"""Creates requests: posts the card, then writes its row. Also sends ephemeral messages."""
+"""Creates requests: writes the row, then has the card posted. Also sends ephemeral messages."""
 
 from __future__ import annotations
 
 import asyncio
-from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -17,20 +16,15 @@ from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.messages import ephemerals
 from bot.messages.block_kit import Message
-from bot.messages.cards import confirmation_card
-from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
-from bot.slack.client import Slack, SlackBusy, SlackError, SlackUnavailable, is_retryable
-from bot.slack.rate_limiter import meanwhile
+from bot.requests.card_sender import INTERRUPTED, CardSender, pause_of
+from bot.slack.client import Slack, SlackError, is_retryable
 
 log = structlog.get_logger(__name__)
 
-MAX_POST_ATTEMPTS = 5
 MAX_EPHEMERAL_ATTEMPTS = 3
 EPHEMERAL_TIMEOUT_S = 8.0
-MAX_PAUSE_S = 30.0
 WAIT_NOTICE_AFTER_S = 3.0
-POSTED_AT_ONCE_S = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +36,13 @@ class Place:
 
 
 class CardPoster:
-    """Posts cards and records their requests. `bot_user_id` is the user that people invite."""
+    """Records requests and has their cards posted. `bot_user_id` is the user that people invite."""
 
     def __init__(
         self,
         ledger: Ledger,
         slack: Slack,
-        links: Links,
+        sender: CardSender,
         metrics: Metrics,
         *,
         bot_user_id: str,
@@ -56,7 +50,7 @@ class CardPoster:
     ) -> None:
         self._ledger = ledger
         self._slack = slack
-        self._links = links
+        self._sender = sender
         self._metrics = metrics
         self._bot_user_id = bot_user_id
         self._expires_after = timedelta(seconds=expires_after_s)
@@ -90,22 +84,33 @@ class CardPoster:
         )
 
     async def post(self, request: Request, place: Place) -> bool:
-        """Post the card, then write its row; returns whether both succeeded.
+        """Write the request's row, then post its card; returns whether both succeeded.
 
-        If the row can't be written, the card is replaced by one that can't be confirmed.
+        Otherwise the person is told, and the request ends: nobody can confirm what has no card.
         """
+        request = replace(request, due_at=self._sender.lease(request.asked_at))
+        details: dict[str, object] = {"reason": request.reason, **asdict(request.customer.ids)}
+        failure = await self._record(request, EventType.REQUESTED, details, place.response_url)
+        if failure:
+            not_recorded = ephemerals.not_recorded(request, uncertain=failure.uncertain)
+            await self.send_ephemeral(place, not_recorded)
+            return False
+
+        async def notify() -> None:
+            await asyncio.sleep(WAIT_NOTICE_AFTER_S)
+            await self.send_ephemeral(place, ephemerals.on_wait())
+
         try:
-            posted = await self._post_card(request, place)
+            posted = await self._sender.send(request, notify)
         except SlackError as error:
             log.warning("card not posted", why=error.code, channel_id=request.channel_id)
+            await self._sender.end(request, f"Slack did not take it: {error.code}")
             await self.send_ephemeral(place, ephemerals.cannot_post(error.code, self._bot_user_id))
             return False
-        details: dict[str, object] = {"reason": request.reason, **asdict(request.customer.ids)}
-        if not await self._record(posted, EventType.REQUESTED, details):
-            with suppress(SlackError):
-                card = ephemerals.not_recorded(posted)
-                await self._slack.update(request.channel_id, posted.message_ts or "", card)
-            return False
+        except asyncio.CancelledError:
+            # the person is told that no card will come
+            await self._sender.end(request, INTERRUPTED)
+            raise
         self._metrics.requests.labels(request.kind).inc()
         log.info(
             "asked",
@@ -145,8 +150,13 @@ class CardPoster:
             log.warning("ephemeral not delivered", why=error.code)
 
     async def _record(
-        self, request: Request, event_type: EventType, details: dict[str, object]
-    ) -> bool:
+        self,
+        request: Request,
+        event_type: EventType,
+        details: dict[str, object],
+        response_url: str | None = None,
+    ) -> LedgerUnavailable | None:
+        """Write the request's row; returns the failure if that did not succeed."""
         # repeated in the first event, so that the hash chain covers it
         about: dict[str, object] = {
             "kind": request.kind,
@@ -156,51 +166,12 @@ class CardPoster:
         actor = request.requester.user_id
         first = NewEvent(request.asked_at, event_type, actor, about | details)
         try:
-            await self._ledger.add(request, first)
+            await self._ledger.add(request, first, response_url)
         except LedgerUnavailable as error:
             log.error("request not recorded", why=str(error))  # noqa: TRY400  # expected
-            return False
-        return True
-
-    async def _post_card(self, request: Request, place: Place) -> Request:
-        """Returns the request as its card shows it: expiry starts when the card is posted."""
-        shown = request
-
-        def card() -> Message:
-            nonlocal shown
-            shown = self._with_expiry_from_now(request)
-            return confirmation_card(shown, self._links)
-
-        async def notify() -> None:
-            await asyncio.sleep(WAIT_NOTICE_AFTER_S)
-            await self.send_ephemeral(place, ephemerals.on_wait())
-
-        async with meanwhile(notify) as on_wait:
-            async for attempt in stamina.retry_context(
-                on=_should_retry_post, attempts=MAX_POST_ATTEMPTS, timeout=None, wait_initial=0.5
-            ):
-                with attempt:
-                    message_ts = await self._slack.post(
-                        request.channel_id, card, request.thread_ts, on_wait=on_wait
-                    )
-        return replace(shown, message_ts=message_ts, thread_ts=request.thread_ts or message_ts)
-
-    def _with_expiry_from_now(self, request: Request) -> Request:
-        now = datetime.now(UTC)
-        if now - request.asked_at < timedelta(seconds=POSTED_AT_ONCE_S):
-            return request
-        expires_at = now + self._expires_after
-        return replace(request, expires_at=expires_at, due_at=expires_at)
-
-
-def _should_retry_post(error: Exception) -> bool | float:
-    # SlackBusy already waited as long as it may
-    return is_retryable(error) and not isinstance(error, SlackBusy) and _pause(error)
+            return error
+        return None
 
 
 def _should_retry_ephemeral(error: Exception) -> bool | float:
-    return is_retryable(error) and _pause(error)
-
-
-def _pause(error: SlackUnavailable) -> bool | float:
-    return min(error.retry_after_s, MAX_PAUSE_S) if error.retry_after_s else True
+    return is_retryable(error) and pause_of(error)

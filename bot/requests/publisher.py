@@ -10,6 +10,7 @@ an event that another has just posted.
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -21,21 +22,27 @@ import structlog
 
 from bot.domain.models import EventType, NewEvent, Request, RequestHistory
 from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.outbox import Outbox, ResponseUrl
 from bot.ledger.store import Ledger, LostClaim
 from bot.messages.block_kit import Message
 from bot.messages.cards import decided_card, other_card, thread_reply, working_card
+from bot.messages.ephemerals import outcome_without_card
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.settings import Timing
-from bot.slack.client import Slack, SlackError, SlackRefused, SlackUnavailable
+from bot.slack.client import Slack, SlackBlocked, SlackError, SlackRefused, SlackUnavailable
 from bot.slack.rate_limiter import MAX_WAIT_S, meanwhile
 
 log = structlog.get_logger(__name__)
 
-MAX_PUBLISH_ATTEMPTS = 100
-MAX_PAUSE_S = 60.0
+QUICK_PAUSE_S = 60.0
+MAX_PAUSE_S = 3600.0
+MAX_PUBLISH_ATTEMPTS = 206
+"""About a week of attempts, with the pauses of `pause_after`."""
 EVENTS_A_REPLY = 10
 MAX_RECENT = 1000
+PATIENT_ATTEMPTS = 6
+"""After so many attempts, about a minute, the people who wait are told the result privately."""
 
 
 @dataclass(slots=True, weakref_slot=True)
@@ -48,16 +55,35 @@ class _Drawing:
     thread_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
+def pause_after(attempts: int, first_s: float) -> float:
+    """The pause in seconds after so many failed attempts: doubled up to a minute, then 10 % longer.
+
+    So an outage of an hour is over for a card a few minutes after it is over for Slack, and a
+    channel that the bot was removed from costs a call an hour.
+    """
+    doublings = max(math.ceil(math.log2(QUICK_PAUSE_S / first_s)), 0)
+    if attempts < doublings:
+        return first_s * 2.0**attempts
+    return min(QUICK_PAUSE_S * 1.1 ** min(attempts - doublings, 100), MAX_PAUSE_S)
+
+
 class Publisher:
     """Draws cards and threads as the ledger has them.
 
-    After a failure it pauses for `Timing.pause_s`, doubled each time, or as long as Slack asks.
+    After a failure it pauses for `pause_after`, or as long as Slack asks.
     """
 
     def __init__(
-        self, ledger: Ledger, slack: Slack, links: Links, metrics: Metrics, timing: Timing
+        self,
+        ledger: Ledger,
+        outbox: Outbox,
+        slack: Slack,
+        links: Links,
+        metrics: Metrics,
+        timing: Timing,
     ) -> None:
         self._ledger = ledger
+        self._outbox = outbox
         self._slack = slack
         self._links = links
         self._metrics = metrics
@@ -103,11 +129,19 @@ class Publisher:
         except SlackError as error:
             log.warning("duplicate card not retired", why=error.code, message_ts=message_ts)
 
+    async def replace_pressed(self, history: RequestHistory, response_url: str) -> None:
+        """Show the result on a stale card through the `response_url` of a press on it."""
+        card = decided_card(history.request, history.events, self._links)
+        try:
+            await self._slack.replace_original(response_url, card)
+        except SlackError as error:
+            log.warning("pressed card not replaced", why=error.code)
+
     async def publish(self, history: RequestHistory) -> None:
         """Update card and thread concurrently; what Slack doesn't take now is retried later."""
         request = history.request
         if request.publish_attempts > MAX_PUBLISH_ATTEMPTS:
-            await self._give_up(request, 0, ["interrupted too often"])
+            await self._give_up(history, 0, ["interrupted too often"])
             return
         drawing = self._drawing(request.id)
 
@@ -128,13 +162,17 @@ class Publisher:
             if not isinstance(failure, SlackError):
                 raise failure
         retryable = [f for f in failures if isinstance(f, SlackUnavailable)]
+        if any(_may_last(f, request) for f in failures):
+            gone = len(retryable) < len(failures)
+            text = outcome_without_card(request, history.events, self._links, gone=gone)
+            await self.tell_people(request, text)
         if not failures and drawing.card > request.events:
             log.debug("a newer card was drawn meanwhile", request_id=request.id)
         elif retryable and request.publish_attempts < MAX_PUBLISH_ATTEMPTS:
             await self._retry_later(request, shown, retryable)
         elif failures:
             codes = sorted({f.code for f in failures if isinstance(f, SlackError)})
-            await self._give_up(request, shown, codes)
+            await self._give_up(history, shown, codes, final=not retryable)
         else:
             await self._ledger.release(request, shown)
 
@@ -174,18 +212,47 @@ class Publisher:
     async def _retry_later(
         self, request: Request, shown: int, failures: list[SlackUnavailable]
     ) -> None:
-        pause_s = min(self._timing.pause_s * 2.0**request.publish_attempts, MAX_PAUSE_S)
+        pause_s = pause_after(request.publish_attempts, self._timing.pause_s)
         pause_s = max([pause_s, *(f.retry_after_s or 0.0 for f in failures)])
         log.warning("slack unavailable", why=failures[0].code, again_in_s=pause_s)
         due_at = datetime.now(UTC) + timedelta(seconds=pause_s)
         await self._ledger.release(request, shown, due_at=due_at)
 
-    async def _give_up(self, request: Request, shown: int, codes: Sequence[str]) -> None:
+    async def tell_people(self, request: Request, text: Message) -> None:
+        """Tell the requester and the decider through their response URLs, once, while they work."""
+        try:
+            urls = await self._outbox.response_urls(request.id, datetime.now(UTC))
+            told, used = set[str](), list[ResponseUrl]()
+            for url in urls:
+                try:
+                    if url.user_id not in told:
+                        await self._slack.send_ephemeral(url.url, text)
+                        told.add(url.user_id)
+                    used.append(url)
+                except SlackUnavailable as error:
+                    log.warning("result not sent to a person yet", why=error.code)
+                except SlackError as error:
+                    used.append(url)
+                    log.warning("result not sent to a person", why=error.code)
+            if used:
+                await self._outbox.forget(used)
+        except LedgerUnavailable as error:
+            log.warning("result not sent to people yet", why=str(error))
+
+    async def _give_up(
+        self, history: RequestHistory, shown: int, codes: Sequence[str], *, final: bool = False
+    ) -> None:
+        """Stop trying; unless that is `final`, a press or a restart tries again."""
         self._metrics.undelivered.inc()
         log.error("gave up updating slack", why=", ".join(codes))
         details: dict[str, object] = {"why": f"Slack did not take it: {', '.join(codes)}"}
+        last = history.events[-1]
+        if (last.type, last.details) == (EventType.DELIVERY_FAILED, details):
+            # tried again on somebody's press: no news
+            await self._ledger.release(history.request, last.number if final else shown)
+            return
         failed = NewEvent(datetime.now(UTC), EventType.DELIVERY_FAILED, "", details)
-        await self._ledger.release(request, shown, failure=failed)
+        await self._ledger.release(history.request, shown, failure=failed, final=final)
 
     async def _update(
         self,
@@ -205,6 +272,9 @@ class Publisher:
     ) -> int:
         """Post the events that the thread lacks; returns the number of the last one posted."""
         request, shown = history.request, max(history.request.last_posted_event, drawing.thread)
+        if request.thread_ts is None:
+            # without a thread they would go into the channel
+            return shown
         while shown < len(history.events):
             events = history.events[shown : shown + EVENTS_A_REPLY]
             reply = thread_reply(events, request, self._links)
@@ -215,3 +285,9 @@ class Publisher:
                 # saved after each reply, so that a retry continues from here
                 await self._ledger.change(request, last_posted_event=shown)
         return shown
+
+
+def _may_last(failure: BaseException, request: Request) -> bool:
+    """Whether a failure may outlast the half hour in which people can be told privately."""
+    refused = isinstance(failure, SlackRefused | SlackBlocked)
+    return refused or request.publish_attempts >= PATIENT_ATTEMPTS

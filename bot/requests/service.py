@@ -98,7 +98,7 @@ class RequestService:
             await self._follow_ups.check_again(request, person, place)
 
     async def decide(
-        self, request_id: str, verdict: Verdict, person: Person, message_ts: str
+        self, request_id: str, verdict: Verdict, person: Person, place: Place, message_ts: str
     ) -> Message | None:
         """Decide a request; the verdict is in the ledger when this returns.
 
@@ -120,6 +120,8 @@ class RequestService:
                 decider=person,
                 due_at=self._worker.lease(now),
                 judge=judge,
+                message_ts=message_ts,
+                response_url=place.response_url,
             )
         except KeyError:
             return ephemerals.no_such_request()
@@ -130,6 +132,8 @@ class RequestService:
             self._worker.start(result.request)
             return None
         if result.decision.allowed:
+            own = message_ts == result.request.message_ts
+            self._worker.catch_up_soon(result.request, place.response_url if own else "")
             return ephemerals.too_late(result.request)
         self._count_refusal(result.decision, person)
         self._worker.update_thread_soon(result.request.id)

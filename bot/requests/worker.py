@@ -21,9 +21,11 @@ import structlog
 from bot.domain.meanings import VERDICTS
 from bot.domain.models import EventType, NewEvent, Outcome, Request, RequestHistory, Verdict
 from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.outbox import Outbox
 from bot.ledger.store import Ledger, LostClaim
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
+from bot.requests.card_sender import CardSender
 from bot.requests.execution import Execution, ExecutionResult
 from bot.requests.publisher import Publisher
 from bot.settings import Timing
@@ -41,14 +43,18 @@ class Worker:
     def __init__(
         self,
         ledger: Ledger,
+        outbox: Outbox,
         publisher: Publisher,
+        sender: CardSender,
         execution: Execution,
         tasks: BackgroundTasks,
         metrics: Metrics,
         timing: Timing,
     ) -> None:
         self._ledger = ledger
+        self._outbox = outbox
         self._publisher = publisher
+        self._sender = sender
         self._execution = execution
         self._tasks = tasks
         self._metrics = metrics
@@ -87,7 +93,40 @@ class Worker:
                 continue
             # not before the loop: a slow ledger would shorten the leases of the last requests
             now = datetime.now(UTC)
-            await (self._expire if request.verdict is None else self._reclaim)(request, now)
+            if request.verdict is None and request.message_ts is None:
+                await self._resume_posting(request, now)
+            else:
+                await (self._expire if request.verdict is None else self._reclaim)(request, now)
+
+    async def catch_up_stale(self) -> None:
+        """Have everything drawn by the next sweep that an earlier process could not draw."""
+        lease = timedelta(seconds=self._timing.lease_s)
+        await self._outbox.hurry_stale(datetime.now(UTC), lease)
+
+    def catch_up_soon(self, request: Request, response_url: str = "") -> None:
+        """Bring a card and its thread up to date after a press that the card should not offer.
+
+        With the `response_url` of a press, the card that was pressed shows the result at once, even
+        if the bot is not in the channel.
+        """
+        self._tasks.spawn(self._catch_up(request, response_url))
+
+    async def _catch_up(self, request: Request, response_url: str) -> None:
+        lease = timedelta(seconds=self._timing.lease_s)
+        try:
+            if await self._outbox.hurry(request.id, datetime.now(UTC), lease) and response_url:
+                history = await self._ledger.request_history(request.id)
+                await self._publisher.replace_pressed(history, response_url)
+        except LedgerUnavailable as error:
+            log.warning("card not brought up to date", why=str(error))
+
+    async def _resume_posting(self, request: Request, now: datetime) -> None:
+        if self._sender.is_sending(request.id):
+            return
+        reclaimed = await self._ledger.reclaim(request, now, self.lease(now))
+        if reclaimed:
+            log.warning("request without a card taken up", request_id=request.id)
+            self._tasks.spawn(self._sender.resume(reclaimed.request))
 
     def update_thread_soon(self, request_id: str) -> None:
         """Post an undecided request's missing events to its thread, in a background task."""
@@ -215,7 +254,13 @@ class Worker:
             await asyncio.wait_for(finished.wait(), self._timing.working_after_s)
         except TimeoutError:
             try:
-                await self._publisher.show_working(request)
+                # this process may have slept, and another have shown the result
+                current = await self._ledger.get(request.id)
+            except LedgerUnavailable:
+                current = request
+            try:
+                if current and (current.claim, current.outcome) == (request.claim, None):
+                    await self._publisher.show_working(request)
             except SlackError as error:
                 log.warning("working card not shown", why=error.code)
 

@@ -16,7 +16,9 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.messages.block_kit import Message
 from bot.slack.errors import (
-    TEXT_ONLY,
+    BAD_TOKEN,
+    UNPOSTABLE,
+    SlackBlocked,
     SlackBusy,
     SlackError,
     SlackRefused,
@@ -24,11 +26,14 @@ from bot.slack.errors import (
     classify,
     failure_of,
     is_retryable,
+    require,
 )
 from bot.slack.rate_limiter import MAX_WAIT_S, Key, RateLimiter
 
 __all__ = [
+    "BAD_TOKEN",
     "Slack",
+    "SlackBlocked",
     "SlackBusy",
     "SlackError",
     "SlackRefused",
@@ -39,10 +44,13 @@ __all__ = [
 
 T = TypeVar("T")
 Observe = Callable[[str, str, float], None]
+Blocks = list[dict[str, Any]]
 
 CALL_TIMEOUT_S = 10.0
 MAX_CONCURRENT_CALLS = 64
 CONNECTIONS = 100
+MAX_PLAIN_LENGTH = 3000
+"""Slack takes 4,000 characters in an update: docs.slack.dev/reference/methods/chat.update"""
 
 
 def open_session() -> aiohttp.ClientSession:
@@ -87,15 +95,16 @@ class Slack:
             drawn = message if isinstance(message, Message) else message()
             response = await self._send(
                 "chat.postMessage",
-                lambda blocks: self._client.chat_postMessage(
+                lambda text, blocks: self._client.chat_postMessage(
                     channel=channel_id,
-                    text=drawn.text,
+                    text=text,
                     blocks=blocks,
                     thread_ts=thread_ts,
                     unfurl_links=False,
                     unfurl_media=False,
                 ),
                 drawn,
+                ts=str,
             )
             return str(response["ts"])
 
@@ -116,10 +125,11 @@ class Slack:
         async def call() -> None:
             await self._send(
                 "chat.update",
-                lambda blocks: self._client.chat_update(
-                    channel=channel_id, ts=message_ts, text=message.text, blocks=blocks
+                lambda text, blocks: self._client.chat_update(
+                    channel=channel_id, ts=message_ts, text=text, blocks=blocks
                 ),
                 message,
+                ts=str,
             )
 
         # Slack limits updates per workspace, posts per channel
@@ -132,56 +142,57 @@ class Slack:
         A response URL works five times within 30 minutes.
         Source: docs.slack.dev/interactivity/handling-user-interaction
         """
+        await self._respond(response_url, message, replace_original=False)
 
-        async def call(blocks: list[dict[str, Any]] | None) -> None:
-            webhook = AsyncWebhookClient(
-                response_url, session=self._client.session, retry_handlers=[]
-            )
+    async def replace_original(self, response_url: str, message: Message) -> None:
+        """Replace the message whose button was pressed, wherever it is."""
+        await self._respond(response_url, message, replace_original=True)
+
+    async def _respond(self, url: str, message: Message, *, replace_original: bool) -> None:
+        async def call(text: str, blocks: Blocks | None) -> None:
+            webhook = AsyncWebhookClient(url, session=self._client.session, retry_handlers=[])
             response = await webhook.send(
-                text=message.text,
+                text=text,
                 blocks=blocks,
-                response_type="ephemeral",
-                replace_original=False,
+                response_type=None if replace_original else "ephemeral",
+                replace_original=replace_original,
             )
             if failure := failure_of(response):
                 raise failure
 
-        await self._send("response_url", call, message)
+        await self._or_plain(message, lambda *args: self._call("response_url", lambda: call(*args)))
 
     async def permalink(self, channel_id: str, message_ts: str) -> str:
         """The URL of a message."""
-
-        async def call() -> str:
-            response = await self._client.chat_getPermalink(
-                channel=channel_id, message_ts=message_ts
-            )
-            return str(response["permalink"])
-
-        return await self._call("chat.getPermalink", call)
+        answer = await self._ask(
+            "chat.getPermalink",
+            lambda: self._client.chat_getPermalink(channel=channel_id, message_ts=message_ts),
+            permalink=str,
+        )
+        return str(answer["permalink"])
 
     async def schedule(self, channel_id: str, text: str, post_at: int) -> str:
         """Schedule a message for `post_at` (epoch seconds); returns its id.
 
         Slack applies the same rules as to a posted message, and nobody sees it before its time.
         """
-
-        async def call() -> str:
-            scheduled = await self._client.chat_scheduleMessage(
+        scheduled = await self._ask(
+            "chat.scheduleMessage",
+            lambda: self._client.chat_scheduleMessage(
                 channel=channel_id, post_at=post_at, text=text
-            )
-            return str(scheduled["scheduled_message_id"])
-
-        return await self._call("chat.scheduleMessage", call)
+            ),
+            scheduled_message_id=str,
+        )
+        return str(scheduled["scheduled_message_id"])
 
     async def unschedule(self, channel_id: str, scheduled_id: str) -> None:
         """Delete a scheduled message."""
-
-        async def call() -> None:
-            await self._client.chat_deleteScheduledMessage(
+        await self._ask(
+            "chat.deleteScheduledMessage",
+            lambda: self._client.chat_deleteScheduledMessage(
                 channel=channel_id, scheduled_message_id=scheduled_id
-            )
-
-        await self._call("chat.deleteScheduledMessage", call)
+            ),
+        )
 
     async def problems_of(self, message: Message) -> list[str]:
         """What Slack would refuse in a message's blocks, one line each; posts nothing.
@@ -189,37 +200,42 @@ class Slack:
         Source: docs.slack.dev/reference/methods/blocks.validate
         """
 
-        async def call() -> list[str]:
-            arguments = {"blocks": json.dumps(message.blocks)}
+        async def validate() -> dict[str, Any]:
             try:
-                answer = await self._client.api_call("blocks.validate", json=arguments)
+                answer = await self._client.api_call(
+                    "blocks.validate", json={"blocks": json.dumps(message.blocks)}
+                )
             except SlackApiError as error:
-                answer = error.response
-                if not (isinstance(answer.data, dict) and answer.data.get("errors")):
+                data = error.response.data
+                # Slack answers with what is wrong, and no longer with `ok`
+                if not (isinstance(data, dict) and data.get("errors")):
                     raise
-            return [
-                f"{each.get('pointer', '')}: {each.get('message') or each.get('code')}"
-                for each in answer.get("errors") or ()
-            ]
+                return data
+            return require(answer.data)
 
-        return await self._call("blocks.validate", call)
+        answer = await self._call("blocks.validate", validate)
+        return [
+            f"{each.get('pointer', '')}: {each.get('message') or each.get('code')}"
+            for each in answer.get("errors") or ()
+        ]
 
-    async def open_connection(self, app_token: str) -> None:
-        """Request a Socket Mode connection without using it, to check `app_token`."""
-
-        async def call() -> None:
-            await self._client.apps_connections_open(app_token=app_token)
-
-        await self._call("apps.connections.open", call)
+    async def open_connection(self, app_token: str) -> str:
+        """Request a Socket Mode connection: the address, which can be used once."""
+        answer = await self._ask(
+            "apps.connections.open",
+            lambda: self._client.apps_connections_open(app_token=app_token),
+            url=str,
+        )
+        return str(answer["url"])
 
     async def user_group_members(self, user_group_id: str) -> frozenset[str]:
         """The user ids of a user group's members."""
-
-        async def call() -> frozenset[str]:
-            response = await self._client.usergroups_users_list(usergroup=user_group_id)
-            return frozenset(response.get("users") or ())
-
-        return await self._call("usergroups.users.list", call)
+        answer = await self._ask(
+            "usergroups.users.list",
+            lambda: self._client.usergroups_users_list(usergroup=user_group_id),
+            users=list,
+        )
+        return frozenset(map(str, answer["users"]))
 
     @property
     def token(self) -> str:
@@ -228,21 +244,46 @@ class Slack:
 
     async def auth_test(self) -> AsyncSlackResponse:
         """The bot's `team_id`, `bot_id`, `user_id` and `user`; the headers hold its scopes."""
-        return await self._call("auth.test", self._client.auth_test)
+
+        async def call() -> AsyncSlackResponse:
+            response = await self._client.auth_test()
+            require(response.data, team_id=str, user_id=str)
+            return response
+
+        return await self._call("auth.test", call)
 
     async def _send(
         self,
         method: str,
-        call: Callable[[list[dict[str, Any]] | None], Awaitable[T]],
+        call: Callable[[str, Blocks | None], Awaitable[AsyncSlackResponse]],
         message: Message,
+        **fields: type,
+    ) -> dict[str, Any]:
+        """Send a message; returns Slack's answer, which has these fields."""
+        return await self._or_plain(
+            message, lambda *args: self._ask(method, lambda: call(*args), **fields)
+        )
+
+    async def _or_plain(
+        self, message: Message, send: Callable[[str, Blocks | None], Awaitable[T]]
     ) -> T:
-        """Send the blocks; if Slack refuses them, send the plain text instead."""
+        """Send the blocks; if Slack can't post them, send short plain text instead."""
         try:
-            return await self._call(method, lambda: call(message.blocks))
+            return await send(message.text, message.blocks)
         except SlackRefused as error:
-            if error.code not in TEXT_ONLY:
+            if error.code not in UNPOSTABLE:
                 raise
-            return await self._call(method, lambda: call(None))
+            return await send(message.text[:MAX_PLAIN_LENGTH], None)
+
+    async def _ask(
+        self, method: str, call: Callable[[], Awaitable[AsyncSlackResponse]], **fields: type
+    ) -> dict[str, Any]:
+        """Make a call; returns Slack's answer, which has these fields."""
+
+        async def answered() -> dict[str, Any]:
+            return require((await call()).data, **fields)
+
+        return await self._call(method, answered)
 
     async def _call(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
         async with self._slots:

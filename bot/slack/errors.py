@@ -1,9 +1,13 @@
 """What can go wrong with a call to Slack, and how a failed call is classified; no I/O.
 
     SlackError
-    ├── SlackUnavailable    temporary: 5xx, no connection, time-out, or not from Slack's API
-    │   └── SlackBusy       temporary: the rate limit is reached
-    └── SlackRefused        permanent: Slack's own error code says why
+    ├── SlackUnavailable    passes: Slack is away or troubled, or somebody else answered for it
+    │   ├── SlackBusy       the rate limit is reached
+    │   └── SlackBlocked    Slack says no, until an admin, an invitation or time changes that
+    └── SlackRefused        this message can't be changed or posted, and never will be
+
+Only a JSON object with `ok: false` and an `error` is Slack's word. A proxy's page, an empty answer,
+half an object: all that is somebody else's, and passes.
 
 Source: docs.slack.dev/reference/methods, each method's list of errors;
 docs.slack.dev/apis/web-api/rate-limits
@@ -12,9 +16,10 @@ docs.slack.dev/apis/web-api/rate-limits
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from math import isfinite
 from typing import Any, TypeGuard
@@ -24,23 +29,57 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.webhook.webhook_response import WebhookResponse
 
 MAX_RETRY_AFTER_S = 600.0
-TEXT_ONLY = frozenset({"invalid_blocks", "invalid_blocks_format", "msg_blocks_too_long"})
 BUSY = frozenset({"ratelimited", "rate_limited", "http_429"})
-BAD_TOKEN = frozenset(
-    {"token_revoked", "token_expired", "invalid_auth", "account_inactive", "not_authed"}
-)
-# an admin can fix a bad token, and the ledger keeps what is still to be posted
-TRANSIENT = BAD_TOKEN | frozenset(
+PASSING = frozenset(
     {
         "internal_error",
         "fatal_error",
         "service_unavailable",
         "request_timeout",
         "team_added_to_org",
+        "external_channel_migrating",
+        "update_failed",
     }
 )
-
-_CODE = re.compile(r"[a-z0-9_]{1,60}")
+"""Codes of Slack that pass by themselves. Every code in no list here is a SlackBlocked."""
+UNCHANGEABLE = frozenset(
+    {
+        "message_not_found",
+        "cant_update_message",
+        "edit_window_closed",
+        "thread_not_found",
+        "cannot_reply_to_message",
+        "invalid_ts",
+        "expired_url",
+        "used_url",
+    }
+)
+"""Codes about a message, thread or response URL that is gone for good."""
+UNPOSTABLE = frozenset(
+    {
+        "msg_too_long",
+        "msg_blocks_too_long",
+        "invalid_blocks",
+        "invalid_blocks_format",
+        "no_text",
+    }
+)
+"""Codes about the content: short plain text may be accepted instead."""
+BAD_TOKEN = frozenset(
+    {
+        "token_revoked",
+        "token_expired",
+        "invalid_auth",
+        "account_inactive",
+        "not_authed",
+        "not_allowed_token_type",
+        "missing_scope",
+        "no_permission",
+    }
+)
+"""Codes of `auth.test` that only another token can end."""
+# what slack_sdk raises where an answer is no JSON object: it reads it all the same
+_UNREADABLE = (AttributeError, ValueError, LookupError, RecursionError)
 
 
 class SlackError(Exception):
@@ -63,13 +102,17 @@ class SlackBusy(SlackUnavailable):
     """The rate limit is reached (429): other calls with the same key have to wait too."""
 
 
+class SlackBlocked(SlackUnavailable):
+    """Slack's own no: the call may succeed once an admin or an invitation has changed something."""
+
+
 class SlackRefused(SlackError):
     """The same call will never succeed."""
 
 
 def is_retryable(error: Exception) -> TypeGuard[SlackUnavailable]:
-    """Whether the same call may succeed later without an admin's help."""
-    return isinstance(error, SlackUnavailable) and error.code not in BAD_TOKEN
+    """Whether the same call may succeed soon, without anybody's help."""
+    return isinstance(error, SlackUnavailable) and not isinstance(error, SlackBlocked)
 
 
 def classify(error: Exception) -> SlackError | None:
@@ -84,43 +127,63 @@ def classify(error: Exception) -> SlackError | None:
             return _failure(status, getattr(response, "data", None), headers)
         case TimeoutError() | aiohttp.ClientError() | OSError() | SlackClientError():
             return SlackUnavailable(type(error).__name__)
+        case _ if isinstance(error, _UNREADABLE):
+            return SlackUnavailable("unreadable_answer")
         case _:
             return None
 
 
-def failure_of(response: WebhookResponse) -> SlackError | None:
-    """Why a response URL refused a message; None if it accepted it.
+def require(data: object, **fields: type) -> dict[str, Any]:
+    """Slack's JSON object, if it says `ok` and has these fields with these types.
 
-    The answer is JSON, as from the Web API, or a bare `ok` or error code.
+    Raises: SlackUnavailable: somebody else answered, or only half of the answer arrived.
+    """
+    if not isinstance(data, dict) or data.get("ok") is not True:
+        raise SlackUnavailable("unreadable_answer")
+    for name, kind in fields.items():
+        if not isinstance(value := data.get(name), kind) or value == "":
+            raise SlackUnavailable("incomplete_answer")
+    return data
+
+
+def failure_of(response: WebhookResponse) -> SlackError | None:
+    """Why a response URL did not take a message; None if it did.
+
+    Slack accepts with `{"ok": true}` or a bare `ok`.
     """
     text = (response.body or "").strip()
-    data: object = {"error": text} if _CODE.fullmatch(text) else None
-    with suppress(ValueError):
+    data: object = None
+    with suppress(ValueError, RecursionError):
         data = json.loads(text)
-    accepted = isinstance(data, dict) and data.get("ok") is True
-    if response.status_code == HTTPStatus.OK and (accepted or text in ("", "ok")):
+    accepted = text == "ok" or (isinstance(data, dict) and data.get("ok") is True)
+    if response.status_code == HTTPStatus.OK and accepted:
         return None
     return _failure(response.status_code, data, response.headers)
 
 
 def _failure(status: int, data: object, headers: Mapping[str, str]) -> SlackError:
-    code = str(data.get("error") or "") if isinstance(data, dict) else ""
-    code = code or f"http_{status}"
+    verdict = data.get("error") if isinstance(data, dict) and data.get("ok") is False else None
+    code = verdict if isinstance(verdict, str) and verdict else f"http_{status}"
     retry_after_s = _seconds(headers.get("Retry-After", ""))
     if status == HTTPStatus.TOO_MANY_REQUESTS or code in BUSY:
         return SlackBusy(code, retry_after_s)
-    if (
-        status >= HTTPStatus.INTERNAL_SERVER_ERROR
-        or code in TRANSIENT
-        or not isinstance(data, dict)
-    ):
+    if code != verdict or code in PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return SlackUnavailable(code, retry_after_s)
-    return SlackRefused(code)
+    if code in UNCHANGEABLE or code in UNPOSTABLE:
+        return SlackRefused(code)
+    return SlackBlocked(code, retry_after_s)
 
 
 def _seconds(header: str) -> float | None:
-    """Parse `Retry-After`, at most 10 minutes: a faulty gateway must not silence the bot."""
+    """Parse `Retry-After`, seconds or a date, as at most 10 minutes.
+
+    A faulty gateway must not silence the bot.
+    """
     with suppress(ValueError):
         if isfinite(seconds := float(header)):
             return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
+        return None
+    with suppress(ValueError, TypeError):
+        left_s = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
+        return min(max(left_s, 0.0), MAX_RETRY_AFTER_S)
     return None

@@ -9,7 +9,7 @@ from time import monotonic
 import structlog
 
 from bot.domain.policy import Members
-from bot.slack.client import Slack, SlackError
+from bot.slack.client import Slack, SlackError, SlackUnavailable
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +39,7 @@ class UserGroups:
         self._refresh_every_s = refresh_every_s
         self._retry_after_s = retry_after_s
         self._known: dict[str, tuple[float, frozenset[str]]] = {}
+        self._asked_to_wait_s = 0.0
 
     def members(self) -> Members:
         """Each group's members; None where Slack has not reported them within five minutes."""
@@ -52,21 +53,26 @@ class UserGroups:
 
     async def refresh(self) -> bool:
         """Ask Slack for every group; returns whether all of them were read."""
+        self._asked_to_wait_s = 0.0
         results = await asyncio.gather(*map(self._fetch, sorted(self._user_groups)))
         return all(results)
 
     async def keep(self) -> None:
-        """Refresh for ever; returns at once if there are no groups."""
-        complete = None not in self.members().values()
+        """Refresh for ever, after a failure ever more rarely; returns at once without groups."""
+        complete, pause_s = None not in self.members().values(), self._retry_after_s
         while self._user_groups:
-            await asyncio.sleep(self._refresh_every_s if complete else self._retry_after_s)
+            wait_s = self._refresh_every_s if complete else max(pause_s, self._asked_to_wait_s)
+            await asyncio.sleep(wait_s)
             complete = await self.refresh()
+            pause_s = self._retry_after_s if complete else min(pause_s * 2, self._refresh_every_s)
 
     async def _fetch(self, group: str) -> bool:
         try:
             members = await self._slack.user_group_members(group)
         except SlackError as error:
             log.warning("user group not read", user_group=group, why=error.code)
+            if isinstance(error, SlackUnavailable) and error.retry_after_s:
+                self._asked_to_wait_s = max(self._asked_to_wait_s, error.retry_after_s)
             return False
         self._known[group] = (self._clock(), members)
         return True

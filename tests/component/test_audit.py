@@ -410,7 +410,7 @@ def chained(request: Request, count: int, why: str) -> Iterator[Event]:
         type_, details = EventType.DECISION_DENIED, dict[str, object](why=why)
         if number == 1:
             type_, details = EventType.REQUESTED, asked(request).details
-            details = details | {"row": fingerprint(request_row(request))}
+            details = details | {"row": fingerprint(request_row(request), posted=True)}
         event = Event(request.id, number, NOON, type_, "U0ALICE", details, previous)
         previous = digest(event)
         yield replace(event, hash=previous)

@@ -14,7 +14,7 @@ import pytest
 from bot.ops import logs
 from bot.sandbox.slack.simulator import Delivery
 from tests.support.names import CANCEL, CHANNEL, CONFIRM
-from tests.support.reading import operations, parts, said
+from tests.support.reading import operations
 from tests.support.world import QUICK, OpenWorld, World
 
 COMMAND = {
@@ -104,19 +104,17 @@ async def test_a_click_that_could_not_be_recorded_can_be_repeated(
     assert "Cleared: contact 101, company 202" in world.card(card)
 
 
-async def test_a_card_that_cannot_be_recorded_cannot_be_confirmed(
-    world: World, tmp_path: Path
-) -> None:
+async def test_a_request_that_cannot_be_recorded_gets_no_card(world: World, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
-    card = await world.ask()
+    reply = await world.reply_to("2554529")
     other.close()
-    assert "could not be saved, so nobody can confirm it" in world.card(card)
-    buttons = parts(said(world)[0].arguments["blocks"])
-    value = next(part["value"] for part in buttons if part["type"] == "button")
-    await world.slack.forge_click("U0BOB", card.ts, CONFIRM, value)
     await world.settled()
-    assert operations(world) == ["get_customer"]
+    assert reply == (
+        "💾 The bot's ledger can't be reached, so no card was posted.\nNothing was changed.\n"
+        "In a minute, ask again: /unlatch 2554529"
+    )
+    assert world.slack.workspace.messages(CHANNEL) == []
 
 
 def spoil(folder: Path, where: str = "1 = 1") -> None:

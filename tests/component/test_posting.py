@@ -1,4 +1,4 @@
-"""New requests: the card is posted first, then recorded; an unrecorded card has no buttons."""
+"""New requests: recorded first, then posted; what can't be posted ends, and the person is told."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from bot.domain.policy import Decision
 from bot.ledger.engine import open_engine
 from bot.ledger.hash_chain import fingerprint
 from bot.ledger.mapping import request_row
-from bot.sandbox.slack.simulator import text_of
 from tests.support.names import ALICE, CHANNEL
 from tests.support.workshop import Parts, workshop
 
@@ -54,7 +53,7 @@ async def test_the_first_event_holds_what_the_hash_chain_covers(shop: Parts) -> 
     request = await posted(shop)
     history = await shop.ledger.request_history(request.id)
     assert history.events[0].details == {
-        "row": fingerprint(request_row(request)),
+        "row": fingerprint(request_row(request), posted=False),
         "kind": "unlatch",
         "customer_id": 2554529,
         "channel_id": CHANNEL,
@@ -94,12 +93,14 @@ async def test_an_undo_after_a_failed_undo_undoes_the_first_request(shop: Parts)
     assert (undo.undoes, again.undoes) == (first.id, first.id)
 
 
-async def test_if_slack_refuses_the_card_there_is_no_row_and_the_person_learns_why(
+async def test_if_slack_refuses_the_card_the_request_ends_and_the_person_learns_why(
     shop: Parts,
 ) -> None:
     place = shop.place(channel_id="C0PRIVATE")
     assert not await shop.poster.post(shop.poster.request(ALICE, place, CUSTOMER, ""), place)
-    assert (await shop.requests(), shop.rows()) == ([], [])
+    assert [row["event"] for row in shop.rows()] == ["requested", "delivery_failed"]
+    assert shop.rows()[-1]["why"] == "Slack did not take it: channel_not_found"
+    assert (await shop.ledger.waiting(), await shop.requests()) == (0, [])
     assert "Type /invite <@U0UNLATCH> here" in shop.ephemerals()[-1]
 
 
@@ -110,16 +111,12 @@ async def test_posting_is_retried_after_a_temporary_failure_of_slack(shop: Parts
     assert shop.ephemerals() == []
 
 
-async def test_a_card_that_could_not_be_recorded_says_so_and_has_no_button(
-    shop: Parts,
-) -> None:
+async def test_a_request_that_could_not_be_recorded_gets_no_card(shop: Parts) -> None:
     break_ledger(shop)
     place = shop.place()
     assert not await shop.poster.post(shop.poster.request(ALICE, place, CUSTOMER, ""), place)
-    (card,) = shop.posted()
-    assert text_of(card.blocks) == (
-        "💾 This request could not be saved, so nobody can confirm it. Ask again: /unlatch 2554529"
-    )
+    assert shop.posted() == []
+    assert "no card was posted" in shop.ephemerals()[-1]
 
 
 async def test_only_a_recorded_card_is_counted(shop: Parts) -> None:

@@ -93,7 +93,9 @@ async def connecting(world: World, tmp_path: Path) -> AsyncIterator[asyncio.Task
     slack = world.slack
     async with build(settings_for(slack, world.fusebill, tmp_path)) as bot:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        connection = SocketMode(bot.app, bot.client, slack.app_token, ended, ping_every_s=0.1)
+        connection = SocketMode(
+            bot.app, bot.slack, bot.client, slack.app_token, ended, ping_every_s=0.1
+        )
         slack.url = f"{slack.url}nowhere/"
         opening = asyncio.create_task(connection.open())
         await slack.workspace.until(lambda: requested_connections(slack) > 1)
@@ -162,7 +164,9 @@ async def test_it_waits_as_told_when_slack_limits_new_connections(
     slack = world.slack
     async with build(settings_for(slack, world.fusebill, tmp_path)) as bot:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        connection = SocketMode(bot.app, bot.client, slack.app_token, ended, ping_every_s=0.1)
+        connection = SocketMode(
+            bot.app, bot.slack, bot.client, slack.app_token, ended, ping_every_s=0.1
+        )
         slack.faults.fail("apps.connections.open", status=429, retry_after=2)
         opening = asyncio.create_task(connection.open())
         await slack.workspace.until(lambda: requested_connections(slack) == 1)
@@ -182,7 +186,9 @@ async def test_a_lost_connection_is_asked_for_again_only_as_slack_allows(
     slack = world.slack
     async with build(settings_for(slack, world.fusebill, tmp_path)) as bot:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        connection = SocketMode(bot.app, bot.client, slack.app_token, ended, ping_every_s=0.1)
+        connection = SocketMode(
+            bot.app, bot.slack, bot.client, slack.app_token, ended, ping_every_s=0.1
+        )
         await connection.open()
         await slack.workspace.until(lambda: bool(slack.socket_mode.links))
         before = requested_connections(slack)

@@ -172,16 +172,19 @@ async def test_a_click_after_expiry_changes_nothing_even_before_the_sweep(
         assert operations(world) == ["get_customer"]
 
 
-@pytest.mark.parametrize(("first", "done"), [(CONFIRM, "confirmed"), (CANCEL, "cancelled")])
+@pytest.mark.parametrize(
+    ("first", "done", "result"),
+    [(CONFIRM, "confirmed", "\nThe result: ✅ Unlatched."), (CANCEL, "cancelled", "")],
+)
 async def test_a_second_click_is_answered_with_who_was_first_and_when(
-    world: World, first: str, done: str
+    world: World, first: str, done: str, result: str
 ) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, first)
     await world.slack.forge_click("U0ALICE", card.ts, CONFIRM, request_id(card))
     await world.settled()
     assert without_times(world.last_ephemeral("U0ALICE")) == (
-        f"☝️ This request was {done} by <@U0BOB>, AT. Your click changed nothing."
+        f"☝️ This request was {done} by <@U0BOB>, AT. Your click changed nothing.{result}"
     )
 
 

@@ -132,7 +132,9 @@ async def posted_twice(world: World) -> tuple[PostedMessage, PostedMessage]:
 
 
 def publisher_of(world: World) -> Publisher:
-    return Publisher(world.bot.ledger, world.bot.slack, Links(), world.bot.metrics, TIMING)
+    return Publisher(
+        world.bot.ledger, world.bot.outbox, world.bot.slack, Links(), world.bot.metrics, TIMING
+    )
 
 
 async def test_a_duplicate_card_links_to_the_other_and_has_no_buttons(

@@ -12,7 +12,7 @@ import pytest
 from bot.ledger.hash_chain import digest
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
-from tests.support.names import BIKES, CHANNEL
+from tests.support.names import BIKES
 from tests.support.stage import Stage, Trap, stage
 
 BEFORE_OUTCOME = [
@@ -174,23 +174,6 @@ async def test_work_that_kills_every_process_ends_as_unknown(staged: Stage) -> N
     await staged.settled()
 
     assert "interrupted 5 times" in staged.card(card)
-    assert staged.calls("unlatch_customer") == 0
-
-
-@pytest.mark.parametrize("action", ["unlatch_confirm", "unlatch_cancel"])
-async def test_a_card_without_a_row_can_only_be_asked_for_again(staged: Stage, action: str) -> None:
-    await staged.start()
-    trap = Trap(staged, ("after", "chat.postMessage"))
-    trap.arm()
-    await staged.slack.command("U0ALICE", str(BIKES))
-    await staged.until(trap.sprung.is_set)
-    await staged.start()
-    [card] = staged.slack.workspace.messages(CHANNEL)
-    delivery = await staged.slack.click("U0BOB", card.ts, action)
-
-    await staged.until(lambda: staged.slack.workspace.ephemerals("U0BOB"))
-    assert delivery.status == 200
-    assert "/unlatch" in staged.slack.workspace.ephemerals("U0BOB")[-1].text
     assert staged.calls("unlatch_customer") == 0
 
 

@@ -205,7 +205,7 @@ async def test_a_thread_that_was_posted_in_part_continues_from_there(
         assert posted_once_in_order(world.thread(card))
 
 
-@pytest.mark.parametrize("code", ["message_not_found", "channel_not_found", "is_archived"])
+@pytest.mark.parametrize("code", ["message_not_found", "cant_update_message"])
 async def test_a_permanent_refusal_of_slack_is_recorded_and_logged(
     world: World, capsys: pytest.CaptureFixture[str], code: str
 ) -> None:

@@ -102,7 +102,9 @@ async def test_a_dead_socket_mode_connection_is_replaced(world: World, tmp_path:
     ):
         slack.request_url, slack.url = None, f"http://127.0.0.1:{proxy.port}/"
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        connection = SocketMode(bot.app, bot.client, slack.app_token, ended, ping_every_s=0.2)
+        connection = SocketMode(
+            bot.app, bot.slack, bot.client, slack.app_token, ended, ping_every_s=0.2
+        )
         await connection.open()
         links = slack.socket_mode.links
         await slack.workspace.until(lambda: bool(links))

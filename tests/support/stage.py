@@ -66,12 +66,12 @@ class Stage:
         return bot
 
     async def ask(self, customer_id: int = BIKES) -> PostedMessage:
-        """Ask for a card, and wait until it can be confirmed."""
+        """Ask for a card, and wait until the ledger knows it."""
         before = len(self.slack.workspace.messages(CHANNEL))
         assert (await self.slack.command("U0ALICE", f"{customer_id} moved")).status == 200
         await self.until(lambda: len(self.slack.workspace.messages(CHANNEL)) > before)
         card = self.slack.workspace.messages(CHANNEL)[-1]
-        # the row follows the card; an earlier click would be refused
+        # a bot that is killed before would have another card posted
         await self.until(lambda: card.ts in self.log)
         return card
 

@@ -37,7 +37,7 @@ class World:
             )
         except TimeoutError:
             raise AssertionError(f"no card; {user_id} saw: {self.ephemerals(user_id)}") from None
-        # the row follows the card; an earlier click would be refused
+        # the card's ts is noted after it: the ledger is read by it
         await self.settled()
         return self.slack.workspace.messages(CHANNEL)[-1]
 

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bot.domain.commands import Malformed, parse
-from bot.domain.models import HubSpotIds, Verdict
+from bot.domain.meanings import OUTCOMES
+from bot.domain.models import HubSpotIds, Outcome, Verdict
 from bot.fusebill.errors import (
     CustomerNotFound,
     Forbidden,
@@ -66,7 +67,13 @@ ANY = st.one_of(
     st.builds(ephemerals.not_read, NUMBERS, ERRORS),
     st.builds(ephemerals.cannot_post, CODES, st.just("U0UNLATCH")),
     st.builds(ephemerals.too_late, REQUESTS),
-    st.builds(ephemerals.not_recorded, REQUESTS),
+    st.builds(ephemerals.not_recorded, REQUESTS, uncertain=st.booleans()),
+    st.builds(ephemerals.never_posted, REQUESTS),
+    st.builds(
+        lambda request, gone: ephemerals.outcome_without_card(request, (), NO_LINKS, gone=gone),
+        REQUESTS,
+        st.booleans(),
+    ),
     st.builds(ephemerals.latched_meanwhile, CUSTOMERS, ALL_LINKS),
     st.builds(ephemerals.search_failed, TEXTS, ERRORS),
     st.sampled_from(
@@ -201,8 +208,13 @@ def test_a_late_click_is_answered_with_who_decided_and_when(
     verdict: Verdict | None, expected: str
 ) -> None:
     decider = BOB if verdict is not Verdict.EXPIRED else None
-    decided = replace(CARD, verdict=verdict, decider=decider, decided_at=NOON)
+    decided = replace(CARD, verdict=verdict, decider=decider, decided_at=NOON, due_at=NOON)
     assert expected in words(ephemerals.too_late(decided))
+
+
+def test_a_click_on_a_card_whose_request_was_closed_says_why() -> None:
+    closed = words(ephemerals.too_late(replace(CARD, due_at=None)))
+    assert "could not be posted in time; nothing was changed. Ask again: /unlatch" in closed
 
 
 def test_a_refusal_links_the_channels_it_names() -> None:
@@ -213,7 +225,20 @@ def test_a_refusal_links_the_channels_it_names() -> None:
 
 def test_a_lost_request_says_how_to_ask_again() -> None:
     assert words(ephemerals.no_such_request()).endswith("Ask again: /unlatch <customerId> [reason]")
-    assert words(ephemerals.not_recorded(CARD)).endswith("Ask again: /unlatch 2554529")
+    assert words(ephemerals.not_recorded(CARD)).endswith("ask again: /unlatch 2554529")
+    assert words(ephemerals.never_posted(CARD)).endswith("Ask again: /unlatch 2554529")
+
+
+def test_a_request_that_may_have_been_saved_is_not_called_lost() -> None:
+    told = words(ephemerals.not_recorded(CARD, uncertain=True))
+    assert "Your card may still appear" in told
+    assert "nothing was changed" not in told.lower()
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_late_click_is_answered_with_the_outcome(outcome: Outcome) -> None:
+    done = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON, outcome=outcome)
+    assert OUTCOMES[outcome].title in words(ephemerals.too_late(done))
 
 
 def test_nothing_is_linked_without_the_settings() -> None:

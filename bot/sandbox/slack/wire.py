@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from aiohttp import web
 
+from bot.sandbox.slack.proxy_answers import PROXY_ANSWERS, ProxyAnswer
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
@@ -38,19 +40,23 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """Slack's answer to a call: `body` as JSON, or `text` (HTML) if that is set."""
+    """Slack's answer to a call: `body` as JSON, or `raw` if that is set."""
 
     body: dict[str, Any]
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
-    text: str | None = None
+    raw: ProxyAnswer | None = None
 
     def response(self) -> web.Response:
         """Build the HTTP response."""
-        if self.text is None:
+        if self.raw is None:
             return web.json_response(self.body, status=self.status, headers=self.headers)
+        body = self.raw.body
         return web.Response(
-            text=self.text, status=self.status, headers=self.headers, content_type="text/html"
+            body=body if isinstance(body, bytes) else body.encode(),
+            status=self.status,
+            headers=self.headers,
+            content_type=self.raw.content_type,
         )
 
 
@@ -72,14 +78,21 @@ class Fault:
     retry_after: int | None
     drop: Drop | None
     times: int | None
+    raw: ProxyAnswer | None = None
+    fields: dict[str, object] | None = None
 
     def answer(self) -> Answer:
-        """The failed answer: Slack's JSON with an error code, or a gateway's HTML."""
+        """The failed answer: Slack's JSON with an error code, or what a gateway sends."""
         headers = {} if self.retry_after is None else {"Retry-After": str(self.retry_after)}
+        if self.fields is not None:
+            return Answer({"ok": True, **self.fields}, self.status, headers)
+        if self.raw is not None:
+            return Answer({}, self.raw.status, headers, self.raw)
         error = self.error or ("ratelimited" if self.status == TOO_MANY_REQUESTS else None)
-        body = {"ok": False, "error": error}
-        html = None if error else f"<html><body>{self.status} from the gateway</body></html>"
-        return Answer(body if error else {}, self.status, headers, html)
+        if error:
+            return Answer({"ok": False, "error": error}, self.status, headers)
+        html = f"<html><body>{self.status} from the gateway</body></html>"
+        return Answer({}, self.status, headers, ProxyAnswer(self.status, html, "text/html"))
 
 
 class Faults:
@@ -108,6 +121,18 @@ class Faults:
         """
         default = 200 if error is not None else 503
         fault = Fault(method, error, status or default, retry_after, drop, times)
+        self._queue.append(fault)
+
+    def answer_as_proxy(self, method: str, name: str, *, times: int | None = 1) -> None:
+        """Have a proxy answer the next `times` calls; `name`: see `PROXY_ANSWERS`.
+
+        "incomplete" is an answer that says `ok` and nothing else.
+        """
+        fault = Fault(method, None, 200, None, None, times)
+        if name == "incomplete":
+            fault.fields = {}
+        else:
+            fault.raw = PROXY_ANSWERS[name]
         self._queue.append(fault)
 
     def clear(self) -> None:

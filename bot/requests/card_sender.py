@@ -1,0 +1,166 @@
+"""Posts the card of a request that is in the ledger, and takes up what a dead process left."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import stamina
+import structlog
+
+from bot.domain.models import Request
+from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.outbox import Outbox
+from bot.messages import ephemerals
+from bot.messages.block_kit import Message
+from bot.messages.cards import confirmation_card
+from bot.messages.phrases import Links
+from bot.requests.publisher import Publisher, pause_after
+from bot.settings import Timing
+from bot.slack.client import Slack, SlackBusy, SlackError, SlackUnavailable, is_retryable
+from bot.slack.rate_limiter import meanwhile
+
+log = structlog.get_logger(__name__)
+
+MAX_POST_ATTEMPTS = 5
+MAX_PAUSE_S = 30.0
+NOTE_TIMEOUT_S = 20.0
+POSTED_AT_ONCE_S = 1.0
+INTERRUPTED = "the bot was interrupted before the card was posted"
+
+
+class CardSender:
+    """Posts cards, and notes in the ledger that they were posted."""
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        slack: Slack,
+        publisher: Publisher,
+        links: Links,
+        timing: Timing,
+        *,
+        expires_after_s: int,
+    ) -> None:
+        self._outbox = outbox
+        self._slack = slack
+        self._publisher = publisher
+        self._links = links
+        self._timing = timing
+        self._expires_after = timedelta(seconds=expires_after_s)
+        self._sending: set[str] = set()
+
+    def lease(self, now: datetime) -> datetime:
+        """Until when the sweep leaves a new request to whoever posts its card."""
+        return now + timedelta(seconds=self._timing.lease_s)
+
+    def is_sending(self, request_id: str) -> bool:
+        """Whether this process is posting the card."""
+        return request_id in self._sending
+
+    async def send(
+        self, request: Request, on_wait: Callable[[], Coroutine[None, None, None]]
+    ) -> Request:
+        """Post the card; returns the request as it is then. `on_wait` runs if Slack makes it wait.
+
+        Raises: SlackError, after a few attempts; the request has no card then.
+        """
+        self._sending.add(request.id)
+        keeping = asyncio.create_task(self._keep_lease(request))
+        try:
+            message_ts, expires_at = await self._post(request, on_wait)
+        finally:
+            keeping.cancel()
+            self._sending.discard(request.id)
+        return await self._note(request, message_ts, expires_at)
+
+    async def resume(self, request: Request) -> None:
+        """Post the card of a request whose process died; end the request if that is too late."""
+        if request.expires_at <= datetime.now(UTC):
+            # in this order: the end erases what is needed to tell
+            await self._tell_requester(request)
+            await self.end(request, INTERRUPTED)
+            return
+        try:
+            await self.send(request, _no_notice)
+        except SlackError as error:
+            log.warning("card not posted", why=error.code, request_id=request.id)
+            if is_retryable(error):
+                pause_s = pause_after(request.publish_attempts, self._timing.pause_s)
+                again_at = datetime.now(UTC) + timedelta(seconds=pause_s)
+                with suppress(LedgerUnavailable):
+                    await self._outbox.renew(request, again_at)
+                return
+            await self._tell_requester(request)
+            await self.end(request, f"Slack did not take it: {error.code}")
+
+    async def end(self, request: Request, why: str) -> None:
+        """End a request that has no card; if the ledger fails, the sweep does it."""
+        try:
+            await self._outbox.end(request.id, why, datetime.now(UTC))
+        except LedgerUnavailable as error:
+            log.warning("request without a card left to the sweep", why=str(error))
+
+    async def _post(
+        self, request: Request, notify: Callable[[], Coroutine[None, None, None]]
+    ) -> tuple[str, datetime]:
+        """Returns the card's `ts` and the expiry that it shows, counted from its posting."""
+        expires_at = request.expires_at
+
+        def card() -> Message:
+            nonlocal expires_at
+            now = datetime.now(UTC)
+            if now - request.asked_at >= timedelta(seconds=POSTED_AT_ONCE_S):
+                expires_at = now + self._expires_after
+            return confirmation_card(replace(request, expires_at=expires_at), self._links)
+
+        async with meanwhile(notify) as on_wait:
+            async for attempt in stamina.retry_context(
+                on=_should_retry, attempts=MAX_POST_ATTEMPTS, timeout=None, wait_initial=0.5
+            ):
+                with attempt:
+                    place = (request.channel_id, card, request.thread_ts)
+                    return await self._slack.post(*place, on_wait=on_wait), expires_at
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    async def _note(self, request: Request, message_ts: str, expires_at: datetime) -> Request:
+        """Note the card's `ts`; failing that, a click does, or the sweep posts another card."""
+        now = replace(request, message_ts=message_ts, thread_ts=request.thread_ts or message_ts)
+        try:
+            async for attempt in stamina.retry_context(
+                on=LedgerUnavailable, attempts=None, timeout=NOTE_TIMEOUT_S, wait_max=2.0
+            ):
+                with attempt:
+                    at = datetime.now(UTC)
+                    now = await self._outbox.posted(request.id, message_ts, expires_at, at)
+        except LedgerUnavailable as error:
+            log.error("card not noted in the ledger", why=str(error), message_ts=message_ts)  # noqa: TRY400  # expected
+        if now.message_ts != message_ts:
+            await self._publisher.retire_duplicate(now, message_ts)
+        return now
+
+    async def _keep_lease(self, request: Request) -> None:
+        while True:
+            await asyncio.sleep(self._timing.lease_s / 3)
+            with suppress(LedgerUnavailable):
+                await self._outbox.renew(request, self.lease(datetime.now(UTC)))
+
+    async def _tell_requester(self, request: Request) -> None:
+        await self._publisher.tell_people(request, ephemerals.never_posted(request))
+
+
+async def _no_notice() -> None:
+    """Whoever typed the command was told by the process that died, or will see the card."""
+
+
+def _should_retry(error: Exception) -> bool | float:
+    # SlackBusy already waited as long as it may
+    return is_retryable(error) and not isinstance(error, SlackBusy) and pause_of(error)
+
+
+def pause_of(error: SlackUnavailable) -> bool | float:
+    """How long stamina waits: as long as Slack asked, up to 30 s, or True for its own pauses."""
+    return min(error.retry_after_s, MAX_PAUSE_S) if error.retry_after_s else True

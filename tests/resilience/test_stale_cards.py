@@ -1,0 +1,246 @@
+"""What card or thread can't show is told to the people who wait, and shown when Slack allows it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from bot.app.composition import build
+from bot.app.server import listening
+from bot.domain.models import EventType
+from bot.requests.publisher import MAX_PUBLISH_ATTEMPTS
+from bot.sandbox.slack.simulator import PostedMessage
+from tests.support.faults import TIMING, calls, confirm, history_of, posted_once_in_order, shown
+from tests.support.names import CANCEL, CHANNEL, CONFIRM
+from tests.support.reading import request_id
+from tests.support.world import OpenWorld, World, settings_for
+
+ANSWERED = ["U0ALICE", "U0BOB"]
+
+
+@pytest.fixture
+async def world(open_world: OpenWorld) -> AsyncIterator[World]:
+    async with open_world(timing=TIMING) as opened:
+        yield opened
+
+
+def remove_bot(world: World) -> None:
+    """Remove the bot from the channel, which is private: Slack then denies that it exists."""
+    channels = world.slack.workspace.channels
+    channels[CHANNEL] = replace(channels[CHANNEL], private=True, member=False)
+
+
+def invite_bot(world: World) -> None:
+    channels = world.slack.workspace.channels
+    channels[CHANNEL] = replace(channels[CHANNEL], member=True)
+
+
+async def told(world: World, *people: str) -> None:
+    await world.slack.workspace.until(
+        lambda: all(world.slack.workspace.ephemerals(person) for person in people)
+    )
+
+
+async def given_up(world: World) -> PostedMessage:
+    """A card that was decided while Slack was away, until the bot gave up."""
+    card = await world.ask()
+    world.slack.faults.fail("*", error="org_login_required", times=None)
+    request = (await history_of(world, card)).request
+    await world.bot.ledger.change(request, publish_attempts=MAX_PUBLISH_ATTEMPTS)
+    await confirm(world, card)
+    await world.settled()
+    history = await history_of(world, card)
+    assert history.events[-1].type is EventType.DELIVERY_FAILED
+    assert history.request.due_at is None
+    world.slack.faults.clear()
+    assert "[Unlatch customer]" in world.card(card)
+    return card
+
+
+async def test_where_the_bot_was_removed_both_people_are_told_and_an_invitation_shows_it(
+    world: World,
+) -> None:
+    card = await world.ask()
+    remove_bot(world)
+    await confirm(world, card)
+    await told(world, *ANSWERED)
+    for person in ANSWERED:
+        [text] = world.ephemerals(person)
+        assert text.startswith("✅ Unlatched: Stolen Bikes (2554529)")
+        assert "Cleared: contact 101, company 202" in text
+        assert "invite it again" in text
+    invite_bot(world)
+    await shown(world, card, "✅ Unlatched")
+    assert posted_once_in_order(world.thread(card))
+    # told once, not at every attempt
+    assert [len(world.ephemerals(person)) for person in ANSWERED] == [1, 1]
+
+
+async def test_where_the_card_was_deleted_both_people_are_told(world: World) -> None:
+    card = await world.ask()
+    deleted = world.slack.workspace.message(CHANNEL, card.ts)
+    hold = request_id(deleted)
+    world.slack.workspace.delete_message(CHANNEL, card.ts)
+    await world.slack.forge_click("U0BOB", card.ts, CONFIRM, hold)
+    await told(world, *ANSWERED)
+    await world.settled()
+    for person in ANSWERED:
+        assert "✅ Unlatched" in world.last_ephemeral(person)
+        assert "The card is gone" in world.last_ephemeral(person)
+    assert calls(world) == 1
+
+
+async def test_somebody_who_asked_and_confirmed_is_told_once(world: World) -> None:
+    card = await world.ask()
+    remove_bot(world)
+    await world.slack.click("U0ALICE", card.ts, CONFIRM)
+    await told(world, "U0ALICE")
+    invite_bot(world)
+    await shown(world, card, "✅ Unlatched")
+    assert len(world.ephemerals("U0ALICE")) == 1
+
+
+async def test_in_a_passing_failure_nobody_is_told_privately(world: World) -> None:
+    card = await world.ask()
+    world.slack.faults.fail("chat.update", status=503, times=2)
+    await confirm(world, card)
+    await shown(world, card, "✅ Unlatched")
+    assert world.slack.workspace.all_ephemerals() == []
+
+
+async def test_people_are_told_by_the_next_process_if_this_one_could_not(
+    open_world: OpenWorld, tmp_path: Path
+) -> None:
+    async with open_world(timing=replace(TIMING, pause_s=60.0)) as world:
+        card = await world.ask()
+        remove_bot(world)
+        world.slack.faults.fail("response_url", status=503, times=None)
+        await confirm(world, card)
+        await world.settled()
+        assert world.slack.workspace.all_ephemerals() == []
+        world.slack.faults.clear()
+        settings = settings_for(world.slack, world.fusebill, tmp_path)
+        async with build(settings, TIMING):
+            await told(world, *ANSWERED)
+        assert "✅ Unlatched" in world.last_ephemeral("U0BOB")
+
+
+async def test_response_urls_are_erased_when_they_are_not_needed_any_more(world: World) -> None:
+    card = await world.ask()
+    request = (await history_of(world, card)).request
+    now = datetime.now(UTC)
+    assert len(await world.bot.outbox.response_urls(request.id, now)) == 1
+    await confirm(world, card)
+    await shown(world, card, "✅ Unlatched")
+    assert await world.bot.outbox.response_urls(request.id, now) == []
+
+
+async def test_response_urls_are_erased_when_they_expire(world: World) -> None:
+    card = await world.ask()
+    request = (await history_of(world, card)).request
+    now = datetime.now(UTC)
+    await world.bot.ledger.overdue(now + timedelta(minutes=28))
+    assert len(await world.bot.outbox.response_urls(request.id, now)) == 1
+    await world.bot.ledger.overdue(now + timedelta(minutes=30))
+    assert await world.bot.outbox.response_urls(request.id, now) == []
+
+
+async def test_response_urls_are_in_no_log(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = await world.ask()
+    remove_bot(world)
+    world.slack.faults.fail("response_url", status=503, times=2)
+    await confirm(world, card)
+    await told(world, *ANSWERED)
+    printed = capsys.readouterr()
+    assert "result not sent to a person yet" in printed.out
+    assert "/actions/" not in printed.out + printed.err
+    assert "/commands/" not in printed.out + printed.err
+    request = (await history_of(world, card)).request
+    assert "http" not in repr(await world.bot.outbox.response_urls(request.id, datetime.now(UTC)))
+
+
+async def test_a_press_on_a_stale_card_tells_the_outcome_and_draws_card_and_thread(
+    world: World,
+) -> None:
+    card = await given_up(world)
+    await world.press("U0GUEST", card, CONFIRM)
+    answer = world.last_ephemeral("U0GUEST")
+    assert "was confirmed by <@U0BOB>" in answer
+    assert "The result: ✅ Unlatched." in answer
+    await shown(world, card, "✅ Unlatched")
+    assert posted_once_in_order(world.thread(card))
+    assert calls(world) == 1
+
+
+async def test_a_press_on_a_stale_card_takes_its_buttons_off_though_the_bot_was_removed(
+    world: World,
+) -> None:
+    card = await given_up(world)
+    remove_bot(world)
+    await world.press("U0BOB", card, CANCEL)
+    await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(card))
+    assert "[Unlatch customer]" not in world.card(card)
+
+
+async def test_a_restart_draws_what_was_given_up(world: World, tmp_path: Path) -> None:
+    card = await given_up(world)
+    async with AsyncExitStack() as stack:
+        settings = settings_for(world.slack, world.fusebill, tmp_path)
+        other = await stack.enter_async_context(build(settings, TIMING))
+        await stack.enter_async_context(listening(other, settings, "http"))
+        await shown(world, card, "✅ Unlatched")
+    assert posted_once_in_order(world.thread(card))
+
+
+async def test_a_restart_does_not_wait_out_a_long_pause(
+    open_world: OpenWorld, tmp_path: Path
+) -> None:
+    async with open_world(timing=replace(TIMING, pause_s=60.0)) as world:
+        card = await world.ask()
+        world.slack.faults.down = True
+        await confirm(world, card)
+        await world.slack.workspace.until(lambda: calls(world) == 1)
+        await world.settled()
+        world.slack.faults.down = False
+        async with build(settings_for(world.slack, world.fusebill, tmp_path), TIMING):
+            await shown(world, card, "✅ Unlatched")
+
+
+async def test_a_look_at_the_history_draws_what_was_given_up(world: World) -> None:
+    card = await given_up(world)
+    await world.reply_to("history 2554529")
+    await shown(world, card, "✅ Unlatched")
+    assert posted_once_in_order(world.thread(card))
+
+
+async def test_a_second_click_that_crossed_the_result_draws_nothing_again(world: World) -> None:
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    await shown(world, card, "✅ Unlatched")
+    before = len(world.slack.calls)
+    await world.slack.forge_click("U0ALICE", card.ts, CONFIRM, request_id(card))
+    await told(world, "U0ALICE")
+    await world.settled()
+    assert [call.method for call in world.slack.calls[before:]] == ["response_url"]
+
+
+async def test_a_card_that_is_gone_for_good_is_not_tried_again_by_a_restart(
+    world: World, tmp_path: Path
+) -> None:
+    card = await world.ask()
+    world.slack.faults.fail("chat.update", error="message_not_found", times=None)
+    await confirm(world, card)
+    await world.settled()
+    events = len((await history_of(world, card)).events)
+    before = len(world.slack.calls)
+    async with build(settings_for(world.slack, world.fusebill, tmp_path), TIMING):
+        await world.slack.workspace.until(lambda: len(world.slack.calls) > before)
+    assert {call.method for call in world.slack.calls[before:]} == {"auth.test"}
+    assert len((await history_of(world, card)).events) == events
