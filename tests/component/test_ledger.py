@@ -24,8 +24,9 @@ from bot.domain.models import (
 )
 from bot.domain.policy import ALLOWED, Decision
 from bot.ledger.engine import Database, migrate, open_engine
+from bot.ledger.gate import DecisionResult
 from bot.ledger.hash_chain import digest
-from bot.ledger.store import DecisionResult, Ledger, LostClaim
+from bot.ledger.store import Ledger, LostClaim
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
@@ -119,7 +120,7 @@ async def test_a_request_does_not_expire_early(ledger: Ledger, late_s: int, take
 
 async def test_a_denied_decision_is_recorded_and_decides_nothing(ledger: Ledger) -> None:
     await ledger.add(REQUEST, ASKED)
-    result = await confirm(ledger, judge=lambda _request, _overtaken: NOT_LISTED)
+    result = await confirm(ledger, judge=lambda _request, _other: NOT_LISTED)
     assert (result.taken, result.decision, result.request.verdict) == (False, NOT_LISTED, None)
     denial = (await ledger.request_history(REQUEST.id)).events[-1]
     assert (denial.type, denial.actor) == (EventType.DECISION_DENIED, "U0BOB")
@@ -174,7 +175,7 @@ async def test_overdue_requests_come_longest_overdue_first(ledger: Ledger) -> No
         at = NOW + timedelta(minutes=minutes)
         await ledger.add(replace(REQUEST, id=name, due_at=at), ASKED)
     await ledger.add(replace(REQUEST, id="done", due_at=None), ASKED)
-    overdue = await ledger.overdue(NOW + timedelta(minutes=2))
+    overdue = await ledger.overdue(NOW + timedelta(minutes=2), LEASE)
     assert [request.id for request in overdue] == ["later", "late"]
 
 
@@ -262,7 +263,11 @@ FOLLOW_UP = {"kind": Kind.RELATCH, "thread_ts": REQUEST.message_ts, "undoes": RE
 async def test_one_of_two_follow_ups_confirmed_at_once_is_overtaken(
     ledger: Ledger,
 ) -> None:
-    two = [replace(REQUEST, id=x * 32, message_ts=f"1.{x}", **FOLLOW_UP) for x in ("b", "c")]  # type: ignore[arg-type]  # by name
+    # in two threads: in one, the second could not even be asked
+    two = [
+        replace(REQUEST, id=x * 32, message_ts=f"1.{x}", **FOLLOW_UP | {"thread_ts": f"0.{x}"})  # type: ignore[arg-type]  # by name
+        for x in ("b", "c")
+    ]
     for request in two:
         await ledger.add(request, ASKED)
     at = NOW + timedelta(seconds=1)
@@ -275,7 +280,7 @@ async def test_one_of_two_follow_ups_confirmed_at_once_is_overtaken(
                 confirmation,
                 decider=BOB,
                 due_at=at + LEASE,
-                judge=lambda _request, overtaken: OVERTAKEN if overtaken else ALLOWED,
+                judge=lambda _request, other: OVERTAKEN if other else ALLOWED,
             )
             for request in two
         )
