@@ -131,15 +131,19 @@ def deny(
     """Record a refusal, once for a double click."""
     details: dict[str, object] = {"verdict": verdict, "why": decision.why}
     denial = replace(new_event, type=EventType.DECISION_DENIED, details=details)
-    if not repeats(queries.last_event(connection, request), denial):
+    if not repeats(connection, request, denial):
         request = queries.append(connection, request, denial)
     return DecisionResult(request, taken=False, decision=decision, other=other)
 
 
-def repeats(last: Event, denial: NewEvent) -> bool:
+def repeats(connection: Connection, request: Request, denial: NewEvent) -> bool:
     """Whether a refusal is the second half of a double click."""
-    same = (last.type, last.actor, last.details) == (denial.type, denial.actor, denial.details)
-    return same and abs(denial.at - last.at) <= DOUBLE_CLICK
+    wanted = (denial.type, denial.actor, denial.details)
+    return any(
+        (event.type, event.actor, event.details) == wanted
+        and abs(denial.at - event.at) <= DOUBLE_CLICK
+        for event in queries.history_of(connection, request).events
+    )
 
 
 def take(

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, case, func, insert, select, update
 
 from bot.domain.meanings import OUTCOMES
-from bot.domain.models import Event, NewEvent, Request, RequestHistory, Verdict
+from bot.domain.models import NewEvent, Request, RequestHistory, Verdict
 from bot.ledger.hash_chain import chained, fingerprint
 from bot.ledger.mapping import changing_row, event_of, event_row, request_of, request_row
 from bot.ledger.schema import events, requests
@@ -29,12 +29,6 @@ ONE_LOCKED = ONE.with_for_update()
 SAVE = update(requests).where(requests.c.id == bindparam("request_id"))
 EVENTS_OF = (
     select(events).where(events.c.request_id == bindparam("request_id")).order_by(events.c.number)
-)
-LAST_EVENT = (
-    select(events)
-    .where(events.c.request_id == bindparam("request_id"))
-    .order_by(events.c.number.desc())
-    .limit(1)
 )
 OVERDUE = (
     select(requests)
@@ -171,11 +165,6 @@ def open_follow_up(connection: Connection, request: Request) -> Request | None:
     }
     row = connection.execute(FOLLOW_UP, values).mappings().one_or_none()
     return request_of(row) if row else None
-
-
-def last_event(connection: Connection, request: Request) -> Event:
-    """The newest event of a request."""
-    return event_of(connection.execute(LAST_EVENT, {"request_id": request.id}).mappings().one())
 
 
 def holds(connection: Connection, request: Request, new_event: NewEvent) -> bool:

@@ -15,6 +15,7 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy.exc import IntegrityError
 
 from bot.domain.models import (
     EventType,
@@ -76,7 +77,15 @@ class Ledger:
                 gate.require_room(connection, request)
             return queries.add(connection, request, new_event)
 
-        return await self._write(work)
+        try:
+            return await self._write(work)
+        except LedgerUnavailable as error:
+            # the first commit was still under way when the second try looked
+            if isinstance(error.__cause__, IntegrityError) and (
+                added := await self.get(request.id)
+            ):
+                return added
+            raise
 
     async def get(self, request_id: str) -> Request | None:
         """The request as it is now, None if there is none."""
@@ -309,7 +318,7 @@ class Ledger:
             current = queries.lock(connection, request.id)
             if again and queries.holds(connection, current, denial):
                 return queries.history_of(connection, current)
-            if gate.repeats(queries.last_event(connection, current), denial):
+            if gate.repeats(connection, current, denial):
                 return None
             due = replace(current, due_at=current.due_at or due_at)
             return queries.history_of(connection, queries.append(connection, due, denial))
@@ -385,6 +394,5 @@ class Ledger:
         try:
             return await self._database.run(partial(work, again=True))
         except LedgerUnavailable as error:
-            raise LedgerUnavailable(
-                str(error), uncertain=error.uncertain or first.uncertain
-            ) from error
+            uncertain = error.uncertain or first.uncertain
+            raise LedgerUnavailable(str(error), uncertain=uncertain) from error.__cause__

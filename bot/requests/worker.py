@@ -263,9 +263,13 @@ class Worker:
             await asyncio.wait_for(finished.wait(), self._timing.working_after_s)
         except TimeoutError:
             try:
+                # a process that slept must not draw over the result of the one that took over
+                await self._ledger.change(request, due_at=self.lease(datetime.now(UTC)))
                 await self._publisher.show_working(request)
             except SlackError as error:
                 log.warning("working card not shown", why=error.code)
+            except (LedgerUnavailable, LostClaim) as error:
+                log.warning("working card not shown", why=str(error))
 
 
 def _about(request: Request) -> dict[str, object]:
