@@ -74,6 +74,8 @@ FOLLOW_UP = (
         requests.c.channel_id == bindparam("channel"),
         requests.c.thread_ts == bindparam("thread"),
         requests.c.id != bindparam("request_id"),
+        # not the request that the thread belongs to
+        requests.c.message_ts.is_(None) | (requests.c.message_ts != requests.c.thread_ts),
         requests.c.outcome.is_(None),
         requests.c.verdict.is_(None) | (requests.c.verdict == Verdict.CONFIRMED),
         # a refused request, which has no card, is never due
