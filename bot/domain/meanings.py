@@ -2,15 +2,16 @@
 
 Cards, lists, threads, ephemerals, and the ledger's queries and verification read these tables
 instead of listing members themselves. To add a member to an enum, start here: a test fails until
-the member has its row.
+the member has its row. A value that only a newer version of the bot knows is shown as it is.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
-from bot.domain.models import EventType, Outcome, Request, Verdict
+from bot.domain.models import EventType, OpenEnum, Outcome, Request, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,39 +52,69 @@ class EventMeaning:
     outcome: Outcome | None = None
 
 
-VERDICTS: Mapping[Verdict, VerdictMeaning] = {
-    Verdict.CONFIRMED: VerdictMeaning("⏳", "In progress", "Confirmed by", executes=True),
-    Verdict.CANCELLED: VerdictMeaning("🚫", "Cancelled", "Cancelled by"),
-    Verdict.EXPIRED: VerdictMeaning("⌛", "Expired", "Expired"),
-}
+Member = TypeVar("Member", bound=OpenEnum)
+Meaning = TypeVar("Meaning")
 
-OUTCOMES: Mapping[Outcome, OutcomeMeaning] = {
-    Outcome.CLEARED: OutcomeMeaning("✅", "Unlatched", effective=True, may_be_undone=True),
-    Outcome.RESTORED: OutcomeMeaning("✅", "Latched again", effective=True),
-    Outcome.ALREADY_CLEAR: OutcomeMeaning("☑️", "Already clear"),
-    Outcome.CHANGED: OutcomeMeaning("⚠️", "Not done, the ids changed"),
-    Outcome.REFUSED: OutcomeMeaning("❌", "Not done"),
-    Outcome.UNKNOWN: OutcomeMeaning("❓", "Outcome unknown", effective=True, may_be_checked=True),
-}
 
-EVENTS: Mapping[EventType, EventMeaning] = {
-    EventType.REQUESTED: EventMeaning(),
-    EventType.POSTED: EventMeaning(),
-    EventType.ASK_DENIED: EventMeaning(),
-    EventType.DECISION_DENIED: EventMeaning(),
-    EventType.CONFIRMED: EventMeaning(verdict=Verdict.CONFIRMED),
-    EventType.CANCELLED: EventMeaning(verdict=Verdict.CANCELLED),
-    EventType.EXPIRED: EventMeaning(verdict=Verdict.EXPIRED),
-    EventType.RECLAIMED: EventMeaning(),
-    EventType.CLEARED: EventMeaning(outcome=Outcome.CLEARED),
-    EventType.RESTORED: EventMeaning(outcome=Outcome.RESTORED),
-    EventType.ALREADY_CLEAR: EventMeaning(outcome=Outcome.ALREADY_CLEAR),
-    EventType.CHANGED: EventMeaning(outcome=Outcome.CHANGED),
-    EventType.REFUSED: EventMeaning(outcome=Outcome.REFUSED),
-    EventType.UNKNOWN: EventMeaning(outcome=Outcome.UNKNOWN),
-    EventType.UNDONE: EventMeaning(),
-    EventType.DELIVERY_FAILED: EventMeaning(),
-}
+class Meanings(dict[Member, Meaning]):
+    """A table with a row for each member; for any other value, `unknown` makes the row."""
+
+    def __init__(self, unknown: Callable[[str], Meaning], rows: Mapping[Member, Meaning]) -> None:
+        super().__init__(rows)
+        self._unknown = unknown
+
+    def __missing__(self, member: Member) -> Meaning:
+        return self._unknown(str(member))
+
+
+def _title(value: str) -> str:
+    return value.replace("_", " ").capitalize()
+
+
+VERDICTS: Mapping[Verdict, VerdictMeaning] = Meanings(
+    lambda value: VerdictMeaning("❔", _title(value), f"{_title(value)} by"),
+    {
+        Verdict.CONFIRMED: VerdictMeaning("⏳", "In progress", "Confirmed by", executes=True),
+        Verdict.CANCELLED: VerdictMeaning("🚫", "Cancelled", "Cancelled by"),
+        Verdict.EXPIRED: VerdictMeaning("⌛", "Expired", "Expired"),
+    },
+)
+
+OUTCOMES: Mapping[Outcome, OutcomeMeaning] = Meanings(
+    lambda value: OutcomeMeaning("❔", _title(value), effective=True),
+    {
+        Outcome.CLEARED: OutcomeMeaning("✅", "Unlatched", effective=True, may_be_undone=True),
+        Outcome.RESTORED: OutcomeMeaning("✅", "Latched again", effective=True),
+        Outcome.ALREADY_CLEAR: OutcomeMeaning("☑️", "Already clear"),
+        Outcome.CHANGED: OutcomeMeaning("⚠️", "Not done, the ids changed"),
+        Outcome.REFUSED: OutcomeMeaning("❌", "Not done"),
+        Outcome.UNKNOWN: OutcomeMeaning(
+            "❓", "Outcome unknown", effective=True, may_be_checked=True
+        ),
+    },
+)
+
+EVENTS: Mapping[EventType, EventMeaning] = Meanings(
+    lambda _value: EventMeaning(),
+    {
+        EventType.REQUESTED: EventMeaning(),
+        EventType.POSTED: EventMeaning(),
+        EventType.ASK_DENIED: EventMeaning(),
+        EventType.DECISION_DENIED: EventMeaning(),
+        EventType.CONFIRMED: EventMeaning(verdict=Verdict.CONFIRMED),
+        EventType.CANCELLED: EventMeaning(verdict=Verdict.CANCELLED),
+        EventType.EXPIRED: EventMeaning(verdict=Verdict.EXPIRED),
+        EventType.RECLAIMED: EventMeaning(),
+        EventType.CLEARED: EventMeaning(outcome=Outcome.CLEARED),
+        EventType.RESTORED: EventMeaning(outcome=Outcome.RESTORED),
+        EventType.ALREADY_CLEAR: EventMeaning(outcome=Outcome.ALREADY_CLEAR),
+        EventType.CHANGED: EventMeaning(outcome=Outcome.CHANGED),
+        EventType.REFUSED: EventMeaning(outcome=Outcome.REFUSED),
+        EventType.UNKNOWN: EventMeaning(outcome=Outcome.UNKNOWN),
+        EventType.UNDONE: EventMeaning(),
+        EventType.DELIVERY_FAILED: EventMeaning(),
+    },
+)
 
 
 def may_be_undone(request: Request) -> bool:

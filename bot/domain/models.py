@@ -2,19 +2,41 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
+from typing import Any, Self
 
 
-class Kind(StrEnum):
+class OpenEnum(StrEnum):
+    """An enum that a newer version of the bot may have added members to.
+
+    A value that this version does not know becomes a member of its own: it is stored and shown as
+    it is, and `is_known` is false. It is not among the enum's members.
+    """
+
+    @classmethod
+    def _missing_(cls, value: object) -> Self | None:
+        if not isinstance(value, str) or not value:
+            return None
+        unknown = str.__new__(cls, value)
+        unknown._name_ = unknown._value_ = value
+        return unknown
+
+    @property
+    def is_known(self) -> bool:
+        """Whether this version of the bot knows the value."""
+        return self._name_ in type(self).__members__
+
+
+class Kind(OpenEnum):
     """What a request asks for."""
 
     UNLATCH = "unlatch"
     RELATCH = "relatch"
 
 
-class Verdict(StrEnum):
+class Verdict(OpenEnum):
     """How a card was decided."""
 
     CONFIRMED = "confirmed"
@@ -22,7 +44,7 @@ class Verdict(StrEnum):
     EXPIRED = "expired"
 
 
-class Outcome(StrEnum):
+class Outcome(OpenEnum):
     """The result of a confirmed request."""
 
     CLEARED = "cleared"
@@ -33,7 +55,7 @@ class Outcome(StrEnum):
     UNKNOWN = "unknown"
 
 
-class EventType(StrEnum):
+class EventType(OpenEnum):
     """What happened to a request; the ledger keeps every event."""
 
     REQUESTED = "requested"
@@ -54,6 +76,11 @@ class EventType(StrEnum):
     DELIVERY_FAILED = "delivery_failed"
 
 
+def _known(kind: type[HubSpotIds | Customer], stored: object) -> dict[str, Any]:
+    found = stored if isinstance(stored, dict) else {}
+    return {each.name: found[each.name] for each in fields(kind) if each.name in found}
+
+
 @dataclass(frozen=True, slots=True)
 class HubSpotIds:
     """The HubSpot contact (`vid`) and company that a customer is latched to; None for neither."""
@@ -64,6 +91,11 @@ class HubSpotIds:
     def __bool__(self) -> bool:
         """Whether anything is latched."""
         return self.vid is not None or self.company_id is not None
+
+    @classmethod
+    def of(cls, stored: object) -> Self:
+        """The ids as JSON keeps them; keys that a newer version of the bot added are ignored."""
+        return cls(**_known(cls, stored))
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +114,11 @@ class Customer:
     status: str = ""
     account_status: str = ""
     email: str = ""
+
+    @classmethod
+    def of(cls, stored: dict[str, Any]) -> Self:
+        """A customer as JSON keeps it; keys that a newer version of the bot added are ignored."""
+        return cls(**_known(cls, stored) | {"ids": HubSpotIds.of(stored["ids"])})
 
 
 @dataclass(frozen=True, slots=True)

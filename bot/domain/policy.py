@@ -94,13 +94,17 @@ def may_decide(
     person: Person,
     members: Members,
     *,
-    overtaken: bool = False,
+    other: Request | None = None,
 ) -> Decision:
     """Whether a person may confirm or cancel a card; its requester may always cancel it.
 
-    A card can't be confirmed if the rules no longer allow asking for it, or if another request for
-    the same customer was confirmed meanwhile (`overtaken`).
+    A card can't be confirmed if the rules no longer allow asking for it, or if `other`, another
+    request for the same customer, has changed it since or is being executed.
     """
+    if verdict is Verdict.CONFIRMED and not request.kind.is_known:
+        return _denied(
+            "kind", "A newer version of the bot made this card, and only that can do it."
+        )
     # compare user ids only: Slack's payloads can name different teams for the same person
     own = person.user_id == request.requester.user_id
     if verdict is Verdict.CANCELLED and own:
@@ -113,12 +117,12 @@ def may_decide(
     doing = "confirm" if verdict is Verdict.CONFIRMED else "cancel somebody else's request"
     decision = _listed(policy, person, policy.confirmers, members, doing)
     if decision.allowed and verdict is Verdict.CONFIRMED:
-        return _still_valid(policy, request, members, overtaken=overtaken)
+        return _still_valid(policy, request, members, other)
     return decision
 
 
 def _still_valid(
-    policy: Policy, request: Request, members: Members, *, overtaken: bool
+    policy: Policy, request: Request, members: Members, other: Request | None
 ) -> Decision:
     asked = may_ask(policy, request.requester, request.channel_id, request.reason, members)
     if not asked.allowed and asked.label != "unknown_members":
@@ -127,7 +131,13 @@ def _still_valid(
             "The rules have changed since this request was made, and no longer allow it. Cancel it"
             " and ask again.",
         )
-    if asked.allowed and overtaken:
+    if asked.allowed and other and other.outcome is None:
+        return _denied(
+            "busy",
+            "Another request for this customer is being carried out right now. Look at its result"
+            " before you confirm this one.",
+        )
+    if asked.allowed and other:
         return _denied(
             "overtaken",
             "Another request for this customer was confirmed after this one was made. Cancel this"

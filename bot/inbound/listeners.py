@@ -129,7 +129,8 @@ class Listeners:
                 await work
             except LedgerUnavailable as error:
                 log.error("ledger unavailable", why=str(error))  # noqa: TRY400  # expected
-                await self._service.send_ephemeral(place, ephemerals.ledger_down())
+                message = ephemerals.ledger_down(uncertain=error.uncertain)
+                await self._service.send_ephemeral(place, message)
             except asyncio.CancelledError:
                 # the bot is stopping, and this work is not in the ledger
                 await self._service.send_ephemeral(place, ephemerals.stopped())

@@ -75,6 +75,8 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
     )
     # a reader blocks nobody, and may page through a million rows
     options = "-c default_transaction_read_only=on" if read_only else limits
+    # a database may have its own defaults, and times are read as ISO text
+    options += " -c datestyle=ISO,YMD -c timezone=UTC"
     return create_engine(
         f"postgresql+psycopg://{rest}",
         pool_size=CONNECTIONS,
@@ -286,7 +288,7 @@ class Database:
             raise LedgerUnavailable(why, uncertain=job.began) from None
         except SQLAlchemyError as error:
             broke = isinstance(error, DBAPIError) and error.connection_invalidated
-            raise LedgerUnavailable(reason(error), uncertain=broke) from error
+            raise LedgerUnavailable(reason(error), uncertain=broke and job.began) from error
         finally:
             # if the caller was cancelled, the job still needs its timeout
             if job.ended:

@@ -53,9 +53,11 @@ class Job(Generic[T]):
 
     def run(self, connection: Connection) -> T:
         """Run the work on a connection. Raises: TimeoutError after the deadline."""
-        if monotonic() >= self._deadline:
-            raise TimeoutError
+        # set before the deadline is looked at: `expire` may run in between
         self.began = True
+        if monotonic() >= self._deadline:
+            self.began = False
+            raise TimeoutError
         return self._work(connection)
 
     def succeed(self, result: T) -> None:

@@ -14,7 +14,6 @@ from bot.domain.models import (
     Customer,
     Event,
     EventType,
-    HubSpotIds,
     Kind,
     Outcome,
     Person,
@@ -51,9 +50,7 @@ def request_of(row: RowMapping) -> Request:
         id=row["id"],
         kind=Kind(row["kind"]),
         # people read and search the column, so it decides which customer a call changes
-        customer=Customer(
-            **customer | {"customer_id": row["customer_id"], "ids": HubSpotIds(**customer["ids"])}
-        ),
+        customer=Customer.of(customer | {"customer_id": row["customer_id"]}),
         channel_id=row["channel_id"],
         message_ts=row["message_ts"],
         thread_ts=row["thread_ts"],

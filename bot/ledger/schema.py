@@ -74,6 +74,8 @@ requests = Table(
     Column("head", String(64), nullable=False),
     Column("undoes", String(32)),
     Column("undone_by", String(32)),
+    # until when an instance holds the thread, to post what it lacks; not a field of Request
+    Column("posting_until", Moment),
 )
 
 # The migration makes the first index partial (`due_at IS NOT NULL`), since the sweep reads no other

@@ -6,15 +6,16 @@ its event are one transaction. Events are only ever inserted, and their hashes f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from sqlalchemy import Connection, RowMapping, select, update
+from sqlalchemy.exc import IntegrityError
 
 from bot.domain.models import (
     EventType,
@@ -24,11 +25,10 @@ from bot.domain.models import (
     RequestHistory,
     Verdict,
 )
-from bot.domain.policy import ALLOWED, Decision
-from bot.ledger import outbox, queries
+from bot.ledger import gate, outbox, queries
 from bot.ledger.engine import Database, LedgerUnavailable, try_to_write
-from bot.ledger.hash_chain import fingerprint
-from bot.ledger.mapping import COLUMNS, request_of, request_row
+from bot.ledger.gate import Change, DecisionResult, FollowUpOpen, Judge
+from bot.ledger.mapping import COLUMNS, request_of
 from bot.ledger.schema import requests
 
 log = structlog.get_logger(__name__)
@@ -37,47 +37,26 @@ MAX_RETRY_DELAY_S = 0.5
 """A decision that fails faster than this is tried once more: both fit into Slack's 3 s."""
 
 
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class _Write(Protocol[T_co]):
+    """A transaction that may be run again; `again` says that it may have taken effect before."""
+
+    def __call__(self, connection: Connection, *, again: bool) -> T_co: ...
+
+
 class LostClaim(Exception):
     """Another worker has claimed the request: the holder of the old claim must stop."""
-
-
-@dataclass(frozen=True, slots=True)
-class DecisionResult:
-    """The result of an attempt to decide a request.
-
-    `taken`: the verdict is now in the ledger. If not, `decision` says why this person may not
-    decide; if `decision` allows it, the request was already decided or has expired.
-    """
-
-    request: Request
-    taken: bool
-    decision: Decision = ALLOWED
-
-
-Judge = Callable[[Request, bool], Decision]
-"""Applies the policy: may this person decide the request?
-
-The second argument says whether the request was overtaken: it is a follow-up, and after it was
-asked another request for the same customer was confirmed and took effect, or may still.
-"""
-
-
-def _allow(_request: Request, _overtaken: bool) -> Decision:  # noqa: FBT001  # a Judge
-    return ALLOWED
-
-
-def _with_card(request: Request, message_ts: str) -> Request:
-    """The request with the card that was clicked, if the ledger doesn't know its card yet."""
-    if request.message_ts or not message_ts:
-        return request
-    thread_ts = request.thread_ts or message_ts
-    return replace(request, message_ts=message_ts, thread_ts=thread_ts, due_at=request.expires_at)
 
 
 class Ledger:
     """Requests and events in SQLite or PostgreSQL.
 
-    Every method is one transaction and raises LedgerUnavailable if the database fails.
+    Every method is one transaction and raises LedgerUnavailable if the database fails. A method
+    that writes an event may be repeated by itself, if it is not certain that its commit took
+    effect: the second time it looks first.
     """
 
     def __init__(self, database: Database) -> None:
@@ -90,10 +69,15 @@ class Ledger:
         """Insert a request and its first event, which holds the fingerprint of the row.
 
         `response_url` is kept while it works, to tell the requester what the card can't show.
-        If LedgerUnavailable is `uncertain`, the request may be in the ledger all the same.
+        Raises: FollowUpOpen if it is a follow-up and its thread has another one that is open;
+        Overtaken if it is an undo and the customer has been changed again.
         """
 
-        def work(connection: Connection) -> Request:
+        def work(connection: Connection, *, again: bool) -> Request:
+            if again and (added := queries.find(connection, request.id)):
+                return added
+            if request.thread_ts not in (None, request.message_ts):
+                gate.require_room(connection, request)
             added = queries.add(connection, request, new_event)
             if response_url:
                 outbox.remember(
@@ -102,15 +86,14 @@ class Ledger:
             return added
 
         try:
-            return await self._database.run(work)
+            return await self._write(work)
         except LedgerUnavailable as error:
-            if not error.uncertain:
-                raise
-        try:
-            # the commit may have succeeded: look first
-            return await self._database.run(lambda c: queries.find(c, request.id) or work(c))
-        except LedgerUnavailable as error:
-            raise LedgerUnavailable(str(error), uncertain=True) from error
+            # the first commit was still under way when the second try looked
+            if isinstance(error.__cause__, IntegrityError) and (
+                added := await self.get(request.id)
+            ):
+                return added
+            raise
 
     async def get(self, request_id: str) -> Request | None:
         """The request as it is now, None if there is none."""
@@ -135,7 +118,7 @@ class Ledger:
         *,
         decider: Person | None,
         due_at: datetime,
-        judge: Judge = _allow,
+        judge: Judge = gate.allow,
         message_ts: str = "",
         response_url: str | None = None,
     ) -> DecisionResult:
@@ -146,62 +129,57 @@ class Ledger:
         the note that it was posted: then this notes it. `response_url` is kept while it works.
         Raises: KeyError if there is no such request.
         """
+        lease = due_at - new_event.at
 
-        def work(connection: Connection, *, again: bool = False) -> DecisionResult:
+        def work(connection: Connection, *, again: bool) -> DecisionResult:
             request = queries.lock(connection, request_id)
-            ours = (request.verdict, request.decided_at, request.decider)
-            if again and ours == (verdict, new_event.at, decider):
-                return DecisionResult(request, taken=True)
-            in_time = request.due_at is not None and (
-                max(request.due_at, request.expires_at) > new_event.at
-                if request.message_ts is None
-                else request.due_at > new_event.at
-            )
-            if request.verdict or request.due_at is None or in_time is (verdict is Verdict.EXPIRED):
+            if again and (result := gate.earlier(connection, request, verdict, new_event)):
+                return result
+            expiry = verdict is Verdict.EXPIRED
+            if request.verdict or request.due_at is None:
                 return DecisionResult(request, taken=False)
-            request = _with_card(request, message_ts)
-            overtaken = verdict is Verdict.CONFIRMED and queries.was_overtaken(connection, request)
-            decision = judge(request, overtaken)
+            overdue = queries.is_overdue(request, new_event.at, lease)
+            late = overdue if expiry else gate.expired(request, new_event.at)
+            if late is not expiry:
+                return DecisionResult(request, taken=False)
+            request = gate.with_card(request, message_ts)
+            others = gate.others(connection, request) if verdict is Verdict.CONFIRMED else []
+            other = gate.overtaking(request, others)
+            decision = judge(request, other)
             if not decision.allowed:
-                denial = replace(
-                    new_event,
-                    type=EventType.DECISION_DENIED,
-                    details={"verdict": verdict, "why": decision.why},
-                )
-                denied = queries.append(connection, request, denial)
-                return DecisionResult(denied, taken=False, decision=decision)
-            decided = replace(
-                request,
-                verdict=verdict,
-                decider=decider,
-                decided_at=new_event.at,
-                due_at=due_at,
-                claim=request.claim + 1,
-            )
-            row = fingerprint(request_row(decided), posted=True)
-            vouching = replace(new_event, details=new_event.details | {"row": row})
+                return gate.deny(connection, request, verdict, new_event, decision, other)
             if decider and response_url:
                 outbox.remember(connection, request_id, decider, response_url, new_event.at)
-            return DecisionResult(queries.append(connection, decided, vouching), taken=True)
+            after = tuple(o.id for o in others if o.outcome is None)
+            return gate.take(connection, request, verdict, new_event, decider, due_at, after)
 
-        began = monotonic()
-        try:
-            return await self._database.run(work)
-        except LedgerUnavailable:
-            if monotonic() - began > MAX_RETRY_DELAY_S:
-                raise
-            # the connection broke: the commit may have succeeded, so the second try looks first
-            return await self._database.run(partial(work, again=True))
+        return await self._write(work, within_s=MAX_RETRY_DELAY_S)
 
-    async def overdue(self, now: datetime) -> Sequence[Request]:
+    async def decided(
+        self, request_id: str, verdict: Verdict, new_event: NewEvent
+    ) -> DecisionResult | None:
+        """What became of an attempt to decide whose answer was lost; None if nothing did.
+
+        It waits for the transaction of that attempt to end.
+        """
+
+        def work(connection: Connection) -> DecisionResult | None:
+            request = queries.lock(connection, request_id)
+            return gate.earlier(connection, request, verdict, new_event)
+
+        return await self._database.run(work)
+
+    async def overdue(self, now: datetime, lease: timedelta) -> Sequence[Request]:
         """The requests whose `due_at` has passed, longest overdue first.
 
-        A row that can't be read is logged and skipped.
+        Also those that are due later than a `lease` or a card's life can end: then the clock was
+        set back. A row that can't be read is logged and skipped.
         """
+        limits = queries.clock_limits(now, lease)
 
         def work(connection: Connection) -> Sequence[Request]:
             outbox.forget_expired(connection, now)
-            rows = connection.execute(queries.OVERDUE, {"now": now}).mappings()
+            rows = connection.execute(queries.OVERDUE, limits).mappings()
             return [request for row in rows if (request := self._readable(row))]
 
         return await self._database.run(work)
@@ -213,7 +191,8 @@ class Ledger:
 
         def work(connection: Connection) -> RequestHistory | None:
             current = queries.lock(connection, request.id)
-            if current.claim != request.claim or current.due_at is None or current.due_at > now:
+            overdue = queries.is_overdue(current, now, due_at - now)
+            if current.claim != request.claim or not overdue:
                 return None
             reclaimed = replace(current, claim=current.claim + 1, due_at=due_at)
             if current.verdict is Verdict.CONFIRMED and current.outcome is None:
@@ -234,21 +213,49 @@ class Ledger:
         new_event: NewEvent,
         *,
         fenced: bool = True,
+        again: bool = False,
         **changes: Any,  # noqa: ANN401  # fields of Request
     ) -> RequestHistory:
         """Append an event and change the request's fields, as the worker that holds its claim.
 
-        Raises: LostClaim if another worker has claimed the request since; never if not `fenced`.
+        `again`: an earlier call with the same event failed, but may have taken effect. Raises:
+        LostClaim if another worker has claimed the request since; never if not `fenced`.
         """
 
-        def work(connection: Connection) -> RequestHistory:
+        def work(connection: Connection, *, again: bool) -> RequestHistory:
             current = queries.lock(connection, request.id)
+            if again and queries.holds(connection, current, new_event):
+                return queries.history_of(connection, current)
             if fenced and current.claim != request.claim:
                 raise LostClaim(request.id)
             changed = queries.append(connection, replace(current, **changes), new_event)
             return queries.history_of(connection, changed)
 
-        return await self._database.run(work)
+        return await self._write(work, again=again)
+
+    async def append(
+        self, request: Request, new_event: NewEvent, change: Change, *, alone: bool = False
+    ) -> RequestHistory | None:
+        """Append an event of somebody who holds no claim, if `change` allows it; else None.
+
+        With `alone`: raises FollowUpOpen if the thread has another request that is open.
+        """
+
+        def work(connection: Connection, *, again: bool) -> RequestHistory | None:
+            current = queries.lock(connection, request.id)
+            if again and queries.holds(connection, current, new_event):
+                return queries.history_of(connection, current)
+            if alone:
+                queries.lock_customer(connection, current)
+                if queries.open_follow_up(connection, current):
+                    raise FollowUpOpen(request.id)
+            changed = change(current)
+            if changed is None:
+                return None
+            changed = queries.append(connection, changed, new_event)
+            return queries.history_of(connection, changed)
+
+        return await self._write(work)
 
     async def change(self, request: Request, **changes: Any) -> Request:  # noqa: ANN401  # fields of Request
         """Change a request's fields without an event: for the clock and the outbox.
@@ -324,18 +331,56 @@ class Ledger:
 
     async def open_follow_up(self, request: Request) -> Request | None:
         """Another request in the same thread that is undecided or being executed."""
-        values = {
-            "customer": request.customer.customer_id,
-            "channel": request.channel_id,
-            "thread": request.thread_ts,
-            "request_id": request.id,
-        }
+        return await self._database.run(lambda c: queries.open_follow_up(c, request))
 
-        def work(connection: Connection) -> Request | None:
-            row = connection.execute(queries.FOLLOW_UP, values).mappings().one_or_none()
-            return request_of(row) if row else None
+    async def deny(
+        self, request: Request, denial: NewEvent, due_at: datetime
+    ) -> RequestHistory | None:
+        """Append a refusal, to be drawn by `due_at`; None if it is half of a double click."""
+
+        def work(connection: Connection, *, again: bool) -> RequestHistory | None:
+            current = queries.lock(connection, request.id)
+            if again and queries.holds(connection, current, denial):
+                return queries.history_of(connection, current)
+            if gate.repeats(connection, current, denial):
+                return None
+            due = replace(current, due_at=current.due_at or due_at)
+            return queries.history_of(connection, queries.append(connection, due, denial))
+
+        return await self._write(work)
+
+    async def changed_since(self, request: Request) -> Request | None:
+        """The last other request that changed the customer after this one did, or may have."""
+        return await self._database.run(lambda c: gate.changed_since(c, request))
+
+    async def unfinished(self, request_ids: Sequence[str]) -> bool:
+        """Whether any of these requests is still being executed."""
+        values = {"request_ids": list(request_ids)}
+        return await self._database.run(
+            lambda c: bool(c.execute(queries.UNFINISHED, values).scalar_one())
+        )
+
+    async def take_thread(self, request: Request, now: datetime, lease: timedelta) -> int | None:
+        """Claim a request's thread for a `lease`, to post what it lacks; None if it is taken.
+
+        Returns the number of the last event that the thread shows.
+        """
+        limits = queries.clock_limits(now, lease)
+        values = {"request_id": request.id, "now": now, "until": now + lease}
+
+        def work(connection: Connection) -> int | None:
+            values["too_far"] = limits["too_far"]
+            if connection.execute(queries.TAKE_THREAD, values).rowcount != 1:
+                return None
+            current = queries.find(connection, request.id)
+            return current.last_posted_event if current else None
 
         return await self._database.run(work)
+
+    async def leave_thread(self, request: Request, shown: int = 0) -> None:
+        """Give the thread back; `shown` is the last event that it shows now."""
+        values = {"request_id": request.id, "shown": shown}
+        await self._database.run(lambda c: c.execute(queries.LEAVE_THREAD, values).close())
 
     async def waiting(self) -> int:
         """How many cards are undecided."""
@@ -353,3 +398,25 @@ class Ledger:
     async def ping(self) -> None:
         """Check that the database takes a write. Raises: LedgerUnavailable."""
         await self._database.run(try_to_write)
+
+    async def _write(
+        self, work: _Write[T], *, again: bool = False, within_s: float | None = None
+    ) -> T:
+        """Run a transaction; if it fails, and perhaps took effect, run it once more.
+
+        The second time it is told to look first. `within_s` limits how long the first may have
+        taken, and then the second is run after any failure.
+        """
+        began = monotonic()
+        try:
+            return await self._database.run(partial(work, again=again))
+        except LedgerUnavailable as error:
+            repeat = error.uncertain if within_s is None else monotonic() - began <= within_s
+            if not repeat:
+                raise
+            first = error
+        try:
+            return await self._database.run(partial(work, again=True))
+        except LedgerUnavailable as error:
+            uncertain = error.uncertain or first.uncertain
+            raise LedgerUnavailable(str(error), uncertain=uncertain) from error.__cause__

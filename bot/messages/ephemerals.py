@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from bot.domain.meanings import OUTCOMES, VERDICTS
 from bot.domain.models import Customer, Event, Request
@@ -12,7 +12,19 @@ from bot.fusebill.errors import (
     FusebillRefused,
     KeyRefused,
 )
-from bot.messages.block_kit import Line, Message, channel, code, date, message, say, text, user
+from bot.messages.block_kit import (
+    Inline,
+    Line,
+    Message,
+    channel,
+    code,
+    date,
+    link,
+    message,
+    say,
+    text,
+    user,
+)
 from bot.messages.events import ask_again, result_text
 from bot.messages.fusebill_errors import advice, emoji, reason
 from bot.messages.phrases import Links, customer_lines, display_name, error_lines, ids_inline
@@ -40,6 +52,38 @@ def denied(why: str, channels: Sequence[str] = ()) -> Message:
     """The admin's rules refuse this; `channels` are the ones where it is allowed."""
     places = [part for channel_id in channels for part in (say(" "), channel(channel_id))]
     return message([[say("🔒 "), text(why, limit=400), *places]])
+
+
+def overtaken(why: str, other: Request, url: str | None) -> Message:
+    """Another request for the same customer came first: what it did, who, when, and its card."""
+    return message([[say("🔒 "), text(why, limit=400)], [*_other(other, url)]])
+
+
+def changed_since(other: Request, url: str | None) -> Message:
+    """An undo belongs to the last request that changed the customer, and that is another one."""
+    return message(
+        [
+            [say("☝️ This can't be undone here: the customer has been changed since.")],
+            [*_other(other, url)],
+            [say("Nothing was done. Undo belongs to the card that changed it last.")],
+        ]
+    )
+
+
+def _other(other: Request, url: str | None) -> Iterator[Inline]:
+    verdict = VERDICTS[other.verdict] if other.verdict else None
+    meaning = OUTCOMES[other.outcome] if other.outcome else verdict
+    title = f"{meaning.emoji} {meaning.title}" if meaning else "The other request"
+    yield say(f"{title}: ")
+    yield from ids_inline(other.customer.ids, Links())
+    if verdict and other.decider and other.decided_at:
+        yield say(f" · {verdict.label} ")
+        yield user(other.decider.user_id)
+        yield say(", ")
+        yield date(other.settled_at or other.decided_at)
+    if url:
+        yield say(" · ")
+        yield link(url, "see its card")
 
 
 def looking_up(customer_id: int) -> Message:

@@ -12,6 +12,8 @@ from bot.messages.block_kit import Inline, Line, bold, code, cut, date, say, tex
 from bot.messages.fusebill_errors import call_line
 from bot.messages.phrases import ERROR_LENGTH, Links, display_name, error_lines, ids_inline
 
+NEWER: Line = [say("A newer version of the bot recorded this; it knows more about it.")]
+
 
 @dataclass(frozen=True, slots=True)
 class ResultText:
@@ -23,18 +25,26 @@ class ResultText:
 
 def result_text(request: Request, events: Sequence[Event], links: Links) -> ResultText:
     """Describe a decided request by its last outcome, or by its verdict if it has no outcome."""
+    if request.outcome and not request.outcome.is_known:
+        unknown = OUTCOMES[request.outcome]
+        return ResultText(f"{unknown.emoji} {unknown.title}", [NEWER])
     for event in reversed(events):
         if outcome := EVENTS[event.type].outcome:
             title = _outcome_title(event, outcome)
             return ResultText(title, [*_outcome_lines(event, outcome, request, links)])
     verdict = request.verdict or Verdict.CONFIRMED
     meaning = VERDICTS[verdict]
-    lines = [*_verdict_lines(verdict, request, links)]
+    decided = (event for event in events if EVENTS[event.type].verdict is verdict)
+    lines = [*_verdict_lines(verdict, next(decided, None), request, links)]
     return ResultText(f"{meaning.emoji} {meaning.title}", lines)
 
 
 def event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]:
     """Describe an event for the thread: when, who and what, in one or more lines."""
+    if not event.type.is_known:
+        name = text(event.type.replace("_", " "), limit=80)
+        yield [date(event.at), say("  "), actor(event), say(": "), name]
+        return
     first, *more = _event_lines(event, request, links)
     yield [date(event.at), say("  "), *first]
     yield from more
@@ -50,7 +60,12 @@ def ask_again(request: Request) -> str:
     return "Undo…" if request.kind is Kind.RELATCH else f"/unlatch {request.customer.customer_id}"
 
 
-def _verdict_lines(verdict: Verdict, request: Request, links: Links) -> Iterator[Line]:
+def _verdict_lines(
+    verdict: Verdict, event: Event | None, request: Request, links: Links
+) -> Iterator[Line]:
+    if not verdict.is_known:
+        yield NEWER
+        return
     match verdict:
         case Verdict.CONFIRMED:
             yield [say("The result is not known yet.")]
@@ -58,10 +73,28 @@ def _verdict_lines(verdict: Verdict, request: Request, links: Links) -> Iterator
             ids = ids_inline(request.customer.ids, links)
             yield [say("Nothing was changed. The card showed: "), *ids]
         case Verdict.EXPIRED:
-            yield [say("Nobody decided in time; nothing was changed.")]
+            away = event and event.details.get("away")
+            how = "Expired while the bot was away" if away else "Nobody decided in time"
+            found = _found(event, request, links) if event else ()
+            yield [say(f"{how}; "), *(found or [say("nothing was changed.")])]
             yield [say("To try again: "), code(ask_again(request))]
         case _:
             assert_never(verdict)
+
+
+def _found(expiry: Event, request: Request, links: Links) -> Line:
+    """What the customer is like, if the bot had to look: it had not watched the card all along."""
+    if "unread" in expiry.details:
+        return [say("the customer could not be read, so we don't know whether it was changed.")]
+    if "found" not in expiry.details:
+        return []
+    ids = HubSpotIds.of(expiry.details["found"])
+    relatch = request.kind is Kind.RELATCH
+    if not ids:
+        return [say(f"the customer is {'not' if relatch else 'no longer'} latched.")]
+    same = ids == request.customer.ids
+    latched = "latched to " if relatch else "still latched to " if same else "now latched to "
+    return [say(f"the customer is {latched}"), *ids_inline(ids, links), say(".")]
 
 
 def _outcome_title(event: Event, outcome: Outcome) -> str:
@@ -128,8 +161,7 @@ def _changed(event: Event, request: Request, links: Links) -> Iterator[Line]:
     else:
         yield [say("The HubSpot ids are not the ones that were confirmed, so nothing was done.")]
     yield [bold("On the card: "), *ids_inline(request.customer.ids, links)]
-    found: Any = event.details.get("found", {})
-    yield [bold("Now: "), *ids_inline(HubSpotIds(**found), links)]
+    yield [bold("Now: "), *ids_inline(HubSpotIds.of(event.details.get("found")), links)]
     if not relatch:
         again = code(f"/unlatch {request.customer.customer_id}")
         yield [say("To see the new ids and decide: "), again]
@@ -149,7 +181,10 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
         case EventType.CONFIRMED | EventType.CANCELLED:
             yield [who, say(f" {event.type} it")]
         case EventType.EXPIRED:
-            yield [say("expired: nobody decided in time")]
+            away = event.details.get("away")
+            how = "expired while the bot was away" if away else "expired: nobody decided in time"
+            found = _found(event, request, links)
+            yield [say(f"{how}; "), *found] if found else [say(how)]
         case EventType.UNDONE:
             yield [who, say(" undid this: the customer is latched as it was before")]
         case EventType.RECLAIMED:

@@ -148,7 +148,7 @@ def _state(request: Request) -> str:
     elif request.verdict:
         verdict = VERDICTS[request.verdict]
         state = f"{verdict.emoji} {verdict.title.lower()}"
-    if request.kind is Kind.UNLATCH or request.outcome is Outcome.RESTORED:
+    if request.kind is not Kind.RELATCH or request.outcome is Outcome.RESTORED:
         return state
     mark, _, words = state.partition(" ")
     return f"{mark} undo {words}"

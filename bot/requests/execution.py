@@ -106,6 +106,15 @@ class Execution:
         calls: dict[str, object] = {"calls": progress.calls} if progress.calls else {}
         return ExecutionResult(result.outcome, {"seconds": seconds, **calls, **result.details})
 
+    async def look(self, request: Request) -> dict[str, object]:
+        """Read the customer once: `found` has its ids now, `unread` why that failed. No retries."""
+        try:
+            async with asyncio.timeout(self._budget_s):
+                customer = await self._fusebill.get_customer(request.customer.customer_id)
+        except (FusebillError, TimeoutError) as error:
+            return {"unread": str(error) or type(error).__name__}
+        return {"found": asdict(customer.ids)}
+
     async def _execute_with_retries(self, progress: _Progress) -> ExecutionResult:
         def should_retry(error: Exception) -> bool | float:
             if isinstance(error, FusebillError):

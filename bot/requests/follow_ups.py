@@ -15,6 +15,7 @@ from bot.domain.meanings import may_be_checked, may_be_undone
 from bot.domain.models import Customer, EventType, Kind, NewEvent, Person, Request
 from bot.domain.policy import Decision
 from bot.fusebill.errors import FusebillError
+from bot.ledger.gate import FollowUpOpen, Overtaken
 from bot.ledger.store import Ledger
 from bot.messages import ephemerals
 from bot.messages.phrases import Links
@@ -55,6 +56,8 @@ class FollowUps:
                 await self._poster.send_ephemeral(place, ephemerals.nothing_to_undo())
             elif await self._ledger.open_follow_up(current):
                 await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
+            elif other := await self._ledger.changed_since(current):
+                await self._say_changed(other, place)
             elif customer := await self._read(current, place):
                 await self._offer_undo(current, customer, person, place)
 
@@ -71,7 +74,20 @@ class FollowUps:
         relatch = self._poster.request(
             person, place, restored, reason, kind=Kind.RELATCH, follows=request
         )
-        await self._poster.post(relatch, place)
+        await self._post(relatch, place)
+
+    async def _post(self, follow_up: Request, place: Place) -> None:
+        """Post a card, unless another instance was quicker: the ledger decides."""
+        try:
+            await self._poster.post(follow_up, place)
+        except FollowUpOpen:
+            await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
+        except Overtaken as error:
+            await self._say_changed(error.by, place)
+
+    async def _say_changed(self, other: Request, place: Place) -> None:
+        url = await self._lookup.permalink(other)
+        await self._poster.send_ephemeral(place, ephemerals.changed_since(other, url))
 
     async def check_again(self, request: Request, person: Person, place: Place) -> None:
         """Read the customer of an UNKNOWN card: record what happened, or post a new card.
@@ -95,25 +111,36 @@ class FollowUps:
             again = self._poster.request(
                 person, place, request.customer, request.reason, kind=request.kind, follows=request
             )
-            await self._poster.post(again, place)
+            await self._post(again, place)
             return
         now = datetime.now(UTC)
         event = NewEvent(now, EventType(result.outcome), person.user_id, result.details)
-        history = await self._ledger.record(
-            request,
-            event,
-            fenced=False,
-            outcome=result.outcome,
-            settled_at=now,
-            due_at=self._worker.lease(now),
-        )
+
+        def known(current: Request) -> Request | None:
+            if not may_be_checked(current):
+                return None
+            due_at = self._worker.lease(now)
+            return replace(current, outcome=result.outcome, settled_at=now, due_at=due_at)
+
+        try:
+            history = await self._ledger.append(request, event, known, alone=True)
+        except FollowUpOpen:
+            await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
+            return
+        if history is None:
+            await self._poster.send_ephemeral(place, ephemerals.outcome_known())
+            return
         self._metrics.outcomes.labels(request.kind, result.outcome).inc()
         # start() rather than redraw(): a RESTORED outcome also marks the undone request
         self._worker.start(history.request)
 
     @asynccontextmanager
     async def _locked(self, request: Request) -> AsyncIterator[Request]:
-        """The request as it is now, one click at a time: people click twice."""
+        """The request as it is now, one click at a time: people click twice.
+
+        This saves reads and is no promise: another instance has locks of its own, so what must not
+        happen twice is asked again in the transaction that writes it.
+        """
         async with self._locks.setdefault(request.id, asyncio.Lock()):
             yield await self._ledger.get(request.id) or request
 
@@ -123,13 +150,10 @@ class FollowUps:
         """Record a refusal in the ledger and the thread, and tell the person why."""
         now = datetime.now(UTC)
         why: dict[str, object] = {"why": decision.why}
-        history = await self._ledger.record(
-            request,
-            NewEvent(now, EventType.DECISION_DENIED, person.user_id, why),
-            fenced=False,
-            due_at=request.due_at or self._worker.lease(now),
-        )
-        self._worker.redraw(history)
+        denial = NewEvent(now, EventType.DECISION_DENIED, person.user_id, why)
+        history = await self._ledger.deny(request, denial, self._worker.lease(now))
+        if history:
+            self._worker.redraw(history)
         await self._poster.send_ephemeral(place, ephemerals.denied(decision.why, decision.channels))
 
     async def _read(self, request: Request, place: Place) -> Customer | None:

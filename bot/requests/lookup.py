@@ -110,12 +110,13 @@ class Lookup:
         except LedgerUnavailable:
             await self._poster.send_ephemeral(place, ephemerals.ledger_down())
             return
-        permalinks = await asyncio.gather(*map(self._permalink, requests))
+        permalinks = await asyncio.gather(*map(self.permalink, requests))
         past = list(zip(requests, permalinks, strict=True))
         message = lists.history(customer_id, past, self._advisers)
         await self._poster.send_ephemeral(place, message)
 
-    async def _permalink(self, request: Request) -> str | None:
+    async def permalink(self, request: Request) -> str | None:
+        """The URL of a request's card; None if Slack can't say."""
         try:
             return await self._slack.permalink(request.channel_id, request.message_ts or "")
         except SlackError:

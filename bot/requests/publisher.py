@@ -3,8 +3,8 @@
 The ledger is an outbox: `last_posted_event` says which events the thread shows, so a publisher
 posts only the rest, and a failed one is retried from there at the request's `due_at`. Several tasks
 can publish the same request at once (a result, a refusal, an undo). So each process keeps locks and
-the newest event drawn for each request: an older card never replaces a newer one, and no task posts
-an event that another has just posted.
+the newest event drawn for each request: an older card never replaces a newer one. Who posts in a
+thread claims it first in the ledger, so that no instance posts what another has just posted.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ MAX_PAUSE_S = 3600.0
 MAX_PUBLISH_ATTEMPTS = 206
 """About a week of attempts, with the pauses of `pause_after`."""
 EVENTS_A_REPLY = 10
+THREAD_TAKEN_S = 0.2
 MAX_RECENT = 1000
 PATIENT_ATTEMPTS = 6
 """After so many attempts, about a minute, the people who wait are told the result privately."""
@@ -276,15 +277,28 @@ class Publisher:
             # without a thread they would go into the channel
             return shown
         while shown < len(history.events):
+            shown = max(shown, await self._take_thread(request, on_wait))
             events = history.events[shown : shown + EVENTS_A_REPLY]
-            reply = thread_reply(events, request, self._links)
-            place = (request.channel_id, reply, request.thread_ts)
-            await self._slack.post(*place, on_wait=on_wait)
-            drawing.thread = shown = shown + len(events)
-            if shown < len(history.events):
+            try:
+                if events:
+                    reply = thread_reply(events, request, self._links)
+                    place = (request.channel_id, reply, request.thread_ts)
+                    await self._slack.post(*place, on_wait=on_wait)
+                    drawing.thread = shown = shown + len(events)
+            finally:
                 # saved after each reply, so that a retry continues from here
-                await self._ledger.change(request, last_posted_event=shown)
+                await self._ledger.leave_thread(request, shown)
         return shown
+
+    async def _take_thread(self, request: Request, on_wait: Callable[[], None]) -> int:
+        """Wait until no other instance posts in the thread; returns what it shows then."""
+        lease = timedelta(seconds=self._timing.lease_s)
+        while True:
+            shown = await self._ledger.take_thread(request, datetime.now(UTC), lease)
+            if shown is not None:
+                return shown
+            on_wait()
+            await asyncio.sleep(THREAD_TAKEN_S)
 
 
 def _may_last(failure: BaseException, request: Request) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 from time import perf_counter
 
 import structlog
@@ -12,6 +13,7 @@ from bot.domain.commands import Ask, Find, History
 from bot.domain.models import EventType, NewEvent, Person, Request, Verdict
 from bot.domain.policy import Decision, Members, Policy, may_ask, may_decide, may_read
 from bot.fusebill.errors import FusebillError
+from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.messages import ephemerals
 from bot.messages.block_kit import Message
@@ -23,6 +25,9 @@ from bot.requests.posting import CardPoster, Place
 from bot.requests.worker import Worker
 
 log = structlog.get_logger(__name__)
+
+Answer = Message | Callable[[], Awaitable[Message]]
+"""What a person is told; a function if Slack has to be asked for it, after the click's ack."""
 
 
 class RequestService:
@@ -99,7 +104,7 @@ class RequestService:
 
     async def decide(
         self, request_id: str, verdict: Verdict, person: Person, place: Place, message_ts: str
-    ) -> Message | None:
+    ) -> Answer | None:
         """Decide a request; the verdict is in the ledger when this returns.
 
         `message_ts` is the card that was clicked: a duplicate if Slack posted the card twice.
@@ -109,14 +114,15 @@ class RequestService:
         now = datetime.now(UTC)
         members = self._members()
 
-        def judge(request: Request, overtaken: bool) -> Decision:  # noqa: FBT001  # a ledger.Judge
-            return may_decide(self._policy, request, verdict, person, members, overtaken=overtaken)
+        def judge(request: Request, other: Request | None) -> Decision:
+            return may_decide(self._policy, request, verdict, person, members, other=other)
 
+        click = NewEvent(now, EventType(verdict), person.user_id, {})
         try:
             result = await self._ledger.decide(
                 request_id,
                 verdict,
-                NewEvent(now, EventType(verdict), person.user_id, {}),
+                click,
                 decider=person,
                 due_at=self._worker.lease(now),
                 judge=judge,
@@ -125,11 +131,16 @@ class RequestService:
             )
         except KeyError:
             return ephemerals.no_such_request()
+        except LedgerUnavailable as error:
+            if error.uncertain:
+                # the person is told that nobody knows; if the click counted, the work must follow
+                self._worker.start_if_decided(request_id, verdict, click)
+            raise
         if message_ts and message_ts != result.request.message_ts:
             self._worker.retire_duplicate(result.request, message_ts)
         if result.taken:
             self._metrics.verdicts.labels(result.request.kind, verdict).inc()
-            self._worker.start(result.request)
+            self._worker.start(result.request, result.after)
             return None
         if result.decision.allowed:
             own = message_ts == result.request.message_ts
@@ -137,10 +148,16 @@ class RequestService:
             return ephemerals.too_late(result.request)
         self._count_refusal(result.decision, person)
         self._worker.update_thread_soon(result.request.id)
+        if result.other:
+            return partial(self._overtaken, result.decision.why, result.other)
         return ephemerals.denied(result.decision.why)
 
-    async def send_ephemeral(self, place: Place, message: Message) -> None:
+    async def _overtaken(self, why: str, other: Request) -> Message:
+        return ephemerals.overtaken(why, other, await self._lookup.permalink(other))
+
+    async def send_ephemeral(self, place: Place, answer: Answer) -> None:
         """Send a message that only one person sees."""
+        message = answer if isinstance(answer, Message) else await answer()
         await self._poster.send_ephemeral(place, message)
 
     def _count_refusal(self, decision: Decision, person: Person) -> None:

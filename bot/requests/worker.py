@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import stamina
@@ -21,6 +22,7 @@ import structlog
 from bot.domain.meanings import VERDICTS
 from bot.domain.models import EventType, NewEvent, Outcome, Request, RequestHistory, Verdict
 from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.gate import after as after_of
 from bot.ledger.outbox import Outbox
 from bot.ledger.store import Ledger, LostClaim
 from bot.ops.background import BackgroundTasks
@@ -33,6 +35,7 @@ from bot.slack.client import SlackError
 
 log = structlog.get_logger(__name__)
 
+FIRST_LOOK_S = 0.1
 MAX_CLAIMS = 5
 RECORD_TIMEOUT_S = 600.0
 
@@ -59,23 +62,32 @@ class Worker:
         self._tasks = tasks
         self._metrics = metrics
         self._timing = timing
+        self._started_at = datetime.now(UTC)
         self._in_progress: Counter[str] = Counter()
 
     def lease(self, now: datetime) -> datetime:
         """When the lease of a worker that starts now ends."""
         return now + timedelta(seconds=self._timing.lease_s)
 
-    def start(self, request: Request) -> None:
-        """Finish a decided request in a background task."""
-        self._tasks.spawn(self.finish(request))
+    def start(self, request: Request, after: Sequence[str] = ()) -> None:
+        """Finish a decided request in a background task; see `finish`."""
+        self._tasks.spawn(self.finish(request, after))
 
-    async def finish(self, request: Request) -> None:
-        """Execute a decided request, record its outcome, then update card and thread."""
+    def start_if_decided(self, request_id: str, verdict: Verdict, click: NewEvent) -> None:
+        """Finish a request if this click decided it, though the answer of its commit was lost."""
+        self._tasks.spawn(self._start_if_decided(request_id, verdict, click))
+
+    async def finish(self, request: Request, after: Sequence[str] = ()) -> None:
+        """Execute a decided request, record its outcome, then update card and thread.
+
+        `after` are requests for the same customer that have to be executed before it.
+        """
         with (
             structlog.contextvars.bound_contextvars(**_about(request)),
             self._in_progress_while(request),
         ):
             try:
+                await self._wait_for(after, request)
                 history = await self._execute_and_record(request)
                 if history.request.outcome is Outcome.RESTORED:
                     await self._mark_undone(history.request)
@@ -87,16 +99,23 @@ class Worker:
 
     async def sweep(self) -> None:
         """Expire cards that nobody decided, and reclaim requests whose worker is gone."""
-        for request in await self._ledger.overdue(datetime.now(UTC)):
+        now = datetime.now(UTC)
+        for request in await self._ledger.overdue(now, self.lease(now) - now):
             if self._in_progress[request.id]:
                 # its worker here is slow, not dead; a second one would only add to the queue
                 continue
-            # not before the loop: a slow ledger would shorten the leases of the last requests
-            now = datetime.now(UTC)
-            if request.verdict is None and request.message_ts is None:
-                await self._resume_posting(request, now)
+            if not request.kind.is_known:
+                # a newer version of the bot knows what to do
+                continue
+            if request.verdict is not None:
+                await self._reclaim(request)
+            elif request.message_ts is None:
+                await self._resume_posting(request)
+            elif request.asked_at < self._started_at:
+                # a decision may be missing: no bot ran, or the ledger is an older copy
+                self._tasks.spawn(self._look_and_expire(request))
             else:
-                await (self._expire if request.verdict is None else self._reclaim)(request, now)
+                await self._expire(request, {})
 
     async def catch_up_stale(self) -> None:
         """Have everything drawn by the next sweep that an earlier process could not draw."""
@@ -120,9 +139,10 @@ class Worker:
         except LedgerUnavailable as error:
             log.warning("card not brought up to date", why=str(error))
 
-    async def _resume_posting(self, request: Request, now: datetime) -> None:
+    async def _resume_posting(self, request: Request) -> None:
         if self._sender.is_sending(request.id):
             return
+        now = datetime.now(UTC)
         reclaimed = await self._ledger.reclaim(request, now, self.lease(now))
         if reclaimed:
             log.warning("request without a card taken up", request_id=request.id)
@@ -157,21 +177,35 @@ class Worker:
             return
         now = datetime.now(UTC)
         actor = relatch.decider.user_id if relatch.decider else ""
-        history = await self._ledger.record(
-            undone,
-            NewEvent(now, EventType.UNDONE, actor, {"by_request": relatch.id}),
-            fenced=False,
-            undone_by=relatch.id,
-            due_at=self.lease(now),
-            publish_attempts=0,
-        )
-        self.redraw(history)
+        event = NewEvent(now, EventType.UNDONE, actor, {"by_request": relatch.id})
 
-    async def _expire(self, request: Request, now: datetime) -> None:
+        def mark(current: Request) -> Request | None:
+            if current.undone_by is not None:
+                return None
+            due_at = self.lease(now)
+            return replace(current, undone_by=relatch.id, due_at=due_at, publish_attempts=0)
+
+        if history := await self._ledger.append(undone, event, mark):
+            self.redraw(history)
+
+    async def _look_and_expire(self, request: Request) -> None:
+        """Expire a card from before this process started, and say what the customer is like."""
+        with self._in_progress_while(request):
+            seen = await self._execution.look(request)
+            late = datetime.now(UTC) - request.expires_at
+            if late > self.lease(request.expires_at) - request.expires_at:
+                seen |= {"away": True}
+            try:
+                await self._expire(request, seen)
+            except LedgerUnavailable as error:
+                log.warning("expiry left to the sweep", request_id=request.id, why=str(error))
+
+    async def _expire(self, request: Request, seen: dict[str, object]) -> None:
+        now = datetime.now(UTC)
         result = await self._ledger.decide(
             request.id,
             Verdict.EXPIRED,
-            NewEvent(now, EventType.EXPIRED, "", {}),
+            NewEvent(now, EventType.EXPIRED, "", seen),
             decider=None,
             due_at=self.lease(now),
         )
@@ -179,14 +213,34 @@ class Worker:
             self._metrics.verdicts.labels(request.kind, Verdict.EXPIRED).inc()
             self.start(result.request)
 
-    async def _reclaim(self, request: Request, now: datetime) -> None:
+    async def _reclaim(self, request: Request) -> None:
+        # not the sweep's time: a slow ledger would shorten the leases of its last requests
+        now = datetime.now(UTC)
         reclaimed = await self._ledger.reclaim(request, now, self.lease(now))
         if reclaimed is None:
             return
         if reclaimed.request.outcome is None and reclaimed.request.verdict is Verdict.CONFIRMED:
             self._metrics.reclaimed.inc()
             log.warning("abandoned work reclaimed", request_id=request.id)
-        self.start(reclaimed.request)
+        self.start(reclaimed.request, [i for event in reclaimed.events for i in after_of(event)])
+
+    async def _start_if_decided(self, request_id: str, verdict: Verdict, click: NewEvent) -> None:
+        async for attempt in stamina.retry_context(
+            on=LedgerUnavailable, attempts=None, timeout=self._timing.lease_s, wait_max=1.0
+        ):
+            with attempt:
+                result = await self._ledger.decided(request_id, verdict, click)
+        if result and result.taken and result.request.claim == 1 and not result.request.outcome:
+            self._metrics.verdicts.labels(result.request.kind, verdict).inc()
+            await self.finish(result.request, result.after)
+
+    async def _wait_for(self, after: Sequence[str], request: Request) -> None:
+        """One thing at a time for a customer: wait until these requests have an outcome."""
+        pause_s = FIRST_LOOK_S
+        while after and not request.outcome and await self._ledger.unfinished(after):
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, self._timing.lease_s / 3)
+            await self._ledger.change(request, due_at=self.lease(datetime.now(UTC)))
 
     @contextmanager
     def _in_progress_while(self, request: Request) -> Iterator[None]:
@@ -227,42 +281,34 @@ class Worker:
 
     async def _record(self, request: Request, result: ExecutionResult) -> RequestHistory:
         """Keeps trying: the outcome is known only here until it is in the ledger."""
+        now = datetime.now(UTC)
+        event = NewEvent(now, EventType(result.outcome), "", result.details)
         async for attempt in stamina.retry_context(
             on=LedgerUnavailable, attempts=None, timeout=RECORD_TIMEOUT_S, wait_max=5.0
         ):
             with attempt:
-                now = datetime.now(UTC)
-                if attempt.num > 1 and (recorded := await self._recorded(request)):
-                    return recorded
                 return await self._ledger.record(
                     request,
-                    NewEvent(now, EventType(result.outcome), "", result.details),
+                    event,
+                    again=attempt.num > 1,
                     outcome=result.outcome,
                     settled_at=now,
-                    due_at=self.lease(now),
+                    due_at=self.lease(datetime.now(UTC)),
                 )
         raise AssertionError("unreachable: the last attempt returns or raises")
-
-    async def _recorded(self, request: Request) -> RequestHistory | None:
-        """The history, if an earlier attempt committed but its confirmation was lost."""
-        history = await self._ledger.request_history(request.id)
-        ours = history.request.claim == request.claim and history.request.outcome is not None
-        return history if ours else None
 
     async def _show_working(self, request: Request, finished: asyncio.Event) -> None:
         try:
             await asyncio.wait_for(finished.wait(), self._timing.working_after_s)
         except TimeoutError:
             try:
-                # this process may have slept, and another have shown the result
-                current = await self._ledger.get(request.id)
-            except LedgerUnavailable:
-                current = request
-            try:
-                if current and (current.claim, current.outcome) == (request.claim, None):
-                    await self._publisher.show_working(request)
+                # a process that slept must not draw over the result of the one that took over
+                await self._ledger.change(request, due_at=self.lease(datetime.now(UTC)))
+                await self._publisher.show_working(request)
             except SlackError as error:
                 log.warning("working card not shown", why=error.code)
+            except (LedgerUnavailable, LostClaim) as error:
+                log.warning("working card not shown", why=str(error))
 
 
 def _about(request: Request) -> dict[str, object]:

@@ -120,7 +120,7 @@ async def complete(ledger: Ledger, request: Request) -> None:
             confirmed,
             decider=who,
             due_at=at,
-            judge=lambda _request, _overtaken: Decision(allowed=not why, why=why),
+            judge=lambda _request, _other: Decision(allowed=not why, why=why),
         )
         return result.request
 
@@ -203,6 +203,7 @@ def test_an_event_has_its_ids_its_request_and_other_details(reader: Engine) -> N
         "details": {"status": 200},
     }
     assert rows[1]["details"] == {"verdict": "confirmed"}
+    assert rows[2]["details"] == {"team": "T0SANDBOX"}
 
 
 @pytest.mark.usefixtures("two")
@@ -499,6 +500,11 @@ OF_A = f"WHERE request_id = '{'a' * 32}'"
         ),
         (f"UPDATE events SET type = 'expired' {OF_A} AND number = 3", f"{A}, event 3: changed"),
         (f"UPDATE events SET type = 'nonsense' {OF_A} AND number = 3", f"{A}, event 3: changed"),
+        (
+            f"""UPDATE events SET details = replace(details, '{{', '{{"why":"no",')
+            {OF_A} AND number = 2""",
+            f"{A}, event 2: changed",
+        ),
         (f"UPDATE events SET hash = 'oops' {OF_A} AND number = 2", f"{A}, event 2: changed"),
         (f"UPDATE events SET previous = 'oops' {OF_A} AND number = 3", f"{A}, event 3: changed"),
         (f"UPDATE events SET number = 9 {OF_A} AND number = 4", f"{A}, event 4: missing"),
@@ -520,6 +526,8 @@ OF_A = f"WHERE request_id = '{'a' * 32}'"
                 "channel_id = 'C0OTHER'",
                 "reason = 'another'",
                 "decider_id = 'U0EVE'",
+                "decider_team_id = 'T0EVE'",
+                "decider_team_id = NULL",
                 "verdict = 'cancelled'",
                 "outcome = 'refused'",
                 "customer = replace(customer, '101', '999')",

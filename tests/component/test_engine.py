@@ -319,3 +319,19 @@ async def test_a_ledger_that_takes_no_writes_is_not_writable(postgresql_url: str
     postgresql.read_only(postgresql_url)
     with pytest.raises(LedgerUnavailable, match="read-only transaction"):
         require_writable(postgresql_url)
+
+
+def test_a_session_sets_the_form_of_its_times_itself(postgresql_url: str) -> None:
+    name = psycopg.conninfo.conninfo_to_dict(postgresql_url)["dbname"]
+    with psycopg.connect(postgresql_url, autocommit=True) as admin:
+        for default in ("datestyle = 'SQL, DMY'", "timezone = 'Asia/Kathmandu'"):
+            admin.execute(f"ALTER DATABASE {name} SET {default}")
+    for read_only in (False, True):
+        opened = open_engine(postgresql_url, read_only=read_only)
+        with opened.connect() as connection:
+            shown = [
+                connection.execute(text(f"SHOW {each}")).scalar()
+                for each in ("datestyle", "timezone")
+            ]
+        opened.dispose()
+        assert shown == ["ISO, YMD", "UTC"]

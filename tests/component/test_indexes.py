@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import Connection, Select, select
@@ -14,9 +14,12 @@ from bot.ledger.schema import requests
 QUERIES: dict[str, tuple[Select[tuple[object, ...]], dict[str, object]]] = {
     "the request of a click": (queries.ONE, {"request_id": "a" * 32}),
     "the events of a request": (queries.EVENTS_OF, {"request_id": "a" * 32}),
-    "what is overdue": (queries.OVERDUE, {"now": datetime.now(UTC)}),
-    "what overtook a request": (
-        queries.OVERTAKING,
+    "what is overdue": (
+        queries.OVERDUE,
+        dict(queries.clock_limits(datetime.now(UTC), timedelta(seconds=30))),
+    ),
+    "what else was done for a customer": (
+        queries.OTHERS,
         {"customer": 7, "request_id": "a" * 32, "since": datetime.now(UTC)},
     ),
     "an open follow-up": (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -24,8 +24,15 @@ from bot.domain.models import (
 )
 from bot.domain.policy import ALLOWED, Decision
 from bot.ledger.engine import Database, migrate, open_engine
+from bot.ledger.export import Filter, read
+from bot.ledger.gate import DecisionResult, FollowUpOpen, Overtaken
 from bot.ledger.hash_chain import digest
-from bot.ledger.store import DecisionResult, Ledger, LostClaim
+from bot.ledger.store import Ledger, LostClaim
+from bot.ledger.verify import verify
+from bot.messages import lists
+from bot.messages.cards import decided_card, thread_reply
+from bot.messages.phrases import Links
+from tests.support.hostile import shown
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 LEASE = timedelta(seconds=30)
@@ -119,7 +126,7 @@ async def test_a_request_does_not_expire_early(ledger: Ledger, late_s: int, take
 
 async def test_a_denied_decision_is_recorded_and_decides_nothing(ledger: Ledger) -> None:
     await ledger.add(REQUEST, ASKED)
-    result = await confirm(ledger, judge=lambda _request, _overtaken: NOT_LISTED)
+    result = await confirm(ledger, judge=lambda _request, _other: NOT_LISTED)
     assert (result.taken, result.decision, result.request.verdict) == (False, NOT_LISTED, None)
     denial = (await ledger.request_history(REQUEST.id)).events[-1]
     assert (denial.type, denial.actor) == (EventType.DECISION_DENIED, "U0BOB")
@@ -174,7 +181,7 @@ async def test_overdue_requests_come_longest_overdue_first(ledger: Ledger) -> No
         at = NOW + timedelta(minutes=minutes)
         await ledger.add(replace(REQUEST, id=name, due_at=at), ASKED)
     await ledger.add(replace(REQUEST, id="done", due_at=None), ASKED)
-    overdue = await ledger.overdue(NOW + timedelta(minutes=2))
+    overdue = await ledger.overdue(NOW + timedelta(minutes=2), LEASE)
     assert [request.id for request in overdue] == ["later", "late"]
 
 
@@ -262,7 +269,11 @@ FOLLOW_UP = {"kind": Kind.RELATCH, "thread_ts": REQUEST.message_ts, "undoes": RE
 async def test_one_of_two_follow_ups_confirmed_at_once_is_overtaken(
     ledger: Ledger,
 ) -> None:
-    two = [replace(REQUEST, id=x * 32, message_ts=f"1.{x}", **FOLLOW_UP) for x in ("b", "c")]  # type: ignore[arg-type]  # by name
+    # in two threads: in one, the second could not even be asked
+    two = [
+        replace(REQUEST, id=x * 32, message_ts=f"1.{x}", **FOLLOW_UP | {"thread_ts": f"0.{x}"})  # type: ignore[arg-type]  # by name
+        for x in ("b", "c")
+    ]
     for request in two:
         await ledger.add(request, ASKED)
     at = NOW + timedelta(seconds=1)
@@ -275,7 +286,7 @@ async def test_one_of_two_follow_ups_confirmed_at_once_is_overtaken(
                 confirmation,
                 decider=BOB,
                 due_at=at + LEASE,
-                judge=lambda _request, overtaken: OVERTAKEN if overtaken else ALLOWED,
+                judge=lambda _request, other: OVERTAKEN if other else ALLOWED,
             )
             for request in two
         )
@@ -292,3 +303,132 @@ async def test_undecided_cards_are_counted(ledger: Ledger) -> None:
     assert await ledger.waiting() == 1
     await confirm(ledger)
     assert await ledger.waiting() == 0
+
+
+@dataclass(frozen=True, slots=True)
+class NewerCustomer(Customer):
+    """A customer as a newer version of the bot might keep it."""
+
+    vat_id: str = "ATU12345678"
+
+
+async def test_what_a_newer_version_wrote_is_kept_and_shown_as_it_is(
+    ledger: Ledger, database_url: str
+) -> None:
+    newer = replace(
+        REQUEST,
+        kind=Kind("swap"),
+        customer=NewerCustomer(**asdict(REQUEST.customer) | {"ids": HubSpotIds(101)}),
+    )
+    added = await ledger.add(newer, ASKED)
+    swapped = NewEvent(NOW, EventType("swapped"), "U0BOB", {"into": {"vid": 1, "portal": 2}})
+    history = await ledger.record(
+        added,
+        swapped,
+        verdict=Verdict("postponed"),
+        decider=BOB,
+        decided_at=NOW,
+        outcome=Outcome("swapped"),
+        due_at=NOW,
+    )
+    request = history.request
+    assert (request.kind, request.verdict, request.outcome) == ("swap", "postponed", "swapped")
+    assert [r.id for r in await ledger.overdue(LATER, LEASE)] == [REQUEST.id]
+    [recent] = await ledger.recent_requests(None)
+    assert recent.customer == replace(REQUEST.customer, ids=HubSpotIds(101))
+    assert "❔ swapped" in shown(lists.history(None, [(recent, None)], []))
+    card = shown(decided_card(recent, history.events, Links()))
+    assert card.startswith("❔ Swapped: Stolen Bikes")
+    assert "Postponed by: <@U0BOB>" in card
+    thread = shown(thread_reply(history.events, recent, Links()))
+    assert "<@U0BOB>: swapped" in thread
+    reader = open_engine(database_url, read_only=True)
+    assert list(verify(reader)) == []
+    assert [row["event"] for row in read(reader, Filter())] == ["requested", "swapped"]
+    reader.dispose()
+
+
+BACK = timedelta(hours=1)
+
+
+async def test_a_clock_that_was_set_back_delays_no_work(ledger: Ledger) -> None:
+    request = await confirmed(ledger)
+    assert [r.id for r in await ledger.overdue(NOW - BACK, LEASE)] == [request.id]
+    reclaimed = await ledger.reclaim(request, NOW - BACK, NOW - BACK + LEASE)
+    assert reclaimed is not None
+    assert await ledger.overdue(NOW - BACK, LEASE) == []
+
+
+async def test_a_clock_that_was_set_back_keeps_no_card_alive(ledger: Ledger) -> None:
+    await ledger.add(REQUEST, ASKED)
+    assert [r.id for r in await ledger.overdue(NOW - BACK, LEASE)] == [REQUEST.id]
+    expired = NewEvent(NOW - BACK, EventType.EXPIRED, "", {})
+    result = await ledger.decide(
+        REQUEST.id, Verdict.EXPIRED, expired, decider=None, due_at=NOW - BACK + LEASE
+    )
+    assert result.taken
+
+
+@pytest.mark.parametrize("skew_s", [0, 1, 29])
+async def test_clocks_that_differ_by_less_than_a_lease_take_nothing_away(
+    ledger: Ledger, skew_s: int
+) -> None:
+    await ledger.add(replace(REQUEST, id="b" * 32), ASKED)
+    await confirmed(ledger)
+    assert await ledger.overdue(NOW - timedelta(seconds=skew_s), LEASE) == []
+
+
+async def test_a_thread_has_one_that_posts_in_it(ledger: Ledger) -> None:
+    request = await ledger.add(REQUEST, ASKED)
+    taken = await asyncio.gather(*(ledger.take_thread(request, NOW, LEASE) for _ in range(10)))
+    assert Counter(taken) == {0: 1, None: 9}
+    await ledger.leave_thread(request, 1)
+    assert await ledger.take_thread(request, NOW, LEASE) == 1
+
+
+@pytest.mark.parametrize("at", [LATER, NOW - BACK], ids=["later", "the clock was set back"])
+async def test_a_thread_whose_poster_is_gone_can_be_taken(ledger: Ledger, at: datetime) -> None:
+    request = await ledger.add(REQUEST, ASKED)
+    assert await ledger.take_thread(request, NOW, LEASE) == 0
+    assert await ledger.take_thread(request, at, LEASE) == 0
+
+
+async def test_a_double_click_that_is_refused_is_one_refusal(ledger: Ledger) -> None:
+    await ledger.add(REQUEST, ASKED)
+    for milliseconds in (0, 150, 5000):
+        at = NOW + timedelta(milliseconds=milliseconds)
+        await confirm(ledger, at, judge=lambda _request, _other: NOT_LISTED)
+    events = (await ledger.request_history(REQUEST.id)).events
+    assert [event.type for event in events].count(EventType.DECISION_DENIED) == 2
+
+
+async def test_a_thread_has_one_open_follow_up(ledger: Ledger) -> None:
+    await cleared(ledger, await confirmed(ledger))
+    two = [replace(REQUEST, id=x * 32, message_ts=f"1.{x}", **FOLLOW_UP) for x in ("b", "c")]  # type: ignore[arg-type]  # by name
+    results = await asyncio.gather(
+        *(ledger.add(request, ASKED) for request in two), return_exceptions=True
+    )
+    assert Counter(type(result) for result in results) == {Request: 1, FollowUpOpen: 1}
+
+
+async def test_an_undo_of_what_has_been_changed_since_is_not_added(ledger: Ledger) -> None:
+    await cleared(ledger, await confirmed(ledger))
+    later = replace(REQUEST, id="b" * 32, message_ts="2.1", thread_ts="2.1")
+    await ledger.add(later, ASKED)
+    at = NOW + timedelta(minutes=1)
+    result = await ledger.decide(
+        later.id,
+        Verdict.CONFIRMED,
+        NewEvent(at, EventType.CONFIRMED, "U0BOB", {}),
+        decider=BOB,
+        due_at=at + LEASE,
+    )
+    await ledger.record(
+        result.request,
+        NewEvent(at, EventType.CLEARED, "", {}),
+        outcome=Outcome.CLEARED,
+        settled_at=at,
+    )
+    with pytest.raises(Overtaken) as raised:
+        await ledger.add(replace(REQUEST, id="c" * 32, message_ts="1.2", **FOLLOW_UP), ASKED)  # type: ignore[arg-type]  # by name
+    assert raised.value.by.id == later.id

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -201,7 +202,12 @@ async def test_a_card_that_expired_while_the_bot_was_dead_is_shown_as_expired(
     bot = await staged.start(unlatch_expires_after_s=1)
     card = await staged.ask()
     await bot.kill()
+    # longer than the lease: the bot was away, it was not just restarted
+    await asyncio.sleep(PACE.lease_s + 1)
     await staged.start()
     await staged.until(lambda: "Expired" in staged.card(card))
     await staged.settled()
     assert story(staged.thread(card)) == ["asked to unlatch", "expired"]
+    seen = "while the bot was away; the customer is still latched to contact 101, company 202."
+    assert f"Expired {seen}" in staged.card(card)
+    assert f"expired {seen}" in staged.thread(card)

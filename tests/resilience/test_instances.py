@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
 import pytest
 
+from bot.domain.models import EventType, RequestHistory
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
-from tests.support.names import BIKES
+from tests.support.names import BIKES, CHECK, CONFIRM, UNDO
 from tests.support.stage import Stage, Trap, stage
 
 # long enough that no live instance loses its lease on a loaded machine
@@ -25,13 +26,15 @@ async def staged(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
         yield opened
 
 
-async def click_everywhere(staged: Stage, card: PostedMessage, action: str, times: int) -> set[int]:
+async def click_everywhere(
+    staged: Stage, card: PostedMessage, action: str, times: int, user_id: str = "U0BOB"
+) -> set[int]:
     """Click several times at once, on each instance in turn; returns the HTTP statuses."""
     addresses = [f"{bot.address}/slack/events" for bot in staged.bots]
     clicks = []
     for number in range(times):
         staged.slack.request_url = addresses[number % len(addresses)]
-        clicks.append(asyncio.create_task(staged.slack.click("U0BOB", card.ts, action)))
+        clicks.append(asyncio.create_task(staged.slack.click(user_id, card.ts, action)))
         # lets the click start, which reads request_url
         await asyncio.sleep(0)
     return {delivery.status for delivery in await asyncio.gather(*clicks)}
@@ -112,3 +115,117 @@ async def test_an_instance_that_slept_through_its_lease_clears_no_new_ids(
     assert staged.calls("unlatch_customer") == 1
     assert staged.fusebill.customers[BIKES]["hubSpotId"] == 901
     assert "Cleared: contact 101, company 202" in staged.card(card)
+
+
+RACES = 30
+
+
+def latch(staged: Stage, vid: int | None, company_id: int | None) -> None:
+    staged.fusebill.customers[BIKES].update(hubSpotId=vid, hubSpotCompanyId=company_id)
+
+
+def lines(staged: Stage, card: PostedMessage, text: str) -> int:
+    """How often the thread of a card says something."""
+    return staged.thread(card).count(text)
+
+
+async def quiet(staged: Stage, heard_by: str, before: int) -> Sequence[RequestHistory]:
+    """Wait until one of two clicks was answered with an ephemeral, and all work is done."""
+    await staged.until(lambda: len(staged.slack.workspace.ephemerals(heard_by)) > before)
+    return await staged.settled()
+
+
+async def test_undo_pressed_on_two_instances_at_once_asks_once(staged: Stage) -> None:
+    await staged.start(timing=PATIENT)
+    await staged.start(timing=PATIENT)
+    for _ in range(RACES):
+        latch(staged, 101, 202)
+        card = await staged.ask()
+        await staged.slack.click("U0BOB", card.ts, CONFIRM)
+        await staged.settled()
+        before = len(staged.slack.workspace.ephemerals("U0BOB"))
+        asked = len(await staged.histories())
+        await click_everywhere(staged, card, UNDO, 2)
+        histories = await quiet(staged, "U0BOB", before)
+        assert len(histories) == asked + 1
+
+
+async def test_check_again_on_two_instances_at_once_finds_the_outcome_once(
+    staged: Stage,
+) -> None:
+    brief = replace(PATIENT, execution_s=0.6)
+    await staged.start(timing=brief)
+    await staged.start(timing=brief)
+    for _ in range(RACES):
+        latch(staged, 101, 202)
+        card = await staged.ask()
+        staged.fusebill.misbehave("hang", operation="unlatch_customer", times=None)
+        await staged.slack.click("U0BOB", card.ts, CONFIRM)
+        await staged.until(lambda card=card: "[Check again]" in staged.card(card))
+        await staged.settled()
+        staged.fusebill.behave()
+        latch(staged, None, None)
+        await click_everywhere(staged, card, CHECK, 2)
+        await staged.until(lambda card=card: lines(staged, card, "✅ Unlatched") > 0)
+        history = (await staged.settled())[-1]
+        assert [event.type for event in history.events].count(EventType.CLEARED) == 1
+        assert lines(staged, card, "✅ Unlatched") == 1
+        assert lines(staged, card, "asked to unlatch") == 1
+
+
+async def test_a_refused_double_click_on_two_instances_is_one_line(staged: Stage) -> None:
+    await staged.start(timing=PATIENT, unlatch_two_person=True)
+    await staged.start(timing=PATIENT, unlatch_two_person=True)
+    for _ in range(RACES):
+        card = await staged.ask()
+        before = len(staged.slack.workspace.ephemerals("U0ALICE"))
+        await click_everywhere(staged, card, CONFIRM, 2, "U0ALICE")
+        await staged.until(
+            lambda before=before: len(staged.slack.workspace.ephemerals("U0ALICE")) == before + 2
+        )
+        await staged.until(lambda card=card: lines(staged, card, "was refused") > 0)
+        history = (await staged.histories())[-1]
+        assert [event.type for event in history.events] == ["requested", "decision_denied"]
+        await staged.slack.click("U0BOB", card.ts, "unlatch_cancel")
+        await staged.settled()
+        assert lines(staged, card, "was refused") == 1
+        assert lines(staged, card, "asked to unlatch") == 1
+
+
+async def test_refusals_of_two_people_on_two_instances_are_a_line_each(staged: Stage) -> None:
+    await staged.start(timing=PATIENT, unlatch_confirmers=frozenset({"U0BOB"}))
+    await staged.start(timing=PATIENT, unlatch_confirmers=frozenset({"U0BOB"}))
+    for _ in range(RACES):
+        card = await staged.ask()
+        await asyncio.gather(
+            click_everywhere(staged, card, CONFIRM, 1, "U0ALICE"),
+            click_everywhere(staged, card, CONFIRM, 2, "U0GUEST"),
+        )
+        await staged.slack.click("U0BOB", card.ts, "unlatch_cancel")
+        await staged.settled()
+        await staged.until(lambda card=card: lines(staged, card, "cancelled it") > 0)
+        assert lines(staged, card, "<@U0ALICE> was refused") == 1
+        assert lines(staged, card, "<@U0GUEST> was refused") == 1
+        assert lines(staged, card, "cancelled it") == 1
+
+
+async def test_two_cards_confirmed_on_two_instances_at_once_are_one_call(staged: Stage) -> None:
+    await staged.start(timing=PATIENT)
+    await staged.start(timing=PATIENT)
+    addresses = [f"{bot.address}/slack/events" for bot in staged.bots]
+    for race in range(RACES):
+        latch(staged, 101, 202)
+        cards = [await staged.ask(), await staged.ask()]
+        clicks = []
+        for card, address in zip(cards, addresses, strict=True):
+            staged.slack.request_url = address
+            clicks.append(asyncio.create_task(staged.slack.click("U0BOB", card.ts, CONFIRM)))
+            await asyncio.sleep(0)
+        await asyncio.gather(*clicks)
+        await staged.settled()
+        # the second waited for the first, or came when it was done and was told so
+        titles = sorted(staged.card(card).partition(":")[0] for card in cards)
+        assert "✅ Unlatched" in titles
+        assert titles.count("✅ Unlatched") == 1
+        assert staged.calls("unlatch_customer") == race + 1
+        assert {lines(staged, card, "asked to unlatch") for card in cards} <= {0, 1}

@@ -31,7 +31,7 @@ def answers(world: World, method: str = POST) -> Counter[int]:
 async def test_a_burst_of_commands_gets_its_cards_about_a_second_apart(world: World) -> None:
     world.slack.limits.limit(POST)
     began = monotonic()
-    await asyncio.gather(*(world.slack.command("U0ALICE", f"{BIKES} {n}") for n in range(6)))
+    await asyncio.gather(*(world.slack.command("U0ALICE", f"{BIKES} try {n}") for n in range(6)))
     await world.settled()
     assert 5 <= monotonic() - began < 9
     assert len(world.slack.workspace.messages(CHANNEL)) == 6
@@ -46,7 +46,7 @@ async def test_only_people_who_wait_for_a_card_are_told_that_it_will_come(
     world.slack.limits.limit(POST)
     await world.slack.command("U0BOB", f"{BIKES}")
     await world.settled()
-    await asyncio.gather(*(world.slack.command("U0ALICE", f"{BIKES} {n}") for n in range(6)))
+    await asyncio.gather(*(world.slack.command("U0ALICE", f"{BIKES} try {n}") for n in range(6)))
     await world.settled()
     texts = world.ephemerals("U0ALICE")
     assert 1 <= len(texts) <= 4
@@ -119,7 +119,7 @@ async def test_the_threads_of_a_burst_of_clicks_are_posted_a_second_apart(
 
 async def test_card_updates_wait_for_their_limit_too(open_world: OpenWorld) -> None:
     async with open_world(timing=TIMING) as world:
-        cards = [await world.ask(f"{BIKES} {number}") for number in range(3)]
+        cards = [await world.ask(f"{BIKES} try {number}") for number in range(3)]
         world.slack.limits.limit("chat.update")
         await asyncio.gather(*(confirm(world, card) for card in cards))
         await world.settled()

@@ -6,6 +6,8 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import pytest
+
 from tests.support.names import CONFIRM
 from tests.support.stage import Stage, Trap, stage
 
@@ -61,3 +63,31 @@ async def test_what_was_confirmed_and_not_done_at_the_backup_is_done_after_the_r
         assert staged.calls("unlatch_customer") >= 1
         assert (history.request.verdict, history.request.outcome) == ("confirmed", "cleared")
         assert "✅ Unlatched" in staged.card(card)
+
+
+@pytest.mark.parametrize(
+    ("readable", "expected"),
+    [
+        (True, "Nobody decided in time; the customer is no longer latched."),
+        (False, "the customer could not be read, so we don't know whether it was changed."),
+    ],
+)
+async def test_a_card_that_the_backup_holds_undecided_is_looked_at_before_it_expires(
+    tmp_path: Path,
+    readable: bool,  # noqa: FBT001  # parametrized
+    expected: str,
+) -> None:
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as staged:
+        await staged.start(unlatch_expires_after_s=6)
+        card = await staged.ask()
+        backup = back_up(tmp_path)
+        await staged.slack.click("U0BOB", card.ts, CONFIRM)
+        await staged.until(lambda: "✅ Unlatched" in staged.card(card))
+        await staged.settled()
+        await restore(staged, backup)
+        if not readable:
+            staged.fusebill.misbehave("conflict", operation="get_customer", times=None)
+        await staged.until(lambda: "⌛ Expired" in staged.card(card))
+        assert expected in staged.card(card)
+        assert "nothing was changed" not in staged.card(card) + staged.thread(card)
+        assert staged.calls("unlatch_customer") == 1

@@ -140,13 +140,16 @@ async def test_response_urls_are_erased_when_they_are_not_needed_any_more(world:
     assert await world.bot.outbox.response_urls(request.id, now) == []
 
 
+LEASE = timedelta(seconds=30)
+
+
 async def test_response_urls_are_erased_when_they_expire(world: World) -> None:
     card = await world.ask()
     request = (await history_of(world, card)).request
     now = datetime.now(UTC)
-    await world.bot.ledger.overdue(now + timedelta(minutes=28))
+    await world.bot.ledger.overdue(now + timedelta(minutes=28), LEASE)
     assert len(await world.bot.outbox.response_urls(request.id, now)) == 1
-    await world.bot.ledger.overdue(now + timedelta(minutes=30))
+    await world.bot.ledger.overdue(now + timedelta(minutes=30), LEASE)
     assert await world.bot.outbox.response_urls(request.id, now) == []
 
 

@@ -12,6 +12,7 @@ import pytest
 from bot.domain.models import EventType, Outcome, RequestHistory, Verdict
 from bot.ledger.engine import migrate, open_engine
 from bot.ledger.verify import verify
+from tests.support.names import CONFIRM
 from tests.support.stage import Stage, stage
 
 SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("ledger_*.sql"))
@@ -66,6 +67,27 @@ async def test_every_outcome_that_an_older_version_wrote_is_read(
         await staged.start()
         outcomes = Counter(history.request.outcome for history in await _all_done(staged))
         assert set(Outcome) <= outcomes.keys()
+
+
+async def test_a_card_of_a_kind_that_only_a_newer_version_knows_is_left_alone(
+    tmp_path: Path,
+) -> None:
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as staged:
+        bot = await staged.start(unlatch_expires_after_s=2)
+        card = await staged.ask()
+        await bot.kill()
+        connection = sqlite3.connect(tmp_path / "ledger.db")
+        with connection:
+            connection.execute("UPDATE requests SET kind = 'swap'")
+        connection.close()
+        await staged.start()
+        await staged.slack.click("U0BOB", card.ts, CONFIRM)
+        await staged.until(lambda: bool(staged.slack.workspace.ephemerals("U0BOB")))
+        await asyncio.sleep(2.5)
+        [history] = await staged.histories()
+        assert (history.request.kind, history.request.verdict) == ("swap", None)
+        assert staged.calls("unlatch_customer") == 0
+        assert "sweep failed" not in staged.log
 
 
 async def _all_done(staged: Stage) -> list[RequestHistory]:

@@ -14,6 +14,7 @@ class Proxy:
 
     While `speaks` is clear, nothing is forwarded. `loses_answer_to` is a pair of texts: once a
     client has sent the first and then the second, the server gets both, but the client is cut off.
+    With `loses_second` the server does not get the second either.
     """
 
     def __init__(self, opens: Open) -> None:
@@ -21,6 +22,7 @@ class Proxy:
         self.speaks = asyncio.Event()
         self.speaks.set()
         self.loses_answer_to: tuple[bytes, bytes] | None = None
+        self.loses_second = False
         self._opens = opens
         self._connections: set[asyncio.Task[None]] = set()
 
@@ -68,12 +70,15 @@ class Proxy:
         sent = b""
         while chunk := await reader.read(65536):
             await speaks.wait()
-            writer.write(chunk)
+            cuts = False
             if client and self.loses_answer_to:
                 sent += chunk
                 first, second = self.loses_answer_to
-                if second in sent.partition(first)[2]:
-                    self.loses_answer_to = None
-                    await writer.drain()
-                    client.transport.abort()
+                cuts = second in sent.partition(first)[2]
+            if not (cuts and self.loses_second):
+                writer.write(chunk)
+            if client and cuts:
+                self.loses_answer_to = None
+                await writer.drain()
+                client.transport.abort()
         raise EOFError

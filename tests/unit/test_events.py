@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from bot.domain.models import Event, EventType, Kind, Request, Verdict
+from bot.domain.models import Event, EventType, HubSpotIds, Kind, Request, Verdict
 from bot.messages.block_kit import Line, message
 from bot.messages.events import event_lines, result_text
 from bot.messages.phrases import Links
@@ -117,3 +117,37 @@ def test_the_last_outcome_is_the_result() -> None:
         event(EventType.DELIVERY_FAILED, why="gone"),
     ]
     assert result_text(confirmed, events, NO_LINKS).title == "✅ Unlatched"
+
+
+LOOKED: list[tuple[Kind, dict[str, object], str]] = [
+    (Kind.UNLATCH, {"found": {"vid": 101, "company_id": 202}}, "is still latched to contact 101"),
+    (Kind.UNLATCH, {"found": {"vid": 7}}, "is now latched to contact 7."),
+    (Kind.UNLATCH, {"found": {"vid": None, "company_id": None}}, "is no longer latched."),
+    (Kind.RELATCH, {"found": {"vid": None, "company_id": None}}, "is not latched."),
+    (Kind.RELATCH, {"found": {"vid": 101, "company_id": 202}}, "is latched to contact 101"),
+    (Kind.UNLATCH, {"unread": "HTTP 503"}, "could not be read, so we don't know"),
+]
+
+
+@pytest.mark.parametrize("away", [True, False])
+@pytest.mark.parametrize(("kind", "details", "expected"), LOOKED, ids=str)
+def test_an_expired_card_that_nobody_watched_says_what_was_seen(
+    kind: Kind,
+    details: dict[str, object],
+    expected: str,
+    away: bool,  # noqa: FBT001  # parametrized
+) -> None:
+    request = replace(
+        CARD,
+        kind=kind,
+        customer=replace(CARD.customer, ids=HubSpotIds(101, 202)),
+        verdict=Verdict.EXPIRED,
+    )
+    expiry = event(EventType.EXPIRED, "", **details | ({"away": True} if away else {}))
+    for said in (
+        shown(message(result_text(request, [expiry], NO_LINKS).lines)),
+        shown(message(list(event_lines(expiry, request, NO_LINKS)))),
+    ):
+        assert f"the customer {expected}" in said
+        assert ("while the bot was away" in said) is away
+        assert "nothing was changed" not in said

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.models import Customer, Kind, Person, Request, Verdict
+from bot.domain.models import Customer, Kind, Outcome, Person, Request, Verdict
 from bot.domain.policy import ALLOWED, Members, Policy, may_ask, may_decide, may_read
 
 HOME, AWAY = "T0HOME", "T0AWAY"
@@ -45,6 +45,10 @@ POLICIES = st.builds(
     require_reason=st.booleans(),
 )
 CARDS = st.builds(lambda person: replace(CARD, requester=person), PEOPLE)
+OTHERS = st.builds(
+    lambda outcome: replace(CARD, id="other", verdict=Verdict.CONFIRMED, outcome=outcome),
+    st.sampled_from([None, *Outcome]),
+)
 VERDICTS = st.sampled_from([Verdict.CONFIRMED, Verdict.CANCELLED])
 
 
@@ -204,11 +208,11 @@ def test_a_card_that_may_no_longer_be_asked_for_cannot_be_confirmed(
         assert may_ask(policy, card.requester, card.channel_id, card.reason, members).allowed
 
 
-@given(POLICIES, CARDS, PEOPLE, MEMBERS)
+@given(POLICIES, CARDS, PEOPLE, MEMBERS, OTHERS)
 def test_an_overtaken_card_can_be_cancelled_but_not_confirmed(
-    policy: Policy, card: Request, person: Person, members: Members
+    policy: Policy, card: Request, person: Person, members: Members, other: Request
 ) -> None:
-    assert not may_decide(policy, card, Verdict.CONFIRMED, person, members, overtaken=True).allowed
-    assert may_decide(
-        policy, card, Verdict.CANCELLED, person, members, overtaken=True
-    ) == may_decide(policy, card, Verdict.CANCELLED, person, members)
+    assert not may_decide(policy, card, Verdict.CONFIRMED, person, members, other=other).allowed
+    assert may_decide(policy, card, Verdict.CANCELLED, person, members, other=other) == may_decide(
+        policy, card, Verdict.CANCELLED, person, members
+    )

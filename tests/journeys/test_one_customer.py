@@ -1,0 +1,100 @@
+"""Several cards for one customer: each knows what came of the others."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bot.sandbox.slack.simulator import PostedMessage
+from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM, UNDO
+from tests.support.reading import operations, without_times
+from tests.support.world import OpenWorld, World
+
+
+@pytest.fixture
+async def world(open_world: OpenWorld, database_url: str) -> AsyncIterator[World]:
+    async with open_world(database_url=database_url) as opened:
+        yield opened
+
+
+async def cleared(world: World) -> PostedMessage:
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    assert "✅ Unlatched" in world.card(card)
+    return card
+
+
+async def undo_card(world: World, card: PostedMessage) -> PostedMessage:
+    await world.press("U0BOB", card, UNDO)
+    return world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+
+
+def latch(world: World, vid: int | None, company_id: int | None) -> None:
+    world.fusebill.customers[BIKES].update(hubSpotId=vid, hubSpotCompanyId=company_id)
+
+
+async def test_undo_belongs_to_the_card_that_changed_the_customer_last(world: World) -> None:
+    first = await cleared(world)
+    latch(world, 901, 902)
+    second = await cleared(world)
+    await world.press("U0ALICE", first, UNDO)
+    told = without_times(world.last_ephemeral("U0ALICE"))
+    assert "the customer has been changed since" in told
+    assert "✅ Unlatched: contact 901, company 902 · Confirmed by <@U0BOB>, AT" in told
+    assert "see its card" in told
+    assert "[Latch again]" not in world.thread(first)
+
+    await world.press("U0ALICE", await undo_card(world, second), CONFIRM)
+    assert world.fusebill.customers[BIKES]["hubSpotId"] == 901
+
+
+async def test_a_card_asked_before_an_undo_does_not_reverse_it(world: World) -> None:
+    first = await cleared(world)
+    latch(world, 101, 202)
+    older = await world.ask()
+    latch(world, None, None)
+    await world.press("U0ALICE", await undo_card(world, first), CONFIRM)
+    assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
+    calls = len(world.fusebill.calls)
+
+    await world.press("U0BOB", older, CONFIRM)
+    told = without_times(world.last_ephemeral("U0BOB"))
+    assert "✅ Latched again: contact 101, company 202 · Confirmed by <@U0ALICE>, AT" in told
+    assert len(world.fusebill.calls) == calls
+    await world.press("U0BOB", older, CANCEL)
+    assert "🚫 Cancelled" in world.card(older)
+
+
+async def test_an_undo_is_not_confirmed_beside_work_for_the_same_customer(world: World) -> None:
+    first = await cleared(world)
+    undo = await undo_card(world, first)
+    latch(world, 901, 902)
+    other = await world.ask()
+    world.fusebill.misbehave("slow", operation="unlatch_customer", seconds=0.5)
+    await world.slack.click("U0BOB", other.ts, CONFIRM)
+    await world.slack.click("U0ALICE", undo.ts, CONFIRM)
+    await world.settled()
+    assert "being carried out right now" in world.last_ephemeral("U0ALICE")
+    assert "latch_customer" not in operations(world)
+
+
+async def test_a_card_that_waits_for_a_refused_one_is_carried_out(world: World) -> None:
+    cards = [await world.ask(), await world.ask()]
+    world.fusebill.misbehave("slow", operation="get_customer", seconds=0.3)
+    world.fusebill.misbehave("conflict", operation="unlatch_customer", times=1)
+    await world.slack.click("U0BOB", cards[0].ts, CONFIRM)
+    await world.slack.click("U0BOB", cards[1].ts, CONFIRM)
+    await world.settled()
+    assert "❌ Not done" in world.card(cards[0])
+    assert "✅ Unlatched" in world.card(cards[1])
+
+
+async def test_many_cards_confirmed_at_once_make_one_call(world: World) -> None:
+    cards = [await world.ask() for _ in range(5)]
+    await asyncio.gather(*(world.slack.click("U0BOB", card.ts, CONFIRM) for card in cards))
+    await world.settled()
+    titles = [world.card(card).partition(":")[0] for card in cards]
+    assert titles.count("✅ Unlatched") == 1
+    assert operations(world).count("unlatch_customer") == 1

@@ -1,0 +1,239 @@
+"""A commit whose answer is lost: cut off before or after it took effect, or slower than the answer.
+
+Each step of a flow must end as if nothing had happened: written once, and never told as not done.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event
+
+from bot.ledger.engine import open_engine
+from bot.ledger.export import Filter, read
+from bot.ledger.verify import verify
+from bot.sandbox.slack.simulator import PostedMessage
+from bot.settings import Timing
+from tests.support import postgresql
+from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
+from tests.support.proxy import Proxy
+from tests.support.reading import operations
+from tests.support.world import OpenWorld, World
+
+TIMING = Timing(lease_s=20, execution_s=0.4, sweep_every_s=0.2)
+SLOWER_THAN_THE_ANSWER_S = 2.4
+
+
+class CutConnection:
+    """PostgreSQL's connection breaks at the commit that holds a text."""
+
+    def __init__(self, proxy: Proxy, *, before: bool) -> None:
+        self._proxy = proxy
+        self._proxy.loses_second = before
+
+    def arm(self, text: bytes) -> None:
+        self._proxy.loses_answer_to = (text, b"COMMIT")
+
+    @property
+    def struck(self) -> bool:
+        return self._proxy.loses_answer_to is None
+
+
+class SlowDisk:
+    """SQLite's commit that holds a text takes longer than anybody waits for it."""
+
+    def __init__(self) -> None:
+        self._text: bytes | None = None
+        self._found = self.struck = False
+
+    def arm(self, text: bytes) -> None:
+        self._text = text
+
+    def on_execute(
+        self, _connection: Connection, _cursor: Any, _sql: str, values: Any, *_: Any
+    ) -> None:
+        if self._text and self._text.decode() in repr(values):
+            self._text, self._found = None, True
+
+    def on_commit(self, _connection: Connection) -> None:
+        if self._found:
+            self._found, self.struck = False, True
+            time.sleep(SLOWER_THAN_THE_ANSWER_S)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        event.listen(Engine, "before_cursor_execute", self.on_execute)
+        event.listen(Engine, "commit", self.on_commit)
+        yield
+        event.remove(Engine, "before_cursor_execute", self.on_execute)
+        event.remove(Engine, "commit", self.on_commit)
+
+
+@dataclass(slots=True)
+class Scene:
+    """A world, what will go wrong in its ledger, and how to read that ledger."""
+
+    world: World
+    fault: CutConnection | SlowDisk
+    database_url: str
+
+    def recorded(self) -> list[str]:
+        """The types of all events, oldest first; fails if `verify` finds anything."""
+        engine = open_engine(self.database_url, read_only=True)
+        try:
+            assert list(verify(engine)) == []
+            return [row["event"] for row in read(engine, Filter())]
+        finally:
+            engine.dispose()
+
+    def replies(self, card: PostedMessage) -> list[str]:
+        replies = self.world.slack.workspace.thread(CHANNEL, card.ts)
+        return [self.world.card(reply) for reply in replies]
+
+
+@pytest.fixture(params=["cut before", "cut after", "slow disk"])
+async def scene(
+    open_world: OpenWorld, request: pytest.FixtureRequest, tmp_path: Path
+) -> AsyncIterator[Scene]:
+    rules = {
+        "unlatch_requesters": frozenset({"U0ALICE", "U0BOB"}),
+        "unlatch_confirmers": frozenset({"U0BOB"}),
+    }
+    async with AsyncExitStack() as stack:
+        fault: CutConnection | SlowDisk
+        if request.param == "slow disk":
+            fault = SlowDisk()
+            stack.enter_context(fault.installed())
+            used = url = f"sqlite:///{tmp_path}/ledger.db"
+        else:
+            url = request.getfixturevalue("postgresql_url")
+            opens, through = postgresql.proxied(url)
+            proxy = await stack.enter_async_context(Proxy(opens))
+            fault = CutConnection(proxy, before=request.param == "cut before")
+            used = through.format(port=proxy.port)
+        world = await stack.enter_async_context(
+            open_world(timing=TIMING, database_url=used, **rules)
+        )
+        yield Scene(world, fault, url)
+
+
+FLOW = ["requested", "confirmed", "cleared"]
+
+
+async def cleared(scene: Scene) -> PostedMessage:
+    card = await scene.world.ask()
+    await scene.world.press("U0BOB", card, CONFIRM)
+    return card
+
+
+async def ask(scene: Scene) -> None:
+    scene.fault.arm(b"requested")
+    card = await cleared(scene)
+    assert scene.recorded() == FLOW
+    assert "✅ Unlatched" in scene.world.card(card)
+
+
+async def refuse_to_ask(scene: Scene) -> None:
+    scene.fault.arm(b"ask_denied")
+    assert "other organisations" in await scene.world.reply_to("find bikes", "U0GUEST")
+    await scene.world.settled()
+    assert scene.recorded() == ["ask_denied"]
+
+
+async def refuse_a_click(scene: Scene) -> None:
+    card = await scene.world.ask()
+    scene.fault.arm(b"decision_denied")
+    await scene.world.press("U0ALICE", card, CONFIRM)
+    assert scene.recorded() == ["requested", "decision_denied"]
+
+
+async def refuse_an_undo(scene: Scene) -> None:
+    card = await cleared(scene)
+    scene.fault.arm(b"decision_denied")
+    await scene.world.press("U0GUEST", card, UNDO)
+    assert scene.recorded() == [*FLOW, "decision_denied"]
+    assert "\n".join(scene.replies(card)).count("was refused") == 1
+
+
+async def decide(scene: Scene) -> None:
+    card = await scene.world.ask()
+    scene.fault.arm(b"confirmed")
+    await scene.world.press("U0BOB", card, CONFIRM)
+    if "✅ Unlatched" not in scene.world.card(card):
+        # cut off before it took effect, and too late to be repeated: the buttons are still there
+        assert scene.recorded() == ["requested"]
+        await scene.world.press("U0BOB", card, CONFIRM)
+    assert scene.recorded() == FLOW
+    assert "✅ Unlatched" in scene.world.card(card)
+
+
+async def finish(scene: Scene) -> None:
+    scene.fault.arm(b"cleared")
+    card = await cleared(scene)
+    assert scene.recorded() == FLOW
+    assert "✅ Unlatched" in scene.world.card(card)
+
+
+async def offer_an_undo(scene: Scene) -> None:
+    card = await cleared(scene)
+    scene.fault.arm(b"requested")
+    await scene.world.press("U0BOB", card, UNDO)
+    assert scene.recorded() == [*FLOW, "requested"]
+    assert sum("[Latch again]" in reply for reply in scene.replies(card)) == 1
+
+
+async def mark_as_undone(scene: Scene) -> None:
+    card = await cleared(scene)
+    await scene.world.press("U0BOB", card, UNDO)
+    undo = scene.world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+    scene.fault.arm(b"by_request")
+    await scene.world.press("U0BOB", undo, CONFIRM)
+    assert sorted(scene.recorded()) == sorted(
+        [*FLOW, "requested", "confirmed", "restored", "undone"]
+    )
+    assert "Undone by: <@U0BOB>" in scene.world.card(card)
+
+
+async def check_again(scene: Scene) -> None:
+    card = await scene.world.ask()
+    scene.world.fusebill.misbehave("hang", operation="unlatch_customer", times=None)
+    await scene.world.press("U0BOB", card, CONFIRM)
+    scene.world.fusebill.behave()
+    scene.world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
+    scene.fault.arm(b"read_back")
+    await scene.world.press("U0BOB", card, CHECK)
+    assert scene.recorded() == ["requested", "confirmed", "unknown", "cleared"]
+    assert scene.world.thread(card).count("✅ Unlatched") == 1
+
+
+STEPS: list[Callable[[Scene], Awaitable[None]]] = [
+    ask,
+    refuse_to_ask,
+    refuse_a_click,
+    refuse_an_undo,
+    decide,
+    finish,
+    offer_an_undo,
+    mark_as_undone,
+    check_again,
+]
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.__name__)
+async def test_a_commit_whose_answer_was_lost_is_written_once_and_never_denied(
+    scene: Scene, step: Callable[[Scene], Awaitable[None]]
+) -> None:
+    await step(scene)
+    assert scene.fault.struck
+    assert operations(scene.world).count("unlatch_customer") <= 1 + (step is check_again) * 9
+    heard = [
+        text for who in ("U0ALICE", "U0BOB", "U0GUEST") for text in scene.world.ephemerals(who)
+    ]
+    for lie in ("nothing was done", "nothing was changed", "could not be saved"):
+        assert not [text for text in heard if lie in text.lower()]
