@@ -173,6 +173,10 @@ def _plain_text(block: Block) -> str:
         return "\n".join(
             "".join(map(_plain_inline, section["elements"])) for section in block["elements"]
         )
+    if block["type"] == "table":
+        titles, *rows = [[escape(cell["text"]) for cell in row] for row in block["rows"]]
+        labelled = [map(" ".join, zip(titles, row, strict=True)) for row in rows]
+        return "\n".join(map(", ".join, labelled))
     return ""
 
 

@@ -2,6 +2,6 @@
 
 `workspace` holds people, channels and messages. `web_api`, `response_urls` and `socket_mode` take
 the bot's calls; `wire` records them and makes them fail on request. `delivery` builds what Slack
-sends to the bot. `block_kit`, `rich_text` and `block_checks` validate blocks. It imports nothing of
-the bot and nothing of the simulated Fusebill. Start reading at `simulator.SimulatedSlack`.
+sends to the bot. `block_kit`, `rich_text`, `tables` and `block_checks` validate blocks. It imports
+nothing of the bot or of the simulated Fusebill. Start reading at `simulator.SimulatedSlack`.
 """

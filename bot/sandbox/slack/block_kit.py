@@ -28,6 +28,7 @@ from bot.sandbox.slack.block_checks import (
     url,
 )
 from bot.sandbox.slack.rich_text import rich_text, rich_text_lines
+from bot.sandbox.slack.tables import one_table, table, table_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,6 +47,7 @@ def problems(blocks: object) -> list[str]:
         found.extend(of_type(block, f"/{index}", _BLOCKS, "block"))
     block_ids = [block.get("block_id") for block in blocks if isinstance(block, dict)]
     found.extend(duplicates(block_ids, "", "block_id"))
+    found.extend(one_table(blocks))
     return found
 
 
@@ -85,6 +87,8 @@ def _lines(block: dict[str, Any]) -> Iterator[str]:
         yield "---"
     elif kind == "rich_text":
         yield from rich_text_lines(block)
+    elif kind == "table":
+        yield from table_lines(block)
     elif kind in ("context", "actions"):
         yield " ".join(_shown(element) for element in block["elements"])
     elif kind in ("header", "section"):
@@ -172,4 +176,5 @@ _BLOCKS: dict[str, Check] = {
     "context": _context,
     "actions": _actions,
     "rich_text": rich_text,
+    "table": table,
 }

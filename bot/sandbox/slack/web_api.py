@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.slack import block_kit
+from bot.sandbox.slack.tables import ONE_TABLE
 from bot.sandbox.slack.wire import Answer, Refused
 from bot.sandbox.slack.workspace import APP_ID, BOT_ID, Blocks, Channel, PostedMessage, Workspace
 
@@ -47,7 +48,9 @@ def content_of(arguments: dict[str, Any], max_length: int) -> tuple[str, Blocks 
         raise Refused("msg_too_long")
     found = [] if blocks is None else block_kit.problems(blocks)
     if found:
-        raise Refused("invalid_blocks", response_metadata={"messages": found})
+        two_tables = all(ONE_TABLE in line for line in found)
+        error = "invalid_attachments" if two_tables else "invalid_blocks"
+        raise Refused(error, response_metadata={"messages": found})
     if block_kit.size(blocks) > block_kit.MAX_CHARACTERS:
         raise Refused("msg_blocks_too_long")
     return text, blocks

@@ -6,6 +6,7 @@ import { element, errorBox } from "./elements.js";
 import { withEmoji } from "./emoji.js";
 import { mrkdwn } from "./mrkdwn.js";
 import { richText } from "./rich_text.js";
+import { table } from "./table.js";
 
 /** A text object (`mrkdwn` or `plain_text`) as nodes. */
 export function textObject(object, context) {
@@ -62,6 +63,7 @@ const BLOCKS = {
   context: contextBlock,
   actions,
   rich_text: richText,
+  table,
   divider: () => element("hr", { className: "divider" }),
 };
 

@@ -1,0 +1,169 @@
+"""The page draws a table as Slack does: a header row, aligned columns, scrolled sideways."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from playwright.async_api import Locator, expect
+
+from bot.sandbox.page.api import CHANNEL_ID
+from bot.sandbox.slack.block_kit import problems
+from tests.browser.conftest import OpenVisit, Tab, Theme
+from tests.browser.posting import post
+from tests.browser.test_layout import WIDE
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+CONTRAST = """(node) => {
+  const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
+  const luminance = (colour) => {
+    canvas.fillStyle = colour;
+    canvas.fillRect(0, 0, 1, 1);
+    const [red, green, blue] = [...canvas.getImageData(0, 0, 1, 1).data].slice(0, 3).map((part) =>
+      part / 255 <= 0.04045 ? part / 255 / 12.92 : ((part / 255 + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  };
+  const ground = (each) => {
+    const colour = getComputedStyle(each).backgroundColor;
+    return colour === "rgba(0, 0, 0, 0)" ? ground(each.parentElement) : colour;
+  };
+  const [one, other] = [getComputedStyle(node).color, ground(node)].map(luminance);
+  return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+}"""
+
+
+def raw(text: str) -> dict[str, Any]:
+    return {"type": "raw_text", "text": text}
+
+
+def rich(text: str, **style: bool) -> dict[str, Any]:
+    words = {"type": "text", "text": text, "style": style}
+    section = {"type": "rich_text_section", "elements": [words]}
+    return {"type": "rich_text", "elements": [section]}
+
+
+def table(outcome: str = "✅ unlatched") -> dict[str, Any]:
+    titles = ["Id", "Company", "Reference", "Contact", "Company id", "Outcome"]
+    rows = [
+        [raw("2554529"), raw("Stolen Bikes"), raw("REF-7"), raw("101"), raw("202"), raw(outcome)],
+        [
+            raw("3100017"),
+            raw("Königlich Bayerische Fahrradwerkstätten und Ersatzteile GmbH & Co. KG"),
+            raw("REF-3100017"),
+            {"type": "raw_number", "value": 9, "text": "9"},
+            raw("20200"),
+            raw("⚠️ not done, the ids changed"),
+        ],
+        [
+            raw("3100025"),
+            raw("אופניים גנובים"),
+            raw("-"),
+            raw("303"),
+            raw("4"),
+            rich("no", bold=True),
+        ],
+    ]
+    right = {"align": "right"}
+    return {
+        "type": "table",
+        "rows": [[raw(title) for title in titles], *rows],
+        "column_settings": [right, {"is_wrapped": True}, None, right, right],
+    }
+
+
+async def posted(tab: Tab) -> Locator:
+    """Post a table that Slack would take, and wait until it is drawn."""
+    assert problems([table()]) == []
+    post(tab, table())
+    drawn = tab.card.get_by_test_id("table")
+    await expect(drawn).to_be_visible()
+    return drawn
+
+
+async def test_the_first_row_is_the_header(alice: Tab) -> None:
+    drawn = await posted(alice)
+    await expect(drawn.get_by_role("columnheader")).to_have_text(
+        ["Id", "Company", "Reference", "Contact", "Company id", "Outcome"]
+    )
+    await expect(drawn.get_by_role("row")).to_have_count(4)
+    await expect(drawn.get_by_role("row").nth(1).get_by_role("cell")).to_have_text(
+        ["2554529", "Stolen Bikes", "REF-7", "101", "202", "✅ unlatched"]
+    )
+    await expect(drawn.locator("td strong")).to_have_text("no")
+
+
+async def test_each_column_is_aligned_by_its_settings(alice: Tab) -> None:
+    drawn = await posted(alice)
+    aligned = "cells => cells.map((cell) => getComputedStyle(cell).textAlign)"
+    for number in range(4):
+        cells = drawn.get_by_role("row").nth(number).locator("th, td")
+        assert await cells.evaluate_all(aligned) == [
+            "right",
+            "left",
+            "left",
+            "right",
+            "right",
+            "left",
+        ]
+    ends = "cells => cells.map((cell) => cell.querySelector('.cell').getBoundingClientRect().right)"
+    assert len(set(await drawn.locator("tr > :nth-child(4)").evaluate_all(ends))) == 1
+
+
+async def test_only_a_wrapped_column_breaks_its_lines(alice: Tab) -> None:
+    drawn = await posted(alice)
+    heights = "cells => cells.map((cell) => cell.getBoundingClientRect().height)"
+    cells = drawn.get_by_role("row").nth(2).locator(".cell")
+    _id, company, reference, *_rest = await cells.evaluate_all(heights)
+    assert company > 1.5 * reference
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_on_a_phone_the_table_scrolls_by_keyboard_and_the_page_does_not(
+    open_visit: OpenVisit, theme: Theme
+) -> None:
+    async with open_visit(width=380, height=760, theme=theme) as visit:
+        alice = await visit.tab()
+        drawn = await posted(alice)
+        assert await alice.page.evaluate(WIDE) == []
+        last = drawn.get_by_role("cell", name="✅ unlatched")
+        await expect(last).not_to_be_in_viewport(ratio=1)
+        await drawn.focus()
+        for _ in range(15):
+            await alice.page.keyboard.press("ArrowRight")
+        await expect(last).to_be_in_viewport(ratio=0.9)
+        assert await alice.page.evaluate(WIDE) == []
+
+
+async def test_an_updated_table_stays_where_it_was_scrolled_to(open_visit: OpenVisit) -> None:
+    async with open_visit(width=380, height=760) as visit:
+        alice = await visit.tab()
+        drawn = await posted(alice)
+        await drawn.evaluate("node => node.scrollTo(150, 0)")
+        await drawn.focus()
+        workspace = alice.sandbox.slack.workspace
+        (message,) = workspace.messages(CHANNEL_ID)
+        workspace.update(CHANNEL_ID, message.ts, "A message", [table("❓ outcome unknown")])
+        await expect(drawn).to_contain_text("❓ outcome unknown")
+        await expect(drawn).to_have_js_property("scrollLeft", 150)
+        await expect(drawn).to_be_focused()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+async def test_every_cell_is_legible(open_visit: OpenVisit, theme: Theme) -> None:
+    async with open_visit(theme=theme) as visit:
+        drawn = await posted(await visit.tab())
+        cells = await drawn.locator("th, td").all()
+        assert min([await cell.evaluate(CONTRAST) for cell in cells]) > 4.5
+
+
+async def test_a_cell_of_an_unknown_type_is_shown_as_an_error(alice: Tab) -> None:
+    post(alice, {"type": "table", "rows": [[raw("Id")], [{"type": "raw_image"}]]})
+    await expect(alice.card.get_by_test_id("unknown-block")).to_contain_text("raw_image")
+
+
+async def test_an_emoji_makes_no_row_taller(alice: Tab) -> None:
+    drawn = await posted(alice)
+    heights = "rows => rows.map((row) => Math.round(row.getBoundingClientRect().height))"
+    _header, with_emoji, _wrapped, without = await drawn.locator("tr").evaluate_all(heights)
+    assert abs(with_emoji - without) <= 1

@@ -1,0 +1,134 @@
+"""The simulated Slack takes a table within Slack's limits, and says what else is wrong."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from slack_sdk.errors import SlackApiError
+from slack_sdk.web.async_client import AsyncWebClient
+
+from bot.sandbox.slack.block_kit import problems, size, text_of
+from bot.sandbox.slack.simulator import SimulatedSlack
+from tests.support.names import CHANNEL
+
+
+def raw(text: str = "x") -> dict[str, Any]:
+    return {"type": "raw_text", "text": text}
+
+
+def rich(*elements: dict[str, Any]) -> dict[str, Any]:
+    section = {"type": "rich_text_section", "elements": list(elements)}
+    return {"type": "rich_text", "elements": [section]}
+
+
+def table(*rows: object, **more: object) -> dict[str, Any]:
+    return {"type": "table", "rows": list(rows), **more}
+
+
+NUMBER = {"type": "raw_number", "value": 101, "text": "101"}
+LATCHED = table(
+    [raw("Id"), raw("Company"), raw("Contact")],
+    [raw("2554529"), rich({"type": "text", "text": "Stolen Bikes"}), NUMBER],
+    block_id="customers",
+    column_settings=[{"align": "right"}, None, {"align": "center", "is_wrapped": True}],
+)
+
+
+def test_a_table_of_texts_numbers_and_rich_text_is_valid_and_read_row_by_row() -> None:
+    assert problems([LATCHED]) == []
+    assert text_of([LATCHED]).splitlines() == [
+        "Id | Company | Contact",
+        "2554529 | Stolen Bikes | 101",
+    ]
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        table(*[[raw()]] * 100),
+        table([raw()] * 20, column_settings=[{}] * 20),
+        table([raw("x" * 5_000), rich({"type": "text", "text": "x" * 5_000})]),
+        table([raw("🚲" * 5_000)]),
+    ],
+    ids=["rows", "columns", "characters", "characters of two units"],
+)
+def test_a_table_may_use_each_limit_up(block: dict[str, Any]) -> None:
+    assert problems([block]) == []
+
+
+@pytest.mark.parametrize(
+    ("block", "expected"),
+    [
+        ({"type": "table"}, "missing required field: rows"),
+        (table(), "/rows must have between 1 and 100 items"),
+        (table(*[[raw()]] * 101), "/rows must have between 1 and 100 items"),
+        (table([]), "/rows/0 must have between 1 and 20 items"),
+        (table([raw()], [raw()] * 21), "/rows/1 must have between 1 and 20 items"),
+        (table(raw()), "/rows/0 must be an array"),
+        (table(["x"]), "/rows/0/0 cell must be an object"),
+        (
+            table([{"type": "plain_text", "text": "x"}]),
+            "/rows/0/0/type unsupported cell type: plain_text",
+        ),
+        (table([raw("")]), "/rows/0/0/text must be more than 0 characters"),
+        (table([{"type": "raw_text"}]), "missing required field: text"),
+        (table([raw() | {"emoji": True}]), "invalid additional property: emoji"),
+        (table([NUMBER | {"value": "101"}]), "/rows/0/0/value must be a number"),
+        (table([NUMBER | {"value": True}]), "/rows/0/0/value must be a number"),
+        (table([{"type": "raw_number", "value": 1}]), "missing required field: text"),
+        (table([rich({"type": "shout"})]), "unsupported element type: shout"),
+        (table([raw("x" * 5_000)], [raw("x" * 5_001)]), "10001 characters in all cells"),
+        (table([rich({"type": "text", "text": "x" * 10_001})]), "10001 characters in all cells"),
+        (table([raw("🚲" * 5_001)]), "10002 characters in all cells"),
+        (table([raw()], column_settings=[]), "column_settings must have between 1 and 20"),
+        (table([raw()], column_settings=[{}] * 21), "column_settings must have between 1 and 20"),
+        (table([raw()], column_settings=["right"]), "/column_settings/0 must be an object"),
+        (table([raw()], column_settings=[{"align": "end"}]), "must be one of left, center, right"),
+        (table([raw()], column_settings=[{"is_wrapped": 1}]), "must be a boolean"),
+        (table([raw()], column_settings=[{"width": 1}]), "invalid additional property: width"),
+        (table([raw()], caption="Customers"), "invalid additional property: caption"),
+        (table([raw()], block_id="x" * 256), "less than 256"),
+    ],
+)
+def test_what_slack_refuses_in_a_table_is_reported(block: dict[str, Any], expected: str) -> None:
+    found = [f"{pointer} {text}" for text, pointer in map(split, problems([block]))]
+    assert any(expected in line for line in found), found
+
+
+def split(found: str) -> tuple[str, str]:
+    """The text of a problem and its pointer."""
+    text, _, pointer = found.removeprefix("[ERROR] ").partition(" [json-pointer:")
+    return text, pointer.removesuffix("]")
+
+
+def test_the_texts_of_a_table_count_towards_the_size_of_the_message() -> None:
+    assert size([table([raw("four"), NUMBER])]) == len("four") + len("101")
+
+
+@pytest.mark.parametrize(
+    ("blocks", "error"),
+    [
+        ([table([raw()]), table([raw()])], "invalid_attachments"),
+        ([table([raw()]), table([raw("")])], "invalid_blocks"),
+        ([table([raw("")])], "invalid_blocks"),
+    ],
+    ids=["two tables", "two tables, one of them wrong", "an empty cell"],
+)
+async def test_a_refused_table_has_slacks_error_code(
+    blocks: list[dict[str, Any]], error: str
+) -> None:
+    async with SimulatedSlack() as slack:
+        client = AsyncWebClient(token=slack.bot_token, base_url=slack.api_url)
+        with pytest.raises(SlackApiError) as refused:
+            await client.chat_postMessage(channel=CHANNEL, text="Customers", blocks=blocks)
+        assert refused.value.response["error"] == error
+        assert slack.workspace.messages(CHANNEL) == []
+
+
+async def test_a_valid_table_is_posted() -> None:
+    async with SimulatedSlack() as slack:
+        client = AsyncWebClient(token=slack.bot_token, base_url=slack.api_url)
+        await client.chat_postMessage(channel=CHANNEL, text="Customers", blocks=[LATCHED])
+        (message,) = slack.workspace.messages(CHANNEL)
+        assert message.blocks == [LATCHED]
