@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bot.sandbox.slack.rate_limits import RateLimits
+    from bot.sandbox.slack.views import Views
 
 MAX_POSTED_LENGTH = 40_000
 MAX_UPDATED_LENGTH = 4_000
@@ -79,6 +80,7 @@ class WebApi:
         app_token: str,
         open_link: Callable[[], str],
         limits: RateLimits,
+        views: Views,
     ) -> None:
         self._workspace = workspace
         self._bot_token = bot_token
@@ -95,6 +97,7 @@ class WebApi:
             "chat.deleteScheduledMessage": self._delete_scheduled_message,
             "usergroups.users.list": self._user_group,
             "conversations.info": self._channel_info,
+            "views.open": views.open,
         }
 
     def answer(self, method: str, token: str, arguments: dict[str, Any]) -> Answer:
