@@ -57,6 +57,9 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
             yield await _channel(slack, channel_id)
         for group in groups:
             yield await _user_group(slack, group)
+        for group in sorted(settings.unlatch_notify):
+            if group.startswith("S") and group not in groups:
+                yield await _mentioned_group(slack, group)
 
 
 async def _token(slack: Slack, *, user_groups: bool) -> CheckResult:
@@ -177,6 +180,24 @@ async def _user_group(slack: Slack, group: str) -> CheckResult:
         fix = "Check the id, and that the app has the scope usergroups:read."
         return _refused(f"User group {group}: the bot can't read it ({error.code})", error, fix)
     return CheckResult(True, f"User group {group}: {len(members)} members")
+
+
+async def _mentioned_group(slack: Slack, group: str) -> CheckResult:
+    """A group that cards only mention: this needs no scope, so that the bot may be blind to it."""
+    try:
+        members = await slack.user_group_members(group)
+    except SlackError as error:
+        if error.code == "missing_scope":
+            return CheckResult(
+                True,
+                f"User group {group}: is mentioned; only usergroups:read would show if it exists",
+            )
+        fix = "Check the id in UNLATCH_NOTIFY: in Slack, open the group and copy its id."
+        return _refused(f"User group {group}: can't be mentioned ({error.code})", error, fix)
+    if not members:
+        fix = "Add members to the group, or remove it from UNLATCH_NOTIFY."
+        return CheckResult(False, f"User group {group}: has no members to notify", fix)
+    return CheckResult(True, f"User group {group}: {len(members)} members are notified")
 
 
 def _user_groups(settings: Settings) -> list[str]:

@@ -24,6 +24,7 @@ from bot.fusebill.client import FusebillClient
 from bot.fusebill.responses import RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.listeners import Listeners
+from bot.ledger.due_requests import DueRequests
 from bot.ledger.engine import (
     Database,
     LedgerUnavailable,
@@ -37,11 +38,15 @@ from bot.ledger.store import Ledger
 from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
+from bot.requests.declining import Declining
 from bot.requests.execution import Execution
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
+from bot.requests.pending import PendingList
 from bot.requests.posting import CardPoster
 from bot.requests.publisher import Publisher
+from bot.requests.rechecking import Rechecker
+from bot.requests.reminders import Reminders
 from bot.requests.service import RequestService
 from bot.requests.worker import Worker
 from bot.settings import Settings, Timing
@@ -92,7 +97,8 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
     Raises: LedgerUnavailable, SchemaMismatch; SlackError if Slack refuses the token.
     """
     async with AsyncExitStack() as stack:
-        ledger = Ledger(await _open_database(settings, stack))
+        database = await _open_database(settings, stack)
+        ledger, due_requests = Ledger(database), DueRequests(database)
         session = await stack.enter_async_context(open_session())
         http = await stack.enter_async_context(AiohttpTransport())
         metrics, tasks, stopping = Metrics(), BackgroundTasks(), asyncio.Event()
@@ -106,8 +112,13 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         slack, links = Slack(client, metrics.slack_called), _links(settings)
         fusebill = _fusebill(settings, http, metrics)
         execution = Execution(fusebill, budget_s=timing.execution_s)
-        publisher = Publisher(ledger, slack, links, metrics, timing)
-        worker = Worker(ledger, publisher, execution, tasks, metrics, timing)
+        notify = sorted(settings.unlatch_notify)
+        rechecker = Rechecker(
+            ledger, due_requests, fusebill, settings.unlatch_recheck_after_s, timing
+        )
+        reminders = Reminders(ledger, due_requests, slack, tasks, notify, timing)
+        publisher = Publisher(ledger, slack, links, metrics, timing, rechecker.next_at)
+        worker = Worker(ledger, publisher, execution, rechecker, reminders, tasks, metrics, timing)
         stack.push_async_callback(_drain, tasks, timing)
         await stack.enter_async_context(_running(_sweep(worker, timing, stopping)))
 
@@ -123,14 +134,19 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             metrics,
             bot_user_id=identity.bot_user_id or "",
             expires_after_s=settings.unlatch_expires_after_s,
+            notify=notify,
         )
-        lookup = Lookup(fusebill, ledger, slack, poster, links, policy.named_confirmers)
+        lookup = Lookup(
+            fusebill, ledger, due_requests, slack, poster, links, policy.named_confirmers
+        )
         follow_ups = FollowUps(ledger, lookup, poster, worker, links, metrics)
         service = RequestService(
             ledger, lookup, poster, worker, follow_ups, policy, groups.members, links, metrics
         )
+        declining = Declining(ledger, slack, poster, worker, policy, groups.members, links, metrics)
+        pending = PendingList(due_requests, slack, poster, policy, groups.members, metrics)
         app = _bolt(settings, client, identity)
-        Listeners(service, tasks, metrics).register(app)
+        Listeners(service, declining, pending, tasks, metrics).register(app)
         yield Bot(
             app,
             client,

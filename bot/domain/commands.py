@@ -34,6 +34,11 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """`/unlatch pending`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Help:
     """`/unlatch help`, or `/unlatch` alone."""
 
@@ -45,7 +50,7 @@ class Malformed:
     why: str
 
 
-Command = Ask | Find | History | Help | Malformed
+Command = Ask | Find | History | Pending | Help | Malformed
 
 
 def parse(text: str) -> Command:
@@ -63,8 +68,8 @@ def parse(text: str) -> Command:
         return (
             Find(rest) if searchable else Malformed("There are no letters or digits to search for.")
         )
-    if first.lower() == "history":
-        return _history(rest)
+    if first.lower() in ("history", "pending"):
+        return _history(rest) if first.lower() == "history" else _pending(rest)
     customer_id = _customer_id(first)
     if isinstance(customer_id, Malformed):
         return customer_id
@@ -94,6 +99,10 @@ def _history(rest: str) -> History | Malformed:
         return History(None)
     customer_id = _customer_id(rest)
     return customer_id if isinstance(customer_id, Malformed) else History(customer_id)
+
+
+def _pending(rest: str) -> Pending | Malformed:
+    return Malformed("Nothing can follow “pending”.") if rest else Pending()
 
 
 def _customer_id(word: str) -> int | Malformed:

@@ -19,6 +19,7 @@ class Verdict(StrEnum):
 
     CONFIRMED = "confirmed"
     CANCELLED = "cancelled"
+    DECLINED = "declined"
     EXPIRED = "expired"
 
 
@@ -41,7 +42,9 @@ class EventType(StrEnum):
     DECISION_DENIED = "decision_denied"
     CONFIRMED = "confirmed"
     CANCELLED = "cancelled"
+    DECLINED = "declined"
     EXPIRED = "expired"
+    REMINDED = "reminded"
     RECLAIMED = "adopted"
     CLEARED = "cleared"
     RESTORED = "restored"
@@ -50,6 +53,8 @@ class EventType(StrEnum):
     REFUSED = "refused"
     UNKNOWN = "unknown"
     UNDONE = "undone"
+    RECHECKED = "rechecked"
+    LATCHED_AGAIN = "latched_again"
     DELIVERY_FAILED = "delivery_failed"
 
 
@@ -95,8 +100,9 @@ class Person:
 class Request:
     """A card and its state; a row of the ledger.
 
-    `due_at` is when the sweep must look at it again: its expiry while it waits for a click, the end
-    of its worker's lease once decided, None when nothing is left to do. `claim` counts its workers
+    `due_at` is when the sweep must look at it again: its reminder, then its expiry while it waits
+    for a click; the end of its worker's lease once decided; the time of its recheck once it was
+    cleared (`bot.domain.clock`); None when nothing is left to do. `claim` counts its workers
     (the fencing token), `events` its events; `head` is the hash of the last event. `thread_ts` is
     the thread that shows its history: its own card's, or that of the card it follows.
     """

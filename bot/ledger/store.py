@@ -115,7 +115,7 @@ class Ledger:
             ours = (request.verdict, request.decided_at, request.decider)
             if again and ours == (verdict, new_event.at, decider):
                 return DecisionResult(request, taken=True)
-            in_time = request.due_at is not None and request.due_at > new_event.at
+            in_time = request.due_at is not None and request.expires_at > new_event.at
             if request.verdict or request.due_at is None or in_time is (verdict is Verdict.EXPIRED):
                 return DecisionResult(request, taken=False)
             overtaken = verdict is Verdict.CONFIRMED and queries.was_overtaken(connection, request)
@@ -227,11 +227,13 @@ class Ledger:
         shown: int,
         *,
         due_at: datetime | None = None,
+        next_at: datetime | None = None,
         failure: NewEvent | None = None,
     ) -> None:
-        """Give the request back until `due_at`, or for good (None).
+        """Give the request back until `due_at`; None if nothing is left to post.
 
-        If it has new events since it was drawn, it stays due by the end of its lease instead.
+        Then it is due at `next_at`, or never again (None). If it has new events since it was drawn,
+        it stays due by the end of its lease instead.
         `shown` is the number of the last event that the thread is known to show (0 if unknown);
         `failure` is the event for a message that Slack will never take. Raises: LostClaim.
         """
@@ -244,7 +246,7 @@ class Ledger:
                 # this older drawing may have replaced a newer one on the card
                 again_at = current.due_at or request.due_at
             else:
-                again_at = due_at
+                again_at = due_at or next_at
             released = replace(
                 current,
                 last_posted_event=max(shown, current.last_posted_event),

@@ -11,6 +11,13 @@ from bot.domain.models import Event, EventType, HubSpotIds, Kind, Outcome, Reque
 from bot.messages.block_kit import Inline, Line, bold, code, cut, date, say, text, user
 from bot.messages.phrases import ERROR_LENGTH, Links, display_name, error_lines, ids_inline
 
+_SENTENCES = {
+    EventType.EXPIRED: "expired: nobody decided in time",
+    EventType.REMINDED: "reminder: nobody had decided yet",
+    EventType.RECLAIMED: "the work was interrupted and has been resumed",
+    EventType.RECHECKED: "read again: the customer is still clear",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class ResultText:
@@ -24,11 +31,11 @@ def result_text(request: Request, events: Sequence[Event], links: Links) -> Resu
     """Describe a decided request by its last outcome, or by its verdict if it has no outcome."""
     for event in reversed(events):
         if outcome := EVENTS[event.type].outcome:
-            title = _outcome_title(event, outcome)
-            return ResultText(title, [*_outcome_lines(event, outcome, request, links)])
+            title = outcome_title(event, outcome)
+            return ResultText(title, [*outcome_lines(event, outcome, request, links)])
     verdict = request.verdict or Verdict.CONFIRMED
     meaning = VERDICTS[verdict]
-    lines = [*_verdict_lines(verdict, request, links)]
+    lines = [*_verdict_lines(verdict, request, events, links)]
     return ResultText(f"{meaning.emoji} {meaning.title}", lines)
 
 
@@ -37,6 +44,19 @@ def event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]:
     first, *more = _event_lines(event, request, links)
     yield [date(event.at), say("  "), *first]
     yield from more
+
+
+def found_ids(event: Event) -> HubSpotIds:
+    """The HubSpot ids that an event says the customer had; keys of a newer version are ignored."""
+    found: Any = event.details.get("found")
+    known = found if isinstance(found, dict) else {}
+    return HubSpotIds(known.get("vid"), known.get("company_id"))
+
+
+def decline_reason(events: Sequence[Event]) -> str:
+    """Why a request was declined; empty if no reason was given, or it was not declined."""
+    declined = [event for event in events if event.type is EventType.DECLINED]
+    return str(declined[-1].details.get("why", "")) if declined else ""
 
 
 def actor(event: Event) -> Inline:
@@ -49,11 +69,17 @@ def ask_again(request: Request) -> str:
     return "Undo…" if request.kind is Kind.RELATCH else f"/unlatch {request.customer.customer_id}"
 
 
-def _verdict_lines(verdict: Verdict, request: Request, links: Links) -> Iterator[Line]:
+def _verdict_lines(
+    verdict: Verdict, request: Request, events: Sequence[Event], links: Links
+) -> Iterator[Line]:
     match verdict:
         case Verdict.CONFIRMED:
             yield [say("The result is not known yet.")]
         case Verdict.CANCELLED:
+            ids = ids_inline(request.customer.ids, links)
+            yield [say("Nothing was changed. The card showed: "), *ids]
+        case Verdict.DECLINED:
+            yield from reason_line(decline_reason(events))
             ids = ids_inline(request.customer.ids, links)
             yield [say("Nothing was changed. The card showed: "), *ids]
         case Verdict.EXPIRED:
@@ -63,7 +89,14 @@ def _verdict_lines(verdict: Verdict, request: Request, links: Links) -> Iterator
             assert_never(verdict)
 
 
-def _outcome_title(event: Event, outcome: Outcome) -> str:
+def reason_line(reason: str) -> Iterator[Line]:
+    """Why somebody declined; no line without a reason."""
+    if reason:
+        yield [bold("Reason: "), text(reason, limit=500)]
+
+
+def outcome_title(event: Event, outcome: Outcome) -> str:
+    """An outcome with its emoji, as it heads the card and the thread's reply."""
     # the usual title says "not done", which is true only if nothing was called
     if outcome is Outcome.CHANGED and event.details.get("called"):
         return "⚠️ Other ids than confirmed"
@@ -71,9 +104,8 @@ def _outcome_title(event: Event, outcome: Outcome) -> str:
     return f"{meaning.emoji} {meaning.title}"
 
 
-def _outcome_lines(
-    event: Event, outcome: Outcome, request: Request, links: Links
-) -> Iterator[Line]:
+def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links) -> Iterator[Line]:
+    """Describe an outcome: which ids, why, and what to do."""
     ids = ids_inline(request.customer.ids, links)
     match outcome:
         case Outcome.CLEARED:
@@ -113,8 +145,7 @@ def _changed(event: Event, request: Request, links: Links) -> Iterator[Line]:
     else:
         yield [say("The HubSpot ids are not the ones that were confirmed, so nothing was done.")]
     yield [bold("On the card: "), *ids_inline(request.customer.ids, links)]
-    found: Any = event.details.get("found", {})
-    yield [bold("Now: "), *ids_inline(HubSpotIds(**found), links)]
+    yield [bold("Now: "), *ids_inline(found_ids(event), links)]
     if not relatch:
         again = code(f"/unlatch {request.customer.customer_id}")
         yield [say("To see the new ids and decide: "), again]
@@ -130,14 +161,17 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             yield [who, say(" asked and was refused: “"), why, say("”")]
         case EventType.DECISION_DENIED:
             yield [who, say(" was refused: “"), why, say("”")]
-        case EventType.CONFIRMED | EventType.CANCELLED:
+        case EventType.CONFIRMED | EventType.CANCELLED | EventType.DECLINED:
             yield [who, say(f" {event.type} it")]
-        case EventType.EXPIRED:
-            yield [say("expired: nobody decided in time")]
+            yield from reason_line(str(event.details.get("why", "")))
         case EventType.UNDONE:
             yield [who, say(" undid this: the customer is latched as it was before")]
-        case EventType.RECLAIMED:
-            yield [say("the work was interrupted and has been resumed")]
+        case EventType.LATCHED_AGAIN:
+            yield [bold("⚠️ Latched again: "), *ids_inline(found_ids(event), links)]
+        case (
+            EventType.EXPIRED | EventType.REMINDED | EventType.RECLAIMED | EventType.RECHECKED
+        ) as type_:
+            yield [say(_SENTENCES[type_])]
         case EventType.DELIVERY_FAILED:
             yield [say("the card or a reply could not be posted: "), why]
         case (
@@ -149,8 +183,8 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             | EventType.UNKNOWN
         ):
             outcome = Outcome(event.type)
-            yield [bold(_outcome_title(event, outcome)), *_call_details(event)]
-            yield from _outcome_lines(event, outcome, request, links)
+            yield [bold(outcome_title(event, outcome)), *call_details(event)]
+            yield from outcome_lines(event, outcome, request, links)
         case _:
             assert_never(event.type)
 
@@ -171,7 +205,8 @@ def _fusebill_lines(event: Event) -> Iterator[Line]:
     yield from error_lines(texts, status)
 
 
-def _call_details(event: Event) -> Line:
+def call_details(event: Event) -> Line:
+    """How Fusebill answered and how long it took, as far as it is known."""
     status, seconds = event.details.get("status"), event.details.get("seconds")
     answered = [say(f" · Fusebill answered HTTP {status}")] if status else []
     return [*answered, say(f" · took {seconds} s")] if seconds is not None else answered

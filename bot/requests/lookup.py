@@ -10,7 +10,7 @@ import stamina
 import structlog
 
 from bot.domain.commands import Ask
-from bot.domain.models import Customer, Request
+from bot.domain.models import Customer, Request, Verdict
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import (
     CustomerNotFound,
@@ -19,6 +19,7 @@ from bot.fusebill.errors import (
     OutcomeUnknown,
     RateLimited,
 )
+from bot.ledger.due_requests import DueRequests
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.messages import ephemerals, lists
@@ -40,6 +41,7 @@ class Lookup:
         self,
         fusebill: FusebillClient,
         ledger: Ledger,
+        due_requests: DueRequests,
         slack: Slack,
         poster: CardPoster,
         links: Links,
@@ -47,6 +49,7 @@ class Lookup:
     ) -> None:
         self._fusebill = fusebill
         self._ledger = ledger
+        self._due_requests = due_requests
         self._slack = slack
         self._poster = poster
         self._links = links
@@ -97,12 +100,14 @@ class Lookup:
         """Show the last ten requests, each with a link to its card."""
         try:
             requests = await self._ledger.recent_requests(customer_id)
+            declined = [each.id for each in requests if each.verdict is Verdict.DECLINED]
+            reasons = await self._due_requests.decline_reasons(declined)
         except LedgerUnavailable:
             await self._poster.send_ephemeral(place, ephemerals.ledger_down())
             return
         permalinks = await asyncio.gather(*map(self._permalink, requests))
         past = list(zip(requests, permalinks, strict=True))
-        message = lists.history(customer_id, past, self._advisers)
+        message = lists.history(customer_id, past, self._advisers, reasons)
         await self._poster.send_ephemeral(place, message)
 
     async def _permalink(self, request: Request) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +12,7 @@ from uuid import uuid4
 import stamina
 import structlog
 
+from bot.domain.clock import reminder_at
 from bot.domain.models import Customer, EventType, Kind, NewEvent, Person, Request
 from bot.domain.policy import Decision
 from bot.ledger.engine import LedgerUnavailable
@@ -42,7 +44,10 @@ class Place:
 
 
 class CardPoster:
-    """Posts cards and records their requests. `bot_user_id` is the user that people invite."""
+    """Posts cards and records their requests. `bot_user_id` is the user that people invite.
+
+    `notify` are the users and user groups that each new card mentions.
+    """
 
     def __init__(
         self,
@@ -53,6 +58,7 @@ class CardPoster:
         *,
         bot_user_id: str,
         expires_after_s: int,
+        notify: Sequence[str] = (),
     ) -> None:
         self._ledger = ledger
         self._slack = slack
@@ -60,6 +66,7 @@ class CardPoster:
         self._metrics = metrics
         self._bot_user_id = bot_user_id
         self._expires_after = timedelta(seconds=expires_after_s)
+        self._notify = notify
 
     def request(
         self,
@@ -84,7 +91,7 @@ class CardPoster:
             reason=reason,
             asked_at=now,
             expires_at=now + self._expires_after,
-            due_at=now + self._expires_after,
+            due_at=self._first_due(now, now + self._expires_after),
             # a relatch that follows a relatch is another attempt to undo the same request
             undoes=(follows.undoes or follows.id) if follows and kind is Kind.RELATCH else None,
         )
@@ -169,7 +176,7 @@ class CardPoster:
         def card() -> Message:
             nonlocal shown
             shown = self._with_expiry_from_now(request)
-            return confirmation_card(shown, self._links)
+            return confirmation_card(shown, self._links, self._notify)
 
         async def notify() -> None:
             await asyncio.sleep(WAIT_NOTICE_AFTER_S)
@@ -190,7 +197,12 @@ class CardPoster:
         if now - request.asked_at < timedelta(seconds=POSTED_AT_ONCE_S):
             return request
         expires_at = now + self._expires_after
-        return replace(request, expires_at=expires_at, due_at=expires_at)
+        due_at = self._first_due(request.asked_at, expires_at)
+        return replace(request, expires_at=expires_at, due_at=due_at)
+
+    def _first_due(self, asked_at: datetime, expires_at: datetime) -> datetime:
+        """A card's reminder comes first, if there is one."""
+        return reminder_at(asked_at, expires_at) if self._notify else expires_at
 
 
 def _should_retry_post(error: Exception) -> bool | float:

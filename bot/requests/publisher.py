@@ -19,12 +19,14 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from bot.domain.meanings import EVENTS
 from bot.domain.models import EventType, NewEvent, Request, RequestHistory
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger, LostClaim
 from bot.messages.block_kit import Message
-from bot.messages.cards import decided_card, other_card, thread_reply, working_card
+from bot.messages.cards import decided_card, other_card, working_card
 from bot.messages.phrases import Links
+from bot.messages.threads import thread_reply
 from bot.ops.metrics import Metrics
 from bot.settings import Timing
 from bot.slack.client import Slack, SlackError, SlackRefused, SlackUnavailable
@@ -52,16 +54,24 @@ class Publisher:
     """Draws cards and threads as the ledger has them.
 
     After a failure it pauses for `Timing.pause_s`, doubled each time, or as long as Slack asks.
+    `next_at` says when a request must be looked at again though Slack shows all of it.
     """
 
     def __init__(
-        self, ledger: Ledger, slack: Slack, links: Links, metrics: Metrics, timing: Timing
+        self,
+        ledger: Ledger,
+        slack: Slack,
+        links: Links,
+        metrics: Metrics,
+        timing: Timing,
+        next_at: Callable[[RequestHistory], datetime | None] = lambda _history: None,
     ) -> None:
         self._ledger = ledger
         self._slack = slack
         self._links = links
         self._metrics = metrics
         self._timing = timing
+        self._next_at = next_at
         self._drawings: WeakValueDictionary[str, _Drawing] = WeakValueDictionary()
         # keeps them alive: a task may still hold an old history of the request
         self._recent: deque[_Drawing] = deque(maxlen=MAX_RECENT)
@@ -107,7 +117,7 @@ class Publisher:
         """Update card and thread concurrently; what Slack doesn't take now is retried later."""
         request = history.request
         if request.publish_attempts > MAX_PUBLISH_ATTEMPTS:
-            await self._give_up(request, 0, ["interrupted too often"])
+            await self._give_up(history, 0, ["interrupted too often"])
             return
         drawing = self._drawing(request.id)
 
@@ -134,9 +144,9 @@ class Publisher:
             await self._retry_later(request, shown, retryable)
         elif failures:
             codes = sorted({f.code for f in failures if isinstance(f, SlackError)})
-            await self._give_up(request, shown, codes)
+            await self._give_up(history, shown, codes)
         else:
-            await self._ledger.release(request, shown)
+            await self._ledger.release(request, shown, next_at=self._next_at(history))
 
     def _drawing(self, request_id: str) -> _Drawing:
         drawing = self._drawings.get(request_id)
@@ -180,12 +190,13 @@ class Publisher:
         due_at = datetime.now(UTC) + timedelta(seconds=pause_s)
         await self._ledger.release(request, shown, due_at=due_at)
 
-    async def _give_up(self, request: Request, shown: int, codes: Sequence[str]) -> None:
+    async def _give_up(self, history: RequestHistory, shown: int, codes: Sequence[str]) -> None:
         self._metrics.undelivered.inc()
         log.error("gave up updating slack", why=", ".join(codes))
         details: dict[str, object] = {"why": f"Slack did not take it: {', '.join(codes)}"}
         failed = NewEvent(datetime.now(UTC), EventType.DELIVERY_FAILED, "", details)
-        await self._ledger.release(request, shown, failure=failed)
+        next_at = self._next_at(history)
+        await self._ledger.release(history.request, shown, next_at=next_at, failure=failed)
 
     async def _update(
         self,
@@ -205,6 +216,8 @@ class Publisher:
     ) -> int:
         """Post the events that the thread lacks; returns the number of the last one posted."""
         request, shown = history.request, max(history.request.last_posted_event, drawing.thread)
+        if all(EVENTS[event.type].quiet for event in history.events[shown:]):
+            return shown
         while shown < len(history.events):
             events = history.events[shown : shown + EVENTS_A_REPLY]
             reply = thread_reply(events, request, self._links)

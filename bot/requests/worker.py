@@ -26,6 +26,8 @@ from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
 from bot.requests.execution import Execution, ExecutionResult
 from bot.requests.publisher import Publisher
+from bot.requests.rechecking import Rechecker
+from bot.requests.reminders import Reminders
 from bot.settings import Timing
 from bot.slack.client import SlackError
 
@@ -43,6 +45,8 @@ class Worker:
         ledger: Ledger,
         publisher: Publisher,
         execution: Execution,
+        rechecker: Rechecker,
+        reminders: Reminders,
         tasks: BackgroundTasks,
         metrics: Metrics,
         timing: Timing,
@@ -50,6 +54,8 @@ class Worker:
         self._ledger = ledger
         self._publisher = publisher
         self._execution = execution
+        self._rechecker = rechecker
+        self._reminders = reminders
         self._tasks = tasks
         self._metrics = metrics
         self._timing = timing
@@ -73,17 +79,27 @@ class Worker:
                 history = await self._execute_and_record(request)
                 if history.request.outcome is Outcome.RESTORED:
                     await self._mark_undone(history.request)
-                await self._publisher.publish(history)
+                checked = await self._rechecker.recheck_if_due(
+                    history, self.lease(datetime.now(UTC))
+                )
+                if checked is not None:
+                    await self._publisher.publish(checked)
             except LostClaim:
                 log.warning("claim lost: another instance has reclaimed this")
             except LedgerUnavailable as error:
                 log.error("ledger unavailable, the sweep will retry", why=str(error))  # noqa: TRY400  # expected, no traceback
 
     async def sweep(self) -> None:
-        """Expire cards that nobody decided, and reclaim requests whose worker is gone."""
+        """Remind of cards and expire them, and reclaim requests whose worker is gone.
+
+        What was cleared is reclaimed too when its recheck is due.
+        """
         for request in await self._ledger.overdue(datetime.now(UTC)):
             if self._in_progress[request.id]:
                 # its worker here is slow, not dead; a second one would only add to the queue
+                continue
+            if request.verdict is None and request.expires_at > datetime.now(UTC):
+                self._reminders.start(request)
                 continue
             # not before the loop: a slow ledger would shorten the leases of the last requests
             now = datetime.now(UTC)

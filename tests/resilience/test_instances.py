@@ -25,13 +25,15 @@ async def staged(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
         yield opened
 
 
-async def click_everywhere(staged: Stage, card: PostedMessage, action: str, times: int) -> set[int]:
+async def click_everywhere(
+    staged: Stage, card: PostedMessage, action: str, times: int, user_id: str = "U0BOB"
+) -> set[int]:
     """Click several times at once, on each instance in turn; returns the HTTP statuses."""
     addresses = [f"{bot.address}/slack/events" for bot in staged.bots]
     clicks = []
     for number in range(times):
         staged.slack.request_url = addresses[number % len(addresses)]
-        clicks.append(asyncio.create_task(staged.slack.click("U0BOB", card.ts, action)))
+        clicks.append(asyncio.create_task(staged.slack.click(user_id, card.ts, action)))
         # lets the click start, which reads request_url
         await asyncio.sleep(0)
     return {delivery.status for delivery in await asyncio.gather(*clicks)}
@@ -57,7 +59,7 @@ async def test_confirm_and_cancel_at_once_make_one_verdict(staged: Stage) -> Non
     for card in cards:
         await asyncio.gather(
             click_everywhere(staged, card, "unlatch_confirm", 4),
-            click_everywhere(staged, card, "unlatch_cancel", 4),
+            click_everywhere(staged, card, "unlatch_cancel", 4, "U0ALICE"),
         )
     histories = await staged.settled()
 
