@@ -280,6 +280,22 @@ async def test_without_user_groups_their_scope_is_not_required(scene: Scene) -> 
     assert await scene.wrong() == []
 
 
+async def test_a_user_group_to_notify_has_its_own_line(scene: Scene) -> None:
+    scene.slack.workspace.user_groups["S0EMPTY"] = []
+    notify = frozenset({"S0BILLING", "S0EMPTY", "S0NOSUCH", "U0BOB"})
+    lines = [line.splitlines()[0] for line in await scene.lines(unlatch_notify=notify)]
+    assert lines[len(GOOD) :] == [
+        "✓ User group S0BILLING: 2 members are notified",
+        "✗ User group S0EMPTY: has no members to notify",
+        "✗ User group S0NOSUCH: can't be mentioned (no_such_subteam)",
+    ]
+
+
+async def test_a_user_group_to_notify_needs_no_scope(scene: Scene) -> None:
+    lack("usergroups:read")(scene)
+    assert await scene.wrong(unlatch_notify=frozenset({"S0BILLING"})) == []
+
+
 @pytest.fixture
 def unused_port() -> Iterator[int]:
     """A port that nothing listens on."""
