@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 
@@ -19,6 +20,7 @@ from bot.settings import Timing
 log = structlog.get_logger(__name__)
 
 MAX_PAUSE = timedelta(hours=1)
+MAX_CONCURRENT_READS = 4
 
 
 class Rechecker:
@@ -39,6 +41,8 @@ class Rechecker:
         self._due_requests = due_requests
         self._fusebill = fusebill
         self._after_s = after_s
+        # after an outage many are due at once, and people's own requests must not wait for them
+        self._turns = asyncio.Semaphore(MAX_CONCURRENT_READS)
         self._pause = timedelta(seconds=timing.recheck_pause_s)
 
     def next_at(self, history: RequestHistory) -> datetime | None:
@@ -62,7 +66,8 @@ class Rechecker:
         # as long again as it is late already, so that an outage is not answered with a storm
         again_at = now + min(max(now - at, self._pause), MAX_PAUSE)
         try:
-            customer = await self._fusebill.get_customer(history.request.customer.customer_id)
+            async with self._turns:
+                customer = await self._fusebill.get_customer(history.request.customer.customer_id)
         except FusebillError as error:
             log.warning("recheck postponed", why=str(error))
             return await self._put_off(history, again_at)

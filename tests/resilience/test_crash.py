@@ -61,7 +61,7 @@ async def test_after_a_kill_at_any_point_the_next_process_finishes_the_work(
 
     assert "Cleared: contact 101, company 202" in staged.card(card)
     reclaimed = [RECLAIMED] if point in BEFORE_OUTCOME else []
-    expected = ["asked to unlatch", "confirmed it", *reclaimed, "Unlatched"]
+    expected = ["asked to unlatch", "confirmed it", *reclaimed, "unlatched"]
     assert story(staged.thread(card)) == expected
     assert staged.fusebill.customers[BIKES]["hubSpotId"] is None
     # the call is repeated only if it was lost before its effect
