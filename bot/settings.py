@@ -51,6 +51,8 @@ class Timing:
     """How long an execution may take before the card shows that it is in progress."""
     pause_s: float = 1.0
     """The first pause after Slack failed; it doubles with each further failure."""
+    recheck_pause_s: float = 30.0
+    """The first pause after a customer could not be read for its recheck; it doubles."""
     drains_for_s: float = 20.0
     """How long a stop waits for running work. Heroku kills the process after 30 s."""
     idle_s: float = 10.0
@@ -223,6 +225,8 @@ class Settings(LedgerSettings):
     unlatch_two_person: bool = False
     unlatch_require_reason: bool = False
     unlatch_expires_after_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
+    unlatch_notify: People = frozenset()
+    unlatch_recheck_after_s: int = Field(default=3600, ge=0, le=7 * 24 * 3600)
     hubspot_portal_id: Annotated[str, Field(pattern=r"^[0-9]+$")] | None = None
     hubspot_app_url: WebAddress = "https://app.hubspot.com"
     fusebill_customer_url: WebAddress | None = None

@@ -57,6 +57,9 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
             yield await _channel(slack, channel_id)
         for group in groups:
             yield await _user_group(slack, group, confirms=group in settings.unlatch_confirmers)
+        for group in sorted(settings.unlatch_notify):
+            if group.startswith("S") and group not in groups:
+                yield await _mentioned_group(slack, group)
         if token.ok:
             yield await cards(slack, _links(settings))
     for result in _two_person(settings):
@@ -74,10 +77,10 @@ def _links(settings: Settings) -> Links:
 
 
 def _two_person(settings: Settings) -> Iterator[CheckResult]:
-    if settings.unlatch_two_person and not settings.unlatch_confirmers:
+    if settings.unlatch_two_person and not settings.unlatch_notify:
         yield warning(
-            "Rules: two people are needed, and nobody is named who should confirm",
-            "Name them in UNLATCH_CONFIRMERS; else cards wait for whoever happens to see them.",
+            "Rules: two people are needed, and nobody is mentioned on the cards",
+            "Set UNLATCH_NOTIFY; else cards wait for whoever happens to see them.",
         )
 
 
@@ -253,6 +256,24 @@ async def _user_group(slack: Slack, group: str, *, confirms: bool) -> CheckResul
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" if number == 1 else f"{number or 'no'} {noun}s"
+
+
+async def _mentioned_group(slack: Slack, group: str) -> CheckResult:
+    """A group that cards only mention: this needs no scope, so that the bot may be blind to it."""
+    try:
+        members = await slack.user_group_members(group)
+    except SlackError as error:
+        if error.code == "missing_scope":
+            return CheckResult(
+                True,
+                f"User group {group}: is mentioned; only usergroups:read would show if it exists",
+            )
+        fix = "Check the id in UNLATCH_NOTIFY: in Slack, open the group and copy its id."
+        return _refused(f"User group {group}: can't be mentioned ({error.code})", error, fix)
+    if not members:
+        fix = "Add members to the group, or remove it from UNLATCH_NOTIFY."
+        return CheckResult(False, f"User group {group}: has no members to notify", fix)
+    return CheckResult(True, f"User group {group}: {len(members)} members are notified")
 
 
 def _user_groups(settings: Settings) -> list[str]:

@@ -24,10 +24,10 @@ from bot.messages.cards import (
     confirmation_card,
     decided_card,
     other_card,
-    thread_reply,
     working_card,
 )
 from bot.messages.phrases import Links
+from bot.messages.threads import thread_reply
 from bot.slack.client import Slack, SlackError
 
 UNKNOWN_METHOD = "unknown_method"

@@ -25,6 +25,7 @@ from bot.fusebill.client import FusebillClient
 from bot.fusebill.responses import RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.listeners import Listeners
+from bot.ledger.due_requests import DueRequests
 from bot.ledger.engine import (
     Database,
     LedgerUnavailable,
@@ -40,11 +41,15 @@ from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
 from bot.requests.card_sender import CardSender
+from bot.requests.declining import Declining
 from bot.requests.execution import Execution
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
+from bot.requests.pending import PendingList
 from bot.requests.posting import CardPoster
 from bot.requests.publisher import Publisher
+from bot.requests.rechecking import Rechecker
+from bot.requests.reminders import Reminders
 from bot.requests.service import RequestService
 from bot.requests.worker import Worker
 from bot.settings import Settings, Timing
@@ -98,6 +103,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
         ledger, outbox = Ledger(database), Outbox(database)
+        due_requests = DueRequests(database)
         session = await stack.enter_async_context(open_session())
         http = await stack.enter_async_context(AiohttpTransport())
         metrics, tasks, stopping = Metrics(), BackgroundTasks(), asyncio.Event()
@@ -113,16 +119,33 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         execution = Execution(
             fusebill, budget_s=timing.execution_s, wait_s=timing.retry_s, look_s=timing.look_s
         )
-        publisher = Publisher(ledger, outbox, slack, links, metrics, timing)
+        notify = sorted(settings.unlatch_notify)
+        rechecker = Rechecker(
+            ledger, due_requests, fusebill, settings.unlatch_recheck_after_s, timing
+        )
+        reminders = Reminders(ledger, due_requests, slack, tasks, notify, timing)
+        publisher = Publisher(ledger, outbox, slack, links, metrics, timing, rechecker.next_at)
         sender = CardSender(
             outbox,
             slack,
             publisher,
             links,
             timing,
+            notify,
             expires_after_s=settings.unlatch_expires_after_s,
         )
-        worker = Worker(ledger, outbox, publisher, sender, execution, tasks, metrics, timing)
+        worker = Worker(
+            ledger,
+            outbox,
+            publisher,
+            sender,
+            execution,
+            rechecker,
+            reminders,
+            tasks,
+            metrics,
+            timing,
+        )
         stack.push_async_callback(_drain, tasks, timing)
         await stack.enter_async_context(_running(_sweep(worker, timing, stopping)))
 
@@ -140,15 +163,18 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             expires_after_s=settings.unlatch_expires_after_s,
         )
         lease = timedelta(seconds=timing.lease_s)
-        lookup = Lookup(
-            fusebill, ledger, outbox, lease, slack, poster, links, policy.named_confirmers
-        )
+        asked = policy.named_confirmers
+        lookup = Lookup(fusebill, ledger, outbox, lease, due_requests, slack, poster, links, asked)
         follow_ups = FollowUps(ledger, lookup, poster, worker, links, metrics)
         service = RequestService(
             ledger, lookup, poster, worker, follow_ups, policy, groups.members, links, metrics
         )
+        declining = Declining(ledger, slack, poster, worker, policy, groups.members, links, metrics)
+        pending = PendingList(due_requests, slack, poster, policy, groups.members, metrics)
         app = _bolt(settings, client, identity)
-        Listeners(service, tasks, metrics, settings.fusebill_customer_url).register(app)
+        Listeners(
+            service, declining, pending, tasks, metrics, settings.fusebill_customer_url
+        ).register(app)
         yield Bot(
             app,
             client,

@@ -37,6 +37,11 @@ class History:
 
 
 @dataclass(frozen=True, slots=True)
+class Pending:
+    """`/unlatch pending`."""
+
+
+@dataclass(frozen=True, slots=True)
 class Help:
     """`/unlatch help`, or `/unlatch` alone."""
 
@@ -48,7 +53,7 @@ class Malformed:
     why: str
 
 
-Command = Ask | Find | History | Help | Malformed
+Command = Ask | Find | History | Pending | Help | Malformed
 
 
 def parse(text: str, customer_url: str | None = None) -> Command:
@@ -66,8 +71,8 @@ def parse(text: str, customer_url: str | None = None) -> Command:
         wanted = searchable(rest)
         found = any(c.isalnum() for c in wanted)
         return Find(wanted) if found else Malformed("There are no letters or digits to search for.")
-    if first.lower() == "history":
-        return _history(rest, customer_url)
+    if first.lower() in ("history", "pending"):
+        return _history(rest, customer_url) if first.lower() == "history" else _pending(rest)
     return _ask(first, rest, customer_url)
 
 
@@ -93,6 +98,10 @@ def _history(rest: str, customer_url: str | None) -> History | Malformed:
 def _unescaped(text: str) -> str:
     # only these three: html.unescape would turn "&#49;" into a digit
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+
+
+def _pending(rest: str) -> Pending | Malformed:
+    return Malformed("Nothing can follow “pending”.") if rest else Pending()
 
 
 def _digits(word: str, customer_url: str | None) -> str | Malformed:

@@ -46,10 +46,14 @@ class OutcomeMeaning:
 
 @dataclass(frozen=True, slots=True)
 class EventMeaning:
-    """Which verdict or outcome an event set on its request, if any."""
+    """Which verdict or outcome an event set on its request, if any.
+
+    A `quiet` event disturbs nobody: the thread shows it with the next event that is not quiet.
+    """
 
     verdict: Verdict | None = None
     outcome: Outcome | None = None
+    quiet: bool = False
 
 
 Member = TypeVar("Member", bound=OpenEnum)
@@ -76,6 +80,7 @@ VERDICTS: Mapping[Verdict, VerdictMeaning] = Meanings(
     {
         Verdict.CONFIRMED: VerdictMeaning("⏳", "In progress", "Confirmed by", executes=True),
         Verdict.CANCELLED: VerdictMeaning("🚫", "Cancelled", "Cancelled by"),
+        Verdict.DECLINED: VerdictMeaning("⛔", "Declined", "Declined by"),
         Verdict.EXPIRED: VerdictMeaning("⌛", "Expired", "Expired"),
     },
 )
@@ -103,7 +108,9 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
         EventType.DECISION_DENIED: EventMeaning(),
         EventType.CONFIRMED: EventMeaning(verdict=Verdict.CONFIRMED),
         EventType.CANCELLED: EventMeaning(verdict=Verdict.CANCELLED),
+        EventType.DECLINED: EventMeaning(verdict=Verdict.DECLINED),
         EventType.EXPIRED: EventMeaning(verdict=Verdict.EXPIRED),
+        EventType.REMINDED: EventMeaning(quiet=True),
         EventType.RECLAIMED: EventMeaning(),
         EventType.CLEARED: EventMeaning(outcome=Outcome.CLEARED),
         EventType.RESTORED: EventMeaning(outcome=Outcome.RESTORED),
@@ -112,6 +119,8 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
         EventType.REFUSED: EventMeaning(outcome=Outcome.REFUSED),
         EventType.UNKNOWN: EventMeaning(outcome=Outcome.UNKNOWN),
         EventType.UNDONE: EventMeaning(),
+        EventType.RECHECKED: EventMeaning(quiet=True),
+        EventType.LATCHED_AGAIN: EventMeaning(),
         EventType.DELIVERY_FAILED: EventMeaning(),
     },
 )

@@ -41,6 +41,7 @@ class Verdict(OpenEnum):
 
     CONFIRMED = "confirmed"
     CANCELLED = "cancelled"
+    DECLINED = "declined"
     EXPIRED = "expired"
 
 
@@ -64,7 +65,9 @@ class EventType(OpenEnum):
     DECISION_DENIED = "decision_denied"
     CONFIRMED = "confirmed"
     CANCELLED = "cancelled"
+    DECLINED = "declined"
     EXPIRED = "expired"
+    REMINDED = "reminded"
     RECLAIMED = "adopted"
     CLEARED = "cleared"
     RESTORED = "restored"
@@ -73,6 +76,8 @@ class EventType(OpenEnum):
     REFUSED = "refused"
     UNKNOWN = "unknown"
     UNDONE = "undone"
+    RECHECKED = "rechecked"
+    LATCHED_AGAIN = "latched_again"
     DELIVERY_FAILED = "delivery_failed"
 
 
@@ -138,8 +143,9 @@ class Person:
 class Request:
     """A card and its state; a row of the ledger.
 
-    `due_at` is when the sweep must look at it again: its expiry while it waits for a click, the end
-    of its worker's lease once decided, None when nothing is left to do. `claim` counts its workers
+    `due_at` is when the sweep must look at it again: its reminder, then its expiry while it waits
+    for a click; the end of its worker's lease once decided; the time of its recheck once it was
+    cleared (`bot.domain.clock`); None when nothing is left to do. `claim` counts its workers
     (the fencing token), `events` its events; `head` is the hash of the last event. `thread_ts` is
     the thread that shows its history: its own card's, or that of the card it follows.
     """

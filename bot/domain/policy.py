@@ -96,7 +96,7 @@ def may_decide(
     *,
     other: Request | None = None,
 ) -> Decision:
-    """Whether a person may confirm or cancel a card; its requester may always cancel it.
+    """Whether a person may confirm, cancel or decline a card; its requester may always cancel it.
 
     A card can't be confirmed if the rules no longer allow asking for it, or if `other`, another
     request for the same customer, has changed it since or is being executed.
@@ -107,7 +107,7 @@ def may_decide(
         )
     # compare user ids only: Slack's payloads can name different teams for the same person
     own = person.user_id == request.requester.user_id
-    if verdict is Verdict.CANCELLED and own:
+    if verdict in (Verdict.CANCELLED, Verdict.DECLINED) and own:
         return ALLOWED
     if verdict is Verdict.CONFIRMED and own and policy.two_person:
         return _denied(

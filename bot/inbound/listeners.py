@@ -14,16 +14,18 @@ from typing import Any
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
-from bot.domain.commands import Ask, Find, Help, History, Malformed, parse
-from bot.domain.models import Person, Verdict
+from bot.domain.commands import Ask, Find, Help, History, Malformed, Pending, parse
+from bot.domain.models import Person, Request, Verdict
 from bot.ledger.engine import LedgerUnavailable
-from bot.messages import ephemerals, lists
+from bot.messages import ephemerals, forms, lists
 from bot.messages.block_kit import Message, escape
 from bot.messages.cards import Action
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import RECEIVED_AT, Metrics
+from bot.requests.declining import Declining
+from bot.requests.pending import PendingList
 from bot.requests.posting import Place
-from bot.requests.service import RequestService
+from bot.requests.service import Answer, RequestService
 
 log = structlog.get_logger(__name__)
 
@@ -41,12 +43,16 @@ class Listeners:
     def __init__(
         self,
         service: RequestService,
+        declining: Declining,
+        pending: PendingList,
         tasks: BackgroundTasks,
         metrics: Metrics,
         customer_url: str | None = None,
     ) -> None:
         self._customer_url = customer_url
         self._service = service
+        self._declining = declining
+        self._pending = pending
         self._tasks = tasks
         self._metrics = metrics
 
@@ -58,6 +64,7 @@ class Listeners:
         app.action(Action.UNDO)(self._guarded(self.on_undo_clicked))
         app.action(Action.CHECK)(self._guarded(self.on_check_clicked))
         app.action(Action.USE)(self._guarded(self.on_use_clicked))
+        app.view(forms.DECLINE)(self._guarded(self.on_decline_sent))
 
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
         """`/unlatch …`: acknowledges at once; the work follows."""
@@ -79,14 +86,54 @@ class Listeners:
             case History() as history:
                 await ack()
                 self._spawn(self._service.history(person, place, history), place)
+            case Pending():
+                await ack()
+                self._spawn(self._pending.show(person, place), place)
 
     async def on_confirm_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Unlatch customer**: decides, then acknowledges; the work follows."""
         await self._decide(ack, body, Verdict.CONFIRMED)
 
     async def on_cancel_clicked(self, ack: AsyncAck, body: Payload) -> None:
-        """**Cancel**: decides, then acknowledges."""
-        await self._decide(ack, body, Verdict.CANCELLED)
+        """**Cancel**: decides, then acknowledges; on somebody else's card, a form follows."""
+        try:
+            request = await self._declining.others_request(_value(body), _clicker(body))
+        except LedgerUnavailable as error:
+            await self._answer_click(ack, body, _not_recorded(error))
+            return
+        if request is None:
+            await self._decide(ack, body, Verdict.CANCELLED)
+        else:
+            await self._offer_form(ack, body, request)
+
+    async def on_decline_sent(self, ack: AsyncAck, body: Payload) -> None:
+        """**Decline** in the form: decides, then acknowledges, which closes the form."""
+        try:
+            declined = forms.read_declined(body["view"])
+            answer = await self._declining.decline(declined, _clicker(body))
+        except LedgerUnavailable as error:
+            log.error("form not recorded", why=str(error))  # noqa: TRY400  # expected
+            text = forms.LEDGER_UNCERTAIN if error.uncertain else forms.LEDGER_DOWN
+            await _ack_with_error(ack, text)
+            return
+        if answer is None:
+            await ack()
+        else:
+            await ack(response_action="update", view=forms.answer_form(answer))
+
+    async def _offer_form(self, ack: AsyncAck, body: Payload, request: Request) -> None:
+        message_ts, person = body["container"].get("message_ts", ""), _clicker(body)
+        try:
+            refusal = await self._declining.refusal(request, person, message_ts)
+        except LedgerUnavailable as error:
+            refusal = _not_recorded(error)
+        if refusal is not None:
+            await self._answer_click(ack, body, refusal)
+            return
+        await ack()
+        place = _place(body)
+        opening = self._declining.open_form(request, place, body["trigger_id"], message_ts)
+        self._spawn(opening, place)
 
     async def on_undo_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Undo…**: acknowledges; a new card follows."""
@@ -115,8 +162,10 @@ class Listeners:
                 _value(body), verdict, _clicker(body), _place(body), message_ts
             )
         except LedgerUnavailable as error:
-            log.error("click not recorded", why=str(error))  # noqa: TRY400  # expected
-            message = ephemerals.ledger_down(uncertain=error.uncertain)
+            message = _not_recorded(error)
+        await self._answer_click(ack, body, message)
+
+    async def _answer_click(self, ack: AsyncAck, body: Payload, message: Answer | None) -> None:
         await ack()
         if message is not None:
             self._tasks.spawn(self._service.send_ephemeral(_place(body), message))
@@ -162,6 +211,9 @@ class Listeners:
     async def _report_failure(self, ack: AsyncAck, body: Payload) -> None:
         if "command" in body:
             await _ack_with(ack, ephemerals.failed())
+            return
+        if "view" in body:
+            await _ack_with_error(ack, forms.FAILED)
             return
         # a click's ack can't carry a message
         await ack()
@@ -213,6 +265,16 @@ def _is_direct(body: Payload) -> bool:
 
 def _place(body: Payload) -> Place:
     return Place(body["container"]["channel_id"], body["response_url"])
+
+
+def _not_recorded(error: LedgerUnavailable) -> Message:
+    log.error("click not recorded", why=str(error))
+    return ephemerals.ledger_down(uncertain=error.uncertain)
+
+
+async def _ack_with_error(ack: AsyncAck, text: str) -> None:
+    """Shows a text beside the form's input; what was typed is kept."""
+    await ack(response_action="errors", errors={forms.REASON: text})
 
 
 async def _ack_with(ack: AsyncAck, message: Message) -> None:

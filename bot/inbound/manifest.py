@@ -10,6 +10,7 @@ from typing import Any
 from bot.messages.ephemerals import COMMAND
 
 EVENTS_PATH = "/slack/events"
+USAGE_HINT = "<customerId> [reason] | find <text> | history [id] | pending | help"
 
 
 def scopes(*, user_groups: bool) -> list[str]:
@@ -35,7 +36,7 @@ def manifest(url: str | None, *, user_groups: bool = False) -> dict[str, Any]:
                 {
                     "command": COMMAND,
                     "description": "Unlatch a Fusebill customer from HubSpot",
-                    "usage_hint": "<customerId> [reason] | find <text> | history [id] | help",
+                    "usage_hint": USAGE_HINT,
                     "should_escape": False,
                     **address,
                 }

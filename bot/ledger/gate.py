@@ -69,7 +69,8 @@ def expired(request: Request, at: datetime) -> bool:
         return True
     if request.message_ts is None:
         return max(request.due_at, request.expires_at) <= at
-    return request.due_at <= at
+    # a reminder may be due before the expiry
+    return request.expires_at <= at
 
 
 def with_card(request: Request, message_ts: str) -> Request:

@@ -72,9 +72,16 @@ class Outbox:
         await self._database.run(lambda connection: connection.execute(renewed).rowcount)
 
     async def posted(
-        self, request_id: str, message_ts: str, expires_at: datetime, at: datetime
+        self,
+        request_id: str,
+        message_ts: str,
+        expires_at: datetime,
+        due_at: datetime,
+        at: datetime,
     ) -> Request:
         """Note that the card was posted and when it expires; returns the request as it is now.
+
+        `due_at` is its reminder or its expiry, whichever comes first.
 
         The first card of a request stays its card. Whoever posted another one, or one for a request
         that has ended meanwhile, sees that in the answer's `message_ts`. Raises: KeyError.
@@ -90,7 +97,7 @@ class Outbox:
                 message_ts=message_ts,
                 thread_ts=current.thread_ts or message_ts,
                 expires_at=expires_at,
-                due_at=expires_at,
+                due_at=due_at,
             )
             if expires_at == current.expires_at:
                 # the verdict's event will vouch for the card
@@ -145,7 +152,9 @@ class Outbox:
         # no worker's lease reaches so far
         paused = requests.c.due_at > now + lease
         only = [] if request_ids is None else [requests.c.id.in_(request_ids)]
-        again = update(requests).values(due_at=now, deliveries=0)
+        # what was shown at the first attempt waits for nothing but its recheck
+        tried = requests.c.deliveries > 0
+        again = update(requests).where(tried).values(due_at=now, deliveries=0)
 
         def work(connection: Connection) -> None:
             connection.execute(again.where(stale, _FINISHED, *only))

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from sqlalchemy import Connection, bindparam, case, func, insert, select, update
+from sqlalchemy import Connection, bindparam, case, false, func, insert, select, update
 
 from bot.domain.meanings import OUTCOMES
-from bot.domain.models import EventType, NewEvent, Request, RequestHistory, Verdict
+from bot.domain.models import EventType, NewEvent, Outcome, Request, RequestHistory, Verdict
 from bot.ledger.hash_chain import chained, fingerprint
 from bot.ledger.mapping import changing_row, event_of, event_row, request_of, request_row
 from bot.ledger.schema import events, requests
@@ -30,6 +30,12 @@ SAVE = update(requests).where(requests.c.id == bindparam("request_id"))
 EVENTS_OF = (
     select(events).where(events.c.request_id == bindparam("request_id")).order_by(events.c.number)
 )
+WAITS_FOR_RECHECK = (
+    func.coalesce(requests.c.outcome == Outcome.CLEARED, false())
+    & (requests.c.deliveries == 0)
+    & (requests.c.mirrored_through > 0)
+)
+"""A recheck may be a week away, and a clock that was set back puts it off by as much."""
 OVERDUE = (
     select(requests)
     .where(
@@ -40,8 +46,11 @@ OVERDUE = (
             & (
                 (requests.c.verdict.is_(None) & (requests.c.asked_at > bindparam("soon")))
                 | ((requests.c.verdict == Verdict.CONFIRMED) & requests.c.outcome.is_(None))
-                | (requests.c.due_at > bindparam("beyond_any_pause"))
-                & requests.c.verdict.is_not(None)
+                | (
+                    (requests.c.due_at > bindparam("beyond_any_pause"))
+                    & requests.c.verdict.is_not(None)
+                    & ~WAITS_FOR_RECHECK
+                )
             )
         )
     )
@@ -193,7 +202,13 @@ def is_overdue(request: Request, now: datetime, lease: timedelta) -> bool:
     if request.verdict is None:
         return request.asked_at > limits["soon"]
     working = request.verdict is Verdict.CONFIRMED and request.outcome is None
-    return working or request.due_at > limits["beyond_any_pause"]
+    waits_for_recheck = (
+        request.outcome is Outcome.CLEARED
+        and request.publish_attempts == 0
+        and request.last_posted_event > 0
+    )
+    beyond_any_pause = request.due_at > limits["beyond_any_pause"]
+    return working or (beyond_any_pause and not waits_for_recheck)
 
 
 def clock_limits(now: datetime, lease: timedelta) -> dict[str, datetime]:

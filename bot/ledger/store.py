@@ -281,12 +281,14 @@ class Ledger:
         shown: int,
         *,
         due_at: datetime | None = None,
+        next_at: datetime | None = None,
         failure: NewEvent | None = None,
         final: bool = False,
     ) -> None:
-        """Give the request back until `due_at`, or for good (None).
+        """Give the request back until `due_at`; None if nothing is left to post.
 
-        If it has new events since it was drawn, it stays due by the end of its lease instead.
+        Then it is due at `next_at`, or never again (None). If it has new events since it was drawn,
+        it stays due by the end of its lease instead.
         `shown` is the number of the last event that the thread is known to show (0 if unknown);
         `failure` is the event for a message that Slack did not take; if that is `final`, nothing is
         left to show. Raises: LostClaim.
@@ -300,7 +302,7 @@ class Ledger:
                 # this older drawing may have replaced a newer one on the card
                 again_at = current.due_at or request.due_at
             else:
-                again_at = due_at
+                again_at = due_at or next_at
             released = replace(
                 current,
                 last_posted_event=max(shown, current.last_posted_event),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
+from datetime import datetime
 from itertools import groupby
 
 from sqlalchemy import Engine, RowMapping, select
 
+from bot.domain.clock import reminder_at
 from bot.domain.models import EventType, Outcome, Verdict
 from bot.ledger.engine import streaming
 from bot.ledger.hash_chain import NOT_POSTED, canonical_json, digest, fingerprint
@@ -87,7 +89,7 @@ def _expected(row: RowMapping) -> dict[str, object]:
     """The values that an event implies for its request's own row."""
     details, at = event_of(row).details, time_of(row["at"])
     if row["number"] == 1:
-        # an undecided card waits until it expires, never longer
+        # an undecided card waits until its reminder or until it expires, never longer
         waits = row["type"] == EventType.REQUESTED
         names = "verdict decider_id decider_team_id decided_at outcome settled_at undone_by"
         empty = names.split()
@@ -125,11 +127,20 @@ def _actual(row: RowMapping, expected: Mapping[str, object]) -> dict[str, object
     except ValueError:
         return {}
     waits = own["verdict"] is None and own["due_at"] is not None
-    if waits and own["message_ts"] is not None and own["due_at"] != own["expires_at"]:
+    card_due = (own["expires_at"], _reminder(own))
+    if waits and own["message_ts"] is not None and own["due_at"] not in card_due:
         return {}
     posted = not str(expected.get("row")).startswith(NOT_POSTED)
     actual = own | {"row": fingerprint(own, posted=posted), "waits": waits}
     return {name: actual[name] for name in expected}
+
+
+def _reminder(own: Mapping[str, object]) -> datetime | None:
+    """When the card is due before its expiry, for its reminder."""
+    asked_at, expires_at = own["asked_at"], own["expires_at"]
+    if isinstance(asked_at, datetime) and isinstance(expires_at, datetime):
+        return reminder_at(asked_at, expires_at)
+    return None
 
 
 def _parsed(value: object, kind: object) -> object:

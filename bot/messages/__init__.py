@@ -2,7 +2,7 @@
 
 `block_kit` builds, escapes and cuts; `tables` shows many customers at once; `phrases` words
 customers, ids and Fusebill's errors; `events` words what happened to a request. From these, `cards`
-makes cards and thread replies, `ephemerals` the messages that only one person sees, and `lists`
-search results, history and help. Nothing here does I/O. It may import `domain` and the errors of
-`fusebill`. Start with `cards`.
+makes cards, `threads` the replies in their threads, `forms` the modals, `ephemerals` the messages
+that only one person sees, `lists` search results, history and help, and `pending` what is open.
+Nothing here does I/O. It may import `domain` and the errors of `fusebill`. Start with `cards`.
 """

@@ -17,6 +17,8 @@ from typing import Any
 Block = dict[str, Any]
 Inline = dict[str, Any]
 Line = Sequence[Inline]
+Form = dict[str, Any]
+"""A modal view, as `views.open` takes it."""
 
 HEADER_LENGTH = 150
 TEXT_LENGTH = 3000
@@ -109,6 +111,11 @@ def user(user_id: str) -> Inline:
     return {"type": "user", "user_id": user_id}
 
 
+def user_group(user_group_id: str) -> Inline:
+    """A mention of a user group, which notifies its members; it needs no scope."""
+    return {"type": "usergroup", "usergroup_id": user_group_id}
+
+
 def channel(channel_id: str) -> Inline:
     """A mention of a channel."""
     return {"type": "channel", "channel_id": channel_id}
@@ -184,6 +191,8 @@ def _plain_inline(inline: Inline) -> str:
     match inline["type"]:
         case "user":
             return f"<@{inline['user_id']}>"
+        case "usergroup":
+            return f"<!subteam^{inline['usergroup_id']}>"
         case "channel":
             return f"<#{inline['channel_id']}>"
         case "date":

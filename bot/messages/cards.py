@@ -1,4 +1,4 @@
-"""Builds cards and thread replies from a request and its events."""
+"""Builds cards from a request and its events."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ from bot.messages.block_kit import (
     text,
     user,
 )
-from bot.messages.events import actor, event_lines, result_text
+from bot.messages.events import actor, found_ids, result_text
 from bot.messages.phrases import (
     Links,
     customer_lines,
     ids_inline,
+    mentions,
     reference_line,
     titled,
 )
@@ -45,8 +46,11 @@ class Action(StrEnum):
     USE = "unlatch_use"
 
 
-def confirmation_card(request: Request, links: Links) -> Message:
-    """The card that asks for a decision: which customer, which ids, who asks and why."""
+def confirmation_card(request: Request, links: Links, notify: Sequence[str] = ()) -> Message:
+    """The card that asks for a decision: which customer, which ids, who asks and why.
+
+    `notify` are the users and user groups to mention, so that they come and decide.
+    """
     customer = request.customer
     relatch = request.kind is Kind.RELATCH
     title = f"Latch {titled(customer)} again?" if relatch else f"Unlatch {titled(customer)}?"
@@ -56,7 +60,11 @@ def confirmation_card(request: Request, links: Links) -> Message:
         header(title),
         list(customer_lines(customer, links)),
         [[bold(f"{effect}: "), *ids_inline(customer.ids, links)]],
-        [*_asked_lines(request), [bold("Expires: "), date(request.expires_at)]],
+        [
+            *_asked_lines(request),
+            [bold("Expires: "), date(request.expires_at)],
+            *([[bold("For: "), *mentions(notify)]] if notify else []),
+        ],
         buttons(
             button(verb, Action.CONFIRM, request.id, style),
             button("Cancel", Action.CANCEL, request.id),
@@ -80,7 +88,7 @@ def decided_card(request: Request, events: Sequence[Event], links: Links) -> Mes
     return message(
         header(f"{result.title}: {titled(request.customer)}"),
         result.lines,
-        [*reference_line(request.customer), *_people_lines(request), *_undone_line(events)],
+        [*reference_line(request.customer), *_people_lines(request), *_later_lines(events, links)],
         buttons(_next_button(request)),
     )
 
@@ -95,23 +103,19 @@ def other_card(request: Request, url: str | None) -> Message:
     )
 
 
-def thread_reply(events: Sequence[Event], request: Request, links: Links) -> Message:
-    """One reply for the thread: the events in order, one or more lines each."""
-    return message(
-        [line for event in events for line in event_lines(event, request, links)],
-    )
-
-
 def _next_button(request: Request) -> Block | None:
     if may_be_checked(request):
         return button("Check again", Action.CHECK, request.id, "primary")
     return button("Undo…", Action.UNDO, request.id) if may_be_undone(request) else None
 
 
-def _undone_line(events: Sequence[Event]) -> Iterator[Line]:
+def _later_lines(events: Sequence[Event], links: Links) -> Iterator[Line]:
     for event in events:
         if event.type is EventType.UNDONE:
             yield [bold("Undone by: "), actor(event), say(", "), date(event.at)]
+        if event.type is EventType.LATCHED_AGAIN:
+            ids = ids_inline(found_ids(event), links)
+            yield [bold("⚠️ Latched again: "), *ids, say(", "), date(event.at)]
 
 
 def _asked_lines(request: Request) -> Iterator[Line]:

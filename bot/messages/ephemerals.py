@@ -182,6 +182,13 @@ def too_late(request: Request) -> Message:
     return message([[say("⌛ This request has expired; nothing was changed. Ask again: "), again]])
 
 
+def form_not_opened() -> Message:
+    """Slack did not open the form for a reason."""
+    return message(
+        [[say("📝 Slack did not open the form, so nothing was decided. Press Cancel again.")]]
+    )
+
+
 def no_such_request() -> Message:
     """The ledger has no such request."""
     return message(

@@ -13,6 +13,12 @@ from bot.messages.fusebill_errors import call_line
 from bot.messages.phrases import ERROR_LENGTH, Links, display_name, error_lines, ids_inline
 
 NEWER: Line = [say("A newer version of the bot recorded this; it knows more about it.")]
+_SENTENCES = {
+    EventType.POSTED: "the card was posted late, and its life began then",
+    EventType.REMINDED: "reminder: nobody had decided yet",
+    EventType.RECLAIMED: "the work was interrupted and has been resumed",
+    EventType.RECHECKED: "read again: the customer is still clear",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +36,12 @@ def result_text(request: Request, events: Sequence[Event], links: Links) -> Resu
         return ResultText(f"{unknown.emoji} {unknown.title}", [NEWER])
     for event in reversed(events):
         if outcome := EVENTS[event.type].outcome:
-            title = _outcome_title(event, outcome)
-            return ResultText(title, [*_outcome_lines(event, outcome, request, links)])
+            title = outcome_title(event, outcome)
+            return ResultText(title, [*outcome_lines(event, outcome, request, links)])
     verdict = request.verdict or Verdict.CONFIRMED
     meaning = VERDICTS[verdict]
-    decided = (event for event in events if EVENTS[event.type].verdict is verdict)
-    lines = [*_verdict_lines(verdict, next(decided, None), request, links)]
+    decided = next((event for event in events if EVENTS[event.type].verdict is verdict), None)
+    lines = [*_verdict_lines(verdict, decided, request, links)]
     return ResultText(f"{meaning.emoji} {meaning.title}", lines)
 
 
@@ -48,6 +54,19 @@ def event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]:
     first, *more = _event_lines(event, request, links)
     yield [date(event.at), say("  "), *first]
     yield from more
+
+
+def found_ids(event: Event) -> HubSpotIds:
+    """The HubSpot ids that an event says the customer had; keys of a newer version are ignored."""
+    found: Any = event.details.get("found")
+    known = found if isinstance(found, dict) else {}
+    return HubSpotIds(known.get("vid"), known.get("company_id"))
+
+
+def decline_reason(events: Sequence[Event]) -> str:
+    """Why a request was declined; empty if no reason was given, or it was not declined."""
+    declined = [event for event in events if event.type is EventType.DECLINED]
+    return str(declined[-1].details.get("why", "")) if declined else ""
 
 
 def actor(event: Event) -> Inline:
@@ -70,6 +89,10 @@ def _verdict_lines(
         case Verdict.CONFIRMED:
             yield [say("The result is not known yet.")]
         case Verdict.CANCELLED:
+            ids = ids_inline(request.customer.ids, links)
+            yield [say("Nothing was changed. The card showed: "), *ids]
+        case Verdict.DECLINED:
+            yield from reason_line(str(event.details.get("why", "")) if event else "")
             ids = ids_inline(request.customer.ids, links)
             yield [say("Nothing was changed. The card showed: "), *ids]
         case Verdict.EXPIRED:
@@ -97,7 +120,14 @@ def _found(expiry: Event, request: Request, links: Links) -> Line:
     return [say(f"the customer is {latched}"), *ids_inline(ids, links), say(".")]
 
 
-def _outcome_title(event: Event, outcome: Outcome) -> str:
+def reason_line(reason: str) -> Iterator[Line]:
+    """Why somebody declined; no line without a reason."""
+    if reason:
+        yield [bold("Reason: "), text(reason, limit=500)]
+
+
+def outcome_title(event: Event, outcome: Outcome) -> str:
+    """An outcome with its emoji, as it heads the card and the thread's reply."""
     # the usual title says "not done", which is true only if nothing was called
     if outcome is Outcome.CHANGED and event.details.get("called"):
         return "⚠️ Other ids than confirmed"
@@ -105,9 +135,8 @@ def _outcome_title(event: Event, outcome: Outcome) -> str:
     return f"{meaning.emoji} {meaning.title}"
 
 
-def _outcome_lines(
-    event: Event, outcome: Outcome, request: Request, links: Links
-) -> Iterator[Line]:
+def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links) -> Iterator[Line]:
+    """Describe an outcome: which ids, why, and what to do."""
     ids = ids_inline(request.customer.ids, links)
     match outcome:
         case Outcome.CLEARED:
@@ -161,7 +190,7 @@ def _changed(event: Event, request: Request, links: Links) -> Iterator[Line]:
     else:
         yield [say("The HubSpot ids are not the ones that were confirmed, so nothing was done.")]
     yield [bold("On the card: "), *ids_inline(request.customer.ids, links)]
-    yield [bold("Now: "), *ids_inline(HubSpotIds.of(event.details.get("found")), links)]
+    yield [bold("Now: "), *ids_inline(found_ids(event), links)]
     if not relatch:
         again = code(f"/unlatch {request.customer.customer_id}")
         yield [say("To see the new ids and decide: "), again]
@@ -173,13 +202,12 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
     match event.type:
         case EventType.REQUESTED:
             yield from _requested(request, who, links)
-        case EventType.POSTED:
-            yield [say("the card was posted late, and expires "), date(request.expires_at)]
         case EventType.ASK_DENIED | EventType.DECISION_DENIED:
             asked = " asked and" if event.type is EventType.ASK_DENIED else ""
             yield [who, say(f"{asked} was refused: “"), why, say("”")]
-        case EventType.CONFIRMED | EventType.CANCELLED:
+        case EventType.CONFIRMED | EventType.CANCELLED | EventType.DECLINED:
             yield [who, say(f" {event.type} it")]
+            yield from reason_line(str(event.details.get("why", "")))
         case EventType.EXPIRED:
             away = event.details.get("away")
             how = "expired while the bot was away" if away else "expired: nobody decided in time"
@@ -187,8 +215,12 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             yield [say(f"{how}; "), *found] if found else [say(how)]
         case EventType.UNDONE:
             yield [who, say(" undid this: the customer is latched as it was before")]
-        case EventType.RECLAIMED:
-            yield [say("the work was interrupted and has been resumed")]
+        case EventType.LATCHED_AGAIN:
+            yield [bold("⚠️ Latched again: "), *ids_inline(found_ids(event), links)]
+        case (
+            EventType.POSTED | EventType.REMINDED | EventType.RECLAIMED | EventType.RECHECKED
+        ) as type_:
+            yield [say(_SENTENCES[type_])]
         case EventType.DELIVERY_FAILED:
             yield [say("the card or a reply could not be posted: "), why]
         case (
@@ -200,8 +232,8 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             | EventType.UNKNOWN
         ):
             outcome = Outcome(event.type)
-            yield [bold(_outcome_title(event, outcome)), *_call_details(event)]
-            yield from _outcome_lines(event, outcome, request, links)
+            yield [bold(outcome_title(event, outcome)), *call_details(event)]
+            yield from outcome_lines(event, outcome, request, links)
         case _:
             assert_never(event.type)
 
@@ -251,7 +283,8 @@ def _call_lines(calls: list[dict[str, object]]) -> list[Line]:
     return [call_line(n if several else None, call) for n, call in enumerate(calls, 1)]
 
 
-def _call_details(event: Event) -> Line:
+def call_details(event: Event) -> Line:
+    """How Fusebill answered and how long it took, as far as it is known."""
     calls, seconds = _calls(event), event.details.get("seconds")
     statuses = [call.get("status") for call in calls] or [event.details.get("status")]
     shown = [f"HTTP {status}" if status else "not at all" for status in statuses]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bot.domain.commands import Ask
 from bot.domain.meanings import OUTCOMES, VERDICTS
@@ -25,6 +25,7 @@ from bot.messages.block_kit import (
 )
 from bot.messages.cards import Action
 from bot.messages.ephemerals import COMMAND, USAGE
+from bot.messages.events import reason_line
 from bot.messages.phrases import Links, display_name, ids_inline
 
 
@@ -43,6 +44,7 @@ def usage() -> Message:
                 say(" searches company names, references and emails."),
             ],
             [code(f"{COMMAND} history [customerId]"), say(" shows past requests and decisions.")],
+            [code(f"{COMMAND} pending"), say(" shows what waits for a decision or is under way.")],
             [code(f"{COMMAND} help"), say(" shows this.")],
             [say("Use Fusebill's internal id, not the “Customer ID” (reference) on its screens.")],
         ]
@@ -81,10 +83,12 @@ def history(
     customer_id: int | None,
     past: Sequence[tuple[Request, str | None]],
     advisers: Sequence[str],
+    declined: Mapping[str, str] | None = None,
 ) -> Message:
     """The last requests, newest first, each with the URL of its card.
 
-    `advisers` are the user ids of people to ask if there are no requests.
+    `advisers` are the user ids of people to ask if there are no requests; `declined` holds the
+    reasons of declined requests, by request id.
     """
     scope = f" for customer {customer_id}" if customer_id else ""
     if not past:
@@ -96,7 +100,10 @@ def history(
         return message([[say(f"📝 There are no requests{scope} in the ledger.")], advice])
     return message(
         [[bold(f"The last requests{scope}")]],
-        *([*_past(request, address)] for request, address in past),
+        *(
+            [*_past(request, address), *reason_line((declined or {}).get(request.id, ""))]
+            for request, address in past
+        ),
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from unicodedata import bidirectional
 
 from bot.domain.models import Customer, HubSpotIds
-from bot.messages.block_kit import Inline, Line, bold, cut, link, say, text
+from bot.messages.block_kit import Inline, Line, bold, cut, link, say, text, user, user_group
 
 ERROR_LENGTH = 300
 ERRORS_LENGTH = 5_000
@@ -83,6 +83,12 @@ def ids_inline(ids: HubSpotIds, links: Links) -> list[Inline]:
     if ids.company_id is not None:
         parts += [say("company "), link(links.company(ids.company_id), str(ids.company_id))]
     return parts or [say("nothing in HubSpot")]
+
+
+def mentions(ids: Sequence[str]) -> list[Inline]:
+    """Mention users and user groups (`S…`), which notifies them."""
+    people = [user_group(i) if i.startswith("S") else user(i) for i in ids]
+    return [part for person in people for part in (say(" "), person)][1:]
 
 
 def reference_line(customer: Customer) -> Iterator[Line]:

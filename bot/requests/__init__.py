@@ -2,7 +2,8 @@
 
 `service` checks who may do it and takes the decision; `posting` records the request, and
 `card_sender` posts its card; `worker` runs `execution` and has `publisher` update card and thread;
-`follow_ups` holds **Undo…** and **Check again**; `lookup` answers one person's questions. May
-import `slack`, `messages`, `fusebill`, `ledger`, `domain`, `settings` and `ops`. Start with
+`follow_ups` holds **Undo…** and **Check again**; `declining` asks for a reason first; `reminders`
+and `rechecking` act on the ledger's clock; `lookup` and `pending` answer one person's questions.
+May import `slack`, `messages`, `fusebill`, `ledger`, `domain`, `settings` and `ops`. Start with
 `service`.
 """

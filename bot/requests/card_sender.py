@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import stamina
 import structlog
 
+from bot.domain.clock import reminder_at
 from bot.domain.models import Request
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.outbox import Outbox
@@ -42,6 +43,7 @@ class CardSender:
         publisher: Publisher,
         links: Links,
         timing: Timing,
+        notify: Sequence[str] = (),
         *,
         expires_after_s: int,
     ) -> None:
@@ -50,6 +52,7 @@ class CardSender:
         self._publisher = publisher
         self._links = links
         self._timing = timing
+        self._notify = notify
         self._expires_after = timedelta(seconds=expires_after_s)
         self._sending: set[str] = set()
 
@@ -115,7 +118,9 @@ class CardSender:
             now = datetime.now(UTC)
             if now - request.asked_at >= timedelta(seconds=POSTED_AT_ONCE_S):
                 expires_at = now + self._expires_after
-            return confirmation_card(replace(request, expires_at=expires_at), self._links)
+            return confirmation_card(
+                replace(request, expires_at=expires_at), self._links, self._notify
+            )
 
         async with meanwhile(notify) as on_wait:
             async for attempt in stamina.retry_context(
@@ -126,6 +131,10 @@ class CardSender:
                     return await self._slack.post(*place, on_wait=on_wait), expires_at
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    def _first_due(self, request: Request, expires_at: datetime) -> datetime:
+        """A card's reminder comes first, if there is one."""
+        return reminder_at(request.asked_at, expires_at) if self._notify else expires_at
+
     async def _note(self, request: Request, message_ts: str, expires_at: datetime) -> Request:
         """Note the card's `ts`; failing that, a click does, or the sweep posts another card."""
         now = replace(request, message_ts=message_ts, thread_ts=request.thread_ts or message_ts)
@@ -135,7 +144,9 @@ class CardSender:
             ):
                 with attempt:
                     at = datetime.now(UTC)
-                    now = await self._outbox.posted(request.id, message_ts, expires_at, at)
+                    now = await self._outbox.posted(
+                        request.id, message_ts, expires_at, self._first_due(request, expires_at), at
+                    )
         except LedgerUnavailable as error:
             log.error("card not noted in the ledger", why=str(error), message_ts=message_ts)  # noqa: TRY400  # expected
         if now.message_ts != message_ts:

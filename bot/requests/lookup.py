@@ -11,7 +11,7 @@ import stamina
 import structlog
 
 from bot.domain.commands import Ask
-from bot.domain.models import Customer, Request
+from bot.domain.models import Customer, Request, Verdict
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import (
     CustomerNotFound,
@@ -21,6 +21,7 @@ from bot.fusebill.errors import (
     RateLimited,
     Unavailable,
 )
+from bot.ledger.due_requests import DueRequests
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.outbox import Outbox
 from bot.ledger.store import Ledger
@@ -45,6 +46,7 @@ class Lookup:
         ledger: Ledger,
         outbox: Outbox,
         lease: timedelta,
+        due_requests: DueRequests,
         slack: Slack,
         poster: CardPoster,
         links: Links,
@@ -54,6 +56,7 @@ class Lookup:
         self._ledger = ledger
         self._outbox = outbox
         self._lease = lease
+        self._due_requests = due_requests
         self._slack = slack
         self._poster = poster
         self._links = links
@@ -107,12 +110,14 @@ class Lookup:
             if any(request.last_posted_event < request.events for request in requests):
                 shown = [request.id for request in requests]
                 await self._outbox.hurry_stale(datetime.now(UTC), self._lease, shown)
+            declined = [each.id for each in requests if each.verdict is Verdict.DECLINED]
+            reasons = await self._due_requests.decline_reasons(declined)
         except LedgerUnavailable:
             await self._poster.send_ephemeral(place, ephemerals.ledger_down())
             return
         permalinks = await asyncio.gather(*map(self.permalink, requests))
         past = list(zip(requests, permalinks, strict=True))
-        message = lists.history(customer_id, past, self._advisers)
+        message = lists.history(customer_id, past, self._advisers, reasons)
         await self._poster.send_ephemeral(place, message)
 
     async def permalink(self, request: Request) -> str | None:

@@ -20,14 +20,16 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from bot.domain.meanings import EVENTS
 from bot.domain.models import EventType, NewEvent, Request, RequestHistory
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.outbox import Outbox, ResponseUrl
 from bot.ledger.store import Ledger, LostClaim
 from bot.messages.block_kit import Message
-from bot.messages.cards import decided_card, other_card, thread_reply, working_card
+from bot.messages.cards import decided_card, other_card, working_card
 from bot.messages.ephemerals import outcome_without_card
 from bot.messages.phrases import Links
+from bot.messages.threads import thread_reply
 from bot.ops.metrics import Metrics
 from bot.settings import Timing
 from bot.slack.client import Slack, SlackBlocked, SlackError, SlackRefused, SlackUnavailable
@@ -71,7 +73,8 @@ def pause_after(attempts: int, first_s: float) -> float:
 class Publisher:
     """Draws cards and threads as the ledger has them.
 
-    After a failure it pauses for `pause_after`, or as long as Slack asks.
+    After a failure it pauses for `pause_after`, or as long as Slack asks. `next_at` says when a
+    request must be looked at again though Slack shows all of it.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class Publisher:
         links: Links,
         metrics: Metrics,
         timing: Timing,
+        next_at: Callable[[RequestHistory], datetime | None] = lambda _history: None,
     ) -> None:
         self._ledger = ledger
         self._outbox = outbox
@@ -89,6 +93,7 @@ class Publisher:
         self._links = links
         self._metrics = metrics
         self._timing = timing
+        self._next_at = next_at
         self._drawings: WeakValueDictionary[str, _Drawing] = WeakValueDictionary()
         # keeps them alive: a task may still hold an old history of the request
         self._recent: deque[_Drawing] = deque(maxlen=MAX_RECENT)
@@ -175,7 +180,7 @@ class Publisher:
             codes = sorted({f.code for f in failures if isinstance(f, SlackError)})
             await self._give_up(history, shown, codes, final=not retryable)
         else:
-            await self._ledger.release(request, shown)
+            await self._ledger.release(request, shown, next_at=self._next_at(history))
 
     def _drawing(self, request_id: str) -> _Drawing:
         drawing = self._drawings.get(request_id)
@@ -250,10 +255,15 @@ class Publisher:
         last = history.events[-1]
         if (last.type, last.details) == (EventType.DELIVERY_FAILED, details):
             # tried again on somebody's press: no news
-            await self._ledger.release(history.request, last.number if final else shown)
+            posted = last.number if final else shown
+            next_at = self._next_at(history)
+            await self._ledger.release(history.request, posted, next_at=next_at)
             return
         failed = NewEvent(datetime.now(UTC), EventType.DELIVERY_FAILED, "", details)
-        await self._ledger.release(history.request, shown, failure=failed, final=final)
+        next_at = self._next_at(history)
+        await self._ledger.release(
+            history.request, shown, next_at=next_at, failure=failed, final=final
+        )
 
     async def _update(
         self,
@@ -273,8 +283,9 @@ class Publisher:
     ) -> int:
         """Post the events that the thread lacks; returns the number of the last one posted."""
         request, shown = history.request, max(history.request.last_posted_event, drawing.thread)
-        if request.thread_ts is None:
-            # without a thread they would go into the channel
+        quiet = all(EVENTS[event.type].quiet for event in history.events[shown:])
+        # without a thread they would go into the channel
+        if quiet or request.thread_ts is None:
             return shown
         while shown < len(history.events):
             shown = max(shown, await self._take_thread(request, on_wait))

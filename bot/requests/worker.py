@@ -19,6 +19,7 @@ from datetime import UTC, datetime, timedelta
 import stamina
 import structlog
 
+from bot.domain.clock import is_due_for_reminder
 from bot.domain.meanings import VERDICTS
 from bot.domain.models import EventType, NewEvent, Outcome, Request, RequestHistory, Verdict
 from bot.ledger.engine import LedgerUnavailable
@@ -30,6 +31,8 @@ from bot.ops.metrics import Metrics
 from bot.requests.card_sender import CardSender
 from bot.requests.execution import Execution, ExecutionResult
 from bot.requests.publisher import Publisher
+from bot.requests.rechecking import Rechecker
+from bot.requests.reminders import Reminders
 from bot.settings import Timing
 from bot.slack.client import SlackError
 
@@ -50,6 +53,8 @@ class Worker:
         publisher: Publisher,
         sender: CardSender,
         execution: Execution,
+        rechecker: Rechecker,
+        reminders: Reminders,
         tasks: BackgroundTasks,
         metrics: Metrics,
         timing: Timing,
@@ -59,6 +64,8 @@ class Worker:
         self._publisher = publisher
         self._sender = sender
         self._execution = execution
+        self._rechecker = rechecker
+        self._reminders = reminders
         self._tasks = tasks
         self._metrics = metrics
         self._timing = timing
@@ -91,14 +98,21 @@ class Worker:
                 history = await self._execute_and_record(request)
                 if history.request.outcome is Outcome.RESTORED:
                     await self._mark_undone(history.request)
-                await self._publisher.publish(history)
+                checked = await self._rechecker.recheck_if_due(
+                    history, self.lease(datetime.now(UTC))
+                )
+                if checked is not None:
+                    await self._publisher.publish(checked)
             except LostClaim:
                 log.warning("claim lost: another instance has reclaimed this")
             except LedgerUnavailable as error:
                 log.error("ledger unavailable, the sweep will retry", why=str(error))  # noqa: TRY400  # expected, no traceback
 
     async def sweep(self) -> None:
-        """Expire cards that nobody decided, and reclaim requests whose worker is gone."""
+        """Remind of cards and expire them, and reclaim requests whose worker is gone.
+
+        What was cleared is reclaimed too when its recheck is due.
+        """
         now = datetime.now(UTC)
         for request in await self._ledger.overdue(now, self.lease(now) - now):
             if self._in_progress[request.id]:
@@ -111,6 +125,8 @@ class Worker:
                 await self._reclaim(request)
             elif request.message_ts is None:
                 await self._resume_posting(request)
+            elif is_due_for_reminder(request, now):
+                self._reminders.start(request)
             elif request.asked_at < self._started_at:
                 # a decision may be missing: no bot ran, or the ledger is an older copy
                 self._tasks.spawn(self._look_and_expire(request))

@@ -14,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.messages.block_kit import Message
+from bot.messages.block_kit import Form, Message
 from bot.slack.errors import (
     BAD_TOKEN,
     UNPOSTABLE,
@@ -47,6 +47,8 @@ Observe = Callable[[str, str, float], None]
 Blocks = list[dict[str, Any]]
 
 CALL_TIMEOUT_S = 10.0
+OPEN_TIMEOUT_S = 3.0
+"""After this a trigger is no longer valid, so that waiting for Slack's answer makes no sense."""
 MAX_CONCURRENT_CALLS = 64
 CONNECTIONS = 100
 MAX_PLAIN_LENGTH = 3000
@@ -161,6 +163,18 @@ class Slack:
                 raise failure
 
         await self._or_plain(message, lambda *args: self._call("response_url", lambda: call(*args)))
+
+    async def open_form(self, trigger_id: str, form: Form) -> None:
+        """Open a form for the person whose click brought the `trigger_id`.
+
+        A trigger works once, within 3 s. Source: docs.slack.dev/reference/methods/views.open
+        """
+
+        async def call() -> None:
+            async with asyncio.timeout(OPEN_TIMEOUT_S):
+                await self._client.views_open(trigger_id=trigger_id, view=form)
+
+        await self._call("views.open", call)
 
     async def permalink(self, channel_id: str, message_ts: str) -> str:
         """The URL of a message."""

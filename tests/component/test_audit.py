@@ -42,6 +42,7 @@ from bot.ledger.verify import verify
 from tests.support.hostile import CARD, NOON, STOLEN_BIKES, TEXTS
 from tests.support.names import ALICE, BOB
 
+AT_TWO_THIRDS = "'2026-11-24 12:10:00.000000'"
 FIRST = replace(CARD, id="a" * 32, due_at=NOON + timedelta(minutes=15))
 SECOND = replace(
     FIRST,
@@ -566,6 +567,12 @@ def test_verify_names_an_undecided_card_whose_life_was_changed(
 ) -> None:
     change(url, f"UPDATE requests SET {changed} WHERE id = '{'b' * 32}'")
     assert run("--verify") == (1, f"request {'b' * 32}: its own row was changed\n", "")
+
+
+@pytest.mark.usefixtures("two")
+def test_a_card_that_is_due_for_its_reminder_verifies(url: str, run: Audit) -> None:
+    change(url, f"UPDATE requests SET due_at = {AT_TWO_THIRDS} WHERE id = '{'b' * 32}'")
+    assert run("--verify")[0] == 0
 
 
 @pytest.mark.parametrize(

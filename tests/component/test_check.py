@@ -300,7 +300,7 @@ def test_every_outcome_and_verdict_that_is_shown_has_a_sample_card() -> None:
     names = [name for name, _card in sample_cards(NO_LINKS)]
     assert len(names) == len(set(names))
     assert {f"a card: {outcome}" for outcome in Outcome} <= set(names)
-    assert {"a card: cancelled", "a card: expired"} <= set(names)
+    assert {"a card: cancelled", "a card: declined", "a card: expired"} <= set(names)
 
 
 async def test_slack_is_asked_about_every_kind_of_card_and_nothing_is_posted(scene: Scene) -> None:
@@ -343,11 +343,11 @@ async def test_one_member_is_counted_as_one(scene: Scene) -> None:
     assert "✓ User group S0BILLING: 1 member" in await scene.lines(**GROUP)
 
 
-async def test_two_persons_without_a_named_confirmer_are_a_warning(scene: Scene) -> None:
+async def test_two_persons_with_nobody_mentioned_are_a_warning(scene: Scene) -> None:
     (line,) = await scene.wrong(unlatch_two_person=True)
-    assert line.startswith("! Rules: two people are needed, and nobody is named")
-    named = await scene.wrong(unlatch_two_person=True, unlatch_confirmers=frozenset({"U0BOB"}))
-    assert named == []
+    assert line.startswith("! Rules: two people are needed, and nobody is mentioned")
+    rung = await scene.wrong(unlatch_two_person=True, unlatch_notify=frozenset({"U0BOB"}))
+    assert rung == []
 
 
 @pytest.mark.parametrize("end", ["", "-shm"])
@@ -440,6 +440,22 @@ async def test_warnings_alone_leave_the_exit_code_0(run: Run, scene: Scene) -> N
     code, out, err = await run()
     assert (code, err) == (0, "")
     assert "! Ledger (SQLite): others on this machine can open" in out
+
+
+async def test_a_user_group_to_notify_has_its_own_line(scene: Scene) -> None:
+    scene.slack.workspace.user_groups["S0EMPTY"] = []
+    notify = frozenset({"S0BILLING", "S0EMPTY", "S0NOSUCH", "U0BOB"})
+    lines = [line.splitlines()[0] for line in await scene.lines(unlatch_notify=notify)]
+    assert lines[len(GOOD) :] == [
+        "✓ User group S0BILLING: 2 members are notified",
+        "✗ User group S0EMPTY: has no members to notify",
+        "✗ User group S0NOSUCH: can't be mentioned (no_such_subteam)",
+    ]
+
+
+async def test_a_user_group_to_notify_needs_no_scope(scene: Scene) -> None:
+    lack("usergroups:read")(scene)
+    assert await scene.wrong(unlatch_notify=frozenset({"S0BILLING"})) == []
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import Connection, Select, select
 
-from bot.ledger import queries
+from bot.ledger import due_requests, queries
 from bot.ledger.engine import migrate, open_engine
 from bot.ledger.schema import requests
 
@@ -25,6 +25,12 @@ QUERIES: dict[str, tuple[Select[tuple[object, ...]], dict[str, object]]] = {
     "an open follow-up": (
         queries.FOLLOW_UP,
         {"customer": 7, "channel": "C0", "thread": "1.2", "request_id": "a" * 32},
+    ),
+    "what is open": (due_requests.OPEN, {"now": datetime.now(UTC)}),
+    "why requests were declined": (due_requests.DECLINED, {"request_ids": ["a" * 32]}),
+    "what came after a request": (
+        due_requests.LATER,
+        {"customer": 7, "request_id": "a" * 32, "since": datetime.now(UTC)},
     ),
     "the last requests": (
         select(requests).order_by(requests.c.asked_at.desc()).limit(10),

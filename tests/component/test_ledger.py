@@ -30,8 +30,9 @@ from bot.ledger.hash_chain import digest
 from bot.ledger.store import Ledger, LostClaim
 from bot.ledger.verify import verify
 from bot.messages import lists
-from bot.messages.cards import decided_card, thread_reply
+from bot.messages.cards import decided_card
 from bot.messages.phrases import Links
+from bot.messages.threads import thread_reply
 from tests.support.hostile import shown
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)

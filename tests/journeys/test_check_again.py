@@ -76,7 +76,7 @@ async def test_the_new_card_unlatches_and_the_thread_shows_it(open_world: OpenWo
         new = replies(world, card)[-1]
         await world.press("U0ALICE", new, CONFIRM)
         assert "✅ Unlatched" in world.card(new)
-        assert "✅ Unlatched · Fusebill answered HTTP 200" in world.thread(card)
+        assert "unlatched · Fusebill answered HTTP 200" in world.thread(card)
         assert world.fusebill.customers[BIKES]["hubSpotId"] is None
 
 

@@ -131,7 +131,7 @@ async def test_an_open_or_cancelled_undo_is_named_as_an_undo(world: World) -> No
     await world.press("U0BOB", card, CONFIRM)
     await world.press("U0BOB", card, "unlatch_undo")
     waiting = (await answer(world, "history"))[1]
-    await world.press("U0ALICE", world.slack.workspace.thread(CHANNEL, card.ts)[-1], CANCEL)
+    await world.press("U0BOB", world.slack.workspace.thread(CHANNEL, card.ts)[-1], CANCEL)
     cancelled = (await answer(world, "history"))[1]
     assert [waiting, cancelled] == [
         "⏳ undo waiting for a click · 2554529 Stolen Bikes · card",

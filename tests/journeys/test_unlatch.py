@@ -86,11 +86,12 @@ async def test_the_thread_shows_who_asked_who_confirmed_and_the_result(world: Wo
     card = await world.ask()
     await world.press("U0BOB", card, CONFIRM)
     assert without_times(world.thread(card)).splitlines() == [
+        "✅ Unlatched: Stolen Bikes (2554529)  <@U0ALICE>",
+        "Cleared: contact 101, company 202",
         "AT  <@U0ALICE> asked to unlatch 2554529, Stolen Bikes: contact 101, company 202",
         "Why: moved",
         "AT  <@U0BOB> confirmed it",
-        "AT  ✅ Unlatched · Fusebill answered HTTP 200 · took SOME s",
-        "Cleared: contact 101, company 202",
+        "AT  unlatched · Fusebill answered HTTP 200 · took SOME s",
     ]
 
 
@@ -111,33 +112,34 @@ async def test_the_call_to_fusebill_matches_its_documentation(world: World) -> N
     assert [call.headers[n] for n in names] == ["Basic MDpzYW5kYm94", "application/json", "0"]
 
 
-@pytest.mark.parametrize("user_id", ["U0ALICE", "U0BOB"])
 async def test_a_cancelled_card_says_that_nothing_was_changed_and_who_cancelled_it(
-    world: World, user_id: str
+    world: World,
 ) -> None:
     card = await world.ask()
-    await world.press(user_id, card, CANCEL)
+    await world.press("U0ALICE", card, CANCEL)
     assert without_times(world.card(card)).splitlines() == [
         "🚫 Cancelled: Stolen Bikes (2554529)",
         "Nothing was changed. The card showed: contact 101, company 202",
         REFERENCE,
         "Asked by: <@U0ALICE>, AT",
         "Why: moved",
-        f"Cancelled by: <@{user_id}>, AT",
+        "Cancelled by: <@U0ALICE>, AT",
     ]
 
 
 async def test_a_cancelled_cards_thread_shows_its_history(world: World) -> None:
     card = await world.ask()
-    await world.press("U0BOB", card, CANCEL)
-    assert without_times(world.thread(card)).splitlines()[1:] == [
+    await world.press("U0ALICE", card, CANCEL)
+    assert without_times(world.thread(card)).splitlines() == [
+        "🚫 Cancelled: Stolen Bikes (2554529)  <@U0ALICE>",
+        "AT  <@U0ALICE> asked to unlatch 2554529, Stolen Bikes: contact 101, company 202",
         "Why: moved",
-        "AT  <@U0BOB> cancelled it",
+        "AT  <@U0ALICE> cancelled it",
     ]
 
 
 async def test_a_cancelled_card_calls_nothing(world: World) -> None:
-    await world.press("U0BOB", await world.ask(), CANCEL)
+    await world.press("U0ALICE", await world.ask(), CANCEL)
     assert operations(world) == ["get_customer"]
 
 
@@ -180,11 +182,11 @@ async def test_a_second_click_is_answered_with_who_was_first_and_when(
     world: World, first: str, done: str, result: str
 ) -> None:
     card = await world.ask()
-    await world.press("U0BOB", card, first)
-    await world.slack.forge_click("U0ALICE", card.ts, CONFIRM, request_id(card))
+    await world.press("U0ALICE", card, first)
+    await world.slack.forge_click("U0BOB", card.ts, CONFIRM, request_id(card))
     await world.settled()
-    assert without_times(world.last_ephemeral("U0ALICE")) == (
-        f"☝️ This request was {done} by <@U0BOB>, AT. Your click changed nothing.{result}"
+    assert without_times(world.last_ephemeral("U0BOB")) == (
+        f"☝️ This request was {done} by <@U0ALICE>, AT. Your click changed nothing.{result}"
     )
 
 

@@ -60,7 +60,7 @@ async def test_confirm_and_cancel_at_once_make_one_verdict(staged: Stage) -> Non
     for card in cards:
         await asyncio.gather(
             click_everywhere(staged, card, "unlatch_confirm", 4),
-            click_everywhere(staged, card, "unlatch_cancel", 4),
+            click_everywhere(staged, card, "unlatch_cancel", 4, "U0ALICE"),
         )
     histories = await staged.settled()
 

@@ -38,7 +38,7 @@ async def test_a_click_is_acknowledged_only_after_its_verdict_is_on_disk(
 
 async def test_a_failure_after_an_ack_does_not_undo_it(world: World) -> None:
     card = await world.ask()
-    await world.press("U0BOB", card, "unlatch_cancel")
+    await world.press("U0ALICE", card, "unlatch_cancel")
     [request] = await world.bot.ledger.recent_requests(None)
     # a click that came too late, without the response_url to answer it
     click = {

@@ -10,9 +10,9 @@ from typing import Any
 
 from bot.app.composition import Bot
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
-from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
+from bot.sandbox.slack.simulator import OpenView, PostedMessage, SimulatedSlack, text_of
 from bot.settings import Settings, Timing
-from tests.support.names import CHANNEL
+from tests.support.names import CANCEL, CHANNEL
 
 QUICK = Timing(sweep_every_s=0.1, look_s=0.02)
 
@@ -61,6 +61,19 @@ class World:
         assert delivery.status == 200, delivery
         await self.settled()
 
+    async def open_form(self, user_id: str, card: PostedMessage) -> OpenView:
+        """Press **Cancel** on somebody else's card; returns the form that this opens."""
+        await self.press(user_id, card, CANCEL)
+        return self.slack.views.of(user_id)
+
+    async def decline(self, user_id: str, card: PostedMessage, reason: str = "") -> None:
+        """Decline somebody else's request with the form."""
+        form = await self.open_form(user_id, card)
+        delivery = await self.slack.submit(form.id, {"reason": reason})
+        assert delivery is not None
+        assert delivery.status == 200, delivery
+        await self.settled()
+
     def ephemerals(self, user_id: str) -> list[str]:
         """The texts of one person's ephemerals, oldest first."""
         return [text_of(each.blocks) for each in self.slack.workspace.ephemerals(user_id)]
@@ -96,5 +109,7 @@ def settings_for(
         "database_url": f"sqlite:///{folder}/ledger.db",
         "host": "127.0.0.1",
         "port": 0,
+        # a cleared customer would stay due for an hour, and many tests wait until nothing is
+        "unlatch_recheck_after_s": 0,
     }
     return Settings(**values | changes | {"_env_file": None})

@@ -16,9 +16,9 @@ from bot.messages.cards import (
     confirmation_card,
     decided_card,
     other_card,
-    thread_reply,
     working_card,
 )
+from bot.messages.threads import thread_reply
 from bot.requests.publisher import EVENTS_A_REPLY
 from bot.sandbox.slack.block_kit import buttons, text_of
 from tests.support.hostile import (
@@ -302,7 +302,7 @@ def test_the_card_shows_each_of_fusebills_errors_cut_separately() -> None:
     assert re.search(r"Fusebill: x{100,}… \(HTTP 409\)", card)
 
 
-def test_the_thread_lists_each_event_with_its_time_in_order() -> None:
+def test_a_reply_begins_with_the_result_and_lists_each_event_with_its_time() -> None:
     events = [
         event(EventType.REQUESTED, "U0ALICE"),
         event(EventType.CONFIRMED, "U0BOB"),
@@ -310,9 +310,10 @@ def test_the_thread_lists_each_event_with_its_time_in_order() -> None:
     ]
     at = "2026-11-23 12:00:00 UTC"
     assert text_of(thread_reply(events, CARD, NO_LINKS).blocks).splitlines() == [
+        "✅ Unlatched: Stolen Bikes (2554529)  <@U0ALICE>",
+        "Cleared: contact 101, company 202",
         f"{at}  <@U0ALICE> asked to unlatch 2554529, Stolen Bikes: contact 101, company 202",
         "Why: moved to the new portal",
         f"{at}  <@U0BOB> confirmed it",
-        f"{at}  ✅ Unlatched · Fusebill answered HTTP 200 · took 0.21 s",
-        "Cleared: contact 101, company 202",
+        f"{at}  unlatched · Fusebill answered HTTP 200 · took 0.21 s",
     ]

@@ -15,6 +15,7 @@ from bot.domain.commands import (
     Help,
     History,
     Malformed,
+    Pending,
     parse,
 )
 
@@ -72,6 +73,8 @@ IDS = st.integers(min_value=1, max_value=10**18 - 1)
         ("Find R&amp;D", Find("R&D")),
         ("history", History(None)),
         ("HISTORY #2554529", History(2554529)),
+        ("pending", Pending()),
+        (" Pending ", Pending()),
         ("help", Help()),
         ("Help me", Help()),
     ],
@@ -84,6 +87,7 @@ def test_a_well_formed_command_is_parsed(typed: str, command: Command) -> None:
     ("typed", "why"),
     [
         ("abc", "'abc' is not a customer id: digits only."),
+        ("pending 2554529", "Nothing can follow “pending”."),
         ("-5", "digits only"),
         ("+5", "digits only"),
         ("0", "No customer has the id 0."),
@@ -170,7 +174,7 @@ def test_a_long_malformed_word_is_not_repeated_in_full() -> None:
 
 @given(TYPED)
 def test_any_text_is_parsed_without_raising(typed: str) -> None:
-    assert isinstance(parse(typed), Ask | Find | History | Help | Malformed)
+    assert isinstance(parse(typed), Ask | Find | History | Pending | Help | Malformed)
 
 
 @given(TYPED)

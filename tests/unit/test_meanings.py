@@ -12,6 +12,7 @@ from bot.messages.block_kit import message
 from bot.messages.cards import Action, confirmation_card, decided_card, working_card
 from bot.messages.events import event_lines, result_text
 from bot.messages.lists import history
+from bot.messages.threads import thread_reply
 from tests.support.hostile import CARD, NO_LINKS, event, shown
 from tests.support.names import BOB
 
@@ -28,6 +29,32 @@ def test_every_verdict_and_outcome_is_written_by_exactly_one_event() -> None:
     for event_type, meaning in EVENTS.items():
         for written in (meaning.verdict, meaning.outcome):
             assert written is None or written.value == event_type.value
+
+
+def test_only_events_that_set_nothing_are_quiet() -> None:
+    quiet = {event_type for event_type, meaning in EVENTS.items() if meaning.quiet}
+    assert quiet == {EventType.REMINDED, EventType.RECHECKED}
+    assert not any(EVENTS[each].verdict or EVENTS[each].outcome for each in quiet)
+
+
+RESULTS = [
+    event_type
+    for event_type, meaning in EVENTS.items()
+    if meaning.outcome or (meaning.verdict and not VERDICTS[meaning.verdict].executes)
+]
+
+
+@pytest.mark.parametrize("event_type", RESULTS)
+def test_a_reply_about_a_result_begins_with_it_and_mentions_the_requester(
+    event_type: EventType,
+) -> None:
+    asked = event(EventType.REQUESTED, "U0ALICE")
+    what = event(event_type, "U0BOB", why="so")
+    outcome, verdict = EVENTS[event_type].outcome, EVENTS[event_type].verdict
+    meaning = OUTCOMES[outcome] if outcome else VERDICTS[verdict or Verdict.EXPIRED]
+    [first, *_] = thread_reply([asked, what], CARD, NO_LINKS).text.splitlines()
+    assert first.startswith(f"{meaning.emoji} {meaning.title}: Stolen Bikes (2554529)")
+    assert first.endswith("<@U0ALICE>")
 
 
 @pytest.mark.parametrize("event_type", EventType)

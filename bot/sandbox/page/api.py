@@ -69,6 +69,7 @@ class PageApi:
             web.get("/page/{name:[A-Za-z0-9_-][A-Za-z0-9._-]*}", guarded(self._on_file)),
             web.post("/page/command", guarded(self._on_command)),
             web.post("/page/click", guarded(self._on_click)),
+            web.post("/page/view", guarded(self._on_view)),
             web.post("/page/slack", guarded(self._on_slack)),
             web.post("/page/do/{name}", guarded(self._on_action)),
         ]
@@ -101,6 +102,18 @@ class PageApi:
                     "at": ephemeral.at,
                 }
                 for ephemeral in workspace.all_ephemerals()
+            ],
+            "views": [
+                {
+                    "id": shown.id,
+                    "user_id": shown.user_id,
+                    "view": shown.view,
+                    "values": shown.values,
+                    "errors": shown.errors,
+                    "problem": shown.problem,
+                    "hash": shown.hash,
+                }
+                for shown in self._slack.views.all()
             ],
             "slack_down": self._slack.faults.down,
             "slack_down_until": self._down_until,
@@ -193,6 +206,22 @@ class PageApi:
                 await self._slack.click(user_id, ts, action_id, value=value)
         except LookupError:
             return _failed("That button is no longer there.")
+        return web.json_response({"ok": True})
+
+    async def _on_view(self, request: web.Request) -> web.StreamResponse:
+        """Send or close a modal; without `values` it is closed."""
+        body = await _body(request)
+        view_id, values = _text(body, "view_id"), body.get("values")
+        try:
+            if values is None:
+                self._slack.views.close(view_id)
+            elif isinstance(values, dict):
+                typed = {str(name): str(value) for name, value in values.items()}
+                await self._slack.submit(view_id, typed)
+            else:
+                return _failed("values must be an object.")
+        except LookupError:
+            return _failed("That form is no longer open.")
         return web.json_response({"ok": True})
 
     async def _on_slack(self, request: web.Request) -> web.StreamResponse:

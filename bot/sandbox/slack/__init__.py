@@ -1,7 +1,8 @@
 """A simulated Slack: one HTTP server on loopback, for the tests and the sandbox.
 
-`workspace` holds people, channels and messages. `web_api`, `response_urls` and `socket_mode` take
-the bot's calls; `wire` records them and makes them fail on request. `delivery` builds what Slack
-sends to the bot. `block_kit`, `rich_text`, `tables` and `block_checks` validate blocks. It imports
-nothing of the bot or of the simulated Fusebill. Start reading at `simulator.SimulatedSlack`.
+`workspace` holds people, channels and messages, `views` the modals. `web_api`, `response_urls` and
+`socket_mode` take the bot's calls; `wire` records them and makes them fail on request. `delivery`
+builds what Slack sends to the bot. `block_kit`, `rich_text`, `tables`, `block_checks` and
+`view_checks` validate blocks and views. It imports nothing of the bot or of the simulated Fusebill.
+Start reading at `simulator.SimulatedSlack`.
 """

@@ -1,8 +1,9 @@
-"""Builds and sends the requests that Slack makes to the bot: slash commands and clicks, signed.
+"""Builds and sends the requests that Slack makes to the bot: commands, clicks and forms, signed.
 
 Sources: docs.slack.dev/authentication/verifying-requests-from-slack,
 docs.slack.dev/interactivity/implementing-slash-commands,
-docs.slack.dev/reference/interaction-payloads/block_actions-payload.
+docs.slack.dev/reference/interaction-payloads/block_actions-payload,
+docs.slack.dev/reference/interaction-payloads/view-interactions-payload.
 """
 
 from __future__ import annotations
@@ -137,6 +138,23 @@ def click_payload(
     if isinstance(place, PostedMessage):
         payload["message"] = message_payload(workspace, place)
     return payload
+
+
+def submission_payload(workspace: Workspace, user_id: str, view: dict[str, Any]) -> dict[str, Any]:
+    """The payload of a modal that was sent; it names no channel and no message."""
+    user, team = workspace.users[user_id], workspace.teams[workspace.team_id]
+    return {
+        "type": "view_submission",
+        "team": {"id": team.id, "domain": team.domain},
+        "user": {"id": user.id, "username": user.name, "name": user.name, "team_id": user.team_id},
+        "api_app_id": APP_ID,
+        "token": VERIFICATION_TOKEN,
+        "trigger_id": _trigger_id(),
+        "view": view,
+        "response_urls": [],
+        "is_enterprise_install": False,
+        "enterprise": None,
+    }
 
 
 def _container(place: PostedMessage | Ephemeral) -> dict[str, Any]:

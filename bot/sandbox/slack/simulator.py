@@ -20,6 +20,7 @@ from bot.sandbox.slack.delivery import Delivery
 from bot.sandbox.slack.rate_limits import RateLimits
 from bot.sandbox.slack.response_urls import Origin, ResponseUrls
 from bot.sandbox.slack.socket_mode import SocketMode
+from bot.sandbox.slack.views import OpenView, Views
 from bot.sandbox.slack.web_api import WebApi
 from bot.sandbox.slack.wire import Call, Faults, FaultyServer, Refused
 from bot.sandbox.slack.workspace import Channel, Ephemeral, PostedMessage, User, Workspace
@@ -33,6 +34,7 @@ __all__ = [
     "Delivery",
     "Ephemeral",
     "Faults",
+    "OpenView",
     "PostedMessage",
     "SimulatedSlack",
     "User",
@@ -69,6 +71,7 @@ class SimulatedSlack(FaultyServer):
         self.limits = RateLimits()
         self.responses = ResponseUrls(self.workspace)
         self.socket_mode = SocketMode()
+        self.views = Views(self.workspace)
         self._port = port
         self._more_routes: list[web.RouteDef] = []
         self._close_callbacks: list[Callable[[], None]] = []
@@ -95,6 +98,7 @@ class SimulatedSlack(FaultyServer):
             self.app_token,
             lambda: self.socket_mode.open(self.url),
             self.limits,
+            self.views,
         )
         app = web.Application(client_max_size=MAX_BYTES)
         app.add_routes(
@@ -136,6 +140,7 @@ class SimulatedSlack(FaultyServer):
         payload = outbound.command_payload(self.workspace, user_id, channel_id, command, text)
         origin = Origin(user_id, channel_id)
         payload["response_url"] = self._response_url(origin)
+        self.views.issue(payload["trigger_id"], user_id)
         delivery = await self._deliver("slash_commands", payload, urlencode(payload))
         self._show_failure(delivery, origin, command)
         self._show_answer(delivery, origin, command)
@@ -179,6 +184,23 @@ class SimulatedSlack(FaultyServer):
         current = self.workspace.ephemeral(ephemeral.id)
         return await self._press(user_id, current, _button(current.blocks, action_id, value))
 
+    async def submit(self, view_id: str, typed: dict[str, str]) -> Delivery | None:
+        """Fill in a modal, texts by `block_id`, and send it; the bot's answer changes it.
+
+        Returns None if Slack's own app refuses it: see `OpenView.errors`. Raises: LookupError.
+        """
+        filled = self.views.fill(view_id, typed)
+        if filled.errors:
+            return None
+        view = self.views.payload(filled)
+        payload = outbound.submission_payload(self.workspace, filled.user_id, view)
+        self.views.issue(payload["trigger_id"], filled.user_id)
+        form = urlencode({"payload": json.dumps(payload)})
+        delivery = await self._deliver("interactive", payload, form)
+        failed = outbound.failure_of(delivery) is not None
+        self.views.answer(view_id, delivery.body, failed=failed)
+        return delivery
+
     async def send_raw(self, body: bytes, headers: Mapping[str, str]) -> Delivery:
         """POST a body to the bot with exactly these headers; no signature is added."""
         if self.request_url is None:
@@ -203,6 +225,7 @@ class SimulatedSlack(FaultyServer):
         payload = outbound.click_payload(self.workspace, user_id, place, button)
         origin = Origin(user_id, place.channel_id, place)
         payload["response_url"] = self._response_url(origin)
+        self.views.issue(payload["trigger_id"], user_id)
         form = urlencode({"payload": json.dumps(payload)})
         delivery = await self._deliver("interactive", payload, form)
         self._show_failure(delivery, origin, "The button")
@@ -210,7 +233,7 @@ class SimulatedSlack(FaultyServer):
 
     async def _deliver(self, kind: str, payload: dict[str, Any], form: str) -> Delivery:
         if self.request_url is None and self.socket_mode.links:
-            accepts = kind == "slash_commands"
+            accepts = kind == "slash_commands" or payload["type"] == "view_submission"
             return await self.socket_mode.deliver(kind, payload, accepts_response=accepts)
         body = form.encode()
         return await self.send_raw(body, self.sign(body))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from bot.sandbox.slack.rate_limits import RateLimits
+    from bot.sandbox.slack.views import Views
 
 MAX_POSTED_LENGTH = 40_000
 MAX_UPDATED_LENGTH = 4_000
@@ -82,6 +83,7 @@ class WebApi:
         app_token: str,
         open_link: Callable[[], str],
         limits: RateLimits,
+        views: Views,
     ) -> None:
         self._workspace = workspace
         self._bot_token = bot_token
@@ -99,6 +101,7 @@ class WebApi:
             "usergroups.users.list": self._user_group,
             "conversations.info": self._channel_info,
             "blocks.validate": self._validate,
+            "views.open": views.open,
         }
 
     def answer(self, method: str, token: str, arguments: dict[str, Any]) -> Answer:

@@ -7,6 +7,7 @@ const FORMS = [
   { usage: "<customer id> [reason]", keyword: "", about: "Unlatch a customer from HubSpot" },
   { usage: "find <text>", keyword: "find", about: "Search names, references and emails" },
   { usage: "history [customer id]", keyword: "history", about: "Recent requests and their outcomes" },
+  { usage: "pending", keyword: "pending", about: "Cards that wait, and work under way" },
   { usage: "help", keyword: "help", about: "All commands" },
 ];
 

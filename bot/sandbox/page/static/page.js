@@ -5,6 +5,7 @@ import { Composer } from "./composer.js";
 import { element, icon, setText } from "./elements.js";
 import { KeyedList } from "./keyed.js";
 import { items } from "./messages.js";
+import { Modal } from "./modal.js";
 import { Menu, ThreadPane, closeOnEscape } from "./panes.js";
 import { firstViewer, members, peopleBar } from "./people.js";
 import { Scrolling } from "./scrolling.js";
@@ -50,6 +51,8 @@ async function click(message, action) {
   const where = message.ephemeral ? { ephemeral_id: message.id } : { message_ts: message.ts };
   showProblem(await post("click", { user_id: viewer, ...where, ...action }));
 }
+
+const modal = new Modal({ post: (body) => post("view", body) });
 
 const composer = new Composer({
   customers: () => state?.extra?.customers ?? [],
@@ -149,6 +152,7 @@ function draw() {
   );
   scrolling.thread.around(() => drawThread(all, view));
   sidebar.show(state);
+  modal.show((state.views ?? []).filter((each) => each.user_id === viewer).at(-1) ?? null, view);
 }
 
 /** Follows permalinks within the page: scrolls to the message and focuses it. */

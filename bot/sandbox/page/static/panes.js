@@ -58,7 +58,7 @@ export class ThreadPane {
 /** Makes Escape close the menu, or else the thread. */
 export function closeOnEscape(menu, thread) {
   document.addEventListener("keydown", (event) => {
-    if (event.key !== "Escape" || event.defaultPrevented || byId("confirm").open) return;
+    if (event.key !== "Escape" || event.defaultPrevented || document.querySelector("dialog[open]")) return;
     if (byId("composer").contains(event.target)) return; // not while somebody types a message
     if (menu.isOpen) menu.toggle(false);
     else if (thread.ts !== null) thread.close();

@@ -1,0 +1,106 @@
+"""Builds the forms (modals) that the bot opens, and reads what somebody sent with one.
+
+A form names no message, so it carries the ids that belong to it; everything else is read again from
+the ledger. Limits: docs.slack.dev/surfaces/modals
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from bot.domain.commands import MAX_REASON_LENGTH
+from bot.domain.models import Request
+from bot.messages.block_kit import (
+    HEADER_LENGTH,
+    Block,
+    Form,
+    Line,
+    Message,
+    bold,
+    lines,
+    text,
+    user,
+)
+from bot.messages.phrases import Links, ids_inline, titled
+
+DECLINE = "unlatch_decline"
+"""The `callback_id` of the form that declines a request."""
+REASON = "reason"
+TITLE = "Decline this request?"
+LEDGER_DOWN = (
+    "The bot's ledger can't be reached, so nothing was decided. Press Decline again in a minute."
+)
+LEDGER_UNCERTAIN = (
+    "The bot's ledger did not answer in time. We don't know yet if this counted. Press Decline"
+    " again: a request is decided only once."
+)
+FAILED = "Something went wrong in the bot. Close this and look at the card before you retry."
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """What somebody sent with the form: which request, from which card, and why."""
+
+    request_id: str
+    message_ts: str
+    reason: str
+
+
+def decline_form(request: Request, message_ts: str, links: Links) -> Form:
+    """Ask for an optional reason; `message_ts` is the card whose button was pressed."""
+    about: list[Line] = [
+        [bold("Customer: "), text(titled(request.customer), limit=HEADER_LENGTH)],
+        [bold("Ids on the card: "), *ids_inline(request.customer.ids, links)],
+        [bold("Asked by: "), user(request.requester.user_id)],
+    ]
+    if request.reason:
+        about.append([bold("Why: "), text(request.reason, limit=500)])
+    return {
+        "type": "modal",
+        "callback_id": DECLINE,
+        "private_metadata": json.dumps({"request_id": request.id, "message_ts": message_ts}),
+        "title": _plain(TITLE),
+        "submit": _plain("Decline"),
+        "close": _plain("Back"),
+        "blocks": [lines(about), _reason_input()],
+    }
+
+
+def answer_form(answer: Message) -> Form:
+    """Replaces the form when it can no longer be sent: says what happened instead."""
+    return {
+        "type": "modal",
+        "title": _plain("Not declined"),
+        "close": _plain("Close"),
+        "blocks": answer.blocks,
+    }
+
+
+def read_declined(view: dict[str, Any]) -> Declined:
+    """Read a form that was sent. Raises: ValueError, LookupError or TypeError if it is another."""
+    carried = json.loads(view["private_metadata"])
+    typed = view["state"]["values"][REASON][REASON]["value"] or ""
+    reason = " ".join(str(typed).split())
+    return Declined(str(carried["request_id"]), str(carried["message_ts"]), reason)
+
+
+def _reason_input() -> Block:
+    return {
+        "type": "input",
+        "block_id": REASON,
+        "optional": True,
+        "label": _plain("Reason"),
+        "hint": _plain("Everybody in the channel can read it."),
+        "element": {
+            "type": "plain_text_input",
+            "action_id": REASON,
+            "multiline": True,
+            "max_length": MAX_REASON_LENGTH,
+        },
+    }
+
+
+def _plain(value: str) -> Block:
+    return {"type": "plain_text", "text": value}

@@ -1,0 +1,282 @@
+"""Declining somebody else's request: a form asks why, and only sending it decides."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sqlite3
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from bot.domain.models import EventType
+from bot.ledger.engine import open_engine
+from bot.ledger.export import Filter, read
+from bot.ledger.verify import verify
+from bot.sandbox.slack.simulator import OpenView, PostedMessage, text_of
+from tests.support.faults import history_of
+from tests.support.names import CANCEL, CHANNEL, CONFIRM
+from tests.support.reading import operations, without_times
+from tests.support.world import OpenWorld, World
+
+WHY = "wrong customer, see CRM-7"
+
+
+def shown(form: OpenView) -> str:
+    """The visible text of a form that is not an input."""
+    return text_of([block for block in form.view["blocks"] if block["type"] != "input"])
+
+
+def forms(world: World) -> list[OpenView]:
+    return world.slack.views.all()
+
+
+async def events(world: World, card: PostedMessage) -> list[EventType]:
+    return [event.type for event in (await history_of(world, card)).events]
+
+
+async def test_cancel_on_somebody_elses_card_opens_a_form_and_decides_nothing(
+    world: World,
+) -> None:
+    card = await world.ask()
+    form = await world.open_form("U0BOB", card)
+    assert form.view["title"]["text"] == "Decline this request?"
+    assert shown(form).splitlines() == [
+        "Customer: Stolen Bikes (2554529)",
+        "Ids on the card: contact 101, company 202",
+        "Asked by: <@U0ALICE>",
+        "Why: moved",
+    ]
+    [reason] = [block for block in form.view["blocks"] if block["type"] == "input"]
+    assert (reason["optional"], reason["element"]["max_length"]) == (True, 500)
+    assert "[Unlatch customer] [Cancel]" in world.card(card)
+    assert await events(world, card) == [EventType.REQUESTED]
+
+
+async def test_the_requester_cancels_at_once_without_a_form(world: World) -> None:
+    card = await world.ask()
+    await world.press("U0ALICE", card, CANCEL)
+    assert "Cancelled by: <@U0ALICE>" in world.card(card)
+    assert forms(world) == []
+
+
+async def test_a_sent_form_declines_and_the_card_shows_by_whom_and_why(world: World) -> None:
+    card = await world.ask()
+    await world.decline("U0BOB", card, WHY)
+    assert without_times(world.card(card)).splitlines() == [
+        "⛔ Declined: Stolen Bikes (2554529)",
+        f"Reason: {WHY}",
+        "Nothing was changed. The card showed: contact 101, company 202",
+        "Reference: 1337 (Fusebill's screens call this “Customer ID”; it is not the id above)",
+        "Asked by: <@U0ALICE>, AT",
+        "Why: moved",
+        "Declined by: <@U0BOB>, AT",
+    ]
+    assert forms(world) == []
+    assert operations(world) == ["get_customer"]
+
+
+async def test_the_thread_begins_with_the_verdict_and_tells_the_requester(world: World) -> None:
+    card = await world.ask()
+    await world.decline("U0BOB", card, WHY)
+    assert without_times(world.thread(card)).splitlines() == [
+        "⛔ Declined: Stolen Bikes (2554529)  <@U0ALICE>",
+        f"Reason: {WHY}",
+        "AT  <@U0ALICE> asked to unlatch 2554529, Stolen Bikes: contact 101, company 202",
+        "Why: moved",
+        "AT  <@U0BOB> declined it",
+    ]
+
+
+async def test_history_and_audit_show_by_whom_and_why(world: World, tmp_path: Path) -> None:
+    card = await world.ask()
+    await world.decline("U0BOB", card, WHY)
+    listed = without_times(await world.reply_to("history")).splitlines()
+    assert listed[1].startswith("⛔ declined · 2554529 Stolen Bikes")
+    assert listed[2:] == [
+        "asked by <@U0ALICE>, AT; declined by <@U0BOB>, AT",
+        f"Reason: {WHY}",
+    ]
+    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db", read_only=True)
+    last = list(read(engine, Filter()))[-1]
+    assert [last[name] for name in ("event", "who", "why")] == ["declined", "U0BOB", WHY]
+    assert list(verify(engine)) == []
+    engine.dispose()
+
+
+async def test_a_reason_is_optional(world: World) -> None:
+    card = await world.ask()
+    await world.decline("U0BOB", card)
+    assert "Declined by: <@U0BOB>" in world.card(card)
+    assert "Reason" not in world.card(card)
+
+
+async def test_a_reason_is_shown_as_text(world: World) -> None:
+    card = await world.ask()
+    await world.decline("U0BOB", card, "<!channel> *no* <@U0ALICE>")
+    last = world.slack.workspace.message(CHANNEL, card.ts)
+    assert "Reason: <!channel> *no* <@U0ALICE>" in world.card(card)
+    assert "<!channel>" not in last.text
+
+
+async def test_a_reason_of_500_characters_fits_everywhere(world: World) -> None:
+    card = await world.ask()
+    await world.decline("U0BOB", card, "x" * 500)
+    assert "x" * 500 in world.card(card)
+    assert all(call.answer["ok"] for call in world.slack.calls)
+
+
+async def test_who_comes_too_late_is_told_in_the_form_who_was_quicker_and_when(
+    world: World,
+) -> None:
+    card = await world.ask()
+    form = await world.open_form("U0BOB", card)
+    await world.press("U0ALICE", card, CONFIRM)
+    await world.slack.submit(form.id, {"reason": WHY})
+    [late] = forms(world)
+    assert without_times(shown(late)) == (
+        "☝️ This request was confirmed by <@U0ALICE>, AT. Your click changed nothing."
+    )
+    assert late.view.get("submit") is None
+    assert "✅ Unlatched" in world.card(card)
+
+
+async def test_who_sends_the_form_after_the_expiry_is_told_so_in_the_form(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(unlatch_expires_after_s=1) as world:
+        card = await world.ask()
+        form = await world.open_form("U0BOB", card)
+        await world.slack.workspace.until(lambda: "Expired" in world.card(card))
+        await world.slack.submit(form.id, {"reason": WHY})
+        assert "This request has expired; nothing was changed" in shown(forms(world)[0])
+
+
+async def test_who_presses_cancel_too_late_gets_no_form(world: World) -> None:
+    card = await world.ask()
+    [request] = await world.bot.ledger.recent_requests(None)
+    await world.press("U0ALICE", card, CANCEL)
+    await world.slack.forge_click("U0BOB", card.ts, CANCEL, request.id)
+    await world.settled()
+    assert "was cancelled by <@U0ALICE>" in world.last_ephemeral("U0BOB")
+    assert forms(world) == []
+
+
+@pytest.mark.parametrize(
+    ("user_id", "settings", "why"),
+    [
+        ("U0BOB", {"unlatch_confirmers": frozenset({"U0ALICE"})}, "You are not on the list"),
+        ("U0GUEST", {}, "People from other organisations may not cancel"),
+    ],
+    ids=["not listed", "a guest"],
+)
+async def test_who_may_not_decide_is_told_so_and_sees_no_form(
+    open_world: OpenWorld, user_id: str, settings: dict[str, Any], why: str
+) -> None:
+    async with open_world(**settings) as world:
+        card = await world.ask()
+        await world.press(user_id, card, CANCEL)
+        assert why in world.last_ephemeral(user_id)
+        assert forms(world) == []
+        assert await events(world, card) == [EventType.REQUESTED, EventType.DECISION_DENIED]
+
+
+async def test_the_rules_are_checked_again_when_the_form_is_sent(world: World) -> None:
+    card = await world.ask()
+    form = await world.open_form("U0BOB", card)
+    sent = {
+        "type": "view_submission",
+        "team": {"id": "T0SANDBOX"},
+        "user": {"id": "U0GUEST", "team_id": "T0PARTNER"},
+        "view": world.slack.views.payload(world.slack.views.fill(form.id, {"reason": WHY})),
+    }
+    body = urlencode({"payload": json.dumps(sent)}).encode()
+    delivery = await world.slack.send_raw(body, world.slack.sign(body))
+    await world.settled()
+    assert "may not cancel somebody else's request" in delivery.body
+    assert await events(world, card) == [EventType.REQUESTED, EventType.DECISION_DENIED]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        {"error": "expired_trigger_id"},
+        {"error": "exchanged_trigger_id"},
+        {"status": 503},
+        {"drop": "before"},
+    ],
+    ids=str,
+)
+async def test_where_slack_opens_no_form_the_person_is_told_to_press_again(
+    world: World, fault: dict[str, Any]
+) -> None:
+    card = await world.ask()
+    world.slack.faults.fail("views.open", **fault)
+    await world.press("U0BOB", card, CANCEL)
+    assert "did not open the form, so nothing was decided" in world.last_ephemeral("U0BOB")
+    assert "Press Cancel again" in world.last_ephemeral("U0BOB")
+    await world.decline("U0BOB", card, WHY)
+    assert "Declined by: <@U0BOB>" in world.card(card)
+
+
+async def test_a_ledger_that_fails_is_told_beside_the_reason_which_is_kept(
+    world: World, tmp_path: Path
+) -> None:
+    card = await world.ask()
+    form = await world.open_form("U0BOB", card)
+    other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+    other.execute("BEGIN EXCLUSIVE")
+    delivery = await world.slack.submit(form.id, {"reason": WHY})
+    other.close()
+    assert delivery is not None
+    assert (delivery.status, delivery.seconds < 3.0) == (200, True)
+    kept = world.slack.views.get(form.id)
+    assert "nothing was decided" in kept.errors["reason"]
+    assert kept.values == {"reason": {"reason": WHY}}
+    await world.slack.submit(form.id, {"reason": WHY})
+    await world.settled()
+    assert f"Reason: {WHY}" in world.card(card)
+
+
+async def test_a_form_that_fails_in_the_bot_says_so_and_stays(world: World, tmp_path: Path) -> None:
+    card = await world.ask()
+    form = await world.open_form("U0BOB", card)
+    with sqlite3.connect(tmp_path / "ledger.db") as other:
+        other.execute("UPDATE requests SET customer = 'oops'")
+    other.close()
+    await world.slack.submit(form.id, {"reason": WHY})
+    assert "Something went wrong in the bot" in world.slack.views.get(form.id).errors["reason"]
+
+
+async def test_only_one_of_two_forms_and_a_click_at_once_decides(world: World) -> None:
+    card = await world.ask()
+    first = await world.open_form("U0BOB", card)
+    second = await world.open_form("U0BOB", card)
+    await asyncio.gather(
+        world.slack.submit(first.id, {"reason": "one"}),
+        world.slack.submit(second.id, {"reason": "two"}),
+        world.slack.click("U0ALICE", card.ts, CONFIRM),
+    )
+    await world.settled()
+    verdicts = {EventType.CONFIRMED, EventType.DECLINED}
+    assert len([kind for kind in await events(world, card) if kind in verdicts]) == 1
+
+
+async def test_a_form_works_over_socket_mode_too(open_world: OpenWorld) -> None:
+    async with open_world(mode="socket") as world:
+        card = await world.ask()
+        late = await world.open_form("U0BOB", card)
+        await world.decline("U0BOB", card, WHY)
+        assert f"Reason: {WHY}" in world.card(card)
+        await world.slack.submit(late.id, {"reason": "again"})
+        assert "declined by <@U0BOB>" in shown(world.slack.views.get(late.id))
+
+
+async def test_the_form_sends_no_more_than_ids_with_it(world: World) -> None:
+    card = await world.ask()
+    form = await world.open_form("U0BOB", card)
+    [request] = await world.bot.ledger.recent_requests(None)
+    carried = json.loads(form.view["private_metadata"])
+    assert carried == {"request_id": request.id, "message_ts": card.ts}

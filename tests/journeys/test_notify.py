@@ -1,0 +1,198 @@
+"""UNLATCH_NOTIFY: people are mentioned on the new card, and reminded once while it waits."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.domain.models import EventType
+from bot.ledger.engine import open_engine
+from bot.ledger.verify import verify
+from bot.sandbox.slack.simulator import PostedMessage, text_of
+from tests.support.bot_process import PACE
+from tests.support.faults import history_of
+from tests.support.names import CANCEL, CHANNEL, CONFIRM, UNDO
+from tests.support.reading import parts, without_times
+from tests.support.stage import Stage, Trap, stage
+from tests.support.world import OpenWorld, World
+
+NOTIFY = frozenset({"U0BOB", "S0OPS"})
+PEOPLE = ["S0OPS", "U0BOB"]
+REMINDER = "⏰ Still waiting for a decision"
+LIFE_S = 3
+PATIENT = replace(PACE, lease_s=10.0)
+
+
+def mentioned(message: PostedMessage) -> list[str]:
+    """The users and user groups that a message mentions."""
+    ids = [part.get("user_id") or part.get("usergroup_id") for part in parts(message.blocks)]
+    return [each for each in ids if each]
+
+
+def reminders(stage_or_world: Stage | World, card: PostedMessage) -> list[PostedMessage]:
+    replies = stage_or_world.slack.workspace.thread(CHANNEL, card.ts)
+    return [reply for reply in replies if REMINDER in text_of(reply.blocks)]
+
+
+async def test_a_new_card_mentions_users_and_groups_once_each(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_notify=NOTIFY) as world:
+        card = await world.ask()
+        assert sorted(mentioned(card)) == sorted(["U0ALICE", *PEOPLE])
+        assert "For: <!subteam^S0OPS> <@U0BOB>" in card.text
+
+
+async def test_nobody_is_mentioned_by_default(world: World) -> None:
+    card = await world.ask()
+    assert mentioned(card) == ["U0ALICE"]
+
+
+@pytest.mark.parametrize("action_id", [CONFIRM, CANCEL])
+async def test_a_decided_card_and_its_thread_mention_them_no_more(
+    open_world: OpenWorld, action_id: str
+) -> None:
+    async with open_world(unlatch_notify=frozenset({"U0GUEST", "S0OPS"})) as world:
+        card = await world.ask()
+        await world.press("U0ALICE", card, action_id)
+        messages = [world.slack.workspace.message(CHANNEL, card.ts)]
+        messages += world.slack.workspace.thread(CHANNEL, card.ts)
+        assert {person for message in messages for person in mentioned(message)} == {"U0ALICE"}
+
+
+async def test_the_card_of_an_undo_mentions_them_too(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_notify=NOTIFY) as world:
+        card = await world.ask()
+        await world.press("U0ALICE", card, CONFIRM)
+        await world.press("U0ALICE", card, UNDO)
+        undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        assert set(PEOPLE) <= set(mentioned(undo))
+
+
+async def test_one_reply_reminds_them_at_two_thirds_and_says_when_it_expires(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with stage(database_url, tmp_path) as staged:
+        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=LIFE_S)
+        card = await staged.ask()
+        await staged.until(lambda: reminders(staged, card))
+        [reminder] = reminders(staged, card)
+        assert 0.6 * LIFE_S <= reminder.at - card.at < LIFE_S
+        assert without_times(text_of(reminder.blocks)).splitlines() == [
+            f"{REMINDER}: Stolen Bikes (2554529). ",
+            "It expires AT. <!subteam^S0OPS> <@U0BOB>",
+        ]
+        assert mentioned(reminder) == PEOPLE
+        await staged.until(lambda: "Expired" in staged.card(card))
+        [history] = await staged.settled()
+        assert [event.type for event in history.events] == [
+            EventType.REQUESTED,
+            EventType.REMINDED,
+            EventType.EXPIRED,
+        ]
+        assert len(reminders(staged, card)) == 1
+    engine = open_engine(database_url, read_only=True)
+    assert list(verify(engine)) == []
+    engine.dispose()
+
+
+async def test_a_waiting_card_verifies_before_and_after_its_reminder(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with stage(database_url, tmp_path) as staged:
+        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=6)
+        card = await staged.ask()
+        engine = open_engine(database_url, read_only=True)
+        assert list(verify(engine)) == []
+        await staged.until(lambda: reminders(staged, card))
+        assert list(verify(engine)) == []
+        engine.dispose()
+
+
+async def test_two_instances_remind_once(postgresql_url: str, tmp_path: Path) -> None:
+    async with stage(postgresql_url, tmp_path) as staged:
+        for _ in range(2):
+            await staged.start(
+                timing=PATIENT, unlatch_notify=NOTIFY, unlatch_expires_after_s=LIFE_S
+            )
+        cards = [await staged.ask(customer) for customer in (2554529, 3100025, 3100066)]
+        await staged.until(lambda: all("Expired" in staged.card(card) for card in cards))
+        assert [len(reminders(staged, card)) for card in cards] == [1, 1, 1]
+
+
+async def test_a_decided_card_reminds_nobody(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_notify=NOTIFY, unlatch_expires_after_s=2) as world:
+        card = await world.ask()
+        await world.press("U0ALICE", card, CANCEL)
+        await asyncio.sleep(1.8)
+        await world.settled()
+        assert reminders(world, card) == []
+        types = [event.type for event in (await history_of(world, card)).events]
+        assert EventType.REMINDED not in types
+
+
+async def test_without_people_to_notify_nobody_is_reminded(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_expires_after_s=1) as world:
+        card = await world.ask()
+        await world.slack.workspace.until(lambda: "Expired" in world.card(card))
+        types = [event.type for event in (await history_of(world, card)).events]
+        assert EventType.REMINDED not in types
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"error": "ratelimited"}, {"drop": "before"}])
+async def test_a_reminder_that_slack_does_not_take_is_made_up_for(
+    open_world: OpenWorld, fault: dict[str, Any]
+) -> None:
+    async with open_world(
+        timing=replace(PACE, pause_s=0.1), unlatch_notify=NOTIFY, unlatch_expires_after_s=6
+    ) as world:
+        card = await world.ask()
+        world.slack.faults.fail("chat.postMessage", **fault)
+        await world.slack.workspace.until(lambda: reminders(world, card))
+        await world.settled()
+        assert len(reminders(world, card)) == 1
+
+
+async def test_a_reminder_that_slack_took_too_late_is_left_out(open_world: OpenWorld) -> None:
+    async with open_world(
+        timing=replace(PACE, pause_s=0.1), unlatch_notify=NOTIFY, unlatch_expires_after_s=3
+    ) as world:
+        card = await world.ask()
+        world.slack.faults.fail("chat.postMessage", status=503, times=None)
+        await asyncio.sleep(2.4)
+        await world.press("U0ALICE", card, CANCEL)
+        world.slack.faults.clear()
+        await world.settled()
+        assert reminders(world, card) == []
+
+
+async def test_a_bot_that_was_down_at_two_thirds_reminds_when_it_is_back(
+    database_url: str, tmp_path: Path
+) -> None:
+    async with stage(database_url, tmp_path) as staged:
+        bot = await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=6)
+        card = await staged.ask()
+        await bot.kill()
+        await asyncio.sleep(4.2)
+        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=6)
+        await staged.until(lambda: reminders(staged, card))
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+async def test_a_bot_killed_as_it_reminds_does_not_remind_twice(
+    database_url: str, tmp_path: Path, when: str
+) -> None:
+    async with stage(database_url, tmp_path) as staged:
+        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=LIFE_S)
+        card = await staged.ask()
+        trap = Trap(staged, (when, "chat.postMessage"))
+        trap.arm()
+        await staged.until(trap.sprung.is_set)
+        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=LIFE_S)
+        await staged.until(lambda: "Expired" in staged.card(card))
+        [history] = await staged.settled()
+        types = [event.type for event in history.events]
+        assert types.count(EventType.REMINDED) == 1
+        assert len(reminders(staged, card)) == (1 if when == "after" else 0)

@@ -1,0 +1,278 @@
+"""A cleared customer is read once more: HubSpot's sync can latch it again."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.domain.models import EventType, RequestHistory
+from bot.ledger.engine import open_engine
+from bot.ledger.verify import verify
+from bot.sandbox.slack.simulator import PostedMessage
+from tests.support.bot_process import PACE
+from tests.support.faults import history_of
+from tests.support.names import BIKES, CHANNEL, CONFIRM, UNDO
+from tests.support.reading import operations, without_times
+from tests.support.stage import Stage, Trap, stage
+from tests.support.world import OpenWorld, World
+
+SOON = replace(PACE, lease_s=10.0, recheck_pause_s=0.2, pause_s=0.1)
+AGAIN = "⚠️ Latched again: "
+THE_SAME = "the ids that were cleared at AT."
+CHECKS = (EventType.RECHECKED, EventType.LATCHED_AGAIN)
+
+
+@pytest.fixture
+async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(database_url, tmp_path) as opened:
+        yield opened
+
+
+def latch(place: World | Stage, vid: int | None = 101, company_id: int | None = 202) -> None:
+    """Latch the customer as HubSpot's sync does: without a call of the bot."""
+    place.fusebill.customers[BIKES].update(hubSpotId=vid, hubSpotCompanyId=company_id)
+
+
+def checks(history: RequestHistory) -> list[EventType]:
+    return [event.type for event in history.events if event.type in CHECKS]
+
+
+async def checked(world: World, card: PostedMessage) -> list[EventType]:
+    """Wait for the recheck; returns its events."""
+    for _ in range(100):
+        if found := checks(await history_of(world, card)):
+            break
+        await asyncio.sleep(0.1)
+    await world.settled()
+    return found
+
+
+async def cleared(world: World) -> PostedMessage:
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    return card
+
+
+async def confirm(staged: Stage) -> PostedMessage:
+    """A card that is cleared, on a stage."""
+    card = await staged.ask()
+    await staged.slack.click("U0BOB", card.ts, CONFIRM)
+    await staged.until(lambda: "✅ Unlatched" in staged.thread(card))
+    return card
+
+
+async def test_a_customer_that_is_still_clear_disturbs_nobody(open_world: OpenWorld) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=1) as world:
+        card = await cleared(world)
+        said = len(world.slack.calls)
+        assert await checked(world, card) == [EventType.RECHECKED]
+        assert len(world.slack.calls) == said
+        assert operations(world)[-1] == "get_customer"
+        request = (await history_of(world, card)).request
+        assert (request.due_at, request.publish_attempts) == (None, 0)
+
+
+async def test_a_customer_latched_again_rings_requester_and_decider_in_the_thread(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=1) as world:
+        card = await cleared(world)
+        latch(world)
+        assert await checked(world, card) == [EventType.LATCHED_AGAIN]
+        reply = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        assert without_times(world.card(reply)).splitlines() == [
+            f"{AGAIN}contact 101, company 202, {THE_SAME}  <@U0ALICE> <@U0BOB>",
+            "AT  the customer was read again",
+        ]
+        assert reply.text.startswith(AGAIN)
+
+
+async def test_the_card_has_a_line_about_it_and_keeps_its_result(open_world: OpenWorld) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=1) as world:
+        card = await cleared(world)
+        latch(world)
+        await checked(world, card)
+        lines = without_times(world.card(card)).splitlines()
+        assert lines[0] == "✅ Unlatched: Stolen Bikes (2554529)"
+        assert f"{AGAIN}contact 101, company 202, AT" in lines
+        assert lines[-1] == "[Undo…]"
+
+
+async def test_other_ids_than_the_cleared_ones_are_named(open_world: OpenWorld) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=1) as world:
+        card = await cleared(world)
+        latch(world, 901, None)
+        await checked(world, card)
+        assert f"{AGAIN}contact 901; contact 101, company 202 were cleared at AT." in without_times(
+            world.thread(card)
+        )
+
+
+async def test_it_is_read_once_only(open_world: OpenWorld) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=1) as world:
+        card = await cleared(world)
+        await checked(world, card)
+        read = len(operations(world))
+        # a refusal draws the card again, which must not start another check
+        await world.press("U0GUEST", card, UNDO)
+        await asyncio.sleep(0.7)
+        await world.settled()
+        assert len(operations(world)) == read
+        assert checks(await history_of(world, card)) == [EventType.RECHECKED]
+
+
+async def test_zero_turns_it_off(world: World) -> None:
+    card = await cleared(world)
+    request = (await history_of(world, card)).request
+    assert request.due_at is None
+
+
+async def test_the_default_is_an_hour_after_it_was_cleared(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_recheck_after_s=3600) as world:
+        card = await cleared(world)
+        request = (await history_of(world, card)).request
+        assert request.due_at is not None
+        assert request.settled_at is not None
+        assert (request.due_at - request.settled_at).total_seconds() == 3600
+
+
+async def test_a_card_that_is_drawn_again_keeps_its_recheck(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_recheck_after_s=3600) as world:
+        card = await cleared(world)
+        due_at = (await history_of(world, card)).request.due_at
+        await world.press("U0GUEST", card, UNDO)
+        assert (await history_of(world, card)).request.due_at == due_at
+
+
+async def test_after_an_undo_nobody_is_told(open_world: OpenWorld) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=2) as world:
+        card = await cleared(world)
+        await world.press("U0BOB", card, UNDO)
+        undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        await world.press("U0BOB", undo, CONFIRM)
+        await asyncio.sleep(2.3)
+        await world.settled()
+        history = await history_of(world, card)
+        assert (checks(history), history.request.due_at) == ([], None)
+        assert AGAIN not in world.thread(card)
+
+
+async def test_an_undo_under_way_is_not_taken_for_the_sync(open_world: OpenWorld) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=2) as world:
+        card = await cleared(world)
+        await world.press("U0BOB", card, UNDO)
+        undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        release = asyncio.Event()
+
+        async def hold(operation: str) -> None:
+            if operation == "latch_customer":
+                await release.wait()
+
+        # Fusebill has latched the customer, and the bot does not know it yet
+        world.fusebill.after = hold
+        await world.slack.click("U0BOB", undo.ts, CONFIRM)
+        await world.slack.workspace.until(lambda: world.fusebill.customers[BIKES]["hubSpotId"])
+        await asyncio.sleep(2.3)
+        release.set()
+        await world.settled()
+        assert checks(await history_of(world, card)) == []
+        assert AGAIN not in world.thread(card)
+
+
+async def test_what_a_later_request_restored_is_not_taken_for_the_sync(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=3) as world:
+        first = await cleared(world)
+        latch(world, 901, 902)
+        second = await cleared(world)
+        await world.press("U0BOB", second, UNDO)
+        undo = world.slack.workspace.thread(CHANNEL, second.ts)[-1]
+        await world.press("U0BOB", undo, CONFIRM)
+        await asyncio.sleep(3.3)
+        await world.settled()
+        assert world.fusebill.customers[BIKES]["hubSpotId"] == 901
+        for card in (first, second):
+            assert checks(await history_of(world, card)) == []
+
+
+async def test_a_read_that_fails_is_repeated_until_fusebill_answers(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=1) as world:
+        card = await cleared(world)
+        latch(world)
+        world.fusebill.misbehave("server_error", operation="get_customer", times=2)
+        assert await checked(world, card) == [EventType.LATCHED_AGAIN]
+        assert operations(world)[-3:] == ["get_customer"] * 3
+        assert world.thread(card).count(AGAIN) == 1
+
+
+async def test_a_reply_that_slack_does_not_take_is_posted_later(open_world: OpenWorld) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=1) as world:
+        card = await cleared(world)
+        latch(world)
+        world.slack.faults.down = True
+        assert await checked(world, card) == [EventType.LATCHED_AGAIN]
+        world.slack.faults.down = False
+        await world.slack.workspace.until(lambda: AGAIN in world.card(card))
+        await world.slack.workspace.until(lambda: AGAIN in world.thread(card))
+        await world.settled()
+        assert world.thread(card).count(AGAIN) == 1
+
+
+async def test_a_bot_that_was_down_at_that_time_looks_when_it_is_back(staged: Stage) -> None:
+    bot = await staged.start(timing=SOON, unlatch_recheck_after_s=2)
+    card = await confirm(staged)
+    await bot.kill()
+    latch(staged)
+    await asyncio.sleep(2.0)
+    await staged.start(timing=SOON, unlatch_recheck_after_s=2)
+    [history] = await staged.settled()
+    assert checks(history) == [EventType.LATCHED_AGAIN]
+    assert AGAIN in staged.thread(card)
+    engine = open_engine(staged.database_url, read_only=True)
+    assert list(verify(engine)) == []
+    engine.dispose()
+
+
+@pytest.mark.parametrize(
+    "point",
+    [
+        ("before", "get_customer"),
+        ("after", "get_customer"),
+        ("before", "chat.postMessage"),
+        ("after", "chat.update"),
+    ],
+    ids=" ".join,
+)
+async def test_a_bot_killed_as_it_looks_is_followed_by_the_next(
+    staged: Stage, point: tuple[str, str]
+) -> None:
+    await staged.start(unlatch_recheck_after_s=2)
+    card = await confirm(staged)
+    latch(staged)
+    trap = Trap(staged, point)
+    trap.arm()
+    await staged.until(trap.sprung.is_set)
+    await staged.start(unlatch_recheck_after_s=2)
+    [history] = await staged.settled()
+    assert checks(history) == [EventType.LATCHED_AGAIN]
+    assert AGAIN in staged.thread(card)
+    assert AGAIN in staged.card(card)
+
+
+async def test_two_instances_look_once(postgresql_url: str, tmp_path: Path) -> None:
+    async with stage(postgresql_url, tmp_path) as staged:
+        for _ in range(2):
+            await staged.start(timing=SOON, unlatch_recheck_after_s=2)
+        card = await confirm(staged)
+        latch(staged)
+        [history] = await staged.settled()
+        assert checks(history) == [EventType.LATCHED_AGAIN]
+        await staged.until(lambda: AGAIN in staged.thread(card))
+        assert staged.thread(card).count(AGAIN) == 1
