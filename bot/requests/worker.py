@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -319,11 +319,12 @@ class Worker:
         except TimeoutError:
             try:
                 # a process that slept must not draw over the result of the one that took over
-                await self._ledger.change(request, due_at=self.lease(datetime.now(UTC)))
+                with suppress(LedgerUnavailable):
+                    await self._ledger.change(request, due_at=self.lease(datetime.now(UTC)))
                 await self._publisher.show_working(request)
             except SlackError as error:
                 log.warning("working card not shown", why=error.code)
-            except (LedgerUnavailable, LostClaim) as error:
+            except LostClaim as error:
                 log.warning("working card not shown", why=str(error))
 
 

@@ -137,7 +137,8 @@ async def test_who_comes_too_late_is_told_in_the_form_who_was_quicker_and_when(
     await world.slack.submit(form.id, {"reason": WHY})
     [late] = forms(world)
     assert without_times(shown(late)) == (
-        "☝️ This request was confirmed by <@U0ALICE>, AT. Your click changed nothing."
+        "☝️ This request was confirmed by <@U0ALICE>, AT. Your click changed nothing.\n"
+        "The result: ✅ Unlatched."
     )
     assert late.view.get("submit") is None
     assert "✅ Unlatched" in world.card(card)

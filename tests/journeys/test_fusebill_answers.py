@@ -42,7 +42,7 @@ async def test_the_status_that_came_is_the_one_that_is_told(world: World) -> Non
     world.fusebill.misbehave("created", operation="unlatch_customer")
     card, thread = await confirmed(world)
     assert "Fusebill answered HTTP 201" in card
-    assert "✅ Unlatched · Fusebill answered HTTP 201 · took " in thread
+    assert "unlatched · Fusebill answered HTTP 201 · took " in thread
     assert "HTTP 200" not in card + thread
 
 

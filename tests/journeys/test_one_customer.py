@@ -63,7 +63,7 @@ async def test_a_card_asked_before_an_undo_does_not_reverse_it(world: World) -> 
     told = without_times(world.last_ephemeral("U0BOB"))
     assert "✅ Latched again: contact 101, company 202 · Confirmed by <@U0ALICE>, AT" in told
     assert len(world.fusebill.calls) == calls
-    await world.press("U0BOB", older, CANCEL)
+    await world.press("U0ALICE", older, CANCEL)
     assert "🚫 Cancelled" in world.card(older)
 
 
