@@ -11,6 +11,12 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 WRONG_SETTINGS = 2
 FAILED = 1
@@ -21,7 +27,10 @@ MAX_START_WITHOUT_GC_S = 5.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the process's exit code."""
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    if getattr(parsed, "against", None) and not parsed.verify:
+        parser.error("--against needs --verify")
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
         "http": _serve,
         "socket": _serve,
@@ -50,6 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _explain(error: Exception) -> tuple[str, int]:
     """The line and exit code for an expected error; an empty line for a bug."""
     from bot.inbound.socket_mode import SocketModeEnded
+    from bot.ledger.comparison import NotReadable
     from bot.ledger.engine import LedgerUnavailable, SchemaMismatch
     from bot.settings import InvalidSettings
     from bot.slack.client import SlackError
@@ -61,7 +71,7 @@ def _explain(error: Exception) -> tuple[str, int]:
             return f"Slack refused the bot token ({error.code}): check SLACK_BOT_TOKEN", FAILED
         case LedgerUnavailable() | SchemaMismatch():
             return f"DATABASE_URL: {error}", FAILED
-        case SocketModeEnded():
+        case SocketModeEnded() | NotReadable():
             return str(error), FAILED
         case OSError(errno=number) if number is not None:
             # asyncio's own text repeats the address
@@ -105,6 +115,16 @@ def _audit_arguments(audit: argparse.ArgumentParser) -> None:
     for name, text in (("json", "one JSON object per line"), ("csv", "CSV, for a spreadsheet")):
         form.add_argument(f"--{name}", dest="form", action="store_const", const=name, help=text)
     form.add_argument("--verify", action="store_true", help="list every row that was changed")
+    form.add_argument(
+        "--heads", action="store_true", help="the last hash of each request, to keep elsewhere"
+    )
+    audit.add_argument(
+        "--against",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="with --verify: logs (also .gz) or --heads that were kept elsewhere",
+    )
     audit.set_defaults(form="table")
 
 
@@ -185,27 +205,49 @@ def _sandbox(parsed: argparse.Namespace) -> int:
 
 
 def _audit(parsed: argparse.Namespace) -> int:
+    from bot.ledger.comparison import heads
     from bot.ledger.engine import open_engine, require_current
     from bot.ledger.export import FORMS, Filter, read
-    from bot.ledger.verify import verify
     from bot.settings import load_ledger
 
-    url = load_ledger().database_url.get_secret_value()
-    engine = open_engine(url, read_only=True)
+    engine = open_engine(load_ledger().database_url.get_secret_value(), read_only=True)
     wanted = Filter(parsed.customer, parsed.since, parsed.until, parsed.who)
-    printed = 0
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         require_current(engine)
-        broken = stack.enter_context(closing(verify(engine)))
+        if parsed.verify:
+            return _verify(engine, parsed.against)
         rows = stack.enter_context(closing(read(engine, wanted)))
-        lines = broken if parsed.verify else FORMS[parsed.form](rows)
-        for printed, line in enumerate(lines, 1):  # noqa: B007  # used after the loop
+        for line in heads(engine) if parsed.heads else FORMS[parsed.form](rows):
             print(line)
-    if parsed.verify and not printed:
-        print("All events are there and unchanged.")
+        sys.stdout.flush()
+    return 0
+
+
+def _verify(engine: Engine, against: list[Path] | None) -> int:
+    """Print what was changed; with logs to compare with, also what the ledger alone can't show."""
+    from bot.ledger import comparison
+    from bot.ledger.verify import verify
+
+    logged = comparison.read(against) if against else comparison.LoggedEvents()
+    if against and not logged.events:
+        print("The files have no `ledger event` lines. Are they JSON logs, at LOG_LEVEL INFO?")
+        return FAILED
+    with closing(verify(engine)) as broken, closing(comparison.compare(engine, logged)) as missing:
+        problem = None
+        for problem in chain(broken, missing):  # used after the loop
+            print(problem)
+    number, first = comparison.unlogged(engine, logged)
+    if number:
+        print(
+            f"Note: events without a line in these logs: {number}, the first is {first}. Either a"
+            " line was lost, perhaps as the bot was killed, or somebody else added the event."
+        )
+    if problem is None:
+        witnessed = f" So are the {logged.events} events in the logs." if against else ""
+        print(f"All events are there and unchanged.{witnessed}")
     sys.stdout.flush()
-    return FAILED if parsed.verify and printed else 0
+    return FAILED if problem else 0
 
 
 def _check(_parsed: argparse.Namespace) -> int:
