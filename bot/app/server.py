@@ -16,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from bot.app.composition import Bot, build, signing_secret
+from bot.app.starting import HandOver, answering, bind
 from bot.inbound.http import application
 from bot.inbound.socket_mode import SocketMode
 from bot.ledger.engine import LedgerUnavailable, open_engine, version
@@ -47,7 +48,8 @@ async def serve(
 ) -> None:
     """Run until SIGTERM or Ctrl-C: then take no new work, finish what was acknowledged, close.
 
-    With `wait`, waits for a database that can't be reached yet; it always waits for Slack.
+    With `wait`, waits for a database that can't be reached yet; it always waits for Slack, and
+    answers health checks meanwhile.
     `started` is called with the address once the bot listens. A second signal ends the process at
     once.
     Raises: LedgerUnavailable, SchemaMismatch, SlackError, SocketModeEnded, OSError.
@@ -55,12 +57,15 @@ async def serve(
     stop = _stop_on_signals()
     asyncio.get_running_loop().set_exception_handler(_OutOfFiles())
     try:
-        if wait:
-            await _unless_stopped(stop, reach_database(settings))
         async with AsyncExitStack() as stack:
+            hand_over = await stack.enter_async_context(
+                answering(settings.host, settings.port, timing.idle_s)
+            )
+            if wait:
+                await _unless_stopped(stop, reach_database(settings))
             opening = stack.enter_async_context(build(settings, timing))
             bot = await _unless_stopped(stop, opening)
-            listens = stack.enter_async_context(listening(bot, settings, mode))
+            listens = stack.enter_async_context(listening(bot, settings, mode, hand_over))
             address, ended = await _unless_stopped(stop, listens)
             started(address)
             try:
@@ -103,9 +108,9 @@ async def reach_database(settings: Settings) -> None:
 
 @asynccontextmanager
 async def listening(
-    bot: Bot, settings: Settings, mode: Mode
+    bot: Bot, settings: Settings, mode: Mode, hand_over: HandOver | None = None
 ) -> AsyncIterator[tuple[str, asyncio.Future[None]]]:
-    """Open the bot to Slack and its host.
+    """Open the bot to Slack and its host, on sockets that are handed over, if there are any.
 
     Yields the address, and a future that fails if Slack ends Socket Mode for good.
     """
@@ -120,9 +125,13 @@ async def listening(
             await socket_mode.open()
         app = bot.app if mode == "http" else None
         readiness = _Readiness(bot, socket_mode)
-        routes = application(
-            app, signing_secret(settings), readiness, bot.render, bot.stopping.is_set
-        )
+
+        async def render() -> bytes:
+            parts = await readiness()
+            bot.metrics.ready.set(all(state == "ok" for state in parts.values()))
+            return await bot.render()
+
+        routes = application(app, signing_secret(settings), readiness, render, bot.stopping.is_set)
         runner = web.AppRunner(
             routes,
             access_log=None,
@@ -133,7 +142,9 @@ async def listening(
         )
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        bound = hand_over() if hand_over else bind(settings.host, settings.port)
+        for each in await bound:
+            await web.SockSite(runner, each).start()
         host, port = runner.addresses[0][:2]
         log.info("listening", host=host, port=port, mode=mode)
         try:

@@ -56,6 +56,7 @@ FOLLOW_UP = (
     )
     .limit(1)
 )
+LONGEST_DUE = select(func.min(requests.c.due_at)).where(requests.c.due_at.is_not(None))
 WAITING = select(func.count()).where(requests.c.due_at.is_not(None), requests.c.verdict.is_(None))
 
 

@@ -15,6 +15,7 @@ QUERIES: dict[str, tuple[Select[tuple[object, ...]], dict[str, object]]] = {
     "the request of a click": (queries.ONE, {"request_id": "a" * 32}),
     "the events of a request": (queries.EVENTS_OF, {"request_id": "a" * 32}),
     "what is overdue": (queries.OVERDUE, {"now": datetime.now(UTC)}),
+    "how long anything is overdue": (queries.LONGEST_DUE, {}),
     "what overtook a request": (
         queries.OVERTAKING,
         {"customer": 7, "request_id": "a" * 32, "since": datetime.now(UTC)},
