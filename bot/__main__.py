@@ -15,6 +15,8 @@ from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from bot import __version__
+
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
@@ -39,6 +41,7 @@ def main(arguments: list[str] | None = None) -> int:
         "audit": _audit,
         "check": _check,
         "migrate": _migrate,
+        "example": _example,
     }
     try:
         return commands[parsed.command](parsed)
@@ -82,6 +85,7 @@ def _explain(error: Exception) -> tuple[str, int]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="unlatch-bot", description=(__doc__ or "").split(":")[0])
+    parser.add_argument("--version", action="version", version=f"unlatch-bot {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, protocol in (("http", "HTTP"), ("socket", "Socket Mode")):
         serve = commands.add_parser(name, help=f"run the bot over {protocol}")
@@ -99,6 +103,8 @@ def _parser() -> argparse.ArgumentParser:
     _audit_arguments(commands.add_parser("audit", help="print the ledger, or verify it"))
     commands.add_parser("check", help="check the installation and say what to fix")
     commands.add_parser("migrate", help="create the ledger, or update it to this version")
+    example = commands.add_parser("example", help="print a file for the place where the bot runs")
+    example.add_argument("name", choices=("systemd", "kubernetes", "alerts"))
     return parser
 
 
@@ -282,6 +288,13 @@ def _migrate(_parsed: argparse.Namespace) -> int:
     migrate(engine)
     engine.dispose()
     print(f"The ledger is at version {REVISION}.")
+    return 0
+
+
+def _example(parsed: argparse.Namespace) -> int:
+    from bot.app.examples import example
+
+    print(example(parsed.name), end="")
     return 0
 
 
