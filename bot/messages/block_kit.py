@@ -104,6 +104,11 @@ def user(user_id: str) -> Inline:
     return {"type": "user", "user_id": user_id}
 
 
+def user_group(user_group_id: str) -> Inline:
+    """A mention of a user group, which notifies its members; it needs no scope."""
+    return {"type": "usergroup", "usergroup_id": user_group_id}
+
+
 def channel(channel_id: str) -> Inline:
     """A mention of a channel."""
     return {"type": "channel", "channel_id": channel_id}
@@ -175,6 +180,8 @@ def _plain_inline(inline: Inline) -> str:
     match inline["type"]:
         case "user":
             return f"<@{inline['user_id']}>"
+        case "usergroup":
+            return f"<!subteam^{inline['usergroup_id']}>"
         case "channel":
             return f"<#{inline['channel_id']}>"
         case "date":
