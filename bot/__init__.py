@@ -23,3 +23,5 @@ contract):
 
 To follow a click, start in `inbound/listeners.py`, then `requests/service.py`.
 """
+
+__version__ = "1.0.0"

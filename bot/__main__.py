@@ -12,6 +12,14 @@ import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
 from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bot import __version__
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
 
 WRONG_SETTINGS = 2
 FAILED = 1
@@ -45,7 +53,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(arguments: list[str] | None) -> int:
-    parsed = _parser().parse_args(arguments)
+    parser = _parser()
+    parsed = parser.parse_args(arguments)
+    if getattr(parsed, "against", None) and not parsed.verify:
+        parser.error("--against needs --verify")
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
         "http": _serve,
         "socket": _serve,
@@ -54,6 +65,7 @@ def _run(arguments: list[str] | None) -> int:
         "audit": _audit,
         "check": _check,
         "migrate": _migrate,
+        "example": _example,
     }
     return commands[parsed.command](parsed)
 
@@ -66,8 +78,9 @@ def _discard_output() -> None:
 
 def _explain(error: Exception) -> tuple[str, int]:
     """The line and exit code for an expected error; an empty line for a bug."""
-    from bot.app.server import CannotListen
+    from bot.app.starting import CannotListen
     from bot.inbound.socket_mode import SocketModeEnded
+    from bot.ledger.comparison import NotReadable
     from bot.ledger.engine import LedgerUnavailable, SchemaMismatch
     from bot.settings import InvalidSettings
     from bot.slack.client import SlackError
@@ -79,7 +92,7 @@ def _explain(error: Exception) -> tuple[str, int]:
             return f"Slack refused the bot token ({error.code}): check SLACK_BOT_TOKEN", FAILED
         case LedgerUnavailable() | SchemaMismatch():
             return f"DATABASE_URL: {error}", FAILED
-        case SocketModeEnded() | CannotListen():
+        case SocketModeEnded() | CannotListen() | NotReadable():
             return str(error), FAILED
         case OSError() if error.errno is not None:
             return _explain_system(error, error.errno), FAILED
@@ -100,6 +113,7 @@ def _explain_system(error: OSError, number: int) -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="unlatch-bot", description=(__doc__ or "").split(":")[0])
+    parser.add_argument("--version", action="version", version=f"unlatch-bot {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, protocol in (("http", "HTTP"), ("socket", "Socket Mode")):
         serve = commands.add_parser(name, help=f"run the bot over {protocol}")
@@ -117,6 +131,8 @@ def _parser() -> argparse.ArgumentParser:
     _audit_arguments(commands.add_parser("audit", help="print the ledger, or verify it"))
     commands.add_parser("check", help="check the installation and say what to fix")
     commands.add_parser("migrate", help="create the ledger, or update it to this version")
+    example = commands.add_parser("example", help="print a file for the place where the bot runs")
+    example.add_argument("name", choices=("systemd", "kubernetes", "alerts"))
     return parser
 
 
@@ -133,6 +149,16 @@ def _audit_arguments(audit: argparse.ArgumentParser) -> None:
     for name, text in (("json", "one JSON object per line"), ("csv", "CSV, for a spreadsheet")):
         form.add_argument(f"--{name}", dest="form", action="store_const", const=name, help=text)
     form.add_argument("--verify", action="store_true", help="list every row that was changed")
+    form.add_argument(
+        "--heads", action="store_true", help="the last hash of each request, to keep elsewhere"
+    )
+    audit.add_argument(
+        "--against",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="with --verify: logs (also .gz) or --heads that were kept elsewhere",
+    )
     audit.set_defaults(form="table")
 
 
@@ -213,26 +239,47 @@ def _sandbox(parsed: argparse.Namespace) -> int:
 
 
 def _audit(parsed: argparse.Namespace) -> int:
+    from bot.ledger.comparison import heads
     from bot.ledger.engine import open_engine, require_current
     from bot.ledger.export import FORMS, Filter, read
-    from bot.ledger.verify import verify
     from bot.settings import load_ledger
 
-    url = load_ledger().database_url.get_secret_value()
-    engine = open_engine(url, read_only=True)
+    engine = open_engine(load_ledger().database_url.get_secret_value(), read_only=True)
     wanted = Filter(parsed.customer, parsed.since, parsed.until, parsed.who)
-    printed = 0
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         require_current(engine)
-        broken = stack.enter_context(closing(verify(engine)))
+        if parsed.verify:
+            return _verify(engine, parsed.against)
         rows = stack.enter_context(closing(read(engine, wanted)))
-        lines = broken if parsed.verify else FORMS[parsed.form](rows)
-        for printed, line in enumerate(lines, 1):  # noqa: B007  # used after the loop
+        for line in heads(engine) if parsed.heads else FORMS[parsed.form](rows):
             print(line)
-    if parsed.verify and not printed:
-        print("All events are there and unchanged.")
-    return FAILED if parsed.verify and printed else 0
+    return 0
+
+
+def _verify(engine: Engine, against: list[Path] | None) -> int:
+    """Print what was changed; with logs to compare with, also what the ledger alone can't show."""
+    from bot.ledger import comparison
+    from bot.ledger.verify import verify
+
+    logged = comparison.read(against) if against else comparison.LoggedEvents()
+    if against and not logged.events:
+        print("The files have no `ledger event` lines. Are they JSON logs, at LOG_LEVEL INFO?")
+        return FAILED
+    with closing(verify(engine)) as broken, closing(comparison.compare(engine, logged)) as missing:
+        problem = None
+        for problem in chain(broken, missing):  # used after the loop
+            print(problem)
+    number, first = comparison.unlogged(engine, logged)
+    if number:
+        print(
+            f"Note: events without a line in these logs: {number}, the first is {first}. Either a"
+            " line was lost, perhaps as the bot was killed, or somebody else added the event."
+        )
+    if problem is None:
+        witnessed = f" So are the {logged.events} events in the logs." if against else ""
+        print(f"All events are there and unchanged.{witnessed}")
+    return FAILED if problem else 0
 
 
 def _check(_parsed: argparse.Namespace) -> int:
@@ -267,6 +314,13 @@ def _migrate(_parsed: argparse.Namespace) -> int:
     migrate(engine)
     engine.dispose()
     print(f"The ledger is at version {REVISION}.")
+    return 0
+
+
+def _example(parsed: argparse.Namespace) -> int:
+    from bot.app.examples import example
+
+    print(example(parsed.name), end="")
     return 0
 
 

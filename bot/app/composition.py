@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -85,10 +85,13 @@ class Bot:
         await _drain(self.tasks, self.timing)
 
     async def render(self) -> bytes:
-        """The metrics as Prometheus text; if the ledger is unavailable, its gauge is unchanged."""
+        """The metrics as Prometheus text; without the ledger, its gauges keep their values."""
         self.metrics.tasks.set(len(self.tasks))
         with suppress(LedgerUnavailable):
             self.metrics.pending.set(await self.ledger.waiting())
+            due_at = await self.ledger.longest_due()
+            overdue_s = (datetime.now(UTC) - due_at).total_seconds() if due_at else 0.0
+            self.metrics.overdue.set(max(0.0, overdue_s))
         return self.metrics.render()
 
 

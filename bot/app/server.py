@@ -6,7 +6,6 @@ import asyncio
 import errno
 import os
 import signal
-import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from time import monotonic
@@ -17,6 +16,7 @@ import structlog
 from aiohttp import web
 
 from bot.app.composition import Bot, build, signing_secret
+from bot.app.starting import HandOver, answering, bind
 from bot.inbound.http import application
 from bot.inbound.rejections import Rejections
 from bot.inbound.socket_mode import SocketMode
@@ -35,22 +35,6 @@ SLACK_CACHE_S = 5.0
 SLACK_TIMEOUT_S = 3.0
 
 
-class CannotListen(Exception):
-    """The bot can't listen at `HOST` and `PORT`; the text says why and what to change."""
-
-    def __init__(self, error: OSError) -> None:
-        # asyncio's own text repeats the address
-        if isinstance(error, socket.gaierror):
-            why = f"can't listen on this HOST: {error.strerror}"
-            super().__init__(f"{why}; it must be an address of this machine, such as 0.0.0.0")
-        elif error.errno == errno.EADDRNOTAVAIL:
-            why = f"can't listen on this HOST: {os.strerror(error.errno)}"
-            super().__init__(f"{why}; it must be an address of this machine, such as 0.0.0.0")
-        else:
-            why = os.strerror(error.errno) if error.errno else str(error)
-            super().__init__(f"can't listen on this port: {why}; try another port")
-
-
 class _Stopped(Exception):
     """The process received a signal to stop."""
 
@@ -65,7 +49,8 @@ async def serve(
 ) -> None:
     """Run until SIGTERM or Ctrl-C: then take no new work, finish what was acknowledged, close.
 
-    With `wait`, waits for a database that can't be reached yet; it always waits for Slack.
+    With `wait`, waits for a database that can't be reached yet; it always waits for Slack, and
+    answers health checks meanwhile.
     `started` is called with the address once the bot listens. A second signal ends the process at
     once.
     Raises: LedgerUnavailable, SchemaMismatch, SlackError, SocketModeEnded, CannotListen.
@@ -73,12 +58,15 @@ async def serve(
     stop = _stop_on_signals()
     asyncio.get_running_loop().set_exception_handler(_OutOfFiles())
     try:
-        if wait:
-            await _unless_stopped(stop, reach_database(settings))
         async with AsyncExitStack() as stack:
+            hand_over = await stack.enter_async_context(
+                answering(settings.host, settings.port, timing.idle_s)
+            )
+            if wait:
+                await _unless_stopped(stop, reach_database(settings))
             opening = stack.enter_async_context(build(settings, timing))
             bot = await _unless_stopped(stop, opening)
-            listens = stack.enter_async_context(listening(bot, settings, mode))
+            listens = stack.enter_async_context(listening(bot, settings, mode, hand_over))
             address, ended = await _unless_stopped(stop, listens)
             started(address)
             try:
@@ -121,9 +109,9 @@ async def reach_database(settings: Settings) -> None:
 
 @asynccontextmanager
 async def listening(
-    bot: Bot, settings: Settings, mode: Mode
+    bot: Bot, settings: Settings, mode: Mode, hand_over: HandOver | None = None
 ) -> AsyncIterator[tuple[str, asyncio.Future[None]]]:
-    """Open the bot to Slack and its host.
+    """Open the bot to Slack and its host, on sockets that are handed over, if there are any.
 
     Yields the address, and a future that fails if Slack ends Socket Mode for good.
     """
@@ -139,9 +127,14 @@ async def listening(
         app = bot.app if mode == "http" else None
         readiness, rejections = _Readiness(bot, socket_mode), Rejections(bot.metrics)
         stack.callback(rejections.close)
+
+        async def render() -> bytes:
+            parts = await readiness()
+            bot.metrics.ready.set(all(state == "ok" for state in parts.values()))
+            return await bot.render()
+
         routes = application(
-            *(app, signing_secret(settings), readiness, bot.render, bot.stopping.is_set),
-            rejections,
+            *(app, signing_secret(settings), readiness, render, bot.stopping.is_set), rejections
         )
         runner = web.AppRunner(
             routes,
@@ -154,10 +147,9 @@ async def listening(
         )
         stack.push_async_callback(runner.cleanup)
         await runner.setup()
-        try:
-            await web.TCPSite(runner, settings.host, settings.port).start()
-        except OSError as error:
-            raise CannotListen(error) from error
+        bound = hand_over() if hand_over else bind(settings.host, settings.port)
+        for each in await bound:
+            await web.SockSite(runner, each).start()
         host, port = runner.addresses[0][:2]
         log.info("listening", host=host, port=port, mode=mode)
         try:

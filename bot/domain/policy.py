@@ -49,8 +49,8 @@ class Policy:
 
     @property
     def named_confirmers(self) -> list[str]:
-        """The people on the list of confirmers, without its user groups."""
-        return sorted(i for i in self.confirmers if not i.startswith("S"))
+        """The people and user groups on the list of confirmers."""
+        return sorted(self.confirmers)
 
 
 @dataclass(frozen=True, slots=True)

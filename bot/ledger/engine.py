@@ -28,6 +28,7 @@ from sqlalchemy.pool import StaticPool
 
 from bot.ledger.executor import CONNECTIONS, JOB_TIMEOUT_S, Job, Pool, Runner, SingleWriter, Work
 from bot.ledger.schema import REVISION
+from bot.ledger.witness import Witness
 
 T = TypeVar("T")
 
@@ -269,8 +270,9 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        watch = Witness(engine).transaction
         self._runner: Runner = (
-            SingleWriter(engine) if engine.dialect.name == "sqlite" else Pool(engine)
+            SingleWriter(engine, watch) if engine.dialect.name == "sqlite" else Pool(engine, watch)
         )
 
     async def run(self, work: Work[T]) -> T:

@@ -16,7 +16,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from functools import partial
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
@@ -27,6 +27,8 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 Callback = Callable[[], None]
+Watch = Callable[[], AbstractContextManager[None]]
+"""Opens a block around each transaction, which ends after the commit."""
 
 JOB_TIMEOUT_S = 2.0
 """Less than Slack's 3 s for an ack, so that the bot can still tell the person who clicked."""
@@ -111,8 +113,9 @@ class Runner(Protocol):
 class Pool:
     """Runs as many jobs at once as there are connections."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, watch: Watch) -> None:
         self._engine = engine
+        self._watch = watch
         self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="ledger")
 
     def submit(self, job: Job[Any]) -> None:
@@ -127,7 +130,11 @@ class Pool:
 
     def _transaction(self, job: Job[T]) -> T:
         while True:
-            with self._engine.connect() as connection, job.using(connection):
+            with (
+                self._watch(),
+                self._engine.connect() as connection,
+                job.using(connection),
+            ):
                 used = connection.info.setdefault("used", [])
                 try:
                     connection.execute(select(1))
@@ -145,8 +152,9 @@ class Pool:
 class SingleWriter:
     """One thread, one connection; jobs that arrive during a commit share the next one."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, watch: Watch) -> None:
         self._engine = engine
+        self._watch = watch
         self._kept: Connection | None = None
         self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="ledger", daemon=True)
@@ -199,7 +207,7 @@ class SingleWriter:
         connection = self._kept or self._engine.connect()
         self._kept = None
         try:
-            with connection.begin():
+            with self._watch(), connection.begin():
                 yield connection
         except BaseException:
             connection.close()

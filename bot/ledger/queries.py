@@ -113,6 +113,7 @@ LEAVE_THREAD = (
         ),
     )
 )
+LONGEST_DUE = select(func.min(requests.c.due_at)).where(requests.c.due_at.is_not(None))
 WAITING = select(func.count()).where(requests.c.due_at.is_not(None), requests.c.verdict.is_(None))
 
 

@@ -388,6 +388,10 @@ class Ledger:
         """How many cards are undecided."""
         return await self._database.run(lambda c: int(c.execute(queries.WAITING).scalar_one()))
 
+    async def longest_due(self) -> datetime | None:
+        """The earliest `due_at`: in the past, if the sweep has not come to that request yet."""
+        return await self._database.run(lambda c: c.execute(queries.LONGEST_DUE).scalar())
+
     def _readable(self, row: RowMapping) -> Request | None:
         try:
             return request_of(row)

@@ -22,6 +22,7 @@ from bot.messages.block_kit import (
     say,
     text,
     user,
+    user_group,
 )
 from bot.messages.cards import Action
 from bot.messages.ephemerals import COMMAND, USAGE
@@ -87,12 +88,13 @@ def history(
 ) -> Message:
     """The last requests, newest first, each with the URL of its card.
 
-    `advisers` are the user ids of people to ask if there are no requests; `declined` holds the
-    reasons of declined requests, by request id.
+    `advisers` are the ids of the people and user groups to ask if there are no requests; `declined`
+    holds the reasons of declined requests, by request id.
     """
     scope = f" for customer {customer_id}" if customer_id else ""
     if not past:
-        people = [part for adviser in advisers for part in (user(adviser), say(" "))]
+        mentions = [user_group(i) if i.startswith("S") else user(i) for i in advisers]
+        people = [part for mention in mentions for part in (mention, say(" "))]
         advice = [
             say("If you expected one, ask "),
             *(people or [say("the people who run this bot.")]),

@@ -53,8 +53,22 @@ class Metrics:
         self.undelivered = Counter(
             "unlatch_undelivered", "Cards or replies that Slack refused", registry=registry
         )
+        self.rejected = Counter(
+            "unlatch_rejected",
+            "HTTP requests that are not from Slack, by reason",
+            ["reason"],
+            registry=registry,
+        )
         self.pending = Gauge(
             "unlatch_pending", "Undecided cards, in the whole ledger", registry=registry
+        )
+        self.overdue = Gauge(
+            "unlatch_overdue_seconds",
+            "Wait of the longest overdue request",
+            registry=registry,
+        )
+        self.ready = Gauge(
+            "unlatch_ready", "1 if ready, as /readyz says, else 0", registry=registry
         )
         self.tasks = Gauge("unlatch_tasks", "Running tasks in this process", registry=registry)
         self.ack_seconds = self._seconds("ack", "From Slack's request to its ack", "listener")
@@ -90,6 +104,13 @@ class Metrics:
     def render(self) -> bytes:
         """All metrics in Prometheus's text format."""
         return generate_latest(self._registry)
+
+    def meanings(self) -> dict[str, str]:
+        """The meaning of each metric, by its name as Prometheus queries it."""
+        return {
+            f"{each.name}_total" if each.type == "counter" else each.name: each.documentation
+            for each in self._registry.collect()
+        }
 
     def _seconds(self, name: str, documentation: str, *labels: str) -> Histogram:
         return Histogram(

@@ -38,7 +38,7 @@ MAX_HITS = 5
 
 
 class Lookup:
-    """Reads from Fusebill and the ledger; changes nothing. `advisers` are the people to ask."""
+    """Reads from Fusebill and the ledger; changes nothing. `advisers` are whom to ask."""
 
     def __init__(
         self,

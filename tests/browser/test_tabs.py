@@ -47,6 +47,36 @@ async def test_hidden_tabs_leave_the_browsers_connections_to_the_visible_one(
     await expect(first.page.get_by_test_id("reconnecting")).to_be_hidden()
 
 
+async def test_more_visible_tabs_than_connections_are_all_up_to_date(visit: Visit) -> None:
+    tabs = [await visit.tab() for _ in range(CONNECTIONS_PER_HOST + 1)]
+    await tabs[-1].ask()
+    for tab in tabs:
+        await expect(tab.card).to_contain_text("Unlatch Stolen Bikes (2554529)?")
+    await tabs[-1].press("Unlatch customer")
+    for tab in tabs:
+        await expect(tab.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
+    assert len([url for url in visit.requests if url.endswith("/page/events")]) == 1
+
+
+async def test_if_the_tab_that_is_connected_closes_another_connects(visit: Visit) -> None:
+    connected, alice, bob = [await visit.tab() for _ in range(3)]
+    await connected.page.close()
+    await alice.ask()
+    await expect(bob.card).to_contain_text("Unlatch Stolen Bikes (2554529)?")
+    await set_hidden(alice, hidden=True)
+    await bob.press("Unlatch customer")
+    await expect(bob.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
+    await set_hidden(alice, hidden=False)
+    await expect(alice.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
+
+
+async def test_every_tab_shows_that_the_sandbox_is_gone(visit: Visit) -> None:
+    tabs = [await visit.tab() for _ in range(2)]
+    await visit.sandbox.slack.__aexit__(None, None, None)
+    for tab in tabs:
+        await expect(tab.page.get_by_test_id("reconnecting")).to_be_visible()
+
+
 async def test_a_draft_and_its_focus_survive_the_updates_of_another_tab(
     visit: Visit,
 ) -> None:

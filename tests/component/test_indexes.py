@@ -18,6 +18,7 @@ QUERIES: dict[str, tuple[Select[tuple[object, ...]], dict[str, object]]] = {
         queries.OVERDUE,
         dict(queries.clock_limits(datetime.now(UTC), timedelta(seconds=30))),
     ),
+    "how long anything is overdue": (queries.LONGEST_DUE, {}),
     "what else was done for a customer": (
         queries.OTHERS,
         {"customer": 7, "request_id": "a" * 32, "since": datetime.now(UTC)},

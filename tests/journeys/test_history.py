@@ -89,13 +89,13 @@ async def test_at_most_ten_are_shown(world: World) -> None:
         ("history 999", "📝 There are no requests for customer 999 in the ledger."),
     ],
 )
-async def test_an_empty_history_names_the_confirmers_to_ask(
+async def test_an_empty_history_names_the_people_and_user_groups_to_ask(
     open_world: OpenWorld, text: str, first: str
 ) -> None:
     async with open_world(unlatch_confirmers=frozenset({"U0BOB", "S0BILLING"})) as world:
         assert [line.strip() for line in await answer(world, text)] == [
             first,
-            "If you expected one, ask <@U0BOB>",
+            "If you expected one, ask <!subteam^S0BILLING> <@U0BOB>",
         ]
 
 

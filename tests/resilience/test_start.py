@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
@@ -185,3 +187,65 @@ async def test_a_bot_that_waits_for_its_ledger_can_be_stopped(
         _output, errors = await process.communicate()
     assert process.returncode == 0
     assert b"Traceback" not in errors
+
+
+@pytest.mark.parametrize("command", ["http", "socket"])
+@pytest.mark.parametrize("missing", ["Slack", "the database"])
+async def test_a_bot_that_waits_is_alive_and_not_ready(
+    settings: dict[str, str], tmp_path: Path, simulated: SimulatedSlack, command: str, missing: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    changes = {"LOG_FORMAT": "json", "PORT": str(port)}
+    if missing == "Slack":
+        simulated.faults.down = True
+    else:
+        changes["DATABASE_URL"] = "postgres://somebody:hush@127.0.0.1:1/ledger"
+    process = await run({**settings, **changes}, tmp_path, command, "--wait")
+    assert process.stderr is not None
+    address = f"http://127.0.0.1:{port}"
+    async with asyncio.timeout(30), aiohttp.ClientSession() as session:
+        while b"waiting for" not in await process.stderr.readline():
+            pass
+        for method, path, status in (
+            ("GET", "/healthz", 200),
+            ("GET", "/readyz", 503),
+            ("GET", "/metrics", 503),
+            ("POST", "/slack/events", 503),
+        ):
+            async with session.request(method, f"{address}{path}") as response:
+                assert (path, response.status) == (path, status)
+        if missing == "Slack":
+            simulated.faults.down = False
+            while b'"listening"' not in await process.stderr.readline():
+                pass
+            async with session.get(f"{address}/readyz") as response:
+                assert response.status == 200
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 0
+
+
+async def test_no_connection_is_refused_while_the_started_bot_takes_over(
+    settings: dict[str, str], tmp_path: Path, simulated: SimulatedSlack
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    simulated.faults.down = True
+    changes = {"LOG_FORMAT": "json", "PORT": str(port)}
+    process = await run({**settings, **changes}, tmp_path, "http")
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        while b"waiting for slack" not in await process.stderr.readline():
+            pass
+        simulated.faults.down = False
+        ready = False
+        while not ready:
+            # a new connection each time, as a host's health checks make them
+            async with aiohttp.request("GET", f"http://127.0.0.1:{port}/healthz") as response:
+                assert response.status == 200
+            async with aiohttp.request("GET", f"http://127.0.0.1:{port}/readyz") as response:
+                ready = response.status == 200
+        process.terminate()
+        await process.communicate()
+    assert process.returncode == 0

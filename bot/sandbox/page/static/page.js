@@ -155,13 +155,14 @@ function draw() {
   modal.show((state.views ?? []).filter((each) => each.user_id === viewer).at(-1) ?? null, view);
 }
 
-/** Follows permalinks within the page: scrolls to the message and focuses it. */
-document.addEventListener("click", (event) => {
-  const link = event.target.closest("a")?.href ?? "";
-  const [, channelId, seconds, fraction] = /\/archives\/(\w+)\/p(\d+)(\d{6})(?:\?|$)/.exec(link) ?? [];
-  if (!state || channelId !== state.channel.id) return;
-  event.preventDefault();
-  const ts = `${seconds}.${fraction}`;
+/** The `ts` of the message that a permalink into this channel names; null for any other address. */
+function permalinked(address) {
+  const [, channelId, seconds, fraction] = /\/archives\/(\w+)\/p(\d+)(\d{6})(?:\?|$)/.exec(address) ?? [];
+  return state && channelId === state.channel.id ? `${seconds}.${fraction}` : null;
+}
+
+/** Scrolls to a message and focuses it. */
+function showMessage(ts) {
   const message = state.messages.find((each) => each.ts === ts);
   showProblem(message ? null : "That message is no longer there.");
   if (!message) return;
@@ -170,7 +171,36 @@ document.addEventListener("click", (event) => {
   const node = byId(isReply(message) ? "thread" : "messages").querySelector(`[data-ts="${ts}"]`);
   node.scrollIntoView({ block: "center" });
   node.focus({ preventScroll: true });
-});
+}
+
+/** Shows a message in another tab of this page: its own address leads out of the sandbox. */
+function showInNewTab(ts) {
+  const address = new URL(location.href);
+  address.searchParams.set("as", viewer);
+  address.hash = `/archives/${state.channel.id}/p${ts.replace(".", "")}`;
+  window.open(address, "_blank", "noopener");
+}
+
+function followPermalink(event) {
+  const ts = permalinked(event.target.closest("a")?.href ?? "");
+  const right = event.button === 2;
+  if (ts === null || right) return;
+  event.preventDefault();
+  const newTab = event.button === 1 || event.ctrlKey || event.metaKey || event.shiftKey;
+  if (newTab) showInNewTab(ts);
+  else showMessage(ts);
+}
+
+document.addEventListener("click", followPermalink);
+document.addEventListener("auxclick", followPermalink);
+
+/** Shows the message that the page's address names, once. */
+function followAddress() {
+  const ts = permalinked(location.hash);
+  if (ts === null) return;
+  history.replaceState(null, "", location.pathname + location.search);
+  showMessage(ts);
+}
 
 receive(
   (received) => {
@@ -179,6 +209,7 @@ receive(
     const known = state.messages.some((message) => message.ts === thread.ts);
     if (thread.ts !== null && !known) thread.close();
     draw();
+    followAddress();
   },
   (connected) => {
     const lost = !byId("connection").hidden;

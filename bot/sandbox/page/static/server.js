@@ -3,34 +3,70 @@
 const RETRY_MS = 1500;
 
 /**
- * Receives the sandbox's state while the tab is visible. A hidden tab disconnects, as browsers allow
- * only six connections per host for all tabs together; it gets the whole state on its return.
+ * Receives the sandbox's state while the tab is visible. Browsers allow only six connections per host
+ * for all tabs together, so one visible tab connects and passes everything on to the others. If it
+ * closes or is hidden, the next one connects; a hidden tab gets the whole state on its return.
  * `onState` is called with each state, `onConnection` with whether the page is connected.
  */
 export function receive(onState, onConnection) {
-  let events = null;
+  const tabs = new BroadcastChannel("sandbox-state");
+  let latest = {};
+  let waiting = null;
+  let hangUp = null;
 
-  function connect() {
-    const opened = new EventSource("/page/events");
-    events = opened;
-    opened.addEventListener("open", () => onConnection(true));
-    opened.addEventListener("message", (event) => onState(JSON.parse(event.data)));
-    opened.addEventListener("error", () => {
-      onConnection(false);
-      // The browser reconnects after a lost connection, but not after an HTTP error.
-      if (opened.readyState !== EventSource.CLOSED) return;
-      events = null;
-      setTimeout(follow, RETRY_MS);
+  function show({ state, connected }) {
+    if (connected !== undefined) onConnection(connected);
+    if (state) onState(state);
+  }
+
+  function pass(news) {
+    latest = { ...latest, ...news };
+    show(news);
+    tabs.postMessage(news);
+  }
+
+  /** Connects; resolves when this tab is hidden. The browser ends it when the tab is closed. */
+  function lead() {
+    return new Promise((resolve) => {
+      let events = null;
+      let retry = null;
+      function connect() {
+        events = new EventSource("/page/events");
+        events.addEventListener("open", () => pass({ connected: true }));
+        events.addEventListener("message", (event) => pass({ state: JSON.parse(event.data) }));
+        events.addEventListener("error", () => {
+          pass({ connected: false });
+          // The browser reconnects after a lost connection, but not after an HTTP error.
+          if (events.readyState === EventSource.CLOSED) retry = setTimeout(connect, RETRY_MS);
+        });
+      }
+      hangUp = () => {
+        clearTimeout(retry);
+        events.close();
+        hangUp = null;
+        resolve();
+      };
+      connect();
     });
   }
 
   function follow() {
     if (document.hidden) {
-      events?.close();
-      events = null;
-    } else if (events === null) connect();
+      waiting?.abort();
+      waiting = null;
+      hangUp?.();
+    } else if (waiting === null) {
+      waiting = new AbortController();
+      navigator.locks.request("sandbox-state", { signal: waiting.signal }, lead).catch(() => {});
+      tabs.postMessage("hello");
+    }
   }
 
+  tabs.addEventListener("message", ({ data }) => {
+    if (data === "hello") {
+      if (hangUp) tabs.postMessage(latest);
+    } else if (!document.hidden) show(data);
+  });
   document.addEventListener("visibilitychange", follow);
   follow();
 }

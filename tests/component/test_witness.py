@@ -1,0 +1,316 @@
+"""Logs that were kept elsewhere witness for the ledger: they show what it can't show alone."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, delete, select, text, update
+
+from bot.__main__ import main
+from bot.domain.models import Customer, EventType, HubSpotIds, NewEvent, Verdict
+from bot.ledger.engine import Database, LedgerUnavailable, migrate, open_engine
+from bot.ledger.hash_chain import chained
+from bot.ledger.mapping import event_row, request_of
+from bot.ledger.schema import events, requests
+from bot.ledger.store import Ledger
+from bot.ops import logs
+from tests.support import postgresql
+from tests.support.hostile import CARD, NOON
+from tests.support.names import ALICE, BOB
+from tests.support.proxy import Proxy
+
+FIRST = replace(CARD, id="a" * 32, due_at=NOON + timedelta(minutes=15))
+SECOND = replace(FIRST, id="b" * 32, customer=Customer(3100025, HubSpotIds(5151, None)))
+LATER = NOON + timedelta(minutes=1)
+GOOD = "All events are there and unchanged."
+
+
+@pytest.fixture
+def log_file(tmp_path: Path) -> Iterator[Path]:
+    """The bot's log as it is shipped."""
+    path = tmp_path / "bot.log"
+    logs.configure("INFO", "json")
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, logging.StreamHandler)
+    with path.open("w") as stream:
+        handler.setStream(stream)
+        yield path
+
+
+@pytest.fixture
+def engine(database_url: str) -> Iterator[Engine]:
+    opened = open_engine(database_url)
+    if database_url.startswith("sqlite:"):
+        migrate(opened)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture
+async def ledger(engine: Engine, log_file: Path) -> AsyncIterator[Ledger]:  # noqa: ARG001  # logs into it
+    """A ledger with two requests: the first was confirmed and refused to Alice, in three events."""
+    database = Database(engine)
+    ledger = Ledger(database)
+    for request in (FIRST, SECOND):
+        asked = NewEvent(request.asked_at, EventType.REQUESTED, ALICE.user_id, {})
+        await ledger.add(request, asked)
+    confirmed = NewEvent(LATER, EventType.CONFIRMED, BOB.user_id, {})
+    await ledger.decide(FIRST.id, Verdict.CONFIRMED, confirmed, decider=BOB, due_at=LATER)
+    denied = NewEvent(LATER, EventType.DECISION_DENIED, ALICE.user_id, {"why": "too late"})
+    await ledger.record(FIRST, denied, fenced=False)
+    yield ledger
+    await database.close()
+
+
+def written(log_file: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in log_file.read_text().splitlines()]
+    return [line for line in lines if line["event"] == "ledger event"]
+
+
+Audit = Callable[..., tuple[int, str]]
+
+
+@pytest.fixture
+def audit(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Audit:
+    """`python -m bot audit …`: its exit code and output."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+
+    def run(*arguments: object) -> tuple[int, str]:
+        code = main(["audit", *map(str, arguments)])
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return run
+
+
+@pytest.mark.usefixtures("ledger")
+def test_each_event_is_one_log_line_with_its_hash_and_the_ledgers_count(
+    log_file: Path, engine: Engine
+) -> None:
+    names = ("request_id", "number", "type", "actor", "hash", "count")
+    columns = (*(events.c[name] for name in names[:-1]), events.c.id)
+    with engine.connect() as connection:
+        stored = connection.execute(select(*columns).order_by(events.c.id)).all()
+    lines = written(log_file)
+    assert [tuple(line[name] for name in names) for line in lines] == [tuple(row) for row in stored]
+    assert [line["count"] for line in lines] == [1, 2, 3, 4]
+    assert {line["level"] for line in lines} == {"info"}
+
+
+async def test_an_event_whose_transaction_failed_is_not_logged(
+    ledger: Ledger, engine: Engine, log_file: Path
+) -> None:
+    before = written(log_file)
+    with pytest.raises(LedgerUnavailable):
+        await ledger.add(FIRST, NewEvent(LATER, EventType.REQUESTED, ALICE.user_id, {}))
+
+    def fails(connection: Connection) -> None:
+        first = chained(replace(SECOND, events=1), NewEvent(LATER, EventType.EXPIRED, "", {}))
+        connection.execute(events.insert(), event_row(first))
+        raise ZeroDivisionError
+
+    database = Database(engine)
+    with pytest.raises(ZeroDivisionError):
+        await database.run(fails)
+    await database.close()
+    assert written(log_file) == before
+
+
+async def test_an_event_whose_commit_has_no_answer_is_logged_as_uncertain(
+    postgresql_url: str, log_file: Path
+) -> None:
+    opens, url = postgresql.proxied(postgresql_url)
+    async with Proxy(opens) as proxy:
+        database = Database(open_engine(url.format(port=proxy.port)))
+        ledger = Ledger(database)
+        proxy.loses_answer_to = (b"INSERT INTO events", b"COMMIT")
+        with pytest.raises(LedgerUnavailable):
+            await ledger.add(FIRST, NewEvent(NOON, EventType.REQUESTED, ALICE.user_id, {}))
+        await database.close()
+    (line,) = written(log_file)
+    assert (line["request_id"], line["uncertain"]) == (FIRST.id, True)
+
+
+def remove(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(delete(events).where(events.c.request_id == FIRST.id))
+        connection.execute(delete(requests).where(requests.c.id == FIRST.id))
+
+
+def set_back(engine: Engine) -> None:
+    """Make the first request undecided again, with a chain that is sound."""
+    with engine.begin() as connection:
+        connection.execute(
+            delete(events).where(events.c.request_id == FIRST.id, events.c.number > 1)
+        )
+        head = connection.execute(
+            select(events.c.hash).where(events.c.request_id == FIRST.id)
+        ).scalar_one()
+        nothing = dict.fromkeys(("verdict", "decider_id", "decider_team_id", "decided_at"))
+        values = nothing | {"events": 1, "head": head, "due_at": FIRST.expires_at}
+        connection.execute(update(requests).where(requests.c.id == FIRST.id).values(values))
+
+
+def recompute(engine: Engine) -> None:
+    """Let Alice have confirmed: change the events and compute the chain anew."""
+    chain = events.c.request_id == FIRST.id
+    with engine.begin() as connection:
+        row = connection.execute(select(requests).where(requests.c.id == FIRST.id)).mappings().one()
+        stored = connection.execute(select(events).where(chain).order_by(events.c.number))
+        request = replace(request_of(row), events=0, head="")
+        for event in stored.mappings().all():
+            actor = ALICE.user_id if event["number"] == 2 else event["actor"]
+            details = json.loads(event["details"])
+            forged = chained(request, NewEvent(event["at"], event["type"], actor, details))
+            connection.execute(
+                update(events).where(events.c.id == event["id"]).values(event_row(forged))
+            )
+            request = replace(request, events=forged.number, head=forged.hash)
+        values = {"head": request.head, "decider_id": ALICE.user_id}
+        connection.execute(update(requests).where(requests.c.id == FIRST.id).values(values))
+
+
+TAMPERING: dict[Callable[[Engine], None], str] = {
+    remove: f"request {FIRST.id}: removed; the logs have its events up to 3",
+    set_back: f"request {FIRST.id}, event 2: set back; the logs have its events up to 3",
+    recompute: f"request {FIRST.id}, event 2: not the event that was logged",
+}
+
+
+@pytest.mark.parametrize("tamper", TAMPERING, ids=lambda tamper: tamper.__name__)
+@pytest.mark.usefixtures("ledger")
+def test_logs_find_what_the_ledger_alone_cannot_show(
+    audit: Audit, engine: Engine, log_file: Path, tamper: Callable[[Engine], None]
+) -> None:
+    tamper(engine)
+    assert audit("--verify") == (0, f"{GOOD}\n")
+    code, printed = audit("--verify", "--against", log_file)
+    assert (code, printed.splitlines()) == (1, [TAMPERING[tamper]])
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda line: line,
+        lambda line: f"Nov 25 03:04:05 host unlatch-bot[7]: {line}",
+        lambda line: f"2026-11-25T03:04:05+00:00 app[web.1]: {line}",
+        lambda line: f"2026-11-25T03:04:05.123456789Z stderr F {line}",
+        lambda line: json.dumps({"log": f"{line}\n", "stream": "stderr"}),
+        lambda line: json.dumps({"MESSAGE": line, "_PID": "7"}),
+        lambda line: json.dumps({"jsonPayload": json.loads(line)}),
+    ],
+    ids=["plain", "syslog", "heroku", "kubernetes", "docker", "journald", "cloud"],
+)
+@pytest.mark.usefixtures("ledger")
+def test_logs_are_read_as_they_were_shipped_and_other_lines_are_ignored(
+    audit: Audit, engine: Engine, log_file: Path, wrap: Callable[[str], str]
+) -> None:
+    shipped = ["Starting…", "{", '["ledger event"]', *map(wrap, log_file.read_text().splitlines())]
+    packed = log_file.with_name("bot.log.1.gz")
+    packed.write_bytes(gzip.compress("\n".join(shipped).encode()))
+    witnessed = f"{GOOD} So are the 4 events in the logs.\n"
+    assert audit("--verify", "--against", packed) == (0, witnessed)
+    remove(engine)
+    assert audit("--verify", "--against", packed)[0] == 1
+
+
+@pytest.mark.usefixtures("ledger")
+def test_files_of_several_instances_are_read_together(
+    audit: Audit, log_file: Path, tmp_path: Path
+) -> None:
+    first, *rest = log_file.read_text().splitlines(keepends=True)
+    one, other = tmp_path / "1.log", tmp_path / "2.log"
+    one.write_text(first)
+    other.write_text("".join(rest))
+    code, printed = audit("--verify", "--against", one, other)
+    assert (code, printed) == (0, f"{GOOD} So are the 4 events in the logs.\n")
+
+
+@pytest.mark.usefixtures("ledger")
+def test_an_event_without_a_line_is_named_but_proves_nothing(audit: Audit, log_file: Path) -> None:
+    lines = log_file.read_text().splitlines(keepends=True)
+    log_file.write_text("".join([lines[0], *lines[2:]]))
+    code, printed = audit("--verify", "--against", log_file)
+    note, good = printed.splitlines()
+    assert (code, good) == (0, f"{GOOD} So are the 3 events in the logs.")
+    assert f"1, the first is request {SECOND.id}, event 1" in note
+
+
+@pytest.mark.usefixtures("ledger")
+def test_an_uncertain_line_accuses_nobody(audit: Audit, log_file: Path) -> None:
+    line = written(log_file)[0]
+    doubtful = line | {"request_id": "c" * 32, "uncertain": True}
+    with log_file.open("a") as file:
+        file.write(json.dumps(doubtful) + "\n")
+    code, _printed = audit("--verify", "--against", log_file)
+    assert code == 0
+
+
+@pytest.mark.usefixtures("ledger")
+def test_logs_without_events_prove_nothing(audit: Audit, tmp_path: Path) -> None:
+    empty = tmp_path / "other.log"
+    empty.write_text('{"event": "listening"}\n')
+    code, printed = audit("--verify", "--against", empty)
+    assert code == 1
+    assert "no `ledger event` lines" in printed
+    assert GOOD not in printed
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (None, "No such file or directory"),
+        (gzip.compress(b"x" * 9999)[:-9], "it is not whole"),
+        (b'{"event": "ledger event", "number": 1}\n', "lacks its fields"),
+    ],
+    ids=["missing", "cut", "other fields"],
+)
+@pytest.mark.usefixtures("ledger")
+def test_logs_that_cannot_be_read_are_one_line_and_exit_code_1(
+    audit: Audit, tmp_path: Path, content: bytes | None, why: str
+) -> None:
+    path = tmp_path / "kept.log"
+    if content is not None:
+        path.write_bytes(content)
+    code, printed = audit("--verify", "--against", path)
+    assert (code, len(printed.splitlines())) == (1, 1)
+    assert printed.startswith(str(path))
+    assert why in printed
+
+
+@pytest.mark.parametrize("tamper", TAMPERING, ids=lambda tamper: tamper.__name__)
+@pytest.mark.usefixtures("ledger")
+def test_kept_heads_witness_without_any_logs(
+    audit: Audit, engine: Engine, tmp_path: Path, tamper: Callable[[Engine], None]
+) -> None:
+    code, printed = audit("--heads")
+    heads = {line["request_id"]: line for line in map(json.loads, printed.splitlines())}
+    assert (code, {key: line["number"] for key, line in heads.items()}) == (
+        0,
+        {FIRST.id: 3, SECOND.id: 1},
+    )
+    kept = tmp_path / "heads"
+    kept.write_text(printed)
+    assert audit("--verify", "--against", kept)[0] == 0
+    tamper(engine)
+    code, printed = audit("--verify", "--against", kept)
+    assert code == 1
+    assert printed.startswith(f"request {FIRST.id}")
+
+
+def test_against_without_verify_is_refused(audit: Audit, engine: Engine, log_file: Path) -> None:
+    with engine.connect() as connection:
+        assert connection.execute(text("SELECT 1")).scalar()
+    with pytest.raises(SystemExit) as ended:
+        audit("--against", log_file)
+    assert ended.value.code == 2
