@@ -6,6 +6,8 @@ A start may wait for Slack or the database for hours, and a host kills what answ
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager

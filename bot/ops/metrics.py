@@ -53,12 +53,6 @@ class Metrics:
         self.undelivered = Counter(
             "unlatch_undelivered", "Cards or replies that Slack refused", registry=registry
         )
-        self.rejected = Counter(
-            "unlatch_rejected",
-            "HTTP requests that are not from Slack, by reason",
-            ["reason"],
-            registry=registry,
-        )
         self.pending = Gauge(
             "unlatch_pending", "Undecided cards, in the whole ledger", registry=registry
         )

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, delete, select, text, update
 
 from bot.__main__ import main
 from bot.domain.models import Customer, EventType, HubSpotIds, NewEvent, Verdict
-from bot.ledger.engine import Database, LedgerUnavailable, migrate, open_engine
+from bot.ledger.engine import Database, migrate, open_engine
 from bot.ledger.hash_chain import chained
 from bot.ledger.mapping import event_row, request_of
 from bot.ledger.schema import events, requests
@@ -107,12 +107,11 @@ def test_each_event_is_one_log_line_with_its_hash_and_the_ledgers_count(
     assert {line["level"] for line in lines} == {"info"}
 
 
+@pytest.mark.usefixtures("ledger")
 async def test_an_event_whose_transaction_failed_is_not_logged(
-    ledger: Ledger, engine: Engine, log_file: Path
+    engine: Engine, log_file: Path
 ) -> None:
     before = written(log_file)
-    with pytest.raises(LedgerUnavailable):
-        await ledger.add(FIRST, NewEvent(LATER, EventType.REQUESTED, ALICE.user_id, {}))
 
     def fails(connection: Connection) -> None:
         first = chained(replace(SECOND, events=1), NewEvent(LATER, EventType.EXPIRED, "", {}))
@@ -134,8 +133,8 @@ async def test_an_event_whose_commit_has_no_answer_is_logged_as_uncertain(
         database = Database(open_engine(url.format(port=proxy.port)))
         ledger = Ledger(database)
         proxy.loses_answer_to = (b"INSERT INTO events", b"COMMIT")
-        with pytest.raises(LedgerUnavailable):
-            await ledger.add(FIRST, NewEvent(NOON, EventType.REQUESTED, ALICE.user_id, {}))
+        # the second try finds what the first has written
+        await ledger.add(FIRST, NewEvent(NOON, EventType.REQUESTED, ALICE.user_id, {}))
         await database.close()
     (line,) = written(log_file)
     assert (line["request_id"], line["uncertain"]) == (FIRST.id, True)
