@@ -85,7 +85,9 @@ def main(arguments: list[str]) -> int:
     ]
     for number in range(1, times + 1):
         with TemporaryDirectory() as folder:
-            done = subprocess.run(command, env=os.environ | {"COUNTS": folder}, check=False)
+            done = subprocess.run(
+                command, env={"RACES": "30"} | os.environ | {"COUNTS": folder}, check=False
+            )
             for counts in Path(folder).iterdir():
                 total.update(json.loads(counts.read_text()))
         sys.stdout.write(f"{number} of {times}: {dict(total)}\n")

@@ -76,7 +76,7 @@ def _title(value: str) -> str:
 
 
 VERDICTS: Mapping[Verdict, VerdictMeaning] = Meanings(
-    lambda value: VerdictMeaning("❔", _title(value), f"{_title(value)} by"),
+    lambda value: VerdictMeaning("❓", _title(value), f"{_title(value)} by"),
     {
         Verdict.CONFIRMED: VerdictMeaning("⏳", "In progress", "Confirmed by", executes=True),
         Verdict.CANCELLED: VerdictMeaning("🚫", "Cancelled", "Cancelled by"),
@@ -86,7 +86,7 @@ VERDICTS: Mapping[Verdict, VerdictMeaning] = Meanings(
 )
 
 OUTCOMES: Mapping[Outcome, OutcomeMeaning] = Meanings(
-    lambda value: OutcomeMeaning("❔", _title(value), effective=True),
+    lambda value: OutcomeMeaning("❓", _title(value), effective=True),
     {
         Outcome.CLEARED: OutcomeMeaning("✅", "Unlatched", effective=True, may_be_undone=True),
         Outcome.RESTORED: OutcomeMeaning("✅", "Latched again", effective=True),

@@ -124,7 +124,9 @@ class Listeners:
     async def _offer_form(self, ack: AsyncAck, body: Payload, request: Request) -> None:
         message_ts, person = body["container"].get("message_ts", ""), _clicker(body)
         try:
-            refusal = await self._declining.refusal(request, person, message_ts)
+            refusal = await self._declining.refusal(
+                request, person, message_ts, _place(body).response_url
+            )
         except LedgerUnavailable as error:
             refusal = _not_recorded(error)
         if refusal is not None:

@@ -148,17 +148,17 @@ class Outbox:
     ) -> None:
         """Have all finished requests drawn now that Slack does not show yet, or only some."""
         given_up = requests.c.due_at.is_(None) & requests.c.verdict.is_not(None)
-        stale = given_up & (requests.c.mirrored_through < requests.c.events)
+        unposted = requests.c.mirrored_through < requests.c.events
+        # what was shown at the first attempt waits for nothing but its recheck
+        tried = requests.c.deliveries > 0
         # no worker's lease reaches so far
         paused = requests.c.due_at > now + lease
         only = [] if request_ids is None else [requests.c.id.in_(request_ids)]
-        # what was shown at the first attempt waits for nothing but its recheck
-        tried = requests.c.deliveries > 0
-        again = update(requests).where(tried).values(due_at=now, deliveries=0)
+        again = update(requests).values(due_at=now, deliveries=0)
 
         def work(connection: Connection) -> None:
-            connection.execute(again.where(stale, _FINISHED, *only))
-            connection.execute(again.where(paused, _FINISHED, *only))
+            connection.execute(again.where(given_up, unposted, tried, _FINISHED, *only))
+            connection.execute(again.where(paused, unposted | tried, _FINISHED, *only))
 
         await self._database.run(work)
 

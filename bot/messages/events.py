@@ -120,6 +120,14 @@ def _found(expiry: Event, request: Request, links: Links) -> Line:
     return [say(f"the customer is {latched}"), *ids_inline(ids, links), say(".")]
 
 
+def expiry_line(event: Event, request: Request, links: Links) -> Line:
+    """How a card expired, and what the customer is like if the bot had to look."""
+    away = event.details.get("away")
+    how = "expired while the bot was away" if away else "expired: nobody decided in time"
+    found = _found(event, request, links)
+    return [say(f"{how}; "), *found] if found else [say(how)]
+
+
 def reason_line(reason: str) -> Iterator[Line]:
     """Why somebody declined; no line without a reason."""
     if reason:
@@ -209,10 +217,7 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             yield [who, say(f" {event.type} it")]
             yield from reason_line(str(event.details.get("why", "")))
         case EventType.EXPIRED:
-            away = event.details.get("away")
-            how = "expired while the bot was away" if away else "expired: nobody decided in time"
-            found = _found(event, request, links)
-            yield [say(f"{how}; "), *found] if found else [say(how)]
+            yield expiry_line(event, request, links)
         case EventType.UNDONE:
             yield [who, say(" undid this: the customer is latched as it was before")]
         case EventType.LATCHED_AGAIN:

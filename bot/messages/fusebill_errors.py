@@ -60,7 +60,7 @@ WORDS: Mapping[type[FusebillError], ErrorWords] = {
         "Copy FUSEBILL_API_KEY again, exactly as Fusebill shows it, without encoding it.",
     ),
     Forbidden: ErrorWords(
-        "🚧",
+        "✋",
         "Something in front of Fusebill does not let the bot through{http}.",
         (
             "That is a firewall, a proxy or a list of allowed addresses, not Fusebill.",
@@ -70,7 +70,7 @@ WORDS: Mapping[type[FusebillError], ErrorWords] = {
         " addresses between this machine and Fusebill.",
     ),
     WrongAddress: ErrorWords(
-        "🧭",
+        "🔎",
         "There is no Fusebill API at the address that the bot calls{http}{why}.",
         ("The bot's admin has to set the right FUSEBILL_BASE_URL.",),
         "Check FUSEBILL_BASE_URL: a Fusebill API does not answer like this.",

@@ -47,4 +47,4 @@ def _state(each: OpenRequest) -> str:
     undo = "undo " if each.request.kind is Kind.RELATCH else ""
     if each.request.verdict:
         return f"⏳ {undo}under way"
-    return f"👉 {undo}you may decide" if each.may_decide else f"🕒 {undo}waits for somebody else"
+    return f"☝️ {undo}you may decide" if each.may_decide else f"🕒 {undo}waits for somebody else"

@@ -21,6 +21,7 @@ from bot.messages.events import (
     actor,
     call_details,
     event_lines,
+    expiry_line,
     found_ids,
     outcome_lines,
     outcome_title,
@@ -42,7 +43,9 @@ def thread_reply(events: Sequence[Event], request: Request, links: Links) -> Mes
         line
         for event in events
         for line in (
-            _result_trail(event) if event is result else event_lines(event, request, links)
+            _result_trail(event, request, links)
+            if event is result
+            else event_lines(event, request, links)
         )
     ]
     return message([*_result_lines(result, request, links), *trail])
@@ -98,7 +101,7 @@ def _latched_again(event: Event, request: Request, links: Links) -> Line:
     ]
 
 
-def _result_trail(event: Event) -> Iterator[Line]:
+def _result_trail(event: Event, request: Request, links: Links) -> Iterator[Line]:
     meaning = EVENTS[event.type]
     if meaning.outcome:
         # the emoji heads the reply, and need not be repeated
@@ -109,4 +112,4 @@ def _result_trail(event: Event) -> Iterator[Line]:
     elif event.actor:
         yield [date(event.at), say("  "), actor(event), say(f" {event.type} it")]
     else:
-        yield [date(event.at), say("  expired: nobody decided in time")]
+        yield [date(event.at), say("  "), *expiry_line(event, request, links)]

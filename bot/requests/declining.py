@@ -62,14 +62,19 @@ class Declining:
         own = request is not None and request.requester.user_id == person.user_id
         return None if own else request
 
-    async def refusal(self, request: Request, person: Person, message_ts: str) -> Message | None:
+    async def refusal(
+        self, request: Request, person: Person, message_ts: str, response_url: str
+    ) -> Message | None:
         """Why this person gets no form: too late, or not allowed. None if they may decline.
 
+        A card that should no longer offer the button is brought up to date.
         Raises: LedgerUnavailable.
         """
         now = datetime.now(UTC)
         if request.verdict or request.due_at is None or request.expires_at <= now:
             self._retire_duplicate(request, message_ts)
+            own = message_ts == request.message_ts
+            self._worker.catch_up_soon(request, response_url if own else "")
             return ephemerals.too_late(request)
         decision = self._judge(person)(request, None)
         if decision.allowed:

@@ -337,9 +337,9 @@ async def test_what_a_newer_version_wrote_is_kept_and_shown_as_it_is(
     assert [r.id for r in await ledger.overdue(LATER, LEASE)] == [REQUEST.id]
     [recent] = await ledger.recent_requests(None)
     assert recent.customer == replace(REQUEST.customer, ids=HubSpotIds(101))
-    assert "❔ swapped" in shown(lists.history(None, [(recent, None)], []))
+    assert "❓ swapped" in shown(lists.history(None, [(recent, None)], []))
     card = shown(decided_card(recent, history.events, Links()))
-    assert card.startswith("❔ Swapped: Stolen Bikes")
+    assert card.startswith("❓ Swapped: Stolen Bikes")
     assert "Postponed by: <@U0BOB>" in card
     thread = shown(thread_reply(history.events, recent, Links()))
     assert "<@U0BOB>: swapped" in thread

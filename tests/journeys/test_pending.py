@@ -29,7 +29,7 @@ async def test_a_waiting_card_shows_customer_requester_reason_expiry_and_link(
     await world.ask("2554529 moved to the new portal")
     assert await listed(world) == [
         "Waiting for a decision, or under way",
-        "👉 you may decide · 2554529 Stolen Bikes · card",
+        "☝️ you may decide · 2554529 Stolen Bikes · card",
         "asked by <@U0ALICE>, AT; expires AT",
         "why: moved to the new portal",
     ]
@@ -55,8 +55,8 @@ async def test_cards_that_this_person_may_decide_come_first_then_the_oldest(
         await world.ask("3100058 d", "U0ALICE")
         found = [line.split(" · ")[:2] for line in titles(await listed(world))]
         assert [[state, name.split()[0]] for state, name in found] == [
-            ["👉 you may decide", "3100025"],
-            ["👉 you may decide", "3100058"],
+            ["☝️ you may decide", "3100025"],
+            ["☝️ you may decide", "3100058"],
             ["🕒 waits for somebody else", "2554529"],
             ["🕒 waits for somebody else", "3100066"],
         ]

@@ -84,14 +84,14 @@ async def test_a_card_posted_by_a_bot_that_was_killed_counts_and_has_no_rival(
     await ask_and_die(staged, "after")
     await staged.start(timing=slow)
     [card] = cards(staged)
-    await staged.slack.click("U0BOB", card.ts, action)
+    await staged.slack.click("U0ALICE", card.ts, action)
     [history] = await staged.settled()
     assert history.request.message_ts == card.ts
     assert history.request.verdict is (
         Verdict.CONFIRMED if action == CONFIRM else Verdict.CANCELLED
     )
     assert len(cards(staged)) == 1
-    assert staged.slack.workspace.ephemerals("U0BOB") == []
+    assert staged.slack.workspace.ephemerals("U0ALICE") == []
 
 
 async def test_of_two_cards_for_one_request_either_can_be_pressed(staged: Stage) -> None:
@@ -226,7 +226,7 @@ async def test_verify_finds_a_change_of_a_row_that_was_written_before_its_card(
             world.slack.faults.fail(POST, status=429, retry_after=2)
         card = await world.ask()
         if decided:
-            await world.press("U0BOB", card, CANCEL)
+            await world.press("U0ALICE", card, CANCEL)
             await world.settled()
     assert broken(ledger_of(tmp_path)) == []
     engine = open_engine(ledger_of(tmp_path))
