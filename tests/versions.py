@@ -1,8 +1,9 @@
 """`python -m tests.versions`: does the released version read what this one writes?
 
 Checks the released version out of git into a temporary worktree, writes a ledger with this one,
-takes its schema back, and lets the old code read, verify and list it. The other direction is
-`tests/resilience/test_versions.py`.
+takes its schema back, and lets the old code read and list it. The old code's `--verify` is not
+asked: it covers the card's `ts` with the first event, which this version writes before there is a
+card. The other direction is `tests/resilience/test_versions.py`.
 """
 
 from __future__ import annotations
@@ -63,8 +64,8 @@ async def write(folder: Path) -> str:
         await world.press("U0BOB", older, CONFIRM)
         await world.press("U0BOB", card, UNDO)
         await world.press("U0ALICE", slack.workspace.thread(CHANNEL, card.ts)[-1], CONFIRM)
-        await world.press("U0BOB", older, CANCEL)
-        at_once = [await world.ask(f"{BIKES} {number}") for number in range(2)]
+        await world.press("U0ALICE", older, CANCEL)
+        at_once = [await world.ask(f"{BIKES} card {number}") for number in range(2)]
         await asyncio.gather(*(slack.click("U0BOB", each.ts, CONFIRM) for each in at_once))
         await world.settled()
         await world.ask("3100042 waits")
@@ -112,11 +113,10 @@ def check(version: str) -> None:
         subprocess.run(["git", "worktree", "add", "--detach", old, commit], check=True)
         try:
             print(run(old, "-c", READ, url), end="")
-            print(run(old, "-m", "bot", "audit", "--verify", DATABASE_URL=url), end="")
             lines = run(old, "-m", "bot", "audit", "--json", DATABASE_URL=url).splitlines()
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", old], check=True)
-        print(f"{version}: reads, verifies and lists {len(lines)} events")
+        print(f"{version}: reads and lists {len(lines)} events")
 
 
 if __name__ == "__main__":
