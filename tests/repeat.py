@@ -61,7 +61,9 @@ def _counted(stage: Stage | World) -> dict[str, int]:
         "of those failed": sum(call.status not in (200, 204) for call in fusebill),
         "unlatch calls": sum(call.operation == "unlatch_customer" for call in fusebill),
         "cards": len(workspace.messages(CHANNEL)),
-        "lines in threads": sum(len(b["elements"]) for reply in replies for b in reply.blocks),
+        "lines in threads": sum(
+            len(b.get("elements", ())) for reply in replies for b in reply.blocks
+        ),
         "ephemerals": len(workspace.all_ephemerals()),
     }
 
