@@ -78,7 +78,9 @@ def with_card(request: Request, message_ts: str) -> Request:
     if request.message_ts or not message_ts:
         return request
     thread_ts = request.thread_ts or message_ts
-    return replace(request, message_ts=message_ts, thread_ts=thread_ts, due_at=request.expires_at)
+    # whoever posts the card may still have to note that it expires later
+    due_at = max(request.due_at or request.expires_at, request.expires_at)
+    return replace(request, message_ts=message_ts, thread_ts=thread_ts, due_at=due_at)
 
 
 def allow(_request: Request, _other: Request | None) -> Decision:

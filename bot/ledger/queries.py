@@ -30,11 +30,7 @@ SAVE = update(requests).where(requests.c.id == bindparam("request_id"))
 EVENTS_OF = (
     select(events).where(events.c.request_id == bindparam("request_id")).order_by(events.c.number)
 )
-WAITS_FOR_RECHECK = (
-    func.coalesce(requests.c.outcome == Outcome.CLEARED, false())
-    & (requests.c.deliveries == 0)
-    & (requests.c.mirrored_through > 0)
-)
+WAITS_FOR_RECHECK = func.coalesce(requests.c.outcome == Outcome.CLEARED, false())
 """A recheck may be a week away, and a clock that was set back puts it off by as much."""
 OVERDUE = (
     select(requests)
@@ -203,11 +199,7 @@ def is_overdue(request: Request, now: datetime, lease: timedelta) -> bool:
     if request.verdict is None:
         return request.asked_at > limits["soon"]
     working = request.verdict is Verdict.CONFIRMED and request.outcome is None
-    waits_for_recheck = (
-        request.outcome is Outcome.CLEARED
-        and request.publish_attempts == 0
-        and request.last_posted_event > 0
-    )
+    waits_for_recheck = request.outcome is Outcome.CLEARED
     beyond_any_pause = request.due_at > limits["beyond_any_pause"]
     return working or (beyond_any_pause and not waits_for_recheck)
 

@@ -13,7 +13,7 @@ import structlog
 from bot.domain.models import EventType, NewEvent, Person, Request, Verdict
 from bot.domain.policy import Decision, Members, Policy, may_decide
 from bot.ledger.engine import LedgerUnavailable
-from bot.ledger.gate import DecisionResult, Judge
+from bot.ledger.gate import DecisionResult, Judge, expired
 from bot.ledger.store import Ledger
 from bot.messages import ephemerals
 from bot.messages.block_kit import Message
@@ -71,7 +71,7 @@ class Declining:
         Raises: LedgerUnavailable.
         """
         now = datetime.now(UTC)
-        if request.verdict or request.due_at is None or request.expires_at <= now:
+        if request.verdict or expired(request, now):
             self._retire_duplicate(request, message_ts)
             own = message_ts == request.message_ts
             self._worker.catch_up_soon(request, response_url if own else "")
@@ -80,7 +80,9 @@ class Declining:
         if decision.allowed:
             return None
         # the gate records the refusal; it can't decide, as this judge refuses whatever it is asked
-        result = await self._decide(request.id, person, "", lambda _request, _other: decision)
+        result = await self._decide(
+            request.id, person, "", message_ts, lambda _request, _other: decision
+        )
         return self._answer(result, message_ts)
 
     async def open_form(
@@ -101,7 +103,11 @@ class Declining:
         """
         try:
             result = await self._decide(
-                declined.request_id, person, declined.reason, self._judge(person)
+                declined.request_id,
+                person,
+                declined.reason,
+                declined.message_ts,
+                self._judge(person),
             )
         except KeyError:
             return ephemerals.no_such_request()
@@ -116,7 +122,7 @@ class Declining:
         return judge
 
     async def _decide(
-        self, request_id: str, person: Person, reason: str, judge: Judge
+        self, request_id: str, person: Person, reason: str, message_ts: str, judge: Judge
     ) -> DecisionResult:
         now = datetime.now(UTC)
         why: dict[str, object] = {"why": reason} if reason else {}
@@ -129,6 +135,7 @@ class Declining:
                 decider=person,
                 due_at=self._worker.lease(now),
                 judge=judge,
+                message_ts=message_ts,
             )
         except LedgerUnavailable as error:
             if error.uncertain:
@@ -150,5 +157,6 @@ class Declining:
         return ephemerals.denied(result.decision.why)
 
     def _retire_duplicate(self, request: Request, message_ts: str) -> None:
-        if message_ts and message_ts != request.message_ts:
+        # a card that the ledger does not know yet is no duplicate
+        if message_ts and request.message_ts and message_ts != request.message_ts:
             self._worker.retire_duplicate(request, message_ts)

@@ -136,7 +136,7 @@ class RequestService:
                 # the person is told that nobody knows; if the click counted, the work must follow
                 self._worker.start_if_decided(request_id, verdict, click)
             raise
-        if message_ts and message_ts != result.request.message_ts:
+        if message_ts and result.request.message_ts not in (None, message_ts):
             self._worker.retire_duplicate(result.request, message_ts)
         if result.taken:
             self._metrics.verdicts.labels(result.request.kind, verdict).inc()

@@ -276,3 +276,15 @@ async def test_two_instances_look_once(postgresql_url: str, tmp_path: Path) -> N
         assert checks(history) == [EventType.LATCHED_AGAIN]
         await staged.until(lambda: AGAIN in staged.thread(card))
         assert staged.thread(card).count(AGAIN) == 1
+
+
+async def test_a_recheck_that_is_hours_away_draws_nothing_meanwhile(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_recheck_after_s=7200) as world:
+        card = await world.ask()
+        world.slack.faults.fail("chat.update", error="internal_error")
+        await world.press("U0BOB", card, CONFIRM)
+        await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(card))
+        await world.settled()
+        before = len(world.slack.calls)
+        await asyncio.sleep(1.0)  # ten sweeps
+        assert len(world.slack.calls) == before

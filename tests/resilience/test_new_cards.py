@@ -94,6 +94,21 @@ async def test_a_card_posted_by_a_bot_that_was_killed_counts_and_has_no_rival(
     assert staged.slack.workspace.ephemerals("U0ALICE") == []
 
 
+async def test_a_card_that_the_ledger_does_not_know_yet_can_be_declined(staged: Stage) -> None:
+    slow = replace(PACE, lease_s=5.0)
+    await staged.start(timing=slow)
+    await ask_and_die(staged, "after")
+    await staged.start(timing=slow)
+    [card] = cards(staged)
+    await staged.slack.click("U0BOB", card.ts, CANCEL)
+    await staged.until(lambda: bool(staged.slack.views.all()))
+    await staged.slack.submit(staged.slack.views.all()[-1].id, {"reason": "wrong customer"})
+    [history] = await staged.settled()
+    assert (history.request.message_ts, history.request.verdict) == (card.ts, Verdict.DECLINED)
+    assert "⛔ Declined" in staged.card(card)
+    assert broken(staged.database_url) == []
+
+
 async def test_of_two_cards_for_one_request_either_can_be_pressed(staged: Stage) -> None:
     await staged.start()
     await ask_and_die(staged, "after")
