@@ -27,7 +27,7 @@ from bot.domain.models import (
 )
 from bot.ledger import gate, outbox, queries
 from bot.ledger.engine import Database, LedgerUnavailable, try_to_write
-from bot.ledger.gate import Change, DecisionResult, FollowUpOpen, Judge
+from bot.ledger.gate import Change, DecisionResult, FollowUpOpen, Judge, Overtaken
 from bot.ledger.mapping import COLUMNS, request_of
 from bot.ledger.schema import requests
 
@@ -238,7 +238,8 @@ class Ledger:
     ) -> RequestHistory | None:
         """Append an event of somebody who holds no claim, if `change` allows it; else None.
 
-        With `alone`: raises FollowUpOpen if the thread has another request that is open.
+        With `alone`: raises FollowUpOpen if the thread has another request that is open; Overtaken
+        if another request has changed the customer since, so that its ids say nothing of this one.
         """
 
         def work(connection: Connection, *, again: bool) -> RequestHistory | None:
@@ -249,6 +250,8 @@ class Ledger:
                 queries.lock_customer(connection, current)
                 if queries.open_follow_up(connection, current):
                     raise FollowUpOpen(request.id)
+                if by := gate.changed_since(connection, current):
+                    raise Overtaken(by)
             changed = change(current)
             if changed is None:
                 return None

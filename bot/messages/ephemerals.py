@@ -70,6 +70,17 @@ def changed_since(other: Request, url: str | None) -> Message:
     )
 
 
+def unknown_since(other: Request, url: str | None) -> Message:
+    """An unknown outcome can't be read off a customer that another request has changed since."""
+    return message(
+        [
+            [say("☝️ We can't see any more what this did: the customer has been changed since.")],
+            [*_other(other, url)],
+            [say("To see how things are now: "), code(f"/unlatch {other.customer.customer_id}")],
+        ]
+    )
+
+
 def _other(other: Request, url: str | None) -> Iterator[Inline]:
     verdict = VERDICTS[other.verdict] if other.verdict else None
     meaning = OUTCOMES[other.outcome] if other.outcome else verdict

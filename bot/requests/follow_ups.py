@@ -127,6 +127,10 @@ class FollowUps:
         except FollowUpOpen:
             await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
             return
+        except Overtaken as error:
+            url = await self._lookup.permalink(error.by)
+            await self._poster.send_ephemeral(place, ephemerals.unknown_since(error.by, url))
+            return
         if history is None:
             await self._poster.send_ephemeral(place, ephemerals.outcome_known())
             return

@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.sandbox.slack.simulator import PostedMessage
-from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM, UNDO
+from tests.support.faults import TIMING
+from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import operations, without_times
 from tests.support.world import OpenWorld, World
 
@@ -33,6 +34,24 @@ async def undo_card(world: World, card: PostedMessage) -> PostedMessage:
 
 def latch(world: World, vid: int | None, company_id: int | None) -> None:
     world.fusebill.customers[BIKES].update(hubSpotId=vid, hubSpotCompanyId=company_id)
+
+
+async def test_an_unknown_outcome_is_not_read_off_what_another_card_has_cleared(
+    open_world: OpenWorld, database_url: str
+) -> None:
+    async with open_world(timing=TIMING, database_url=database_url) as world:
+        unknown = await world.ask()
+        world.fusebill.misbehave("lost_before", operation="unlatch_customer", times=None)
+        await world.press("U0BOB", unknown, CONFIRM)
+        assert "❓ Outcome unknown" in world.card(unknown)
+        world.fusebill.behave()
+        latch(world, 303, 404)
+        await cleared(world)
+        await world.press("U0BOB", unknown, CHECK)
+        answer = without_times(world.last_ephemeral("U0BOB"))
+        assert "the customer has been changed since" in answer
+        assert "✅ Unlatched: contact 303, company 404" in answer
+        assert "❓ Outcome unknown" in world.card(unknown)
 
 
 async def test_undo_belongs_to_the_card_that_changed_the_customer_last(world: World) -> None:
