@@ -63,12 +63,6 @@ def found_ids(event: Event) -> HubSpotIds:
     return HubSpotIds(known.get("vid"), known.get("company_id"))
 
 
-def decline_reason(events: Sequence[Event]) -> str:
-    """Why a request was declined; empty if no reason was given, or it was not declined."""
-    declined = [event for event in events if event.type is EventType.DECLINED]
-    return str(declined[-1].details.get("why", "")) if declined else ""
-
-
 def actor(event: Event) -> Inline:
     """Mention the person who caused an event, or name the bot."""
     return user(event.actor) if event.actor else say("the bot")
