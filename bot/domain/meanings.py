@@ -96,6 +96,7 @@ OUTCOMES: Mapping[Outcome, OutcomeMeaning] = Meanings(
         Outcome.UNKNOWN: OutcomeMeaning(
             "❓", "Outcome unknown", effective=True, may_be_checked=True
         ),
+        Outcome.STOPPED: OutcomeMeaning("⏹️", "Stopped, not done"),
     },
 )
 
@@ -118,6 +119,8 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
         EventType.CHANGED: EventMeaning(outcome=Outcome.CHANGED),
         EventType.REFUSED: EventMeaning(outcome=Outcome.REFUSED),
         EventType.UNKNOWN: EventMeaning(outcome=Outcome.UNKNOWN),
+        EventType.STOPPED: EventMeaning(outcome=Outcome.STOPPED),
+        EventType.STOP_REQUESTED: EventMeaning(),
         EventType.UNDONE: EventMeaning(),
         EventType.RECHECKED: EventMeaning(quiet=True),
         EventType.LATCHED_AGAIN: EventMeaning(),

@@ -54,6 +54,7 @@ class Outcome(OpenEnum):
     CHANGED = "changed"
     REFUSED = "refused"
     UNKNOWN = "unknown"
+    STOPPED = "stopped"
 
 
 class EventType(OpenEnum):
@@ -75,6 +76,8 @@ class EventType(OpenEnum):
     CHANGED = "changed"
     REFUSED = "refused"
     UNKNOWN = "unknown"
+    STOPPED = "stopped"
+    STOP_REQUESTED = "stop_requested"
     UNDONE = "undone"
     RECHECKED = "rechecked"
     LATCHED_AGAIN = "latched_again"
@@ -141,7 +144,12 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A card and its state; a row of the ledger.
+    """What a card asks about one customer, and its state; a row of the ledger.
+
+    A card has a request for each of its `card_size` customers, in the order of their `position`,
+    which counts from 1; `card_id` is the id of the first. What belongs to the card (who asks, why,
+    where it is, how it was decided) is the same in all of them. What happens to a customer is its
+    own: `claim`, `outcome`, events. The first request holds the card's clock.
 
     `due_at` is when the sweep must look at it again: its reminder, then its expiry while it waits
     for a click; the end of its worker's lease once decided; the time of its recheck once it was
@@ -173,6 +181,14 @@ class Request:
     head: str = ""
     undoes: str | None = None
     undone_by: str | None = None
+    card_id: str = ""
+    position: int = 1
+    card_size: int = 1
+
+    def __post_init__(self) -> None:
+        """A request that names no card is the first of its own."""
+        if not self.card_id:
+            object.__setattr__(self, "card_id", self.id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,6 +214,67 @@ class RequestHistory:
 
     request: Request
     events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A message that asks for one decision about its customers: a request for each, in order."""
+
+    requests: tuple[Request, ...]
+
+    @property
+    def id(self) -> str:
+        """The id of the first request."""
+        return self.requests[0].card_id
+
+    @property
+    def first(self) -> Request:
+        """The request that speaks for the card: who asks, why, where, and how it was decided."""
+        return self.requests[0]
+
+
+@dataclass(frozen=True, slots=True)
+class CardHistory:
+    """A card and all events of its requests, in the same order."""
+
+    histories: tuple[RequestHistory, ...]
+
+    @property
+    def card(self) -> Card:
+        """The card without its events."""
+        return Card(tuple(history.request for history in self.histories))
+
+    @property
+    def first(self) -> RequestHistory:
+        """The request that speaks for the card, with its events."""
+        return self.histories[0]
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """The customers that were asked for and are not on the card."""
+        return LeftOut.listed(self.first.events[0].details) if self.first.events else ()
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A customer that somebody asked for and that is not on the card, and `why` in few words.
+
+    The first event of a card keeps them as `left_out`.
+    """
+
+    customer_id: int
+    why: str
+    name: str = ""
+
+    @classmethod
+    def listed(cls, details: dict[str, object]) -> tuple[Self, ...]:
+        """Those that an event's details name; keys that a newer version added are ignored."""
+        found = details.get("left_out")
+        rows = found if isinstance(found, list) else []
+        return tuple(
+            cls(each["customer_id"], str(each.get("why", "")), str(each.get("name", "")))
+            for each in rows
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,9 @@ def request_of(row: RowMapping) -> Request:
         head=row["head"],
         undoes=row["undoes"],
         undone_by=row["undone_by"],
+        card_id=row["card_id"] or row["id"],
+        position=row["position"],
+        card_size=row["card_size"],
     )
 
 
@@ -87,6 +90,9 @@ def request_row(request: Request) -> dict[str, Any]:
         "reason": request.reason,
         "asked_at": request.asked_at,
         "undoes": request.undoes,
+        "card_id": request.card_id,
+        "position": request.position,
+        "card_size": request.card_size,
     }
 
 

@@ -20,7 +20,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-REVISION = "0004"
+REVISION = "0005"
 """The migration that this code needs."""
 
 
@@ -76,6 +76,10 @@ requests = Table(
     Column("undone_by", String(32)),
     # until when an instance holds the thread, to post what it lacks; not a field of Request
     Column("posting_until", Moment),
+    # null in rows that a version before 0005 wrote: the request is a card of its own
+    Column("card_id", String(32)),
+    Column("position", Integer, nullable=False, server_default="1"),
+    Column("card_size", Integer, nullable=False, server_default="1"),
 )
 
 # The migration makes the first index partial (`due_at IS NOT NULL`), since the sweep reads no other
@@ -84,6 +88,7 @@ due = Index("requests_due", requests.c.due_at)
 by_time = Index("requests_by_time", requests.c.asked_at)
 # partial too: a decided request without a clock whose thread lacks events
 stale = Index("requests_stale", requests.c.asked_at)
+by_card = Index("requests_by_card", requests.c.card_id, requests.c.position)
 by_customer = Index("requests_by_customer", requests.c.customer_id, requests.c.asked_at)
 
 events = Table(

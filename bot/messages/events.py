@@ -19,6 +19,10 @@ _SENTENCES = {
     EventType.RECLAIMED: "the work was interrupted and has been resumed",
     EventType.RECHECKED: "read again: the customer is still clear",
 }
+_DONE_BY = {
+    EventType.UNDONE: " undid this: the customer is latched as it was before",
+    EventType.STOP_REQUESTED: " pressed Stop",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +166,8 @@ def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links
                 yield [text(str(reason), limit=ERROR_LENGTH)]
             yield from _fusebill_lines(event)
             yield [say("Check again reads the customer and changes nothing by itself.")]
+        case Outcome.STOPPED:
+            yield [say("The work was stopped before this customer's turn. Nothing was done.")]
         case _:
             assert_never(outcome)
 
@@ -212,8 +218,8 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             yield from reason_line(str(event.details.get("why", "")))
         case EventType.EXPIRED:
             yield expiry_line(event, request, links)
-        case EventType.UNDONE:
-            yield [who, say(" undid this: the customer is latched as it was before")]
+        case (EventType.UNDONE | EventType.STOP_REQUESTED) as type_:
+            yield [who, say(_DONE_BY[type_])]
         case EventType.LATCHED_AGAIN:
             yield [bold("⚠️ Latched again: "), *ids_inline(found_ids(event), links)]
         case (
@@ -229,6 +235,7 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             | EventType.CHANGED
             | EventType.REFUSED
             | EventType.UNKNOWN
+            | EventType.STOPPED
         ):
             outcome = Outcome(event.type)
             yield [bold(outcome_title(event, outcome)), *call_details(event)]
