@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bot.domain.meanings import OUTCOMES, VERDICTS
-from bot.domain.models import Customer, Event, Request
+from bot.domain.models import Customer, Event, LeftOut, Request
 from bot.fusebill.errors import (
     CustomerNotFound,
     FusebillError,
@@ -306,6 +306,24 @@ def search_failed(wanted: str, error: FusebillError) -> Message:
 def nothing_to_undo() -> Message:
     """The card was undone already, or never cleared anything."""
     return message([[say("☝️ There is nothing to undo on this card, so nothing was done.")]])
+
+
+def nothing_left_to_undo(left_out: Sequence[LeftOut]) -> Message:
+    """None of a card's customers can be latched again now."""
+    return message(
+        [
+            [say("⚠️ None of these can be undone now, so nothing was done:")],
+            *(
+                [say(f"{each.customer_id} "), text(each.name, limit=60), say(f": {each.why}")]
+                for each in left_out[:20]
+            ),
+        ]
+    )
+
+
+def nothing_to_stop() -> Message:
+    """The work is done, or was never begun."""
+    return message([[say("☝️ There is nothing left to stop: see the card.")]])
 
 
 def follow_up_open() -> Message:

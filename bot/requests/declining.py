@@ -147,7 +147,7 @@ class Declining:
         self._retire_duplicate(result.request, message_ts)
         if result.taken:
             self._metrics.verdicts.labels(result.request.kind, Verdict.DECLINED).inc()
-            self._worker.start(result.request)
+            self._worker.start(result.card)
             return None
         if result.decision.allowed:
             return ephemerals.too_late(result.request)

@@ -115,6 +115,20 @@ class Execution:
             return {"unread": str(error) or type(error).__name__}
         return {"found": asdict(customer.ids)}
 
+    async def stop(self, request: Request) -> ExecutionResult:
+        """What a request that was stopped came to: nothing, if nobody can have begun it."""
+        if request.claim == 1:
+            return ExecutionResult(Outcome.STOPPED)
+        # whoever held it before may have made the call
+        try:
+            async with asyncio.timeout(self._budget_s):
+                customer = await self._look(request)
+        except (FusebillError, TimeoutError) as error:
+            why = f"It was stopped, and the customer could not be read: {error}"
+            return ExecutionResult(Outcome.UNKNOWN, {"why": why})
+        found = compare(customer.ids, request, called=True)
+        return found or ExecutionResult(Outcome.STOPPED, {"found": asdict(customer.ids)})
+
     async def _execute_with_retries(self, progress: _Progress) -> ExecutionResult:
         def should_retry(error: Exception) -> bool | float:
             if isinstance(error, FusebillError):

@@ -72,6 +72,20 @@ class Lookup:
                     return await self._fusebill.get_customer(customer_id)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
+    async def read_all(
+        self, customer_ids: Sequence[int], place: Place
+    ) -> dict[int, Customer | FusebillError]:
+        """Read several customers side by side; each is there, or why it could not be read."""
+
+        async def one(customer_id: int) -> Customer | FusebillError:
+            try:
+                return await self.read(customer_id, place)
+            except FusebillError as error:
+                return error
+
+        found = await asyncio.gather(*map(one, customer_ids))
+        return dict(zip(customer_ids, found, strict=True))
+
     async def explain(self, ask: Ask, place: Place, error: FusebillError) -> None:
         """Say why a customer could not be read; search for an unknown id as a reference."""
         log.info("customer not read", customer_id=ask.customer_id, why=str(error))

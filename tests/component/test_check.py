@@ -38,7 +38,7 @@ GOOD = [
     "✓ Slack's signing secret: well-formed (only a request from Slack can verify it)",
     "✓ Fusebill: accepts the API key; 999 calls left this minute, 179999 today",
     f"✓ Ledger (SQLite): version {REVISION}, takes writes",
-    "✓ Cards: Slack accepts all 15 kinds",
+    "✓ Cards: Slack accepts all 16 kinds",
 ]
 
 
