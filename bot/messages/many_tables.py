@@ -134,6 +134,8 @@ def _text(above: str, customers: Sequence[tuple[str, str, str]], below: str) -> 
         if sum(units(each) + 1 for each in said) <= room:
             return "\n".join([start, *said])
     room -= units(_more(len(customers))) + 1
+    if room < 0:
+        return start
     fitting: list[str] = []
     for each in said:
         room -= units(each) + 1
@@ -141,7 +143,7 @@ def _text(above: str, customers: Sequence[tuple[str, str, str]], below: str) -> 
             break
         fitting.append(each)
     left = len(customers) - len(fitting)
-    return "\n".join([start, *fitting, _more(left)])[:TEXT_LENGTH]
+    return "\n".join([start, *fitting, _more(left)])
 
 
 def _customer_text(start: str, name: str, ids: str, length: int) -> str:
