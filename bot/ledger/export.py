@@ -15,7 +15,7 @@ from sqlalchemy import Engine, RowMapping, Select, select
 
 from bot.ledger.engine import streaming
 from bot.ledger.mapping import stored, time_of
-from bot.ledger.schema import CARD_ID, events, requests
+from bot.ledger.schema import card_id_of_row, events, requests
 
 WIDTHS = {
     "at": 27,
@@ -108,7 +108,7 @@ def _query(wanted: Filter) -> Select[Any]:
         requests.c.customer_id,
         requests.c.kind,
         requests.c.channel_id,
-        CARD_ID.label("card_id"),
+        card_id_of_row.label("card_id"),
     ).join_from(events, requests)
     if wanted.customer_id is not None:
         query = query.where(requests.c.customer_id == wanted.customer_id)

@@ -36,7 +36,7 @@ from bot.domain.models import (
 )
 from bot.ledger.hash_chain import chained, fingerprint, place_on_card
 from bot.ledger.mapping import changing_row, event_of, event_row, request_of, request_row
-from bot.ledger.schema import CARD_ID, events, requests
+from bot.ledger.schema import card_id_of_row, events, requests
 
 OVERDUE_AT_A_TIME = 100
 MAX_PAUSE = timedelta(hours=1)
@@ -48,19 +48,19 @@ ADD = insert(requests)
 ADD_EVENT = insert(events)
 ONE = select(requests).where(requests.c.id == bindparam("request_id"))
 ONE_LOCKED = ONE.with_for_update()
-CARD = select(requests).where(bindparam("card_id") == CARD_ID).order_by(requests.c.position)
+CARD = select(requests).where(card_id_of_row == bindparam("card_id")).order_by(requests.c.position)
 CARD_LOCKED = CARD.with_for_update()
 SAVE = update(requests).where(requests.c.id == bindparam("request_id"))
 EVENTS_OF = (
     select(events).where(events.c.request_id == bindparam("request_id")).order_by(events.c.number)
 )
-OF_CARD = select(requests.c.id).where(bindparam("card_id") == CARD_ID)
+OF_CARD = select(requests.c.id).where(card_id_of_row == bindparam("card_id"))
 EVENTS_OF_CARD = (
     select(events)
     .where(events.c.request_id.in_(OF_CARD))
     .order_by(events.c.request_id, events.c.number)
 )
-CUSTOMERS_OF_CARD = select(requests.c.customer_id).where(bindparam("card_id") == CARD_ID)
+CUSTOMERS_OF_CARD = select(requests.c.customer_id).where(card_id_of_row == bindparam("card_id"))
 WAITS_FOR_RECHECK = func.coalesce(requests.c.outcome == Outcome.CLEARED, false())
 """A recheck may be a week away, and a clock that was set back puts it off by as much."""
 OVERDUE = (
@@ -88,7 +88,7 @@ OTHERS = (
     select(requests)
     .where(
         requests.c.customer_id.in_(CUSTOMERS_OF_CARD),
-        bindparam("card_id") != CARD_ID,
+        card_id_of_row != bindparam("card_id"),
         requests.c.verdict == Verdict.CONFIRMED,
         requests.c.outcome.is_(None)
         | (
@@ -123,7 +123,7 @@ FOLLOW_UP = (
         requests.c.customer_id.in_(bindparam("customers", expanding=True)),
         requests.c.channel_id == bindparam("channel"),
         requests.c.thread_ts == bindparam("thread"),
-        bindparam("card_id") != CARD_ID,
+        card_id_of_row != bindparam("card_id"),
         # not the request that the thread belongs to
         requests.c.message_ts.is_(None) | (requests.c.message_ts != requests.c.thread_ts),
         requests.c.outcome.is_(None),
@@ -156,7 +156,7 @@ LEAVE_THREAD = (
 )
 SHOWN = (
     select(requests.c.mirrored_through)
-    .where(bindparam("card_id") == CARD_ID)
+    .where(card_id_of_row == bindparam("card_id"))
     .order_by(requests.c.position)
 )
 RENEW = (
@@ -165,7 +165,7 @@ RENEW = (
     .values(due_at=bindparam("until"))
 )
 STOPPING = select(events.c.id).where(
-    events.c.request_id == bindparam("card_id", type_=String),
+    events.c.request_id == bindparam("card_id"),
     events.c.type == EventType.STOP_REQUESTED,
 )
 LONGEST_DUE = select(func.min(requests.c.due_at)).where(requests.c.due_at.is_not(None))

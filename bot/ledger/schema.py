@@ -89,9 +89,9 @@ due = Index("requests_due", requests.c.due_at)
 by_time = Index("requests_by_time", requests.c.asked_at)
 # partial too: a decided request without a clock whose thread lacks events
 stale = Index("requests_stale", requests.c.asked_at)
-CARD_ID = func.coalesce(requests.c.card_id, requests.c.id, type_=String(32))
+card_id_of_row = func.coalesce(requests.c.card_id, requests.c.id, type_=String(32))
 """The id of the card of a request, in each version's rows."""
-by_card = Index("requests_by_card", CARD_ID, requests.c.position)
+by_card = Index("requests_by_card", card_id_of_row, requests.c.position)
 by_customer = Index("requests_by_customer", requests.c.customer_id, requests.c.asked_at)
 
 events = Table(

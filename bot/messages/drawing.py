@@ -46,7 +46,7 @@ def decided(history: CardHistory, links: Links) -> Message:
 def outcome_without_card(history: CardHistory, links: Links, *, gone: bool) -> Message:
     """The outcome for one person, since the card can't show it; `gone`: it never will."""
     if history.is_of_many:
-        return outcome_of_many_without_card(history, links, gone=gone)
+        return outcome_of_many_without_card(history, gone=gone)
     return ephemerals.outcome_without_card(
         history.first.request, history.first.events, links, gone=gone
     )

@@ -23,7 +23,7 @@ from bot.messages.block_kit import (
     text,
     user,
 )
-from bot.messages.phrases import Links, ids_inline, titled
+from bot.messages.phrases import Links, ids_inline, titled, with_others
 
 DECLINE = "unlatch_decline"
 """The `callback_id` of the form that declines a request."""
@@ -50,11 +50,13 @@ class Declined:
 
 def decline_form(request: Request, message_ts: str, links: Links) -> Form:
     """Ask for an optional reason; `message_ts` is the card whose button was pressed."""
-    about: list[Line] = [
+    one: list[Line] = [
         [bold("Customer: "), text(titled(request.customer), limit=HEADER_LENGTH)],
         [bold("Ids on the card: "), *ids_inline(request.customer.ids, links)],
-        [bold("Asked by: "), user(request.requester.user_id)],
     ]
+    many: list[Line] = [[bold("Customers: "), text(with_others(request), limit=HEADER_LENGTH)]]
+    asked: Line = [bold("Asked by: "), user(request.requester.user_id)]
+    about = [*(one if request.card_size == 1 else many), asked]
     if request.reason:
         about.append([bold("Why: "), text(request.reason, limit=500)])
     return {
