@@ -85,13 +85,13 @@ class Doubles:
         }
 
     def response_url(self, flow: Flow) -> str:
-        """Where a server could send an ephemeral message; in this flow it should not."""
+        """Where a server sends ephemeral messages; in a flow with one customer it should not."""
         return f"{self.url}/ephemeral/{flow.channel_id}"
 
     def expect(self, flow: Flow) -> None:
         """Start recording the calls that belong to a flow."""
         self._by_channel[flow.channel_id] = flow
-        self._by_customer[flow.customer_id] = flow
+        self._by_customer |= dict.fromkeys(flow.customer_ids, flow)
 
     def forget(self) -> None:
         """Forget the flows and the counts."""
@@ -109,7 +109,7 @@ class Doubles:
             case "v1":
                 return await self._fusebill(request, began)
             case _:
-                self._by_channel[method].fail(f"the server sent an ephemeral message: {body!r}")
+                self._by_channel[method].tell(body.decode())
                 return web.Response(text="ok")
 
     async def _slack(
@@ -134,14 +134,15 @@ class Doubles:
     async def _fusebill(self, request: web.BaseRequest, began: float) -> web.Response:
         if request.headers.get("Authorization") != f"Basic {API_KEY}":
             return _json({"Errors": [{"Key": "Api Error", "Value": "Not authorized."}]}, status=401)
-        flow = self._by_customer[int(request.path.rsplit("/", 1)[1])]
+        customer_id = int(request.path.rsplit("/", 1)[1])
+        flow = self._by_customer[customer_id]
         name = READ if request.method == "GET" else UNLATCH
         if name == UNLATCH:
-            flow.latched = False
+            flow.cleared.add(customer_id)
 
         def customer() -> web.Response:
-            parts = self._latched if flow.latched else self._unlatched
-            body = str(flow.customer_id).encode().join(parts)
+            parts = self._unlatched if customer_id in flow.cleared else self._latched
+            body = str(customer_id).encode().join(parts)
             return web.Response(body=body, content_type="application/json", headers=_RATE_LIMIT)
 
         return await self._after_delay(flow, name, began, customer)

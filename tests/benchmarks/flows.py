@@ -28,12 +28,12 @@ class Leg:
 
 @dataclass(slots=True)
 class Flow:
-    """One command, one card, one click, in its own channel and for its own customer."""
+    """One command, one card, one click, in its own channel and for its own customers."""
 
     channel_id: str
-    customer_id: int
+    customer_ids: tuple[int, ...]
     legs: list[Leg] = field(default_factory=list)
-    latched: bool = True
+    cleared: set[int] = field(default_factory=set)
     commanded_at: float = 0.0
     clicked_at: float = 0.0
     command_ack_s: float = 0.0
@@ -51,6 +51,10 @@ class Flow:
         if not self.settled.done() and self.result and self.thread:
             self.settled.set_result(None)
 
+    def tell(self, ephemeral: str) -> None:
+        """Take what the server says to the person alone: one customer's flow needs no such word."""
+        self.fail(f"the server sent an ephemeral message: {ephemeral}")
+
     def fail(self, why: str) -> None:
         """Make whoever waits for this flow raise FlowFailed."""
         for future in (self.shown, self.settled):
@@ -61,13 +65,13 @@ class Flow:
     @property
     def result(self) -> Leg | None:
         """The update that shows the result: the first one after the unlatch call."""
-        unlatched = self._first(UNLATCH)
-        return self._first(RESULT, unlatched.ended) if unlatched else None
+        unlatched = self.first(UNLATCH)
+        return self.first(RESULT, unlatched.ended) if unlatched else None
 
     @property
     def thread(self) -> Leg | None:
         """The reply in the card's thread."""
-        return self._first(THREAD)
+        return self.first(THREAD)
 
     def beyond(self, since: float, shown: Leg | None) -> float:
         """Seconds from `since` to the arrival of `shown`, without the time of remote calls.
@@ -84,26 +88,17 @@ class Flow:
         return shown.began - since - taken
 
     @property
-    def to_card_s(self) -> float:
-        """From the command to its card, beyond the legs."""
-        return self.beyond(self.commanded_at, self._first(CARD))
-
-    @property
     def to_result_s(self) -> float:
         """From the click to the result, beyond the legs."""
         return self.beyond(self.clicked_at, self.result)
 
     @property
-    def to_thread_s(self) -> float:
-        """From the click to the reply in the thread, beyond the legs."""
-        return self.beyond(self.clicked_at, self.thread)
-
-    @property
     def whole_s(self) -> float:
         """What people wait in total: command to card, plus click to result and thread reply."""
         last = max(leg.ended for leg in (self.result, self.thread) if leg)
-        card = self._first(CARD)
+        card = self.first(CARD)
         return (card.ended if card else 0.0) - self.commanded_at + last - self.clicked_at
 
-    def _first(self, name: str, after: float = 0.0) -> Leg | None:
+    def first(self, name: str, after: float = 0.0) -> Leg | None:
+        """The first call of this name that began at `after` or later."""
         return next((leg for leg in self.legs if leg.name == name and leg.began >= after), None)

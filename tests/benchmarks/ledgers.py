@@ -1,19 +1,18 @@
-"""Databases for the bot: new ones, filled ones, and how many transactions they committed."""
+"""Databases for the bot: empty ones, and ones that are filled with requests of past years."""
 
 from __future__ import annotations
 
-import sys
+import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
-import psycopg
-from sqlalchemy import insert
+from sqlalchemy import Connection, Engine, Table, insert, text
 
 from bot.domain.models import (
     Customer,
@@ -32,7 +31,8 @@ from bot.ledger.mapping import event_row, request_row
 from bot.ledger.schema import events, requests
 from tests.support import postgresql
 
-BATCH_SIZE = 2_000
+MAX_WRITTEN = 20_000
+"""Of these each has a valid chain of five events; more are copies of them with other ids."""
 _ALICE, _BOB = Person("U0ALICE", "T0BENCH"), Person("U0BOB", "T0BENCH")
 _EVENTS: tuple[tuple[EventType, str, dict[str, object]], ...] = (
     (EventType.REQUESTED, "U0ALICE", {"reason": "moved", "vid": 434381295294, "company_id": 202}),
@@ -63,8 +63,10 @@ class Ledgers:
         self._closing.close()
 
     def sqlite(self) -> str:
-        """The address of a SQLite ledger that does not exist yet."""
-        return f"sqlite:///{self._folder / f'ledger{next(self._numbers)}.db'}"
+        """The address of an empty SQLite ledger at the bot's schema version."""
+        url = f"sqlite:///{self._folder / f'ledger{next(self._numbers)}.db'}"
+        _with_engine(url, migrate)
+        return url
 
     def postgresql(self) -> str:
         """The address of an empty PostgreSQL ledger at the bot's schema version."""
@@ -74,43 +76,54 @@ class Ledgers:
         _with_engine(url, migrate)
         return url
 
-
-def transactions(url: str) -> int:
-    """A counter of write transactions; only the difference of two readings has a meaning.
-
-    SQLite: `iChange` in the header of the WAL index, which counts commits (sqlite.org/walformat);
-    transactions that share a commit count once. PostgreSQL: the next transaction's number.
-    """
-    if url.startswith("sqlite:///"):
-        index = Path(url.removeprefix("sqlite:///") + "-shm")
-        return int.from_bytes(index.read_bytes()[8:12], sys.byteorder)
-    with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT pg_snapshot_xmax(pg_current_snapshot())::text").fetchone()
-    return int(row[0]) if row else 0
+    def filled(self, new: Callable[[], str], how_many: int, card_size: int) -> str:
+        """The address of a ledger with this many settled requests, on cards of `card_size`."""
+        url = new()
+        _with_engine(url, lambda engine: _fill(engine, how_many, card_size))
+        return url
 
 
-def fill(url: str, how_many: int) -> None:
-    """Write this many settled requests of past years, each with a valid chain of five events."""
-
-    def write(engine: Any) -> None:
-        migrate(engine)
-        written = 0
-        while written < how_many:
-            batch = [_settled(n) for n in range(written, min(written + BATCH_SIZE, how_many))]
-            with engine.begin() as connection:
-                connection.execute(insert(requests), [request_row(request) for request, _ in batch])
-                links = [event_row(event) for _, history in batch for event in history]
-                connection.execute(insert(events), links)
-            written += len(batch)
+def _fill(engine: Engine, how_many: int, card_size: int) -> None:
+    doublings = 0
+    while how_many > MAX_WRITTEN and how_many % 2 == 0:
+        how_many, doublings = how_many // 2, doublings + 1
+    with engine.begin() as connection:
+        histories = list(_settled(how_many, card_size))
+        connection.execute(insert(requests), [request_row(request) for request, _ in histories])
+        rows = [event_row(event) for _, history in histories for event in history]
+        connection.execute(insert(events), rows)
+    for number in range(doublings):
+        with engine.begin() as connection:
+            _double(connection, number)
+    if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            if engine.dialect.name == "postgresql":
-                # autovacuum would otherwise run in the middle of a measurement
-                connection.exec_driver_sql("VACUUM ANALYZE")
-
-    _with_engine(url, write)
+            # autovacuum would otherwise run in the middle of a measurement
+            connection.exec_driver_sql("VACUUM ANALYZE")
 
 
-def _with_engine(url: str, work: Callable[[Any], None]) -> None:
+def _double(connection: Connection, number: int) -> None:
+    """Copy every request and its events under ids that are spread as random ones are."""
+    if connection.dialect.name == "sqlite":
+        driver = connection.connection.driver_connection
+        assert driver is not None
+        driver.create_function("md5", 1, _md5)
+    else:
+        connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+    for table, ids in ((requests, ("id", "card_id")), (events, ("request_id",))):
+        connection.execute(text(_copy(table, ids, number)))
+
+
+def _copy(table: Table, ids: tuple[str, ...], number: int) -> str:
+    columns = [each.name for each in table.columns if each.name != "id" or "id" in ids]
+    values = [f"md5({name} || '{number}')" if name in ids else name for name in columns]
+    return f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(values)} FROM {table}"
+
+
+def _md5(value: str) -> str:
+    return hashlib.md5(value.encode(), usedforsecurity=False).hexdigest()
+
+
+def _with_engine(url: str, work: Callable[[Engine], object]) -> None:
     engine = open_engine(url)
     try:
         work(engine)
@@ -118,10 +131,20 @@ def _with_engine(url: str, work: Callable[[Any], None]) -> None:
         engine.dispose()
 
 
-def _settled(number: int) -> tuple[Request, list[Event]]:
-    at = datetime(2023, 1, 1, tzinfo=UTC) + timedelta(seconds=90 * number)
-    customer_id = 1_000_000 + number % 200_000
-    request = Request(
+def _settled(how_many: int, card_size: int) -> Iterator[tuple[Request, list[Event]]]:
+    card_id = ""
+    for number in range(how_many):
+        position = number % card_size
+        request = _request(number // card_size, 1_000_000 + number, card_size)
+        card_id = request.id if position == 0 else card_id
+        request = replace(request, card_id=card_id, position=position + 1)
+        history = list(_chain(request.id, request.asked_at))
+        yield replace(request, events=len(history), head=history[-1].hash), history
+
+
+def _request(card: int, customer_id: int, card_size: int) -> Request:
+    at = datetime(2023, 1, 1, tzinfo=UTC) + timedelta(seconds=90 * card)
+    return Request(
         id=uuid4().hex,
         kind=Kind.UNLATCH,
         customer=Customer(
@@ -148,9 +171,8 @@ def _settled(number: int) -> tuple[Request, list[Event]]:
         settled_at=at + timedelta(seconds=4),
         claim=2,
         last_posted_event=len(_EVENTS),
+        card_size=card_size,
     )
-    history = list(_chain(request.id, at))
-    return replace(request, events=len(history), head=history[-1].hash), history
 
 
 def _chain(request_id: str, at: datetime) -> Iterator[Event]:

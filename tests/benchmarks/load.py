@@ -22,6 +22,7 @@ from urllib.parse import urlencode
 from tests.benchmarks.connection import Connection
 from tests.benchmarks.doubles import SIGNING_SECRET, TEAM_ID, Doubles
 from tests.benchmarks.flows import Flow, FlowFailed
+from tests.support.names import CONFIRM
 
 READING_S = 0.5
 """Longer than any ledger needs to write the card's row under full load."""
@@ -42,25 +43,30 @@ class Run:
     flows_per_s: float | None
 
 
-async def run(doubles: Doubles, port: int, *, flows: int, concurrency: int) -> Run:
-    """Run this many flows by `concurrency` people at once."""
-    crowd = _Crowd(doubles, port, flows, alone=concurrency == 1)
+async def run(
+    doubles: Doubles, port: int, *, flows: int, people: int, reading_s: float = READING_S
+) -> Run:
+    """Run this many flows by this many people at once, who read each card for `reading_s`."""
+    crowd = _Crowd(doubles, port, flows, reading_s, alone=people == 1)
     gc.collect()
     gc.disable()
     try:
-        async with asyncio.TaskGroup() as people:
-            for _ in range(concurrency):
-                people.create_task(crowd.person())
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(people):
+                tasks.create_task(crowd.person())
     finally:
         gc.enable()
-    return Run(crowd.done, crowd.failures, None if concurrency == 1 else crowd.rate())
+    return Run(crowd.done, crowd.failures, None if people == 1 else crowd.rate())
 
 
 class _Crowd:
-    def __init__(self, doubles: Doubles, port: int, flows: int, *, alone: bool) -> None:
+    def __init__(
+        self, doubles: Doubles, port: int, flows: int, reading_s: float, *, alone: bool
+    ) -> None:
         self._doubles = doubles
         self._port = port
         self._unasked = flows
+        self._reading_s = reading_s
         self._alone = alone
         self._reading: deque[tuple[float, Flow]] = deque()
         self._settled_at: list[float] = []
@@ -90,26 +96,35 @@ class _Crowd:
     async def _ask(self, connection: Connection) -> None:
         self._unasked -= 1
         number = next(_numbers)
-        flow = Flow(f"C{number:09d}", 77_000_000 + number)
-        self._doubles.expect(flow)
-        body = urlencode(_command(flow, self._doubles.response_url(flow))).encode()
-        flow.commanded_at = perf_counter()
-        flow.command_ack_s = await _send(connection, body)
-        async with asyncio.timeout(TIMEOUT_S):
-            await flow.shown
-        self._reading.append((perf_counter() + READING_S, flow))
+        flow = Flow(f"C{number:09d}", (77_000_000 + number,))
+        await ask(self._doubles, connection, flow)
+        self._reading.append((perf_counter() + self._reading_s, flow))
 
     async def _click(self, connection: Connection) -> None:
         ready_at, flow = self._reading.popleft()
         await asyncio.sleep(max(0.0, ready_at - perf_counter()))
-        payload = _click(flow, self._doubles.response_url(flow))
-        body = urlencode({"payload": json.dumps(payload)}).encode()
-        flow.clicked_at = perf_counter()
-        flow.click_ack_s = await _send(connection, body)
+        await click(self._doubles, connection, flow)
         async with asyncio.timeout(TIMEOUT_S):
             await flow.settled
         self._settled_at.append(perf_counter())
         self.done.append(flow)
+
+
+async def ask(doubles: Doubles, connection: Connection, flow: Flow) -> None:
+    """Send the command of a flow and wait for its card. Raises: FlowFailed, TimeoutError."""
+    doubles.expect(flow)
+    body = urlencode(_command(flow, doubles.response_url(flow))).encode()
+    flow.commanded_at = perf_counter()
+    flow.command_ack_s = await _send(connection, body)
+    async with asyncio.timeout(TIMEOUT_S):
+        await flow.shown
+
+
+async def click(doubles: Doubles, connection: Connection, flow: Flow) -> None:
+    """Click the card's button that confirms; returns after the ack. Raises: FlowFailed."""
+    body = urlencode({"payload": json.dumps(_click(flow, doubles.response_url(flow)))}).encode()
+    flow.clicked_at = perf_counter()
+    flow.click_ack_s = await _send(connection, body)
 
 
 async def _send(connection: Connection, body: bytes) -> float:
@@ -143,7 +158,7 @@ def _command(flow: Flow, response_url: str) -> dict[str, str]:
         "user_id": _PERSON["id"],
         "user_name": _PERSON["name"],
         "command": "/unlatch",
-        "text": f"{flow.customer_id} moved to the new portal",
+        "text": f"{', '.join(map(str, flow.customer_ids))} moved to the new portal",
         "api_app_id": "A0BENCH",
         "is_enterprise_install": "false",
         "response_url": response_url,
@@ -152,9 +167,8 @@ def _command(flow: Flow, response_url: str) -> dict[str, str]:
 
 
 def _click(flow: Flow, response_url: str) -> dict[str, Any]:
-    """A click on the card's first button."""
     actions = next(block for block in flow.card["blocks"] if block["type"] == "actions")
-    button = actions["elements"][0]
+    button = next(each for each in actions["elements"] if each["action_id"] == CONFIRM)
     return {
         "type": "block_actions",
         "user": _PERSON,

@@ -1,53 +1,90 @@
-"""Measures one server at a time: starts it, warms it up, loads it at each delay and concurrency."""
+"""Measures groups of rows: each variant is a process of its own, loaded by simulated people."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-from collections import Counter
-from collections.abc import AsyncIterator, Iterable
+import re
+import shutil
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median, quantiles
 
-from tests.benchmarks import ledgers, load
+from tests.benchmarks import batch, load
 from tests.benchmarks.doubles import Doubles
-from tests.benchmarks.flows import READ, UNLATCH, Flow
-from tests.benchmarks.servers import Cores, Server, started
-from tests.benchmarks.variants import Variant, bare
-
-Figures = dict[str, float | None]
+from tests.benchmarks.flows import Flow, FlowFailed
+from tests.benchmarks.samples import Cell, Figures, Sample
+from tests.benchmarks.servers import HOST, Cores, Server, ServerFailed, output_of, started
+from tests.benchmarks.variants import (
+    BATCH_FULL,
+    FLOWS,
+    FULL,
+    POSTGRESQL,
+    SCRIPT,
+    SQLITE,
+    Variant,
+    Variants,
+)
 
 COOL_DOWN_S = 0.3
 """Covers the work that a server does after its last call, which belongs to the run."""
+SLOW_READING_S = 2.5
+"""Under valgrind a ledger needs longer to write the card's row."""
 log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How much to measure: `flows` for each concurrency, `delays_ms` of each remote call."""
+    """How much to measure.
+
+    `flows` by the number of people, `flows_with_legs` of one person; `history` is the requests in a
+    full ledger; `traced` the flows under callgrind; `memory` the flows of each of ten rounds.
+    """
 
     repetitions: int
-    delays_ms: tuple[int, ...]
     flows: dict[int, int]
+    flows_with_legs: int
     warm_up: int
+    history: int
     starts: int
+    traced: int
+    memory: int
 
 
-FULL = Plan(5, (0, 50), {1: 60, 16: 320, 64: 640}, warm_up=200, starts=5)
-QUICK = Plan(1, (0, 50), {1: 10, 16: 60, 64: 120}, warm_up=60, starts=2)
+JS_WARM_UP = 500
+"""Flows after which Node's compiler has nothing left to improve."""
+FULL_PLAN = Plan(
+    repetitions=8,
+    flows={1: 60, 16: 320, 64: 640},
+    flows_with_legs=20,
+    warm_up=100,
+    history=1_000_000,
+    starts=3,
+    traced=200,
+    memory=2_000,
+)
+QUICK_PLAN = Plan(
+    repetitions=2,
+    flows={1: 20, 16: 96, 64: 192},
+    flows_with_legs=6,
+    warm_up=48,
+    history=20_000,
+    starts=1,
+    traced=40,
+    memory=200,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
-    """The figures of one variant in one repetition; concurrency 0 stands for its cold start."""
+class Stage:
+    """What measures some groups together; `repetition` measures each variant once, shuffled."""
 
-    repetition: int
-    variant: str
-    delay_ms: int
-    concurrency: int
-    figures: Figures
+    groups: tuple[str, ...]
+    repetitions: int
+    repetition: Callable[[], AsyncIterator[Sample]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,93 +95,161 @@ class Bench:
     cores: Cores
     folder: Path
     plan: Plan
+    variants: Variants
 
-    async def repetition(self, number: int, variants: list[Variant]) -> AsyncIterator[Record]:
-        """Measure every variant once, in random order, then the cold starts."""
-        for variant in random.sample(variants, len(variants)):
-            async for record in self._variant(number, variant):
-                yield record
-        async for record in self._starts(number, variants):
-            yield record
+    def stages(self, groups: Collection[str]) -> list[Stage]:
+        """The stages that measure these groups; those of the flow share their servers."""
+        flow = tuple(group for group in ("cpu", "acks", "full") if group in groups)
+        often = self.plan.repetitions
+        stages = [
+            Stage(flow, often, lambda: self._flows(flow)),
+            Stage(("batch",), often, self._batches),
+            Stage(("starts",), often, self._starts),
+            Stage(("instructions",), 1, self._instructions),
+            Stage(("memory",), 1, self._memory),
+        ]
+        return [stage for stage in stages if any(group in groups for group in stage.groups)]
 
-    async def _variant(self, number: int, variant: Variant) -> AsyncIterator[Record]:
-        url = variant.ledger() if variant.ledger else ""
-        # start it once before, so that the measured process does not create the ledger
-        await self._start_ms(variant, url)
-        async with started(
-            variant.command, self._environment(url), self.folder, self.cores
-        ) as server:
-            log.info("repetition %d: %s", number, variant.name)
-            self.doubles.delay_s = 0.0
-            await load.run(self.doubles, server.port, flows=self.plan.warm_up, concurrency=16)
-            for delay_ms in self.plan.delays_ms:
-                self.doubles.delay_s = delay_ms / 1000
-                for concurrency, flows in self.plan.flows.items():
-                    figures = await self._measured(server, url, flows, concurrency)
-                    yield Record(number, variant.name, delay_ms, concurrency, figures)
-            self.doubles.delay_s = 0.0
+    async def _flows(self, groups: tuple[str, ...]) -> AsyncIterator[Sample]:
+        cells = _cells(groups)
+        names = list(dict.fromkeys(cell.variant for cell in cells))
+        for name in random.sample(names, len(names)):
+            variant = await self.variants.get(name)
+            async with self._started(variant) as server:
+                log.info("  %s", name)
+                await self._warm_up(server, name)
+                for cell in cells:
+                    if cell.variant == name:
+                        yield Sample(cell, await self._measured(server, cell))
 
-    async def _measured(self, server: Server, url: str, flows: int, concurrency: int) -> Figures:
+    async def _warm_up(self, server: Server, name: str) -> None:
+        self.doubles.delay_s = 0.0
+        flows = JS_WARM_UP if name == "bolt-js" else self.plan.warm_up
+        await load.run(self.doubles, server.port, flows=flows, people=16)
+
+    async def _measured(self, server: Server, cell: Cell) -> Figures:
+        with_legs = cell.people == 1 and cell.delay_ms
+        flows = self.plan.flows_with_legs if with_legs else self.plan.flows[cell.people]
         self.doubles.forget()
+        self.doubles.delay_s = cell.delay_ms / 1000
         await asyncio.sleep(COOL_DOWN_S)
-        written = ledgers.transactions(url) if url else 0
         cpu_ms = server.cpu_ms()
-        run = await load.run(self.doubles, server.port, flows=flows, concurrency=concurrency)
+        run = await load.run(self.doubles, server.port, flows=flows, people=cell.people)
         await asyncio.sleep(COOL_DOWN_S)
-        cpu_ms = server.cpu_ms() - cpu_ms
-        for failure in run.failures[:3]:
-            log.warning("a flow failed: %s", failure)
-        return {
-            **_times(run.flows),
-            "flows_per_s": run.flows_per_s,
-            "cpu_ms": cpu_ms / flows,
+        figures = {
+            "cpu_ms": (server.cpu_ms() - cpu_ms) / flows,
             "rss_mb": server.rss_mb(),
-            **_calls(self.doubles.calls, flows),
-            "transactions": (ledgers.transactions(url) - written) / flows if url else None,
-            "failed": float(len(run.failures)),
+            "calls": self.doubles.calls.total() / flows,
         }
+        _check(run)
+        if run.flows_per_s:
+            figures["flows_per_s"] = run.flows_per_s
+        return figures | _times(run.flows)
 
-    async def _starts(self, number: int, variants: list[Variant]) -> AsyncIterator[Record]:
-        """Measure cold starts: bare Bolt, and each variant with a new and an existing ledger."""
-        for _ in range(self.plan.starts):
-            candidates = [bare(), *variants]
-            for variant in random.sample(candidates, len(candidates)):
-                url = variant.ledger() if variant.ledger else ""
-                first = await self._start_ms(variant, url)
-                again = await self._start_ms(variant, url)
-                figures: Figures = {"start_ms": again, "first_start_ms": first if url else None}
-                yield Record(number, variant.name, 0, 0, figures)
+    async def _batches(self) -> AsyncIterator[Sample]:
+        for name in random.sample((SQLITE, SQLITE + BATCH_FULL, SCRIPT), 3):
+            self.doubles.forget()
+            if name == SCRIPT:
+                command = self.variants.module("tests.benchmarks.rivals.script")
+                self.doubles.delay_s = 0.05
+                for at_once in (1, 8):
+                    figures = await batch.by_script(self.doubles, command, at_once, self.cores)
+                    yield Sample(Cell(SCRIPT, 50, at_once), figures)
+                continue
+            async with self._started(await self.variants.get(name)) as server:
+                await self._warm_up(server, name)
+                self.doubles.delay_s = 0.05
+                yield Sample(Cell(name, 50, 1), await batch.by_card(self.doubles, server.port))
 
-    async def _start_ms(self, variant: Variant, url: str) -> float:
-        environment = self._environment(url)
-        async with started(variant.command, environment, self.folder, self.cores) as server:
-            return server.start_ms
+    async def _starts(self) -> AsyncIterator[Sample]:
+        names = ["bare Bolt", SQLITE] * self.plan.starts
+        for name in random.sample(names, len(names)):
+            async with self._started(await self.variants.get(name)) as server:
+                yield Sample(Cell(name), {"start_ms": server.start_ms})
 
-    def _environment(self, url: str) -> dict[str, str]:
-        ledger = {"DATABASE_URL": url} if url else {}
-        return self.doubles.environment() | ledger
+    async def _instructions(self) -> AsyncIterator[Sample]:
+        if not shutil.which("valgrind"):
+            raise ServerFailed("valgrind is not installed")
+        for name in ("floor", SQLITE):
+            variant = await self.variants.get(name)
+            out, prefix = self.folder / f"{name}.callgrind", f"--vgdb-prefix={self.folder}/vgdb"
+            valgrind = ("valgrind", "--tool=callgrind", "--instr-atstart=no", prefix)
+            command = (*valgrind, f"--callgrind-out-file={out}", *variant.command)
+            async with self._started(Variant(name, command, variant.ledger)) as server:
+                await self._traced(server, self.plan.traced // 5)
+                control = ("vgdb", prefix, f"--pid={server.pid}", "instrumentation")
+                await output_of((*control, "on"), HOST, self.cores)
+                await self._traced(server, self.plan.traced)
+                await output_of((*control, "off"), HOST, self.cores)
+            yield Sample(Cell(name, 0, 4), {"instructions": _counted(out) / self.plan.traced})
+
+    async def _traced(self, server: Server, flows: int) -> None:
+        self.doubles.delay_s = 0.0
+        _check(
+            await load.run(
+                self.doubles, server.port, flows=flows, people=4, reading_s=SLOW_READING_S
+            )
+        )
+        await asyncio.sleep(SLOW_READING_S)
+
+    async def _memory(self) -> AsyncIterator[Sample]:
+        """Compare the memory after ten rounds of flows with that after the first."""
+        self.doubles.delay_s = 0.0
+        async with self._started(await self.variants.get(SQLITE)) as server:
+            sizes = []
+            for _ in range(10):
+                self.doubles.forget()
+                flows = self.plan.memory
+                _check(await load.run(self.doubles, server.port, flows=flows, people=16))
+                await asyncio.sleep(COOL_DOWN_S)
+                sizes.append(server.rss_mb())
+            yield Sample(Cell(SQLITE, 0, 16), {"growth": sizes[-1] / sizes[0]})
+
+    def _started(self, variant: Variant) -> AbstractAsyncContextManager[Server]:
+        ledger = {"DATABASE_URL": variant.ledger()} if variant.ledger else {}
+        environment = self.doubles.environment() | ledger
+        return started(variant.command, environment, self.folder, self.cores)
+
+
+def _cells(groups: tuple[str, ...]) -> list[Cell]:
+    """The loads of these groups, each once."""
+    cells: list[Cell] = []
+    if "acks" in groups:
+        cells += [Cell(name, 0, 1) for name in FLOWS] + [Cell(SQLITE, 50, 1)]
+    if "cpu" in groups:
+        cells += [Cell(name, *each) for name in FLOWS for each in ((0, 16), (50, 16), (50, 64))]
+    if "full" in groups:
+        names = (SQLITE, SQLITE + FULL, POSTGRESQL, POSTGRESQL + FULL)
+        cells += [Cell(name, 0, people) for name in names for people in (1, 16)]
+    return list(dict.fromkeys(cells))
+
+
+def _check(run: load.Run) -> None:
+    for failure in run.failures[:3]:
+        log.warning("a flow failed: %s", failure)
+    if len(run.failures) > len(run.flows) / 100:
+        raise FlowFailed(f"{len(run.failures)} flows failed, the first: {run.failures[0]}")
+
+
+def _counted(out: Path) -> int:
+    """The instructions in callgrind's files of one process."""
+    texts = [each.read_text(errors="replace") for each in out.parent.glob(f"{out.name}*")]
+    return sum(int(n) for n in re.findall(r"^totals: (\d+)", "".join(texts), re.MULTILINE))
 
 
 def _times(flows: list[Flow]) -> Figures:
-    """The median and the 99th percentile of each time, in milliseconds."""
-    figures: Figures = {}
-    for name, seconds in {
+    """The medians of the times, and the 99th percentile of the acks, in milliseconds."""
+    acks = {
         "command_ack": [flow.command_ack_s for flow in flows],
         "click_ack": [flow.click_ack_s for flow in flows],
-        "to_card": [flow.to_card_s for flow in flows],
-        "to_result": [flow.to_result_s for flow in flows],
-        "to_thread": [flow.to_thread_s for flow in flows],
-        "whole": [flow.whole_s for flow in flows],
-    }.items():
-        figures[f"{name}_p50_ms"] = median(seconds) * 1000 if seconds else None
-        figures[f"{name}_p99_ms"] = _p99(seconds) * 1000 if len(seconds) > 1 else None
-    return figures
+    }
+    return {
+        **{f"{name}_p50_ms": median(seconds) * 1000 for name, seconds in acks.items()},
+        **{f"{name}_p99_ms": _p99(seconds) * 1000 for name, seconds in acks.items()},
+        "to_result_p50_ms": median(flow.to_result_s for flow in flows) * 1000,
+        "whole_p50_ms": median(flow.whole_s for flow in flows) * 1000,
+    }
 
 
-def _p99(values: Iterable[float]) -> float:
+def _p99(values: list[float]) -> float:
     return quantiles(values, n=100, method="inclusive")[98]
-
-
-def _calls(calls: Counter[str], flows: int) -> Figures:
-    fusebill = calls[READ] + calls[UNLATCH]
-    return {"slack_calls": (calls.total() - fusebill) / flows, "fusebill_calls": fusebill / flows}

@@ -1,150 +1,105 @@
-"""Reports a run: tables for people, JSON for programs."""
+"""Writes what was measured: README.md's tables, the chart and results.json."""
 
 from __future__ import annotations
 
-import json
-import os
-import platform
-import subprocess
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable
+from itertools import groupby
 from pathlib import Path
-from statistics import median
-from typing import Any
 
-from tests.benchmarks.measures import Plan, Record
-from tests.benchmarks.servers import Cores
-from tests.benchmarks.targets import Cell, figure, results
-from tests.benchmarks.variants import bolt_js_folder
+from tests.benchmarks import chart
+from tests.benchmarks.results import Results, Run
+from tests.benchmarks.rows import COLUMNS, GROUPS, Row, targets
+from tests.benchmarks.samples import Spread
+from tests.benchmarks.variants import FLOWS
 
-COLUMNS = {
-    "command_ack_p50_ms": "ack cmd p50",
-    "command_ack_p99_ms": "p99",
-    "click_ack_p50_ms": "ack click p50",
-    "click_ack_p99_ms": "p99",
-    "to_card_p50_ms": "card",
-    "to_result_p50_ms": "result",
-    "to_thread_p50_ms": "thread",
-    "whole_p50_ms": "whole flow",
-    "flows_per_s": "flows/s",
-    "cpu_ms": "CPU ms",
-    "rss_mb": "RSS MB",
-    "slack_calls": "Slack calls",
-    "fusebill_calls": "Fusebill calls",
-    "transactions": "transactions",
-    "failed": "failed",
+HERE = Path(__file__).parent
+BEGIN, END = "<!-- written by the program -->\n", "<!-- end of what the program writes -->\n"
+NOT_MEASURED = "not measured"
+NAMES = {
+    "floor": "aiohttp alone (floor)",
+    "naive": "Bolt for Python, unchanged (naive)",
+    "bolt-js": "Bolt for JavaScript (bolt-js)",
+    "sqlite": "**this bot**, SQLite",
+    "postgresql": "**this bot**, PostgreSQL",
 }
-_PACKAGES = (
-    "slack-bolt",
-    "slack-sdk",
-    "aiohttp",
-    "httpx",
-    "sqlalchemy",
-    "psycopg",
-    "pydantic",
-    "structlog",
-)
 
 
-def tables(records: Sequence[Record]) -> str:
-    """Markdown tables: medians over the repetitions, cold starts, targets with their spread."""
-    places = sorted({(r.delay_ms, r.concurrency) for r in records if r.concurrency})
-    names = list(dict.fromkeys(record.variant for record in sorted(records, key=_order)))
-    parts: list[str] = []
-    for delay_ms, concurrency in places:
-        rows = [
-            [name, *(_median(records, key, Cell(name, delay_ms, concurrency)) for key in COLUMNS)]
-            for name in names
-            if figure(records, "cpu_ms", Cell(name, delay_ms, concurrency))
-        ]
-        parts.append(f"\n{delay_ms} ms legs, concurrency {concurrency} (ms, a flow)\n")
-        parts.append(_table(["variant", *COLUMNS.values()], rows))
-    parts.append("\nCold start to listening (ms)\n")
-    parts.append(_table(["variant", "start", "with a new ledger"], _starts(records, names)))
-    parts.append("\nTargets: median of the repetitions' ratios (lowest to highest)\n")
-    parts.append(_table(["what", "measured", "target", "met"], _targets(records)))
-    return "\n".join(parts)
+def write(folder: Path, results: Results, history: int) -> None:
+    """Write the report into a folder; the text around the tables is README.md's own."""
+    before, _, rest = (HERE / "README.md").read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    parts = [before, BEGIN, text(results, history), END, after]
+    (folder / "README.md").write_text("".join(parts))
+    (folder / "chart.svg").write_text(chart.svg(results))
+    results.save(folder / "results.json")
 
 
-def write(path: Path, records: Sequence[Record], plan: Plan, cores: Cores, command: str) -> None:
-    """Write everything that was measured, and on which machine, as JSON."""
-    run = {
-        "command": command,
-        "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "machine": _machine(cores),
-        "versions": _versions(),
-        "plan": asdict(plan),
-        "targets": [asdict(result) for result in results(records)],
-        "records": [asdict(record) for record in records],
-    }
-    path.write_text(json.dumps(run, indent=1) + "\n")
-
-
-def _order(record: Record) -> int:
-    order = ("floor", "naive", "bolt-js", "sqlite", "sqlite full", "postgresql", "postgresql full")
-    return order.index(record.variant) if record.variant in order else len(order)
-
-
-def _median(records: Sequence[Record], name: str, cell: Cell) -> str:
-    values = figure(records, name, cell)
-    return _number(median(values.values())) if values else "-"
-
-
-def _starts(records: Sequence[Record], names: list[str]) -> list[list[str]]:
-    return [
-        [name, *(_median(records, key, Cell(name, 0, 0)) for key in ("start_ms", "first_start_ms"))]
-        for name in names
+def text(results: Results, history: int) -> str:
+    """The report as Markdown."""
+    rows = [_target(row, results.rows.get(row.what)) for row in targets(history)]
+    sides = [
+        [NAMES[name], *(_median(results.rows.get(each.row(name).what)) for each in COLUMNS)]
+        for name in FLOWS
     ]
+    return "\n".join(
+        (
+            "\n## The targets\n",
+            _table(["what", "target", "measured (lowest to highest)", "met"], rows),
+            "\n## The bots side by side\n",
+            "![CPU a flow, and acks, of each bot](chart.svg)\n",
+            _table(["medians", *(column.title for column in COLUMNS)], sides),
+            "\n## How it was measured\n",
+            *_runs(results),
+            "",
+        )
+    )
 
 
-def _targets(records: Sequence[Record]) -> list[list[str]]:
-    return [
-        [
-            result.what,
-            f"{_number(result.median)} ({_number(result.low)} to {_number(result.high)})",
-            _number(result.limit),
-            "yes" if result.met else "no",
-        ]
-        for result in results(records)
-    ]
+def _target(row: Row, measured: Spread | None) -> list[str]:
+    target = "" if row.target is None else f"{'≥' if row.at_least else '≤'} {row.target:g}"
+    unit = f" {row.unit}" if row.unit else ""
+    if measured is None:
+        return [row.what, target and target + unit, NOT_MEASURED, ""]
+    low, high = number(measured.lowest), number(measured.highest)
+    shown = f"{number(measured.median)}{unit} ({low} to {high})"
+    met = {True: "yes", False: "**no**", None: ""}[row.met(measured)]
+    return [row.what, target and target + unit, shown, met]
 
 
-def _number(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
+def _runs(results: Results) -> Iterable[str]:
+    """A paragraph for the groups of each run, and what no run has measured."""
+
+    def same(group: str) -> tuple[str, ...]:
+        run = results.runs[group]
+        return run.at[:10], run.command, run.machine, run.versions
+
+    for _, several in groupby(sorted(results.runs, key=same), key=same):
+        groups = list(several)
+        run = results.runs[groups[0]]
+        yield f"- On {run.at[:10]}, by `{run.command}`: {run.machine}; {run.versions}."
+        for extent, together in groupby(groups, key=lambda group: _extent(results.runs[group])):
+            yield f"  - {'; '.join(GROUPS[group] for group in together)}: {extent}"
+    missing = [group for group in GROUPS if group not in results.runs]
+    if missing:
+        yield f"- Not measured: {'; '.join(GROUPS[group] for group in missing)}."
+        yield f"  `python -m tests.benchmarks --only {','.join(missing)}` measures them."
+
+
+def _extent(run: Run) -> str:
+    several = "repetition" if run.planned == 1 else "repetitions"
+    cut_off = "" if run.repetitions == run.planned else f" of {run.planned}"
+    return f"{run.repetitions}{cut_off} {several}, {run.minutes:.1f} minutes"
+
+
+def number(value: float) -> str:
+    """A figure with three digits, or all before its point."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def _median(measured: Spread | None) -> str:
+    return number(measured.median) if measured else NOT_MEASURED
 
 
 def _table(headings: list[str], rows: Iterable[list[str]]) -> str:
     lines = [headings, ["---"] * len(headings), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _machine(cores: Cores) -> dict[str, Any]:
-    models = {
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    }
-    return {
-        "processor": ", ".join(sorted(models)),
-        "cores": os.cpu_count(),
-        "server_core": cores.server,
-        "load_core": cores.load,
-        "system": f"{platform.system()} {platform.machine()}",
-    }
-
-
-def _versions() -> dict[str, str]:
-    versions = {"python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            versions[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    bolt = bolt_js_folder() / "node_modules" / "@slack" / "bolt" / "package.json"
-    if bolt.exists():
-        node = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True)
-        versions["node"] = node.stdout.strip()
-        versions["@slack/bolt"] = json.loads(bolt.read_text())["version"]
-    return versions

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks import ledgers
+from tests.benchmarks.interpreter import Interpreter
 from tests.benchmarks.ledgers import Ledgers
+from tests.benchmarks.servers import ServerFailed
 
 BOLT_JS = "@slack/bolt@4"
 RIVALS = Path(__file__).parent / "rivals"
-NAMES = ("floor", "naive", "bolt-js", "sqlite", "postgresql")
-FULL = " full"
-"""Ends the name of a variant of the bot that is measured on a filled ledger."""
+SQLITE, POSTGRESQL, SCRIPT = "sqlite", "postgresql", "script"
+FLOWS = ("floor", "naive", "bolt-js", SQLITE, POSTGRESQL)
+"""The servers of the flow, in the order of the report."""
+FULL, BATCH_FULL = " full", " batch full"
+"""End the names of variants with a filled ledger: of single cards, and of cards for 50."""
+BATCH_HISTORY, BATCH_SIZE = 10_000, 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,28 +32,40 @@ class Variant:
     ledger: Callable[[], str] | None = None
 
 
-def bare() -> Variant:
-    """An empty Bolt app, as the yardstick for cold starts."""
-    return Variant("bare", _module("tests.benchmarks.rivals.bare"))
+class Variants:
+    """Makes variants by their names; what takes long is done when it is first needed."""
 
+    def __init__(self, python: Interpreter, ledgers: Ledgers, history: int) -> None:
+        self._python = python
+        self._ledgers = ledgers
+        self._history = history
+        self._filled: dict[str, str] = {}
 
-async def variants(names: list[str], databases: Ledgers, history: int) -> list[Variant]:
-    """The variants of these names; the bot's also with `history` requests if that is not 0."""
-    return [variant for name in names for variant in await _variants_of(name, databases, history)]
+    async def get(self, name: str) -> Variant:
+        """The variant of this name: installs Bolt for JavaScript, or fills a ledger, once.
 
+        Raises: ServerFailed.
+        """
+        match name:
+            case "floor" | "naive":
+                return Variant(name, self.module(f"tests.benchmarks.rivals.{name}"))
+            case "bare Bolt":
+                return Variant(name, self.module("tests.benchmarks.rivals.bare"))
+            case "bolt-js":
+                return Variant(name, ("node", str(await _installed())))
+        command = (*self.module("bot"), "http")
+        new = self._ledgers.postgresql if name.startswith(POSTGRESQL) else self._ledgers.sqlite
+        if name in (SQLITE, POSTGRESQL):
+            return Variant(name, command, new)
+        if name not in self._filled:
+            size = BATCH_SIZE if name.endswith(BATCH_FULL) else 1
+            how_many = BATCH_HISTORY if name.endswith(BATCH_FULL) else self._history
+            self._filled[name] = await asyncio.to_thread(self._ledgers.filled, new, how_many, size)
+        return Variant(name, command, lambda: self._filled[name])
 
-async def _variants_of(name: str, databases: Ledgers, history: int) -> list[Variant]:
-    if name in ("floor", "naive"):
-        return [Variant(name, _module(f"tests.benchmarks.rivals.{name}"))]
-    if name == "bolt-js":
-        return [Variant(name, ("node", str(await _installed())))]
-    new = databases.sqlite if name == "sqlite" else databases.postgresql
-    empty = Variant(name, (*_module("bot"), "http"), new)
-    if not history:
-        return [empty]
-    filled = new()
-    await asyncio.to_thread(ledgers.fill, filled, history)
-    return [empty, Variant(name + FULL, empty.command, lambda: filled)]
+    def module(self, name: str, *arguments: str) -> tuple[str, ...]:
+        """The command that runs a module on the Python of all variants."""
+        return (self._python.path, "-m", name, *arguments)
 
 
 def bolt_js_folder() -> Path:
@@ -66,10 +81,6 @@ async def _installed() -> Path:
             "npm", "install", "--no-audit", "--no-fund", "--silent", BOLT_JS, cwd=folder
         )
         if await npm.wait():
-            raise RuntimeError(f"npm could not install {BOLT_JS}")
+            raise ServerFailed(f"npm could not install {BOLT_JS}")
     # Node looks for packages next to the program
     return Path(shutil.copy(RIVALS / "bolt.mjs", folder))
-
-
-def _module(name: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", name)

@@ -86,11 +86,11 @@ class Floor:
 
 
 def _signed(request: web.Request, body: bytes) -> bool:
-    timestamp = request.headers["X-Slack-Request-Timestamp"]
+    timestamp = request.headers.get("X-Slack-Request-Timestamp", "0")
     base = b"v0:" + timestamp.encode() + b":" + body
     expected = f"v0={hmac.new(SECRET, base, hashlib.sha256).hexdigest()}"
     fresh = abs(time.time() - int(timestamp)) <= 300
-    return fresh and hmac.compare_digest(expected, request.headers["X-Slack-Signature"])
+    return fresh and hmac.compare_digest(expected, request.headers.get("X-Slack-Signature", ""))
 
 
 async def application() -> web.Application:
