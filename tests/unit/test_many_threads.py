@@ -263,6 +263,19 @@ def test_a_long_thread_goes_on_where_the_last_reply_ended_without_naming_anybody
     assert said.count("<@U0BOB> confirmed it") == 1
 
 
+@pytest.mark.parametrize("outcome", [Outcome.STOPPED, Outcome.REFUSED])
+def test_the_text_of_no_reply_is_cut(outcome: Outcome) -> None:
+    # names as long as they are shown, and a trail beside the customers
+    long = [replace(each, company_name="n" * 80) for each in customers(50)]
+    card = happened(confirmed(card_of(long, reason="r" * 500)), RESULTS[outcome], why="so")
+    for number in range(5):
+        card = happened(card, EventType.DECISION_DENIED, "U0BOB", to=[0], why=f"{number} " * 80)
+    said = [reply.message.text for reply in replies(card)]
+    # Slack shows a date as its reader's, so that only the end of a text shows if it was cut
+    assert not any(text.endswith("…") for text in said)
+    assert sum(text.count("n" * 80) for text in said) == 50
+
+
 def test_a_thread_with_very_many_refused_clicks_is_told_in_several_replies() -> None:
     card = card_of(customers(2))
     for number in range(50):
