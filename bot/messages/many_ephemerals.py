@@ -61,6 +61,19 @@ def none_to_unlatch(left_out: Sequence[LeftOut], links: Links | None = None) -> 
     return message([[say(nothing)]], left_out_lines(left_out, links or Links()))
 
 
+def others_left_out(left_out: Sequence[LeftOut], links: Links) -> Message:
+    """Of several customers only one is on the card, which names no others: each with why."""
+    many = amount(len(left_out) + 1, "customer")
+    only = f"☝️ Of {many}, only one can be unlatched. Its card does not show the others:"
+    return message([[say(only)]], left_out_lines(left_out, links))
+
+
+def form_not_opened() -> Message:
+    """Slack did not open the form for many ids."""
+    start = say("📝 Slack did not open the form, so nothing was done. Type it again: ")
+    return message([[start, code(f"{COMMAND} many")]])
+
+
 def outcome_of_many_without_card(history: CardHistory, *, gone: bool) -> Message:
     """The outcome for one person, since the card can't show it; `gone`: it never will."""
     many = amount(len(history.histories), "customer")

@@ -24,6 +24,7 @@ from bot.ops.metrics import Metrics
 from bot.requests.execution import ExecutionResult, compare
 from bot.requests.lookup import Lookup
 from bot.requests.posting import CardPoster, Place
+from bot.requests.preview import Preview
 from bot.requests.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,7 @@ class FollowUps:
         self,
         ledger: Ledger,
         lookup: Lookup,
+        preview: Preview,
         poster: CardPoster,
         worker: Worker,
         links: Links,
@@ -43,6 +45,7 @@ class FollowUps:
     ) -> None:
         self._ledger = ledger
         self._lookup = lookup
+        self._preview = preview
         self._poster = poster
         self._worker = worker
         self._links = links
@@ -217,7 +220,7 @@ class FollowUps:
     ) -> Sequence[Customer | FusebillError]:
         """Read the customers of requests; tell the person why one could not be read."""
         ids = [request.customer.customer_id for request in requests]
-        found = await self._lookup.read_all(ids, place)
+        found = await self._preview.read_all(ids, place)
         for customer_id in ids:
             if isinstance(error := found[customer_id], FusebillError):
                 await self._poster.send_ephemeral(place, ephemerals.not_read(customer_id, error))

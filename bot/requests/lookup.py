@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 from datetime import UTC, datetime, timedelta
 
 import stamina
@@ -65,26 +65,26 @@ class Lookup:
     async def read(self, customer_id: int, place: Place) -> Customer:
         """Read a customer; tell the person if it takes long. Raises: FusebillError."""
         async with self._progress(place, customer_id):
-            async for attempt in stamina.retry_context(
-                on=_should_retry_read, attempts=3, timeout=READ_TIMEOUT_S, wait_initial=0.3
-            ):
-                with attempt:
+            return await self.fetch(customer_id)
+
+    async def fetch(
+        self,
+        customer_id: int,
+        *,
+        turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+        timeout_s: float | None = READ_TIMEOUT_S,
+    ) -> Customer:
+        """Read a customer, and again after a failure that may pass. Raises: FusebillError.
+
+        Each call is made within `turn()`, which may let it wait.
+        """
+        async for attempt in stamina.retry_context(
+            on=_should_retry_read, attempts=3, timeout=timeout_s, wait_initial=0.3
+        ):
+            with attempt:
+                async with turn():
                     return await self._fusebill.get_customer(customer_id)
         raise AssertionError("unreachable: the last attempt returns or raises")
-
-    async def read_all(
-        self, customer_ids: Sequence[int], place: Place
-    ) -> dict[int, Customer | FusebillError]:
-        """Read several customers side by side; each is there, or why it could not be read."""
-
-        async def one(customer_id: int) -> Customer | FusebillError:
-            try:
-                return await self.read(customer_id, place)
-            except FusebillError as error:
-                return error
-
-        found = await asyncio.gather(*map(one, customer_ids))
-        return dict(zip(customer_ids, found, strict=True))
 
     async def explain(self, ask: Ask, place: Place, error: FusebillError) -> None:
         """Say why a customer could not be read; search for an unknown id as a reference."""

@@ -9,19 +9,20 @@ from time import perf_counter
 
 import structlog
 
-from bot.domain.commands import Ask, Find, History
+from bot.domain.commands import Ask, AskMany, Find, History
 from bot.domain.models import Card, EventType, NewEvent, Person, Request, Verdict
 from bot.domain.policy import Decision, Members, Policy, may_ask, may_decide, may_read
 from bot.fusebill.errors import FusebillError
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
-from bot.messages import ephemerals
+from bot.messages import ephemerals, many_ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
 from bot.requests.posting import CardPoster, Place
+from bot.requests.preview import Preview
 from bot.requests.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -40,6 +41,7 @@ class RequestService:
         self,
         ledger: Ledger,
         lookup: Lookup,
+        preview: Preview,
         poster: CardPoster,
         worker: Worker,
         follow_ups: FollowUps,
@@ -50,6 +52,7 @@ class RequestService:
     ) -> None:
         self._ledger = ledger
         self._lookup = lookup
+        self._preview = preview
         self._poster = poster
         self._worker = worker
         self._policy = policy
@@ -79,6 +82,34 @@ class RequestService:
         card = self._poster.card(person, place, [customer], ask.reason)
         if await self._poster.post(card, place):
             self._metrics.card_seconds.observe(perf_counter() - started)
+
+    async def ask_many(self, person: Person, place: Place, ask: AskMany) -> None:
+        """Read the customers and post one card for all that are latched."""
+        started = perf_counter()
+        person = self._policy.with_home_team(person)
+        members = self._members()
+        decision = may_ask(self._policy, person, place.channel_id, ask.reason, members)
+        if not decision.allowed:
+            self._count_refusal(decision, person)
+            typed = f"{', '.join(map(str, ask.customer_ids))} {ask.reason}".rstrip()
+            await self._poster.deny(person, place, ask.customer_ids[0], typed, decision)
+            return
+        previewed = await self._preview.read(ask.customer_ids, place)
+        customers, left_out = previewed.customers, previewed.left_out
+        if previewed.error:
+            not_read = ephemerals.not_read(ask.customer_ids[0], previewed.error)
+            await self._poster.send_ephemeral(place, not_read)
+            return
+        if not customers:
+            nobody = many_ephemerals.none_to_unlatch(left_out, self._links)
+            await self._poster.send_ephemeral(place, nobody)
+            return
+        card = self._poster.card(person, place, customers, ask.reason)
+        if await self._poster.post(card, place, left_out):
+            self._metrics.card_seconds.observe(perf_counter() - started)
+            if len(customers) == 1:
+                others = many_ephemerals.others_left_out(left_out, self._links)
+                await self._poster.send_ephemeral(place, others)
 
     async def find(self, person: Person, place: Place, find: Find) -> None:
         """Show the customers that match a text."""
