@@ -242,3 +242,11 @@ async def test_a_form_works_over_socket_mode_too(open_world: OpenWorld) -> None:
         assert "Line 1" in world.slack.views.get(form.id).errors["ids"]
         await send(world, form, f"{BIKES}\n{JOINERY}")
         assert "2 customers" in world.card(world.slack.workspace.messages(CHANNEL)[-1])
+
+
+async def test_stop_on_a_card_that_the_ledger_does_not_have_does_nothing_and_says_so(
+    world: World,
+) -> None:
+    await world.slack.forge_click("U0BOB", "1.2", "unlatch_stop", "no such card")
+    await world.settled()
+    assert "I have no record of this request" in world.last_ephemeral("U0BOB")
