@@ -148,6 +148,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             publisher,
             sender,
             execution,
+            pace,
             rechecker,
             reminders,
             tasks,

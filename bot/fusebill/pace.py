@@ -59,13 +59,13 @@ class Pace:
         self._wake()
 
     @asynccontextmanager
-    async def call(self) -> AsyncIterator[None]:
-        """Make one call within the block, once enough calls are left.
+    async def call(self, calls: int = 1) -> AsyncIterator[None]:
+        """Make a call within the block, or up to `calls` of them, once enough are left.
 
         If Fusebill refuses it for a while (RateLimited, which passes on), no other starts until
         then.
         """
-        while (until := self._waits_until()) is not None:
+        while (until := self._waits_until(calls)) is not None:
             news = self._news
             left = until - datetime.now(UTC)
             try:
@@ -73,7 +73,7 @@ class Pace:
                     await news.wait()
             except TimeoutError:
                 continue
-        self._running += 1
+        self._running += calls
         try:
             yield
         except RateLimited as error:
@@ -81,10 +81,10 @@ class Pace:
                 self._blocked_until = error.retry_at
             raise
         finally:
-            self._running -= 1
+            self._running -= calls
             self._wake()
 
-    def _waits_until(self) -> datetime | None:
+    def _waits_until(self, calls: int) -> datetime | None:
         """Until when no call may start, unless there is news before; None if one may start now."""
         now = datetime.now(UTC)
         if self._blocked_until and now < self._blocked_until:
@@ -95,7 +95,7 @@ class Pace:
         if minute.remaining is None:
             return None
         # the answer to a running call may or may not be counted in what is left
-        free = minute.remaining - self._running > minute.reserve
+        free = minute.remaining - self._running >= minute.reserve + calls
         return None if free else minute.ends_at
 
     def _wake(self) -> None:

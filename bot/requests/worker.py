@@ -31,6 +31,7 @@ from bot.domain.models import (
     RequestHistory,
     Verdict,
 )
+from bot.fusebill.pace import Pace
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.gate import After, waits_of
 from bot.ledger.outbox import Outbox
@@ -53,19 +54,22 @@ FIRST_LOOK_S = 0.1
 MAX_CLAIMS = 5
 MAX_CONCURRENT_CUSTOMERS = 8
 """Of cards of many customers, in this process."""
+CALLS_A_CUSTOMER = 3
+"""It is read, changed, and perhaps read again."""
 RECORD_TIMEOUT_S = 600.0
 
 
 class Worker:
     """Finishes decided requests; can be killed at any point and run again."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913, PLR0917  # composition alone calls it
         self,
         ledger: Ledger,
         outbox: Outbox,
         publisher: Publisher,
         sender: CardSender,
         execution: Execution,
+        pace: Pace,
         rechecker: Rechecker,
         reminders: Reminders,
         tasks: BackgroundTasks,
@@ -77,6 +81,7 @@ class Worker:
         self._publisher = publisher
         self._sender = sender
         self._execution = execution
+        self._pace = pace
         self._rechecker = rechecker
         self._reminders = reminders
         self._tasks = tasks
@@ -349,7 +354,7 @@ class Worker:
         if request.card_size == 1:
             yield
             return
-        async with self._turns:
+        async with self._turns, self._pace.call(CALLS_A_CUSTOMER):
             yield
 
     @contextmanager
