@@ -8,6 +8,7 @@ mistakes.
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -88,6 +89,7 @@ class SimulatedFusebill:
     ) -> None:
         self.api_key = api_key
         self.customers = sample_customers() if customers is None else customers
+        self._customers_at_first = copy.deepcopy(self.customers)
         self.calls: list[Call] = []
         self.before: Callable[[str], Awaitable[None]] | None = None
         self.after: Callable[[str], Awaitable[None]] | None = None
@@ -156,8 +158,8 @@ class SimulatedFusebill:
         self._changed()
 
     def reset(self) -> None:
-        """Restore the sample customers and remove every fault."""
-        self.customers = sample_customers()
+        """Restore the customers that it was built with and remove every fault."""
+        self.customers = copy.deepcopy(self._customers_at_first)
         self.behave()
 
     def _changed(self) -> None:
