@@ -406,7 +406,8 @@ class Ledger:
                 return queries.history_of(connection, current)
             if gate.repeats(connection, current, denial):
                 return None
-            due = replace(current, due_at=current.due_at or due_at)
+            # a recheck may be due much later
+            due = replace(current, due_at=min(current.due_at or due_at, due_at))
             return queries.history_of(connection, queries.append(connection, due, denial))
 
         return await self._write(work)

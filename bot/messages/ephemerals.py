@@ -201,7 +201,8 @@ def too_late(request: Request) -> Message:
     if request.verdict is None and request.due_at is None:
         closed = "⌛ This request was closed because its card could not be posted in time;"
         return message([[say(f"{closed} nothing was changed. Ask again: "), again]])
-    return message([[say("⌛ This request has expired; nothing was changed. Ask again: "), again]])
+    expired = say("⌛ This request has expired; your click changed nothing. Ask again: ")
+    return message([[expired, again]])
 
 
 def form_not_opened() -> Message:

@@ -337,7 +337,8 @@ class Worker:
         ):
             with attempt:
                 result = await self._ledger.decided(card_id, verdict, click)
-        if result and result.taken and result.request.claim == 1 and not result.request.outcome:
+        # unless another worker has taken it over: then its lease is a later one
+        if result and result.taken and result.request.due_at == self.lease(click.at):
             self._metrics.verdicts.labels(result.request.kind, verdict).inc()
             await self.finish(result.card, after=result.after)
 

@@ -436,3 +436,32 @@ async def test_an_undo_of_what_has_been_changed_since_is_not_added(ledger: Ledge
     with pytest.raises(Overtaken) as raised:
         await ledger.add(replace(REQUEST, id="c" * 32, message_ts="1.2", **FOLLOW_UP), ASKED)  # type: ignore[arg-type]  # by name
     assert raised.value.by.id == later.id
+
+
+async def test_a_refusal_is_drawn_soon_though_a_recheck_is_due_much_later(ledger: Ledger) -> None:
+    history = await cleared(ledger, await confirmed(ledger))
+    recheck = NOW + timedelta(days=1)
+    await ledger.change(history.request, due_at=recheck)
+    denial = NewEvent(NOW, EventType.DECISION_DENIED, "U0BOB", {"why": "not on the list"})
+    denied = await ledger.deny(history.request, denial, NOW + LEASE)
+    assert denied is not None
+    assert denied.request.due_at == NOW + LEASE
+
+
+async def test_a_card_of_many_is_decided_with_all_its_requests(ledger: Ledger) -> None:
+    rest = [
+        replace(REQUEST, id=x * 32, card_id=REQUEST.id, position=n, card_size=3, due_at=None)
+        for n, x in ((2, "b"), (3, "c"))
+    ]
+    first = replace(REQUEST, card_size=3)
+    card = await ledger.add_card(Card((first, *rest)), [ASKED] * 3)
+    assert [r.id for r in await ledger.overdue(REQUEST.expires_at, LEASE)] == [REQUEST.id]
+    result = await confirm(ledger)
+    assert [r.verdict for r in result.card.requests] == [Verdict.CONFIRMED] * 3
+    assert [r.claim for r in result.card.requests] == [r.claim + 1 for r in card.requests]
+    reclaimed = await ledger.reclaim(result.card.requests, LATER, LATER + LEASE)
+    assert reclaimed is not None
+    assert len(reclaimed.mine) == 3
+    stopped = NewEvent(LATER, EventType.STOP_REQUESTED, "U0BOB", {})
+    assert await ledger.stop(REQUEST.id, stopped)
+    assert await ledger.is_stopping(REQUEST.id)
