@@ -103,7 +103,7 @@ OUTCOMES: Mapping[Outcome, OutcomeMeaning] = Meanings(
         Outcome.UNKNOWN: OutcomeMeaning(
             "❓", "Outcome unknown", "unknown", effective=True, may_be_checked=True
         ),
-        Outcome.STOPPED: OutcomeMeaning("⏹️", "Stopped, not done", "stopped"),
+        Outcome.STOPPED: OutcomeMeaning("🛑", "Stopped, not done", "stopped"),
     },
 )
 

@@ -161,7 +161,7 @@ SHOWN = (
 )
 RENEW = (
     update(requests)
-    .where(requests.c.id == bindparam("request_id"), requests.c.claim == bindparam("claim"))
+    .where(requests.c.id == bindparam("request_id"), requests.c.claim == bindparam("held"))
     .values(due_at=bindparam("until"))
 )
 STOPPING = select(events.c.id).where(

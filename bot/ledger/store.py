@@ -322,7 +322,7 @@ class Ledger:
 
     async def renew(self, requests: Sequence[Request], due_at: datetime) -> None:
         """Extend the lease of those requests whose claim this worker still holds."""
-        rows = [{"request_id": r.id, "claim": r.claim, "until": due_at} for r in requests]
+        rows = [{"request_id": r.id, "held": r.claim, "until": due_at} for r in requests]
         await self._database.run(lambda c: c.execute(queries.RENEW, rows).close())
 
     async def release(

@@ -39,7 +39,7 @@ def which_meaning(ambiguous: Ambiguous) -> Message:
     """
     many, few = ambiguous.many, ambiguous.few
     return message(
-        [[say("🤔 This can mean two things, so nothing was done. Which do you mean?")]],
+        [[say("❓ This can mean two things, so nothing was done. Which do you mean?")]],
         *_choice(many, _customers(many), f"{COMMAND} {_ids(many)} …"),
         *_choice(
             few,

@@ -373,7 +373,7 @@ class Worker:
         to_do = [request for request in card.requests if request.id in mine and _is_to_do(request)]
         if to_do:
             held = [request for request in card.requests if request.id in mine]
-            async with self._shown_in_progress(card.first), self._leases_kept(held):
+            async with self._shown_in_progress(card), self._leases_kept(held):
                 results = await asyncio.gather(
                     *(self._execute_one(request, after.get(request.id, ())) for request in to_do),
                     return_exceptions=True,
@@ -423,12 +423,12 @@ class Worker:
                 timer.cancel()
 
     @asynccontextmanager
-    async def _shown_in_progress(self, first: Request) -> AsyncIterator[None]:
+    async def _shown_in_progress(self, card: Card) -> AsyncIterator[None]:
         """Show on the card that the work is in progress, if it takes long, and how far it is."""
         finished, showing = asyncio.Event(), list[asyncio.Task[None]]()
 
         def begin() -> None:
-            showing.append(asyncio.create_task(self._show_working(first, finished)))
+            showing.append(asyncio.create_task(self._show_working(card, finished)))
 
         timer = asyncio.get_running_loop().call_later(self._timing.working_after_s, begin)
         try:
@@ -467,21 +467,29 @@ class Worker:
                 )
         raise AssertionError("unreachable: the last attempt returns or raises")
 
-    async def _show_working(self, first: Request, finished: asyncio.Event) -> None:
+    async def _show_working(self, card: Card, finished: asyncio.Event) -> None:
+        first = card.first
         while not finished.is_set():
             try:
                 # a process that slept must not draw over the result of the one that took over
                 with suppress(LedgerUnavailable):
                     await self._ledger.change(first, due_at=self.lease(datetime.now(UTC)))
-                await self._publisher.show_working(await self._ledger.card_history(first.card_id))
+                await self._publisher.show_working(await self._progress(card))
             except SlackError as error:
                 log.warning("working card not shown", why=error.code)
-            except (LostClaim, LedgerUnavailable) as error:
+            except LostClaim as error:
                 log.warning("working card not shown", why=str(error))
             if first.card_size == 1:
                 return
             with suppress(TimeoutError):
                 await asyncio.wait_for(finished.wait(), self._timing.progress_every_s)
+
+    async def _progress(self, card: Card) -> CardHistory:
+        """The card with the outcomes so far; without the ledger, as it was when it was decided."""
+        if card.first.card_size > 1:
+            with suppress(LedgerUnavailable):
+                return await self._ledger.card_history(card.id)
+        return CardHistory(tuple(RequestHistory(request, ()) for request in card.requests))
 
 
 def _is_to_do(request: Request) -> bool:

@@ -149,9 +149,13 @@ def open_visit(profile: BrowserContext, tmp_path: Path) -> OpenVisit:
 
     @asynccontextmanager
     async def visit(
-        *, width: int = 1280, height: int = 800, theme: Theme = "light"
+        *,
+        width: int = 1280,
+        height: int = 800,
+        theme: Theme = "light",
+        timing: Timing = QUICK,
     ) -> AsyncIterator[Visit]:
-        async with opened(tmp_path, timing=QUICK) as sandbox:
+        async with opened(tmp_path, timing=timing) as sandbox:
             opened_visit = Visit(sandbox, profile, {"width": width, "height": height}, theme)
             try:
                 yield opened_visit

@@ -86,7 +86,7 @@ def test_slack_takes_every_list_of_left_out_customers(left_out: list[LeftOut], l
 def test_two_numbers_are_asked_about_with_a_button_for_each_meaning() -> None:
     message = asked("2554529 3100017 moved portal")
     assert lines(message) == [
-        "🤔 This can mean two things, so nothing was done. Which do you mean?",
+        "❓ This can mean two things, so nothing was done. Which do you mean?",
         "2 customers: 2554529, 3100017",
         "Why: moved portal",
         "[2 customers]",

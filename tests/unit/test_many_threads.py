@@ -137,8 +137,8 @@ def test_the_summary_comes_first_then_each_customer_that_is_not_cleared() -> Non
 def test_customers_with_the_same_words_are_named_together() -> None:
     card = happened(confirmed(card_of(customers(3))), EventType.STOPPED)
     assert words(card)[:5] == [
-        "⏹️ 3 stopped: 3 customers  <@U0ALICE>",
-        "⏹️ Stopped, not done: 3 customers",
+        "🛑 3 stopped: 3 customers  <@U0ALICE>",
+        "🛑 Stopped, not done: 3 customers",
         "• Stolen Bikes (2554529)",
         "• Lost Pedals (2554530)",
         "• Found Wheels (2554531)",
