@@ -49,6 +49,8 @@ class Timing:
     """The pause between two sweeps for overdue requests."""
     working_after_s: float = 1.0
     """How long an execution may take before the card shows that it is in progress."""
+    progress_every_s: float = 3.0
+    """The least time between two updates of a card that shows how far the work is."""
     pause_s: float = 1.0
     """The first pause after Slack failed; it doubles with each further failure."""
     recheck_pause_s: float = 30.0

@@ -22,6 +22,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.domain.policy import Policy
 from bot.fusebill.client import FusebillClient
+from bot.fusebill.pace import Pace
 from bot.fusebill.responses import RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.listeners import Listeners
@@ -45,8 +46,10 @@ from bot.requests.declining import Declining
 from bot.requests.execution import Execution
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
+from bot.requests.pasting import Pasting
 from bot.requests.pending import PendingList
 from bot.requests.posting import CardPoster
+from bot.requests.preview import Preview
 from bot.requests.publisher import Publisher
 from bot.requests.rechecking import Rechecker
 from bot.requests.reminders import Reminders
@@ -73,6 +76,7 @@ class Bot:
     worker: Worker
     poster: CardPoster
     lookup: Lookup
+    preview: Preview
     follow_ups: FollowUps
     tasks: BackgroundTasks
     metrics: Metrics
@@ -118,7 +122,8 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             retry_handlers=[],
         )
         slack, links = Slack(client, metrics.slack_called), _links(settings)
-        fusebill = _fusebill(settings, http, metrics, timing)
+        pace = Pace()
+        fusebill = _fusebill(settings, http, metrics, pace, timing)
         execution = Execution(
             fusebill, budget_s=timing.execution_s, wait_s=timing.retry_s, look_s=timing.look_s
         )
@@ -143,6 +148,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             publisher,
             sender,
             execution,
+            pace,
             rechecker,
             reminders,
             tasks,
@@ -168,15 +174,19 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         lease = timedelta(seconds=timing.lease_s)
         asked = policy.named_confirmers
         lookup = Lookup(fusebill, ledger, outbox, lease, due_requests, slack, poster, links, asked)
-        follow_ups = FollowUps(ledger, lookup, poster, worker, links, metrics)
+        preview = Preview(lookup, poster, pace)
+        follow_ups = FollowUps(ledger, lookup, preview, poster, worker, links, metrics)
         service = RequestService(
-            ledger, lookup, poster, worker, follow_ups, policy, groups.members, links, metrics
+            *(ledger, lookup, preview, poster, worker, follow_ups),
+            *(policy, groups.members, links, metrics),
         )
         declining = Declining(ledger, slack, poster, worker, policy, groups.members, links, metrics)
+        pasting = Pasting(slack, poster, policy, groups.members, metrics)
         pending = PendingList(due_requests, slack, poster, policy, groups.members, metrics)
         app = _bolt(settings, client, identity)
         Listeners(
-            service, declining, pending, tasks, metrics, settings.fusebill_customer_url
+            *(service, declining, pasting, pending, tasks, metrics),
+            settings.fusebill_customer_url,
         ).register(app)
         yield Bot(
             app,
@@ -187,6 +197,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             worker,
             poster,
             lookup,
+            preview,
             follow_ups,
             tasks,
             metrics,
@@ -297,7 +308,11 @@ def _links(settings: Settings) -> Links:
 
 
 def _fusebill(
-    settings: Settings, http: httpx.AsyncBaseTransport, metrics: Metrics, timing: Timing
+    settings: Settings,
+    http: httpx.AsyncBaseTransport,
+    metrics: Metrics,
+    pace: Pace,
+    timing: Timing,
 ) -> FusebillClient:
     def observe(
         operation: str, status: int | None, seconds: float, limit: RateLimit | None
@@ -305,6 +320,7 @@ def _fusebill(
         metrics.fusebill_called(operation, status, seconds)
         if limit:
             metrics.limit_left(limit.minute.remaining, limit.day.remaining)
+            pace.observe(limit.minute)
 
     return FusebillClient(
         http,

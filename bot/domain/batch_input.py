@@ -12,6 +12,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from bot.domain.typed_text import searchable, trimmed
+
 MAX_CUSTOMERS = 50
 MAX_DIGITS = 18
 QUOTED_LENGTH = 40
@@ -19,6 +21,7 @@ QUOTED_LENGTH = 40
 _LINE_BREAK = re.compile("\r\n|\r|\n")
 _WORD = re.compile(r"(?P<gap>[ ,;\n]*)(?P<word>[^ ,;\n]+)")
 _THOUSANDS = re.compile(r"#?[1-9][0-9]{0,2}(,[0-9]{3})+,?")
+_BLANKS_FOR_THOUSANDS = re.compile(r"#?[1-9][0-9]{0,2}( [0-9]{3})+")
 _QUOTES = " \"'\ufeff"  # a file's first cell begins with a byte order mark
 
 Words = Sequence[re.Match[str]]
@@ -73,11 +76,11 @@ def read_ids(text: str) -> Reading | Ambiguous | Refused:
     Commas, semicolons and line breaks separate ids; the reason begins at the first word that is no
     id, and may be of any length.
     """
-    words = list(_WORD.finditer(_plain(text)))
+    words = [word for word in _WORD.finditer(_plain(text)) if trimmed(word["word"])]
     ids = list(takewhile(_is_id, words))
     listed = [*ids[:1], *takewhile(_is_listed, ids[1:])]
     certain = len(listed) == len(ids)
-    why = (_slip(words, len(ids)) if certain else "") or _thousands(listed)
+    why = (_slip(words, len(ids)) if certain else _blanks(ids)) or _thousands(listed)
     if why:
         return Refused(why)
     many = _reading(words, len(ids))
@@ -120,14 +123,14 @@ def _blanked(line: str) -> str:
 
 def _customer_id(word: str) -> int | None:
     # int() and \d also accept other scripts' digits, which are easy to misread
-    digits = re.fullmatch(rf"#?([0-9]{{1,{MAX_DIGITS}}})", word)
+    digits = re.fullmatch(rf"#?([0-9]{{1,{MAX_DIGITS}}})", trimmed(word))
     return int(digits[1]) or None if digits else None
 
 
 def _why_not(word: str) -> str:
     """Why a word is not a customer's id."""
     shown = repr(word[:QUOTED_LENGTH])
-    digits = word.removeprefix("#")
+    digits = trimmed(word).removeprefix("#")
     if not re.fullmatch("[0-9]+", digits):
         return f"{shown} is not a customer id: digits only."
     if len(digits) > MAX_DIGITS:
@@ -168,7 +171,7 @@ def _thousands(listed: Words) -> str:
     if not listed:
         return ""
     text = listed[0].string[: listed[-1].end()]
-    numbers = filter(_THOUSANDS.fullmatch, re.split("[ ;\n]+", text))
+    numbers = filter(_THOUSANDS.fullmatch, map(searchable, re.split("[ ;\n]+", text)))
     return next(
         (
             f"{each[:QUOTED_LENGTH]!r} looks like one number with thousands separators."
@@ -176,6 +179,21 @@ def _thousands(listed: Words) -> str:
             for each in numbers
         ),
         "",
+    )
+
+
+def _blanks(ids: Words) -> str:
+    """What is wrong with `2 554 529`, which nobody means as three customers; empty if nothing is.
+
+    Numbers with blanks for thousands separators are as short as no list of ids is.
+    """
+    typed = " ".join(trimmed(word["word"]) for word in ids)
+    if not _BLANKS_FOR_THOUSANDS.fullmatch(typed):
+        return ""
+    number = typed.removeprefix("#").replace(" ", "")[:MAX_DIGITS]
+    return (
+        f"Is {number} one id? Then type it without blanks. If not, type a comma between the ids,"
+        " or a word before the reason."
     )
 
 

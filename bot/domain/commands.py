@@ -3,13 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Literal, assert_never
 from urllib.parse import urlsplit
 
+from bot.domain.batch_input import (
+    MAX_CUSTOMERS,
+    MAX_DIGITS,
+    Ambiguous,
+    Reading,
+    Refused,
+    read_ids,
+)
 from bot.domain.typed_text import one_line, printable, searchable, trimmed, visible
 
-MAX_DIGITS = 18
 MAX_REASON_LENGTH = 500
+TOO_LONG = f"The reason is longer than {MAX_REASON_LENGTH} characters."
+SEARCH = "(/unlatch find searches names and references.)"
 HUBSPOT = ("hubspot.com",)
 
 
@@ -20,6 +31,26 @@ class Ask:
     customer_id: int
     reason: str
     typed: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AskMany:
+    """`/unlatch <customerId>, <customerId> [reason]`: two customers or more, each once."""
+
+    customer_ids: tuple[int, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class AmbiguousAsk:
+    """`/unlatch <number> <number> …`: the second is an id, or begins the reason."""
+
+    ambiguous: Ambiguous
+
+
+@dataclass(frozen=True, slots=True)
+class Many:
+    """`/unlatch many`: a form to paste many ids into."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +84,7 @@ class Malformed:
     why: str
 
 
-Command = Ask | Find | History | Pending | Help | Malformed
+Command = Ask | AskMany | AmbiguousAsk | Many | Find | History | Pending | Help | Malformed
 
 
 def parse(text: str, customer_url: str | None = None) -> Command:
@@ -62,30 +93,85 @@ def parse(text: str, customer_url: str | None = None) -> Command:
     `customer_url` is the address of a customer's page, with `{id}`: such an address is an id too.
     Slack sends `&`, `<` and `>` as entities (docs.slack.dev, "Formatting message text").
     """
-    words = trimmed(printable(_unescaped(text))).split(maxsplit=1)
+    typed = trimmed(_unescaped(text))
+    words = trimmed(printable(typed)).split(maxsplit=1)
     first = trimmed(words[0]) if words else ""
     rest = words[1].strip() if len(words) > 1 else ""
-    if first.lower() in ("help", ""):
-        return Help() if first else Malformed("The customer's id is missing.")
-    if first.lower() == "find":
-        wanted = searchable(rest)
-        found = any(c.isalnum() for c in wanted)
-        return Find(wanted) if found else Malformed("There are no letters or digits to search for.")
-    if first.lower() in ("history", "pending"):
-        return _history(rest, customer_url) if first.lower() == "history" else _pending(rest)
-    return _ask(first, rest, customer_url)
+    match first.lower():
+        case "":
+            return Malformed("The customer's id is missing.")
+        case "help":
+            return Help()
+        case "find":
+            return _find(rest)
+        case "history":
+            return _history(rest, customer_url)
+        case "pending" | "many" as word:
+            return _alone(word, rest)
+        case _:
+            return _ask(first, typed, customer_url)
 
 
-def _ask(first: str, rest: str, customer_url: str | None) -> Ask | Malformed:
-    digits = _digits(first, customer_url)
-    if isinstance(digits, Malformed):
-        return digits
-    if several := _several([digits, *rest.replace(",", " ").replace(";", " ").split()]):
-        return several
-    reason = one_line(rest)
+def asked(customer_ids: Sequence[int], reason: str, typed: str = "") -> Ask | AskMany | Malformed:
+    """Ask about these customers, by an id or several; raises nothing.
+
+    The reason becomes one line, and is none if nobody sees anything of it.
+    """
+    reason = _reason(reason)
     if len(reason) > MAX_REASON_LENGTH:
-        return Malformed(f"The reason is longer than {MAX_REASON_LENGTH} characters.")
-    return Ask(int(digits), reason if visible(reason) else "", digits)
+        return Malformed(TOO_LONG)
+    different = tuple(dict.fromkeys(customer_ids))
+    valid = all(0 < each < 10**MAX_DIGITS for each in different)
+    if not (valid and 0 < len(different) <= MAX_CUSTOMERS):
+        return Malformed(f"A card is about 1 to {MAX_CUSTOMERS} customers.")
+    if len(different) == 1:
+        return Ask(different[0], reason, typed or str(different[0]))
+    return AskMany(different, reason)
+
+
+def _ask(
+    first: str, text: str, customer_url: str | None
+) -> Ask | AskMany | AmbiguousAsk | Malformed:
+    if _is_address(first):
+        digits = _digits(first, customer_url)
+        if isinstance(digits, Malformed):
+            return digits
+        # the id stands for its address; the line break after it still separates
+        text = re.sub(r"\S+", digits, text, count=1)
+    found = read_ids(text)
+    match found:
+        case Refused(why=why):
+            return Malformed(why if any(map(str.isdigit, first)) else f"{why} {SEARCH}")
+        case Reading(customer_ids=customer_ids, reason=reason):
+            typed = re.search("[0-9]+", text)
+            return asked(customer_ids, reason, typed[0] if typed else "")
+        case Ambiguous(many=many, few=few):
+            return _ambiguous(many, few)
+        case _:
+            assert_never(found)
+
+
+def _ambiguous(many: Reading, few: Reading) -> AmbiguousAsk | Malformed:
+    many, few = (Reading(each.customer_ids, _reason(each.reason)) for each in (many, few))
+    if len(many.reason) > MAX_REASON_LENGTH:
+        return Malformed(TOO_LONG)
+    if len(few.reason) > MAX_REASON_LENGTH:
+        return Malformed(
+            f"If these numbers are ids, type commas between them. If not, {TOO_LONG[0].lower()}"
+            f"{TOO_LONG[1:]}"
+        )
+    return AmbiguousAsk(Ambiguous(many, few))
+
+
+def _reason(typed: str) -> str:
+    reason = one_line(printable(typed))
+    return reason if visible(reason) else ""
+
+
+def _find(rest: str) -> Find | Malformed:
+    wanted = searchable(rest)
+    found = any(c.isalnum() for c in wanted)
+    return Find(wanted) if found else Malformed("There are no letters or digits to search for.")
 
 
 def _history(rest: str, customer_url: str | None) -> History | Malformed:
@@ -100,16 +186,16 @@ def _unescaped(text: str) -> str:
     return text.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
 
 
-def _pending(rest: str) -> Pending | Malformed:
-    return Malformed("Nothing can follow “pending”.") if rest else Pending()
+def _alone(word: Literal["pending", "many"], rest: str) -> Pending | Many | Malformed:
+    if rest:
+        return Malformed(f"Nothing can follow “{word}”.")
+    return Pending() if word == "pending" else Many()
 
 
 def _digits(word: str, customer_url: str | None) -> str | Malformed:
     """The digits of a customer id, as typed or in an address."""
-    if re.match(r"<?https?://", word, re.IGNORECASE):
+    if _is_address(word):
         return _checked(_in_address(word, customer_url))
-    if re.fullmatch(r"#?[0-9]+([,;]#?[0-9]+)+[,;]?", word):
-        return _several(re.findall("[0-9]+", word)) or Malformed(_not_an_id(word))
     digits = word.removeprefix("#").rstrip(",;")
     # int() and \d also accept other scripts' digits, which are easy to misread
     return _checked(digits if re.fullmatch(r"[0-9]+", digits) else Malformed(_not_an_id(word)))
@@ -126,33 +212,11 @@ def _checked(digits: str | Malformed) -> str | Malformed:
 
 
 def _not_an_id(word: str) -> str:
-    return (
-        f"{word[:40]!r} is not a customer id: digits only."
-        " (/unlatch find searches names and references.)"
-    )
+    return f"{word[:40]!r} is not a customer id: digits only. {SEARCH}"
 
 
-def _several(words: list[str]) -> Malformed | None:
-    """What to do about more numbers than one in a row; None if there is only one."""
-    numbers: list[str] = []
-    for word in words:
-        number = trimmed(word).removeprefix("#")
-        if not re.fullmatch(r"0*[1-9][0-9]*", number) or len(numbers) > MAX_DIGITS:
-            break
-        numbers.append(number)
-    if len(numbers) <= 1:
-        return None
-    whole = "".join(numbers)
-    if len(whole) <= MAX_DIGITS and all(re.fullmatch("[0-9]{3}", each) for each in numbers[1:]):
-        return Malformed(
-            f"Is {whole[:MAX_DIGITS]} one id? Then type it without blanks or commas. If not: one"
-            " command for each customer."
-        )
-    return Malformed(
-        f"{numbers[0][:MAX_DIGITS]} and {numbers[1][:MAX_DIGITS]} are two numbers, and nothing was"
-        " done: use one command for each customer. If the reason begins with a number, put a word"
-        " before it."
-    )
+def _is_address(word: str) -> bool:
+    return re.match(r"<?https?://", word, re.IGNORECASE) is not None
 
 
 def _in_address(word: str, customer_url: str | None) -> str | Malformed:

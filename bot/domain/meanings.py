@@ -32,14 +32,17 @@ class VerdictMeaning:
 class OutcomeMeaning:
     """How the result of a confirmed request is shown, and what can follow.
 
-    `title` heads the card and, in lower case, names the state in a list. `effective` means that the
-    customer was or may have been changed, so older cards for the customer are overtaken.
+    `title` heads the card and, in lower case, names the state in a list; `count` follows a number
+    of customers. `effective` means that the customer was or may have been changed, so older cards
+    for the customer are overtaken. `as_asked` means that the customer is now as the card asked.
     `may_be_undone` and `may_be_checked` say whether the card offers **Undo…** or **Check again**.
     """
 
     emoji: str
     title: str
+    count: str
     effective: bool = False
+    as_asked: bool = False
     may_be_undone: bool = False
     may_be_checked: bool = False
 
@@ -86,17 +89,21 @@ VERDICTS: Mapping[Verdict, VerdictMeaning] = Meanings(
 )
 
 OUTCOMES: Mapping[Outcome, OutcomeMeaning] = Meanings(
-    lambda value: OutcomeMeaning("❓", _title(value), effective=True),
+    lambda value: OutcomeMeaning("❓", _title(value), _title(value).lower(), effective=True),
     {
-        Outcome.CLEARED: OutcomeMeaning("✅", "Unlatched", effective=True, may_be_undone=True),
-        Outcome.RESTORED: OutcomeMeaning("✅", "Latched again", effective=True),
-        Outcome.ALREADY_CLEAR: OutcomeMeaning("☑️", "Already clear"),
-        Outcome.CHANGED: OutcomeMeaning("⚠️", "Not done, the ids changed"),
-        Outcome.REFUSED: OutcomeMeaning("❌", "Not done"),
-        Outcome.UNKNOWN: OutcomeMeaning(
-            "❓", "Outcome unknown", effective=True, may_be_checked=True
+        Outcome.CLEARED: OutcomeMeaning(
+            "✅", "Unlatched", "unlatched", effective=True, as_asked=True, may_be_undone=True
         ),
-        Outcome.STOPPED: OutcomeMeaning("⏹️", "Stopped, not done"),
+        Outcome.RESTORED: OutcomeMeaning(
+            "✅", "Latched again", "latched again", effective=True, as_asked=True
+        ),
+        Outcome.ALREADY_CLEAR: OutcomeMeaning("☑️", "Already clear", "already clear", as_asked=True),
+        Outcome.CHANGED: OutcomeMeaning("⚠️", "Not done, the ids changed", "other ids"),
+        Outcome.REFUSED: OutcomeMeaning("❌", "Not done", "not done"),
+        Outcome.UNKNOWN: OutcomeMeaning(
+            "❓", "Outcome unknown", "unknown", effective=True, may_be_checked=True
+        ),
+        Outcome.STOPPED: OutcomeMeaning("⏹️", "Stopped, not done", "stopped"),
     },
 )
 

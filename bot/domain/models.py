@@ -186,8 +186,8 @@ class Request:
     card_size: int = 1
 
     def __post_init__(self) -> None:
-        """A request that names no card is the first of its own."""
-        if not self.card_id:
+        """A card has the id of its first request."""
+        if self.position == 1:
             object.__setattr__(self, "card_id", self.id)
 
 
@@ -232,6 +232,16 @@ class Card:
         """The request that speaks for the card: who asks, why, where, and how it was decided."""
         return self.requests[0]
 
+    @property
+    def events(self) -> int:
+        """How many events its requests have together."""
+        return sum(request.events for request in self.requests)
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether each request that was confirmed has its outcome; false while undecided."""
+        return all(r.outcome or r.verdict not in (None, Verdict.CONFIRMED) for r in self.requests)
+
 
 @dataclass(frozen=True, slots=True)
 class CardHistory:
@@ -248,6 +258,11 @@ class CardHistory:
     def first(self) -> RequestHistory:
         """The request that speaks for the card, with its events."""
         return self.histories[0]
+
+    @property
+    def is_of_many(self) -> bool:
+        """Whether the card asks about more than one customer."""
+        return len(self.histories) > 1
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:

@@ -53,10 +53,14 @@ _KINDS: dict[int, type[FusebillError]] = {
 
 @dataclass(frozen=True, slots=True)
 class RateWindow:
-    """How many calls are left in a window, and when it resets; None if Fusebill did not say."""
+    """How many calls are left in a window, when it resets, and how many it allows.
+
+    Each is None if Fusebill did not say.
+    """
 
     remaining: int | None = None
     reset_at: datetime | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -284,6 +288,7 @@ def _window(headers: httpx.Headers, name: str) -> RateWindow:
     return RateWindow(
         _number(headers.get(f"X-Rate-Limit-Remaining-{name}")),
         _moment(headers.get(f"X-Rate-Limit-Reset-{name}")),
+        _number(headers.get(f"X-Rate-Limit-Limit-{name}")),
     )
 
 

@@ -9,27 +9,47 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
 
-from bot.domain.commands import Ask, Find, Help, History, Malformed, Pending, parse
+from bot.domain.commands import (
+    AmbiguousAsk,
+    Ask,
+    AskMany,
+    Find,
+    Help,
+    History,
+    Malformed,
+    Many,
+    Pending,
+    parse,
+)
 from bot.domain.models import Person, Request, Verdict
+from bot.inbound.payloads import (
+    Payload,
+    about,
+    clicker,
+    is_direct,
+    meaning,
+    place_of,
+    typist,
+    value,
+)
 from bot.ledger.engine import LedgerUnavailable
-from bot.messages import ephemerals, forms, lists
+from bot.messages import ephemerals, forms, lists, many_ephemerals, paste_form
 from bot.messages.block_kit import Message, escape
 from bot.messages.cards import Action
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import RECEIVED_AT, Metrics
 from bot.requests.declining import Declining
+from bot.requests.pasting import Pasting
 from bot.requests.pending import PendingList
 from bot.requests.posting import Place
 from bot.requests.service import Answer, RequestService
 
 log = structlog.get_logger(__name__)
 
-Payload = dict[str, Any]
 Listener = Callable[[AsyncAck, Payload], Awaitable[None]]
 BoltListener = Callable[[AsyncAck, Payload, AsyncBoltContext], Awaitable[None]]
 
@@ -44,6 +64,7 @@ class Listeners:
         self,
         service: RequestService,
         declining: Declining,
+        pasting: Pasting,
         pending: PendingList,
         tasks: BackgroundTasks,
         metrics: Metrics,
@@ -52,6 +73,7 @@ class Listeners:
         self._customer_url = customer_url
         self._service = service
         self._declining = declining
+        self._pasting = pasting
         self._pending = pending
         self._tasks = tasks
         self._metrics = metrics
@@ -64,22 +86,31 @@ class Listeners:
         app.action(Action.UNDO)(self._guarded(self.on_undo_clicked))
         app.action(Action.CHECK)(self._guarded(self.on_check_clicked))
         app.action(Action.USE)(self._guarded(self.on_use_clicked))
+        app.action(Action.STOP)(self._guarded(self.on_stop_clicked))
+        app.action(Action.MEANT)(self._guarded(self.on_meaning_clicked))
         app.view(forms.DECLINE)(self._guarded(self.on_decline_sent))
+        app.view(paste_form.PASTE)(self._guarded(self.on_many_sent))
 
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
         """`/unlatch …`: acknowledges at once; the work follows."""
-        person = _typist(body)
+        person = typist(body)
         place = Place(body["channel_id"], body["response_url"])
         match parse(body.get("text", ""), self._customer_url):
             case Malformed(why=why):
                 await _ack_with(ack, ephemerals.malformed(why))
             case Help():
                 await _ack_with(ack, lists.usage())
-            case Ask() if _is_direct(body):
+            case Ask() | AskMany() | AmbiguousAsk() | Many() if is_direct(body):
                 await _ack_with(ack, ephemerals.direct_message())
-            case Ask() as ask:
+            case Ask() | AskMany() as ask:
                 await ack()
-                self._spawn(self._service.ask(person, place, ask), place)
+                self._spawn(self._asking(person, place, ask), place)
+            case AmbiguousAsk(ambiguous=ambiguous):
+                await _ack_with(ack, many_ephemerals.which_meaning(ambiguous))
+            case Many():
+                await ack()
+                opening = self._pasting.open_form(person, place, body["trigger_id"])
+                self._spawn(opening, place)
             case Find() as find:
                 await ack()
                 self._spawn(self._service.find(person, place, find), place)
@@ -97,7 +128,7 @@ class Listeners:
     async def on_cancel_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Cancel**: decides, then acknowledges; on somebody else's card, a form follows."""
         try:
-            request = await self._declining.others_request(_value(body), _clicker(body))
+            request = await self._declining.others_request(value(body), clicker(body))
         except LedgerUnavailable as error:
             await self._answer_click(ack, body, _not_recorded(error))
             return
@@ -110,7 +141,7 @@ class Listeners:
         """**Decline** in the form: decides, then acknowledges, which closes the form."""
         try:
             declined = forms.read_declined(body["view"])
-            answer = await self._declining.decline(declined, _clicker(body))
+            answer = await self._declining.decline(declined, clicker(body))
         except LedgerUnavailable as error:
             log.error("form not recorded", why=str(error))  # noqa: TRY400  # expected
             text = forms.LEDGER_UNCERTAIN if error.uncertain else forms.LEDGER_DOWN
@@ -122,10 +153,10 @@ class Listeners:
             await ack(response_action="update", view=forms.answer_form(answer))
 
     async def _offer_form(self, ack: AsyncAck, body: Payload, request: Request) -> None:
-        message_ts, person = body["container"].get("message_ts", ""), _clicker(body)
+        message_ts, person = body["container"].get("message_ts", ""), clicker(body)
         try:
             refusal = await self._declining.refusal(
-                request, person, message_ts, _place(body).response_url
+                request, person, message_ts, place_of(body).response_url
             )
         except LedgerUnavailable as error:
             refusal = _not_recorded(error)
@@ -133,35 +164,68 @@ class Listeners:
             await self._answer_click(ack, body, refusal)
             return
         await ack()
-        place = _place(body)
+        place = place_of(body)
         opening = self._declining.open_form(request, place, body["trigger_id"], message_ts)
         self._spawn(opening, place)
 
     async def on_undo_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Undo…**: acknowledges; a new card follows."""
         await ack()
-        place = _place(body)
-        self._spawn(self._service.undo(_value(body), _clicker(body), place), place)
+        place = place_of(body)
+        self._spawn(self._service.undo(value(body), clicker(body), place), place)
 
     async def on_check_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Check again**: acknowledges; the outcome or a new card follows."""
         await ack()
-        place = _place(body)
-        self._spawn(self._service.check_again(_value(body), _clicker(body), place), place)
+        place = place_of(body)
+        self._spawn(self._service.check_again(value(body), clicker(body), place), place)
 
     async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Use this one**: the same as typing the id."""
         await ack()
         # parse() expects entities, and a button's value has none
-        place, command = _place(body), parse(escape(_value(body)))
+        place, command = place_of(body), parse(escape(value(body)))
         if isinstance(command, Ask):
-            self._spawn(self._service.ask(_clicker(body), place, command), place)
+            self._spawn(self._asking(clicker(body), place, command), place)
+
+    async def on_stop_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Stop**: acknowledges; what is not begun is left alone."""
+        await ack()
+        place = place_of(body)
+        self._spawn(self._service.stop(value(body), clicker(body), place), place)
+
+    async def on_meaning_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """One of two meanings of a text: the same as typing it with its commas."""
+        await ack()
+        place, ask = place_of(body), meaning(body)
+        if isinstance(ask, Malformed):
+            log.error("button not understood", why=ask.why)
+            self._tasks.spawn(self._service.send_ephemeral(place, ephemerals.malformed(ask.why)))
+        else:
+            self._spawn(self._asking(clicker(body), place, ask), place)
+
+    async def on_many_sent(self, ack: AsyncAck, body: Payload) -> None:
+        """**Ask** in the form of `/unlatch many`: acknowledges, or says what is wrong."""
+        sent = paste_form.read_sent(body["view"])
+        ask = self._pasting.read(sent)
+        if not isinstance(ask, Ask | AskMany):
+            await ack(response_action="errors", errors=dict(ask))
+            return
+        await ack()
+        place = Place(sent.channel_id, sent.response_url)
+        self._spawn(self._asking(clicker(body), place, ask), place)
+
+    async def _asking(self, person: Person, place: Place, ask: Ask | AskMany) -> None:
+        if isinstance(ask, Ask):
+            await self._service.ask(person, place, ask)
+        else:
+            await self._service.ask_many(person, place, ask)
 
     async def _decide(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:
             message_ts = body["container"].get("message_ts", "")
             message = await self._service.decide(
-                _value(body), verdict, _clicker(body), _place(body), message_ts
+                value(body), verdict, clicker(body), place_of(body), message_ts
             )
         except LedgerUnavailable as error:
             message = _not_recorded(error)
@@ -170,7 +234,7 @@ class Listeners:
     async def _answer_click(self, ack: AsyncAck, body: Payload, message: Answer | None) -> None:
         await ack()
         if message is not None:
-            self._tasks.spawn(self._service.send_ephemeral(_place(body), message))
+            self._tasks.spawn(self._service.send_ephemeral(place_of(body), message))
 
     def _spawn(self, work: Awaitable[None], place: Place) -> None:
         """Runs the work after the ack, and tells the person if it fails."""
@@ -199,7 +263,7 @@ class Listeners:
         # without `wraps`: Bolt reads the wrapped signature and would leave out `context`
         async def run(ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
             started = context.get(RECEIVED_AT) or perf_counter()
-            with structlog.contextvars.bound_contextvars(**_about(body)):
+            with structlog.contextvars.bound_contextvars(**about(body)):
                 try:
                     await listener(ack, body)
                 except Exception:
@@ -222,51 +286,7 @@ class Listeners:
         self._tasks.spawn(self._send_failed(body))
 
     async def _send_failed(self, body: Payload) -> None:
-        await self._service.send_ephemeral(_place(body), ephemerals.failed())
-
-
-def _about(body: Payload) -> dict[str, object]:
-    """The fields for every log line that a payload leads to, as far as it has them."""
-    user, container = body.get("user") or {}, body.get("container") or {}
-    return {
-        "user_id": body.get("user_id") or user.get("id"),
-        "channel_id": body.get("channel_id") or container.get("channel_id"),
-    } | ({"message_ts": container["message_ts"]} if "message_ts" in container else {})
-
-
-def _value(body: Payload) -> str:
-    return str(body["actions"][0].get("value", ""))
-
-
-def _typist(body: Payload) -> Person:
-    """The person who typed; an app that is installed for an organisation may get no workspace.
-
-    Source: docs.slack.dev/interactivity/implementing-slash-commands
-    """
-    enterprise_id = body.get("enterprise_id") or ""
-    return Person(body["user_id"], body["team_id"] or enterprise_id, enterprise_id)
-
-
-def _clicker(body: Payload) -> Person:
-    """The person who clicked. `team` and `enterprise` describe the app's place, not the person's.
-
-    Source: docs.slack.dev/reference/interaction-payloads/block_actions-payload
-    """
-    user, team = body["user"], body.get("team") or {}
-    own = user.get("team_id") or team.get("id") or (body.get("enterprise") or {}).get("id") or ""
-    # only if the workspace that Slack places in an organisation is the person's own
-    enterprise_id = team.get("enterprise_id") if team.get("id") == own else None
-    return Person(user["id"], own, enterprise_id or "")
-
-
-def _is_direct(body: Payload) -> bool:
-    """Whether the command was typed in a direct message, of two people or more."""
-    name = str(body.get("channel_name", ""))
-    return body["channel_id"].startswith("D") or name.startswith(("directmessage", "mpdm-"))
-
-
-def _place(body: Payload) -> Place:
-    return Place(body["container"]["channel_id"], body["response_url"])
+        await self._service.send_ephemeral(place_of(body), ephemerals.failed())
 
 
 def _not_recorded(error: LedgerUnavailable) -> Message:

@@ -10,7 +10,7 @@ from typing import Any
 from bot.messages.ephemerals import COMMAND
 
 EVENTS_PATH = "/slack/events"
-USAGE_HINT = "<customerId> [reason] | find <text> | history [id] | pending | help"
+USAGE_HINT = "<customerId>, … [reason] | many | find <text> | history [id] | pending | help"
 
 
 def scopes(*, user_groups: bool) -> list[str]:

@@ -17,7 +17,8 @@ from bot.ledger.mapping import event_of, request_of
 from bot.ledger.schema import events, requests
 from bot.ledger.store import LostClaim
 
-MAX_OPEN = 200
+MAX_OPEN = 1000
+"""Rows: a card of many customers that is being executed has one for each."""
 
 OPEN = (
     select(requests)
@@ -73,7 +74,8 @@ class DueRequests:
             for row in connection.execute(OPEN, {"now": now}).mappings():
                 with suppress(ValueError, TypeError, LookupError):
                     found.append(request_of(row))
-            return sorted(found, key=lambda request: request.asked_at)
+            one_a_card = {request.card_id: request for request in reversed(found)}
+            return sorted(one_a_card.values(), key=lambda request: request.asked_at)
 
         return await self._database.run(work)
 

@@ -15,7 +15,7 @@ from sqlalchemy import Engine, RowMapping, Select, select
 
 from bot.ledger.engine import streaming
 from bot.ledger.mapping import stored, time_of
-from bot.ledger.schema import events, requests
+from bot.ledger.schema import card_id_of_row, events, requests
 
 WIDTHS = {
     "at": 27,
@@ -28,6 +28,7 @@ WIDTHS = {
     "kind": 8,
     "request_id": 32,
     "channel_id": 12,
+    "card_id": 32,
 }
 COLUMNS = (*WIDTHS, "details")
 # a spreadsheet takes a cell that begins like this for a formula: owasp.org, "CSV Injection"
@@ -103,7 +104,11 @@ FORMS: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {
 
 def _query(wanted: Filter) -> Select[Any]:
     query = select(
-        *stored(events), requests.c.customer_id, requests.c.kind, requests.c.channel_id
+        *stored(events),
+        requests.c.customer_id,
+        requests.c.kind,
+        requests.c.channel_id,
+        card_id_of_row.label("card_id"),
     ).join_from(events, requests)
     if wanted.customer_id is not None:
         query = query.where(requests.c.customer_id == wanted.customer_id)
@@ -118,8 +123,9 @@ def _query(wanted: Filter) -> Select[Any]:
 
 def _row(row: RowMapping) -> Row:
     details = _details(row)
-    # only `verify` uses it
+    # only `verify` uses them
     details.pop("row", None)
+    details.pop("card", None)
     return {
         "at": _iso(row["at"]),
         # a denied search has no customer
@@ -132,6 +138,7 @@ def _row(row: RowMapping) -> Row:
         "kind": row["kind"],
         "request_id": row["request_id"],
         "channel_id": row["channel_id"],
+        "card_id": row["card_id"],
         "details": {k: v for k, v in details.items() if k not in row},
     }
 

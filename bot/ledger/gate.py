@@ -6,13 +6,24 @@ of its customer.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from sqlalchemy import Connection
 
-from bot.domain.models import Event, EventType, Kind, NewEvent, Person, Request, Verdict
+from bot.domain.meanings import VERDICTS
+from bot.domain.models import (
+    Card,
+    Event,
+    EventType,
+    Kind,
+    NewEvent,
+    Person,
+    Request,
+    RequestHistory,
+    Verdict,
+)
 from bot.domain.policy import ALLOWED, Decision
 from bot.ledger import queries
 from bot.ledger.hash_chain import fingerprint
@@ -33,21 +44,30 @@ class Overtaken(Exception):
         self.by = by
 
 
+After = Mapping[str, Sequence[str]]
+"""For each of a card's requests, by its id, those of other cards that it has to wait for."""
+
+
 @dataclass(frozen=True, slots=True)
 class DecisionResult:
-    """The result of an attempt to decide a request.
+    """The result of an attempt to decide a card.
 
     `taken`: the verdict is now in the ledger. If not, `decision` says why this person may not
-    decide; if `decision` allows it, the request was already decided or has expired. `other` is the
-    request that overtook this one. `after` names the requests for the same customer that were being
-    executed at the time: this one's work has to wait for them.
+    decide; if `decision` allows it, the card was already decided or has expired. `other` is the
+    request that overtook one of the card's. `after` names, for each of the card's requests, those
+    for the same customer that were being executed at the time: its work has to wait for them.
     """
 
-    request: Request
+    card: Card
     taken: bool
     decision: Decision = ALLOWED
     other: Request | None = None
-    after: tuple[str, ...] = ()
+    after: After = field(default_factory=dict)
+
+    @property
+    def request(self) -> Request:
+        """The request that speaks for the card."""
+        return self.card.first
 
 
 Judge = Callable[[Request, Request | None], Decision]
@@ -73,14 +93,15 @@ def expired(request: Request, at: datetime) -> bool:
     return request.expires_at <= at
 
 
-def with_card(request: Request, message_ts: str) -> Request:
-    """The request with the card that was clicked, if the ledger doesn't know its card yet."""
-    if request.message_ts or not message_ts:
-        return request
-    thread_ts = request.thread_ts or message_ts
+def with_message(card: Card, message_ts: str) -> Card:
+    """The card with the message that was clicked, if the ledger doesn't know its message yet."""
+    if card.first.message_ts or not message_ts:
+        return card
+    thread_ts = card.first.thread_ts or message_ts
+    posted = [replace(r, message_ts=message_ts, thread_ts=thread_ts) for r in card.requests]
     # whoever posts the card may still have to note that it expires later
-    due_at = max(request.due_at or request.expires_at, request.expires_at)
-    return replace(request, message_ts=message_ts, thread_ts=thread_ts, due_at=due_at)
+    due_at = max(card.first.due_at or card.first.expires_at, card.first.expires_at)
+    return Card((replace(posted[0], due_at=due_at), *posted[1:]))
 
 
 def allow(_request: Request, _other: Request | None) -> Decision:
@@ -88,28 +109,43 @@ def allow(_request: Request, _other: Request | None) -> Decision:
     return ALLOWED
 
 
-def require_room(connection: Connection, follow_up: Request) -> None:
+def require_room(connection: Connection, follow_up: Card) -> None:
     """Check that a follow-up may be added. Raises: FollowUpOpen; Overtaken."""
-    queries.lock_customer(connection, follow_up)
+    queries.lock_customers(connection, follow_up)
     if queries.open_follow_up(connection, follow_up):
         raise FollowUpOpen(follow_up.id)
-    undone = queries.find(connection, follow_up.undoes) if follow_up.undoes else None
-    if undone and (by := changed_since(connection, undone)):
-        raise Overtaken(by)
+    for request in follow_up.requests:
+        undone = queries.find(connection, request.undoes) if request.undoes else None
+        if undone and (by := changed_since(connection, undone)):
+            raise Overtaken(by)
 
 
 def changed_since(connection: Connection, request: Request) -> Request | None:
     """The last other request that changed the customer after this one did, or may have."""
     since = request.settled_at or request.decided_at or request.asked_at
-    others = queries.others_since(connection, request, since)
+    others = queries.changed_since(connection, request, since)
     # an undo of this very request that came to nothing can be repeated
     return next((o for o in others if o.undoes != request.id), None)
 
 
-def others(connection: Connection, request: Request) -> list[Request]:
-    """What else was done for the customer since a request was asked, or is being done."""
-    queries.lock_customer(connection, request)
-    return queries.others_since(connection, request, request.asked_at)
+def others(connection: Connection, card: Card) -> list[Request]:
+    """What other cards did for a card's customers since it was asked, or are doing."""
+    queries.lock_customers(connection, card)
+    return queries.others_since(connection, card, card.first.asked_at)
+
+
+def unfinished(card: Card, others: Sequence[Request]) -> After:
+    """For each request of a card, those of `others` for its customer that are being executed."""
+    running = [other for other in others if other.outcome is None]
+    waits = {
+        request.id: [
+            other.id
+            for other in running
+            if other.customer.customer_id == request.customer.customer_id
+        ]
+        for request in card.requests
+    }
+    return {request_id: found for request_id, found in waits.items() if found}
 
 
 def overtaking(request: Request, others: Sequence[Request]) -> Request | None:
@@ -126,17 +162,26 @@ def _can_wait(request: Request, other: Request) -> bool:
 
 
 def earlier(
-    connection: Connection, request: Request, verdict: Verdict, new_event: NewEvent
+    connection: Connection, card: Card, verdict: Verdict, new_event: NewEvent
 ) -> DecisionResult | None:
     """The result of the same attempt to decide, if it has taken effect."""
     mine = (new_event.at, new_event.actor)
-    for event in queries.history_of(connection, request).events:
+    histories = queries.card_history_of(connection, card).histories
+    for event in histories[0].events:
         if (event.at, event.actor) == mine and event.type.value == verdict.value:
-            return DecisionResult(request, taken=True, after=after(event))
+            return DecisionResult(card, taken=True, after=waits_of(histories))
         if (event.at, event.actor, event.type) == (*mine, EventType.DECISION_DENIED):
             decision = Decision(False, str(event.details.get("why", "")))
-            return DecisionResult(request, taken=False, decision=decision)
+            return DecisionResult(card, taken=False, decision=decision)
     return None
+
+
+def waits_of(histories: Sequence[RequestHistory]) -> After:
+    """The requests that each of these has to wait for, from the events that confirmed them."""
+    return {
+        history.request.id: [other for event in history.events for other in after(event)]
+        for history in histories
+    }
 
 
 def after(event: Event) -> tuple[str, ...]:
@@ -147,7 +192,7 @@ def after(event: Event) -> tuple[str, ...]:
 
 def deny(
     connection: Connection,
-    request: Request,
+    card: Card,
     verdict: Verdict,
     new_event: NewEvent,
     decision: Decision,
@@ -156,9 +201,10 @@ def deny(
     """Record a refusal, once for a double click."""
     details: dict[str, object] = {"verdict": verdict, "why": decision.why}
     denial = replace(new_event, type=EventType.DECISION_DENIED, details=details)
-    if not repeats(connection, request, denial):
-        request = queries.append(connection, request, denial)
-    return DecisionResult(request, taken=False, decision=decision, other=other)
+    if not repeats(connection, card.first, denial):
+        denied = queries.append(connection, card.first, denial)
+        card = Card((denied, *card.requests[1:]))
+    return DecisionResult(card, taken=False, decision=decision, other=other)
 
 
 def repeats(connection: Connection, request: Request, denial: NewEvent) -> bool:
@@ -173,28 +219,44 @@ def repeats(connection: Connection, request: Request, denial: NewEvent) -> bool:
 
 def take(
     connection: Connection,
-    request: Request,
+    card: Card,
     verdict: Verdict,
-    new_event: NewEvent,
+    new_events: Sequence[NewEvent],
     decider: Person | None,
     due_at: datetime,
-    after: tuple[str, ...],
+    after: After,
 ) -> DecisionResult:
-    """Record the verdict and claim the request for the worker that acts on it."""
+    """Record the verdict and claim the card's requests for the worker that acts on it."""
+    executes = VERDICTS[verdict].executes
+    decided = [
+        replace(
+            request,
+            verdict=verdict,
+            decider=decider,
+            decided_at=new_events[0].at,
+            # without work, only the card has to be drawn
+            due_at=due_at if executes or request is card.first else None,
+            claim=request.claim + 1,
+        )
+        for request in card.requests
+    ]
+    vouching = [
+        replace(event, details=_vouching(request, event, decider, after))
+        for request, event in zip(decided, new_events, strict=True)
+    ]
+    card = queries.append_all(connection, decided, vouching)
+    return DecisionResult(card, taken=True, after=after)
+
+
+def _vouching(
+    decided: Request, new_event: NewEvent, decider: Person | None, after: After
+) -> dict[str, object]:
+    """The details of the event that decides a request."""
     details = dict(new_event.details)
     if decider:
         # the hash chain covers the event, and `verify` compares the row with it
         details["team"] = decider.team_id
-    if after:
-        details["after"] = list(after)
-    decided = replace(
-        request,
-        verdict=verdict,
-        decider=decider,
-        decided_at=new_event.at,
-        due_at=due_at,
-        claim=request.claim + 1,
-    )
+    if waits_for := after.get(decided.id):
+        details["after"] = list(waits_for)
     details["row"] = fingerprint(request_row(decided), posted=True)
-    decided = queries.append(connection, decided, replace(new_event, details=details))
-    return DecisionResult(decided, taken=True, after=after)
+    return details

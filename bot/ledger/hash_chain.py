@@ -70,6 +70,11 @@ def fingerprint(row: Mapping[str, Any], *, posted: bool) -> str:
     return ("" if posted else NOT_POSTED) + hashlib.sha256(content.encode()).hexdigest()
 
 
+def place_on_card(row: Mapping[str, Any]) -> list[object]:
+    """The columns that place a request on its card, which its first event vouches for."""
+    return [row["card_id"], row["position"], row["card_size"]]
+
+
 def canonical_json(value: object) -> str:
     """JSON with exactly one spelling for each value, so that equal values have equal hashes."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)

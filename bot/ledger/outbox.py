@@ -19,7 +19,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from bot.domain.meanings import VERDICTS
-from bot.domain.models import EventType, NewEvent, Person, Request
+from bot.domain.models import Card, EventType, NewEvent, Person, Request
 from bot.ledger import queries
 from bot.ledger.engine import Database
 from bot.ledger.hash_chain import fingerprint
@@ -73,40 +73,46 @@ class Outbox:
 
     async def posted(
         self,
-        request_id: str,
+        card_id: str,
         message_ts: str,
         expires_at: datetime,
         due_at: datetime,
         at: datetime,
-    ) -> Request:
-        """Note that the card was posted and when it expires; returns the request as it is now.
+    ) -> Card:
+        """Note that a card was posted and when it expires; returns the card as it is now.
 
         `due_at` is its reminder or its expiry, whichever comes first.
 
-        The first card of a request stays its card. Whoever posted another one, or one for a request
+        The first message of a card stays its message. Whoever posted another one, or one for a card
         that has ended meanwhile, sees that in the answer's `message_ts`. Raises: KeyError.
         """
 
-        def work(connection: Connection) -> Request:
-            current = queries.lock(connection, request_id)
-            ended = current.verdict is not None or current.due_at is None
-            if ended or current.message_ts not in (None, message_ts):
-                return current
-            now = replace(
-                current,
-                message_ts=message_ts,
-                thread_ts=current.thread_ts or message_ts,
-                expires_at=expires_at,
-                due_at=due_at,
-            )
-            if expires_at == current.expires_at:
+        def work(connection: Connection) -> Card:
+            card = queries.lock_card(connection, card_id)
+            first = card.first
+            ended = first.verdict is not None or first.due_at is None
+            if ended or first.message_ts not in (None, message_ts):
+                return card
+            posted = [
+                replace(
+                    request,
+                    message_ts=message_ts,
+                    thread_ts=request.thread_ts or message_ts,
+                    expires_at=expires_at,
+                    due_at=due_at if request is first else None,
+                )
+                for request in card.requests
+            ]
+            if expires_at == first.expires_at:
                 # the verdict's event will vouch for the card
-                queries.save(connection, now)
-                return now
-            event = NewEvent(
-                at, EventType.POSTED, "", {"row": fingerprint(request_row(now), posted=True)}
-            )
-            return queries.append(connection, now, event)
+                queries.save_all(connection, posted)
+                return Card(tuple(posted))
+            rows = map(request_row, posted)
+            events = [
+                NewEvent(at, EventType.POSTED, "", {"row": fingerprint(row, posted=True)})
+                for row in rows
+            ]
+            return queries.append_all(connection, posted, events)
 
         return await self._database.run(work)
 
@@ -124,16 +130,16 @@ class Outbox:
 
         return await self._database.run(work)
 
-    async def hurry(self, request_id: str, now: datetime, lease: timedelta) -> bool:
-        """Have a finished request drawn again now; False if it is open, shown or being drawn."""
+    async def hurry(self, card_id: str, now: datetime, lease: timedelta) -> bool:
+        """Have a finished card drawn again now; False if it is open, shown or being drawn."""
 
         def work(connection: Connection) -> bool:
-            current = queries.lock(connection, request_id)
-            if current.verdict is None or current.decided_at is None:
+            card = queries.lock_card(connection, card_id)
+            current = card.first
+            if current.verdict is None or current.decided_at is None or not card.is_finished:
                 return False
-            if VERDICTS[current.verdict].executes and current.outcome is None:
-                return False
-            shown = current.due_at is None and current.last_posted_event >= current.events
+            posted = all(r.last_posted_event >= r.events for r in card.requests)
+            shown = current.due_at is None and posted
             just_drawn = (current.settled_at or current.decided_at) > now - JUST_DRAWN
             being_drawn = current.due_at is not None and current.due_at <= now + lease
             if being_drawn or (shown and just_drawn):
@@ -159,6 +165,11 @@ class Outbox:
         def work(connection: Connection) -> None:
             connection.execute(again.where(given_up, unposted, tried, _FINISHED, *only))
             connection.execute(again.where(paused, unposted | tried, _FINISHED, *only))
+            # what the thread lacks of a card's other customers is posted with the first
+            others = select(requests.c.card_id).where(given_up, unposted, requests.c.position > 1)
+            connection.execute(
+                again.where(requests.c.id.in_(others), given_up, tried, _FINISHED, *only)
+            )
 
         await self._database.run(work)
 

@@ -5,16 +5,38 @@ The statements are built at import, since building one costs more than running i
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, false, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    CursorResult,
+    bindparam,
+    case,
+    false,
+    func,
+    insert,
+    select,
+    update,
+)
 
 from bot.domain.meanings import OUTCOMES
-from bot.domain.models import EventType, NewEvent, Outcome, Request, RequestHistory, Verdict
-from bot.ledger.hash_chain import chained, fingerprint
+from bot.domain.models import (
+    Card,
+    CardHistory,
+    Event,
+    EventType,
+    NewEvent,
+    Outcome,
+    Request,
+    RequestHistory,
+    Verdict,
+)
+from bot.ledger.hash_chain import chained, fingerprint, place_on_card
 from bot.ledger.mapping import changing_row, event_of, event_row, request_of, request_row
-from bot.ledger.schema import events, requests
+from bot.ledger.schema import card_id_of_row, events, requests
 
 OVERDUE_AT_A_TIME = 100
 MAX_PAUSE = timedelta(hours=1)
@@ -26,10 +48,19 @@ ADD = insert(requests)
 ADD_EVENT = insert(events)
 ONE = select(requests).where(requests.c.id == bindparam("request_id"))
 ONE_LOCKED = ONE.with_for_update()
+CARD = select(requests).where(card_id_of_row == bindparam("card_id")).order_by(requests.c.position)
+CARD_LOCKED = CARD.with_for_update()
 SAVE = update(requests).where(requests.c.id == bindparam("request_id"))
 EVENTS_OF = (
     select(events).where(events.c.request_id == bindparam("request_id")).order_by(events.c.number)
 )
+OF_CARD = select(requests.c.id).where(card_id_of_row == bindparam("card_id"))
+EVENTS_OF_CARD = (
+    select(events)
+    .where(events.c.request_id.in_(OF_CARD))
+    .order_by(events.c.request_id, events.c.number)
+)
+CUSTOMERS_OF_CARD = select(requests.c.customer_id).where(card_id_of_row == bindparam("card_id"))
 WAITS_FOR_RECHECK = func.coalesce(requests.c.outcome == Outcome.CLEARED, false())
 """A recheck may be a week away, and a clock that was set back puts it off by as much."""
 OVERDUE = (
@@ -56,8 +87,8 @@ OVERDUE = (
 OTHERS = (
     select(requests)
     .where(
-        requests.c.customer_id == bindparam("customer"),
-        requests.c.id != bindparam("request_id"),
+        requests.c.customer_id.in_(CUSTOMERS_OF_CARD),
+        card_id_of_row != bindparam("card_id"),
         requests.c.verdict == Verdict.CONFIRMED,
         requests.c.outcome.is_(None)
         | (
@@ -72,19 +103,33 @@ UNFINISHED = select(func.count()).where(
     requests.c.verdict == Verdict.CONFIRMED,
     requests.c.outcome.is_(None),
 )
-FOLLOW_UP = (
+CHANGED_SINCE = (
     select(requests)
     .where(
         requests.c.customer_id == bindparam("customer"),
+        requests.c.id != bindparam("request_id"),
+        requests.c.verdict == Verdict.CONFIRMED,
+        requests.c.outcome.is_(None)
+        | (
+            requests.c.outcome.not_in(HARMLESS)
+            & (func.coalesce(requests.c.settled_at, requests.c.decided_at) > bindparam("since"))
+        ),
+    )
+    .order_by(func.coalesce(requests.c.settled_at, requests.c.decided_at).desc())
+)
+FOLLOW_UP = (
+    select(requests)
+    .where(
+        requests.c.customer_id.in_(bindparam("customers", expanding=True)),
         requests.c.channel_id == bindparam("channel"),
         requests.c.thread_ts == bindparam("thread"),
-        requests.c.id != bindparam("request_id"),
+        card_id_of_row != bindparam("card_id"),
         # not the request that the thread belongs to
         requests.c.message_ts.is_(None) | (requests.c.message_ts != requests.c.thread_ts),
         requests.c.outcome.is_(None),
         requests.c.verdict.is_(None) | (requests.c.verdict == Verdict.CONFIRMED),
         # a refused request, which has no card, is never due
-        requests.c.due_at.is_not(None),
+        requests.c.due_at.is_not(None) | (requests.c.position > 1),
     )
     .limit(1)
 )
@@ -109,6 +154,20 @@ LEAVE_THREAD = (
         ),
     )
 )
+SHOWN = (
+    select(requests.c.mirrored_through)
+    .where(card_id_of_row == bindparam("card_id"))
+    .order_by(requests.c.position)
+)
+RENEW = (
+    update(requests)
+    .where(requests.c.id == bindparam("request_id"), requests.c.claim == bindparam("claim"))
+    .values(due_at=bindparam("until"))
+)
+STOPPING = select(events.c.id).where(
+    events.c.request_id == bindparam("card_id"),
+    events.c.type == EventType.STOP_REQUESTED,
+)
 LONGEST_DUE = select(func.min(requests.c.due_at)).where(requests.c.due_at.is_not(None))
 WAITING = select(func.count()).where(requests.c.due_at.is_not(None), requests.c.verdict.is_(None))
 
@@ -119,26 +178,73 @@ def find(connection: Connection, request_id: str) -> Request | None:
     return request_of(row) if row else None
 
 
-def add(connection: Connection, request: Request, new_event: NewEvent) -> Request:
-    """Insert a request and its first event, which holds the fingerprint of the request's row."""
-    row = request_row(request)
+def find_card(connection: Connection, card_id: str) -> Card | None:
+    """The card as it is now, None if there is none."""
+    return _card(connection.execute(CARD, {"card_id": card_id}))
+
+
+def lock_card(connection: Connection, card_id: str) -> Card:
+    """Read a card and lock its rows until the transaction ends. Raises: KeyError."""
+    card = _card(connection.execute(CARD_LOCKED, {"card_id": card_id}))
+    if card is None:
+        raise KeyError(card_id)
+    return card
+
+
+def _card(result: CursorResult[Any]) -> Card | None:
+    requests = tuple(map(request_of, result.mappings()))
+    return Card(requests) if requests else None
+
+
+def add(connection: Connection, card: Card, new_events: Sequence[NewEvent]) -> Card:
+    """Insert a card's requests, each with its first event, which vouches for the row."""
+    rows = [request_row(request) for request in card.requests]
+    first_events = [
+        chained(request, _vouching(request, row, event))
+        for request, row, event in zip(card.requests, rows, new_events, strict=True)
+    ]
+    pairs = list(zip(rows, first_events, strict=True))
+    connection.execute(ADD, [row | {"events": e.number, "head": e.hash} for row, e in pairs])
+    _add_events(connection, first_events)
+    return _with_heads(card.requests, first_events)
+
+
+def _vouching(request: Request, row: dict[str, Any], new_event: NewEvent) -> NewEvent:
     # a refusal never gets a card
     posted = request.message_ts is not None or new_event.type is not EventType.REQUESTED
-    details = new_event.details | {"row": fingerprint(row, posted=posted)}
-    fingerprinted = replace(new_event, details=details)
-    event = chained(request, fingerprinted)
-    connection.execute(ADD, row | {"events": event.number, "head": event.hash})
-    connection.execute(ADD_EVENT, event_row(event))
-    return replace(request, events=event.number, head=event.hash)
+    vouched = {"row": fingerprint(row, posted=posted), "card": place_on_card(row)}
+    return replace(new_event, details=new_event.details | vouched)
 
 
 def append(connection: Connection, request: Request, new_event: NewEvent) -> Request:
     """Append an event to a request's chain and save the request."""
-    event = chained(request, new_event)
-    connection.execute(ADD_EVENT, event_row(event))
-    appended = replace(request, events=event.number, head=event.hash)
-    save(connection, appended)
+    return append_all(connection, [request], [new_event]).first
+
+
+def append_all(
+    connection: Connection, changed: Sequence[Request], new_events: Sequence[NewEvent]
+) -> Card:
+    """Append an event to the chain of each of a card's requests, and save the requests."""
+    chain = [chained(*pair) for pair in zip(changed, new_events, strict=True)]
+    _add_events(connection, chain)
+    appended = _with_heads(changed, chain)
+    save_all(connection, appended.requests)
     return appended
+
+
+def _add_events(connection: Connection, new: Sequence[Event]) -> None:
+    for event in new:
+        # one at a time: the witness needs the count that the database gives to each
+        connection.execute(ADD_EVENT, event_row(event))
+
+
+def _with_heads(requests: Sequence[Request], last_events: Sequence[Event]) -> Card:
+    return Card(
+        tuple(
+            replace(request, events=event.number, head=event.hash)
+            for request, event in zip(requests, last_events, strict=True)
+        )
+    )
 
 
 def lock(connection: Connection, request_id: str) -> Request:
@@ -149,30 +255,37 @@ def lock(connection: Connection, request_id: str) -> Request:
     return request_of(row)
 
 
-def lock_customer(connection: Connection, request: Request) -> None:
-    """Make other transactions about the same customer wait; SQLite has one writer anyway."""
+def lock_customers(connection: Connection, card: Card) -> None:
+    """Make other transactions about the same customers wait; SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
-        customer_id = request.customer.customer_id
-        connection.execute(select(func.pg_advisory_xact_lock(customer_id)))
+        # in one order everywhere, so that two cards can't wait for each other
+        for customer_id in sorted({r.customer.customer_id for r in card.requests}):
+            connection.execute(select(func.pg_advisory_xact_lock(customer_id)))
 
 
-def others_since(connection: Connection, request: Request, since: datetime) -> list[Request]:
-    """What else was done for the customer after `since` or is being done, latest first."""
+def others_since(connection: Connection, card: Card, since: datetime) -> list[Request]:
+    """What other cards did for a card's customers after `since` or are doing, latest first."""
+    values = {"card_id": card.id, "since": since}
+    return [request_of(row) for row in connection.execute(OTHERS, values).mappings()]
+
+
+def changed_since(connection: Connection, request: Request, since: datetime) -> list[Request]:
+    """What else was done for a request's customer after `since` or is being done, latest first."""
     values = {
         "customer": request.customer.customer_id,
         "request_id": request.id,
         "since": since,
     }
-    return [request_of(row) for row in connection.execute(OTHERS, values).mappings()]
+    return [request_of(row) for row in connection.execute(CHANGED_SINCE, values).mappings()]
 
 
-def open_follow_up(connection: Connection, request: Request) -> Request | None:
-    """Another request in the same thread that is undecided or being executed."""
+def open_follow_up(connection: Connection, card: Card) -> Request | None:
+    """A request of another card in the same thread that is undecided or being executed."""
     values = {
-        "customer": request.customer.customer_id,
-        "channel": request.channel_id,
-        "thread": request.thread_ts,
-        "request_id": request.id,
+        "customers": [request.customer.customer_id for request in card.requests],
+        "channel": card.first.channel_id,
+        "thread": card.first.thread_ts,
+        "card_id": card.id,
     }
     row = connection.execute(FOLLOW_UP, values).mappings().one_or_none()
     return request_of(row) if row else None
@@ -217,12 +330,32 @@ def clock_limits(now: datetime, lease: timedelta) -> dict[str, datetime]:
     }
 
 
+def is_stopping(connection: Connection, card_id: str) -> bool:
+    """Whether somebody stopped a card's work."""
+    return connection.execute(STOPPING, {"card_id": card_id}).first() is not None
+
+
 def save(connection: Connection, request: Request) -> None:
     """Save the columns of a request that may change."""
-    connection.execute(SAVE, changing_row(request) | {"request_id": request.id})
+    save_all(connection, [request])
+
+
+def save_all(connection: Connection, changed: Sequence[Request]) -> None:
+    """Save the columns of several requests that may change."""
+    rows = [changing_row(request) | {"request_id": request.id} for request in changed]
+    if rows:
+        connection.execute(SAVE, rows)
 
 
 def history_of(connection: Connection, request: Request) -> RequestHistory:
     """The request with all its events."""
     rows = connection.execute(EVENTS_OF, {"request_id": request.id}).mappings()
     return RequestHistory(request, tuple(map(event_of, rows)))
+
+
+def card_history_of(connection: Connection, card: Card) -> CardHistory:
+    """The card with all its events."""
+    found: dict[str, list[Event]] = {request.id: [] for request in card.requests}
+    for row in connection.execute(EVENTS_OF_CARD, {"card_id": card.id}).mappings():
+        found[row["request_id"]].append(event_of(row))
+    return CardHistory(tuple(RequestHistory(r, tuple(found[r.id])) for r in card.requests))

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    func,
 )
 
 REVISION = "0005"
@@ -88,7 +89,9 @@ due = Index("requests_due", requests.c.due_at)
 by_time = Index("requests_by_time", requests.c.asked_at)
 # partial too: a decided request without a clock whose thread lacks events
 stale = Index("requests_stale", requests.c.asked_at)
-by_card = Index("requests_by_card", requests.c.card_id, requests.c.position)
+card_id_of_row = func.coalesce(requests.c.card_id, requests.c.id, type_=String(32))
+"""The id of the card of a request, in each version's rows."""
+by_card = Index("requests_by_card", card_id_of_row, requests.c.position)
 by_customer = Index("requests_by_customer", requests.c.customer_id, requests.c.asked_at)
 
 events = Table(

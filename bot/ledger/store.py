@@ -6,8 +6,8 @@ its event are one transaction. Events are only ever inserted, and their hashes f
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import partial
 from time import monotonic
@@ -18,6 +18,8 @@ from sqlalchemy import Connection, RowMapping, select, update
 from sqlalchemy.exc import IntegrityError
 
 from bot.domain.models import (
+    Card,
+    CardHistory,
     EventType,
     NewEvent,
     Person,
@@ -51,6 +53,14 @@ class LostClaim(Exception):
     """Another worker has claimed the request: the holder of the old claim must stop."""
 
 
+@dataclass(frozen=True, slots=True)
+class Reclaimed:
+    """A card, and the ids of those of its requests that were claimed."""
+
+    history: CardHistory
+    mine: frozenset[str]
+
+
 class Ledger:
     """Requests and events in SQLite or PostgreSQL.
 
@@ -66,23 +76,30 @@ class Ledger:
     async def add(
         self, request: Request, new_event: NewEvent, response_url: str | None = None
     ) -> Request:
-        """Insert a request and its first event, which holds the fingerprint of the row.
+        """Insert a card of one request: see `add_card`."""
+        card = await self.add_card(Card((request,)), [new_event], response_url)
+        return card.first
+
+    async def add_card(
+        self, card: Card, new_events: Sequence[NewEvent], response_url: str | None = None
+    ) -> Card:
+        """Insert a card's requests, each with its first event, which vouches for the row.
 
         `response_url` is kept while it works, to tell the requester what the card can't show.
         Raises: FollowUpOpen if it is a follow-up and its thread has another one that is open;
-        Overtaken if it is an undo and the customer has been changed again.
+        Overtaken if it is an undo and a customer has been changed again.
         """
 
-        def work(connection: Connection, *, again: bool) -> Request:
-            if again and (added := queries.find(connection, request.id)):
+        def work(connection: Connection, *, again: bool) -> Card:
+            first = card.first
+            if again and (added := queries.find_card(connection, card.id)):
                 return added
-            if request.thread_ts not in (None, request.message_ts):
-                gate.require_room(connection, request)
-            added = queries.add(connection, request, new_event)
+            if first.thread_ts not in (None, first.message_ts):
+                gate.require_room(connection, card)
+            added = queries.add(connection, card, new_events)
             if response_url:
-                outbox.remember(
-                    connection, request.id, request.requester, response_url, new_event.at
-                )
+                at = new_events[0].at
+                outbox.remember(connection, card.id, first.requester, response_url, at)
             return added
 
         try:
@@ -90,7 +107,7 @@ class Ledger:
         except LedgerUnavailable as error:
             # the first commit was still under way when the second try looked
             if isinstance(error.__cause__, IntegrityError) and (
-                added := await self.get(request.id)
+                added := await self.get_card(card.id)
             ):
                 return added
             raise
@@ -98,6 +115,10 @@ class Ledger:
     async def get(self, request_id: str) -> Request | None:
         """The request as it is now, None if there is none."""
         return await self._database.run(lambda c: queries.find(c, request_id))
+
+    async def get_card(self, card_id: str) -> Card | None:
+        """The card as it is now, None if there is none."""
+        return await self._database.run(lambda c: queries.find_card(c, card_id))
 
     async def request_history(self, request_id: str) -> RequestHistory:
         """The request with all its events. Raises: KeyError."""
@@ -110,9 +131,20 @@ class Ledger:
 
         return await self._database.run(work)
 
+    async def card_history(self, card_id: str) -> CardHistory:
+        """The card with all its events. Raises: KeyError."""
+
+        def work(connection: Connection) -> CardHistory:
+            card = queries.find_card(connection, card_id)
+            if card is None:
+                raise KeyError(card_id)
+            return queries.card_history_of(connection, card)
+
+        return await self._database.run(work)
+
     async def decide(
         self,
-        request_id: str,
+        card_id: str,
         verdict: Verdict,
         new_event: NewEvent,
         *,
@@ -121,42 +153,49 @@ class Ledger:
         judge: Judge = gate.allow,
         message_ts: str = "",
         response_url: str | None = None,
+        seen: Mapping[str, dict[str, object]] | None = None,
     ) -> DecisionResult:
         """The gate: record the verdict if there is none yet and `judge` allows it.
 
-        A click counts only before the card expires, an expiry only after. `due_at` is the deadline
-        of the worker that acts on the verdict. A click on the card `message_ts` may be quicker than
-        the note that it was posted: then this notes it. `response_url` is kept while it works.
-        Raises: KeyError if there is no such request.
+        It is one verdict about all requests of the card. A click counts only before the card
+        expires, an expiry only after. `due_at` is the deadline of the worker that acts on the
+        verdict. A click on the card `message_ts` may be quicker than the note that it was posted:
+        then this notes it. `response_url` is kept while it works. `seen` has, for each request,
+        more details for the event.
+        Raises: KeyError if there is no such card.
         """
         lease = due_at - new_event.at
 
         def work(connection: Connection, *, again: bool) -> DecisionResult:
-            request = queries.lock(connection, request_id)
-            if again and (result := gate.earlier(connection, request, verdict, new_event)):
+            card = queries.lock_card(connection, card_id)
+            if again and (result := gate.earlier(connection, card, verdict, new_event)):
                 return result
             expiry = verdict is Verdict.EXPIRED
-            if request.verdict or request.due_at is None:
-                return DecisionResult(request, taken=False)
-            overdue = queries.is_overdue(request, new_event.at, lease)
-            late = overdue if expiry else gate.expired(request, new_event.at)
+            if card.first.verdict or card.first.due_at is None:
+                return DecisionResult(card, taken=False)
+            overdue = queries.is_overdue(card.first, new_event.at, lease)
+            late = overdue if expiry else gate.expired(card.first, new_event.at)
             if late is not expiry:
-                return DecisionResult(request, taken=False)
-            request = gate.with_card(request, message_ts)
-            others = gate.others(connection, request) if verdict is Verdict.CONFIRMED else []
-            other = gate.overtaking(request, others)
-            decision = judge(request, other)
+                return DecisionResult(card, taken=False)
+            card = gate.with_message(card, message_ts)
+            others = gate.others(connection, card) if verdict is Verdict.CONFIRMED else []
+            other = gate.overtaking(card.first, others)
+            decision = judge(card.first, other)
             if not decision.allowed:
-                return gate.deny(connection, request, verdict, new_event, decision, other)
+                return gate.deny(connection, card, verdict, new_event, decision, other)
             if decider and response_url:
-                outbox.remember(connection, request_id, decider, response_url, new_event.at)
-            after = tuple(o.id for o in others if o.outcome is None)
-            return gate.take(connection, request, verdict, new_event, decider, due_at, after)
+                outbox.remember(connection, card_id, decider, response_url, new_event.at)
+            events = [
+                replace(new_event, details=new_event.details | (seen or {}).get(request.id, {}))
+                for request in card.requests
+            ]
+            after = gate.unfinished(card, others)
+            return gate.take(connection, card, verdict, events, decider, due_at, after)
 
         return await self._write(work, within_s=MAX_RETRY_DELAY_S)
 
     async def decided(
-        self, request_id: str, verdict: Verdict, new_event: NewEvent
+        self, card_id: str, verdict: Verdict, new_event: NewEvent
     ) -> DecisionResult | None:
         """What became of an attempt to decide whose answer was lost; None if nothing did.
 
@@ -164,8 +203,8 @@ class Ledger:
         """
 
         def work(connection: Connection) -> DecisionResult | None:
-            request = queries.lock(connection, request_id)
-            return gate.earlier(connection, request, verdict, new_event)
+            card = queries.lock_card(connection, card_id)
+            return gate.earlier(connection, card, verdict, new_event)
 
         return await self._database.run(work)
 
@@ -185,25 +224,27 @@ class Ledger:
         return await self._database.run(work)
 
     async def reclaim(
-        self, request: Request, now: datetime, due_at: datetime
-    ) -> RequestHistory | None:
-        """Claim a request whose lease has run out; None if another worker was faster."""
+        self, requests: Sequence[Request], now: datetime, due_at: datetime
+    ) -> Reclaimed | None:
+        """Claim requests of one card whose lease has run out, those that nobody claimed meanwhile.
 
-        def work(connection: Connection) -> RequestHistory | None:
-            current = queries.lock(connection, request.id)
-            overdue = queries.is_overdue(current, now, due_at - now)
-            if current.claim != request.claim or not overdue:
+        None if another worker was faster.
+        """
+        claims = {request.id: request.claim for request in requests}
+
+        def work(connection: Connection) -> Reclaimed | None:
+            card = queries.lock_card(connection, requests[0].card_id)
+            mine = [
+                current
+                for current in card.requests
+                if current.claim == claims.get(current.id)
+                and queries.is_overdue(current, now, due_at - now)
+            ]
+            claimed = {request.id: _reclaimed(connection, request, now, due_at) for request in mine}
+            if not claimed:
                 return None
-            reclaimed = replace(current, claim=current.claim + 1, due_at=due_at)
-            if current.verdict is Verdict.CONFIRMED and current.outcome is None:
-                details: dict[str, object] = {"claim": reclaimed.claim}
-                reclaimed = queries.append(
-                    connection, reclaimed, NewEvent(now, EventType.RECLAIMED, "", details)
-                )
-            else:
-                reclaimed = replace(reclaimed, publish_attempts=current.publish_attempts + 1)
-                queries.save(connection, reclaimed)
-            return queries.history_of(connection, reclaimed)
+            card = Card(tuple(claimed.get(request.id, request) for request in card.requests))
+            return Reclaimed(queries.card_history_of(connection, card), frozenset(claimed))
 
         return await self._database.run(work)
 
@@ -247,8 +288,9 @@ class Ledger:
             if again and queries.holds(connection, current, new_event):
                 return queries.history_of(connection, current)
             if alone:
-                queries.lock_customer(connection, current)
-                if queries.open_follow_up(connection, current):
+                card = Card((current,))
+                queries.lock_customers(connection, card)
+                if queries.open_follow_up(connection, card):
                     raise FollowUpOpen(request.id)
                 if by := gate.changed_since(connection, current):
                     raise Overtaken(by)
@@ -278,55 +320,70 @@ class Ledger:
 
         return await self._database.run(work)
 
+    async def renew(self, requests: Sequence[Request], due_at: datetime) -> None:
+        """Extend the lease of those requests whose claim this worker still holds."""
+        rows = [{"request_id": r.id, "claim": r.claim, "until": due_at} for r in requests]
+        await self._database.run(lambda c: c.execute(queries.RENEW, rows).close())
+
     async def release(
         self,
-        request: Request,
-        shown: int,
+        card: Card,
+        shown: Sequence[int],
+        mine: Collection[str],
         *,
         due_at: datetime | None = None,
-        next_at: datetime | None = None,
+        next_at: Mapping[str, datetime] | None = None,
         failure: NewEvent | None = None,
         final: bool = False,
     ) -> None:
-        """Give the request back until `due_at`; None if nothing is left to post.
+        """Give the requests `mine` of a card back, and have the card drawn again at `due_at`.
 
-        Then it is due at `next_at`, or never again (None). If it has new events since it was drawn,
-        it stays due by the end of its lease instead.
-        `shown` is the number of the last event that the thread is known to show (0 if unknown);
-        `failure` is the event for a message that Slack did not take; if that is `final`, nothing is
-        left to show. Raises: LostClaim.
+        If that is None, nothing is left to post. Then each is due at its `next_at`, or never again.
+        If the card has new events since it was drawn, it stays due by the end of its lease instead.
+        `shown` has, for each request, the number of the last event that the thread is known to show
+        (0 if unknown); `failure` is the event for a message that Slack did not take; if that is
+        `final`, nothing is left to show. Raises: LostClaim if another worker has the card.
         """
 
         def work(connection: Connection) -> None:
-            current = queries.lock(connection, request.id)
-            if current.claim != request.claim:
-                raise LostClaim(request.id)
-            if due_at is None and current.events > request.events:
-                # this older drawing may have replaced a newer one on the card
-                again_at = current.due_at or request.due_at
-            else:
-                again_at = due_at or next_at
-            released = replace(
-                current,
-                last_posted_event=max(shown, current.last_posted_event),
-                due_at=again_at,
-            )
-            if again_at is None:
-                outbox.forget_all(connection, request.id)
+            now = queries.lock_card(connection, card.id)
+            if now.first.claim != card.first.claim:
+                raise LostClaim(card.id)
+            stale = due_at is None and now.events > card.events
+            released = [
+                replace(
+                    current,
+                    last_posted_event=max(through, current.last_posted_event),
+                    due_at=_due_after(current, drawn, due_at, next_at or {}, stale=stale)
+                    if current.id in mine and current.claim == drawn.claim
+                    else current.due_at,
+                )
+                for current, drawn, through in zip(now.requests, card.requests, shown, strict=True)
+            ]
+            if released[0].due_at is None:
+                outbox.forget_all(connection, card.id)
+            changed = [
+                each
+                for each, current in zip(released, now.requests, strict=True)
+                if each != current
+            ]
+            queries.save_all(connection, changed)
             if failure is None:
-                queries.save(connection, released)
                 return
-            failed = queries.append(connection, released, failure)
-            if final and current.events == request.events:
-                queries.save(connection, replace(failed, last_posted_event=failed.events))
+            failed = queries.append(connection, released[0], failure)
+            if final and not stale:
+                posted = [replace(r, last_posted_event=r.events) for r in (failed, *released[1:])]
+                queries.save_all(connection, posted)
 
         await self._database.run(work)
 
     async def recent_requests(self, customer_id: int | None, limit: int = 10) -> Sequence[Request]:
-        """The last requests with a card, newest first, of one customer or all (None)."""
+        """The last requests with a card, newest first, of one customer; or of all, one a card."""
         query = select(requests).where(requests.c.message_ts.is_not(None))
         if customer_id is not None:
             query = query.where(requests.c.customer_id == customer_id)
+        else:
+            query = query.where(requests.c.position == 1)
         query = query.order_by(requests.c.asked_at.desc()).limit(limit)
 
         def work(connection: Connection) -> Sequence[Request]:
@@ -334,9 +391,9 @@ class Ledger:
 
         return await self._database.run(work)
 
-    async def open_follow_up(self, request: Request) -> Request | None:
-        """Another request in the same thread that is undecided or being executed."""
-        return await self._database.run(lambda c: queries.open_follow_up(c, request))
+    async def open_follow_up(self, card: Card) -> Request | None:
+        """A request of another card in the same thread that is undecided or being executed."""
+        return await self._database.run(lambda c: queries.open_follow_up(c, card))
 
     async def deny(
         self, request: Request, denial: NewEvent, due_at: datetime
@@ -349,10 +406,31 @@ class Ledger:
                 return queries.history_of(connection, current)
             if gate.repeats(connection, current, denial):
                 return None
-            due = replace(current, due_at=current.due_at or due_at)
+            # a recheck may be due much later
+            due = replace(current, due_at=min(current.due_at or due_at, due_at))
             return queries.history_of(connection, queries.append(connection, due, denial))
 
         return await self._write(work)
+
+    async def stop(self, card_id: str, pressed: NewEvent) -> CardHistory | None:
+        """Record that a card's work is to be stopped; None if no request is still to be done."""
+
+        def work(connection: Connection, *, again: bool) -> CardHistory | None:
+            card = queries.lock_card(connection, card_id)
+            if again and queries.holds(connection, card.first, pressed):
+                return queries.card_history_of(connection, card)
+            running = card.first.verdict is Verdict.CONFIRMED
+            if not running or all(request.outcome for request in card.requests):
+                return None
+            if not queries.is_stopping(connection, card_id):
+                queries.append(connection, card.first, pressed)
+            return queries.card_history_of(connection, queries.lock_card(connection, card_id))
+
+        return await self._write(work)
+
+    async def is_stopping(self, card_id: str) -> bool:
+        """Whether somebody stopped a card's work."""
+        return await self._database.run(lambda c: queries.is_stopping(c, card_id))
 
     async def changed_since(self, request: Request) -> Request | None:
         """The last other request that changed the customer after this one did, or may have."""
@@ -365,27 +443,32 @@ class Ledger:
             lambda c: bool(c.execute(queries.UNFINISHED, values).scalar_one())
         )
 
-    async def take_thread(self, request: Request, now: datetime, lease: timedelta) -> int | None:
-        """Claim a request's thread for a `lease`, to post what it lacks; None if it is taken.
+    async def take_thread(
+        self, card: Card, now: datetime, lease: timedelta
+    ) -> Sequence[int] | None:
+        """Claim a card's thread for a `lease`, to post what it lacks; None if it is taken.
 
-        Returns the number of the last event that the thread shows.
+        Returns, for each request, the number of the last event that the thread shows.
         """
         limits = queries.clock_limits(now, lease)
-        values = {"request_id": request.id, "now": now, "until": now + lease}
+        values = {"request_id": card.id, "now": now, "until": now + lease}
 
-        def work(connection: Connection) -> int | None:
+        def work(connection: Connection) -> Sequence[int] | None:
             values["too_far"] = limits["too_far"]
             if connection.execute(queries.TAKE_THREAD, values).rowcount != 1:
                 return None
-            current = queries.find(connection, request.id)
-            return current.last_posted_event if current else None
+            rows = connection.execute(queries.SHOWN, {"card_id": card.id})
+            return list(rows.scalars())
 
         return await self._database.run(work)
 
-    async def leave_thread(self, request: Request, shown: int = 0) -> None:
-        """Give the thread back; `shown` is the last event that it shows now."""
-        values = {"request_id": request.id, "shown": shown}
-        await self._database.run(lambda c: c.execute(queries.LEAVE_THREAD, values).close())
+    async def leave_thread(self, card: Card, shown: Sequence[int]) -> None:
+        """Give the thread back; `shown` has the last event of each request that it shows now."""
+        rows = [
+            {"request_id": request.id, "shown": through}
+            for request, through in zip(card.requests, shown, strict=True)
+        ]
+        await self._database.run(lambda c: c.execute(queries.LEAVE_THREAD, rows).close())
 
     async def waiting(self) -> int:
         """How many cards are undecided."""
@@ -429,3 +512,33 @@ class Ledger:
         except LedgerUnavailable as error:
             uncertain = error.uncertain or first.uncertain
             raise LedgerUnavailable(str(error), uncertain=uncertain) from error.__cause__
+
+
+def _reclaimed(
+    connection: Connection, request: Request, now: datetime, due_at: datetime
+) -> Request:
+    reclaimed = replace(request, claim=request.claim + 1, due_at=due_at)
+    if request.verdict is Verdict.CONFIRMED and request.outcome is None:
+        details: dict[str, object] = {"claim": reclaimed.claim}
+        event = NewEvent(now, EventType.RECLAIMED, "", details)
+        return queries.append(connection, reclaimed, event)
+    reclaimed = replace(reclaimed, publish_attempts=request.publish_attempts + 1)
+    queries.save(connection, reclaimed)
+    return reclaimed
+
+
+def _due_after(
+    current: Request,
+    drawn: Request,
+    due_at: datetime | None,
+    next_at: Mapping[str, datetime],
+    *,
+    stale: bool,
+) -> datetime | None:
+    """When a request is due once its card was drawn."""
+    if current.position > 1:
+        return next_at.get(current.id)
+    if stale:
+        # this older drawing may have replaced a newer one on the card
+        return current.due_at or drawn.due_at
+    return due_at or next_at.get(current.id)

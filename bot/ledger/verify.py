@@ -7,12 +7,18 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 
-from sqlalchemy import Engine, RowMapping, select
+from sqlalchemy import Engine, RowMapping, func, select
 
 from bot.domain.clock import reminder_at
 from bot.domain.models import EventType, Outcome, Verdict
 from bot.ledger.engine import streaming
-from bot.ledger.hash_chain import NOT_POSTED, canonical_json, digest, fingerprint
+from bot.ledger.hash_chain import (
+    NOT_POSTED,
+    canonical_json,
+    digest,
+    fingerprint,
+    place_on_card,
+)
 from bot.ledger.mapping import event_of, stored, time_of
 from bot.ledger.schema import Moment, events, requests
 
@@ -34,12 +40,21 @@ def verify(engine: Engine) -> Generator[str, None, None]:
         .distinct()
         .order_by(events.c.request_id)
     )
+    incomplete = (
+        select(requests.c.card_id, func.count(), func.max(requests.c.card_size))
+        .where(requests.c.card_size > 1)
+        .group_by(requests.c.card_id)
+        .having(func.count() != func.max(requests.c.card_size))
+        .order_by(requests.c.card_id)
+    )
     with streaming(engine) as connection:
         rows = connection.execute(query).mappings()
         for request_id, chain in groupby(rows, key=lambda row: row["own_id"]):
             yield from (f"request {request_id}{problem}" for problem in _problems(chain))
         for request_id in connection.execute(orphans).scalars():
             yield f"request {request_id}: its own row is missing"
+        for card_id, found, size in connection.execute(incomplete):
+            yield f"card {card_id}: {found} of its {size} requests are there"
 
 
 def _problems(chain: Iterable[RowMapping]) -> Iterator[str]:
@@ -90,10 +105,13 @@ def _expected(row: RowMapping) -> dict[str, object]:
     details, at = event_of(row).details, time_of(row["at"])
     if row["number"] == 1:
         # an undecided card waits until its reminder or until it expires, never longer
-        waits = row["type"] == EventType.REQUESTED
+        first = row["own_position"] == 1
+        waits = first and row["type"] == EventType.REQUESTED
         names = "verdict decider_id decider_team_id decided_at outcome settled_at undone_by"
         empty = names.split()
-        return {"row": details.get("row"), "waits": waits} | dict.fromkeys(empty)
+        # a version before 0005 wrote no place on a card
+        place = {"card": details["card"]} if "card" in details else {}
+        return {"row": details.get("row"), "waits": waits, **place} | dict.fromkeys(empty)
     if row["type"] in set(Verdict):
         who = row["actor"] or None
         # version 0.1.0 did not write the team into the event
@@ -131,7 +149,8 @@ def _actual(row: RowMapping, expected: Mapping[str, object]) -> dict[str, object
     if waits and own["message_ts"] is not None and own["due_at"] not in card_due:
         return {}
     posted = not str(expected.get("row")).startswith(NOT_POSTED)
-    actual = own | {"row": fingerprint(own, posted=posted), "waits": waits}
+    vouched = {"row": fingerprint(own, posted=posted), "card": place_on_card(own)}
+    actual = own | vouched | {"waits": waits}
     return {name: actual[name] for name in expected}
 
 

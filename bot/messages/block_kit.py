@@ -23,8 +23,11 @@ Form = dict[str, Any]
 HEADER_LENGTH = 150
 TEXT_LENGTH = 3000
 SHOWN_LENGTH = 200
+MESSAGE_LENGTH = 12_500
+"""Somewhat below Slack's limit for all blocks of a message, "about 13,000"."""
 DATE_FORMAT = "{date_short_pretty} at {time_secs}"
 
+_COUNTED = ("text", "url", "value", "fallback")
 _BROKEN_MARKUP = re.compile(r"(&[a-z]{0,3}|<[^<>]*)$")
 # these change the direction of the text that follows, and could make one id look like another
 _BIDI_CONTROLS = frozenset(
@@ -34,10 +37,15 @@ _BIDI_CONTROLS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A Slack message; `text` says the same as `blocks`, for notifications and screen readers."""
+    """A Slack message; `text` says the same as `blocks`, for notifications and screen readers.
+
+    `without_table` says the same with lines for the table, for where Slack takes no table block;
+    None if there is no table.
+    """
 
     text: str
     blocks: list[Block]
+    without_table: list[Block] | None = None
 
 
 def message(*parts: Block | Iterable[Line] | None) -> Message:
@@ -143,6 +151,26 @@ def cut(value: str, limit: int) -> str:
     clean = start.isprintable() and _BIDI_CONTROLS.isdisjoint(start)
     one_line = " ".join((start if clean else _without_controls(start)).split())
     return one_line if start == value and _fits(one_line, limit) else _truncated(one_line, limit)
+
+
+def units(value: str) -> int:
+    """The length of a text in UTF-16 units, as Slack counts it."""
+    return len(value.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def size(blocks: object) -> int:
+    """The UTF-16 units of all texts, values and URLs in blocks, which Slack limits in all."""
+    if isinstance(blocks, list):
+        return sum(map(size, blocks))
+    if not isinstance(blocks, dict):
+        return 0
+    here = [each for key in _COUNTED if isinstance(each := blocks.get(key), str)]
+    return sum(map(units, here)) + sum(map(size, blocks.values()))
+
+
+def text_units(content: Iterable[Line]) -> int:
+    """The UTF-16 units of lines in a message's text."""
+    return sum(units("".join(map(_plain_inline, line))) + 1 for line in content)
 
 
 def _truncated(value: str, limit: int) -> str:

@@ -29,6 +29,7 @@ from bot.messages.phrases import (
     ids_inline,
     mentions,
     reference_line,
+    subject,
     titled,
 )
 
@@ -36,7 +37,9 @@ from bot.messages.phrases import (
 class Action(StrEnum):
     """The `action_id` of each button; the button's value is the id of a request.
 
-    Only `USE` differs: its value is a command's text, and is handled as if it had been typed.
+    On a card of many customers it is the id of the card. Two differ: the value of `USE` is a
+    command's text, and is handled as if it had been typed; that of `MEANT` is JSON, the `ids` and
+    the `reason` of one meaning of such a text.
     """
 
     CONFIRM = "unlatch_confirm"
@@ -44,6 +47,8 @@ class Action(StrEnum):
     UNDO = "unlatch_undo"
     CHECK = "unlatch_check"
     USE = "unlatch_use"
+    STOP = "unlatch_stop"
+    MEANT = "unlatch_meant"
 
 
 def confirmation_card(request: Request, links: Links, notify: Sequence[str] = ()) -> Message:
@@ -61,7 +66,7 @@ def confirmation_card(request: Request, links: Links, notify: Sequence[str] = ()
         list(customer_lines(customer, links)),
         [[bold(f"{effect}: "), *ids_inline(customer.ids, links)]],
         [
-            *_asked_lines(request),
+            *asked_lines(request),
             [bold("Expires: "), date(request.expires_at)],
             *([[bold("For: "), *mentions(notify)]] if notify else []),
         ],
@@ -78,7 +83,7 @@ def working_card(request: Request, links: Links) -> Message:
     return message(
         header(f"⏳ {doing} {titled(request.customer)} …"),
         [[say("Waiting for Fusebill. This card will show the result.")]],
-        [[bold("Ids: "), *ids_inline(request.customer.ids, links)], *_people_lines(request)],
+        [[bold("Ids: "), *ids_inline(request.customer.ids, links)], *people_lines(request)],
     )
 
 
@@ -88,7 +93,7 @@ def decided_card(request: Request, events: Sequence[Event], links: Links) -> Mes
     return message(
         header(f"{result.title}: {titled(request.customer)}"),
         result.lines,
-        [*reference_line(request.customer), *_people_lines(request), *_later_lines(events, links)],
+        [*reference_line(request.customer), *people_lines(request), *_later_lines(events, links)],
         buttons(_next_button(request)),
     )
 
@@ -97,9 +102,9 @@ def other_card(request: Request, url: str | None) -> Message:
     """Replaces the duplicate of a card that was posted twice; it has no buttons."""
     other = link(url, "the other card") if url else say("the other card in this channel")
     return message(
-        header(f"☝️ See the other card: {titled(request.customer)}"),
+        header(f"☝️ See the other card: {subject(request)}"),
         [[say("This card was posted twice. The result will appear on "), other, say(".")]],
-        list(_asked_lines(request)),
+        list(asked_lines(request)),
     )
 
 
@@ -118,14 +123,16 @@ def _later_lines(events: Sequence[Event], links: Links) -> Iterator[Line]:
             yield [bold("⚠️ Latched again: "), *ids, say(", "), date(event.at)]
 
 
-def _asked_lines(request: Request) -> Iterator[Line]:
+def asked_lines(request: Request) -> Iterator[Line]:
+    """Who asked, when, and why."""
     yield [bold("Asked by: "), user(request.requester.user_id), say(", "), date(request.asked_at)]
     if request.reason:
         yield [bold("Why: "), text(request.reason, limit=500)]
 
 
-def _people_lines(request: Request) -> Iterator[Line]:
-    yield from _asked_lines(request)
+def people_lines(request: Request) -> Iterator[Line]:
+    """Who asked and who decided, when, and why."""
+    yield from asked_lines(request)
     if request.verdict and request.decided_at:
         who = [user(request.decider.user_id), say(", ")] if request.decider else []
         yield [bold(f"{VERDICTS[request.verdict].label}: "), *who, date(request.decided_at)]

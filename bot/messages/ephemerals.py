@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bot.domain.meanings import OUTCOMES, VERDICTS
-from bot.domain.models import Customer, Event, Request
+from bot.domain.models import Customer, Event, LeftOut, Request
 from bot.fusebill.errors import (
     CustomerNotFound,
     FusebillError,
@@ -13,6 +13,7 @@ from bot.fusebill.errors import (
     KeyRefused,
 )
 from bot.messages.block_kit import (
+    HEADER_LENGTH,
     Inline,
     Line,
     Message,
@@ -27,7 +28,15 @@ from bot.messages.block_kit import (
 )
 from bot.messages.events import ask_again, result_text
 from bot.messages.fusebill_errors import advice, emoji, reason
-from bot.messages.phrases import Links, customer_lines, display_name, error_lines, ids_inline
+from bot.messages.phrases import (
+    Links,
+    customer_lines,
+    display_name,
+    error_lines,
+    ids_inline,
+    one_of_many,
+    subject,
+)
 
 COMMAND = "/unlatch"
 USAGE = f"{COMMAND} <customerId> [reason]"
@@ -180,6 +189,8 @@ def too_late(request: Request) -> Message:
             date(request.decided_at),
             say(". Your click changed nothing."),
         ]
+        if request.card_size > 1 and VERDICTS[request.verdict].executes:
+            return message([decided, [say("The card shows what came of each customer.")]])
         if request.outcome:
             meaning = OUTCOMES[request.outcome]
             return message([decided, [say(f"The result: {meaning.emoji} {meaning.title}.")]])
@@ -190,7 +201,8 @@ def too_late(request: Request) -> Message:
     if request.verdict is None and request.due_at is None:
         closed = "⌛ This request was closed because its card could not be posted in time;"
         return message([[say(f"{closed} nothing was changed. Ask again: "), again]])
-    return message([[say("⌛ This request has expired; nothing was changed. Ask again: "), again]])
+    expired = say("⌛ This request has expired; your click changed nothing. Ask again: ")
+    return message([[expired, again]])
 
 
 def form_not_opened() -> Message:
@@ -248,11 +260,12 @@ def not_recorded(request: Request, *, uncertain: bool = False) -> Message:
 
 def never_posted(request: Request) -> Message:
     """The bot stopped or could not reach Slack before the card was posted."""
-    start = say("🔄 The bot was interrupted and could not post your card for customer ")
-    customer_id = request.customer.customer_id
+    one = f"customer {request.customer.customer_id}"
+    about = one if request.card_size == 1 else subject(request)
+    start = say("🔄 The bot was interrupted and could not post your card for ")
     return message(
         [
-            [start, say(f"{customer_id}. Nothing was changed.")],
+            [start, say(f"{about}. Nothing was changed.")],
             [say("Ask again: "), code(ask_again(request))],
         ]
     )
@@ -263,15 +276,19 @@ def outcome_without_card(
 ) -> Message:
     """The outcome for one person, since the card can't show it; `gone`: it never will."""
     result = result_text(request, events, links)
-    subject = display_name(request.customer) or "customer"
-    name = text(f"{subject} ({request.customer.customer_id})", limit=120)
-    why = (
-        "The card is gone or can't be changed any more, so you get the result here."
-        if gone
-        else "Slack does not let the bot update the card now, so you get the result here. If the"
+    name = text(one_of_many(request), limit=HEADER_LENGTH)
+    why = say(where_the_card_is(gone=gone))
+    return message([[say(f"{result.title}: "), name], *result.lines, [why]])
+
+
+def where_the_card_is(*, gone: bool) -> str:
+    """Why somebody gets a result privately; `gone`: the card will never show it."""
+    if gone:
+        return "The card is gone or can't be changed any more, so you get the result here."
+    return (
+        "Slack does not let the bot update the card now, so you get the result here. If the"
         " bot is no longer in the channel, invite it again: the card will follow."
     )
-    return message([[say(f"{result.title}: "), name], *result.lines, [say(why)]])
 
 
 def stopped() -> Message:
@@ -306,6 +323,24 @@ def search_failed(wanted: str, error: FusebillError) -> Message:
 def nothing_to_undo() -> Message:
     """The card was undone already, or never cleared anything."""
     return message([[say("☝️ There is nothing to undo on this card, so nothing was done.")]])
+
+
+def nothing_left_to_undo(left_out: Sequence[LeftOut]) -> Message:
+    """None of a card's customers can be latched again now."""
+    return message(
+        [
+            [say("⚠️ None of these can be undone now, so nothing was done:")],
+            *(
+                [say(f"{each.customer_id} "), text(each.name, limit=60), say(f": {each.why}")]
+                for each in left_out[:20]
+            ),
+        ]
+    )
+
+
+def nothing_to_stop() -> Message:
+    """The work is done, or was never begun."""
+    return message([[say("☝️ There is nothing left to stop: see the card.")]])
 
 
 def follow_up_open() -> Message:

@@ -74,7 +74,9 @@ def actor(event: Event) -> Inline:
 
 def ask_again(request: Request) -> str:
     """What to type or click to make the same request again."""
-    return "Undo…" if request.kind is Kind.RELATCH else f"/unlatch {request.customer.customer_id}"
+    if request.kind is Kind.RELATCH:
+        return "Undo…"
+    return f"/unlatch {'many' if request.card_size > 1 else request.customer.customer_id}"
 
 
 def _verdict_lines(

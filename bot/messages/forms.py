@@ -23,7 +23,7 @@ from bot.messages.block_kit import (
     text,
     user,
 )
-from bot.messages.phrases import Links, ids_inline, titled
+from bot.messages.phrases import Links, ids_inline, titled, with_others
 
 DECLINE = "unlatch_decline"
 """The `callback_id` of the form that declines a request."""
@@ -41,26 +41,37 @@ FAILED = "Something went wrong in the bot. Close this and look at the card befor
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """What somebody sent with the form: which request, from which card, and why."""
+    """What somebody sent with the form: which request, from which card, and why.
+
+    `response_url` is that of the press that opened the form: a form has none of its own.
+    """
 
     request_id: str
     message_ts: str
     reason: str
+    response_url: str = ""
 
 
-def decline_form(request: Request, message_ts: str, links: Links) -> Form:
+def decline_form(request: Request, message_ts: str, links: Links, response_url: str = "") -> Form:
     """Ask for an optional reason; `message_ts` is the card whose button was pressed."""
-    about: list[Line] = [
+    carried = {
+        "request_id": request.id,
+        "message_ts": message_ts,
+        "response_url": response_url,
+    }
+    one: list[Line] = [
         [bold("Customer: "), text(titled(request.customer), limit=HEADER_LENGTH)],
         [bold("Ids on the card: "), *ids_inline(request.customer.ids, links)],
-        [bold("Asked by: "), user(request.requester.user_id)],
     ]
+    many: list[Line] = [[bold("Customers: "), text(with_others(request), limit=HEADER_LENGTH)]]
+    asked: Line = [bold("Asked by: "), user(request.requester.user_id)]
+    about = [*(one if request.card_size == 1 else many), asked]
     if request.reason:
         about.append([bold("Why: "), text(request.reason, limit=500)])
     return {
         "type": "modal",
         "callback_id": DECLINE,
-        "private_metadata": json.dumps({"request_id": request.id, "message_ts": message_ts}),
+        "private_metadata": json.dumps(carried),
         "title": _plain(TITLE),
         "submit": _plain("Decline"),
         "close": _plain("Back"),
@@ -83,7 +94,13 @@ def read_declined(view: dict[str, Any]) -> Declined:
     carried = json.loads(view["private_metadata"])
     typed = view["state"]["values"][REASON][REASON]["value"] or ""
     reason = " ".join(str(typed).split())
-    return Declined(str(carried["request_id"]), str(carried["message_ts"]), reason)
+    return Declined(
+        str(carried["request_id"]),
+        str(carried["message_ts"]),
+        reason,
+        # a form that an older version opened carries none
+        str(carried.get("response_url", "")),
+    )
 
 
 def _reason_input() -> Block:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
+from bot.domain.batch_input import MAX_CUSTOMERS
 from bot.domain.commands import Ask
 from bot.domain.meanings import OUTCOMES, VERDICTS
 from bot.domain.models import Customer, Kind, Outcome, Request
@@ -40,6 +41,12 @@ def usage() -> Message:
                 say(" posts a request here. Nothing changes until somebody confirms it."),
             ],
             [say("For example: "), code(f"{COMMAND} 2554529 moved to the new portal")],
+            [
+                code(f"{COMMAND} 2554529, 3100017 moved"),
+                say(" puts several customers on one card, up to "),
+                say(f"{MAX_CUSTOMERS}."),
+            ],
+            [code(f"{COMMAND} many"), say(" opens a form to paste a column of ids into.")],
             [
                 code(f"{COMMAND} find <text>"),
                 say(" searches company names, references and emails."),
@@ -138,7 +145,8 @@ def _past(request: Request, address: str | None) -> Iterator[Line]:
     customer = request.customer
     card = [say(" · "), link(address, "card")] if address else []
     name = [say(" "), text(display_name(customer), limit=60)] if display_name(customer) else []
-    yield [bold(_state(request)), say(f" · {customer.customer_id}"), *name, *card]
+    many = [say(f" · one of {request.card_size} on its card")] if request.card_size > 1 else []
+    yield [bold(_state(request)), say(f" · {customer.customer_id}"), *name, *many, *card]
     asked: list[Block] = [say("asked by "), user(request.requester.user_id), say(", ")]
     decided: list[Block] = []
     if request.decider and request.verdict and request.decided_at:

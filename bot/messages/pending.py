@@ -35,7 +35,8 @@ def _lines(each: OpenRequest) -> Iterator[Line]:
     request, customer = each.request, each.request.customer
     name = [say(" "), text(display_name(customer), limit=60)] if display_name(customer) else []
     card = [say(" · "), link(each.url, "card")] if each.url else []
-    yield [bold(_state(each)), say(f" · {customer.customer_id}"), *name, *card]
+    more = [say(f" and {request.card_size - 1} more")] if request.card_size > 1 else []
+    yield [bold(_state(each)), say(f" · {customer.customer_id}"), *name, *more, *card]
     until = [say("; expires "), date(request.expires_at)] if request.verdict is None else []
     asked = [say("asked by "), user(request.requester.user_id), say(", "), date(request.asked_at)]
     yield [*asked, *until]

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from unicodedata import bidirectional
 
-from bot.domain.models import Customer, HubSpotIds
+from bot.domain.models import Customer, HubSpotIds, Request
 from bot.messages.block_kit import Inline, Line, bold, cut, link, say, text, user, user_group
 
 ERROR_LENGTH = 300
@@ -56,6 +56,30 @@ def titled(customer: Customer) -> str:
     if any(bidirectional(character) in ("R", "AL") for character in name):
         return f"{customer_id} ({name})"
     return f"{name} ({customer_id})"
+
+
+def amount(number: int, one: str, several: str = "") -> str:
+    """A number with its noun: "1 company", "45 companies"; the usual plural needs no name."""
+    return f"{number} {one if number == 1 else several or f'{one}s'}"
+
+
+def subject(request: Request) -> str:
+    """What a request's card is about, for a header or a sentence: its customer, or how many."""
+    if request.card_size == 1:
+        return titled(request.customer)
+    return amount(request.card_size, "customer")
+
+
+def with_others(request: Request) -> str:
+    """The customer of one request, and how many others its card has."""
+    more = request.card_size - 1
+    return f"{titled(request.customer)}{f' and {more} more' if more else ''}"
+
+
+def one_of_many(request: Request) -> str:
+    """The customer of one request, and that its card has others too."""
+    of = f", one of {request.card_size} on its card" if request.card_size > 1 else ""
+    return f"{titled(request.customer)}{of}"
 
 
 def customer_lines(customer: Customer, links: Links) -> Iterator[Line]:

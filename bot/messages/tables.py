@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Literal
 
-from bot.messages.block_kit import SHOWN_LENGTH, Block, Line, cut, say, text
+from bot.messages.block_kit import SHOWN_LENGTH, Block, Line, cut, say, text, units
 
 MAX_ROWS = 100
 MAX_COLUMNS = 20
@@ -41,7 +41,7 @@ def table(columns: Sequence[Column], rows: Rows, *, limit: int = MAX_CHARACTERS)
     if len(rows) >= MAX_ROWS or len(columns) > MAX_COLUMNS:
         raise ValueError(f"{len(rows)} rows of {len(columns)} columns are too many for a table")
     titles = [column.title for column in columns]
-    values = _fitted(columns, rows, limit - sum(map(_units, titles)))
+    values = _fitted(columns, rows, limit - sum(map(units, titles)))
     return {
         "type": "table",
         "rows": [[_cell(value) for value in row] for row in (titles, *values)],
@@ -61,7 +61,7 @@ def table_lines(
     limit holds.
     """
     labels = [f"{', ' if number else ''}{each.title} " for number, each in enumerate(columns)]
-    values = _fitted(columns, rows, limit - len(rows) * sum(map(_units, labels)))
+    values = _fitted(columns, rows, limit - len(rows) * sum(map(units, labels)))
     return [
         list(chain.from_iterable(_labelled(*pair) for pair in zip(labels, row, strict=True)))
         for row in values
@@ -73,14 +73,14 @@ def _cell(value: str) -> Block:
 
 
 def _labelled(label: str, value: str) -> Line:
-    return say(label), text(value, limit=_units(value))
+    return say(label), text(value, limit=units(value))
 
 
 def _fitted(columns: Sequence[Column], rows: Rows, limit: int) -> list[list[str]]:
     """The rows' values, each on one line, of at most `limit` UTF-16 units in all."""
     shown = [[_shown(*pair) for pair in zip(columns, row, strict=True)] for row in rows]
     lengths = [
-        (column.exact, _units(value))
+        (column.exact, units(value))
         for row in shown
         for column, value in zip(columns, row, strict=True)
     ]
@@ -111,8 +111,3 @@ def _longest(lengths: Iterable[int], limit: int) -> int:
     if limit < 0 or longest < 1:
         raise ValueError("the values that may not be cut leave no room for the others")
     return longest
-
-
-def _units(value: str) -> int:
-    """The length of a text as Slack counts it."""
-    return len(value.encode("utf-16-le")) // 2

@@ -27,7 +27,7 @@ from bot.messages.events import (
     outcome_title,
     reason_line,
 )
-from bot.messages.phrases import Links, ids_inline, mentions, titled
+from bot.messages.phrases import Links, ids_inline, mentions, subject, titled
 
 
 def thread_reply(events: Sequence[Event], request: Request, links: Links) -> Message:
@@ -55,7 +55,7 @@ def reminder(request: Request, notify: Sequence[str]) -> Message:
     """Remind the people to notify of a card that still waits for a decision."""
     return message(
         [
-            [say("⏰ Still waiting for a decision: "), text(titled(request.customer)), say(". ")],
+            [say("⏰ Still waiting for a decision: "), text(subject(request)), say(". ")],
             [say("It expires "), date(request.expires_at), say(". "), *mentions(notify)],
         ]
     )
@@ -84,21 +84,24 @@ def _result_lines(event: Event, request: Request, links: Links) -> Iterator[Line
 
 
 def _latched_again(event: Event, request: Request, links: Links) -> Line:
+    people = {request.requester.user_id, *([request.decider.user_id] if request.decider else [])}
+    return [
+        bold("⚠️ Latched again: "),
+        *latched_again_words(event, request, links),
+        say(".  "),
+        *mentions(sorted(people)),
+    ]
+
+
+def latched_again_words(event: Event, request: Request, links: Links) -> Line:
+    """What a cleared customer is latched to again, and which ids were cleared when."""
     found, cleared = found_ids(event), request.customer.ids
     about = (
         [say(", the ids that were cleared at ")]
         if found == cleared
         else [say("; "), *ids_inline(cleared, links), say(" were cleared at ")]
     )
-    people = {request.requester.user_id, *([request.decider.user_id] if request.decider else [])}
-    return [
-        bold("⚠️ Latched again: "),
-        *ids_inline(found, links),
-        *about,
-        date(request.settled_at or event.at),
-        say(".  "),
-        *mentions(sorted(people)),
-    ]
+    return [*ids_inline(found, links), *about, date(request.settled_at or event.at)]
 
 
 def _result_trail(event: Event, request: Request, links: Links) -> Iterator[Line]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 RECEIVED_AT = "received_at"
@@ -68,13 +70,20 @@ class Metrics:
         self.ack_seconds = self._seconds("ack", "From Slack's request to its ack", "listener")
         self.card_seconds = self._seconds("card", "From a command to its card")
         self.result_seconds = self._seconds("result", "From a confirmation to its outcome", "kind")
-        self._slack = self._seconds("slack_call", "Calls to Slack", "method", "result")
-        self._fusebill = self._seconds("fusebill_call", "Calls to Fusebill", "operation", "status")
-        self._limit_left = Gauge(
-            "unlatch_fusebill_rate_limit_remaining",
-            "Calls left in Fusebill's rate limit",
-            ["window"],
-            registry=registry,
+        # kept: `labels` takes longer than what it finds
+        self._slack = cache(
+            self._seconds("slack_call", "Calls to Slack", "method", "result").labels
+        )
+        self._fusebill = cache(
+            self._seconds("fusebill_call", "Calls to Fusebill", "operation", "status").labels
+        )
+        self._limit_left = cache(
+            Gauge(
+                "unlatch_fusebill_rate_limit_remaining",
+                "Calls left in Fusebill's rate limit",
+                ["window"],
+                registry=registry,
+            ).labels
         )
 
     def slack_called(self, method: str, result: str, seconds: float) -> None:
@@ -83,17 +92,17 @@ class Metrics:
             result = "http_5xx"
         elif result not in SLACK_RESULTS:
             result = "other"
-        self._slack.labels(method, result).observe(seconds)
+        self._slack(method, result).observe(seconds)
 
     def fusebill_called(self, operation: str, status: int | None, seconds: float) -> None:
         """Count a call to Fusebill."""
-        self._fusebill.labels(operation, str(status or "none")).observe(seconds)
+        self._fusebill(operation, str(status or "none")).observe(seconds)
 
     def limit_left(self, minute: int | None, day: int | None) -> None:
         """Record the calls left in Fusebill's rate limit windows; None keeps the last value."""
         for window, remaining in (("minute", minute), ("day", day)):
             if remaining is not None:
-                self._limit_left.labels(window).set(remaining)
+                self._limit_left(window).set(remaining)
 
     def render(self) -> bytes:
         """All metrics in Prometheus's text format."""

@@ -12,12 +12,12 @@ import stamina
 import structlog
 
 from bot.domain.clock import reminder_at
-from bot.domain.models import Request
+from bot.domain.models import Card, CardHistory, Request
 from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.gate import with_message
 from bot.ledger.outbox import Outbox
-from bot.messages import ephemerals
+from bot.messages import drawing, ephemerals
 from bot.messages.block_kit import Message
-from bot.messages.cards import confirmation_card
 from bot.messages.phrases import Links
 from bot.requests.publisher import Publisher, pause_after
 from bot.settings import Timing
@@ -65,30 +65,32 @@ class CardSender:
         return request_id in self._sending
 
     async def send(
-        self, request: Request, on_wait: Callable[[], Coroutine[None, None, None]]
-    ) -> Request:
-        """Post the card; returns the request as it is then. `on_wait` runs if Slack makes it wait.
+        self, history: CardHistory, on_wait: Callable[[], Coroutine[None, None, None]]
+    ) -> Card:
+        """Post a card; returns it as it is then. `on_wait` runs if Slack makes it wait.
 
-        Raises: SlackError, after a few attempts; the request has no card then.
+        Raises: SlackError, after a few attempts; there is no card then.
         """
-        self._sending.add(request.id)
-        keeping = asyncio.create_task(self._keep_lease(request))
+        card = history.card
+        self._sending.add(card.id)
+        keeping = asyncio.create_task(self._keep_lease(card.first))
         try:
-            message_ts, expires_at = await self._post(request, on_wait)
+            message_ts, expires_at = await self._post(history, on_wait)
         finally:
             keeping.cancel()
-            self._sending.discard(request.id)
-        return await self._note(request, message_ts, expires_at)
+            self._sending.discard(card.id)
+        return await self._note(card, message_ts, expires_at)
 
-    async def resume(self, request: Request) -> None:
-        """Post the card of a request whose process died; end the request if that is too late."""
+    async def resume(self, history: CardHistory) -> None:
+        """Post a card whose process died; end it if that is too late."""
+        request = history.card.first
         if request.expires_at <= datetime.now(UTC):
             # in this order: the end erases what is needed to tell
             await self._tell_requester(request)
             await self.end(request, INTERRUPTED)
             return
         try:
-            await self.send(request, _no_notice)
+            await self.send(history, _no_notice)
         except SlackError as error:
             log.warning("card not posted", why=error.code, request_id=request.id)
             if is_retryable(error):
@@ -108,26 +110,27 @@ class CardSender:
             log.warning("request without a card left to the sweep", why=str(error))
 
     async def _post(
-        self, request: Request, notify: Callable[[], Coroutine[None, None, None]]
+        self, history: CardHistory, notify: Callable[[], Coroutine[None, None, None]]
     ) -> tuple[str, datetime]:
         """Returns the card's `ts` and the expiry that it shows, counted from its posting."""
-        expires_at = request.expires_at
+        first = history.first.request
+        expires_at = first.expires_at
 
-        def card() -> Message:
+        def message() -> Message:
             nonlocal expires_at
             now = datetime.now(UTC)
-            if now - request.asked_at >= timedelta(seconds=POSTED_AT_ONCE_S):
+            if now - first.asked_at >= timedelta(seconds=POSTED_AT_ONCE_S):
                 expires_at = now + self._expires_after
-            return confirmation_card(
-                replace(request, expires_at=expires_at), self._links, self._notify
-            )
+            expiring = replace(history.first, request=replace(first, expires_at=expires_at))
+            shown = CardHistory((expiring, *history.histories[1:]))
+            return drawing.confirmation(shown, self._links, self._notify)
 
         async with meanwhile(notify) as on_wait:
             async for attempt in stamina.retry_context(
                 on=_should_retry, attempts=MAX_POST_ATTEMPTS, timeout=None, wait_initial=0.5
             ):
                 with attempt:
-                    place = (request.channel_id, card, request.thread_ts)
+                    place = (first.channel_id, message, first.thread_ts)
                     return await self._slack.post(*place, on_wait=on_wait), expires_at
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -135,22 +138,22 @@ class CardSender:
         """A card's reminder comes first, if there is one."""
         return reminder_at(request.asked_at, expires_at) if self._notify else expires_at
 
-    async def _note(self, request: Request, message_ts: str, expires_at: datetime) -> Request:
+    async def _note(self, card: Card, message_ts: str, expires_at: datetime) -> Card:
         """Note the card's `ts`; failing that, a click does, or the sweep posts another card."""
-        now = replace(request, message_ts=message_ts, thread_ts=request.thread_ts or message_ts)
+        first = card.first
+        now = with_message(card, message_ts)
         try:
             async for attempt in stamina.retry_context(
                 on=LedgerUnavailable, attempts=None, timeout=NOTE_TIMEOUT_S, wait_max=2.0
             ):
                 with attempt:
                     at = datetime.now(UTC)
-                    now = await self._outbox.posted(
-                        request.id, message_ts, expires_at, self._first_due(request, expires_at), at
-                    )
+                    due_at = self._first_due(first, expires_at)
+                    now = await self._outbox.posted(card.id, message_ts, expires_at, due_at, at)
         except LedgerUnavailable as error:
             log.error("card not noted in the ledger", why=str(error), message_ts=message_ts)  # noqa: TRY400  # expected
-        if now.message_ts != message_ts:
-            await self._publisher.retire_duplicate(now, message_ts)
+        if now.first.message_ts != message_ts:
+            await self._publisher.retire_duplicate(now.first, message_ts)
         return now
 
     async def _keep_lease(self, request: Request) -> None:

@@ -90,7 +90,8 @@ class Declining:
     ) -> None:
         """Open the form; if Slack doesn't, tell the person to press again."""
         try:
-            await self._slack.open_form(trigger_id, decline_form(request, message_ts, self._links))
+            form = decline_form(request, message_ts, self._links, place.response_url)
+            await self._slack.open_form(trigger_id, form)
         except SlackError as error:
             log.warning("form not opened", why=error.code, request_id=request.id)
             await self._poster.send_ephemeral(place, ephemerals.form_not_opened())
@@ -108,6 +109,7 @@ class Declining:
                 declined.reason,
                 declined.message_ts,
                 self._judge(person),
+                declined.response_url,
             )
         except KeyError:
             return ephemerals.no_such_request()
@@ -122,7 +124,13 @@ class Declining:
         return judge
 
     async def _decide(
-        self, request_id: str, person: Person, reason: str, message_ts: str, judge: Judge
+        self,
+        request_id: str,
+        person: Person,
+        reason: str,
+        message_ts: str,
+        judge: Judge,
+        response_url: str = "",
     ) -> DecisionResult:
         now = datetime.now(UTC)
         why: dict[str, object] = {"why": reason} if reason else {}
@@ -136,6 +144,7 @@ class Declining:
                 due_at=self._worker.lease(now),
                 judge=judge,
                 message_ts=message_ts,
+                response_url=response_url or None,
             )
         except LedgerUnavailable as error:
             if error.uncertain:
@@ -147,9 +156,10 @@ class Declining:
         self._retire_duplicate(result.request, message_ts)
         if result.taken:
             self._metrics.verdicts.labels(result.request.kind, Verdict.DECLINED).inc()
-            self._worker.start(result.request)
+            self._worker.start(result.card)
             return None
         if result.decision.allowed:
+            self._worker.catch_up_soon(result.request)
             return ephemerals.too_late(result.request)
         self._metrics.refusals.labels(result.decision.label).inc()
         log.info("refused", label=result.decision.label)

@@ -21,8 +21,6 @@ import asyncio
 from dataclasses import asdict, dataclass, field
 from time import monotonic
 
-import stamina
-
 from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Request
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import (
@@ -35,6 +33,7 @@ from bot.fusebill.errors import (
 )
 from bot.fusebill.responses import Accepted
 from bot.messages.fusebill_errors import reason
+from bot.ops.retries import retried
 
 ATTEMPTS = 6
 LOOKS = 5  # after a success that did not show the change, beyond a first one at once
@@ -115,6 +114,20 @@ class Execution:
             return {"unread": str(error) or type(error).__name__}
         return {"found": asdict(customer.ids)}
 
+    async def stop(self, request: Request) -> ExecutionResult:
+        """What a request that was stopped came to: nothing, if nobody can have begun it."""
+        if request.claim == 1:
+            return ExecutionResult(Outcome.STOPPED)
+        # whoever held it before may have made the call
+        try:
+            async with asyncio.timeout(self._budget_s):
+                customer = await self._look(request)
+        except (FusebillError, TimeoutError) as error:
+            why = f"It was stopped, and the customer could not be read: {error}"
+            return ExecutionResult(Outcome.UNKNOWN, {"why": why})
+        found = compare(customer.ids, request, called=True)
+        return found or ExecutionResult(Outcome.STOPPED, {"found": asdict(customer.ids)})
+
     async def _execute_with_retries(self, progress: _Progress) -> ExecutionResult:
         def should_retry(error: Exception) -> bool | float:
             if isinstance(error, FusebillError):
@@ -124,21 +137,19 @@ class Execution:
             return isinstance(error, NotReached | OutcomeUnknown)
 
         try:
-            async for attempt in stamina.retry_context(
-                on=should_retry,
+            return await retried(
+                lambda: self._attempt(progress),
+                should_retry,
                 attempts=ATTEMPTS,
-                timeout=self._budget_s,
+                timeout_s=self._budget_s,
                 wait_initial=self._wait_s,
                 wait_max=3.0,
                 wait_jitter=self._wait_s,
-            ):
-                with attempt:
-                    return await self._attempt(progress)
+            )
         except FusebillRefused as error:
             if error is not progress.refusal:
                 raise
             return await self._after_refusal(error, progress)
-        raise AssertionError("unreachable: the last attempt returns or raises")
 
     async def _attempt(self, progress: _Progress) -> ExecutionResult:
         request = progress.request
@@ -211,12 +222,14 @@ class Execution:
         return ExecutionResult(Outcome.UNKNOWN, {"why": why})
 
     async def _look(self, request: Request) -> Customer:
-        async for attempt in stamina.retry_context(
-            on=(NotReached, OutcomeUnknown), attempts=3, wait_initial=self._wait_s, wait_jitter=0
-        ):
-            with attempt:
-                return await self._fusebill.get_customer(request.customer.customer_id)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        return await retried(
+            lambda: self._fusebill.get_customer(request.customer.customer_id),
+            lambda error: isinstance(error, NotReached | OutcomeUnknown),
+            attempts=3,
+            timeout_s=self._budget_s,
+            wait_initial=self._wait_s,
+            wait_jitter=0,
+        )
 
     async def _after_refusal(
         self, refusal: FusebillRefused, progress: _Progress

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -12,17 +12,19 @@ from weakref import WeakValueDictionary
 import structlog
 
 from bot.domain.meanings import may_be_checked, may_be_undone
-from bot.domain.models import Customer, EventType, Kind, NewEvent, Person, Request
+from bot.domain.models import Card, Customer, EventType, Kind, LeftOut, NewEvent, Person, Request
 from bot.domain.policy import Decision
 from bot.fusebill.errors import FusebillError
 from bot.ledger.gate import FollowUpOpen, Overtaken
 from bot.ledger.store import Ledger
 from bot.messages import ephemerals
-from bot.messages.phrases import Links
+from bot.messages.fusebill_errors import reason
+from bot.messages.phrases import Links, display_name
 from bot.ops.metrics import Metrics
-from bot.requests.execution import compare
+from bot.requests.execution import ExecutionResult, compare
 from bot.requests.lookup import Lookup
 from bot.requests.posting import CardPoster, Place
+from bot.requests.preview import Preview
 from bot.requests.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -35,6 +37,7 @@ class FollowUps:
         self,
         ledger: Ledger,
         lookup: Lookup,
+        preview: Preview,
         poster: CardPoster,
         worker: Worker,
         links: Links,
@@ -42,44 +45,80 @@ class FollowUps:
     ) -> None:
         self._ledger = ledger
         self._lookup = lookup
+        self._preview = preview
         self._poster = poster
         self._worker = worker
         self._links = links
         self._metrics = metrics
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def undo(self, request: Request, person: Person, place: Place) -> None:
-        """Post a card in the same thread that offers to latch the customer to its old ids."""
-        async with self._locked(request) as current:
-            if not may_be_undone(current):
-                self._worker.catch_up_soon(current)
+    async def undo(self, card: Card, person: Person, place: Place) -> None:
+        """Post a card in the same thread that offers to latch the customers to their old ids."""
+        async with self._locked(card) as current:
+            undoable = [request for request in current.requests if may_be_undone(request)]
+            if not undoable:
+                self._worker.catch_up_soon(current.first)
                 await self._poster.send_ephemeral(place, ephemerals.nothing_to_undo())
             elif await self._ledger.open_follow_up(current):
                 await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
-            elif other := await self._ledger.changed_since(current):
+            else:
+                await self._undo(undoable, person, place)
+
+    async def _undo(self, undoable: Sequence[Request], person: Person, place: Place) -> None:
+        """Offer to undo what nothing else has changed since; the rest is left out and named."""
+        left_out: list[LeftOut] = []
+        unchanged: list[Request] = []
+        for request in undoable:
+            other = await self._ledger.changed_since(request)
+            if other is None:
+                unchanged.append(request)
+                continue
+            if len(undoable) == 1:
                 await self._say_changed(other, place)
-            elif customer := await self._read(current, place):
-                await self._offer_undo(current, customer, person, place)
+                return
+            left_out.append(_left_out(request, "another request has changed it since"))
+        found = await self._read(unchanged, place)
+        restorable: list[tuple[Request, Customer]] = []
+        for request, customer in zip(unchanged, found, strict=True):
+            if isinstance(customer, FusebillError):
+                left_out.append(_left_out(request, f"could not be read: {reason(customer)}"))
+            elif not customer.ids:
+                restorable.append((request, customer))
+            elif len(undoable) == 1:
+                latched = ephemerals.latched_meanwhile(customer, self._links)
+                await self._poster.send_ephemeral(place, latched)
+                return
+            else:
+                left_out.append(_left_out(request, "latched to other ids now"))
+        if restorable:
+            await self._offer_undo(restorable, left_out, person, place)
+        elif len(undoable) > 1:
+            await self._poster.send_ephemeral(place, ephemerals.nothing_left_to_undo(left_out))
 
     async def _offer_undo(
-        self, request: Request, customer: Customer, person: Person, place: Place
+        self,
+        restorable: Sequence[tuple[Request, Customer]],
+        left_out: Sequence[LeftOut],
+        person: Person,
+        place: Place,
     ) -> None:
-        if customer.ids:
-            await self._poster.send_ephemeral(
-                place, ephemerals.latched_meanwhile(customer, self._links)
-            )
-            return
-        restored = replace(customer, ids=request.customer.ids)
-        reason = f"Undo: {request.reason}" if request.reason else "Undo"
-        relatch = self._poster.request(
-            person, place, restored, reason, kind=Kind.RELATCH, follows=request
+        requests = [request for request, _customer in restorable]
+        restored = [replace(customer, ids=request.customer.ids) for request, customer in restorable]
+        why = requests[0].reason
+        relatch = self._poster.card(
+            person,
+            place,
+            restored,
+            f"Undo: {why}" if why else "Undo",
+            kind=Kind.RELATCH,
+            follows=requests,
         )
-        await self._post(relatch, place)
+        await self._post(relatch, place, left_out)
 
-    async def _post(self, follow_up: Request, place: Place) -> None:
+    async def _post(self, card: Card, place: Place, left_out: Sequence[LeftOut] = ()) -> None:
         """Post a card, unless another instance was quicker: the ledger decides."""
         try:
-            await self._poster.post(follow_up, place)
+            await self._poster.post(card, place, left_out)
         except FollowUpOpen:
             await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
         except Overtaken as error:
@@ -89,30 +128,50 @@ class FollowUps:
         url = await self._lookup.permalink(other)
         await self._poster.send_ephemeral(place, ephemerals.changed_since(other, url))
 
-    async def check_again(self, request: Request, person: Person, place: Place) -> None:
-        """Read the customer of an UNKNOWN card: record what happened, or post a new card.
+    async def check_again(self, card: Card, person: Person, place: Place) -> None:
+        """Read the customers whose outcome is unknown: record what happened, or post a new card.
 
-        A new card is posted if the customer still has the ids that the card shows.
+        The new card is about those that still have the ids that the card shows.
         """
-        async with self._locked(request) as current:
-            if not may_be_checked(current):
-                self._worker.catch_up_soon(current)
+        async with self._locked(card) as current:
+            unknown = [request for request in current.requests if may_be_checked(request)]
+            if not unknown:
+                self._worker.catch_up_soon(current.first)
                 await self._poster.send_ephemeral(place, ephemerals.outcome_known())
             elif await self._ledger.open_follow_up(current):
                 await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
-            elif customer := await self._read(current, place):
-                await self._record_or_ask(current, customer, person, place)
+            else:
+                await self._check(unknown, person, place)
 
-    async def _record_or_ask(
-        self, request: Request, customer: Customer, person: Person, place: Place
-    ) -> None:
-        result = compare(customer.ids, request, called=True)
-        if result is None:
-            again = self._poster.request(
-                person, place, request.customer, request.reason, kind=request.kind, follows=request
+    async def _check(self, unknown: Sequence[Request], person: Person, place: Place) -> None:
+        recorded: list[str] = []
+        still_latched: list[Request] = []
+        for request, customer in zip(unknown, await self._read(unknown, place), strict=True):
+            if isinstance(customer, FusebillError):
+                continue
+            result = compare(customer.ids, request, called=True)
+            if result is None:
+                still_latched.append(request)
+            elif await self._record(request, result, person, place):
+                recorded.append(request.id)
+        if recorded:
+            # not redraw(): a RESTORED outcome also marks the undone request
+            self._worker.conclude_soon(unknown[0].card_id, recorded)
+        if still_latched:
+            again = self._poster.card(
+                person,
+                place,
+                [request.customer for request in still_latched],
+                unknown[0].reason,
+                kind=unknown[0].kind,
+                follows=still_latched,
             )
             await self._post(again, place)
-            return
+
+    async def _record(
+        self, request: Request, result: ExecutionResult, person: Person, place: Place
+    ) -> bool:
+        """Record an outcome that the customer shows now; if that is wrong, tell the person why."""
         now = datetime.now(UTC)
         event = NewEvent(now, EventType(result.outcome), person.user_id, result.details)
 
@@ -126,44 +185,49 @@ class FollowUps:
             history = await self._ledger.append(request, event, known, alone=True)
         except FollowUpOpen:
             await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
-            return
+            return False
         except Overtaken as error:
             url = await self._lookup.permalink(error.by)
             await self._poster.send_ephemeral(place, ephemerals.unknown_since(error.by, url))
-            return
+            return False
         if history is None:
             await self._poster.send_ephemeral(place, ephemerals.outcome_known())
-            return
+            return False
         self._metrics.outcomes.labels(request.kind, result.outcome).inc()
-        # start() rather than redraw(): a RESTORED outcome also marks the undone request
-        self._worker.start(history.request)
+        return True
 
     @asynccontextmanager
-    async def _locked(self, request: Request) -> AsyncIterator[Request]:
-        """The request as it is now, one click at a time: people click twice.
+    async def _locked(self, card: Card) -> AsyncIterator[Card]:
+        """The card as it is now, one click at a time: people click twice.
 
         This saves reads and is no promise: another instance has locks of its own, so what must not
         happen twice is asked again in the transaction that writes it.
         """
-        async with self._locks.setdefault(request.id, asyncio.Lock()):
-            yield await self._ledger.get(request.id) or request
+        async with self._locks.setdefault(card.id, asyncio.Lock()):
+            yield await self._ledger.get_card(card.id) or card
 
-    async def deny(
-        self, request: Request, person: Person, place: Place, decision: Decision
-    ) -> None:
+    async def deny(self, card: Card, person: Person, place: Place, decision: Decision) -> None:
         """Record a refusal in the ledger and the thread, and tell the person why."""
         now = datetime.now(UTC)
         why: dict[str, object] = {"why": decision.why}
         denial = NewEvent(now, EventType.DECISION_DENIED, person.user_id, why)
-        history = await self._ledger.deny(request, denial, self._worker.lease(now))
-        if history:
-            self._worker.redraw(history)
+        if await self._ledger.deny(card.first, denial, self._worker.lease(now)):
+            self._worker.redraw(card.id)
         await self._poster.send_ephemeral(place, ephemerals.denied(decision.why, decision.channels))
 
-    async def _read(self, request: Request, place: Place) -> Customer | None:
-        customer_id = request.customer.customer_id
-        try:
-            return await self._lookup.read(customer_id, place)
-        except FusebillError as error:
-            await self._poster.send_ephemeral(place, ephemerals.not_read(customer_id, error))
-            return None
+    async def _read(
+        self, requests: Sequence[Request], place: Place
+    ) -> Sequence[Customer | FusebillError]:
+        """Read the customers of requests; tell the person why one could not be read."""
+        ids = [request.customer.customer_id for request in requests]
+        found = await self._preview.read_all(ids, place)
+        for customer_id in ids:
+            if isinstance(error := found[customer_id], FusebillError):
+                await self._poster.send_ephemeral(place, ephemerals.not_read(customer_id, error))
+                # one is enough: the reason is mostly the same for all
+                break
+        return [found[customer_id] for customer_id in ids]
+
+
+def _left_out(request: Request, why: str) -> LeftOut:
+    return LeftOut(request.customer.customer_id, why, display_name(request.customer))

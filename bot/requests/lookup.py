@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime, timedelta
 
-import stamina
 import structlog
 
 from bot.domain.commands import Ask
@@ -27,8 +26,10 @@ from bot.ledger.outbox import Outbox
 from bot.ledger.store import Ledger
 from bot.messages import ephemerals, lists
 from bot.messages.phrases import Links
+from bot.ops.retries import retried
 from bot.requests.posting import CardPoster, Place
 from bot.slack.client import Slack, SlackError
+from bot.slack.rate_limiter import meanwhile
 
 log = structlog.get_logger(__name__)
 
@@ -64,13 +65,36 @@ class Lookup:
 
     async def read(self, customer_id: int, place: Place) -> Customer:
         """Read a customer; tell the person if it takes long. Raises: FusebillError."""
-        async with self._progress(place, customer_id):
-            async for attempt in stamina.retry_context(
-                on=_should_retry_read, attempts=3, timeout=READ_TIMEOUT_S, wait_initial=0.3
-            ):
-                with attempt:
-                    return await self._fusebill.get_customer(customer_id)
-        raise AssertionError("unreachable: the last attempt returns or raises")
+
+        async def notify() -> None:
+            await self._poster.send_ephemeral(place, ephemerals.looking_up(customer_id))
+
+        async with meanwhile(notify) as start:
+            timer = asyncio.get_running_loop().call_later(PROGRESS_AFTER_S, start)
+            try:
+                return await self.fetch(customer_id)
+            finally:
+                timer.cancel()
+
+    async def fetch(
+        self,
+        customer_id: int,
+        *,
+        turn: Callable[[], AbstractAsyncContextManager[None]] = nullcontext,
+        timeout_s: float | None = READ_TIMEOUT_S,
+    ) -> Customer:
+        """Read a customer, and again after a failure that may pass. Raises: FusebillError.
+
+        Each call is made within `turn()`, which may let it wait.
+        """
+
+        async def read() -> Customer:
+            async with turn():
+                return await self._fusebill.get_customer(customer_id)
+
+        return await retried(
+            read, _should_retry_read, attempts=3, timeout_s=timeout_s, wait_initial=0.3
+        )
 
     async def explain(self, ask: Ask, place: Place, error: FusebillError) -> None:
         """Say why a customer could not be read; search for an unknown id as a reference."""
@@ -126,19 +150,6 @@ class Lookup:
             return await self._slack.permalink(request.channel_id, request.message_ts or "")
         except SlackError:
             return None
-
-    @asynccontextmanager
-    async def _progress(self, place: Place, customer_id: int) -> AsyncIterator[None]:
-        async def notify() -> None:
-            await asyncio.sleep(PROGRESS_AFTER_S)
-            await self._poster.send_ephemeral(place, ephemerals.looking_up(customer_id))
-
-        task = asyncio.create_task(notify())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
 
 
 def _should_retry_read(error: Exception) -> bool | float:

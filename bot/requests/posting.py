@@ -1,8 +1,9 @@
-"""Creates requests: writes the row, then has the card posted. Also sends ephemeral messages."""
+"""Creates cards: writes their rows, then has them posted. Also sends ephemeral messages."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
@@ -10,7 +11,19 @@ from uuid import uuid4
 import stamina
 import structlog
 
-from bot.domain.models import Customer, EventType, Kind, NewEvent, Person, Request
+from bot.domain.models import (
+    Card,
+    CardHistory,
+    Customer,
+    Event,
+    EventType,
+    Kind,
+    LeftOut,
+    NewEvent,
+    Person,
+    Request,
+    RequestHistory,
+)
 from bot.domain.policy import Decision
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
@@ -55,44 +68,67 @@ class CardPoster:
         self._bot_user_id = bot_user_id
         self._expires_after = timedelta(seconds=expires_after_s)
 
-    def request(
+    def card(
         self,
         person: Person,
         place: Place,
-        customer: Customer,
+        customers: Sequence[Customer],
         reason: str,
         *,
         kind: Kind = Kind.UNLATCH,
-        follows: Request | None = None,
-    ) -> Request:
-        """Build a request, not posted yet; one that `follows` another goes into its thread."""
-        now = datetime.now(UTC)
-        return Request(
-            id=uuid4().hex,
-            kind=kind,
-            customer=customer,
-            channel_id=follows.channel_id if follows else place.channel_id,
-            message_ts=None,
-            thread_ts=follows.thread_ts if follows else None,
-            requester=person,
-            reason=reason,
-            asked_at=now,
-            expires_at=now + self._expires_after,
-            due_at=now + self._expires_after,
-            # a relatch that follows a relatch is another attempt to undo the same request
-            undoes=(follows.undoes or follows.id) if follows and kind is Kind.RELATCH else None,
-        )
+        follows: Sequence[Request] = (),
+    ) -> Card:
+        """Build a card that asks about these customers, not posted yet.
 
-    async def post(self, request: Request, place: Place) -> bool:
-        """Write the request's row, then post its card; returns whether both succeeded.
-
-        Otherwise the person is told, and the request ends: nobody can confirm what has no card.
+        A card that `follows` requests, one for each customer, goes into the thread of the first.
         """
-        request = replace(request, due_at=self._sender.lease(request.asked_at))
-        details: dict[str, object] = {"reason": request.reason, **asdict(request.customer.ids)}
-        failure = await self._record(request, EventType.REQUESTED, details, place.response_url)
+        now = datetime.now(UTC)
+        card_id = uuid4().hex
+        before = follows[0] if follows else None
+        requests = [
+            Request(
+                id=uuid4().hex if position > 1 else card_id,
+                kind=kind,
+                customer=customer,
+                channel_id=before.channel_id if before else place.channel_id,
+                message_ts=None,
+                thread_ts=before.thread_ts if before else None,
+                requester=person,
+                reason=reason,
+                asked_at=now,
+                expires_at=now + self._expires_after,
+                due_at=now + self._expires_after if position == 1 else None,
+                card_id=card_id,
+                position=position,
+                card_size=len(customers),
+            )
+            for position, customer in enumerate(customers, 1)
+        ]
+        if kind is Kind.RELATCH:
+            # a relatch that follows a relatch is another attempt to undo the same request
+            requests = [
+                replace(request, undoes=undone.undoes or undone.id)
+                for request, undone in zip(requests, follows, strict=True)
+            ]
+        return Card(tuple(requests))
+
+    async def post(self, card: Card, place: Place, left_out: Sequence[LeftOut] = ()) -> bool:
+        """Write a card's rows, then have it posted; returns whether both succeeded.
+
+        `left_out` are customers that were asked for and are not on the card. If it can't be posted,
+        the person is told, and the card ends: nobody can confirm what has no card.
+        """
+        lease = self._sender.lease(card.first.asked_at)
+        card = Card((replace(card.first, due_at=lease), *card.requests[1:]))
+        details: list[dict[str, object]] = [
+            {"reason": request.reason, **asdict(request.customer.ids)} for request in card.requests
+        ]
+        if left_out:
+            details[0]["left_out"] = [asdict(each) for each in left_out]
+        events = _first_events(card, EventType.REQUESTED, details)
+        failure = await self._record(card, events, place.response_url)
         if failure:
-            not_recorded = ephemerals.not_recorded(request, uncertain=failure.uncertain)
+            not_recorded = ephemerals.not_recorded(card.first, uncertain=failure.uncertain)
             await self.send_ephemeral(place, not_recorded)
             return False
 
@@ -101,26 +137,27 @@ class CardPoster:
             await self.send_ephemeral(place, ephemerals.on_wait())
 
         try:
-            posted = await self._sender.send(request, notify)
+            posted = await self._sender.send(_asked(card, events), notify)
         except SlackError as error:
-            log.warning("card not posted", why=error.code, channel_id=request.channel_id)
-            await self._sender.end(request, f"Slack did not take it: {error.code}")
+            log.warning("card not posted", why=error.code, channel_id=card.first.channel_id)
+            await self._sender.end(card.first, f"Slack did not take it: {error.code}")
             await self.send_ephemeral(place, ephemerals.cannot_post(error.code, self._bot_user_id))
             return False
         except asyncio.CancelledError:
             # the person is told that no card will come
-            await self._sender.end(request, INTERRUPTED)
+            await self._sender.end(card.first, INTERRUPTED)
             raise
-        self._metrics.requests.labels(request.kind).inc()
-        log.info(
-            "asked",
-            request_id=request.id,
-            kind=request.kind,
-            customer_id=request.customer.customer_id,
-            user_id=request.requester.user_id,
-            channel_id=request.channel_id,
-            message_ts=posted.message_ts,
-        )
+        self._metrics.requests.labels(card.first.kind).inc()
+        for request in posted.requests:
+            log.info(
+                "asked",
+                request_id=request.id,
+                kind=request.kind,
+                customer_id=request.customer.customer_id,
+                user_id=request.requester.user_id,
+                channel_id=request.channel_id,
+                message_ts=request.message_ts,
+            )
         return True
 
     async def deny(
@@ -130,9 +167,10 @@ class CardPoster:
 
         `customer_id` is 0 if the command named no customer; `reason` is what the person typed.
         """
-        denied = self.request(person, place, Customer(customer_id), reason)
+        denied = self.card(person, place, [Customer(customer_id)], reason).first
         details: dict[str, object] = {"why": decision.why, "reason": reason}
-        await self._record(replace(denied, due_at=None), EventType.ASK_DENIED, details)
+        card = Card((replace(denied, due_at=None),))
+        await self._record(card, _first_events(card, EventType.ASK_DENIED, [details]))
         await self.send_ephemeral(place, ephemerals.denied(decision.why, decision.channels))
 
     async def send_ephemeral(self, place: Place, message: Message) -> None:
@@ -150,23 +188,11 @@ class CardPoster:
             log.warning("ephemeral not delivered", why=error.code)
 
     async def _record(
-        self,
-        request: Request,
-        event_type: EventType,
-        details: dict[str, object],
-        response_url: str | None = None,
+        self, card: Card, events: Sequence[NewEvent], response_url: str | None = None
     ) -> LedgerUnavailable | None:
-        """Write the request's row; returns the failure if that did not succeed."""
-        # repeated in the first event, so that the hash chain covers it
-        about: dict[str, object] = {
-            "kind": request.kind,
-            "customer_id": request.customer.customer_id,
-            "channel_id": request.channel_id,
-        }
-        actor = request.requester.user_id
-        first = NewEvent(request.asked_at, event_type, actor, about | details)
+        """Write a card's rows; returns the failure if that did not succeed."""
         try:
-            await self._ledger.add(request, first, response_url)
+            await self._ledger.add_card(card, events, response_url)
         except LedgerUnavailable as error:
             log.error("request not recorded", why=str(error))  # noqa: TRY400  # expected
             return error
@@ -175,3 +201,35 @@ class CardPoster:
 
 def _should_retry_ephemeral(error: Exception) -> bool | float:
     return is_retryable(error) and pause_of(error)
+
+
+def _first_events(
+    card: Card, event_type: EventType, details: Sequence[dict[str, object]]
+) -> list[NewEvent]:
+    """The first event of each request, with the columns that its hash must cover."""
+    return [
+        NewEvent(
+            request.asked_at,
+            event_type,
+            request.requester.user_id,
+            {
+                "kind": request.kind,
+                "customer_id": request.customer.customer_id,
+                "channel_id": request.channel_id,
+                **about,
+            },
+        )
+        for request, about in zip(card.requests, details, strict=True)
+    ]
+
+
+def _asked(card: Card, events: Sequence[NewEvent]) -> CardHistory:
+    """The card as the ledger has it now, without the hashes."""
+    return CardHistory(
+        tuple(
+            RequestHistory(
+                request, (Event(request.id, 1, new.at, new.type, new.actor, new.details),)
+            )
+            for request, new in zip(card.requests, events, strict=True)
+        )
+    )

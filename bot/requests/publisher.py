@@ -12,24 +12,23 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from weakref import WeakValueDictionary
 
 import structlog
 
-from bot.domain.meanings import EVENTS
-from bot.domain.models import EventType, NewEvent, Request, RequestHistory
+from bot.domain.models import Card, CardHistory, EventType, NewEvent, Request, RequestHistory
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.outbox import Outbox, ResponseUrl
 from bot.ledger.store import Ledger, LostClaim
+from bot.messages import drawing
 from bot.messages.block_kit import Message
-from bot.messages.cards import decided_card, other_card, working_card
-from bot.messages.ephemerals import outcome_without_card
+from bot.messages.cards import other_card
 from bot.messages.phrases import Links
-from bot.messages.threads import thread_reply
 from bot.ops.metrics import Metrics
 from bot.settings import Timing
 from bot.slack.client import Slack, SlackBlocked, SlackError, SlackRefused, SlackUnavailable
@@ -41,7 +40,6 @@ QUICK_PAUSE_S = 60.0
 MAX_PAUSE_S = 3600.0
 MAX_PUBLISH_ATTEMPTS = 206
 """About a week of attempts, with the pauses of `pause_after`."""
-EVENTS_A_REPLY = 10
 THREAD_TAKEN_S = 0.2
 MAX_RECENT = 1000
 PATIENT_ATTEMPTS = 6
@@ -50,10 +48,10 @@ PATIENT_ATTEMPTS = 6
 
 @dataclass(slots=True, weakref_slot=True)
 class _Drawing:
-    """The last event that this process has drawn on a request's card and in its thread."""
+    """How many events this process has drawn on a card, and in its thread of each request."""
 
     card: int = 0
-    thread: int = 0
+    thread: Sequence[int] = ()
     card_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     thread_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -98,24 +96,25 @@ class Publisher:
         # keeps them alive: a task may still hold an old history of the request
         self._recent: deque[_Drawing] = deque(maxlen=MAX_RECENT)
 
-    async def show_working(self, request: Request) -> None:
-        """Show on the card that the work is in progress. Raises: SlackError."""
+    async def show_working(self, history: CardHistory) -> None:
+        """Show on the card that the work is in progress, and how far it is. Raises: SlackError."""
         # without waiting for a turn: by then the result would be ready
-        await self._update(request, working_card(request, self._links), max_wait_s=0.0)
+        card = drawing.working(history, self._links)
+        await self._update(history.card.first, card, max_wait_s=0.0)
 
-    async def update_thread(self, request_id: str) -> None:
-        """Post an undecided request's missing events to its thread.
+    async def update_thread(self, card_id: str) -> None:
+        """Post an undecided card's missing events to its thread.
 
         Once it is decided, `publish` posts them.
         """
-        drawing = self._drawing(request_id)
+        drawn = self._drawing(card_id)
         try:
             # the lock comes first: simultaneous refusals must not be posted twice
-            async with drawing.thread_lock:
-                history = await self._ledger.request_history(request_id)
-                if history.request.verdict is None:
-                    shown = await self._reply(history, drawing)
-                    await self._ledger.change(history.request, last_posted_event=shown)
+            async with drawn.thread_lock:
+                history = await self._ledger.card_history(card_id)
+                if history.card.first.verdict is None:
+                    shown = await self._reply(history, drawn)
+                    await self._ledger.change(history.card.first, last_posted_event=shown[0])
         except (SlackError, LedgerUnavailable, LostClaim) as error:
             log.warning("thread not updated yet", why=str(error))
 
@@ -135,94 +134,111 @@ class Publisher:
         except SlackError as error:
             log.warning("duplicate card not retired", why=error.code, message_ts=message_ts)
 
-    async def replace_pressed(self, history: RequestHistory, response_url: str) -> None:
+    async def replace_pressed(self, history: CardHistory, response_url: str) -> None:
         """Show the result on a stale card through the `response_url` of a press on it."""
-        card = decided_card(history.request, history.events, self._links)
         try:
+            card = drawing.decided(history, self._links)
             await self._slack.replace_original(response_url, card)
         except SlackError as error:
             log.warning("pressed card not replaced", why=error.code)
 
-    async def publish(self, history: RequestHistory) -> None:
-        """Update card and thread concurrently; what Slack doesn't take now is retried later."""
-        request = history.request
-        if request.publish_attempts > MAX_PUBLISH_ATTEMPTS:
-            await self._give_up(history, 0, ["interrupted too often"])
+    async def publish(self, history: CardHistory, mine: Collection[str]) -> None:
+        """Update card and thread concurrently; what Slack doesn't take now is retried later.
+
+        `mine` are the requests of the card that this worker holds; they are released then.
+        """
+        card = history.card
+        if card.first.publish_attempts > MAX_PUBLISH_ATTEMPTS:
+            codes = ["interrupted too often"]
+            await self._give_up(history, mine, [0] * len(card.requests), codes)
             return
-        drawing = self._drawing(request.id)
+        drawn = self._drawing(card.id)
 
         async def keep_lease() -> None:
             while True:
                 await asyncio.sleep(self._timing.lease_s / 3)
-                await self._renew_lease(request)
+                await self._renew_lease([r for r in card.requests if r.id in mine])
 
         async with meanwhile(keep_lease) as on_wait:
             updated, replied = await asyncio.gather(
-                self._draw_card(history, drawing, on_wait),
-                self._draw_thread(history, drawing, on_wait),
+                self._draw_card(history, drawn, on_wait),
+                self._draw_thread(history, drawn, on_wait),
                 return_exceptions=True,
             )
-        shown = replied if isinstance(replied, int) else 0
+        shown = [0] * len(card.requests) if isinstance(replied, BaseException) else replied
         failures = [r for r in (updated, replied) if isinstance(r, BaseException)]
         for failure in failures:
             if not isinstance(failure, SlackError):
                 raise failure
         retryable = [f for f in failures if isinstance(f, SlackUnavailable)]
-        if any(_may_last(f, request) for f in failures):
-            gone = len(retryable) < len(failures)
-            text = outcome_without_card(request, history.events, self._links, gone=gone)
-            await self.tell_people(request, text)
-        if not failures and drawing.card > request.events:
-            log.debug("a newer card was drawn meanwhile", request_id=request.id)
-        elif retryable and request.publish_attempts < MAX_PUBLISH_ATTEMPTS:
-            await self._retry_later(request, shown, retryable)
+        if any(_may_last(f, card.first) for f in failures):
+            await self._tell_outcome(history, gone=len(retryable) < len(failures))
+        if not failures and drawn.card > card.events:
+            log.debug("a newer card was drawn meanwhile", request_id=card.id)
+        elif retryable and card.first.publish_attempts < MAX_PUBLISH_ATTEMPTS:
+            await self._retry_later(history, mine, shown, retryable)
         elif failures:
             codes = sorted({f.code for f in failures if isinstance(f, SlackError)})
-            await self._give_up(history, shown, codes, final=not retryable)
+            await self._give_up(history, mine, shown, codes, final=not retryable)
         else:
-            await self._ledger.release(request, shown, next_at=self._next_at(history))
+            await self._ledger.release(card, shown, mine, next_at=self._next(history))
 
-    def _drawing(self, request_id: str) -> _Drawing:
-        drawing = self._drawings.get(request_id)
-        if drawing is None:
-            drawing = self._drawings[request_id] = _Drawing()
-            self._recent.append(drawing)
-        return drawing
+    async def _tell_outcome(self, history: CardHistory, *, gone: bool) -> None:
+        text = drawing.outcome_without_card(history, self._links, gone=gone)
+        await self.tell_people(history.card.first, text)
+
+    def _next(self, history: CardHistory) -> dict[str, datetime]:
+        """When each request must be looked at again though Slack shows all of it."""
+        times = {each.request.id: self._next_at(each) for each in history.histories}
+        return {request_id: at for request_id, at in times.items() if at}
+
+    def _drawing(self, card_id: str) -> _Drawing:
+        drawn = self._drawings.get(card_id)
+        if drawn is None:
+            drawn = self._drawings[card_id] = _Drawing()
+            self._recent.append(drawn)
+        return drawn
 
     async def _draw_card(
-        self, history: RequestHistory, drawing: _Drawing, on_wait: Callable[[], None]
+        self, history: CardHistory, drawn: _Drawing, on_wait: Callable[[], None]
     ) -> None:
-        request = history.request
-        if drawing.card_lock.locked():
+        card = history.card
+        if drawn.card_lock.locked():
             on_wait()
-        async with drawing.card_lock:
-            if drawing.card <= request.events:
-                card = decided_card(request, history.events, self._links)
-                await self._update(request, card, on_wait=on_wait)
-                drawing.card = request.events
+        async with drawn.card_lock:
+            if drawn.card <= card.events:
+                message = drawing.decided(history, self._links)
+                await self._update(card.first, message, on_wait=on_wait)
+                drawn.card = card.events
 
     async def _draw_thread(
-        self, history: RequestHistory, drawing: _Drawing, on_wait: Callable[[], None]
-    ) -> int:
-        if drawing.thread_lock.locked():
+        self, history: CardHistory, drawn: _Drawing, on_wait: Callable[[], None]
+    ) -> Sequence[int]:
+        if drawn.thread_lock.locked():
             on_wait()
-        async with drawing.thread_lock:
-            return await self._reply(history, drawing, on_wait)
+        async with drawn.thread_lock:
+            return await self._reply(history, drawn, on_wait)
 
-    async def _renew_lease(self, request: Request) -> None:
-        """A worker that waits for Slack is alive, so nobody should reclaim its request."""
+    async def _renew_lease(self, mine: Sequence[Request]) -> None:
+        """A worker that waits for Slack is alive, so nobody should reclaim its requests."""
         due_at = datetime.now(UTC) + timedelta(seconds=self._timing.lease_s)
-        with suppress(LedgerUnavailable, LostClaim):
-            await self._ledger.change(request, due_at=due_at)
+        with suppress(LedgerUnavailable):
+            await self._ledger.renew(mine, due_at)
 
     async def _retry_later(
-        self, request: Request, shown: int, failures: list[SlackUnavailable]
+        self,
+        history: CardHistory,
+        mine: Collection[str],
+        shown: Sequence[int],
+        failures: list[SlackUnavailable],
     ) -> None:
-        pause_s = pause_after(request.publish_attempts, self._timing.pause_s)
+        card = history.card
+        pause_s = pause_after(card.first.publish_attempts, self._timing.pause_s)
         pause_s = max([pause_s, *(f.retry_after_s or 0.0 for f in failures)])
         log.warning("slack unavailable", why=failures[0].code, again_in_s=pause_s)
         due_at = datetime.now(UTC) + timedelta(seconds=pause_s)
-        await self._ledger.release(request, shown, due_at=due_at)
+        next_at = self._next(history)
+        await self._ledger.release(card, shown, mine, due_at=due_at, next_at=next_at)
 
     async def tell_people(self, request: Request, text: Message) -> None:
         """Tell the requester and the decider through their response URLs, once, while they work."""
@@ -246,23 +262,28 @@ class Publisher:
             log.warning("result not sent to people yet", why=str(error))
 
     async def _give_up(
-        self, history: RequestHistory, shown: int, codes: Sequence[str], *, final: bool = False
+        self,
+        history: CardHistory,
+        mine: Collection[str],
+        shown: Sequence[int],
+        codes: Sequence[str],
+        *,
+        final: bool = False,
     ) -> None:
         """Stop trying; unless that is `final`, a press or a restart tries again."""
         self._metrics.undelivered.inc()
         log.error("gave up updating slack", why=", ".join(codes))
         details: dict[str, object] = {"why": f"Slack did not take it: {', '.join(codes)}"}
-        last = history.events[-1]
+        last = history.first.events[-1]
+        next_at = self._next(history)
         if (last.type, last.details) == (EventType.DELIVERY_FAILED, details):
             # tried again on somebody's press: no news
-            posted = last.number if final else shown
-            next_at = self._next_at(history)
-            await self._ledger.release(history.request, posted, next_at=next_at)
+            posted = [each.request.events for each in history.histories] if final else shown
+            await self._ledger.release(history.card, posted, mine, next_at=next_at)
             return
         failed = NewEvent(datetime.now(UTC), EventType.DELIVERY_FAILED, "", details)
-        next_at = self._next_at(history)
         await self._ledger.release(
-            history.request, shown, next_at=next_at, failure=failed, final=final
+            history.card, shown, mine, next_at=next_at, failure=failed, final=final
         )
 
     async def _update(
@@ -279,37 +300,38 @@ class Publisher:
         await self._slack.update(*place, card, max_wait_s=max_wait_s, on_wait=on_wait)
 
     async def _reply(
-        self, history: RequestHistory, drawing: _Drawing, on_wait: Callable[[], None] = lambda: None
-    ) -> int:
-        """Post the events that the thread lacks; returns the number of the last one posted."""
-        request, shown = history.request, max(history.request.last_posted_event, drawing.thread)
-        quiet = all(EVENTS[event.type].quiet for event in history.events[shown:])
+        self, history: CardHistory, drawn: _Drawing, on_wait: Callable[[], None] = lambda: None
+    ) -> Sequence[int]:
+        """Post the events that the thread lacks; returns what it shows of each request then."""
+        card = history.card
+        shown = _later([request.last_posted_event for request in card.requests], drawn.thread)
         # without a thread they would go into the channel
-        if quiet or request.thread_ts is None:
-            return shown
-        while shown < len(history.events):
-            shown = max(shown, await self._take_thread(request, on_wait))
-            events = history.events[shown : shown + EVENTS_A_REPLY]
+        while card.first.thread_ts and drawing.lacks_reply(history, shown):
+            shown = _later(shown, await self._take_thread(card, on_wait))
             try:
-                if events:
-                    reply = thread_reply(events, request, self._links)
-                    place = (request.channel_id, reply, request.thread_ts)
+                if reply := drawing.next_reply(history, shown, self._links):
+                    place = (card.first.channel_id, reply.message, card.first.thread_ts)
                     await self._slack.post(*place, on_wait=on_wait)
-                    drawing.thread = shown = shown + len(events)
+                    drawn.thread = shown = reply.through
             finally:
                 # saved after each reply, so that a retry continues from here
-                await self._ledger.leave_thread(request, shown)
+                await self._ledger.leave_thread(card, shown)
         return shown
 
-    async def _take_thread(self, request: Request, on_wait: Callable[[], None]) -> int:
+    async def _take_thread(self, card: Card, on_wait: Callable[[], None]) -> Sequence[int]:
         """Wait until no other instance posts in the thread; returns what it shows then."""
         lease = timedelta(seconds=self._timing.lease_s)
         while True:
-            shown = await self._ledger.take_thread(request, datetime.now(UTC), lease)
+            shown = await self._ledger.take_thread(card, datetime.now(UTC), lease)
             if shown is not None:
                 return shown
             on_wait()
             await asyncio.sleep(THREAD_TAKEN_S)
+
+
+def _later(shown: Sequence[int], known: Sequence[int]) -> Sequence[int]:
+    """What the thread shows of each request, as far as one of two knows."""
+    return [max(pair) for pair in zip_longest(shown, known, fillvalue=0)]
 
 
 def _may_last(failure: BaseException, request: Request) -> bool:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from bot.domain.clock import recheck_at
-from bot.domain.meanings import EVENTS
 from bot.domain.models import EventType, NewEvent, RequestHistory
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError
@@ -21,6 +20,15 @@ log = structlog.get_logger(__name__)
 
 MAX_PAUSE = timedelta(hours=1)
 MAX_CONCURRENT_READS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """A request after its recheck, if that `was_due`, and when the sweep must look at it again."""
+
+    history: RequestHistory
+    next_at: datetime | None
+    was_due: bool = True
 
 
 class Rechecker:
@@ -51,18 +59,15 @@ class Rechecker:
         at = recheck_at(history, self._after_s, now)
         return now + self._pause if at and at <= now else at
 
-    async def recheck_if_due(
-        self, history: RequestHistory, due_at: datetime
-    ) -> RequestHistory | None:
+    async def recheck_if_due(self, history: RequestHistory, due_at: datetime) -> Looked:
         """Read the customer if it is time, as the worker that holds the request until `due_at`.
 
-        Returns what is to be published, None if there is nothing to publish.
         Raises: LostClaim, LedgerUnavailable.
         """
         now = datetime.now(UTC)
         at = recheck_at(history, self._after_s, now)
         if at is None or at > now:
-            return history
+            return Looked(history, at, was_due=False)
         # as long again as it is late already, so that an outage is not answered with a storm
         again_at = now + min(max(now - at, self._pause), MAX_PAUSE)
         try:
@@ -70,24 +75,13 @@ class Rechecker:
                 customer = await self._fusebill.get_customer(history.request.customer.customer_id)
         except FusebillError as error:
             log.warning("recheck postponed", why=str(error))
-            return await self._put_off(history, again_at)
+            return Looked(history, again_at)
         kind = EventType.LATCHED_AGAIN if customer.ids else EventType.RECHECKED
         details: dict[str, object] = {"found": asdict(customer.ids)} if customer.ids else {}
         event = NewEvent(datetime.now(UTC), kind, "", details)
         recheck = await self._due_requests.record_recheck(history.request, event, due_at)
         if recheck.history is None:
             # a later request changed the customer, or is about to: what it shows is no surprise
-            return await self._put_off(history, again_at if recheck.is_running else None)
+            return Looked(history, again_at if recheck.is_running else None)
         log.info("rechecked", latched_again=bool(customer.ids))
-        return await self._put_off(recheck.history, None)
-
-    async def _put_off(
-        self, history: RequestHistory, due_at: datetime | None
-    ) -> RequestHistory | None:
-        """Give the request back until `due_at`; first what the thread lacks must be published."""
-        missing = history.events[history.request.last_posted_event :]
-        if not all(EVENTS[event.type].quiet for event in missing):
-            return history
-        request = await self._ledger.change(history.request, publish_attempts=0)
-        await self._ledger.release(request, 0, due_at=due_at)
-        return None
+        return Looked(recheck.history, None)

@@ -9,19 +9,20 @@ from time import perf_counter
 
 import structlog
 
-from bot.domain.commands import Ask, Find, History
-from bot.domain.models import EventType, NewEvent, Person, Request, Verdict
+from bot.domain.commands import Ask, AskMany, Find, History
+from bot.domain.models import Card, EventType, NewEvent, Person, Request, Verdict
 from bot.domain.policy import Decision, Members, Policy, may_ask, may_decide, may_read
 from bot.fusebill.errors import FusebillError
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
-from bot.messages import ephemerals
+from bot.messages import ephemerals, many_ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
 from bot.requests.posting import CardPoster, Place
+from bot.requests.preview import Preview
 from bot.requests.worker import Worker
 
 log = structlog.get_logger(__name__)
@@ -40,6 +41,7 @@ class RequestService:
         self,
         ledger: Ledger,
         lookup: Lookup,
+        preview: Preview,
         poster: CardPoster,
         worker: Worker,
         follow_ups: FollowUps,
@@ -50,6 +52,7 @@ class RequestService:
     ) -> None:
         self._ledger = ledger
         self._lookup = lookup
+        self._preview = preview
         self._poster = poster
         self._worker = worker
         self._policy = policy
@@ -76,9 +79,37 @@ class RequestService:
         if not customer.ids:
             await self._poster.send_ephemeral(place, ephemerals.not_latched(customer, self._links))
             return
-        request = self._poster.request(person, place, customer, ask.reason)
-        if await self._poster.post(request, place):
+        card = self._poster.card(person, place, [customer], ask.reason)
+        if await self._poster.post(card, place):
             self._metrics.card_seconds.observe(perf_counter() - started)
+
+    async def ask_many(self, person: Person, place: Place, ask: AskMany) -> None:
+        """Read the customers and post one card for all that are latched."""
+        started = perf_counter()
+        person = self._policy.with_home_team(person)
+        members = self._members()
+        decision = may_ask(self._policy, person, place.channel_id, ask.reason, members)
+        if not decision.allowed:
+            self._count_refusal(decision, person)
+            typed = f"{', '.join(map(str, ask.customer_ids))} {ask.reason}".rstrip()
+            await self._poster.deny(person, place, ask.customer_ids[0], typed, decision)
+            return
+        previewed = await self._preview.read(ask.customer_ids, place)
+        customers, left_out = previewed.customers, previewed.left_out
+        if previewed.error:
+            not_read = ephemerals.not_read(ask.customer_ids[0], previewed.error)
+            await self._poster.send_ephemeral(place, not_read)
+            return
+        if not customers:
+            nobody = many_ephemerals.none_to_unlatch(left_out, self._links)
+            await self._poster.send_ephemeral(place, nobody)
+            return
+        card = self._poster.card(person, place, customers, ask.reason)
+        if await self._poster.post(card, place, left_out):
+            self._metrics.card_seconds.observe(perf_counter() - started)
+            if len(customers) == 1:
+                others = many_ephemerals.others_left_out(left_out, self._links)
+                await self._poster.send_ephemeral(place, others)
 
     async def find(self, person: Person, place: Place, find: Find) -> None:
         """Show the customers that match a text."""
@@ -90,22 +121,39 @@ class RequestService:
         if await self._may_read(person, place, "/unlatch history", history.customer_id or 0):
             await self._lookup.history(history.customer_id, place)
 
-    async def undo(self, request_id: str, person: Person, place: Place) -> None:
+    async def undo(self, card_id: str, person: Person, place: Place) -> None:
         """Handle **Undo…** on a card that cleared something."""
         person = self._policy.with_home_team(person)
-        if (request := await self._followed_request(request_id, person, place)) is not None:
-            await self._follow_ups.undo(request, person, place)
+        if (card := await self._followed_card(card_id, person, place)) is not None:
+            await self._follow_ups.undo(card, person, place)
 
-    async def check_again(self, request_id: str, person: Person, place: Place) -> None:
-        """Handle **Check again** on a card whose outcome is unknown."""
+    async def check_again(self, card_id: str, person: Person, place: Place) -> None:
+        """Handle **Check again** on a card with an unknown outcome."""
         person = self._policy.with_home_team(person)
-        if (request := await self._followed_request(request_id, person, place)) is not None:
-            await self._follow_ups.check_again(request, person, place)
+        if (card := await self._followed_card(card_id, person, place)) is not None:
+            await self._follow_ups.check_again(card, person, place)
+
+    async def stop(self, card_id: str, person: Person, place: Place) -> None:
+        """Handle **Stop** on a card whose work is in progress, by its requester or a confirmer."""
+        card = await self._ledger.get_card(card_id)
+        if card is None:
+            await self._poster.send_ephemeral(place, ephemerals.no_such_request())
+            return
+        # whoever may cancel a card may stop its work
+        verdict, members = Verdict.CANCELLED, self._members()
+        decision = may_decide(self._policy, card.first, verdict, person, members)
+        if not decision.allowed:
+            self._count_refusal(decision, person)
+            await self._follow_ups.deny(card, person, place, decision)
+            return
+        pressed = NewEvent(datetime.now(UTC), EventType.STOP_REQUESTED, person.user_id, {})
+        if not await self._worker.stop(card_id, pressed):
+            await self._poster.send_ephemeral(place, ephemerals.nothing_to_stop())
 
     async def decide(
-        self, request_id: str, verdict: Verdict, person: Person, place: Place, message_ts: str
+        self, card_id: str, verdict: Verdict, person: Person, place: Place, message_ts: str
     ) -> Answer | None:
-        """Decide a request; the verdict is in the ledger when this returns.
+        """Decide a card; the verdict is in the ledger when this returns.
 
         `message_ts` is the card that was clicked: a duplicate if Slack posted the card twice.
         Returns None if the verdict was taken, otherwise the message for the person.
@@ -120,7 +168,7 @@ class RequestService:
         click = NewEvent(now, EventType(verdict), person.user_id, {})
         try:
             result = await self._ledger.decide(
-                request_id,
+                card_id,
                 verdict,
                 click,
                 decider=person,
@@ -134,13 +182,13 @@ class RequestService:
         except LedgerUnavailable as error:
             if error.uncertain:
                 # the person is told that nobody knows; if the click counted, the work must follow
-                self._worker.start_if_decided(request_id, verdict, click)
+                self._worker.start_if_decided(card_id, verdict, click)
             raise
         if message_ts and result.request.message_ts not in (None, message_ts):
             self._worker.retire_duplicate(result.request, message_ts)
         if result.taken:
             self._metrics.verdicts.labels(result.request.kind, verdict).inc()
-            self._worker.start(result.request, result.after)
+            self._worker.start(result.card, result.after)
             return None
         if result.decision.allowed:
             own = message_ts == result.request.message_ts
@@ -174,16 +222,14 @@ class RequestService:
             await self._poster.deny(person, place, customer_id, command, decision)
         return decision.allowed
 
-    async def _followed_request(
-        self, request_id: str, person: Person, place: Place
-    ) -> Request | None:
-        request = await self._ledger.get(request_id)
-        if request is None:
+    async def _followed_card(self, card_id: str, person: Person, place: Place) -> Card | None:
+        card = await self._ledger.get_card(card_id)
+        if card is None:
             await self._poster.send_ephemeral(place, ephemerals.no_such_request())
             return None
-        decision = may_read(self._policy, person, request.channel_id, self._members())
+        decision = may_read(self._policy, person, card.first.channel_id, self._members())
         if decision.allowed:
-            return request
+            return card
         self._count_refusal(decision, person)
-        await self._follow_ups.deny(request, person, place, decision)
+        await self._follow_ups.deny(card, person, place, decision)
         return None

@@ -15,6 +15,7 @@ from typing import Any
 
 from bot.app.composition import Bot, build
 from bot.app.server import listening
+from bot.sandbox.fusebill.customers import moved_customers, sample_customers
 from bot.sandbox.fusebill.simulator import KINDS, SimulatedFusebill
 from bot.sandbox.page.api import PageApi
 from bot.sandbox.slack.simulator import SimulatedSlack
@@ -71,7 +72,11 @@ async def opened(
 
     Raises: OSError, InvalidSettings.
     """
-    async with SimulatedFusebill() as fusebill, _slack(port, fusebill) as slack:
+    customers = sample_customers() | moved_customers()
+    async with (
+        SimulatedFusebill(customers=customers) as fusebill,
+        _slack(port, fusebill) as slack,
+    ):
         fusebill.on_change = slack.page_changed
         settings = _settings(slack, fusebill, folder)
         async with (

@@ -281,13 +281,14 @@ class Slack:
     async def _or_plain(
         self, message: Message, send: Callable[[str, Blocks | None], Awaitable[T]]
     ) -> T:
-        """Send the blocks; if Slack can't post them, send short plain text instead."""
-        try:
-            return await send(message.text, message.blocks)
-        except SlackRefused as error:
-            if error.code not in UNPOSTABLE:
-                raise
-            return await send(message.text[:MAX_PLAIN_LENGTH], None)
+        """Send the blocks; what Slack can't post is sent without the table, then as plain text."""
+        for blocks in filter(None, (message.blocks, message.without_table)):
+            try:
+                return await send(message.text, blocks)
+            except SlackRefused as error:
+                if error.code not in UNPOSTABLE:
+                    raise
+        return await send(message.text[:MAX_PLAIN_LENGTH], None)
 
     async def _ask(
         self, method: str, call: Callable[[], Awaitable[AsyncSlackResponse]], **fields: type

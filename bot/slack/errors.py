@@ -61,10 +61,12 @@ UNPOSTABLE = frozenset(
         "msg_blocks_too_long",
         "invalid_blocks",
         "invalid_blocks_format",
+        "invalid_attachments",
+        "only_one_table_allowed",
         "no_text",
     }
 )
-"""Codes about the content: short plain text may be accepted instead."""
+"""Codes about the content: lines for a table, or short plain text, may be accepted instead."""
 BAD_TOKEN = frozenset(
     {
         "token_revoked",

@@ -201,6 +201,7 @@ def test_an_event_has_its_ids_its_request_and_other_details(reader: Engine) -> N
         "kind": "unlatch",
         "request_id": "a" * 32,
         "channel_id": "C0BILLING",
+        "card_id": "a" * 32,
         "details": {"status": 200},
     }
     assert rows[1]["details"] == {"verdict": "confirmed"}
@@ -291,7 +292,7 @@ def test_the_tables_columns_are_aligned(run: Audit) -> None:
     assert header.split() == [name.upper() for name in COLUMNS]
     assert {line.index("unlatch ") for line in lines} == {header.index("KIND")}
     assert lines[3].startswith("2026-11-23T12:03:00.000000Z  2554529       cleared")
-    assert lines[3].endswith('C0BILLING     {"status": 200}')
+    assert lines[3].endswith(f'C0BILLING     {"a" * 32}  {{"status": 200}}')
 
 
 @pytest.mark.usefixtures("two")

@@ -38,7 +38,7 @@ GOOD = [
     "✓ Slack's signing secret: well-formed (only a request from Slack can verify it)",
     "✓ Fusebill: accepts the API key; 999 calls left this minute, 179999 today",
     f"✓ Ledger (SQLite): version {REVISION}, takes writes",
-    "✓ Cards: Slack accepts all 15 kinds",
+    "✓ Cards: Slack accepts all 23 kinds",
 ]
 
 
@@ -317,6 +317,26 @@ async def test_a_card_that_slack_refuses_is_a_fault_that_names_it(scene: Scene) 
     settings = scene.settings().model_copy(update={"fusebill_customer_url": long})
     wrong = [str(result) async for result in check(settings) if not result.ok]
     assert [line.split("(")[0] for line in wrong] == ["✗ Cards: Slack refuses a card to unlatch "]
+
+
+async def test_a_slack_without_tables_is_only_a_warning(scene: Scene) -> None:
+    scene.slack.faults.fail("blocks.validate", error="invalid_blocks", times=None, block="table")
+    lines = await scene.lines()
+    assert lines[-1].startswith("! Cards: Slack takes no table (")
+    assert "unsupported block type: table" in lines[-1]
+    sent = [call for call in scene.slack.calls if call.method == "blocks.validate"]
+    cards = [card for _name, card in sample_cards(NO_LINKS)]
+    assert len(sent) == len(cards) + sum(card.without_table is not None for card in cards)
+
+
+async def test_a_card_of_many_that_slack_refuses_without_its_table_too_is_a_fault(
+    scene: Scene,
+) -> None:
+    # the bar is in both
+    scene.slack.faults.fail("blocks.validate", error="invalid_blocks", times=None, block="section")
+    wrong = await scene.wrong()
+    assert len(wrong) == 1
+    assert wrong[0].startswith("✗ Cards: Slack refuses a card of many that is being done (unlatch)")
 
 
 async def test_a_slack_that_cannot_check_cards_is_only_a_warning(scene: Scene) -> None:

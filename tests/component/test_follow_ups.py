@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from bot.domain.models import (
+    Card,
     EventType,
     HubSpotIds,
     Kind,
@@ -50,8 +52,9 @@ async def ended(
 ) -> Request:
     """A finished request; if it was cleared, the customer has no ids."""
     customer = await shop.lookup.read(BIKES, shop.place())
-    request = shop.poster.request(ALICE, shop.place(), customer, reason, kind=kind)
-    await shop.poster.post(request, shop.place())
+    card = shop.poster.card(ALICE, shop.place(), [customer], reason)
+    asked = Card((replace(card.first, kind=kind),))
+    await shop.poster.post(asked, shop.place())
     if outcome is Outcome.CLEARED:
         shop.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
     return await decided(shop, (await shop.requests())[0], outcome)
@@ -65,7 +68,7 @@ async def card_text(shop: Parts, request: Request) -> str:
 
 async def test_an_undo_latches_to_the_ids_on_the_card(shop: Parts) -> None:
     first = await ended(shop, Outcome.CLEARED)
-    await shop.follow_ups.undo(first, BOB, shop.place("U0BOB"))
+    await shop.follow_ups.undo(Card((first,)), BOB, shop.place("U0BOB"))
     undo = (await shop.requests())[0]
     assert (undo.kind, undo.undoes, undo.requester) == (Kind.RELATCH, first.id, BOB)
     assert undo.customer.ids == HubSpotIds(101, 202)
@@ -75,13 +78,13 @@ async def test_an_undo_latches_to_the_ids_on_the_card(shop: Parts) -> None:
 async def test_an_undo_shows_the_customer_as_it_is_now(shop: Parts) -> None:
     first = await ended(shop, Outcome.CLEARED)
     shop.fusebill.customers[BIKES].update(companyName="Found Bikes")
-    await shop.follow_ups.undo(first, BOB, shop.place("U0BOB"))
+    await shop.follow_ups.undo(Card((first,)), BOB, shop.place("U0BOB"))
     assert (await shop.requests())[0].customer.company_name == "Found Bikes"
 
 
 async def test_an_undo_of_a_request_without_a_reason_says_only_undo(shop: Parts) -> None:
     first = await ended(shop, Outcome.CLEARED, reason="")
-    await shop.follow_ups.undo(first, BOB, shop.place("U0BOB"))
+    await shop.follow_ups.undo(Card((first,)), BOB, shop.place("U0BOB"))
     assert (await shop.requests())[0].reason == "Undo"
 
 
@@ -89,7 +92,7 @@ async def test_an_undo_of_a_request_without_a_reason_says_only_undo(shop: Parts)
 async def test_only_a_cleared_request_can_be_undone(shop: Parts, outcome: Outcome) -> None:
     first = await ended(shop, outcome)
     reads = len(shop.fusebill.calls)
-    await shop.follow_ups.undo(first, BOB, shop.place("U0BOB"))
+    await shop.follow_ups.undo(Card((first,)), BOB, shop.place("U0BOB"))
     assert "nothing to undo" in shop.ephemerals("U0BOB")[-1]
     assert (len(await shop.requests()), len(shop.fusebill.calls)) == (1, reads)
 
@@ -112,23 +115,23 @@ async def test_a_second_undo_is_offered_only_if_the_first_failed(
     offered: bool,  # noqa: FBT001  # parametrized
 ) -> None:
     first = await ended(shop, Outcome.CLEARED)
-    await shop.follow_ups.undo(first, BOB, shop.place("U0BOB"))
+    await shop.follow_ups.undo(Card((first,)), BOB, shop.place("U0BOB"))
     if verdict:
         await decided(shop, (await shop.requests())[0], outcome)
-    await shop.follow_ups.undo(first, ALICE, shop.place())
+    await shop.follow_ups.undo(Card((first,)), ALICE, shop.place())
     assert len(await shop.requests()) == (3 if offered else 2)
     assert any("already an open request" in text for text in shop.ephemerals()) is not offered
 
 
 async def test_checking_a_known_outcome_again_says_so(shop: Parts) -> None:
     first = await ended(shop, Outcome.REFUSED)
-    await shop.follow_ups.check_again(first, BOB, shop.place("U0BOB"))
+    await shop.follow_ups.check_again(Card((first,)), BOB, shop.place("U0BOB"))
     assert "outcome is already known" in shop.ephemerals("U0BOB")[-1]
 
 
 async def test_checking_an_unchanged_customer_again_posts_a_new_card(shop: Parts) -> None:
     first = await ended(shop, Outcome.UNKNOWN)
-    await shop.follow_ups.check_again(first, BOB, shop.place("U0BOB"))
+    await shop.follow_ups.check_again(Card((first,)), BOB, shop.place("U0BOB"))
     again = (await shop.requests())[0]
     assert (again.requester, again.kind, again.reason) == (BOB, Kind.UNLATCH, "moved")
     assert (again.thread_ts, again.undoes) == (first.message_ts, None)
@@ -147,7 +150,7 @@ async def test_checking_a_changed_customer_again_shows_the_outcome(
 ) -> None:
     first = await ended(shop, Outcome.UNKNOWN)
     shop.fusebill.customers[BIKES].update(ids)
-    await shop.follow_ups.check_again(first, BOB, shop.place("U0BOB"))
+    await shop.follow_ups.check_again(Card((first,)), BOB, shop.place("U0BOB"))
     assert (await card_text(shop, first)).startswith(title)
     (request,) = await shop.requests()
     assert request.due_at is None
@@ -156,7 +159,7 @@ async def test_checking_a_changed_customer_again_shows_the_outcome(
 async def test_if_the_customer_cannot_be_read_nothing_is_offered(shop: Parts) -> None:
     first = await ended(shop, Outcome.UNKNOWN)
     shop.fusebill.misbehave("conflict", times=None)
-    await shop.follow_ups.check_again(first, BOB, shop.place("U0BOB"))
+    await shop.follow_ups.check_again(Card((first,)), BOB, shop.place("U0BOB"))
     assert "refused to show customer 2554529" in shop.ephemerals("U0BOB")[-1]
     assert len(await shop.requests()) == 1
 
@@ -164,7 +167,7 @@ async def test_if_the_customer_cannot_be_read_nothing_is_offered(shop: Parts) ->
 async def test_a_refusal_reaches_the_person_the_ledger_and_the_thread(shop: Parts) -> None:
     first = await ended(shop, Outcome.CLEARED)
     no = Decision(allowed=False, why="You are not on the list.", label="not_listed")
-    await shop.follow_ups.deny(first, BOB, shop.place("U0BOB"), no)
+    await shop.follow_ups.deny(Card((first,)), BOB, shop.place("U0BOB"), no)
     assert "[Undo…]" in await card_text(shop, first)
     assert shop.ephemerals("U0BOB") == ["🔒 You are not on the list."]
     row = shop.rows()[-1]

@@ -21,11 +21,19 @@ QUERIES: dict[str, tuple[Select[tuple[object, ...]], dict[str, object]]] = {
     "how long anything is overdue": (queries.LONGEST_DUE, {}),
     "what else was done for a customer": (
         queries.OTHERS,
+        {"card_id": "a" * 32, "since": datetime.now(UTC)},
+    ),
+    "the card of a click": (queries.CARD, {"card_id": "a" * 32}),
+    "the events of a card": (queries.EVENTS_OF_CARD, {"card_id": "a" * 32}),
+    "what a thread shows": (queries.SHOWN, {"card_id": "a" * 32}),
+    "whether a card is being stopped": (queries.STOPPING, {"card_id": "a" * 32}),
+    "what changed a customer since": (
+        queries.CHANGED_SINCE,
         {"customer": 7, "request_id": "a" * 32, "since": datetime.now(UTC)},
     ),
     "an open follow-up": (
         queries.FOLLOW_UP,
-        {"customer": 7, "channel": "C0", "thread": "1.2", "request_id": "a" * 32},
+        {"customers": [7], "channel": "C0", "thread": "1.2", "card_id": "a" * 32},
     ),
     "what is open": (due_requests.OPEN, {"now": datetime.now(UTC)}),
     "why requests were declined": (due_requests.DECLINED, {"request_ids": ["a" * 32]}),

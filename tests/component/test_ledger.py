@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from bot.domain.models import (
+    Card,
     Customer,
     EventType,
     HubSpotIds,
@@ -142,38 +143,39 @@ async def test_deciding_an_unknown_request_raises_key_error(ledger: Ledger) -> N
 @pytest.mark.parametrize("write", ["record", "change", "release"])
 async def test_a_worker_that_lost_its_claim_writes_nothing(ledger: Ledger, write: str) -> None:
     request = await confirmed(ledger)
-    reclaimed = await ledger.reclaim(request, LATER, LATER + LEASE)
+    reclaimed = await ledger.reclaim([request], LATER, LATER + LEASE)
     assert reclaimed is not None
     writes: dict[str, Callable[[], Awaitable[object]]] = {
         "record": lambda: cleared(ledger, request),
         "change": lambda: ledger.change(request, due_at=None),
-        "release": lambda: ledger.release(request, 2),
+        "release": lambda: ledger.release(Card((request,)), [2], [request.id]),
     }
     with pytest.raises(LostClaim):
         await writes[write]()
-    assert await ledger.request_history(REQUEST.id) == reclaimed
+    assert await ledger.request_history(REQUEST.id) == reclaimed.history.first
 
 
 async def test_work_with_a_valid_lease_is_not_reclaimed(ledger: Ledger) -> None:
     request = await confirmed(ledger)
-    assert await ledger.reclaim(request, NOW + LEASE - timedelta(seconds=1), LATER) is None
+    assert await ledger.reclaim([request], NOW + LEASE - timedelta(seconds=1), LATER) is None
 
 
 async def test_one_of_ten_concurrent_reclaimers_wins(ledger: Ledger) -> None:
     request = await confirmed(ledger)
-    reclaimers = [ledger.reclaim(request, LATER, LATER + LEASE) for _ in range(10)]
-    [reclaimed] = [history for history in await asyncio.gather(*reclaimers) if history]
-    assert reclaimed.request.claim == request.claim + 1
-    assert reclaimed.events[-1].type is EventType.RECLAIMED
+    reclaimers = [ledger.reclaim([request], LATER, LATER + LEASE) for _ in range(10)]
+    [reclaimed] = [each for each in await asyncio.gather(*reclaimers) if each]
+    assert reclaimed.history.first.request.claim == request.claim + 1
+    assert reclaimed.history.first.events[-1].type is EventType.RECLAIMED
 
 
 async def test_reclaiming_a_finished_request_counts_an_attempt_without_an_event(
     ledger: Ledger,
 ) -> None:
     history = await cleared(ledger, await confirmed(ledger))
-    reclaimed = await ledger.reclaim(history.request, LATER, LATER + LEASE)
+    reclaimed = await ledger.reclaim([history.request], LATER, LATER + LEASE)
     assert reclaimed is not None
-    assert (reclaimed.request.publish_attempts, reclaimed.events) == (1, history.events)
+    first = reclaimed.history.first
+    assert (first.request.publish_attempts, first.events) == (1, history.events)
 
 
 async def test_overdue_requests_come_longest_overdue_first(ledger: Ledger) -> None:
@@ -188,7 +190,7 @@ async def test_overdue_requests_come_longest_overdue_first(ledger: Ledger) -> No
 
 async def test_a_fully_posted_request_is_never_due_again(ledger: Ledger) -> None:
     history = await cleared(ledger, await confirmed(ledger))
-    await ledger.release(history.request, 3)
+    await ledger.release(Card((history.request,)), [3], [REQUEST.id])
     released = await ledger.get(REQUEST.id)
     assert released == replace(history.request, due_at=None, last_posted_event=3)
 
@@ -197,7 +199,7 @@ async def test_a_request_stays_due_if_an_event_came_while_it_was_drawn(ledger: L
     drawn = await cleared(ledger, await confirmed(ledger))
     undone = NewEvent(NOW, EventType.UNDONE, "U0BOB", {})
     await ledger.record(drawn.request, undone, fenced=False, due_at=LATER)
-    await ledger.release(drawn.request, 3)
+    await ledger.release(Card((drawn.request,)), [3], [REQUEST.id])
     released = await ledger.get(REQUEST.id)
     assert released is not None
     assert released.due_at == LATER
@@ -206,7 +208,7 @@ async def test_a_request_stays_due_if_an_event_came_while_it_was_drawn(ledger: L
 async def test_a_failed_delivery_is_recorded(ledger: Ledger) -> None:
     history = await cleared(ledger, await confirmed(ledger))
     failure = NewEvent(NOW, EventType.DELIVERY_FAILED, "", {"why": "channel_not_found"})
-    await ledger.release(history.request, 0, failure=failure)
+    await ledger.release(Card((history.request,)), [0], [REQUEST.id], failure=failure)
     after = await ledger.request_history(REQUEST.id)
     assert (after.request.due_at, after.events[-1].type) == (None, EventType.DELIVERY_FAILED)
 
@@ -355,7 +357,7 @@ BACK = timedelta(hours=1)
 async def test_a_clock_that_was_set_back_delays_no_work(ledger: Ledger) -> None:
     request = await confirmed(ledger)
     assert [r.id for r in await ledger.overdue(NOW - BACK, LEASE)] == [request.id]
-    reclaimed = await ledger.reclaim(request, NOW - BACK, NOW - BACK + LEASE)
+    reclaimed = await ledger.reclaim([request], NOW - BACK, NOW - BACK + LEASE)
     assert reclaimed is not None
     assert await ledger.overdue(NOW - BACK, LEASE) == []
 
@@ -381,17 +383,18 @@ async def test_clocks_that_differ_by_less_than_a_lease_take_nothing_away(
 
 async def test_a_thread_has_one_that_posts_in_it(ledger: Ledger) -> None:
     request = await ledger.add(REQUEST, ASKED)
-    taken = await asyncio.gather(*(ledger.take_thread(request, NOW, LEASE) for _ in range(10)))
-    assert Counter(taken) == {0: 1, None: 9}
-    await ledger.leave_thread(request, 1)
-    assert await ledger.take_thread(request, NOW, LEASE) == 1
+    card = Card((request,))
+    taken = await asyncio.gather(*(ledger.take_thread(card, NOW, LEASE) for _ in range(10)))
+    assert Counter(map(str, taken)) == {"[0]": 1, "None": 9}
+    await ledger.leave_thread(card, [1])
+    assert await ledger.take_thread(card, NOW, LEASE) == [1]
 
 
 @pytest.mark.parametrize("at", [LATER, NOW - BACK], ids=["later", "the clock was set back"])
 async def test_a_thread_whose_poster_is_gone_can_be_taken(ledger: Ledger, at: datetime) -> None:
-    request = await ledger.add(REQUEST, ASKED)
-    assert await ledger.take_thread(request, NOW, LEASE) == 0
-    assert await ledger.take_thread(request, at, LEASE) == 0
+    card = Card((await ledger.add(REQUEST, ASKED),))
+    assert await ledger.take_thread(card, NOW, LEASE) == [0]
+    assert await ledger.take_thread(card, at, LEASE) == [0]
 
 
 async def test_a_double_click_that_is_refused_is_one_refusal(ledger: Ledger) -> None:
@@ -433,3 +436,32 @@ async def test_an_undo_of_what_has_been_changed_since_is_not_added(ledger: Ledge
     with pytest.raises(Overtaken) as raised:
         await ledger.add(replace(REQUEST, id="c" * 32, message_ts="1.2", **FOLLOW_UP), ASKED)  # type: ignore[arg-type]  # by name
     assert raised.value.by.id == later.id
+
+
+async def test_a_refusal_is_drawn_soon_though_a_recheck_is_due_much_later(ledger: Ledger) -> None:
+    history = await cleared(ledger, await confirmed(ledger))
+    recheck = NOW + timedelta(days=1)
+    await ledger.change(history.request, due_at=recheck)
+    denial = NewEvent(NOW, EventType.DECISION_DENIED, "U0BOB", {"why": "not on the list"})
+    denied = await ledger.deny(history.request, denial, NOW + LEASE)
+    assert denied is not None
+    assert denied.request.due_at == NOW + LEASE
+
+
+async def test_a_card_of_many_is_decided_with_all_its_requests(ledger: Ledger) -> None:
+    rest = [
+        replace(REQUEST, id=x * 32, card_id=REQUEST.id, position=n, card_size=3, due_at=None)
+        for n, x in ((2, "b"), (3, "c"))
+    ]
+    first = replace(REQUEST, card_size=3)
+    card = await ledger.add_card(Card((first, *rest)), [ASKED] * 3)
+    assert [r.id for r in await ledger.overdue(REQUEST.expires_at, LEASE)] == [REQUEST.id]
+    result = await confirm(ledger)
+    assert [r.verdict for r in result.card.requests] == [Verdict.CONFIRMED] * 3
+    assert [r.claim for r in result.card.requests] == [r.claim + 1 for r in card.requests]
+    reclaimed = await ledger.reclaim(result.card.requests, LATER, LATER + LEASE)
+    assert reclaimed is not None
+    assert len(reclaimed.mine) == 3
+    stopped = NewEvent(LATER, EventType.STOP_REQUESTED, "U0BOB", {})
+    assert await ledger.stop(REQUEST.id, stopped)
+    assert await ledger.is_stopping(REQUEST.id)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import logging
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
@@ -168,13 +167,13 @@ async def test_a_command_that_a_stop_interrupts_is_reported_to_the_person(
 
 
 async def test_log_lines_about_a_click_name_the_person_and_the_card(
-    world: World, caplog: pytest.LogCaptureFixture
+    world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     logs.configure("INFO", "json")
-    logging.getLogger().addHandler(caplog.handler)
     card = await world.ask()
     await world.press("U0BOB", card, CONFIRM)
-    lines = [r.msg for r in caplog.records if isinstance(r.msg, dict)]
+    written = capsys.readouterr().err.splitlines()
+    lines = [json.loads(line) for line in written if line.startswith("{")]
     (executed,) = (line for line in lines if line["event"] == "executed")
     known = ("user_id", "channel_id", "message_ts", "customer_id", "requester", "decider")
     assert [executed[name] for name in known] == [

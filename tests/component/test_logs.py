@@ -8,6 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import AsyncIterator
+from contextlib import redirect_stderr, suppress
 from pathlib import Path
 from typing import Any, Literal
 
@@ -235,6 +236,26 @@ def test_tickets_are_removed_from_messages_and_tracebacks(
     err = capsys.readouterr().err
     assert (KEY in err, "ticket=" in err) == (False, False)
     assert err.count("wss-primary.slack.com/link/?[ticket]&app_id=A1") == 2
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_tickets_are_removed_from_the_bots_own_lines(
+    form: Literal["json", "console"], capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("INFO", form)
+    structlog.get_logger("bot.test").warning("lost", why=f"wss://slack.com/link/?ticket={KEY}&a=1")
+    err = capsys.readouterr().err
+    assert "wss://slack.com/link/?[ticket]&a=1" in err
+    assert KEY not in err
+
+
+def test_work_goes_on_when_no_line_can_be_written() -> None:
+    full = Path("/dev/full").open("w")  # noqa: SIM115  # closing it fails too
+    with redirect_stderr(full):
+        logs.configure("INFO", "json")
+        structlog.get_logger("bot.test").info("asked")
+    with suppress(OSError):
+        full.close()
 
 
 async def test_bolts_warnings_are_logged_except_the_one_about_the_token(

@@ -121,7 +121,7 @@ async def test_history_reads_permalinks_from_slack_and_nothing_from_fusebill(
 ) -> None:
     customer = await shop.lookup.read(BIKES, shop.place())
     for _ in range(2):
-        await shop.poster.post(shop.poster.request(ALICE, shop.place(), customer, ""), shop.place())
+        await shop.poster.post(shop.poster.card(ALICE, shop.place(), [customer], ""), shop.place())
     before = len(operations(shop))
     await shop.lookup.history(None, shop.place())
     methods = [call.method for call in shop.double.calls]
@@ -137,7 +137,7 @@ async def test_history_without_requests_names_the_advisers(shop: Parts) -> None:
 
 async def test_history_leaves_out_a_permalink_that_slack_does_not_give(shop: Parts) -> None:
     customer = await shop.lookup.read(BIKES, shop.place())
-    await shop.poster.post(shop.poster.request(ALICE, shop.place(), customer, ""), shop.place())
+    await shop.poster.post(shop.poster.card(ALICE, shop.place(), [customer], ""), shop.place())
     shop.double.faults.fail("chat.getPermalink", status=503, times=None)
     await shop.lookup.history(None, shop.place())
     assert "card" not in shop.ephemerals()[-1]

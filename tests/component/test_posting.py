@@ -27,8 +27,8 @@ async def shop(tmp_path: Path) -> AsyncIterator[Parts]:
 
 
 async def posted(shop: Parts) -> Request:
-    request = shop.poster.request(ALICE, shop.place(), CUSTOMER, "moved")
-    assert await shop.poster.post(request, shop.place())
+    card = shop.poster.card(ALICE, shop.place(), [CUSTOMER], "moved")
+    assert await shop.poster.post(card, shop.place())
     (recorded,) = await shop.requests()
     return recorded
 
@@ -54,6 +54,7 @@ async def test_the_first_event_holds_what_the_hash_chain_covers(shop: Parts) -> 
     history = await shop.ledger.request_history(request.id)
     assert history.events[0].details == {
         "row": fingerprint(request_row(request), posted=False),
+        "card": [request.id, 1, 1],
         "kind": "unlatch",
         "customer_id": 2554529,
         "channel_id": CHANNEL,
@@ -71,14 +72,14 @@ async def test_a_card_is_due_when_it_expires(tmp_path: Path) -> None:
 
 
 async def test_each_request_has_its_own_id(shop: Parts) -> None:
-    one, other = (shop.poster.request(ALICE, shop.place(), CUSTOMER, "") for _ in range(2))
+    one, other = (shop.poster.card(ALICE, shop.place(), [CUSTOMER], "") for _ in range(2))
     assert one.id != other.id
 
 
 async def test_a_follow_up_goes_into_the_thread_of_its_request(shop: Parts) -> None:
     first = await posted(shop)
     elsewhere = shop.place(channel_id="C0PUBLIC")
-    again = shop.poster.request(ALICE, elsewhere, CUSTOMER, "moved", follows=first)
+    again = shop.poster.card(ALICE, elsewhere, [CUSTOMER], "moved", follows=[first])
     await shop.poster.post(again, elsewhere)
     last = (await shop.requests())[0]
     assert (last.channel_id, last.thread_ts) == (CHANNEL, first.message_ts)
@@ -88,8 +89,9 @@ async def test_a_follow_up_goes_into_the_thread_of_its_request(shop: Parts) -> N
 
 async def test_an_undo_after_a_failed_undo_undoes_the_first_request(shop: Parts) -> None:
     first = await posted(shop)
-    undo = shop.poster.request(ALICE, shop.place(), CUSTOMER, "", kind=Kind.RELATCH, follows=first)
-    again = shop.poster.request(ALICE, shop.place(), CUSTOMER, "", kind=Kind.RELATCH, follows=undo)
+    asked = (ALICE, shop.place(), [CUSTOMER], "")
+    undo = shop.poster.card(*asked, kind=Kind.RELATCH, follows=[first]).first
+    again = shop.poster.card(*asked, kind=Kind.RELATCH, follows=[undo]).first
     assert (undo.undoes, again.undoes) == (first.id, first.id)
 
 
@@ -97,7 +99,7 @@ async def test_if_slack_refuses_the_card_the_request_ends_and_the_person_learns_
     shop: Parts,
 ) -> None:
     place = shop.place(channel_id="C0PRIVATE")
-    assert not await shop.poster.post(shop.poster.request(ALICE, place, CUSTOMER, ""), place)
+    assert not await shop.poster.post(shop.poster.card(ALICE, place, [CUSTOMER], ""), place)
     assert [row["event"] for row in shop.rows()] == ["requested", "delivery_failed"]
     assert shop.rows()[-1]["why"] == "Slack did not take it: channel_not_found"
     assert (await shop.ledger.waiting(), await shop.requests()) == (0, [])
@@ -114,7 +116,7 @@ async def test_posting_is_retried_after_a_temporary_failure_of_slack(shop: Parts
 async def test_a_request_that_could_not_be_recorded_gets_no_card(shop: Parts) -> None:
     break_ledger(shop)
     place = shop.place()
-    assert not await shop.poster.post(shop.poster.request(ALICE, place, CUSTOMER, ""), place)
+    assert not await shop.poster.post(shop.poster.card(ALICE, place, [CUSTOMER], ""), place)
     assert shop.posted() == []
     assert "no card was posted" in shop.ephemerals()[-1]
 
@@ -122,7 +124,7 @@ async def test_a_request_that_could_not_be_recorded_gets_no_card(shop: Parts) ->
 async def test_only_a_recorded_card_is_counted(shop: Parts) -> None:
     await posted(shop)
     place = shop.place(channel_id="C0PRIVATE")
-    await shop.poster.post(shop.poster.request(ALICE, place, CUSTOMER, ""), place)
+    await shop.poster.post(shop.poster.card(ALICE, place, [CUSTOMER], ""), place)
     assert 'unlatch_requests_total{kind="unlatch"} 1.0' in shop.metrics.render().decode()
 
 

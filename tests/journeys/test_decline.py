@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -152,7 +153,7 @@ async def test_who_sends_the_form_after_the_expiry_is_told_so_in_the_form(
         form = await world.open_form("U0BOB", card)
         await world.slack.workspace.until(lambda: "Expired" in world.card(card))
         await world.slack.submit(form.id, {"reason": WHY})
-        assert "This request has expired; nothing was changed" in shown(forms(world)[0])
+        assert "This request has expired; your click changed nothing" in shown(forms(world)[0])
 
 
 async def test_who_presses_cancel_too_late_gets_no_form(world: World) -> None:
@@ -280,4 +281,28 @@ async def test_the_form_sends_no_more_than_ids_with_it(world: World) -> None:
     form = await world.open_form("U0BOB", card)
     [request] = await world.bot.ledger.recent_requests(None)
     carried = json.loads(form.view["private_metadata"])
+    assert carried.pop("response_url").startswith("http")
     assert carried == {"request_id": request.id, "message_ts": card.ts}
+
+
+async def test_who_declines_where_the_card_cannot_change_is_told_privately(
+    world: World,
+) -> None:
+    card = await world.ask()
+    form = await world.open_form("U0BOB", card)
+    channels = world.slack.workspace.channels
+    channels[CHANNEL] = replace(channels[CHANNEL], archived=True)
+    await world.slack.submit(form.id, {"reason": WHY})
+    await world.settled()
+    assert "Declined" in world.last_ephemeral("U0BOB")
+
+
+async def test_a_form_that_comes_too_late_brings_a_stale_card_up_to_date(world: World) -> None:
+    card = await world.ask()
+    form = await world.open_form("U0BOB", card)
+    world.slack.faults.fail("chat.update", error="not_in_channel", times=None)
+    await world.press("U0ALICE", card, CANCEL)
+    assert "[Unlatch customer]" in world.card(card)
+    world.slack.faults.clear()
+    await world.slack.submit(form.id, {"reason": WHY})
+    await world.slack.workspace.until(lambda: "Cancelled" in world.card(card))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.models import EventType, Kind, NewEvent, Outcome, Request, Verdict
+from bot.domain.models import Card, EventType, Kind, NewEvent, Outcome, Request, Verdict
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
 from tests.support.names import BIKES, BOB, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
@@ -357,7 +357,7 @@ async def test_an_undo_finished_twice_is_marked_once(world: World) -> None:
     card = await cleared(world)
     await world.press("U0ALICE", await undo_card(world, card), CONFIRM)
     undo, first = await world.bot.ledger.recent_requests(BIKES)
-    await world.bot.worker.finish(undo)
+    await world.bot.worker.finish(Card((undo,)))
     await world.settled()
     history = await world.bot.ledger.request_history(first.id)
     assert [event.type for event in history.events].count(EventType.UNDONE) == 1

@@ -170,7 +170,9 @@ async def test_a_click_after_expiry_changes_nothing_even_before_the_sweep(
         asked_at = time.monotonic()
         await world.slack.workspace.until(lambda: time.monotonic() - asked_at > 1.1)
         await world.press("U0BOB", card, CONFIRM)
-        assert "This request has expired; nothing was changed" in world.last_ephemeral("U0BOB")
+        assert "This request has expired; your click changed nothing" in world.last_ephemeral(
+            "U0BOB"
+        )
         assert operations(world) == ["get_customer"]
 
 

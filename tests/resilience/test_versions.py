@@ -66,7 +66,8 @@ async def test_every_outcome_that_an_older_version_wrote_is_read(
     async with stage(old_ledger, tmp_path) as staged:
         await staged.start()
         outcomes = Counter(history.request.outcome for history in await _all_done(staged))
-        assert set(Outcome) <= outcomes.keys()
+        # 0.1.0 had no card that could be stopped
+        assert set(Outcome) - {Outcome.STOPPED} <= outcomes.keys()
 
 
 async def test_a_card_of_a_kind_that_only_a_newer_version_knows_is_left_alone(

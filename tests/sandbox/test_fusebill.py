@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
+from bot.sandbox.fusebill.customers import moved_customers
 from bot.sandbox.fusebill.simulator import KINDS, SimulatedFusebill, sample_customers
 from bot.sandbox.fusebill.wire import ANSWERS
 from tests.support.names import BIKES
@@ -39,11 +40,38 @@ async def http(server: SimulatedFusebill) -> AsyncIterator[httpx.AsyncClient]:
 
 async def test_customers_have_exactly_the_fields_of_the_vendors_sample() -> None:
     sample = json.loads((SAMPLES / "unlatched_customer.json").read_text())
-    for customer_id, customer in sample_customers().items():
+    for customer_id, customer in (sample_customers() | moved_customers()).items():
         assert customer["id"] == customer_id
         assert customer.keys() == sample.keys()
         for name in ("customerReference", "customerAcquisition"):
             assert customer[name].keys() == sample[name].keys()
+
+
+async def test_the_sandbox_has_a_batch_worth_trying_and_no_hubspot_id_twice() -> None:
+    everyone = (sample_customers() | moved_customers()).values()
+    ids = [(row["hubSpotId"], row["hubSpotCompanyId"]) for row in everyone]
+    assert len([pair for pair in ids if any(pair)]) == 12
+    assert {(bool(contact), bool(company)) for contact, company in ids} == {
+        (True, True),
+        (True, False),
+        (False, True),
+        (False, False),
+    }
+    for given in zip(*ids, strict=True):
+        present = [str(each) for each in given if each]
+        assert len(present) == len(set(present))
+    assert next(iter(everyone))["id"] == BIKES
+
+
+async def test_it_restores_the_customers_that_it_was_built_with() -> None:
+    server = SimulatedFusebill(customers=moved_customers())
+    for customer in server.customers.values():
+        customer.update(hubSpotId=None, hubSpotCompanyId=None)
+    server.reset()
+    assert server.customers == moved_customers()
+    server.customers.clear()
+    server.reset()
+    assert server.customers == moved_customers()
 
 
 async def test_it_listens_only_on_loopback(server: SimulatedFusebill) -> None:

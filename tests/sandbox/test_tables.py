@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
+import httpx
 import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack.block_kit import problems, size, text_of
+from bot.sandbox.slack.response_urls import Origin
 from bot.sandbox.slack.simulator import SimulatedSlack
 from tests.support.names import CHANNEL
 
@@ -132,3 +135,67 @@ async def test_a_valid_table_is_posted() -> None:
         await client.chat_postMessage(channel=CHANNEL, text="Customers", blocks=[LATCHED])
         (message,) = slack.workspace.messages(CHANNEL)
         assert message.blocks == [LATCHED]
+
+
+def section(characters: int) -> dict[str, Any]:
+    return {"type": "section", "text": {"type": "plain_text", "text": "x" * characters}}
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [raw("x" * 9_000), rich({"type": "text", "text": "x" * 9_000})],
+    ids=["raw_text", "rich_text"],
+)
+async def test_a_message_has_13000_characters_with_those_of_its_table(cell: dict[str, Any]) -> None:
+    fits = [section(2_000), section(2_000), table([cell])]
+    too_long = [section(2_000), section(2_001), table([cell])]
+    async with SimulatedSlack() as slack:
+        client = AsyncWebClient(token=slack.bot_token, base_url=slack.api_url)
+        posted = await client.chat_postMessage(channel=CHANNEL, text="Customers", blocks=fits)
+        with pytest.raises(SlackApiError) as refused:
+            await client.chat_postMessage(channel=CHANNEL, text="Customers", blocks=too_long)
+        assert refused.value.response["error"] == "msg_blocks_too_long"
+        with pytest.raises(SlackApiError) as refused:
+            await client.chat_update(
+                channel=CHANNEL, ts=posted["ts"], text="Customers", blocks=too_long
+            )
+        assert refused.value.response["error"] == "msg_blocks_too_long"
+        (message,) = slack.workspace.messages(CHANNEL)
+        assert text_of(message.blocks) == text_of(fits)
+
+
+async def test_an_old_workspace_refuses_a_table_however_it_is_sent_and_takes_lines() -> None:
+    async with SimulatedSlack() as slack:
+        client = AsyncWebClient(token=slack.bot_token, base_url=slack.api_url)
+        slack.workspace.takes_tables = False
+        lines = [section(10)]
+        posted = await client.chat_postMessage(channel=CHANNEL, text="Customers", blocks=lines)
+        for call in (
+            client.chat_postMessage(channel=CHANNEL, text="Customers", blocks=[LATCHED]),
+            client.chat_update(channel=CHANNEL, ts=posted["ts"], text="x", blocks=[LATCHED]),
+        ):
+            with pytest.raises(SlackApiError) as refused:
+                await call
+            assert refused.value.response["error"] == "invalid_blocks"
+            assert refused.value.response["response_metadata"]["messages"] == [
+                "[ERROR] unsupported block type: table [json-pointer:/blocks/0/type]"
+            ]
+        checked = await client.api_call("blocks.validate", data={"blocks": json.dumps([LATCHED])})
+        assert len(checked["errors"]) == 1
+        url = slack.url + slack.responses.issue(Origin("U0ALICE", CHANNEL))
+        async with httpx.AsyncClient(trust_env=False) as http:
+            answer = await http.post(url, json={"text": "Customers", "blocks": [LATCHED]})
+        assert (answer.status_code, answer.json()["error"]) == (400, "invalid_blocks")
+        (message,) = slack.workspace.messages(CHANNEL)
+        assert text_of(message.blocks) == text_of(lines)
+
+
+async def test_a_table_is_taken_again_once_the_workspace_knows_it() -> None:
+    async with SimulatedSlack() as slack:
+        client = AsyncWebClient(token=slack.bot_token, base_url=slack.api_url)
+        slack.workspace.takes_tables = False
+        with pytest.raises(SlackApiError, match="invalid_blocks"):
+            await client.chat_postMessage(channel=CHANNEL, text="Customers", blocks=[LATCHED])
+        slack.workspace.takes_tables = True
+        await client.chat_postMessage(channel=CHANNEL, text="Customers", blocks=[LATCHED])
+        assert len(slack.workspace.messages(CHANNEL)) == 1

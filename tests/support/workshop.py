@@ -17,6 +17,7 @@ from bot.ops.metrics import Metrics
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
 from bot.requests.posting import CardPoster, Place
+from bot.requests.preview import Preview
 from bot.requests.worker import Worker
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.response_urls import Origin
@@ -37,6 +38,7 @@ class Parts:
     tasks: BackgroundTasks
     poster: CardPoster
     lookup: Lookup
+    preview: Preview
     worker: Worker
     follow_ups: FollowUps
     database_url: str
@@ -82,5 +84,5 @@ async def workshop(folder: Path, *, expires_after_s: int = 900) -> AsyncIterator
             url = settings.database_url.get_secret_value()
             yield Parts(
                 *(double, fusebill, bot.ledger, bot.metrics, bot.tasks, bot.poster, bot.lookup),
-                *(bot.worker, bot.follow_ups, url),
+                *(bot.preview, bot.worker, bot.follow_ups, url),
             )

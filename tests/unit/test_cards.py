@@ -18,8 +18,8 @@ from bot.messages.cards import (
     other_card,
     working_card,
 )
+from bot.messages.drawing import EVENTS_A_REPLY
 from bot.messages.threads import thread_reply
-from bot.requests.publisher import EVENTS_A_REPLY
 from bot.sandbox.slack.block_kit import buttons, text_of
 from tests.support.hostile import (
     ALL_LINKS,

@@ -3,25 +3,32 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 from hypothesis import example, given, strategies as st
 
+from bot.domain.batch_input import MAX_CUSTOMERS, MAX_DIGITS, Ambiguous, Reading
 from bot.domain.commands import (
     MAX_REASON_LENGTH,
+    AmbiguousAsk,
     Ask,
+    AskMany,
     Command,
     Find,
     Help,
     History,
     Malformed,
+    Many,
     Pending,
+    asked,
     parse,
 )
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 WORDS = st.sampled_from(["#", "2554529", "0", "help", "find", "history", "٣", "²", "&#49;", " "])
 TYPED = ANY_TEXT | st.lists(WORDS | ANY_TEXT, max_size=5).map("".join)
+PAIR = (2554529, 3100017)
 IDS = st.integers(min_value=1, max_value=10**18 - 1)
 
 
@@ -62,6 +69,16 @@ IDS = st.integers(min_value=1, max_value=10**18 - 1)
         ("https://admin.example/v1/customers/2554529/edit?tab=3#x9", Ask(2554529, "")),
         ("HTTPS://ADMIN.EXAMPLE/2554529/", Ask(2554529, "")),
         ("history https://admin.example/customers/2554529", History(2554529)),
+        # several customers
+        ("2554529, 3100017; #3100025 moved portal", AskMany((*PAIR, 3100025), "moved portal")),
+        ("2554529,3100017", AskMany(PAIR, "")),
+        ("2554529;#3100017 moved", AskMany(PAIR, "moved")),
+        ("2554529\n3100017\r\n3100025\nmoved", AskMany((*PAIR, 3100025), "moved")),
+        ("2554529,\t3100017 R&amp;D", AskMany(PAIR, "R&D")),
+        ("\u200b2554529\u200b,\ufeff3100017\u00ad \u2800", AskMany(PAIR, "")),
+        ("2554529, #2554529; 02554529 moved", Ask(2554529, "moved")),
+        ("https://admin.example/customers/2554529\n3100017", AskMany(PAIR, "")),
+        ("2554529, 3100017 " + "x" * MAX_REASON_LENGTH, AskMany(PAIR, "x" * MAX_REASON_LENGTH)),
         ("find  Stolen\u00a0\u00a0Bikes ", Find("Stolen Bikes")),
         ('find "Stolen Bikes"', Find("Stolen Bikes")),
         ("find “Stolen  Bikes”", Find("Stolen Bikes")),
@@ -74,6 +91,8 @@ IDS = st.integers(min_value=1, max_value=10**18 - 1)
         ("history", History(None)),
         ("HISTORY #2554529", History(2554529)),
         ("pending", Pending()),
+        ("many", Many()),
+        (" MANY\u200b", Many()),
         (" Pending ", Pending()),
         ("help", Help()),
         ("Help me", Help()),
@@ -93,7 +112,7 @@ def test_a_well_formed_command_is_parsed(typed: str, command: Command) -> None:
         ("0", "No customer has the id 0."),
         ("#0", "No customer has the id 0."),
         ("1.5", "digits only"),
-        ("1,500", "Is 1500 one id? Then type it without blanks or commas."),
+        ("1,500", "'1,500' looks like one number with thousands separators."),
         ("1_500", "digits only"),
         ("1e5", "digits only"),
         ("0x10", "digits only"),
@@ -110,23 +129,22 @@ def test_a_well_formed_command_is_parsed(typed: str, command: Command) -> None:
         ("\u202e2554529", "digits only"),
         ("", "The customer's id is missing."),
         (" \n\t ", "The customer's id is missing."),
-        ("1" * 19, "A customer id has at most 18 digits."),
-        ("0" * 19, "A customer id has at most 18 digits."),
+        ("1" * 19, "is too long: a customer id has at most 18 digits."),
+        ("0" * 19, "is too long: a customer id has at most 18 digits."),
         ("2554529 " + "x" * (MAX_REASON_LENGTH + 1), "The reason is longer than 500 characters."),
         ("find *:;", "There are no letters or digits to search for."),
         ("find", "There are no letters or digits to search for."),
-        ("2554529 3100017 moved", "2554529 and 3100017 are two numbers, and nothing was done"),
-        ("2554529 3100017 moved", "use one command for each customer"),
-        ("2554529, 3100017", "2554529 and 3100017 are two numbers"),
-        ("2554529,3100017", "2554529 and 3100017 are two numbers"),
-        ("2554529;#3100017 moved", "2554529 and 3100017 are two numbers"),
-        ("2554529\n3100017\n3100025", "2554529 and 3100017 are two numbers"),
-        ("2554529\t3100017\tmoved", "2554529 and 3100017 are two numbers"),
-        ("2554529 \u200b3100017", "2554529 and 3100017 are two numbers"),
-        ("2 554 529", "Is 2554529 one id? Then type it without blanks or commas."),
+        ("2 554 529", "Is 2554529 one id? Then type it without blanks."),
         ("2\u202f554\u202f529", "Is 2554529 one id?"),
         ("2\u00a0554\u00a0529 moved", "Is 2554529 one id?"),
-        ("2,554,529", "Is 2554529 one id?"),
+        ("2,554,529", "'2,554,529' looks like one number with thousands separators."),
+        ("2554529, 3100017: moved", "'3100017:' is not a customer id"),
+        (", ".join(map(str, range(1, 64))), "These are 63 customers; one card takes at most 50."),
+        ("2554529, 3100017 " + "x" * 501, "The reason is longer than 500 characters."),
+        ("2554529 12 " + "x" * 501, "The reason is longer than 500 characters."),
+        ("2554529 12 " + "x" * 498, "If these numbers are ids, type commas between them."),
+        ("many 2554529", "Nothing can follow “many”."),
+        ("abc", "(/unlatch find searches names and references.)"),
         ("2.554.529", "digits only"),
         ("https://admin.example/customers", "This address has no number in its path"),
         ("https://admin.example/a/1/b/2", "This address has several numbers in its path"),
@@ -161,9 +179,49 @@ def test_an_address_that_fits_the_admins_names_a_customer(typed: str, expected: 
     assert parse(typed, "https://a.example/7/customer/{id}/view") == expected
 
 
-@given(IDS, st.sampled_from("\u00a0\u202f\u2009 ,;\t"), IDS)
+@given(IDS, st.sampled_from("\u00a0\u202f\u2009 \t"), IDS)
 def test_two_numbers_in_a_row_are_never_guessed_at(one: int, between: str, other: int) -> None:
-    assert isinstance(parse(f"{one}{between}{other}"), Malformed)
+    command = parse(f"{one}{between}{other} moved")
+    if isinstance(command, AmbiguousAsk):
+        few = Reading((one,), f"{other} moved")
+        assert command.ambiguous == Ambiguous(Reading(tuple({one: 1, other: 1}), "moved"), few)
+    else:
+        assert isinstance(command, Malformed)
+
+
+@pytest.mark.parametrize(
+    ("typed", "many", "few"),
+    [
+        ("2554529 3100017", Reading(PAIR), Reading((2554529,), "3100017")),
+        ("2554529\t3100017\tmoved", Reading(PAIR, "moved"), Reading((2554529,), "3100017 moved")),
+        ("2554529 \u200b3100017", Reading(PAIR), Reading((2554529,), "\u200b3100017")),
+        (
+            "2554529 12 months free",
+            Reading((2554529, 12), "months free"),
+            Reading((2554529,), "12 months free"),
+        ),
+        (
+            "https://admin.example/customers/2554529 12 \u2800",
+            Reading((2554529, 12)),
+            Reading((2554529,), "12"),
+        ),
+    ],
+)
+def test_blanks_alone_between_numbers_leave_two_meanings(
+    typed: str, many: Reading, few: Reading
+) -> None:
+    assert parse(typed) == AmbiguousAsk(Ambiguous(many, few))
+
+
+@pytest.mark.parametrize("ids", [(), (0,), (-1,), (10**MAX_DIGITS,), range(1, MAX_CUSTOMERS + 2)])
+def test_ids_that_no_card_can_have_are_refused(ids: tuple[int, ...]) -> None:
+    assert asked(ids, "moved") == Malformed("A card is about 1 to 50 customers.")
+
+
+def test_asking_tidies_the_reason_and_counts_each_customer_once() -> None:
+    assert asked([7, 7, 8], " moved\n\x00portal ") == AskMany((7, 8), "moved portal")
+    assert asked([7, 7], "\u2800") == Ask(7, "")
+    assert asked([7], "x" * 501) == Malformed("The reason is longer than 500 characters.")
 
 
 def test_a_long_malformed_word_is_not_repeated_in_full() -> None:
@@ -174,7 +232,7 @@ def test_a_long_malformed_word_is_not_repeated_in_full() -> None:
 
 @given(TYPED)
 def test_any_text_is_parsed_without_raising(typed: str) -> None:
-    assert isinstance(parse(typed), Ask | Find | History | Pending | Help | Malformed)
+    assert isinstance(parse(typed), get_args(Command))
 
 
 @given(TYPED)

@@ -200,8 +200,8 @@ def test_a_card_that_cannot_be_posted_says_what_to_do(code: str, advice: str) ->
     [
         (Verdict.CONFIRMED, "was confirmed by <@U0BOB>, 2026-11-23 12:00:00 UTC."),
         (Verdict.CANCELLED, "was cancelled by <@U0BOB>, 2026-11-23 12:00:00 UTC."),
-        (Verdict.EXPIRED, "has expired; nothing was changed. Ask again: /unlatch 2554529"),
-        (None, "has expired; nothing was changed. Ask again: /unlatch 2554529"),
+        (Verdict.EXPIRED, "has expired; your click changed nothing. Ask again: /unlatch 2554529"),
+        (None, "has expired; your click changed nothing. Ask again: /unlatch 2554529"),
     ],
 )
 def test_a_late_click_is_answered_with_who_decided_and_when(

@@ -79,6 +79,21 @@ def sample_customers() -> dict[int, dict[str, Any]]:
     return {row["id"]: row for row in rows}
 
 
+def moved_customers() -> dict[int, dict[str, Any]]:
+    """Return five more customers by id, all latched: with the samples enough to try many at once.
+
+    One has only a contact (3100112), two only a company (3100084, 3100128).
+    """
+    rows = (
+        _customer(3100084, "Lantern Street Books", "LSB-021", (None, 90110)),
+        _customer(3100090, "Copper Kettle Bakery", "CKB-777", (90201, 90202)),
+        _customer(3100105, "Fen & Field Surveyors", "FFS-5", (90301, 90302)),
+        _customer(3100112, "Old Mill Pottery", "OMP-64", (90401, None)),
+        _customer(3100128, "Saltmarsh Boat Repairs", "SBR-12", (None, 90510)),
+    )
+    return {row["id"]: row for row in rows}
+
+
 def _customer(
     customer_id: int,
     company: str,

@@ -142,10 +142,10 @@ def _rate_limited_headers(details: dict[str, Any]) -> dict[str, str]:
     return {"X-Rate-Limit-Remaining-Minute": "0", "X-Rate-Limit-Reset-Minute": reset}
 
 
-def rate_limit(limit: int, in_minute: int, in_day: int) -> dict[str, str]:
+def rate_limit(limit: int, in_minute: int, in_day: int, reset_in_s: float) -> dict[str, str]:
     """Build the headers of every answer: the limit per minute, and the calls made so far."""
     now = datetime.now(UTC)
-    minute = now.replace(second=0, microsecond=0) + timedelta(minutes=1)
+    minute = now + timedelta(seconds=reset_in_s)
     day = now.replace(hour=0, minute=0, second=0, microsecond=0) + timedelta(days=1)
     headers = {}
     for window, allowed, made, reset_at in (

@@ -8,6 +8,7 @@ mistakes.
 from __future__ import annotations
 
 import asyncio
+import copy
 import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
@@ -71,7 +72,8 @@ class SimulatedFusebill:
     modified freely. `before` is awaited with the operation's name before a call has any effect,
     `after` once it has, before the answer is sent; if either raises ConnectionError, the
     connection is closed. `on_change` is called when customers or faults changed. The limit is
-    enforced only with `calls_per_minute`; otherwise it just appears in the headers.
+    enforced only with `calls_per_minute`; otherwise it just appears in the headers. Its minutes
+    last `minute_s` seconds.
     """
 
     KINDS = KINDS
@@ -83,14 +85,17 @@ class SimulatedFusebill:
         customers: dict[int, dict[str, Any]] | None = None,
         *,
         calls_per_minute: int | None = None,
+        minute_s: float = 60.0,
     ) -> None:
         self.api_key = api_key
         self.customers = sample_customers() if customers is None else customers
+        self._customers_at_first = copy.deepcopy(self.customers)
         self.calls: list[Call] = []
         self.before: Callable[[str], Awaitable[None]] | None = None
         self.after: Callable[[str], Awaitable[None]] | None = None
         self.on_change: Callable[[], None] | None = None
         self.calls_per_minute = calls_per_minute
+        self.minute_s = minute_s
         self.url = ""
         self._port = port
         self._faults: list[Misbehaviour] = []
@@ -153,8 +158,8 @@ class SimulatedFusebill:
         self._changed()
 
     def reset(self) -> None:
-        """Restore the sample customers and remove every fault."""
-        self.customers = sample_customers()
+        """Restore the customers that it was built with and remove every fault."""
+        self.customers = copy.deepcopy(self._customers_at_first)
         self.behave()
 
     def _changed(self) -> None:
@@ -279,14 +284,16 @@ class SimulatedFusebill:
         return value
 
     def _calls_this_minute(self) -> int:
-        since = time.time() - time.time() % 60
+        since = time.time() - time.time() % self.minute_s
         return sum(call.at >= since for call in self.calls[-self._limit() - 1 :])
 
     def _limit(self) -> int:
         return 1_000 if self.calls_per_minute is None else self.calls_per_minute
 
     def _with_rate_limit(self, answer: web.Response) -> web.Response:
-        headers = rate_limit(self._limit(), self._calls_this_minute(), len(self.calls))
+        reset_in_s = self.minute_s - time.time() % self.minute_s
+        made = self._calls_this_minute()
+        headers = rate_limit(self._limit(), made, len(self.calls), reset_in_s)
         for name, value in headers.items():
             answer.headers.setdefault(name, value)
         return answer

@@ -71,7 +71,8 @@ class ResponseUrls:
         if body.get("delete_original") and origin.place is not None:
             self._delete(origin.place)
             return
-        text, blocks = content_of(body, MAX_POSTED_LENGTH)
+        tables = self._workspace.takes_tables
+        text, blocks = content_of(body, MAX_POSTED_LENGTH, tables=tables)
         if body.get("replace_original") and origin.place is not None:
             self._replace(origin.place, text, blocks)
         elif body.get("response_type") == "in_channel":

@@ -33,8 +33,13 @@ SCOPES = {
 }
 
 
-def content_of(arguments: dict[str, Any], max_length: int) -> tuple[str, Blocks | None]:
-    """A message's text and blocks. Raises: Refused where Slack would not accept them."""
+def content_of(
+    arguments: dict[str, Any], max_length: int, *, tables: bool
+) -> tuple[str, Blocks | None]:
+    """A message's text and blocks. Raises: Refused where Slack would not accept them.
+
+    `tables` is `Workspace.takes_tables`.
+    """
     text, blocks = arguments.get("text") or "", arguments.get("blocks")
     if isinstance(blocks, str):
         try:
@@ -47,7 +52,7 @@ def content_of(arguments: dict[str, Any], max_length: int) -> tuple[str, Blocks 
         raise Refused("no_text")
     if len(text) > max_length:
         raise Refused("msg_too_long")
-    found = [] if blocks is None else block_kit.problems(blocks)
+    found = [] if blocks is None else block_kit.problems(blocks, tables=tables)
     if found:
         two_tables = all(ONE_TABLE in line for line in found)
         error = "invalid_attachments" if two_tables else "invalid_blocks"
@@ -154,7 +159,7 @@ class WebApi:
             blocks = json.loads(str(arguments.get("blocks")))
         except ValueError:
             raise Refused("invalid_blocks_format") from None
-        found = block_kit.problems(blocks)
+        found = block_kit.problems(blocks, tables=self._workspace.takes_tables)
         errors = [{"pointer": "", "code": "invalid_blocks", "message": text} for text in found]
         return {"errors": errors}
 
@@ -170,7 +175,7 @@ class WebApi:
 
     def _schedule_message(self, arguments: dict[str, Any]) -> dict[str, Any]:
         channel = self._writable(arguments)
-        content_of(arguments, MAX_POSTED_LENGTH)
+        self._content(arguments, MAX_POSTED_LENGTH)
         post_at = int(arguments.get("post_at") or 0)
         if post_at <= time.time():
             raise Refused("time_in_past")
@@ -187,7 +192,7 @@ class WebApi:
 
     def _post_message(self, arguments: dict[str, Any]) -> dict[str, Any]:
         channel = self._writable(arguments)
-        text, blocks = content_of(arguments, MAX_POSTED_LENGTH)
+        text, blocks = self._content(arguments, MAX_POSTED_LENGTH)
         thread_ts = arguments.get("thread_ts")
         if thread_ts is not None:
             self._parent(channel, thread_ts)
@@ -203,7 +208,7 @@ class WebApi:
         message = self._message(channel, arguments.get("ts"))
         if message.user_id != self._workspace.bot.id:
             raise Refused("cant_update_message")
-        text, blocks = content_of(arguments, MAX_UPDATED_LENGTH)
+        text, blocks = self._content(arguments, MAX_UPDATED_LENGTH)
         message = self._workspace.update(channel.id, message.ts, text, blocks)
         payload = message_payload(self._workspace, message)
         return {"channel": channel.id, "ts": message.ts, "text": text, "message": payload}
@@ -236,6 +241,9 @@ class WebApi:
             "connected_team_ids": list(channel.shared_with),
         }
         return {"channel": info}
+
+    def _content(self, arguments: dict[str, Any], max_length: int) -> tuple[str, Blocks | None]:
+        return content_of(arguments, max_length, tables=self._workspace.takes_tables)
 
     def _visible(self, arguments: dict[str, Any]) -> Channel:
         channel = self._workspace.channels.get(str(arguments.get("channel")))

@@ -12,7 +12,7 @@ from aiohttp import web
 from bot.sandbox.slack.proxy_answers import PROXY_ANSWERS, ProxyAnswer
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Iterator
 
     from bot.sandbox.slack.workspace import Workspace
 
@@ -70,7 +70,10 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class Fault:
-    """A fault for the next `times` calls of a method; None: for all further calls."""
+    """A fault for the next `times` calls of a method; None: for all further calls.
+
+    With `block`, only for calls with a block of that type.
+    """
 
     method: str
     error: str | None
@@ -80,6 +83,12 @@ class Fault:
     times: int | None
     raw: ProxyAnswer | None = None
     fields: dict[str, object] | None = None
+    block: str = ""
+
+    def concerns(self, method: str, arguments: dict[str, Any]) -> bool:
+        """Whether a call fails."""
+        found = not self.block or self.block in _block_types(arguments)
+        return found and self.method in ("*", method)
 
     def answer(self) -> Answer:
         """The failed answer: Slack's JSON with an error code, or what a gateway sends."""
@@ -89,6 +98,10 @@ class Fault:
         if self.raw is not None:
             return Answer({}, self.raw.status, headers, self.raw)
         error = self.error or ("ratelimited" if self.status == TOO_MANY_REQUESTS else None)
+        if error and self.block:
+            found = {"code": error, "message": f"unsupported block type: {self.block}"}
+            body = {"ok": False, "error": error, "errors": [found]}
+            return Answer(body, self.status, headers)
         if error:
             return Answer({"ok": False, "error": error}, self.status, headers)
         html = f"<html><body>{self.status} from the gateway</body></html>"
@@ -111,16 +124,17 @@ class Faults:
         retry_after: int | None = None,
         drop: Drop | None = None,
         times: int | None = 1,
+        block: str = "",
     ) -> None:
         """Make the next `times` calls of a method ("*": any method) fail; None: until `clear`.
 
         `error` is Slack's error code and `status` the HTTP status (default: 200 with an error,
         else 503). Without an error, the answer is HTML as from a gateway. `drop` closes the
         connection "before" or "after" the call is executed. The method of a response URL is
-        "response_url".
+        "response_url". With `block`, only calls with a block of that type fail.
         """
         default = 200 if error is not None else 503
-        fault = Fault(method, error, status or default, retry_after, drop, times)
+        fault = Fault(method, error, status or default, retry_after, drop, times, block=block)
         self._queue.append(fault)
 
     def answer_as_proxy(self, method: str, name: str, *, times: int | None = 1) -> None:
@@ -140,9 +154,9 @@ class Faults:
         self.down = False
         self._queue.clear()
 
-    def take(self, method: str) -> Fault | None:
+    def take(self, method: str, arguments: dict[str, Any]) -> Fault | None:
         """The fault for this call, if any; counts it down."""
-        fault = next((fault for fault in self._queue if fault.method in ("*", method)), None)
+        fault = next((each for each in self._queue if each.concerns(method, arguments)), None)
         if fault is not None and fault.times is not None:
             fault.times -= 1
             if fault.times <= 0:
@@ -176,7 +190,7 @@ class FaultyServer:
             refused = Answer(error.body)
         if self.before is not None:
             await self.before(method)
-        fault = None if self.faults.down else self.faults.take(method)
+        fault = None if self.faults.down else self.faults.take(method, arguments)
         if self.faults.down or (fault is not None and fault.drop == "before"):
             self._record(method, arguments, Answer({}, status=0))
             return _drop(request)
@@ -192,6 +206,12 @@ class FaultyServer:
     def _record(self, method: str, arguments: dict[str, Any], answer: Answer) -> None:
         self.calls.append(Call(method, arguments, answer.status, answer.body, time.time()))
         self._workspace.touch()
+
+
+def _block_types(arguments: dict[str, Any]) -> Iterator[str]:
+    blocks = arguments.get("blocks") or []
+    for block in json.loads(blocks) if isinstance(blocks, str) else blocks:
+        yield str(block.get("type"))
 
 
 async def _arguments_of(request: web.Request) -> tuple[str, dict[str, Any]]:

@@ -128,6 +128,7 @@ class Workspace:
         self.channels = {channel.id: channel for channel in _sample_channels()}
         self.user_groups: dict[str, list[str]] = {"S0BILLING": ["U0ALICE", "U0BOB"]}
         self.scopes: set[str] = set(DEFAULT_SCOPES)
+        self.takes_tables = True  # False: this Slack does not know the `table` block
         self._messages: dict[str, dict[str, PostedMessage]] = {}
         self._ephemerals: dict[str, Ephemeral] = {}
         self._latest_us = 0

@@ -10,14 +10,14 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Make each request that exists a card of its own; a version before this keeps adding such."""
+    """Add the columns; a request without `card_id` is a card of its own."""
     op.add_column("requests", sa.Column("card_id", sa.String(32)))
     op.add_column("requests", sa.Column("position", sa.Integer, nullable=False, server_default="1"))
     op.add_column(
         "requests", sa.Column("card_size", sa.Integer, nullable=False, server_default="1")
     )
-    op.execute("UPDATE requests SET card_id = id")
-    op.create_index("requests_by_card", "requests", ["card_id", "position"])
+    card_id: sa.ColumnElement[str] = sa.func.coalesce(sa.column("card_id"), sa.column("id"))
+    op.create_index("requests_by_card", "requests", [card_id, "position"])
 
 
 def downgrade() -> None:

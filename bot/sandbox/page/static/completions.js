@@ -5,6 +5,7 @@ const MAX_CUSTOMERS = 5;
 
 const FORMS = [
   { usage: "<customer id> [reason]", keyword: "", about: "Unlatch a customer from HubSpot" },
+  { usage: "many", keyword: "many", about: "Paste many ids, or rows of a spreadsheet, into a form" },
   { usage: "find <text>", keyword: "find", about: "Search names, references and emails" },
   { usage: "history [customer id]", keyword: "history", about: "Recent requests and their outcomes" },
   { usage: "pending", keyword: "pending", about: "Cards that wait, and work under way" },

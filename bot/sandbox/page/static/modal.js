@@ -135,6 +135,8 @@ export class Modal {
     }
     setText(byId("modal-problem"), shown.problem ?? "");
     first?.focus();
+    // Below a large field, the error may be out of sight.
+    if (first) byId(`${first.id}-error`).scrollIntoView({ block: "nearest" });
   }
 
   #inputs() {

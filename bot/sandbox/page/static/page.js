@@ -67,10 +67,10 @@ const composer = new Composer({
 const sidebar = new Sidebar({
   problem: showProblem,
   say: (text) => announcer.say(text),
-  use: (customer) => {
+  use: (customers) => {
     menu.toggle(false, false);
     showChannel();
-    composer.put(`/unlatch ${customer.id} `);
+    composer.put(`/unlatch ${customers.map((customer) => customer.id).join(", ")} `);
   },
 });
 

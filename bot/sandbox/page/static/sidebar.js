@@ -40,7 +40,7 @@ function contents(customer, use) {
     aria: { label: `Use ${customer.id}, ${customer.name}` },
     dataset: { focusKey: "use", testid: "use" },
   });
-  button.addEventListener("click", () => use(customer));
+  button.addEventListener("click", () => use([customer]));
   return [
     element(
       "div",
@@ -64,13 +64,15 @@ function contents(customer, use) {
 export class Sidebar {
   #customers = new KeyedList(byId("customers"));
   #latched = new Map();
+  #latchedNow = [];
   #faults = "";
   #downUntil = null;
   #callbacks;
 
-  /** Callbacks: `use(customer)`, `problem(text or null)`, `say(text)` (to screen readers). */
+  /** Callbacks: `use(customers)`, `problem(text or null)`, `say(text)` (to screen readers). */
   constructor(callbacks) {
     this.#callbacks = callbacks;
+    byId("use-latched").addEventListener("click", () => callbacks.use(this.#latchedNow));
     byId("fault").addEventListener("change", (event) =>
       this.#do("do/fault", { kind: event.target.value || null }),
     );
@@ -96,6 +98,10 @@ export class Sidebar {
   #showCustomers(customers) {
     byId("customers-section").hidden = !customers;
     const list = customers ?? [];
+    this.#latchedNow = list.filter((customer) => isSet(customer.hubSpotId) || isSet(customer.hubSpotCompanyId));
+    const many = this.#latchedNow.length >= 2;
+    byId("use-latched").disabled = !many;
+    setText(byId("use-latched"), many ? `Use all ${this.#latchedNow.length} latched` : "Use all latched");
     this.#customers.show(
       list.map((customer) => ({
         key: String(customer.id),

@@ -1,0 +1,103 @@
+"""Keeps work on many customers within the calls that Fusebill allows in a minute.
+
+Each answer says how many calls are left, and when the minute ends. What only one person waits for
+never waits here: a reserve of each minute is left for it.
+Source: developer.staxbill.com, "Rate limits": 1,000 calls a minute, 50 or 10 for test accounts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from bot.fusebill.errors import RateLimited
+from bot.fusebill.responses import RateWindow
+
+MINUTE = timedelta(minutes=1)
+RESERVE_PART = 10
+MIN_RESERVE, MAX_RESERVE = 3, 50
+
+
+@dataclass(frozen=True, slots=True)
+class _Minute:
+    """What the last answer said; `remaining` is None if it did not say."""
+
+    remaining: int | None
+    reserve: int
+    ends_at: datetime
+
+
+class Pace:
+    """Makes calls for many customers wait while few calls of the minute are left.
+
+    At the start of a minute nobody knows how many are left, so the first call goes alone.
+    """
+
+    def __init__(self) -> None:
+        self._minute: _Minute | None = None
+        self._blocked_until: datetime | None = None
+        self._running = 0
+        self._news = asyncio.Event()
+
+    def observe(self, window: RateWindow) -> None:
+        """Take what an answer of Fusebill says about the minute."""
+        now = datetime.now(UTC)
+        ends_at = window.reset_at
+        if ends_at is None or not now < ends_at <= now + MINUTE:
+            # not said, or by a clock that differs from this one
+            ends_at = now + MINUTE
+        remaining, known = window.remaining, self._minute
+        if known and remaining is not None and known.remaining is not None:
+            # answers arrive in another order than they were given
+            same = abs(known.ends_at - ends_at) < timedelta(seconds=1)
+            remaining = min(remaining, known.remaining) if same else remaining
+        part = (window.limit or 0) // RESERVE_PART
+        self._minute = _Minute(remaining, min(max(part, MIN_RESERVE), MAX_RESERVE), ends_at)
+        self._wake()
+
+    @asynccontextmanager
+    async def call(self, calls: int = 1) -> AsyncIterator[None]:
+        """Make a call within the block, or up to `calls` of them, once enough are left.
+
+        If Fusebill refuses it for a while (RateLimited, which passes on), no other starts until
+        then.
+        """
+        while (until := self._waits_until(calls)) is not None:
+            news = self._news
+            left = until - datetime.now(UTC)
+            try:
+                async with asyncio.timeout(max(left.total_seconds(), 0.0)):
+                    await news.wait()
+            except TimeoutError:
+                continue
+        self._running += calls
+        try:
+            yield
+        except RateLimited as error:
+            if error.retry_at and error.retry_at <= datetime.now(UTC) + MINUTE:
+                self._blocked_until = error.retry_at
+            raise
+        finally:
+            self._running -= calls
+            self._wake()
+
+    def _waits_until(self, calls: int) -> datetime | None:
+        """Until when no call may start, unless there is news before; None if one may start now."""
+        now = datetime.now(UTC)
+        if self._blocked_until and now < self._blocked_until:
+            return self._blocked_until
+        minute = self._minute
+        if minute is None or minute.ends_at <= now:
+            return now + MINUTE if self._running else None
+        if minute.remaining is None:
+            return None
+        # the answer to a running call may or may not be counted in what is left
+        free = minute.remaining - self._running >= minute.reserve + calls
+        return None if free else minute.ends_at
+
+    def _wake(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()

@@ -1,0 +1,71 @@
+"""Reads Slack's payloads: who typed or clicked, where, and what."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from bot.domain.commands import Ask, AskMany, Malformed, asked
+from bot.domain.models import Person
+from bot.requests.posting import Place
+
+Payload = dict[str, Any]
+
+
+def about(body: Payload) -> dict[str, object]:
+    """The fields for every log line that a payload leads to, as far as it has them."""
+    user, container = body.get("user") or {}, body.get("container") or {}
+    return {
+        "user_id": body.get("user_id") or user.get("id"),
+        "channel_id": body.get("channel_id") or container.get("channel_id"),
+    } | ({"message_ts": container["message_ts"]} if "message_ts" in container else {})
+
+
+def value(body: Payload) -> str:
+    """The value of the button that was pressed."""
+    return str(body["actions"][0].get("value", ""))
+
+
+def meaning(body: Payload) -> Ask | AskMany | Malformed:
+    """What a button asks for that stands for one of two meanings; its value is JSON."""
+    try:
+        carried = json.loads(value(body))
+        ids, reason = carried["ids"], carried["reason"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return Malformed("This button says nothing that the bot knows, so nothing was done.")
+    # a bool is an int
+    if not (isinstance(ids, list) and all(type(each) is int for each in ids)):
+        return Malformed("This button names no customers, so nothing was done.")
+    return asked(ids, str(reason))
+
+
+def typist(body: Payload) -> Person:
+    """The person who typed; an app that is installed for an organisation may get no workspace.
+
+    Source: docs.slack.dev/interactivity/implementing-slash-commands
+    """
+    enterprise_id = body.get("enterprise_id") or ""
+    return Person(body["user_id"], body["team_id"] or enterprise_id, enterprise_id)
+
+
+def clicker(body: Payload) -> Person:
+    """The person who clicked. `team` and `enterprise` describe the app's place, not the person's.
+
+    Source: docs.slack.dev/reference/interaction-payloads/block_actions-payload
+    """
+    user, team = body["user"], body.get("team") or {}
+    own = user.get("team_id") or team.get("id") or (body.get("enterprise") or {}).get("id") or ""
+    # only if the workspace that Slack places in an organisation is the person's own
+    enterprise_id = team.get("enterprise_id") if team.get("id") == own else None
+    return Person(user["id"], own, enterprise_id or "")
+
+
+def is_direct(body: Payload) -> bool:
+    """Whether the command was typed in a direct message, of two people or more."""
+    name = str(body.get("channel_name", ""))
+    return body["channel_id"].startswith("D") or name.startswith(("directmessage", "mpdm-"))
+
+
+def place_of(body: Payload) -> Place:
+    """Where a button was pressed."""
+    return Place(body["container"]["channel_id"], body["response_url"])

@@ -1,0 +1,189 @@
+"""A card of many customers, from its confirmation to its end: all of them, each by itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+from bot.domain.models import EventType, Outcome, Verdict
+from bot.ledger.engine import open_engine
+from bot.ledger.export import Filter, read
+from bot.ledger.verify import verify
+from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
+from tests.support.reading import operations
+from tests.support.world import OpenWorld, World
+
+JOINERY, DENTAL = 3100025, 3100033
+THREE = f"{BIKES}, {JOINERY}, {DENTAL} moved portal"
+STOP = "unlatch_stop"
+
+
+async def outcomes(world: World) -> Counter[Outcome | None]:
+    """How often each outcome stands in the ledger, by customer."""
+    found = [
+        request
+        for customer in (BIKES, JOINERY, DENTAL)
+        for request in await world.bot.ledger.recent_requests(customer)
+    ]
+    return Counter(request.outcome for request in found)
+
+
+def broken(folder: Path) -> list[str]:
+    """What `audit --verify` finds."""
+    engine = open_engine(f"sqlite:///{folder}/ledger.db", read_only=True)
+    try:
+        return list(verify(engine))
+    finally:
+        engine.dispose()
+
+
+async def test_one_confirmation_unlatches_all_customers_of_the_card(
+    world: World, tmp_path: Path
+) -> None:
+    card = await world.ask(THREE)
+    await world.press("U0BOB", card, CONFIRM)
+    assert "✅ 3 unlatched" in world.card(card)
+    assert await outcomes(world) == {Outcome.CLEARED: 3}
+    called = Counter(operations(world))
+    assert called["unlatch_customer"] == 3
+    assert all(
+        world.fusebill.customers[each]["hubSpotId"] is None for each in (BIKES, JOINERY, DENTAL)
+    )
+    assert broken(tmp_path) == []
+
+
+async def test_the_thread_says_the_summary_first_and_then_who_is_not_cleared(
+    world: World,
+) -> None:
+    card = await world.ask(THREE)
+    world.fusebill.customers[DENTAL]["hubSpotId"] = 4711
+    await world.press("U0BOB", card, CONFIRM)
+    assert "2 unlatched" in world.card(card)
+    thread = world.thread(card)
+    assert thread.index("2 unlatched") < thread.index(str(DENTAL))
+    assert "contact 4711" in thread
+    assert await outcomes(world) == {Outcome.CLEARED: 2, Outcome.CHANGED: 1}
+
+
+async def test_cancelling_the_card_cancels_all_of_it(world: World, tmp_path: Path) -> None:
+    card = await world.ask(THREE)
+    await world.press("U0ALICE", card, CANCEL)
+    assert "Cancelled" in world.card(card)
+    for customer in (BIKES, JOINERY, DENTAL):
+        [request] = await world.bot.ledger.recent_requests(customer)
+        assert request.verdict is Verdict.CANCELLED
+    assert "unlatch_customer" not in operations(world)
+    assert broken(tmp_path) == []
+
+
+async def test_two_people_are_needed_for_the_whole_card(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_two_person=True) as world:
+        card = await world.ask(THREE)
+        await world.press("U0ALICE", card, CONFIRM)
+        assert "two-person rule" in world.last_ephemeral("U0ALICE")
+        assert "unlatch_customer" not in operations(world)
+        await world.press("U0BOB", card, CONFIRM)
+        assert "3 unlatched" in world.card(card)
+
+
+async def test_a_customer_that_another_card_has_changed_stops_the_whole_card(
+    world: World,
+) -> None:
+    many = await world.ask(THREE)
+    one = await world.ask(f"{JOINERY} alone")
+    await world.press("U0BOB", one, CONFIRM)
+    await world.press("U0BOB", many, CONFIRM)
+    assert "was confirmed after this one was made" in world.last_ephemeral("U0BOB")
+    assert Counter(operations(world))["unlatch_customer"] == 1
+
+
+async def test_undo_latches_again_all_that_were_cleared(world: World, tmp_path: Path) -> None:
+    card = await world.ask(THREE)
+    before = {each: world.fusebill.customers[each]["hubSpotId"] for each in (BIKES, JOINERY)}
+    await world.press("U0BOB", card, CONFIRM)
+    await world.press("U0BOB", card, UNDO)
+    undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+    assert "Latch 3 customers again?" in world.card(undo)
+    await world.press("U0ALICE", undo, CONFIRM)
+    assert "3 latched again" in world.card(undo)
+    assert "[Undo…]" not in world.card(card)
+    for customer, vid in before.items():
+        assert world.fusebill.customers[customer]["hubSpotId"] == vid
+        relatch, first = await world.bot.ledger.recent_requests(customer)
+        assert (relatch.undoes, first.undone_by) == (first.id, relatch.id)
+    assert broken(tmp_path) == []
+
+
+async def test_undo_leaves_out_who_has_been_latched_to_something_else(world: World) -> None:
+    card = await world.ask(THREE)
+    await world.press("U0BOB", card, CONFIRM)
+    world.fusebill.customers[DENTAL]["hubSpotId"] = 4711
+    await world.press("U0BOB", card, UNDO)
+    undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+    assert "Latch 2 customers again?" in world.card(undo)
+    assert str(DENTAL) in world.card(undo)
+
+
+async def test_check_again_looks_at_those_that_are_unknown_and_asks_about_the_rest(
+    world: World,
+) -> None:
+    card = await world.ask(THREE)
+    world.fusebill.misbehave("keeps_ids", operation="unlatch_customer", times=None)
+    await world.press("U0BOB", card, CONFIRM)
+    assert await outcomes(world) == {Outcome.UNKNOWN: 3}
+    for customer in (BIKES, JOINERY):
+        world.fusebill.customers[customer].update(hubSpotId=None, hubSpotCompanyId=None)
+    await world.press("U0BOB", card, CHECK)
+    assert await outcomes(world) == {Outcome.CLEARED: 2, Outcome.UNKNOWN: 1, None: 1}
+    assert "2 unlatched" in world.card(card)
+    again = world.slack.workspace.thread(CHANNEL, card.ts)
+    asked = [text for reply in again if "[Unlatch customer]" in (text := world.card(reply))]
+    assert [str(DENTAL) in text for text in asked] == [True]
+
+
+async def test_a_customer_finds_its_card_in_history_and_audit(world: World, tmp_path: Path) -> None:
+    card = await world.ask(THREE)
+    await world.press("U0BOB", card, CONFIRM)
+    assert f"· {JOINERY}" in await world.reply_to(f"history {JOINERY}")
+    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db", read_only=True)
+    rows = list(read(engine, Filter(customer_id=JOINERY)))
+    everything = list(read(engine, Filter()))
+    engine.dispose()
+    assert [row["event"] for row in rows] == ["requested", "confirmed", "cleared"]
+    assert len({row["card_id"] for row in everything}) == 1
+
+
+async def test_stop_leaves_alone_what_is_not_begun(open_world: OpenWorld) -> None:
+    async with open_world() as world:
+        ids = sorted(
+            each for each, customer in world.fusebill.customers.items() if customer["hubSpotId"]
+        )
+        many = ", ".join(map(str, [*ids, *range(5_000_001, 5_000_001 + 12)]))
+        for number in range(12):
+            copy = dict(world.fusebill.customers[BIKES], id=5_000_001 + number)
+            world.fusebill.customers[5_000_001 + number] = copy
+        card = await world.ask(f"{many} moved")
+        world.fusebill.misbehave("slow", operation="unlatch_customer", times=None)
+        delivery = await world.slack.click("U0BOB", card.ts, CONFIRM)
+        assert delivery.status == 200
+        await world.slack.workspace.until(lambda: "[Stop]" in world.card(card))
+        await world.press("U0BOB", card, STOP)
+        text = world.card(card)
+        assert "stopped" in text
+        called = Counter(operations(world))["unlatch_customer"]
+        assert 0 < called < len(ids) + 12
+        assert "pressed Stop" in world.thread(card)
+
+
+async def test_only_who_may_confirm_or_the_requester_can_stop(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_confirmers="U0BOB") as world:
+        card = await world.ask(THREE)
+        world.fusebill.misbehave("slow", operation="unlatch_customer", times=None)
+        await world.slack.click("U0BOB", card.ts, CONFIRM)
+        await world.slack.workspace.until(lambda: "[Stop]" in world.card(card))
+        await world.press("U0GUEST", card, STOP)
+        assert "🔒" in world.last_ephemeral("U0GUEST")
+        history = await world.bot.ledger.card_history(
+            (await world.bot.ledger.recent_requests(BIKES))[0].card_id
+        )
+        assert EventType.STOP_REQUESTED not in [event.type for event in history.first.events]

@@ -1,0 +1,252 @@
+"""Asking about many customers: one command, a question where it has two meanings, or a form."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from bot.ledger.engine import open_engine
+from bot.ledger.export import Filter, read
+from bot.sandbox.slack.simulator import OpenView
+from bot.sandbox.slack.workspace import Channel
+from tests.support.names import BIKES, CHANNEL
+from tests.support.reading import answer_to, heard_by, operations
+from tests.support.world import OpenWorld, World
+
+JOINERY, DENTAL, COFFEE = 3100025, 3100033, 3100017
+MEANT = "unlatch_meant"
+ADVICE = "put each customer on its own line, without thousands separators."
+
+
+async def open_form(world: World) -> OpenView:
+    assert (await world.slack.command("U0ALICE", "many")).status == 200
+    await world.settled()
+    return world.slack.views.of("U0ALICE")
+
+
+async def send(world: World, form: OpenView, ids: str, reason: str = "") -> None:
+    delivery = await world.slack.submit(form.id, {"ids": ids, "reason": reason})
+    assert delivery is not None
+    assert delivery.status == 200, delivery
+    await world.settled()
+
+
+async def press_meaning(world: World, number: int) -> None:
+    """Press one of the two buttons of the last question."""
+    question = world.slack.workspace.ephemerals("U0ALICE")[-1]
+    buttons = [
+        element
+        for block in question.blocks
+        if block["type"] == "actions"
+        for element in block["elements"]
+    ]
+    value = buttons[number]["value"]
+    await world.slack.click_ephemeral("U0ALICE", question, MEANT, value)
+    await world.settled()
+
+
+async def test_several_ids_become_one_card(world: World) -> None:
+    card = await world.ask(f"{BIKES}, {JOINERY}; #{DENTAL} moved portal")
+    text = world.card(card)
+    assert "3 customers" in text
+    assert "moved portal" in text
+    assert all(str(each) in text for each in (BIKES, JOINERY, DENTAL))
+    assert operations(world) == ["get_customer"] * 3
+
+
+async def test_who_is_left_out_is_named_on_the_card(world: World) -> None:
+    text = world.card(await world.ask(f"{BIKES}, {JOINERY}, {COFFEE}, 424242"))
+    assert "2 customers" in text
+    assert "not latched to anything" in text
+    assert "not known in Fusebill" in text
+
+
+async def test_if_only_one_can_be_unlatched_its_requester_is_told_of_the_others(
+    world: World,
+) -> None:
+    card = await world.ask(f"{BIKES}, {COFFEE} moved")
+    assert "Fusebill id: 2554529" in world.card(card)
+    told = world.last_ephemeral("U0ALICE")
+    assert "Of 2 customers, only one can be unlatched." in told
+    assert f"{COFFEE}: not latched to anything (Harbour Light Coffee)" in told
+
+
+async def test_if_nobody_is_left_there_is_no_card_and_each_is_named(world: World) -> None:
+    told = await answer_to(world, f"{COFFEE}, 424242 moved")
+    assert "none can be unlatched" in told
+    assert f"{COFFEE}: not latched to anything" in told
+    assert "424242: not known in Fusebill" in told
+    assert heard_by(world) == {"U0ALICE"}
+
+
+async def test_what_stops_all_is_told_once(world: World) -> None:
+    world.fusebill.misbehave("unauthorized", times=None)
+    told = await answer_to(world, f"{BIKES}, {JOINERY}, {DENTAL}")
+    assert told.startswith("🔑 Fusebill did not accept the bot's API key. Nothing was changed.")
+    assert "left out" not in told.lower()
+    assert heard_by(world) == {"U0ALICE"}
+
+
+@pytest.mark.parametrize(
+    ("number", "calls", "shown"), [(0, 2, "2 customers"), (1, 1, "Why: 3100025 moved")]
+)
+async def test_with_two_meanings_the_person_is_asked_and_the_button_decides(
+    world: World, number: int, calls: int, shown: str
+) -> None:
+    question = await answer_to(world, f"{BIKES} {JOINERY} moved")
+    assert "two things, so nothing was done" in question
+    assert (operations(world), heard_by(world)) == ([], {"U0ALICE"})
+    await press_meaning(world, number)
+    assert operations(world) == ["get_customer"] * calls
+    [card] = world.slack.workspace.messages(CHANNEL)
+    assert shown in world.card(card)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "2554529", "[1]", "{}", '{"ids": 7, "reason": ""}', '{"ids": [], "reason": ""}'),
+        *('{"ids": [true], "reason": ""}', '{"ids": ["7"], "reason": ""}'),
+        *('{"ids": [0], "reason": ""}', "[" * 5_000),
+        json.dumps({"ids": list(range(1, 52)), "reason": ""}),
+        json.dumps({"ids": [BIKES], "reason": "x" * 501}),
+    ],
+    ids=lambda value: value[:30],
+)
+async def test_a_meaning_that_no_button_has_does_nothing_and_says_so(
+    world: World, value: str
+) -> None:
+    await world.slack.forge_click("U0ALICE", "1.2", MEANT, value)
+    await world.settled()
+    assert "✋" in world.last_ephemeral("U0ALICE")
+    assert (operations(world), heard_by(world)) == ([], {"U0ALICE"})
+
+
+@pytest.mark.parametrize("text", [f"{BIKES}, {JOINERY}", f"{BIKES} {JOINERY}", "many"])
+async def test_in_a_direct_message_people_are_sent_to_a_channel(world: World, text: str) -> None:
+    world.slack.workspace.channels["D0ALICE"] = Channel("D0ALICE", "directmessage")
+    assert "Use the command in a channel." in await answer_to(world, text, "D0ALICE")
+    assert (operations(world), world.slack.views.all()) == ([], [])
+
+
+async def test_a_refusal_is_recorded_once_with_what_was_typed(
+    open_world: OpenWorld, tmp_path: Path
+) -> None:
+    async with open_world(unlatch_requesters=frozenset({"U0BOB"})) as world:
+        told = await answer_to(world, f"{BIKES}, {JOINERY} moved")
+        assert "You are not on the list" in told
+        assert operations(world) == []
+    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db", read_only=True)
+    [row] = read(engine, Filter())
+    engine.dispose()
+    assert (row["customer_id"], row["event"]) == (BIKES, "ask_denied")
+    assert f"{BIKES}, {JOINERY} moved" in str(row)
+
+
+async def test_the_form_takes_whole_rows_of_a_spreadsheet(world: World) -> None:
+    form = await open_form(world)
+    assert form.view["title"]["text"] == "Unlatch many customers"
+    assert operations(world) == []
+    rows = f"{BIKES}\tStolen Bikes\tREF-7\n{JOINERY}\tMaple\n\n{BIKES}\tagain\n"
+    await send(world, form, rows, "moved\nportal")
+    assert world.slack.views.all() == []
+    [card] = world.slack.workspace.messages(CHANNEL)
+    assert "2 customers" in world.card(card)
+    assert "moved portal" in world.card(card)
+
+
+async def test_a_form_with_one_id_asks_for_one_customer(world: World) -> None:
+    await send(world, await open_form(world), f"#{BIKES}")
+    [card] = world.slack.workspace.messages(CHANNEL)
+    assert "Fusebill id: 2554529" in world.card(card)
+
+
+async def test_what_cannot_be_understood_is_said_with_its_line_and_nothing_is_lost(
+    world: World,
+) -> None:
+    form = await open_form(world)
+    typed = f"{BIKES}\nStolen Bikes\n{JOINERY}, {DENTAL}"
+    await send(world, form, typed, "moved")
+    kept = world.slack.views.get(form.id)
+    assert kept.errors["ids"].splitlines() == [
+        "Line 2: There is no customer id in 'Stolen Bikes'.",
+        f"Line 3: 2 numbers stand in this line: {ADVICE}",
+    ]
+    assert kept.values == {"ids": {"ids": typed}, "reason": {"reason": "moved"}}
+    assert (operations(world), heard_by(world)) == ([], set())
+    await send(world, form, f"{BIKES}\n{JOINERY}", "moved")
+    assert len(world.slack.workspace.messages(CHANNEL)) == 1
+
+
+async def test_too_many_customers_are_refused_with_their_number(world: World) -> None:
+    form = await open_form(world)
+    await send(world, form, "\n".join(map(str, range(1, 64))))
+    said = world.slack.views.get(form.id).errors["ids"]
+    assert said == "These are 63 customers; one card takes at most 50. Split them up."
+
+
+async def test_a_missing_reason_is_said_beside_its_field(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_require_reason=True) as world:
+        form = await open_form(world)
+        await send(world, form, f"{BIKES}\n{JOINERY}", "\u2800")
+        assert world.slack.views.get(form.id).errors == {"reason": "A reason is needed."}
+        assert operations(world) == []
+
+
+async def test_who_may_not_ask_is_told_so_and_sees_no_form(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_requesters=frozenset({"U0BOB"})) as world:
+        assert "You are not on the list" in await answer_to(world, "many")
+        assert world.slack.views.all() == []
+
+
+async def test_the_rules_are_checked_again_when_the_form_is_sent(open_world: OpenWorld) -> None:
+
+    async with open_world(unlatch_requesters=frozenset({"U0ALICE"})) as world:
+        form = await open_form(world)
+        carried = json.loads(form.view["private_metadata"])
+        payload = {
+            "type": "view_submission",
+            "team": {"id": "T0SANDBOX"},
+            "user": {"id": "U0BOB", "team_id": "T0SANDBOX"},
+            "view": world.slack.views.payload(
+                world.slack.views.fill(form.id, {"ids": f"{BIKES}\n{JOINERY}", "reason": ""})
+            ),
+        }
+        body = urlencode({"payload": json.dumps(payload)}).encode()
+        await world.slack.send_raw(body, world.slack.sign(body))
+        await world.settled()
+        assert "You are not on the list" in world.last_ephemeral("U0ALICE")
+        assert set(carried) == {"channel_id", "response_url", "opened_at"}
+        assert operations(world) == []
+
+
+@pytest.mark.parametrize("fault", [{"error": "expired_trigger_id"}, {"status": 503}], ids=str)
+async def test_where_slack_opens_no_form_the_person_is_told_what_to_type(
+    world: World, fault: dict[str, Any]
+) -> None:
+    world.slack.faults.fail("views.open", **fault)
+    told = await answer_to(world, "many")
+    assert told == (
+        "📝 Slack did not open the form, so nothing was done. Type it again: /unlatch many"
+    )
+
+
+async def test_a_form_works_over_socket_mode_too(open_world: OpenWorld) -> None:
+    async with open_world(mode="socket") as world:
+        form = await open_form(world)
+        await send(world, form, "none")
+        assert "Line 1" in world.slack.views.get(form.id).errors["ids"]
+        await send(world, form, f"{BIKES}\n{JOINERY}")
+        assert "2 customers" in world.card(world.slack.workspace.messages(CHANNEL)[-1])
+
+
+async def test_stop_on_a_card_that_the_ledger_does_not_have_does_nothing_and_says_so(
+    world: World,
+) -> None:
+    await world.slack.forge_click("U0BOB", "1.2", "unlatch_stop", "no such card")
+    await world.settled()
+    assert "I have no record of this request" in world.last_ephemeral("U0BOB")

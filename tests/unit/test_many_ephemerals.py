@@ -1,0 +1,222 @@
+"""What only the person who typed or clicked reads about many customers."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from hypothesis import given, strategies as st
+
+from bot.domain.batch_input import Ambiguous, Reading, read_ids
+from bot.domain.models import EventType, Kind, LeftOut, Request, Verdict
+from bot.messages import ephemerals, lists
+from bot.messages.block_kit import Message
+from bot.messages.cards import Action, other_card
+from bot.messages.forms import decline_form
+from bot.messages.many_ephemerals import (
+    none_to_unlatch,
+    outcome_of_many_without_card,
+    reading_many,
+    which_meaning,
+)
+from bot.messages.pending import OpenRequest, pending
+from bot.messages.threads import reminder
+from bot.sandbox.slack.block_kit import buttons, text_of
+from bot.sandbox.slack.view_checks import problems
+from tests.support.hostile import (
+    ALL_LINKS,
+    CARD,
+    NO_LINKS,
+    NOON,
+    NUMBERS,
+    TEXTS,
+    mentions_and_links,
+    refused_by_slack,
+    shown,
+)
+from tests.support.many import card_of, confirmed, customers, happened
+from tests.support.names import BOB
+
+OF_47 = replace(CARD, card_size=47)
+ASKED = st.builds(
+    lambda ids, reason: read_ids(f"{' '.join(map(str, ids))} {reason}"),
+    st.lists(NUMBERS, min_size=2, max_size=40),
+    TEXTS,
+).filter(lambda reading: isinstance(reading, Ambiguous))
+LEFT_OUT = st.lists(st.builds(LeftOut, NUMBERS, TEXTS, TEXTS), max_size=50)
+
+
+def lines(message: Message) -> list[str]:
+    return text_of(message.blocks).splitlines()
+
+
+def pressable(message: Message) -> list[tuple[str, dict[str, Any]]]:
+    """The label of each button, and the JSON that it carries."""
+    blocks = [block | {"block_id": str(n)} for n, block in enumerate(message.blocks)]
+    found = [button for _id, button in buttons(blocks)]
+    assert {button["action_id"] for button in found} <= {Action.MEANT}
+    return [(button["text"]["text"], json.loads(button["value"])) for button in found]
+
+
+def asked(text: str) -> Message:
+    """The question about a text with two meanings."""
+    reading = read_ids(text)
+    assert isinstance(reading, Ambiguous)
+    return which_meaning(reading)
+
+
+@given(ASKED)
+def test_slack_takes_every_question(ambiguous: Ambiguous) -> None:
+    message = which_meaning(ambiguous)
+    assert refused_by_slack(message) == []
+    assert mentions_and_links(message) == set()
+
+
+@given(LEFT_OUT, ALL_LINKS)
+def test_slack_takes_every_list_of_left_out_customers(left_out: list[LeftOut], links: Any) -> None:
+    message = none_to_unlatch(left_out, links)
+    assert refused_by_slack(message) == []
+    found = mentions_and_links(message)
+    assert not {each for each in found if not each.startswith("https://admin.example/")}
+    assert all(str(each.customer_id) in text_of(message.blocks) for each in left_out)
+
+
+def test_two_numbers_are_asked_about_with_a_button_for_each_meaning() -> None:
+    message = asked("2554529 3100017 moved portal")
+    assert lines(message) == [
+        "🤔 This can mean two things, so nothing was done. Which do you mean?",
+        "2 customers: 2554529, 3100017",
+        "Why: moved portal",
+        "[2 customers]",
+        "One customer: 2554529",
+        "Why: 3100017 moved portal",
+        "[One customer, the rest is the reason]",
+    ]
+    assert pressable(message) == [
+        ("2 customers", {"ids": [2554529, 3100017], "reason": "moved portal"}),
+        (
+            "One customer, the rest is the reason",
+            {"ids": [2554529], "reason": "3100017 moved portal"},
+        ),
+    ]
+
+
+def test_numbers_alone_have_no_reason() -> None:
+    message = asked("2554529, 3100017 3100025")
+    assert "Without a reason." in lines(message)
+    assert [label for label, _value in pressable(message)] == [
+        "3 customers",
+        "2 customers, the rest is the reason",
+    ]
+
+
+def test_a_meaning_that_a_button_cannot_carry_says_how_to_type_it() -> None:
+    message = asked("2554529 3100017 " + "because " * 300)
+    assert pressable(message) == []
+    typed = [line.partition("Type: ")[2] for line in lines(message) if "Type: " in line]
+    assert typed == ["/unlatch 2554529, 3100017 …", "/unlatch 2554529 because …"]
+    meant = [read_ids(each.removeprefix("/unlatch ").replace("…", "3 years")) for each in typed[1:]]
+    assert meant == [Reading((2554529,), "because 3 years")]
+
+
+@given(ASKED)
+def test_a_button_brings_back_its_meaning_and_is_never_too_long(ambiguous: Ambiguous) -> None:
+    found = pressable(which_meaning(ambiguous))
+    meanings = [ambiguous.many, ambiguous.few]
+    carried = [Reading(tuple(value["ids"]), value["reason"]) for _label, value in found]
+    assert [each for each in meanings if each in carried] == carried
+    # the ids of 40 customers and a reason of a sentence always fit
+    assert all(each in carried for each in meanings if len(each.reason) < 200)
+
+
+def test_who_waits_for_fusebill_is_told_how_far_it_is() -> None:
+    assert lines(reading_many(12, 47)) == ["⏳ Still reading from Fusebill: 12 of 47 customers …"]
+
+
+def test_if_no_customer_is_left_each_is_named_with_why() -> None:
+    left = [LeftOut(7, "latched to nothing", "Stolen Bikes"), LeftOut(8, "not known")]
+    assert lines(none_to_unlatch(left)) == [
+        "☝️ Of 2 customers, none can be unlatched. No card was posted, and nothing was changed.",
+        "Left out: 7: latched to nothing (Stolen Bikes)",
+        "Left out: 8: not known",
+    ]
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_the_outcome_of_many_without_a_card_is_the_cards(*, gone: bool) -> None:
+    card = happened(confirmed(card_of(customers(3))), EventType.CLEARED, to=[0, 1])
+    card = happened(card, EventType.UNKNOWN, to=[2])
+    first, why = lines(outcome_of_many_without_card(card, gone=gone))
+    assert first == "✅ 2 unlatched · ❓ 1 unknown: 3 customers"
+    assert ("gone" in why) is gone
+
+
+DECIDED = replace(OF_47, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON)
+ABOUT_47 = {
+    "other_card": other_card(OF_47, None),
+    "reminder": reminder(OF_47, ["U0BOB"]),
+    "never_posted": ephemerals.never_posted(OF_47),
+    "expired": ephemerals.too_late(replace(OF_47, verdict=Verdict.EXPIRED)),
+    "not_recorded": ephemerals.not_recorded(OF_47),
+    "pending": pending([OpenRequest(OF_47, None, may_decide=True)], 0),
+    "history": lists.history(2554529, [(DECIDED, None)], []),
+    "outcome": ephemerals.outcome_without_card(DECIDED, (), NO_LINKS, gone=True),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("other_card", "See the other card: 47 customers"),
+        ("reminder", "Still waiting for a decision: 47 customers."),
+        ("never_posted", "could not post your card for 47 customers."),
+        ("never_posted", "Ask again: /unlatch many"),
+        ("expired", "Ask again: /unlatch many"),
+        ("not_recorded", "ask again: /unlatch many"),
+        ("pending", "2554529 Stolen Bikes and 46 more"),
+        ("history", "2554529 Stolen Bikes · one of 47 on its card"),
+        ("outcome", "Stolen Bikes (2554529), one of 47 on its card"),
+    ],
+)
+def test_messages_about_a_request_say_that_its_card_has_more_customers(
+    name: str, words: str
+) -> None:
+    assert words in shown(ABOUT_47[name])
+    assert refused_by_slack(ABOUT_47[name]) == []
+
+
+def test_a_late_click_does_not_take_one_customers_result_for_the_cards() -> None:
+    card = happened(confirmed(card_of(customers(2))), EventType.CLEARED, to=[0])
+    said = shown(ephemerals.too_late(card.first.request))
+    assert "The card shows what came of each customer." in said
+    assert "Unlatched" not in said
+
+
+@pytest.mark.parametrize("size", [1, 47])
+def test_the_form_that_declines_says_how_many_customers_it_is_about(size: int) -> None:
+    form = decline_form(replace(CARD, card_size=size), "1.2", NO_LINKS)
+    assert problems(form) == []
+    many = "Stolen Bikes (2554529) and 46 more" in str(form)
+    # one customer's ids would look like those of all
+    assert many is (size == 47)
+    assert ("Ids on the card" in str(form)) is (size == 1)
+
+
+def test_an_undo_of_many_is_asked_for_again_on_the_card() -> None:
+    undo: Request = replace(OF_47, kind=Kind.RELATCH, verdict=Verdict.EXPIRED)
+    assert "Ask again: Undo…" in shown(ephemerals.too_late(undo))
+
+
+def test_the_help_names_both_ways_to_ask_for_many() -> None:
+    said = lines(lists.usage())
+    assert "/unlatch 2554529, 3100017 moved puts several customers on one card, up to 50." in said
+    assert "/unlatch many opens a form to paste a column of ids into." in said
+
+
+def test_a_changed_customer_of_many_is_looked_at_by_its_own_id() -> None:
+    card = happened(confirmed(card_of(customers(2))), EventType.CHANGED, to=[1])
+    changed = card.histories[1]
+    message = ephemerals.outcome_without_card(changed.request, changed.events, NO_LINKS, gone=True)
+    assert "To see the new ids and decide: /unlatch 2554530" in shown(message)

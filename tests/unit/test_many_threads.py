@@ -1,0 +1,307 @@
+"""The thread of a card of many customers: the summary first, each trouble once, in its words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from hypothesis import given, settings, strategies as st
+
+from bot.domain.meanings import OUTCOMES, VERDICTS
+from bot.domain.models import CardHistory, EventType, Outcome, RequestHistory, Verdict
+from bot.messages.block_kit import Message
+from bot.messages.many_threads import Reply, thread_replies
+from bot.sandbox.slack.block_kit import text_of
+from tests.support.hostile import (
+    ALL_LINKS,
+    CUSTOMERS,
+    DETAILS,
+    LINKS,
+    NO_LINKS,
+    mentions_and_links,
+    people_of,
+    refused_by_slack,
+    shown,
+)
+from tests.support.many import (
+    ENDINGS,
+    LONG,
+    RESULTS,
+    card_of,
+    confirmed,
+    customers,
+    happened,
+    numbers,
+)
+
+ON_HOLD: dict[str, Any] = {
+    "why": "Fusebill refused. Nothing was changed.",
+    "texts": ["On hold"],
+    "status": 409,
+}
+PER_CUSTOMER = [*RESULTS.values(), EventType.LATCHED_AGAIN, EventType.RECLAIMED, EventType.UNDONE]
+
+
+def lines(*messages: Message) -> list[str]:
+    """The lines of messages, without their times."""
+    found = [line for each in messages for line in text_of(each.blocks).splitlines()]
+    return [line.partition(" UTC  ")[2] or line for line in found]
+
+
+def replies(card: CardHistory, shown_: tuple[int, ...] | None = None) -> list[Reply]:
+    return thread_replies(card, shown_ or (0,) * len(card.histories), NO_LINKS)
+
+
+def words(card: CardHistory, shown_: tuple[int, ...] | None = None) -> list[str]:
+    return lines(*(reply.message for reply in replies(card, shown_)))
+
+
+@st.composite
+def stories(draw: st.DrawFn) -> CardHistory:
+    """A card to which anything happened, in an order that the ledger would allow."""
+    card = card_of(draw(st.lists(CUSTOMERS, min_size=2, max_size=6)))
+    size = len(card.histories)
+    types = [*EventType, EventType("from_tomorrow")]
+    for type_ in draw(st.lists(st.sampled_from(types), max_size=8)):
+        actor = draw(st.sampled_from(["", "U0ALICE", "U0BOB"]))
+        some = draw(st.sets(st.integers(0, size - 1), min_size=1))
+        card = happened(card, type_, actor, to=some, **draw(DETAILS))
+    return card
+
+
+@given(stories(), ALL_LINKS)
+@settings(max_examples=100)
+def test_slack_takes_every_reply_and_nobody_else_is_mentioned(
+    card: CardHistory, links: Any
+) -> None:
+    people = {p for each in card.histories for p in people_of(each.request, each.events)}
+    for reply in thread_replies(card, (0,) * len(card.histories), links):
+        assert refused_by_slack(reply.message) == []
+        assert "None" not in shown(reply.message)
+        marked = {m for m in mentions_and_links(reply.message) if not m.startswith("https://a")}
+        assert marked <= people
+
+
+@given(stories())
+def test_the_last_reply_says_all_and_no_reply_takes_anything_back(card: CardHistory) -> None:
+    found = replies(card)
+    assert found[-1].through == numbers(card)
+    for before, after in pairwise(found):
+        assert all(a <= b for a, b in zip(before.through, after.through, strict=True))
+    assert replies(card, numbers(card)) == []
+
+
+@given(stories(), st.data())
+def test_whoever_goes_on_from_a_reply_ends_where_all_is_said(
+    card: CardHistory, data: st.DataObject
+) -> None:
+    reply = data.draw(st.sampled_from(replies(card)))
+    assert [reply, *replies(card, reply.through)][-1].through == numbers(card)
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_fifty_customers_with_the_longest_words_fit_into_their_replies(outcome: Outcome) -> None:
+    card = confirmed(card_of([LONG] * 50, reason="r" * 500))
+    for index in range(50):
+        # different words for each, so that none are said together
+        texts = [f"{index} {'x' * 300}"] * 20
+        card = happened(card, RESULTS[outcome], to=[index], why=f"{index}", texts=texts, status=409)
+    found = thread_replies(card, [0] * 50, LINKS)
+    for reply in found:
+        assert refused_by_slack(reply.message) == []
+    assert found[-1].through == numbers(card)
+
+
+def test_the_summary_comes_first_then_each_customer_that_is_not_cleared() -> None:
+    card = confirmed(card_of(customers(4)))
+    card = happened(card, EventType.CLEARED, to=[0, 3], seconds=0.2)
+    card = happened(card, EventType.REFUSED, to=[1], seconds=0.3, **ON_HOLD)
+    card = happened(card, EventType.ALREADY_CLEAR, to=[2])
+    assert words(card) == [
+        "✅ 2 unlatched · ☑️ 1 already clear · ❌ 1 not done: 4 customers  <@U0ALICE>",
+        "❌ Not done: Lost Pedals (2554530) · Fusebill answered HTTP 409 · took 0.3 s",
+        "Fusebill refused. Nothing was changed.",
+        "Fusebill: On hold (HTTP 409)",
+        "☑️ Already clear: Found Wheels (2554531)",
+        "The customer was no longer latched to anything. Nothing was done.",
+        "The card showed contact 103, company 203",
+        "<@U0ALICE> asked to unlatch 4 customers",
+        "Why: moved to the new portal",
+        "<@U0BOB> confirmed it",
+        "2 unlatched",
+    ]
+
+
+def test_customers_with_the_same_words_are_named_together() -> None:
+    card = happened(confirmed(card_of(customers(3))), EventType.STOPPED)
+    assert words(card)[:5] == [
+        "⏹️ 3 stopped: 3 customers  <@U0ALICE>",
+        "⏹️ Stopped, not done: 3 customers",
+        "• Stolen Bikes (2554529)",
+        "• Lost Pedals (2554530)",
+        "• Found Wheels (2554531)",
+    ]
+
+
+def test_each_of_many_customers_that_were_stopped_is_named_once() -> None:
+    card = happened(confirmed(card_of(customers(50))), EventType.STOPPED)
+    said = "\n".join(words(card))
+    for customer in customers(50):
+        assert said.count(f"({customer.customer_id})") == 1
+
+
+def test_an_unusual_answer_to_a_call_that_cleared_is_quoted() -> None:
+    calls = [{"status": 500, "texts": ["HubSpot sync queue unavailable."]}]
+    card = happened(confirmed(card_of(customers(2))), EventType.CLEARED, to=[0])
+    card = happened(card, EventType.CLEARED, to=[1], how="read_back", calls=calls)
+    said = words(card)
+    assert "✅ Unlatched: Lost Pedals (2554530) · Fusebill answered HTTP 500" in said
+    assert any("HubSpot sync queue unavailable." in line for line in said)
+    assert not any("Stolen Bikes" in line for line in said)
+
+
+def test_what_a_second_look_found_is_said_of_that_customer() -> None:
+    card = happened(confirmed(card_of(customers(3))), EventType.CLEARED, to=[0, 2])
+    card = happened(card, EventType.UNKNOWN, to=[1], why="no answer")
+    before = numbers(card)
+    card = happened(card, EventType.CLEARED, to=[1])
+    assert words(card, before) == [
+        "✅ 3 unlatched: 3 customers  <@U0ALICE>",
+        "✅ Unlatched: Lost Pedals (2554530)",
+        "Cleared: contact 102, company 202",
+    ]
+
+
+def test_a_customer_latched_again_is_told_to_who_asked_and_who_confirmed() -> None:
+    card = happened(confirmed(card_of(customers(3))), EventType.CLEARED)
+    before = numbers(card)
+    card = happened(card, EventType.LATCHED_AGAIN, to=[1], found={"vid": 102, "company_id": 202})
+    first, second, third = words(card, before)
+    assert first == "⚠️ Latched again: 1 of 3 customers.  <@U0ALICE> <@U0BOB>"
+    assert second == "⚠️ Latched again: Lost Pedals (2554530)"
+    assert third.startswith("contact 102, company 202, the ids that were cleared at ")
+
+
+@pytest.mark.parametrize("verdict", ENDINGS)
+def test_a_card_that_was_not_confirmed_is_told_once(verdict: Verdict) -> None:
+    meaning, actor = VERDICTS[verdict], "" if verdict is Verdict.EXPIRED else "U0BOB"
+    card = happened(card_of(customers(5)), EventType(verdict), actor, why="wrong portal")
+    said = words(card)
+    assert said[0] == f"{meaning.emoji} {meaning.title}: 5 customers  <@U0ALICE>"
+    how = "Nobody decided in time; nothing was changed." if not actor else f"<@U0BOB> {verdict} it"
+    assert said.count(how) == 1
+    assert not any("Stolen Bikes" in line for line in said)
+
+
+def test_what_happens_to_all_is_said_once_even_if_each_request_has_the_event() -> None:
+    card = happened(card_of(customers(50)), EventType.DECISION_DENIED, "U0BOB", why="not you")
+    card = happened(card, EventType.DECISION_DENIED, "U0BOB", to=[0], why="not you")
+    assert [line for line in words(card) if "refused" in line] == [
+        "<@U0BOB> was refused: “not you”"
+    ] * 2
+
+
+def test_how_many_customers_were_undone_or_taken_up_again_is_counted() -> None:
+    card = happened(confirmed(card_of(customers(4))), EventType.RECLAIMED, to=[1, 2])
+    card = happened(card, EventType.CLEARED)
+    card = happened(card, EventType.UNDONE, "U0BOB", to=[0, 1, 2])
+    said = words(card)
+    assert "the work was interrupted and has been resumed (2 customers)" in said
+    assert "<@U0BOB> undid this: the customer is latched as it was before (3 customers)" in said
+
+
+def test_who_stopped_the_work_is_said() -> None:
+    card = happened(confirmed(card_of(customers(3))), EventType.STOP_REQUESTED, "U0BOB", to=[0])
+    assert "<@U0BOB> pressed Stop" in words(card)
+
+
+def test_a_summary_before_the_end_does_not_look_like_the_end() -> None:
+    card = happened(confirmed(card_of(customers(3))), EventType.CLEARED, to=[0])
+    assert words(card)[0] == "⏳ 1 of 3: 3 customers  <@U0ALICE>"
+
+
+def test_customers_that_are_left_out_are_counted() -> None:
+    card = card_of(customers(2), left_out=[{"customer_id": 7, "why": "not known"}])
+    assert words(card)[0] == (
+        "<@U0ALICE> asked to unlatch 2 customers; 1 other left out, named on the card"
+    )
+
+
+def test_quiet_events_wait_for_the_next_that_is_not() -> None:
+    card = happened(card_of(customers(2)), EventType.REMINDED, to=[0])
+    before = (1, 1)
+    assert replies(card, before) == []
+    card = happened(card, EventType.CANCELLED, "U0ALICE")
+    said = words(card, before)
+    assert "reminder: nobody had decided yet" in said
+    assert said[0] == "🚫 Cancelled: 2 customers  <@U0ALICE>"
+
+
+def test_only_what_the_thread_lacks_is_said() -> None:
+    card = confirmed(card_of(customers(2)))
+    before = numbers(card)
+    said = words(happened(card, EventType.CLEARED), before)
+    assert said == ["✅ 2 unlatched: 2 customers  <@U0ALICE>", "2 unlatched"]
+
+
+def test_a_long_thread_goes_on_where_the_last_reply_ended_without_naming_anybody_twice() -> None:
+    card = confirmed(card_of(customers(40)))
+    for index in range(40):
+        card = happened(card, EventType.REFUSED, to=[index], why=f"{index} " + "because " * 30)
+    found = replies(card)
+    assert len(found) > 2
+    for reply, rest in zip(found, [found[n:] for n in range(1, len(found) + 1)], strict=True):
+        again = replies(card, reply.through)
+        names = [line for line in lines(*(each.message for each in again)) if "Not done: " in line]
+        assert names == [
+            line for line in lines(*(each.message for each in rest)) if "Not done: " in line
+        ]
+    said = "\n".join(lines(*(reply.message for reply in found)))
+    assert all(said.count(f"({each.customer_id})") == 1 for each in customers(40))
+    assert said.count("<@U0BOB> confirmed it") == 1
+
+
+@pytest.mark.parametrize("outcome", [Outcome.STOPPED, Outcome.REFUSED])
+def test_the_text_of_no_reply_is_cut(outcome: Outcome) -> None:
+    # names as long as they are shown, and a trail beside the customers
+    long = [replace(each, company_name="n" * 80) for each in customers(50)]
+    card = happened(confirmed(card_of(long, reason="r" * 500)), RESULTS[outcome], why="so")
+    for number in range(5):
+        card = happened(card, EventType.DECISION_DENIED, "U0BOB", to=[0], why=f"{number} " * 80)
+    said = [reply.message.text for reply in replies(card)]
+    # Slack shows a date as its reader's, so that only the end of a text shows if it was cut
+    assert not any(text.endswith("…") for text in said)
+    assert sum(text.count("n" * 80) for text in said) == 50
+
+
+def test_a_thread_with_very_many_refused_clicks_is_told_in_several_replies() -> None:
+    card = card_of(customers(2))
+    for number in range(50):
+        why = f"{number} " + "no " * 90
+        card = happened(card, EventType.DECISION_DENIED, "U0BOB", to=[0], why=why)
+    card = happened(card, EventType.CANCELLED, "U0ALICE")
+    found = replies(card)
+    assert all(len(reply.message.text) <= 3_000 for reply in found)
+    assert not any(reply.message.text.endswith("…") for reply in found)
+    assert lines(found[-1].message)[0] == "🚫 Cancelled: 2 customers  <@U0ALICE>"
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_every_outcome_is_counted_and_named_unless_it_is_what_was_asked(outcome: Outcome) -> None:
+    meaning = OUTCOMES[outcome]
+    said = words(happened(confirmed(card_of(customers(2))), RESULTS[outcome], why="so"))
+    assert said[0] == f"{meaning.emoji} 2 {meaning.count}: 2 customers  <@U0ALICE>"
+    simply_done = meaning.as_asked and meaning.effective
+    assert any("Stolen Bikes" in line for line in said) is not simply_done
+
+
+def test_an_event_of_a_newer_version_is_shown_as_it_is() -> None:
+    card = happened(card_of(customers(2)), EventType("moved_on"), "U0BOB", to=[1])
+    assert words(card)[-1] == "<@U0BOB>: moved on"
+    changed = [replace(each.request, outcome=Outcome("moved_on")) for each in card.histories]
+    card = CardHistory(
+        tuple(RequestHistory(r, h.events) for r, h in zip(changed, card.histories, strict=True))
+    )
+    assert replies(card)
