@@ -68,7 +68,7 @@ FULL_PLAN = Plan(
     memory=2_000,
 )
 QUICK_PLAN = Plan(
-    repetitions=2,
+    repetitions=1,
     flows={1: 20, 16: 96, 64: 192},
     flows_with_legs=6,
     warm_up=48,
