@@ -12,6 +12,7 @@ reply in the thread. Every variant serves the flow against the same doubles of S
     load         sends commands and clicks as signed requests
     flows        the calls and times of one flow
     batch        one card for fifty customers, and the loops of a script beside it
+    patient      the bot with longer waits, for callgrind
     ledgers      databases for the bot: empty, or filled with a million requests
     samples      the figures of one run
     results      their medians, kept in results.json

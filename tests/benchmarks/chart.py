@@ -19,7 +19,7 @@ NAMES = {
 PANELS = (CPU, CPU_LEGS, COMMAND_ACK, CLICK_ACK)
 WIDTH, HEIGHT = 860, 420
 PANEL_WIDTH, PANEL_HEIGHT = 430, 190
-LABELS, BARS, STEP, THICKNESS = 136, 220, 26, 16
+LABELS, BARS, STEP, THICKNESS = 144, 212, 26, 16
 
 _STYLE = """
   svg { color-scheme: light dark; font: 13px system-ui, sans-serif }

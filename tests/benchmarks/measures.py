@@ -22,6 +22,7 @@ from tests.benchmarks.variants import (
     BATCH_FULL,
     FLOWS,
     FULL,
+    PATIENT,
     POSTGRESQL,
     SCRIPT,
     SQLITE,
@@ -67,7 +68,7 @@ FULL_PLAN = Plan(
     memory=2_000,
 )
 QUICK_PLAN = Plan(
-    repetitions=2,
+    repetitions=1,
     flows={1: 20, 16: 96, 64: 192},
     flows_with_legs=6,
     warm_up=48,
@@ -170,7 +171,7 @@ class Bench:
     async def _instructions(self) -> AsyncIterator[Sample]:
         if not shutil.which("valgrind"):
             raise ServerFailed("valgrind is not installed")
-        for name in ("floor", SQLITE):
+        for name in ("floor", PATIENT):
             variant = await self.variants.get(name)
             out, prefix = self.folder / f"{name}.callgrind", f"--vgdb-prefix={self.folder}/vgdb"
             valgrind = ("valgrind", "--tool=callgrind", "--instr-atstart=no", prefix)
@@ -181,7 +182,9 @@ class Bench:
                 await output_of((*control, "on"), HOST, self.cores)
                 await self._traced(server, self.plan.traced)
                 await output_of((*control, "off"), HOST, self.cores)
-            yield Sample(Cell(name, 0, 4), {"instructions": _counted(out) / self.plan.traced})
+            counted = _counted(out) / self.plan.traced
+            log.info("  %s: %.2f million a flow", name, counted / 1e6)
+            yield Sample(Cell(name, 0, 4), {"instructions": counted})
 
     async def _traced(self, server: Server, flows: int) -> None:
         self.doubles.delay_s = 0.0

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from tests.benchmarks.samples import Cell, Repetition, Spread, values
-from tests.benchmarks.variants import BATCH_FULL, FLOWS, FULL, POSTGRESQL, SCRIPT, SQLITE
+from tests.benchmarks.variants import BATCH_FULL, FLOWS, FULL, PATIENT, POSTGRESQL, SCRIPT, SQLITE
 
 GROUPS = {
     "cpu": "16 and 64 people: CPU, flows a second, memory, acks under load",
@@ -78,7 +78,7 @@ def targets(history: int) -> Iterator[Row]:
     what, on_postgresql = f"{cpu}, PostgreSQL, 16 people, 50 ms legs", Cell(POSTGRESQL, 50, 16)
     yield over(js, "cpu", what, "cpu_ms", on_postgresql, target=1.25)
     what = "instructions a flow, 4 people"
-    yield over(bare, "instructions", what, "instructions", Cell(SQLITE, 0, 4), target=2.5)
+    yield over(bare, "instructions", what, "instructions", Cell(PATIENT, 0, 4), target=2.5)
     for kind, alone_at_most, crowd_at_most in (("command", 1.7, 1.0), ("click", 2.4, 2.0)):
         what, figure = f"{kind}'s ack p50, one person", f"{kind}_ack_p50_ms"
         yield over(bare, "acks", what, figure, alone, target=alone_at_most)

@@ -15,7 +15,7 @@ from tests.benchmarks.servers import ServerFailed
 
 BOLT_JS = "@slack/bolt@4"
 RIVALS = Path(__file__).parent / "rivals"
-SQLITE, POSTGRESQL, SCRIPT = "sqlite", "postgresql", "script"
+SQLITE, POSTGRESQL, SCRIPT, PATIENT = "sqlite", "postgresql", "script", "patient"
 FLOWS = ("floor", "naive", "bolt-js", SQLITE, POSTGRESQL)
 """The servers of the flow, in the order of the report."""
 FULL, BATCH_FULL = " full", " batch full"
@@ -53,6 +53,8 @@ class Variants:
                 return Variant(name, self.module("tests.benchmarks.rivals.bare"))
             case "bolt-js":
                 return Variant(name, ("node", str(await _installed())))
+            case "patient":
+                return Variant(name, self.module("tests.benchmarks.patient"), self._ledgers.sqlite)
         command = (*self.module("bot"), "http")
         new = self._ledgers.postgresql if name.startswith(POSTGRESQL) else self._ledgers.sqlite
         if name in (SQLITE, POSTGRESQL):

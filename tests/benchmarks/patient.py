@@ -1,0 +1,26 @@
+"""The bot with longer waits, for callgrind: fifty times slower, it would show and check more.
+
+`python -m tests.benchmarks.patient`
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from bot.app.server import serve
+from bot.ops import logs
+from bot.settings import Timing, load
+
+TIMING = Timing(
+    lease_s=900.0,
+    execution_s=300.0,
+    fusebill_call_s=60.0,
+    sweep_every_s=600.0,
+    working_after_s=60.0,
+    idle_s=120.0,
+)
+
+if __name__ == "__main__":
+    settings = load("http")
+    logs.configure(settings.log_level, settings.log_format)
+    asyncio.run(serve(settings, "http", timing=TIMING))
