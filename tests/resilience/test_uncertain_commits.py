@@ -23,6 +23,7 @@ from bot.ledger.verify import verify
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
 from tests.support import postgresql
+from tests.support.faults import history_of
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.proxy import Proxy
 from tests.support.reading import operations
@@ -180,8 +181,8 @@ async def refuse_an_undo(scene: Scene) -> None:
     assert "\n".join(scene.replies(card)).count("was refused") == 1
 
 
-async def decide(scene: Scene) -> None:
-    card = await scene.world.ask()
+async def decide(scene: Scene, card: PostedMessage | None = None) -> None:
+    card = card or await scene.world.ask()
     scene.fault.arm(b"confirmed")
     await scene.world.press("U0BOB", card, CONFIRM)
     if "✅ Unlatched" not in scene.world.card(card):
@@ -190,6 +191,14 @@ async def decide(scene: Scene) -> None:
         await scene.world.press("U0BOB", card, CONFIRM)
     assert scene.recorded() == FLOW
     assert "✅ Unlatched" in scene.world.card(card)
+
+
+async def decide_a_card_that_was_taken_over(scene: Scene) -> None:
+    # the process that posted the card was not the first that tried
+    card = await scene.world.ask()
+    request = (await history_of(scene.world, card)).request
+    await scene.world.bot.ledger.change(request, claim=request.claim + 1)
+    await decide(scene, card)
 
 
 async def finish(scene: Scene) -> None:
@@ -238,6 +247,7 @@ STEPS: list[Callable[[Scene], Awaitable[None]]] = [
     refuse_a_click,
     refuse_an_undo,
     decide,
+    decide_a_card_that_was_taken_over,
     finish,
     offer_an_undo,
     mark_as_undone,
