@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import partial
@@ -45,8 +46,9 @@ MIGRATION_LOCK_TIMEOUT_S = 60
 class LedgerUnavailable(Exception):
     """The transaction failed: the database is down, locked, full, silent, or refused it.
 
-    Nothing was written, unless `uncertain` is set: then the connection broke or timed out after the
-    work had begun, perhaps during the commit. A caller that must not write twice reads first.
+    Nothing was written, unless `uncertain` is set: then the connection or the disk failed, or the
+    time was up, after the work had begun, perhaps during the commit. A caller that must not write
+    twice reads first.
     """
 
     def __init__(self, why: str, *, uncertain: bool = False) -> None:
@@ -262,6 +264,23 @@ def reason(error: SQLAlchemyError) -> str:
     return (str(cause).splitlines() or [type(cause).__name__])[0]
 
 
+UNRESOLVED = ("08007", "40003")
+"""The SQLSTATEs of a transaction whose end the server itself does not know."""
+
+
+def _may_have_committed(error: SQLAlchemyError) -> bool:
+    """Whether a transaction that failed with this error may have taken effect all the same."""
+    if not isinstance(error, DBAPIError):
+        return False
+    if isinstance(error.orig, sqlite3.Error):
+        # the commit may be in the WAL, though the disk reported an error when that was synced
+        code: int = getattr(error.orig, "sqlite_errorcode", 0)
+        unresolved = code & 0xFF == sqlite3.SQLITE_IOERR
+    else:
+        unresolved = getattr(error.orig, "sqlstate", None) in UNRESOLVED
+    return unresolved or error.connection_invalidated
+
+
 class Database:
     """Runs transactions without blocking the event loop; each is a function of a connection.
 
@@ -289,8 +308,8 @@ class Database:
             why = "the database did not answer in time"
             raise LedgerUnavailable(why, uncertain=job.began) from None
         except SQLAlchemyError as error:
-            broke = isinstance(error, DBAPIError) and error.connection_invalidated
-            raise LedgerUnavailable(reason(error), uncertain=broke and job.began) from error
+            uncertain = job.began and _may_have_committed(error)
+            raise LedgerUnavailable(reason(error), uncertain=uncertain) from error
         finally:
             # if the caller was cancelled, the job still needs its timeout
             if job.ended:

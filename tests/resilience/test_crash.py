@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -211,3 +212,28 @@ async def test_a_card_that_expired_while_the_bot_was_dead_is_shown_as_expired(
     seen = "while the bot was away; the customer is still latched to contact 101, company 202."
     assert f"Expired {seen}" in staged.card(card)
     assert f"expired {seen}" in staged.thread(card)
+
+
+async def test_a_refusal_whose_bot_was_killed_is_drawn_by_another_before_the_recheck(
+    staged: Stage,
+) -> None:
+    for _ in range(2):
+        await staged.start(unlatch_recheck_after_s=3600)
+    card = await staged.ask()
+    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
+    await staged.until(lambda: "unlatched" in staged.thread(card))
+    async with asyncio.timeout(10):
+        while not await waits_for_recheck(staged):  # noqa: ASYNC110  # the ledger is in another process
+            await asyncio.sleep(0.05)
+    trap = Trap(staged, ("before", "chat.postMessage"))
+    trap.arm()
+    await staged.slack.click("U0GUEST", card.ts, "unlatch_undo")
+    await staged.until(trap.sprung.is_set)
+    await staged.until(lambda: "was refused" in staged.thread(card))
+
+
+async def waits_for_recheck(staged: Stage) -> bool:
+    """Whether the only request is drawn, and due no sooner than its recheck."""
+    [history] = await staged.histories()
+    due_at = history.request.due_at
+    return due_at is not None and due_at > datetime.now(UTC) + timedelta(minutes=30)

@@ -1,10 +1,11 @@
-"""A commit whose answer is lost: cut off before or after it took effect, or slower than the answer.
+"""A commit whose answer is lost: cut off before or after it took effect, too slow, or an I/O error.
 
 Each step of a flow must end as if nothing had happened: written once, and never told as not done.
 """
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
@@ -14,6 +15,7 @@ from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Engine, event
+from sqlalchemy.exc import OperationalError
 
 from bot.ledger.engine import open_engine
 from bot.ledger.export import Filter, read
@@ -21,6 +23,7 @@ from bot.ledger.verify import verify
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
 from tests.support import postgresql
+from tests.support.faults import history_of
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.proxy import Proxy
 from tests.support.reading import operations
@@ -75,6 +78,19 @@ class SlowDisk:
         event.remove(Engine, "commit", self.on_commit)
 
 
+class BrokenDisk(SlowDisk):
+    """SQLite's commit that holds a text takes effect, but the disk reports an error."""
+
+    def on_commit(self, connection: Connection) -> None:
+        if self._found:
+            self._found, self.struck = False, True
+            driver: Any = connection.connection.driver_connection
+            driver.execute("COMMIT")
+            error = sqlite3.OperationalError("disk I/O error")
+            error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+            raise OperationalError("COMMIT", None, error)
+
+
 @dataclass(slots=True)
 class Scene:
     """A world, what will go wrong in its ledger, and how to read that ledger."""
@@ -101,7 +117,7 @@ class Scene:
         return [self.world.card(reply) for reply in replies]
 
 
-@pytest.fixture(params=["cut before", "cut after", "slow disk"])
+@pytest.fixture(params=["cut before", "cut after", "slow disk", "broken disk"])
 async def scene(
     open_world: OpenWorld, request: pytest.FixtureRequest, tmp_path: Path
 ) -> AsyncIterator[Scene]:
@@ -111,8 +127,8 @@ async def scene(
     }
     async with AsyncExitStack() as stack:
         fault: CutConnection | SlowDisk
-        if request.param == "slow disk":
-            fault = SlowDisk()
+        if request.param in ("slow disk", "broken disk"):
+            fault = SlowDisk() if request.param == "slow disk" else BrokenDisk()
             stack.enter_context(fault.installed())
             used = url = f"sqlite:///{tmp_path}/ledger.db"
         else:
@@ -165,8 +181,8 @@ async def refuse_an_undo(scene: Scene) -> None:
     assert "\n".join(scene.replies(card)).count("was refused") == 1
 
 
-async def decide(scene: Scene) -> None:
-    card = await scene.world.ask()
+async def decide(scene: Scene, card: PostedMessage | None = None) -> None:
+    card = card or await scene.world.ask()
     scene.fault.arm(b"confirmed")
     await scene.world.press("U0BOB", card, CONFIRM)
     if "✅ Unlatched" not in scene.world.card(card):
@@ -175,6 +191,14 @@ async def decide(scene: Scene) -> None:
         await scene.world.press("U0BOB", card, CONFIRM)
     assert scene.recorded() == FLOW
     assert "✅ Unlatched" in scene.world.card(card)
+
+
+async def decide_a_card_that_was_taken_over(scene: Scene) -> None:
+    # the process that posted the card was not the first that tried
+    card = await scene.world.ask()
+    request = (await history_of(scene.world, card)).request
+    await scene.world.bot.ledger.change(request, claim=request.claim + 1)
+    await decide(scene, card)
 
 
 async def finish(scene: Scene) -> None:
@@ -223,6 +247,7 @@ STEPS: list[Callable[[Scene], Awaitable[None]]] = [
     refuse_a_click,
     refuse_an_undo,
     decide,
+    decide_a_card_that_was_taken_over,
     finish,
     offer_an_undo,
     mark_as_undone,

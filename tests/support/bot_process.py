@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -53,6 +54,12 @@ class BotProcess:
 
     def signal(self, number: int) -> None:
         os.kill(self.process.pid or 0, number)
+
+    def limit_file_size(self, size: int | None) -> None:
+        """Let the process write no file beyond a size, as on a full disk; None for no limit."""
+        _soft, hard = resource.prlimit(self.process.pid or 0, resource.RLIMIT_FSIZE)
+        soft = hard if size is None else size
+        resource.prlimit(self.process.pid or 0, resource.RLIMIT_FSIZE, (soft, hard))
 
 
 @asynccontextmanager

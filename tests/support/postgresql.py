@@ -95,3 +95,32 @@ def read_only(database_url: str) -> None:
         sql.SQL(f"{terminate} AND pid <> pg_backend_pid()"),
         sql.Literal(name),
     )
+
+
+def fail_at_commit(database_url: str, event_type: str, sqlstate: str, *, times: int) -> None:
+    """Let the server refuse the next COMMITs of transactions that insert an event of a type.
+
+    It counts with a sequence, which no rollback takes back.
+    """
+    statements = [
+        f"CREATE SEQUENCE failures MAXVALUE {times + 1_000}",
+        f"""CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            IF nextval('failures') <= {times} THEN
+                RAISE EXCEPTION 'refused at commit' USING ERRCODE = '{sqlstate}';
+            END IF;
+            RETURN NULL;
+        END $$""",
+        f"""CREATE CONSTRAINT TRIGGER fails AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW WHEN (NEW.type = '{event_type}') EXECUTE FUNCTION fail()""",
+    ]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def refused_commits(database_url: str) -> int:
+    """How many COMMITs `fail_at_commit` has been asked about."""
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("SELECT last_value FROM failures").fetchone()
+    assert row is not None
+    return int(row[0])
