@@ -13,6 +13,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from tests.benchmarks import report
 from tests.benchmarks.doubles import Doubles
 from tests.benchmarks.flows import FlowFailed
@@ -112,7 +114,7 @@ class Program:
             log.info("%s: repetition %d of %d", ", ".join(stage.groups), number, stage.repetitions)
             try:
                 measured.append([sample async for sample in stage.repetition()])
-            except (FlowFailed, ServerFailed) as error:
+            except (FlowFailed, ServerFailed, SQLAlchemyError) as error:
                 log.warning("%s: %s", ", ".join(stage.groups), error)
                 return False
             self._report(stage, measured, (perf_counter() - began) / 60)

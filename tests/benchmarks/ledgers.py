@@ -33,8 +33,8 @@ from tests.support import postgresql
 
 MAX_WRITTEN = 20_000
 """Of these each has a valid chain of five events; more are copies of them with other ids."""
-PATIENT = "SET statement_timeout = 0"
-"""The bot's own engine, which fills the ledgers too, gives no statement that long."""
+PATIENT = "SET statement_timeout = 0; SET lock_timeout = 0"
+"""The bot's engine, which fills the ledgers too, gives no statement and no autovacuum that long."""
 _ALICE, _BOB = Person("U0ALICE", "T0BENCH"), Person("U0BOB", "T0BENCH")
 _EVENTS: tuple[tuple[EventType, str, dict[str, object]], ...] = (
     (EventType.REQUESTED, "U0ALICE", {"reason": "moved", "vid": 434381295294, "company_id": 202}),
