@@ -423,8 +423,9 @@ class Ledger:
             if not running or all(request.outcome for request in card.requests):
                 return None
             if not queries.is_stopping(connection, card_id):
-                queries.append(connection, card.first, pressed)
-            return queries.card_history_of(connection, queries.lock_card(connection, card_id))
+                stopped = queries.append(connection, card.first, pressed)
+                card = Card((stopped, *card.requests[1:]))
+            return queries.card_history_of(connection, card)
 
         return await self._write(work)
 

@@ -65,11 +65,7 @@ class RequestService:
         """Read the customer and post the card that asks for confirmation."""
         started = perf_counter()
         person = self._policy.with_home_team(person)
-        members = self._members()
-        decision = may_ask(self._policy, person, place.channel_id, ask.reason, members)
-        if not decision.allowed:
-            self._count_refusal(decision, person)
-            await self._poster.deny(person, place, ask.customer_id, ask.reason, decision)
+        if not await self._may_ask(person, place, ask.reason, ask.customer_id, ask.reason):
             return
         try:
             customer = await self._lookup.read(ask.customer_id, place)
@@ -87,12 +83,8 @@ class RequestService:
         """Read the customers and post one card for all that are latched."""
         started = perf_counter()
         person = self._policy.with_home_team(person)
-        members = self._members()
-        decision = may_ask(self._policy, person, place.channel_id, ask.reason, members)
-        if not decision.allowed:
-            self._count_refusal(decision, person)
-            typed = f"{', '.join(map(str, ask.customer_ids))} {ask.reason}".rstrip()
-            await self._poster.deny(person, place, ask.customer_ids[0], typed, decision)
+        typed = f"{', '.join(map(str, ask.customer_ids))} {ask.reason}".rstrip()
+        if not await self._may_ask(person, place, ask.reason, ask.customer_ids[0], typed):
             return
         previewed = await self._preview.read(ask.customer_ids, place)
         customers, left_out = previewed.customers, previewed.left_out
@@ -212,6 +204,17 @@ class RequestService:
         self._metrics.refusals.labels(decision.label).inc()
         # an admin who wonders about a "stranger" finds here what to add to UNLATCH_TEAMS
         log.info("refused", label=decision.label, team_id=person.team_id)
+
+    async def _may_ask(
+        self, person: Person, place: Place, reason: str, customer_id: int, typed: str
+    ) -> bool:
+        """Whether a person may ask for a card; a refusal is recorded with what was `typed`."""
+        members = self._members()
+        decision = may_ask(self._policy, person, place.channel_id, reason, members)
+        if not decision.allowed:
+            self._count_refusal(decision, person)
+            await self._poster.deny(person, place, customer_id, typed, decision)
+        return decision.allowed
 
     async def _may_read(
         self, person: Person, place: Place, command: str, customer_id: int = 0

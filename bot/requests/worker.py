@@ -128,9 +128,13 @@ class Worker:
 
     async def _conclude(self, history: CardHistory, mine: Collection[str]) -> None:
         """Mark what was undone, look again at what is due for it, and publish."""
-        for request in history.card.requests:
-            if request.id in mine and request.outcome is Outcome.RESTORED:
-                await self._mark_undone(request)
+        undone = {
+            await self._mark_undone(request)
+            for request in history.card.requests
+            if request.id in mine and request.outcome is Outcome.RESTORED
+        }
+        for card_id in filter(None, undone):
+            self.redraw(card_id)
         due_at = self.lease(datetime.now(UTC))
         looked = await asyncio.gather(
             *(
@@ -263,11 +267,11 @@ class Worker:
         except (LostClaim, LedgerUnavailable) as error:
             log.warning("redraw left to the sweep", request_id=card_id, why=str(error))
 
-    async def _mark_undone(self, relatch: Request) -> None:
-        """Mark the request that a relatch undid; does nothing if it is marked already."""
+    async def _mark_undone(self, relatch: Request) -> str | None:
+        """Mark the request that a relatch undid; returns its card, None if it is marked already."""
         undone = await self._ledger.get(relatch.undoes) if relatch.undoes else None
         if undone is None or undone.undone_by is not None:
-            return
+            return None
         now = datetime.now(UTC)
         actor = relatch.decider.user_id if relatch.decider else ""
         event = NewEvent(now, EventType.UNDONE, actor, {"by_request": relatch.id})
@@ -278,8 +282,7 @@ class Worker:
             due_at = self.lease(now)
             return replace(current, undone_by=relatch.id, due_at=due_at, publish_attempts=0)
 
-        if await self._ledger.append(undone, event, mark):
-            self.redraw(undone.card_id)
+        return undone.card_id if await self._ledger.append(undone, event, mark) else None
 
     async def _look_and_expire(self, request: Request) -> None:
         """Expire a card from before this process started, and say what its customers are like."""
