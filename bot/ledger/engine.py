@@ -84,7 +84,13 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
         f"postgresql+psycopg://{rest}",
         pool_size=CONNECTIONS,
         max_overflow=0,
-        connect_args={"connect_timeout": CONNECT_TIMEOUT_S, "options": options},
+        connect_args={
+            "connect_timeout": CONNECT_TIMEOUT_S,
+            "options": options,
+            # a pooler such as pgbouncer gives each transaction another connection, which may not
+            # know what was prepared: psycopg.org/psycopg3/docs/advanced/prepare.html
+            "prepare_threshold": None,
+        },
     )
 
 

@@ -14,7 +14,7 @@ from urllib.parse import SplitResult, urlsplit
 import pytest
 
 from tests.support import postgresql
-from tests.support.names import CONFIRM
+from tests.support.names import BIKES, CONFIRM
 from tests.support.proxy import Proxy
 from tests.support.stage import stage
 
@@ -73,12 +73,17 @@ async def _listens(port: int) -> None:
     raise AssertionError("pgbouncer does not listen")
 
 
-async def test_a_customer_is_unlatched_with_the_ledger_behind_pgbouncer(
+async def test_customers_are_unlatched_with_the_ledger_behind_pgbouncer(
     pooled_url: str, tmp_path: Path
 ) -> None:
+    # so many that each of the bot's connections is used again and again
+    customers = range(BIKES, BIKES + 12)
     async with stage(pooled_url, tmp_path) as staged:
+        for each in customers:
+            staged.fusebill.customers[each] = dict(staged.fusebill.customers[BIKES], id=each)
         await staged.start()
-        card = await staged.ask()
-        await staged.slack.click("U0BOB", card.ts, CONFIRM)
-        await staged.until(lambda: "✅ Unlatched" in staged.card(card))
-        assert staged.calls("unlatch_customer") == 1
+        cards = [await staged.ask(each) for each in customers]
+        for card in cards:
+            await staged.slack.click("U0BOB", card.ts, CONFIRM)
+        await staged.until(lambda: all("✅ Unlatched" in staged.card(card) for card in cards))
+        assert staged.calls("unlatch_customer") == len(customers)
