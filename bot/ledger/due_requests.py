@@ -41,7 +41,7 @@ LATER = select(requests.c.outcome).where(
     requests.c.id != bindparam("request_id"),
     requests.c.verdict == Verdict.CONFIRMED,
     requests.c.decided_at > bindparam("since"),
-    requests.c.outcome.is_(None) | requests.c.outcome.not_in(queries.HARMLESS),
+    requests.c.outcome.is_(None) | queries.IS_EFFECTIVE,
 )
 
 

@@ -29,7 +29,8 @@ from sqlalchemy.pool import StaticPool
 
 from bot.ledger.executor import CONNECTIONS, JOB_TIMEOUT_S, Job, Pool, Runner, SingleWriter, Work
 from bot.ledger.schema import REVISION
-from bot.ledger.witness import Witness
+from bot.ledger.statements import run
+from bot.ledger.witness import watch_commits, witnessed
 
 T = TypeVar("T")
 
@@ -142,7 +143,7 @@ def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
         _require_file(connection)
-        connection.exec_driver_sql(begin)
+        run(connection, begin)
 
     return engine
 
@@ -295,10 +296,9 @@ class Database:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        watch = Witness(engine).transaction
-        self._runner: Runner = (
-            SingleWriter(engine, watch) if engine.dialect.name == "sqlite" else Pool(engine, watch)
-        )
+        watch_commits(engine)
+        runner = SingleWriter if engine.dialect.name == "sqlite" else Pool
+        self._runner: Runner = runner(engine, witnessed)
 
     async def run(self, work: Work[T]) -> T:
         """Run `work` in one transaction; returns its result after the commit.

@@ -21,14 +21,14 @@ from functools import partial
 from time import monotonic
 from typing import Any, Generic, Protocol, TypeVar
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 Callback = Callable[[], None]
-Watch = Callable[[], AbstractContextManager[None]]
-"""Opens a block around each transaction, which ends after the commit."""
+Watch = Callable[[Connection], AbstractContextManager[None]]
+"""Opens a block around each transaction of a connection, which ends after the commit."""
 
 JOB_TIMEOUT_S = 2.0
 """Less than Slack's 3 s for an ack, so that the bot can still tell the person who clicked."""
@@ -131,13 +131,13 @@ class Pool:
     def _transaction(self, job: Job[T]) -> T:
         while True:
             with (
-                self._watch(),
                 self._engine.connect() as connection,
+                self._watch(connection),
                 job.using(connection),
             ):
                 used = connection.info.setdefault("used", [])
                 try:
-                    connection.execute(select(1))
+                    connection.exec_driver_sql("SELECT 1")
                 except DBAPIError as error:
                     # this connection worked before: the server has been restarted since
                     if error.connection_invalidated and used:
@@ -207,7 +207,7 @@ class SingleWriter:
         connection = self._kept or self._engine.connect()
         self._kept = None
         try:
-            with self._watch(), connection.begin():
+            with self._watch(connection), connection.begin():
                 yield connection
         except BaseException:
             connection.close()

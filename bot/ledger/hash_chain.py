@@ -77,7 +77,7 @@ def place_on_card(row: Mapping[str, Any]) -> list[object]:
 
 def canonical_json(value: object) -> str:
     """JSON with exactly one spelling for each value, so that equal values have equal hashes."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=_plain)
+    return _CANONICAL.encode(value)
 
 
 def _plain(value: object) -> str:
@@ -85,3 +85,6 @@ def _plain(value: object) -> str:
         return value.isoformat(timespec="microseconds")
     # a value that the bot never wrote must not stop the verification
     return str(value)
+
+
+_CANONICAL = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=_plain)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
@@ -23,8 +23,10 @@ from bot.domain.models import (
 from bot.ledger.hash_chain import canonical_json
 from bot.ledger.schema import Moment
 
+AnyRow = RowMapping | Mapping[str, Any]
 
-def event_of(row: RowMapping) -> Event:
+
+def event_of(row: AnyRow) -> Event:
     """A row of `events` as a domain object."""
     return Event(
         request_id=row["request_id"],
@@ -42,7 +44,7 @@ COLUMNS = {"publish_attempts": "deliveries", "last_posted_event": "mirrored_thro
 """The columns of `requests` that are named differently from the field they hold."""
 
 
-def request_of(row: RowMapping) -> Request:
+def request_of(row: AnyRow) -> Request:
     """A row of `requests` as a domain object."""
     customer = json.loads(row["customer"])
     decider_id = row["decider_id"]

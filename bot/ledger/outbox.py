@@ -25,6 +25,7 @@ from bot.ledger.engine import Database
 from bot.ledger.hash_chain import fingerprint
 from bot.ledger.mapping import request_row
 from bot.ledger.schema import requests, response_urls
+from bot.ledger.statements import Statement
 
 URL_LIFETIME = timedelta(minutes=29)
 """Slack takes answers for 30 minutes: docs.slack.dev/interactivity/handling-user-interaction"""
@@ -34,8 +35,11 @@ JUST_DRAWN = timedelta(seconds=10)
 _ENDING = [verdict for verdict, meaning in VERDICTS.items() if not meaning.executes]
 _FINISHED = requests.c.outcome.is_not(None) | requests.c.verdict.in_(_ENDING)
 _FORGET = delete(response_urls).where(response_urls.c.id.in_(bindparam("ids", expanding=True)))
-_FORGET_REQUEST = delete(response_urls).where(response_urls.c.request_id == bindparam("request"))
+_FORGET_REQUEST = Statement(
+    delete(response_urls).where(response_urls.c.request_id == bindparam("request"))
+)
 _FORGET_EXPIRED = delete(response_urls).where(response_urls.c.expires_at <= bindparam("now"))
+_REMEMBER = Statement(insert(response_urls))
 
 
 @dataclass(frozen=True, slots=True)
@@ -198,12 +202,12 @@ def remember(
 ) -> None:
     """Keep a response URL while it works."""
     values = {"request_id": request_id, "user_id": person.user_id, "url": url}
-    connection.execute(insert(response_urls), values | {"expires_at": now + URL_LIFETIME})
+    _REMEMBER.count(connection, values | {"expires_at": now + URL_LIFETIME})
 
 
 def forget_all(connection: Connection, request_id: str) -> None:
     """Delete a request's response URLs: everybody can see its result now."""
-    connection.execute(_FORGET_REQUEST, {"request": request_id})
+    _FORGET_REQUEST.count(connection, {"request": request_id})
 
 
 def forget_expired(connection: Connection, now: datetime) -> None:

@@ -1,6 +1,7 @@
 """The ledger's SQL: functions that run inside a transaction that `store` began.
 
-The statements are built at import, since building one costs more than running it.
+The statements are built at import, since building one costs more than running it. Those that take
+no list of values are compiled once as well: see `statements`.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
-    CursorResult,
+    and_,
     bindparam,
     case,
     false,
@@ -34,28 +35,34 @@ from bot.domain.models import (
     RequestHistory,
     Verdict,
 )
+from bot.ledger import witness
 from bot.ledger.hash_chain import chained, fingerprint, place_on_card
 from bot.ledger.mapping import changing_row, event_of, event_row, request_of, request_row
 from bot.ledger.schema import card_id_of_row, events, requests
+from bot.ledger.statements import Row, Statement
 
 OVERDUE_AT_A_TIME = 100
 MAX_PAUSE = timedelta(hours=1)
 """No retry in Slack is put off for longer."""
 # an outcome that only a newer version knows may have changed the customer
-HARMLESS = [outcome for outcome, meaning in OUTCOMES.items() if not meaning.effective]
+IS_EFFECTIVE = and_(
+    *(requests.c.outcome != outcome for outcome, m in OUTCOMES.items() if not m.effective)
+)
+_ONE = select(requests).where(requests.c.id == bindparam("request_id"))
+_CARD = select(requests).where(card_id_of_row == bindparam("card_id")).order_by(requests.c.position)
 
-ADD = insert(requests)
-ADD_EVENT = insert(events)
-ONE = select(requests).where(requests.c.id == bindparam("request_id"))
-ONE_LOCKED = ONE.with_for_update()
-CARD = select(requests).where(card_id_of_row == bindparam("card_id")).order_by(requests.c.position)
-CARD_LOCKED = CARD.with_for_update()
-SAVE = update(requests).where(requests.c.id == bindparam("request_id"))
-EVENTS_OF = (
+ADD = Statement(insert(requests))
+ADD_EVENT = Statement(insert(events))
+ONE = Statement(_ONE)
+ONE_LOCKED = Statement(_ONE.with_for_update())
+CARD = Statement(_CARD)
+CARD_LOCKED = Statement(_CARD.with_for_update())
+SAVE = Statement(update(requests).where(requests.c.id == bindparam("request_id")))
+EVENTS_OF = Statement(
     select(events).where(events.c.request_id == bindparam("request_id")).order_by(events.c.number)
 )
 OF_CARD = select(requests.c.id).where(card_id_of_row == bindparam("card_id"))
-EVENTS_OF_CARD = (
+EVENTS_OF_CARD = Statement(
     select(events)
     .where(events.c.request_id.in_(OF_CARD))
     .order_by(events.c.request_id, events.c.number)
@@ -84,7 +91,7 @@ OVERDUE = (
     .order_by(requests.c.due_at)
     .limit(OVERDUE_AT_A_TIME)
 )
-OTHERS = (
+OTHERS = Statement(
     select(requests)
     .where(
         requests.c.customer_id.in_(CUSTOMERS_OF_CARD),
@@ -92,7 +99,7 @@ OTHERS = (
         requests.c.verdict == Verdict.CONFIRMED,
         requests.c.outcome.is_(None)
         | (
-            requests.c.outcome.not_in(HARMLESS)
+            IS_EFFECTIVE
             & (func.coalesce(requests.c.settled_at, requests.c.decided_at) > bindparam("since"))
         ),
     )
@@ -103,7 +110,7 @@ UNFINISHED = select(func.count()).where(
     requests.c.verdict == Verdict.CONFIRMED,
     requests.c.outcome.is_(None),
 )
-CHANGED_SINCE = (
+CHANGED_SINCE = Statement(
     select(requests)
     .where(
         requests.c.customer_id == bindparam("customer"),
@@ -111,7 +118,7 @@ CHANGED_SINCE = (
         requests.c.verdict == Verdict.CONFIRMED,
         requests.c.outcome.is_(None)
         | (
-            requests.c.outcome.not_in(HARMLESS)
+            IS_EFFECTIVE
             & (func.coalesce(requests.c.settled_at, requests.c.decided_at) > bindparam("since"))
         ),
     )
@@ -133,7 +140,7 @@ FOLLOW_UP = (
     )
     .limit(1)
 )
-TAKE_THREAD = (
+TAKE_THREAD = Statement(
     update(requests)
     .where(
         requests.c.id == bindparam("request_id"),
@@ -143,7 +150,7 @@ TAKE_THREAD = (
     )
     .values(posting_until=bindparam("until"))
 )
-LEAVE_THREAD = (
+LEAVE_THREAD = Statement(
     update(requests)
     .where(requests.c.id == bindparam("request_id"))
     .values(
@@ -154,19 +161,21 @@ LEAVE_THREAD = (
         ),
     )
 )
-SHOWN = (
+SHOWN = Statement(
     select(requests.c.mirrored_through)
     .where(card_id_of_row == bindparam("card_id"))
     .order_by(requests.c.position)
 )
-RENEW = (
+RENEW = Statement(
     update(requests)
     .where(requests.c.id == bindparam("request_id"), requests.c.claim == bindparam("held"))
     .values(due_at=bindparam("until"))
 )
-STOPPING = select(events.c.id).where(
-    events.c.request_id == bindparam("card_id"),
-    events.c.type == EventType.STOP_REQUESTED,
+STOPPING = Statement(
+    select(events.c.id).where(
+        events.c.request_id == bindparam("card_id"),
+        events.c.type == EventType.STOP_REQUESTED,
+    )
 )
 LONGEST_DUE = select(func.min(requests.c.due_at)).where(requests.c.due_at.is_not(None))
 WAITING = select(func.count()).where(requests.c.due_at.is_not(None), requests.c.verdict.is_(None))
@@ -174,25 +183,25 @@ WAITING = select(func.count()).where(requests.c.due_at.is_not(None), requests.c.
 
 def find(connection: Connection, request_id: str) -> Request | None:
     """The request as it is now, None if there is none."""
-    row = connection.execute(ONE, {"request_id": request_id}).mappings().one_or_none()
+    row = ONE.row(connection, {"request_id": request_id})
     return request_of(row) if row else None
 
 
 def find_card(connection: Connection, card_id: str) -> Card | None:
     """The card as it is now, None if there is none."""
-    return _card(connection.execute(CARD, {"card_id": card_id}))
+    return _card(CARD.rows(connection, {"card_id": card_id}))
 
 
 def lock_card(connection: Connection, card_id: str) -> Card:
     """Read a card and lock its rows until the transaction ends. Raises: KeyError."""
-    card = _card(connection.execute(CARD_LOCKED, {"card_id": card_id}))
+    card = _card(CARD_LOCKED.rows(connection, {"card_id": card_id}))
     if card is None:
         raise KeyError(card_id)
     return card
 
 
-def _card(result: CursorResult[Any]) -> Card | None:
-    requests = tuple(map(request_of, result.mappings()))
+def _card(rows: Sequence[Row]) -> Card | None:
+    requests = tuple(map(request_of, rows))
     return Card(requests) if requests else None
 
 
@@ -204,7 +213,7 @@ def add(connection: Connection, card: Card, new_events: Sequence[NewEvent]) -> C
         for request, row, event in zip(card.requests, rows, new_events, strict=True)
     ]
     pairs = list(zip(rows, first_events, strict=True))
-    connection.execute(ADD, [row | {"events": e.number, "head": e.hash} for row, e in pairs])
+    ADD.many(connection, [row | {"events": e.number, "head": e.hash} for row, e in pairs])
     _add_events(connection, first_events)
     return _with_heads(card.requests, first_events)
 
@@ -235,7 +244,7 @@ def append_all(
 def _add_events(connection: Connection, new: Sequence[Event]) -> None:
     for event in new:
         # one at a time: the witness needs the count that the database gives to each
-        connection.execute(ADD_EVENT, event_row(event))
+        witness.saw(connection, event, ADD_EVENT.insert(connection, event_row(event)))
 
 
 def _with_heads(requests: Sequence[Request], last_events: Sequence[Event]) -> Card:
@@ -249,7 +258,7 @@ def _with_heads(requests: Sequence[Request], last_events: Sequence[Event]) -> Ca
 
 def lock(connection: Connection, request_id: str) -> Request:
     """Read the request and lock its row until the transaction ends. Raises: KeyError."""
-    row = connection.execute(ONE_LOCKED, {"request_id": request_id}).mappings().one_or_none()
+    row = ONE_LOCKED.row(connection, {"request_id": request_id})
     if row is None:
         raise KeyError(request_id)
     return request_of(row)
@@ -266,7 +275,7 @@ def lock_customers(connection: Connection, card: Card) -> None:
 def others_since(connection: Connection, card: Card, since: datetime) -> list[Request]:
     """What other cards did for a card's customers after `since` or are doing, latest first."""
     values = {"card_id": card.id, "since": since}
-    return [request_of(row) for row in connection.execute(OTHERS, values).mappings()]
+    return [request_of(row) for row in OTHERS.rows(connection, values)]
 
 
 def changed_since(connection: Connection, request: Request, since: datetime) -> list[Request]:
@@ -276,7 +285,7 @@ def changed_since(connection: Connection, request: Request, since: datetime) -> 
         "request_id": request.id,
         "since": since,
     }
-    return [request_of(row) for row in connection.execute(CHANGED_SINCE, values).mappings()]
+    return [request_of(row) for row in CHANGED_SINCE.rows(connection, values)]
 
 
 def open_follow_up(connection: Connection, card: Card) -> Request | None:
@@ -293,7 +302,7 @@ def open_follow_up(connection: Connection, card: Card) -> Request | None:
 
 def holds(connection: Connection, request: Request, new_event: NewEvent) -> bool:
     """Whether a request has exactly this event: its commit took effect, unlike the answer."""
-    rows = connection.execute(EVENTS_OF, {"request_id": request.id}).mappings()
+    rows = EVENTS_OF.rows(connection, {"request_id": request.id})
     wanted = (new_event.at, new_event.type, new_event.actor)
     return any((row["at"], row["type"], row["actor"]) == wanted for row in rows)
 
@@ -332,7 +341,7 @@ def clock_limits(now: datetime, lease: timedelta) -> dict[str, datetime]:
 
 def is_stopping(connection: Connection, card_id: str) -> bool:
     """Whether somebody stopped a card's work."""
-    return connection.execute(STOPPING, {"card_id": card_id}).first() is not None
+    return STOPPING.row(connection, {"card_id": card_id}) is not None
 
 
 def save(connection: Connection, request: Request) -> None:
@@ -344,18 +353,18 @@ def save_all(connection: Connection, changed: Sequence[Request]) -> None:
     """Save the columns of several requests that may change."""
     rows = [changing_row(request) | {"request_id": request.id} for request in changed]
     if rows:
-        connection.execute(SAVE, rows)
+        SAVE.many(connection, rows)
 
 
 def history_of(connection: Connection, request: Request) -> RequestHistory:
     """The request with all its events."""
-    rows = connection.execute(EVENTS_OF, {"request_id": request.id}).mappings()
+    rows = EVENTS_OF.rows(connection, {"request_id": request.id})
     return RequestHistory(request, tuple(map(event_of, rows)))
 
 
 def card_history_of(connection: Connection, card: Card) -> CardHistory:
     """The card with all its events."""
     found: dict[str, list[Event]] = {request.id: [] for request in card.requests}
-    for row in connection.execute(EVENTS_OF_CARD, {"card_id": card.id}).mappings():
+    for row in EVENTS_OF_CARD.rows(connection, {"card_id": card.id}):
         found[row["request_id"]].append(event_of(row))
     return CardHistory(tuple(RequestHistory(r, tuple(found[r.id])) for r in card.requests))

@@ -323,7 +323,7 @@ class Ledger:
     async def renew(self, requests: Sequence[Request], due_at: datetime) -> None:
         """Extend the lease of those requests whose claim this worker still holds."""
         rows = [{"request_id": r.id, "held": r.claim, "until": due_at} for r in requests]
-        await self._database.run(lambda c: c.execute(queries.RENEW, rows).close())
+        await self._database.run(lambda c: queries.RENEW.many(c, rows))
 
     async def release(
         self,
@@ -456,10 +456,10 @@ class Ledger:
 
         def work(connection: Connection) -> Sequence[int] | None:
             values["too_far"] = limits["too_far"]
-            if connection.execute(queries.TAKE_THREAD, values).rowcount != 1:
+            if queries.TAKE_THREAD.count(connection, values) != 1:
                 return None
-            rows = connection.execute(queries.SHOWN, {"card_id": card.id})
-            return list(rows.scalars())
+            rows = queries.SHOWN.rows(connection, {"card_id": card.id})
+            return [row["mirrored_through"] for row in rows]
 
         return await self._database.run(work)
 
@@ -469,7 +469,7 @@ class Ledger:
             {"request_id": request.id, "shown": through}
             for request, through in zip(card.requests, shown, strict=True)
         ]
-        await self._database.run(lambda c: c.execute(queries.LEAVE_THREAD, rows).close())
+        await self._database.run(lambda c: queries.LEAVE_THREAD.many(c, rows))
 
     async def waiting(self) -> int:
         """How many cards are undecided."""

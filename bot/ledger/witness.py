@@ -7,15 +7,14 @@ shipped elsewhere: `comparison` compares the two.
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass, field
 
 import structlog
-from sqlalchemy import Connection, Engine, Executable, event
+from sqlalchemy import Connection, Engine, event
 
-from bot.ledger.schema import events
+from bot.domain.models import Event
 
 log = structlog.get_logger(__name__)
 
@@ -23,67 +22,57 @@ MESSAGE = "ledger event"
 """The text of each such log line. Auditors keep these lines for years: never rename its fields."""
 
 
-class Witness:
-    """Watches an engine, and logs the events of each transaction after its commit."""
+@dataclass(slots=True)
+class _Transaction:
+    """The events of a transaction, each with the ledger's running count."""
 
-    def __init__(self, engine: Engine) -> None:
-        # each transaction runs in one thread
-        self._transaction = threading.local()
-        event.listen(engine, "after_execute", self._on_execute)
-        event.listen(engine, "commit", self._on_commit)
+    inserted: list[tuple[Event, int]] = field(default_factory=list)
+    committing: bool = False
 
-    @contextmanager
-    def transaction(self) -> Iterator[None]:
-        """Around one transaction: logs its events if it commits, none if it is rolled back.
 
-        If the commit itself fails, nobody knows whether it took place; those lines say so.
-        """
-        state = self._transaction
-        state.inserted, state.committing = [], False
-        try:
-            yield
-        except BaseException:
-            if state.committing:
-                self._write(state.inserted, uncertain=True)
-            raise
-        else:
-            self._write(state.inserted)
-        finally:
-            state.inserted = []
+def watch_commits(engine: Engine) -> None:
+    """Have `witnessed` know which transactions had begun to commit when they failed."""
+    event.listen(engine, "commit", _on_commit)
 
-    def _on_execute(  # SQLAlchemy calls it like this
-        self,
-        _connection: Connection,
-        statement: Executable,
-        many: list[dict[str, Any]],
-        values: dict[str, Any],
-        _options: object,
-        result: Any,  # noqa: ANN401  # of the statement's kind
-    ) -> None:
-        if not (statement.is_insert and getattr(statement, "table", None) is events):
-            return
-        inserted = getattr(self._transaction, "inserted", None)
-        if inserted is None:
-            return
-        rows = [*many, *([values] if values else [])]
-        count = result.inserted_primary_key[0] if len(rows) == 1 else None
-        inserted.extend((row, count) for row in rows)
 
-    def _on_commit(self, _connection: Connection) -> None:
-        self._transaction.committing = True
+@contextmanager
+def witnessed(connection: Connection) -> Iterator[None]:
+    """Around one transaction: logs its events if it commits, none if it is rolled back.
 
-    def _write(
-        self, inserted: list[tuple[dict[str, Any], int | None]], *, uncertain: bool = False
-    ) -> None:
-        doubt = {"uncertain": True} if uncertain else {}
-        for row, count in inserted:
-            log.info(
-                MESSAGE,
-                request_id=row["request_id"],
-                number=row["number"],
-                type=str(row["type"]),
-                actor=row["actor"],
-                hash=row["hash"],
-                count=count,
-                **doubt,
-            )
+    If the commit itself fails, nobody knows whether it took place; those lines say so.
+    """
+    transaction = connection.info["transaction"] = _Transaction()
+    try:
+        yield
+    except BaseException:
+        if transaction.committing:
+            _write(transaction, uncertain=True)
+        raise
+    else:
+        _write(transaction)
+
+
+def saw(connection: Connection, new: Event, count: int) -> None:
+    """Note that an event was inserted, and the count that the database gave it."""
+    if transaction := connection.info.get("transaction"):
+        transaction.inserted.append((new, count))
+
+
+def _on_commit(connection: Connection) -> None:
+    if transaction := connection.info.get("transaction"):
+        transaction.committing = True
+
+
+def _write(transaction: _Transaction, *, uncertain: bool = False) -> None:
+    doubt = {"uncertain": True} if uncertain else {}
+    for inserted, count in transaction.inserted:
+        log.info(
+            MESSAGE,
+            request_id=inserted.request_id,
+            number=inserted.number,
+            type=str(inserted.type),
+            actor=inserted.actor,
+            hash=inserted.hash,
+            count=count,
+            **doubt,
+        )

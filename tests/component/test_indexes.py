@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, Select, select
@@ -10,8 +11,9 @@ from sqlalchemy import Connection, Select, select
 from bot.ledger import due_requests, queries
 from bot.ledger.engine import migrate, open_engine
 from bot.ledger.schema import requests
+from bot.ledger.statements import Statement
 
-QUERIES: dict[str, tuple[Select[tuple[object, ...]], dict[str, object]]] = {
+QUERIES: dict[str, tuple[Select[Any] | Statement, dict[str, object]]] = {
     "the request of a click": (queries.ONE, {"request_id": "a" * 32}),
     "the events of a request": (queries.EVENTS_OF, {"request_id": "a" * 32}),
     "what is overdue": (
@@ -62,10 +64,12 @@ def test_no_query_of_a_flow_reads_a_whole_table(database_url: str, name: str) ->
 
 
 def explained(
-    connection: Connection, query: Select[tuple[object, ...]], values: dict[str, object]
+    connection: Connection, query: Select[Any] | Statement, values: dict[str, object]
 ) -> str:
     """The database's own plan, on PostgreSQL as it would be for a large table."""
-    compiled = query.params(**values).compile(
+    core = query.core if isinstance(query, Statement) else query
+    assert isinstance(core, Select)
+    compiled = core.params(**values).compile(
         connection, compile_kwargs={"literal_binds": True, "render_postcompile": True}
     )
     explain = "EXPLAIN QUERY PLAN " if connection.dialect.name == "sqlite" else "EXPLAIN "

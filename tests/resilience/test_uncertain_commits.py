@@ -58,10 +58,11 @@ class SlowDisk:
     def arm(self, text: bytes) -> None:
         self._text = text
 
-    def on_execute(
-        self, _connection: Connection, _cursor: Any, _sql: str, values: Any, *_: Any
-    ) -> None:
-        if self._text and self._text.decode() in repr(values):
+    def on_connect(self, driver: sqlite3.Connection, _record: object) -> None:
+        driver.set_trace_callback(self.on_statement)
+
+    def on_statement(self, sql_with_values: str) -> None:
+        if self._text and self._text.decode() in sql_with_values:
             self._text, self._found = None, True
 
     def on_commit(self, _connection: Connection) -> None:
@@ -71,10 +72,10 @@ class SlowDisk:
 
     @contextmanager
     def installed(self) -> Iterator[None]:
-        event.listen(Engine, "before_cursor_execute", self.on_execute)
+        event.listen(Engine, "connect", self.on_connect)
         event.listen(Engine, "commit", self.on_commit)
         yield
-        event.remove(Engine, "before_cursor_execute", self.on_execute)
+        event.remove(Engine, "connect", self.on_connect)
         event.remove(Engine, "commit", self.on_commit)
 
 

@@ -1,0 +1,157 @@
+"""Runs the ledger's statements on the database's driver, compiled once for each database.
+
+SQLAlchemy defines the tables, builds the statements, opens the connections and owns the
+transactions. To run a statement through it costs several times what the driver takes, since it
+prepares each execution and each result anew. A click waits for that, so the statements of a click
+are compiled to SQL text at their first use, and run on SQLAlchemy's own connection to the driver.
+Types are converted as the tables declare them, and errors are SQLAlchemy's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import BindParameter, Connection, Delete, Dialect, Insert, Select, Update
+from sqlalchemy.exc import DBAPIError, StatementError
+from sqlalchemy.sql.compiler import SQLCompiler
+from sqlalchemy.types import TypeEngine
+
+Values = Mapping[str, Any]
+Row = dict[str, Any]
+Converter = Callable[[Any], Any]
+Core = Select[Any] | Insert | Update | Delete
+
+
+class Statement:
+    """A statement that is compiled once for each database.
+
+    Each execution must name the same parameters. Lists (`IN`) can't be parameters.
+    Every method raises SQLAlchemy's DBAPIError if the database fails.
+    """
+
+    def __init__(self, core: Core) -> None:
+        self.core = core
+        self._compiled: dict[str, _Compiled] = {}
+
+    def rows(self, connection: Connection, values: Values) -> list[Row]:
+        """All rows, by the names of their columns."""
+        compiled = self._for(connection, values)
+        cursor = run(connection, compiled.sql, compiled.bind(values))
+        return [compiled.read(row) for row in cursor.fetchall()]
+
+    def row(self, connection: Connection, values: Values) -> Row | None:
+        """The first row, None if there is none."""
+        return next(iter(self.rows(connection, values)), None)
+
+    def count(self, connection: Connection, values: Values) -> int:
+        """Run a statement that changes rows; returns how many it changed."""
+        compiled = self._for(connection, values)
+        changed: int = run(connection, compiled.sql, compiled.bind(values)).rowcount
+        return changed
+
+    def insert(self, connection: Connection, values: Values) -> int:
+        """Insert one row; returns the `id` that the database gave it."""
+        compiled = self._for(connection, values)
+        cursor = run(connection, compiled.sql, compiled.bind(values))
+        # SQLAlchemy adds RETURNING for a key that PostgreSQL generates
+        sqlite = connection.dialect.name == "sqlite"
+        given: int = cursor.lastrowid if sqlite else cursor.fetchone()[0]
+        return given
+
+    def many(self, connection: Connection, several: Sequence[Values]) -> None:
+        """Run the statement once for each of several, at least one."""
+        compiled = self._for(connection, several[0])
+        run_many(connection, compiled.sql, [compiled.bind(values) for values in several])
+
+    def _for(self, connection: Connection, values: Values) -> _Compiled:
+        dialect = connection.dialect
+        compiled = self._compiled.get(dialect.name)
+        if compiled is None:
+            compiled = self._compiled[dialect.name] = _Compiled(self.core, dialect, list(values))
+        return compiled
+
+
+class _Compiled:
+    """A statement as one database's driver takes it."""
+
+    def __init__(self, core: Core, dialect: Dialect, names: list[str]) -> None:
+        compiled: SQLCompiler = core.compile(dialect=dialect, column_keys=names)
+        self.sql = str(compiled)
+        self._names: Sequence[str] | None = compiled.positiontup
+        writers = dict(_writers(compiled.bind_names, dialect))
+        self._writers = [(name, write) for name, write in writers.items() if name in names]
+        self._fixed = {
+            name: writers[name](value) if name in writers else value
+            for name, value in compiled.params.items()
+            if name not in names
+        }
+        columns = getattr(core, "exported_columns", ())
+        self._columns = [column.name for column in columns]
+        self._readers = _readers([(column.name, column.type) for column in columns], dialect)
+
+    def bind(self, values: Values) -> Sequence[Any] | Values:
+        """The parameters of one execution, in the form and order of the driver."""
+        found = {**self._fixed, **values}
+        for name, write in self._writers:
+            found[name] = write(found[name])
+        return found if self._names is None else [found[name] for name in self._names]
+
+    def read(self, row: Sequence[Any]) -> Row:
+        """A row of the driver with the values that the tables declare."""
+        found = dict(zip(self._columns, row, strict=True))
+        for name, read in self._readers:
+            found[name] = read(found[name])
+        return found
+
+
+def run(connection: Connection, sql: str, parameters: Sequence[Any] | Values = ()) -> Any:  # noqa: ANN401  # the driver's cursor
+    """Run SQL text on the driver; returns its cursor. Raises: DBAPIError."""
+    try:
+        return _driver(connection).execute(sql, parameters)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _translated(connection, sql, error) from error
+
+
+def run_many(connection: Connection, sql: str, several: Sequence[Sequence[Any] | Values]) -> None:
+    """Run SQL text once for each of several parameters. Raises: DBAPIError."""
+    try:
+        _driver(connection).cursor().executemany(sql, several)
+    except connection.dialect.loaded_dbapi.Error as error:
+        raise _translated(connection, sql, error) from error
+
+
+def _driver(connection: Connection) -> Any:  # noqa: ANN401  # sqlite3's connection, or psycopg's
+    return connection.connection.driver_connection
+
+
+def _translated(connection: Connection, sql: str, error: Any) -> StatementError:  # noqa: ANN401  # the driver's error
+    """The driver's error as SQLAlchemy raises it; a connection that is lost is given up."""
+    dialect = connection.dialect
+    lost = dialect.is_disconnect(error, connection.connection.dbapi_connection, None)
+    if lost:
+        connection.invalidate(error)
+    translated: StatementError = DBAPIError.instance(
+        sql,
+        None,
+        error,
+        dialect.loaded_dbapi.Error,
+        hide_parameters=True,
+        connection_invalidated=lost,
+        dialect=dialect,
+    )
+    return translated
+
+
+def _writers(
+    binds: Mapping[BindParameter[Any], str], dialect: Dialect
+) -> list[tuple[str, Converter]]:
+    found = ((n, b.type.dialect_impl(dialect).bind_processor(dialect)) for b, n in binds.items())
+    return [(name, converter) for name, converter in found if converter]
+
+
+def _readers(
+    columns: Sequence[tuple[str, TypeEngine[Any]]], dialect: Dialect
+) -> list[tuple[str, Converter]]:
+    found = ((n, t.dialect_impl(dialect).result_processor(dialect, None)) for n, t in columns)
+    return [(name, converter) for name, converter in found if converter]
