@@ -291,6 +291,14 @@ async def test_a_missing_user_group_scope_is_reported_for_token_and_group(scene:
     ]
 
 
+async def test_an_answer_that_names_no_scopes_is_no_proof_that_any_is_missing(scene: Scene) -> None:
+    scene.slack.workspace.names_scopes = False
+    [line] = await scene.wrong()
+    text, fix = line.splitlines()
+    assert text == "! Slack's bot token: unlatch in Sandbox, but the answer named no scopes"
+    assert fix.endswith(": chat:write, chat:write.public, commands.")
+
+
 async def test_without_user_groups_their_scope_is_not_required(scene: Scene) -> None:
     lack("usergroups:read")(scene)
     assert await scene.wrong() == []
