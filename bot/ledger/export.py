@@ -41,7 +41,11 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events to read; None means all. `who` is a user id, `until` is exclusive."""
+    """Which events to read; None means all. `until` is exclusive.
+
+    `who` is the id of a user: all events of the cards in which this person had a part, since what
+    came of a confirmation has no actor.
+    """
 
     customer_id: int | None = None
     since: datetime | None = None
@@ -117,7 +121,8 @@ def _query(wanted: Filter) -> Select[Any]:
     if wanted.until is not None:
         query = query.where(events.c.at < wanted.until)
     if wanted.who is not None:
-        query = query.where(events.c.actor == wanted.who)
+        parts = select(card_id_of_row).join_from(events, requests)
+        query = query.where(card_id_of_row.in_(parts.where(events.c.actor == wanted.who)))
     return query.order_by(events.c.at, events.c.id)
 
 

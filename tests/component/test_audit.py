@@ -216,8 +216,8 @@ def test_an_event_has_its_ids_its_request_and_other_details(reader: Engine) -> N
         (Filter(customer_id=2554529), 4),
         (Filter(customer_id=3100025), 1),
         (Filter(customer_id=1), 0),
-        (Filter(who="U0ALICE"), 2),
-        (Filter(who="U0BOB"), 2),
+        (Filter(who="U0ALICE"), 4),
+        (Filter(who="U0BOB"), 5),
         (Filter(who="U0NOBODY"), 0),
         (Filter(since=NOON + timedelta(minutes=2)), 3),
         (Filter(until=NOON + timedelta(minutes=2)), 2),
@@ -225,7 +225,7 @@ def test_an_event_has_its_ids_its_request_and_other_details(reader: Engine) -> N
         (Filter(until=moment("2026-11-23", end=True)), 4),
         (Filter(since=moment("2026-11-23"), until=moment("2026-11-24", end=True)), 5),
         (Filter(since=moment("2026-11-25")), 0),
-        (Filter(customer_id=2554529, who="U0BOB", since=moment("2026-11-23T12:02")), 1),
+        (Filter(customer_id=2554529, who="U0BOB", since=moment("2026-11-23T12:02")), 2),
     ],
     ids=str,
 )
@@ -299,13 +299,58 @@ def test_the_tables_columns_are_aligned(run: Audit) -> None:
 def test_command_line_filters_can_be_combined(run: Audit) -> None:
     arguments = ("--customer", "2554529", "--who", "U0BOB", "--since", "2026-11-23")
     _code, out, _err = run("--json", *arguments, "--until", "2026-11-23")
-    assert [json.loads(line)["event"] for line in out.splitlines()] == ["confirmed"]
+    found = [json.loads(line)["event"] for line in out.splitlines()]
+    assert found == ["requested", "decision_denied", "confirmed", "cleared"]
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]], ids=str)
 @pytest.mark.usefixtures("two")
-def test_no_rows_mean_no_output_and_exit_code_0(run: Audit, form: list[str]) -> None:
-    assert run(*form, "--customer", "999") == (0, "", "")
+def test_no_rows_mean_no_output_a_note_and_exit_code_0(run: Audit, form: list[str]) -> None:
+    nothing = (0, "", "The ledger has no event that fits.\n")
+    assert run(*form, "--customer", "999") == nothing
+
+
+@pytest.mark.usefixtures("two")
+def test_who_shows_what_came_of_a_confirmation(run: Audit) -> None:
+    _code, out, _err = run("--json", "--who", "U0BOB", "--customer", "2554529")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [(r["event"], r["who"], r["vid"]) for r in rows[-2:]] == [
+        ("confirmed", "U0BOB", None),
+        ("cleared", "", 101),
+    ]
+
+
+async def test_who_shows_the_whole_card_that_somebody_stopped(
+    ledger: Ledger, reader: Engine
+) -> None:
+    first = replace(CARD, id="a" * 32, card_id="a" * 32, card_size=2)
+    second = replace(first, id="b" * 32, position=2, customer=Customer(3100025, CARD.customer.ids))
+    for request in (first, second):
+        await ledger.add(request, asked(request))
+    stop = NewEvent(NOON, EventType.STOP_REQUESTED, "U0CARL", {})
+    await ledger.record(first, stop, fenced=False)
+    rows = list(read(reader, Filter(who="U0CARL")))
+    assert sorted(row["request_id"] for row in rows) == [first.id, first.id, second.id]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["--who", "bob"], "must be a Slack member id, like U0123ABC"),
+        (["--who", "u0bob"], "must be a Slack member id, like U0123ABC"),
+        (["--verify", "--customer", "1"], "the whole ledger: leave out --customer"),
+        (["--heads", "--since", "2026-01-01", "--who", "U1"], "leave out --since and --who"),
+        (["--since", "2026-02-01", "--until", "2026-01-01"], "--since must be before --until"),
+    ],
+    ids=" ".join,
+)
+def test_options_that_would_be_ignored_or_match_nothing_are_refused(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], wrong: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", *arguments])
+    assert ended.value.code == 2
+    assert wrong in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("customer_id", ["9" * 19, "-1", "٣٤", "x"], ids=ascii)
@@ -476,7 +521,12 @@ def test_a_reader_has_no_timeouts_on_postgresql(
 
 @pytest.mark.usefixtures("two")
 def test_an_unchanged_ledger_verifies(run: Audit) -> None:
-    assert run("--verify") == (0, "All events are there and unchanged.\n", "")
+    code, out, err = run("--verify")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "Nothing was changed in what the ledger holds: requests: 2, events: 5.",
+        "Only --against finds a request that was removed with all its events.",
+    ]
 
 
 def test_an_empty_ledger_verifies(reader: Engine) -> None:
