@@ -151,6 +151,12 @@ def _audit_arguments(audit: argparse.ArgumentParser) -> None:
         metavar="U…",
         help="only cards in which this person had a part, with all that came of them",
     )
+    audit.add_argument(
+        "--unfinished",
+        action="store_true",
+        default=None,
+        help="only requests that were confirmed and have no outcome yet",
+    )
     form = audit.add_mutually_exclusive_group()
     for name, text in (("json", "one JSON object per line"), ("csv", "CSV, for a spreadsheet")):
         form.add_argument(f"--{name}", dest="form", action="store_const", const=name, help=text)
@@ -172,8 +178,8 @@ def _contradiction(parsed: argparse.Namespace) -> str:
     """Why the options of `audit` don't go together; empty if they do."""
     if parsed.against and not parsed.verify:
         return "--against needs --verify"
-    filters = {name: getattr(parsed, name) for name in ("customer", "since", "until", "who")}
-    used = " and ".join(f"--{name}" for name, value in filters.items() if value is not None)
+    filters = ("customer", "since", "until", "who", "unfinished")
+    used = " and ".join(f"--{name}" for name in filters if getattr(parsed, name) is not None)
     if used and (parsed.verify or parsed.heads):
         form = "--verify" if parsed.verify else "--heads"
         return f"{form} is about the whole ledger: leave out {used}"
@@ -274,7 +280,9 @@ def _audit(parsed: argparse.Namespace) -> int:
     from bot.settings import load_ledger
 
     engine = open_engine(load_ledger().database_url.get_secret_value(), read_only=True)
-    wanted = Filter(parsed.customer, parsed.since, parsed.until, parsed.who)
+    wanted = Filter(
+        parsed.customer, parsed.since, parsed.until, parsed.who, unfinished=bool(parsed.unfinished)
+    )
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         require_current(engine)

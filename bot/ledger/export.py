@@ -13,6 +13,7 @@ from typing import Any
 
 from sqlalchemy import Engine, RowMapping, Select, select
 
+from bot.domain.models import Verdict
 from bot.ledger.engine import streaming
 from bot.ledger.mapping import stored, time_of
 from bot.ledger.schema import card_id_of_row, events, requests
@@ -44,13 +45,15 @@ class Filter:
     """Which events to read; None means all. `until` is exclusive.
 
     `who` is the id of a user: all events of the cards in which this person had a part, since what
-    came of a confirmation has no actor.
+    came of a confirmation has no actor. `unfinished` are requests that were confirmed and have no
+    outcome yet.
     """
 
     customer_id: int | None = None
     since: datetime | None = None
     until: datetime | None = None
     who: str | None = None
+    unfinished: bool = False
 
 
 def moment(value: str, *, end: bool = False) -> datetime:
@@ -123,6 +126,9 @@ def _query(wanted: Filter) -> Select[Any]:
     if wanted.who is not None:
         parts = select(card_id_of_row).join_from(events, requests)
         query = query.where(card_id_of_row.in_(parts.where(events.c.actor == wanted.who)))
+    if wanted.unfinished:
+        confirmed = requests.c.verdict == Verdict.CONFIRMED
+        query = query.where(confirmed, requests.c.outcome.is_(None))
     return query.order_by(events.c.at, events.c.id)
 
 

@@ -333,11 +333,24 @@ async def test_who_shows_the_whole_card_that_somebody_stopped(
     assert sorted(row["request_id"] for row in rows) == [first.id, first.id, second.id]
 
 
+async def test_unfinished_shows_what_was_confirmed_and_has_no_outcome(
+    ledger: Ledger, reader: Engine
+) -> None:
+    await complete(ledger, FIRST)
+    for request in (SECOND, replace(SECOND, id="c" * 32)):
+        await ledger.add(request, asked(request))
+    confirmed = NewEvent(NOON, EventType.CONFIRMED, ALICE.user_id, {})
+    await ledger.decide(SECOND.id, Verdict.CONFIRMED, confirmed, decider=ALICE, due_at=NOON)
+    rows = list(read(reader, Filter(unfinished=True)))
+    assert {row["request_id"] for row in rows} == {SECOND.id}
+
+
 @pytest.mark.parametrize(
     ("arguments", "wrong"),
     [
         (["--who", "bob"], "must be a Slack member id, like U0123ABC"),
         (["--who", "u0bob"], "must be a Slack member id, like U0123ABC"),
+        (["--verify", "--unfinished"], "the whole ledger: leave out --unfinished"),
         (["--verify", "--customer", "1"], "the whole ledger: leave out --customer"),
         (["--heads", "--since", "2026-01-01", "--who", "U1"], "leave out --since and --who"),
         (["--since", "2026-02-01", "--until", "2026-01-01"], "--since must be before --until"),
