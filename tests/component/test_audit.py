@@ -11,9 +11,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -42,6 +44,7 @@ from bot.ledger.verify import verify
 from tests.support.hostile import CARD, NOON, STOLEN_BIKES, TEXTS
 from tests.support.names import ALICE, BOB
 
+NOBODY = 65534
 AT_TWO_THIRDS = "'2026-11-24 12:10:00.000000'"
 FIRST = replace(CARD, id="a" * 32, due_at=NOON + timedelta(minutes=15))
 SECOND = replace(
@@ -736,6 +739,44 @@ def test_reading_a_copy_does_not_change_its_bytes(
     assert code == 0
     assert copy.read_bytes() == before
     assert not copy.with_name("copy.db-wal").exists()
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """As another user, if this one is root, whom no mode keeps from writing."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("option", ["--json", "--verify", "--heads"])
+def test_a_copy_can_be_read_where_nothing_can_be_written(
+    file_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+) -> None:
+    fill(file_url, 2)
+    # not below tmp_path, which is for its owner alone
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "a copy.db"
+        opened = closing(sqlite3.connect(file_url.removeprefix("sqlite:///")))
+        with opened as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        copy.chmod(0o444)
+        Path(folder).chmod(0o555)
+        url = f"sqlite:///{copy}"
+        audit(url, monkeypatch, capsys, option)  # loads every module first
+        with without_rights():
+            code, out, err = audit(url, monkeypatch, capsys, option)
+        Path(folder).chmod(0o700)
+    assert (code, err) == (0, "")
+    assert out
 
 
 async def test_events_are_sorted_by_time_not_by_insertion(ledger: Ledger, reader: Engine) -> None:
