@@ -138,7 +138,12 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _audit_arguments(audit: argparse.ArgumentParser) -> None:
-    audit.add_argument("--customer", type=_customer, metavar="ID", help="only this customer")
+    audit.add_argument(
+        "--customer",
+        type=_customer,
+        metavar="ID",
+        help="only this customer, and who pressed Stop or was refused on its cards",
+    )
     audit.add_argument(
         "--since", type=_moment, metavar="DATE", help="from this day or time on (UTC)"
     )

@@ -323,17 +323,33 @@ def test_who_shows_what_came_of_a_confirmation(run: Audit) -> None:
     ]
 
 
-async def test_who_shows_the_whole_card_that_somebody_stopped(
-    ledger: Ledger, reader: Engine
-) -> None:
+@pytest.fixture
+async def stopped_card(ledger: Ledger) -> tuple[Request, Request]:
+    """A card of customers 2554529 and 3100025, on which Carl pressed **Stop**."""
     first = replace(CARD, id="a" * 32, card_id="a" * 32, card_size=2)
     second = replace(first, id="b" * 32, position=2, customer=Customer(3100025, CARD.customer.ids))
-    for request in (first, second):
+    for request in (first, second, replace(CARD, id="c" * 32)):
         await ledger.add(request, asked(request))
-    stop = NewEvent(NOON, EventType.STOP_REQUESTED, "U0CARL", {})
+    stop = NewEvent(NOON + timedelta(minutes=1), EventType.STOP_REQUESTED, "U0CARL", {})
     await ledger.record(first, stop, fenced=False)
+    return first, second
+
+
+async def test_who_shows_the_whole_card_that_somebody_stopped(
+    stopped_card: tuple[Request, Request], reader: Engine
+) -> None:
+    first, second = stopped_card
     rows = list(read(reader, Filter(who="U0CARL")))
     assert sorted(row["request_id"] for row in rows) == [first.id, first.id, second.id]
+
+
+@pytest.mark.usefixtures("stopped_card")
+async def test_each_customer_of_a_card_shows_who_stopped_it(reader: Engine) -> None:
+    rows = list(read(reader, Filter(customer_id=3100025)))
+    assert [(row["event"], row["who"], row["customer_id"]) for row in rows] == [
+        ("requested", "U0ALICE", 3100025),
+        ("stop_requested", "U0CARL", 2554529),
+    ]
 
 
 async def test_unfinished_shows_what_was_confirmed_and_has_no_outcome(
