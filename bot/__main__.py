@@ -8,6 +8,7 @@ import errno
 import gc
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import ExitStack, closing, suppress
@@ -55,8 +56,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None) -> int:
     parser = _parser()
     parsed = parser.parse_args(arguments)
-    if getattr(parsed, "against", None) and not parsed.verify:
-        parser.error("--against needs --verify")
+    if parsed.command == "audit" and (wrong := _contradiction(parsed)):
+        parser.error(wrong)
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
         "http": _serve,
         "socket": _serve,
@@ -137,14 +138,30 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _audit_arguments(audit: argparse.ArgumentParser) -> None:
-    audit.add_argument("--customer", type=_customer, metavar="ID", help="only this customer")
+    audit.add_argument(
+        "--customer",
+        type=_customer,
+        metavar="ID",
+        help="only this customer, and who pressed Stop or was refused on its cards",
+    )
     audit.add_argument(
         "--since", type=_moment, metavar="DATE", help="from this day or time on (UTC)"
     )
     audit.add_argument(
         "--until", type=_end, metavar="DATE", help="to the end of this day, or before this time"
     )
-    audit.add_argument("--who", metavar="U…", help="only this person")
+    audit.add_argument(
+        "--who",
+        type=_member,
+        metavar="U…",
+        help="only cards in which this person had a part, with all that came of them",
+    )
+    audit.add_argument(
+        "--unfinished",
+        action="store_true",
+        default=None,
+        help="only requests that were confirmed and have no outcome yet",
+    )
     form = audit.add_mutually_exclusive_group()
     for name, text in (("json", "one JSON object per line"), ("csv", "CSV, for a spreadsheet")):
         form.add_argument(f"--{name}", dest="form", action="store_const", const=name, help=text)
@@ -162,12 +179,35 @@ def _audit_arguments(audit: argparse.ArgumentParser) -> None:
     audit.set_defaults(form="table")
 
 
+def _contradiction(parsed: argparse.Namespace) -> str:
+    """Why the options of `audit` don't go together; empty if they do."""
+    if parsed.against and not parsed.verify:
+        return "--against needs --verify"
+    filters = ("customer", "since", "until", "who", "unfinished")
+    used = " and ".join(f"--{name}" for name in filters if getattr(parsed, name) is not None)
+    if used and (parsed.verify or parsed.heads):
+        form = "--verify" if parsed.verify else "--heads"
+        return f"{form} is about the whole ledger: leave out {used}"
+    if parsed.since and parsed.until and parsed.since >= parsed.until:
+        return "--since must be before --until"
+    return ""
+
+
 def _customer(value: str) -> int:
     from bot.domain.batch_input import MAX_DIGITS
 
     if not (value.isascii() and value.isdecimal() and len(value) <= MAX_DIGITS):
         raise argparse.ArgumentTypeError(f"must be a customer id, at most {MAX_DIGITS} digits")
     return int(value)
+
+
+def _member(value: str) -> str:
+    if not re.fullmatch("[UW][A-Z0-9]+", value):
+        # a name would match nothing, which would read as "did nothing"
+        raise argparse.ArgumentTypeError(
+            "must be a Slack member id, like U0123ABC: in Slack, open the profile and copy it"
+        )
+    return value
 
 
 def _port(value: str) -> int:
@@ -245,27 +285,34 @@ def _audit(parsed: argparse.Namespace) -> int:
     from bot.settings import load_ledger
 
     engine = open_engine(load_ledger().database_url.get_secret_value(), read_only=True)
-    wanted = Filter(parsed.customer, parsed.since, parsed.until, parsed.who)
+    wanted = Filter(
+        parsed.customer, parsed.since, parsed.until, parsed.who, unfinished=bool(parsed.unfinished)
+    )
     with ExitStack() as stack:
         stack.callback(engine.dispose)
         require_current(engine)
         if parsed.verify:
             return _verify(engine, parsed.against)
         rows = stack.enter_context(closing(read(engine, wanted)))
+        line = None
         for line in heads(engine) if parsed.heads else FORMS[parsed.form](rows):
             print(line)
+    if line is None:
+        # not on stdout, which may be read by a program
+        print("The ledger has no event that fits.", file=sys.stderr)
     return 0
 
 
 def _verify(engine: Engine, against: list[Path] | None) -> int:
     """Print what was changed; with logs to compare with, also what the ledger alone can't show."""
     from bot.ledger import comparison
-    from bot.ledger.verify import verify
+    from bot.ledger.verify import size, verify
 
     logged = comparison.read(against) if against else comparison.LoggedEvents()
     if against and not logged.events:
         print("The files have no `ledger event` lines. Are they JSON logs, at LOG_LEVEL INFO?")
         return FAILED
+    found = size(engine)
     with closing(verify(engine)) as broken, closing(comparison.compare(engine, logged)) as missing:
         problem = None
         for problem in chain(broken, missing):  # used after the loop
@@ -277,8 +324,11 @@ def _verify(engine: Engine, against: list[Path] | None) -> int:
             " line was lost, perhaps as the bot was killed, or somebody else added the event."
         )
     if problem is None:
-        witnessed = f" So are the {logged.events} events in the logs." if against else ""
-        print(f"All events are there and unchanged.{witnessed}")
+        print(f"Nothing was changed in what the ledger holds: {found}.")
+        if against:
+            print(f"Nothing is missing that the files have: events: {logged.events}.")
+        else:
+            print("Only --against finds a request that was removed with all its events.")
     return FAILED if problem else 0
 
 

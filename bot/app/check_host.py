@@ -26,6 +26,9 @@ def file_modes(settings: Settings) -> Iterator[CheckResult]:
     if ledger is None:
         return
     for file in (ledger, *(Path(f"{ledger}{end}") for end in ("-wal", "-shm"))):
+        # a folder needs its x, so this advice would lock its owner out
+        if not file.is_file():
+            continue
         with suppress(FileNotFoundError):
             mode = file.stat().st_mode & ANYBODY
             if mode & ~PRIVATE:

@@ -27,11 +27,12 @@ class CannotListen(Exception):
         if isinstance(error, socket.gaierror):
             why = f"can't listen on this HOST: {error.strerror}"
             super().__init__(f"{why}; it must be an address of this machine, such as 0.0.0.0")
-        elif error.errno == errno.EADDRNOTAVAIL:
-            why = f"can't listen on this HOST: {os.strerror(error.errno)}"
+        elif error.errno in (None, errno.EADDRNOTAVAIL):
+            # from Python 3.13 on, asyncio skips such addresses, and has no number if none is left
+            why = f"can't listen on this HOST: {os.strerror(errno.EADDRNOTAVAIL)}"
             super().__init__(f"{why}; it must be an address of this machine, such as 0.0.0.0")
         else:
-            why = os.strerror(error.errno) if error.errno else str(error)
+            why = os.strerror(error.errno)
             super().__init__(f"can't listen on this port: {why}; try another port")
 
 

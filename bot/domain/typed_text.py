@@ -15,7 +15,8 @@ _UNSEEN = (
 """Unicode's Default_Ignorable_Code_Point, and two blanks that count as symbols."""
 _IGNORED = re.compile(f"[{_UNSEEN}]")
 _DROPPED = _UNSEEN.replace(OVERRIDE, "\u202d")
-_AROUND = re.compile(rf"^[\s{_DROPPED}]+|[\s{_DROPPED}]+$")
+_CONTROL = "\x00-\x1f\x7f-\x9f\ud800-\udfff"
+_AROUND = re.compile(rf"^[\s{_CONTROL}{_DROPPED}]+|[\s{_CONTROL}{_DROPPED}]+$")
 _QUOTES = frozenset(
     {
         *('""', "''", "``"),
@@ -42,7 +43,7 @@ def printable(text: str) -> str:
 
 
 def trimmed(text: str) -> str:
-    """Text without blanks and unseen characters at its ends."""
+    """Text without blanks, unseen and control characters at its ends."""
     return _AROUND.sub("", text)
 
 

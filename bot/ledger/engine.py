@@ -64,7 +64,8 @@ class SchemaMismatch(Exception):
 def open_engine(url: str, *, read_only: bool = False) -> Engine:
     """An engine for `sqlite:///…`, `postgres://…` or `postgresql://…`; does not connect yet.
 
-    With `read_only` it never blocks a SQLite writer and creates no file.
+    With `read_only` it never blocks a SQLite writer and creates no file that stays; a copy may
+    be where nothing can be created.
     Raises: LedgerUnavailable if `read_only` is set and the SQLite file does not exist.
     """
     if file := sqlite_file(url):
@@ -114,6 +115,19 @@ def _create_private(file: Path) -> None:
             os.close(descriptor)
 
 
+def _is_kept(file: Path) -> bool:
+    """Whether a ledger is a copy that nobody writes, where this user may not write either.
+
+    SQLite reads a WAL file's database only if it can create the files beside it, or is told that
+    the file can't change. Source: sqlite.org/wal.html, "Read-Only Databases"
+    """
+    effective = os.access in os.supports_effective_ids
+    return (
+        not os.access(file.parent, os.W_OK, effective_ids=effective)
+        and not file.with_name(f"{file.name}-wal").exists()
+    )
+
+
 def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
     engine = create_engine(
@@ -123,9 +137,14 @@ def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
     )
 
     @event.listens_for(engine, "do_connect")
-    def on_do_connect(*_arguments: object) -> None:
+    def on_do_connect(
+        _dialect: object, _record: object, names: list[str], options: dict[str, object]
+    ) -> None:
         if not read_only:
             _create_private(file)
+        elif _is_kept(file):
+            names[:] = [f"{file.absolute().as_uri()}?immutable=1"]
+            options["uri"] = True
 
     # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-transaction-control:
     # the driver begins late, and a transaction that reads before it writes can't wait for the lock

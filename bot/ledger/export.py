@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, Select, select
+from sqlalchemy import Engine, RowMapping, Select, and_, or_, select
 
+from bot.domain.models import EventType, Verdict
 from bot.ledger.engine import streaming
 from bot.ledger.mapping import stored, time_of
 from bot.ledger.schema import card_id_of_row, events, requests
@@ -36,17 +37,28 @@ FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001  # the wide ones count too
 # some spreadsheets split at semicolons, so the text after one can also begin a cell
 AFTER_SEMICOLON = re.compile(rf"(;\s*)(?=[{re.escape(''.join(FORMULA))}])")
 
+OF_THE_CARD = (EventType.STOP_REQUESTED, EventType.DECISION_DENIED, EventType.DELIVERY_FAILED)
+"""Events about all customers of a card; only its first request has them."""
+
 Row = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which events to read; None means all. `who` is a user id, `until` is exclusive."""
+    """Which events to read; None means all. `until` is exclusive.
+
+    `customer_id` includes what was done about all customers of a card with this one.
+
+    `who` is the id of a user: all events of the cards in which this person had a part, since what
+    came of a confirmation has no actor. `unfinished` are requests that were confirmed and have no
+    outcome yet.
+    """
 
     customer_id: int | None = None
     since: datetime | None = None
     until: datetime | None = None
     who: str | None = None
+    unfinished: bool = False
 
 
 def moment(value: str, *, end: bool = False) -> datetime:
@@ -111,13 +123,20 @@ def _query(wanted: Filter) -> Select[Any]:
         card_id_of_row.label("card_id"),
     ).join_from(events, requests)
     if wanted.customer_id is not None:
-        query = query.where(requests.c.customer_id == wanted.customer_id)
+        own = requests.c.customer_id == wanted.customer_id
+        about_all = and_(requests.c.position == 1, events.c.type.in_(OF_THE_CARD))
+        on_card = card_id_of_row.in_(select(card_id_of_row).where(own))
+        query = query.where(or_(own, and_(about_all, on_card)))
     if wanted.since is not None:
         query = query.where(events.c.at >= wanted.since)
     if wanted.until is not None:
         query = query.where(events.c.at < wanted.until)
     if wanted.who is not None:
-        query = query.where(events.c.actor == wanted.who)
+        parts = select(card_id_of_row).join_from(events, requests)
+        query = query.where(card_id_of_row.in_(parts.where(events.c.actor == wanted.who)))
+    if wanted.unfinished:
+        confirmed = requests.c.verdict == Verdict.CONFIRMED
+        query = query.where(confirmed, requests.c.outcome.is_(None))
     return query.order_by(events.c.at, events.c.id)
 
 

@@ -57,6 +57,16 @@ def verify(engine: Engine) -> Generator[str, None, None]:
             yield f"card {card_id}: {found} of its {size} requests are there"
 
 
+def size(engine: Engine) -> str:
+    """How much there is to verify, in words. Raises: LedgerUnavailable."""
+    with streaming(engine) as connection:
+        numbers = [
+            connection.execute(select(func.count()).select_from(table)).scalar_one()
+            for table in (requests, events)
+        ]
+    return f"requests: {numbers[0]}, events: {numbers[1]}"
+
+
 def _problems(chain: Iterable[RowMapping]) -> Iterator[str]:
     """The first problem with one request's events or its own row, if there is one."""
     number, previous, expected, row = 0, "", dict[str, object](), None

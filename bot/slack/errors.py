@@ -6,8 +6,9 @@
     │   └── SlackBlocked    Slack says no, until an admin, an invitation or time changes that
     └── SlackRefused        this message can't be changed or posted, and never will be
 
-Only a JSON object with `ok: false` and an `error` is Slack's word. A proxy's page, an empty answer,
-half an object: all that is somebody else's, and passes.
+Only a JSON object with `ok: false` and an `error` is Slack's word; of a response URL also one of
+Slack's codes alone. A proxy's page, an empty answer, half an object: all that is somebody else's,
+and passes.
 
 Source: docs.slack.dev/reference/methods, each method's list of errors;
 docs.slack.dev/apis/web-api/rate-limits
@@ -151,12 +152,17 @@ def require(data: object, **fields: type) -> dict[str, Any]:
 def failure_of(response: WebhookResponse) -> SlackError | None:
     """Why a response URL did not take a message; None if it did.
 
-    Slack accepts with `{"ok": true}` or a bare `ok`.
+    Slack accepts with `{"ok": true}` or a bare `ok`. It refuses with an error code, which may be
+    bare too; a word that is no code of Slack's may be a proxy's.
+    Sources: docs.slack.dev/messaging/sending-messages-using-incoming-webhooks, "Handling errors";
+    github.com/sourcegraph/sourcegraph-public-snapshot/issues/49979
     """
     text = (response.body or "").strip()
     data: object = None
     with suppress(ValueError, RecursionError):
         data = json.loads(text)
+    if text in UNCHANGEABLE | UNPOSTABLE:
+        data = {"ok": False, "error": text}
     accepted = text == "ok" or (isinstance(data, dict) and data.get("ok") is True)
     if response.status_code == HTTPStatus.OK and accepted:
         return None

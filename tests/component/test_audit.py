@@ -11,9 +11,11 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -42,6 +44,7 @@ from bot.ledger.verify import verify
 from tests.support.hostile import CARD, NOON, STOLEN_BIKES, TEXTS
 from tests.support.names import ALICE, BOB
 
+NOBODY = 65534
 AT_TWO_THIRDS = "'2026-11-24 12:10:00.000000'"
 FIRST = replace(CARD, id="a" * 32, due_at=NOON + timedelta(minutes=15))
 SECOND = replace(
@@ -216,8 +219,8 @@ def test_an_event_has_its_ids_its_request_and_other_details(reader: Engine) -> N
         (Filter(customer_id=2554529), 4),
         (Filter(customer_id=3100025), 1),
         (Filter(customer_id=1), 0),
-        (Filter(who="U0ALICE"), 2),
-        (Filter(who="U0BOB"), 2),
+        (Filter(who="U0ALICE"), 4),
+        (Filter(who="U0BOB"), 5),
         (Filter(who="U0NOBODY"), 0),
         (Filter(since=NOON + timedelta(minutes=2)), 3),
         (Filter(until=NOON + timedelta(minutes=2)), 2),
@@ -225,7 +228,7 @@ def test_an_event_has_its_ids_its_request_and_other_details(reader: Engine) -> N
         (Filter(until=moment("2026-11-23", end=True)), 4),
         (Filter(since=moment("2026-11-23"), until=moment("2026-11-24", end=True)), 5),
         (Filter(since=moment("2026-11-25")), 0),
-        (Filter(customer_id=2554529, who="U0BOB", since=moment("2026-11-23T12:02")), 1),
+        (Filter(customer_id=2554529, who="U0BOB", since=moment("2026-11-23T12:02")), 2),
     ],
     ids=str,
 )
@@ -299,13 +302,87 @@ def test_the_tables_columns_are_aligned(run: Audit) -> None:
 def test_command_line_filters_can_be_combined(run: Audit) -> None:
     arguments = ("--customer", "2554529", "--who", "U0BOB", "--since", "2026-11-23")
     _code, out, _err = run("--json", *arguments, "--until", "2026-11-23")
-    assert [json.loads(line)["event"] for line in out.splitlines()] == ["confirmed"]
+    found = [json.loads(line)["event"] for line in out.splitlines()]
+    assert found == ["requested", "decision_denied", "confirmed", "cleared"]
 
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]], ids=str)
 @pytest.mark.usefixtures("two")
-def test_no_rows_mean_no_output_and_exit_code_0(run: Audit, form: list[str]) -> None:
-    assert run(*form, "--customer", "999") == (0, "", "")
+def test_no_rows_mean_no_output_a_note_and_exit_code_0(run: Audit, form: list[str]) -> None:
+    nothing = (0, "", "The ledger has no event that fits.\n")
+    assert run(*form, "--customer", "999") == nothing
+
+
+@pytest.mark.usefixtures("two")
+def test_who_shows_what_came_of_a_confirmation(run: Audit) -> None:
+    _code, out, _err = run("--json", "--who", "U0BOB", "--customer", "2554529")
+    rows = [json.loads(line) for line in out.splitlines()]
+    assert [(r["event"], r["who"], r["vid"]) for r in rows[-2:]] == [
+        ("confirmed", "U0BOB", None),
+        ("cleared", "", 101),
+    ]
+
+
+@pytest.fixture
+async def stopped_card(ledger: Ledger) -> tuple[Request, Request]:
+    """A card of customers 2554529 and 3100025, on which Carl pressed **Stop**."""
+    first = replace(CARD, id="a" * 32, card_id="a" * 32, card_size=2)
+    second = replace(first, id="b" * 32, position=2, customer=Customer(3100025, CARD.customer.ids))
+    for request in (first, second, replace(CARD, id="c" * 32)):
+        await ledger.add(request, asked(request))
+    stop = NewEvent(NOON + timedelta(minutes=1), EventType.STOP_REQUESTED, "U0CARL", {})
+    await ledger.record(first, stop, fenced=False)
+    return first, second
+
+
+async def test_who_shows_the_whole_card_that_somebody_stopped(
+    stopped_card: tuple[Request, Request], reader: Engine
+) -> None:
+    first, second = stopped_card
+    rows = list(read(reader, Filter(who="U0CARL")))
+    assert sorted(row["request_id"] for row in rows) == [first.id, first.id, second.id]
+
+
+@pytest.mark.usefixtures("stopped_card")
+async def test_each_customer_of_a_card_shows_who_stopped_it(reader: Engine) -> None:
+    rows = list(read(reader, Filter(customer_id=3100025)))
+    assert [(row["event"], row["who"], row["customer_id"]) for row in rows] == [
+        ("requested", "U0ALICE", 3100025),
+        ("stop_requested", "U0CARL", 2554529),
+    ]
+
+
+async def test_unfinished_shows_what_was_confirmed_and_has_no_outcome(
+    ledger: Ledger, reader: Engine
+) -> None:
+    await complete(ledger, FIRST)
+    for request in (SECOND, replace(SECOND, id="c" * 32)):
+        await ledger.add(request, asked(request))
+    confirmed = NewEvent(NOON, EventType.CONFIRMED, ALICE.user_id, {})
+    await ledger.decide(SECOND.id, Verdict.CONFIRMED, confirmed, decider=ALICE, due_at=NOON)
+    rows = list(read(reader, Filter(unfinished=True)))
+    assert {row["request_id"] for row in rows} == {SECOND.id}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "wrong"),
+    [
+        (["--who", "bob"], "must be a Slack member id, like U0123ABC"),
+        (["--who", "u0bob"], "must be a Slack member id, like U0123ABC"),
+        (["--verify", "--unfinished"], "the whole ledger: leave out --unfinished"),
+        (["--verify", "--customer", "1"], "the whole ledger: leave out --customer"),
+        (["--heads", "--since", "2026-01-01", "--who", "U1"], "leave out --since and --who"),
+        (["--since", "2026-02-01", "--until", "2026-01-01"], "--since must be before --until"),
+    ],
+    ids=" ".join,
+)
+def test_options_that_would_be_ignored_or_match_nothing_are_refused(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], wrong: str
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["audit", *arguments])
+    assert ended.value.code == 2
+    assert wrong in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("customer_id", ["9" * 19, "-1", "٣٤", "x"], ids=ascii)
@@ -476,7 +553,12 @@ def test_a_reader_has_no_timeouts_on_postgresql(
 
 @pytest.mark.usefixtures("two")
 def test_an_unchanged_ledger_verifies(run: Audit) -> None:
-    assert run("--verify") == (0, "All events are there and unchanged.\n", "")
+    code, out, err = run("--verify")
+    assert (code, err) == (0, "")
+    assert out.splitlines() == [
+        "Nothing was changed in what the ledger holds: requests: 2, events: 5.",
+        "Only --against finds a request that was removed with all its events.",
+    ]
 
 
 def test_an_empty_ledger_verifies(reader: Engine) -> None:
@@ -673,6 +755,44 @@ def test_reading_a_copy_does_not_change_its_bytes(
     assert code == 0
     assert copy.read_bytes() == before
     assert not copy.with_name("copy.db-wal").exists()
+
+
+@contextmanager
+def without_rights() -> Iterator[None]:
+    """As another user, if this one is root, whom no mode keeps from writing."""
+    if os.geteuid():
+        yield
+        return
+    os.seteuid(NOBODY)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("option", ["--json", "--verify", "--heads"])
+def test_a_copy_can_be_read_where_nothing_can_be_written(
+    file_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    option: str,
+) -> None:
+    fill(file_url, 2)
+    # not below tmp_path, which is for its owner alone
+    with TemporaryDirectory() as folder:
+        copy = Path(folder) / "a copy.db"
+        opened = closing(sqlite3.connect(file_url.removeprefix("sqlite:///")))
+        with opened as source, closing(sqlite3.connect(copy)) as target:
+            source.backup(target)
+        copy.chmod(0o444)
+        Path(folder).chmod(0o555)
+        url = f"sqlite:///{copy}"
+        audit(url, monkeypatch, capsys, option)  # loads every module first
+        with without_rights():
+            code, out, err = audit(url, monkeypatch, capsys, option)
+        Path(folder).chmod(0o700)
+    assert (code, err) == (0, "")
+    assert out
 
 
 async def test_events_are_sorted_by_time_not_by_insertion(ledger: Ledger, reader: Engine) -> None:

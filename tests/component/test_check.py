@@ -211,6 +211,18 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
         lambda scene: scene.slack.faults.fail("auth.test", status=503),
         *({}, "✗ Slack's bot token: http_503", "this machine can reach Slack"),
     ),
+    "a page instead of slack": (
+        lambda scene: scene.slack.faults.answer_as_proxy("auth.test", "page_403"),
+        *({}, "✗ Slack's bot token: http_403", "check SLACK_API_URL, and what stands between"),
+    ),
+    "slack address with a wrong path": (
+        nothing,
+        *({"slack_api_url": "SLACK/"}, "✗ Slack's bot token: http_404", "check SLACK_API_URL"),
+    ),
+    "slack's rate limit": (
+        lambda scene: scene.slack.faults.fail("auth.test", status=429, retry_after=7),
+        *({}, "✗ Slack's bot token: ratelimited", "Slack answers, but accepts no more calls now"),
+    ),
     "slack unavailable for a channel": (
         lambda scene: scene.slack.faults.fail("chat.scheduleMessage", status=503),
         {"unlatch_channels": frozenset({"C0BILLING"})},
@@ -255,11 +267,14 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     ),
     "archived channel": (
         *(nothing, {"unlatch_channels": frozenset({"C0ARCHIVED"})}),
-        *("✗ Channel C0ARCHIVED: the bot can't post (is_archived)", "UNLATCH_CHANNELS"),
+        *("✗ Channel C0ARCHIVED: the bot can't post (is_archived)", "Unarchive that channel, or"),
     ),
     "read-only channel": (
         *(nothing, {"unlatch_channels": frozenset({"C0READONLY"})}),
-        *("✗ Channel C0READONLY: the bot can't post (restricted_action)", "UNLATCH_CHANNELS"),
+        *(
+            "✗ Channel C0READONLY: the bot can't post (restricted_action)",
+            "posting permissions, or",
+        ),
     ),
     "unknown user group": (
         *(nothing, {"unlatch_requesters": frozenset({"S0NOSUCH"})}),
@@ -277,6 +292,8 @@ async def test_each_fault_is_reported_alone_and_with_its_fix(
     fix: str,
 ) -> None:
     cause(scene)
+    if "slack_api_url" in changes:
+        changes = changes | {"slack_api_url": scene.slack.url + "/elsewhere/"}
     (wrong,) = await scene.wrong(**changes)
     first, second = wrong.splitlines()
     assert first.startswith(line)
@@ -289,6 +306,14 @@ async def test_a_missing_user_group_scope_is_reported_for_token_and_group(scene:
         "✗ Slack's bot token: missing scopes: usergroups:read",
         "✗ User group S0BILLING: the bot can't read it (missing_scope)",
     ]
+
+
+async def test_an_answer_that_names_no_scopes_is_no_proof_that_any_is_missing(scene: Scene) -> None:
+    scene.slack.workspace.names_scopes = False
+    [line] = await scene.wrong()
+    text, fix = line.splitlines()
+    assert text == "! Slack's bot token: unlatch in Sandbox, but the answer named no scopes"
+    assert fix.endswith(": chat:write, chat:write.public, commands.")
 
 
 async def test_without_user_groups_their_scope_is_not_required(scene: Scene) -> None:
@@ -383,6 +408,12 @@ async def test_a_ledger_file_that_others_can_open_is_a_warning(scene: Scene, end
         f"! Ledger (SQLite): others on this machine can open {file} (mode 0640)\n"
         f"    Run: chmod 600 {file}"
     )
+
+
+async def test_no_folder_is_taken_for_a_ledger_file_with_a_wrong_mode(scene: Scene) -> None:
+    (scene.folder / "ledger").mkdir(mode=0o755)
+    wrong = await scene.wrong(database_url=f"sqlite:///{scene.folder}/ledger")
+    assert [line.split(":")[0] for line in wrong] == ["✗ Ledger (SQLite)"]
 
 
 async def test_a_postgresql_that_takes_no_writes_is_a_fault(
@@ -494,7 +525,11 @@ def unused_port() -> Iterator[int]:
             "http://127.0.0.1:{}/v1",
             "✗ Fusebill: can't be reached (connection refused: ",
         ),
-        ("slack_api_url", "http://127.0.0.1:{}/api/", "✗ Slack's bot token: Client"),
+        (
+            "slack_api_url",
+            "http://127.0.0.1:{}/api/",
+            "✗ Slack's bot token: ClientConnectorError: Cannot connect to host 127.0.0.1:",
+        ),
         ("database_url", "postgres://bot:s3cr3t@127.0.0.1:{}/ledger", "✗ Ledger (PostgreSQL): "),
     ],
 )
@@ -503,6 +538,8 @@ async def test_a_host_that_does_not_answer_is_reported(
 ) -> None:
     (wrong,) = await scene.wrong(**{name: url.format(unused_port)})
     assert wrong.startswith(line)
+    assert f"Check {name.upper()}" in wrong
+    assert "bot migrate" not in wrong
     assert "s3cr3t" not in wrong
 
 

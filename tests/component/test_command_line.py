@@ -17,6 +17,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from bot.app.starting import CannotListen
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
 from tests.support.names import BIKES, CHANNEL, CONFIRM
@@ -338,6 +339,12 @@ async def test_a_host_that_is_none_is_told_as_such(
     assert last.startswith("can't listen on this HOST: ")
     assert expected in last
     assert last.endswith("it must be an address of this machine, such as 0.0.0.0")
+
+
+def test_an_error_without_a_number_is_told_as_a_wrong_host() -> None:
+    # what asyncio raises from Python 3.13 on
+    raised = OSError("could not bind on any address out of [('192.0.2.1', 3000)]")
+    assert str(CannotListen(raised)).startswith("can't listen on this HOST: Cannot assign")
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,22 @@ async def test_an_ephemeral_whose_blocks_slack_refuses_is_sent_as_text(world: Wo
     assert "has no customer 424242" in ephemeral.text
 
 
+async def test_a_refusal_that_is_slacks_code_alone_counts_as_slacks(world: World) -> None:
+    world.slack.faults.answer_bare("response_url", "invalid_blocks")
+    await world.slack.command("U0ALICE", UNKNOWN_CUSTOMER)
+    await world.settled()
+    [ephemeral] = world.slack.workspace.ephemerals("U0ALICE")
+    assert text_of(ephemeral.blocks) == ""
+    assert "has no customer 424242" in ephemeral.text
+
+
+async def test_a_bare_code_of_a_url_that_is_gone_is_not_retried(world: World) -> None:
+    world.slack.faults.answer_bare("response_url", "used_url", times=None)
+    await world.slack.command("U0ALICE", UNKNOWN_CUSTOMER)
+    await world.settled()
+    assert statuses(world) == [400]
+
+
 @pytest.mark.parametrize(
     ("fault", "attempts"),
     [

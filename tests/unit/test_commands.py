@@ -255,3 +255,9 @@ def test_a_reason_is_one_line_of_limited_length(customer_id: int, typed: str) ->
         assert len(command.reason) <= MAX_REASON_LENGTH
         assert command.reason == " ".join(command.reason.split())
         command.reason.encode()
+
+
+def test_what_nobody_sees_is_cut_off_also_before_a_control_character() -> None:
+    typed = parse("1 moved\u202c\x00")
+    assert typed == Ask(1, "moved", "1")
+    assert parse(f"1 {typed.reason}") == typed

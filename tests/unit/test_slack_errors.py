@@ -37,7 +37,9 @@ def test_a_response_url_has_two_ways_to_accept_a_message(body: str) -> None:
         (200, '{"ok": false, "error": "not_in_channel"}', SlackBlocked, "not_in_channel"),
         (200, '{"ok": false, "error": "some_new_code"}', SlackBlocked, "some_new_code"),
         (500, '{"ok": false, "error": "not_in_channel"}', SlackUnavailable, "not_in_channel"),
-        (400, "no_text", SlackUnavailable, "http_400"),
+        (400, "no_text", SlackRefused, "no_text"),
+        (404, "used_url", SlackRefused, "used_url"),
+        (400, "some_other_word", SlackUnavailable, "http_400"),
         (403, "forbidden", SlackUnavailable, "http_403"),
         (403, '{"error": "forbidden"}', SlackUnavailable, "http_403"),
         (200, '{"ok": false, "error": 5}', SlackUnavailable, "http_200"),
@@ -53,7 +55,7 @@ def test_a_response_url_has_two_ways_to_accept_a_message(body: str) -> None:
         (429, "", SlackBusy, "http_429"),
     ],
 )
-def test_only_slacks_own_json_with_a_code_is_slacks_word(
+def test_only_slacks_own_json_or_one_of_its_codes_is_slacks_word(
     status: int, body: str, expected: type[Exception], code: str
 ) -> None:
     failure = failure_of(response(status, body))

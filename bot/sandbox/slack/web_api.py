@@ -117,8 +117,9 @@ class WebApi:
             body = {"ok": True, **self._execute(method, token, arguments)}
         except Refused as refused:
             body = refused.body
+        named = token == self._bot_token and self._workspace.names_scopes
         scopes = {"x-oauth-scopes": ",".join(sorted(self._workspace.scopes))}
-        return Answer(body, headers=scopes if token == self._bot_token else {})
+        return Answer(body, headers=scopes if named else {})
 
     def _execute(self, method: str, token: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if method not in self._methods and method != "apps.connections.open":

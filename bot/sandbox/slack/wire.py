@@ -149,6 +149,12 @@ class Faults:
             fault.raw = PROXY_ANSWERS[name]
         self._queue.append(fault)
 
+    def answer_bare(self, method: str, code: str, *, times: int | None = 1) -> None:
+        """Refuse the next `times` calls with HTTP 400 and Slack's error code alone, not as JSON."""
+        fault = Fault(method, None, 400, None, None, times)
+        fault.raw = ProxyAnswer(400, code, "text/plain")
+        self._queue.append(fault)
+
     def clear(self) -> None:
         """Remove every fault."""
         self.down = False
