@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
@@ -86,7 +86,7 @@ class EventType(OpenEnum):
 
 def _known(kind: type[HubSpotIds | Customer], stored: object) -> dict[str, Any]:
     found = stored if isinstance(stored, dict) else {}
-    return {each.name: found[each.name] for each in fields(kind) if each.name in found}
+    return {name: found[name] for name in kind.__match_args__ if name in found}
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,6 +13,7 @@ from bot.domain.models import (
     Customer,
     Event,
     EventType,
+    HubSpotIds,
     Kind,
     Outcome,
     Person,
@@ -85,7 +85,7 @@ def request_row(request: Request) -> dict[str, Any]:
         "id": request.id,
         "kind": request.kind,
         "customer_id": request.customer.customer_id,
-        "customer": canonical_json(asdict(request.customer)),
+        "customer": canonical_json(_stored(request.customer)),
         "channel_id": request.channel_id,
         "requester_id": request.requester.user_id,
         "requester_team_id": request.requester.team_id,
@@ -96,6 +96,13 @@ def request_row(request: Request) -> dict[str, Any]:
         "position": request.position,
         "card_size": request.card_size,
     }
+
+
+def _stored(customer: Customer) -> dict[str, Any]:
+    """A customer as JSON keeps it; `dataclasses.asdict` costs ten times as much, for its copies."""
+    fields = {name: getattr(customer, name) for name in Customer.__match_args__}
+    ids = {name: getattr(customer.ids, name) for name in HubSpotIds.__match_args__}
+    return fields | {"ids": ids}
 
 
 def changing_row(request: Request) -> dict[str, Any]:
