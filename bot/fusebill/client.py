@@ -8,11 +8,12 @@ Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-from contextlib import aclosing, asynccontextmanager, contextmanager
+from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -33,10 +34,12 @@ from bot.fusebill.responses import (
 from bot.fusebill.transport import CERTIFICATE, PROXY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterable, Callable
 
     from bot.domain.models import Customer, HubSpotIds
 
+P = ParamSpec("P")
+T = TypeVar("T")
 Field = Literal["Reference", "CompanyName", "PrimaryEmail"]
 
 CALL_TIMEOUT_S = 8.0  # for a whole call: each byte of a slow body restarts httpx's own time-outs
@@ -85,11 +88,23 @@ class FusebillClient:
         if not (key and key.isascii() and key.isprintable()):
             raise ValueError("the Fusebill API key is empty or no HTTP header can hold it")
         self._http = http
-        self._base_url = base_url.rstrip("/")
+        self._base_url = httpx.URL(base_url)
+        self._base_path = self._base_url.raw_path.decode().rstrip("/")
+        self._headers = httpx.Headers(
+            {
+                "Host": self._base_url.netloc.decode(),
+                "User-Agent": "unlatch-bot",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # a compressed chunk could exceed any limit
+                "Content-Type": "application/json",
+                "Content-Length": "0",
+                "Authorization": f"Basic {key}",
+            }
+        )
         self._api_key = SecretStr(key)
         self._slots = asyncio.Semaphore(concurrency)
         self._observe = observe
-        self._extensions = {"timeout": timeout.as_dict()}
+        self._timeout = timeout.as_dict()
         self._call_s = call_s
         self._slot_s = slot_s
 
@@ -100,8 +115,7 @@ class FusebillClient:
         Source: developer.staxbill.com/reference/resources
         """
         answer = await self._call("get_customer", "GET", f"/customers/{customer_id}")
-        with self._without_key():
-            return customer_of(answer, customer_id)
+        return self._without_key(customer_of, answer, customer_id)
 
     async def unlatch_customer(self, customer_id: int) -> Accepted:
         """Remove a customer's mapping to its HubSpot contact and company.
@@ -127,7 +141,7 @@ class FusebillClient:
             "hubSpotId": ids.vid,
             "hubSpotCompanyId": ids.company_id,
         }
-        answer = await self._call("latch_customer", "POST", "/HubSpot/latchCustomer", json=body)
+        answer = await self._call("latch_customer", "POST", "/HubSpot/latchCustomer", body)
         return self._accepted(answer, customer_id)
 
     async def find_customers(
@@ -147,72 +161,62 @@ class FusebillClient:
             return Found(found)
         for page in range(MAX_PAGES):
             query = {"query": f"{field}:{pattern}", "pageSize": PAGE_SIZE, "pageNumber": str(page)}
-            answer = await self._call("list_customers", "GET", "/customers/", params=query)
-            with self._without_key():
-                customers = customers_of(answer)
+            path = f"/customers/?{httpx.QueryParams(query)}"
+            answer = await self._call("list_customers", "GET", path)
+            customers = self._without_key(customers_of, answer)
             found += (each for each in customers if _matches(each, field, wanted, contains))
             if len(found) >= limit or not has_more(answer, page):
                 return Found(found[:limit])
         return Found(found, complete=False)
 
     async def _call(
-        self,
-        operation: str,
-        method: str,
-        path: str,
-        *,
-        json: dict[str, int | None] | None = None,
-        params: dict[str, str] | None = None,
+        self, operation: str, method: str, path: str, body: dict[str, int | None] | None = None
     ) -> Answer:
         answer: Answer | None = None
-        async with self._slot():
-            started = perf_counter()
-            try:
-                async with asyncio.timeout(self._call_s):
-                    answer = await self._exchange(method, path, json, params)
-            except TimeoutError:
-                raise OutcomeUnknown(why=f"no complete answer within {self._call_s:g} s") from None
-            finally:
-                if self._observe is not None:
-                    limit = rate_limit_of(answer) if answer else None
-                    status = answer.status if answer else None
-                    self._observe(operation, status, perf_counter() - started, limit)
+        await self._take_slot()
+        started = perf_counter()
+        try:
+            async with asyncio.timeout(self._call_s):
+                answer = await self._exchange(self._request(method, path, body))
+        except TimeoutError:
+            raise OutcomeUnknown(why=f"no complete answer within {self._call_s:g} s") from None
+        finally:
+            self._slots.release()
+            if self._observe is not None:
+                limit = rate_limit_of(answer) if answer else None
+                status = answer.status if answer else None
+                self._observe(operation, status, perf_counter() - started, limit)
         return answer
 
-    @asynccontextmanager
-    async def _slot(self) -> AsyncIterator[None]:
+    async def _take_slot(self) -> None:
+        if not self._slots.locked():
+            await self._slots.acquire()  # at once: a free slot needs no timer
+            return
         try:
             async with asyncio.timeout(self._slot_s):
                 await self._slots.acquire()
         except TimeoutError:
             raise NotReached("too many calls waiting") from None
-        try:
-            yield
-        finally:
-            self._slots.release()
 
-    async def _exchange(
-        self,
-        method: str,
-        path: str,
-        json: dict[str, int | None] | None,
-        params: dict[str, str] | None,
-    ) -> Answer:
-        request = httpx.Request(
+    def _request(self, method: str, path: str, body: dict[str, int | None] | None) -> httpx.Request:
+        """Build a request whose extension `target` is the path: httpx parses no URL for each.
+
+        Source: www.python-httpx.org/advanced/extensions/#target
+        """
+        content, headers = b"", self._headers
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers = headers.copy()
+            headers["Content-Length"] = str(len(content))
+        return httpx.Request(
             method,
-            self._base_url + path,
-            params=params,
-            json=json,
-            headers={
-                "User-Agent": "unlatch-bot",
-                "Accept": "application/json",
-                "Accept-Encoding": "identity",  # a compressed chunk could exceed any limit
-                "Content-Type": "application/json",
-                **({} if json is not None else {"Content-Length": "0"}),
-                "Authorization": f"Basic {self._api_key.get_secret_value()}",
-            },
-            extensions=self._extensions,
+            self._base_url,
+            headers=headers,
+            stream=httpx.ByteStream(content),
+            extensions={"timeout": self._timeout, "target": (self._base_path + path).encode()},
         )
+
+    async def _exchange(self, request: httpx.Request) -> Answer:
         # `from None`: httpx's exceptions hold the request, which holds the key
         try:
             response = await self._http.handle_async_request(request)
@@ -231,14 +235,12 @@ class FusebillClient:
             raise OutcomeUnknown(why="the answer was lost", detail=lost) from None
 
     def _accepted(self, answer: Answer, customer_id: int) -> Accepted:
-        with self._without_key():
-            accepted = accepted_of(answer, customer_id)
+        accepted = self._without_key(accepted_of, answer, customer_id)
         return replace(accepted, texts=self._masked(accepted.texts))
 
-    @contextmanager
-    def _without_key(self) -> Iterator[None]:
+    def _without_key(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:
-            yield
+            return read(*args, **kwargs)
         except FusebillError as error:
             error.texts = self._masked(error.texts)
             (error.why,) = self._masked((error.why,))
@@ -259,11 +261,19 @@ def _matches(customer: Customer, field: Field, wanted: str, contains: bool) -> b
     return wanted in text if contains else wanted == text
 
 
+def _chunks(response: httpx.Response) -> AsyncIterable[bytes]:
+    """The body's bytes; httpx decodes them only if the server encoded them all the same."""
+    stream = response.stream
+    if isinstance(stream, httpx.AsyncByteStream) and "Content-Encoding" not in response.headers:
+        return stream
+    return response.aiter_bytes()
+
+
 async def _read(response: httpx.Response) -> tuple[bytes, bool]:
     """The body, and whether it is complete."""
     body = bytearray()
     try:
-        async for chunk in response.aiter_bytes():
+        async for chunk in _chunks(response):
             body += chunk
             if len(body) > MAX_BODY:
                 return bytes(body[:MAX_BODY]), False

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
@@ -296,6 +297,7 @@ def _number(text: str | None) -> int | None:
     return int(text) if text and _DIGITS.fullmatch(text) else None
 
 
+@lru_cache(maxsize=8)  # all answers of a minute name the same two
 def _moment(text: str | None) -> datetime | None:
     """Parse a timestamp in any common format: Fusebill documents none."""
     if not text:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterator
 from decimal import Decimal
 from email.message import Message
+from functools import lru_cache
 from html.parser import HTMLParser
 
 MAX_TEXTS = 100
@@ -63,9 +64,7 @@ def parsed(body: bytes, content_type: str = "") -> object:
     An object that has a name twice, with different values, is not one that can be relied on.
     """
     try:
-        return json.loads(
-            decoded(body, content_type), parse_float=Decimal, object_pairs_hook=_object
-        )
+        return _JSON.decode(decoded(body, content_type))
     except (ValueError, ArithmeticError, RecursionError):  # RecursionError: deeply nested brackets
         return NOT_JSON
 
@@ -93,6 +92,7 @@ def is_page(body: bytes, content_type: str = "") -> bool:
     return start.startswith(("<!doctype html", "<html")) or "<title" in start
 
 
+@lru_cache(maxsize=16)  # a server sends the same few
 def _charset_of(content_type: str) -> str:
     header = Message()
     header["Content-Type"] = content_type.replace("\r", " ").replace("\n", " ")
@@ -104,6 +104,9 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     if len(value) != len(pairs) and any(value[name] != each for name, each in pairs):
         raise ValueError("a name stands there twice")
     return value
+
+
+_JSON = json.JSONDecoder(parse_float=Decimal, object_pairs_hook=_object)
 
 
 def _of_json(value: object, depth: int) -> Iterator[str]:

@@ -10,8 +10,8 @@ Source: www.python-httpx.org/exceptions, docs.aiohttp.org/en/stable/client_refer
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from functools import cache
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
@@ -28,6 +28,8 @@ TIMED_OUT = "timed out"
 PROXY = "proxy refused"
 INSECURE = "no secure connection"
 OTHER = "no connection"
+
+_FAILURES = (aiohttp.ClientError, OSError)  # TimeoutError is an OSError
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
@@ -46,30 +48,36 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
             max_line_size=MAX_HEADER,
             max_field_size=MAX_HEADER,
         )
+        # the environment is read once for each host
+        self._proxy_for = cache(_proxy_for)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        """Send one request; its body must be in memory.
+        """Send one request, to its extension `target` if it has one; its body must be in memory.
 
         Raises: httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError (nothing was sent; the
         error's first argument is the reason, its cause has the details); httpx.ReadTimeout,
         httpx.ReadError (the request may have been sent).
         """
         limits = request.extensions["timeout"]
+        url = request.url
+        target = request.extensions.get("target", url.raw_path)
         # An idle connection that the server has closed looks alive until the event loop hears of
         # it. A write must not take such a connection: nobody could say whether it was done.
         await asyncio.sleep(0)
-        with _as_httpx_errors():
+        try:
             answer = await self._session.request(
                 request.method,
-                URL(str(request.url), encoded=True),
+                URL(f"{url.scheme}://{url.netloc.decode()}{target.decode()}", encoded=True),
                 headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
-                data=request.content or None,
+                data=request.read() or None,
                 allow_redirects=False,
-                proxy=_proxy_for(request.url),
+                proxy=self._proxy_for(url.scheme, url.host),
                 timeout=aiohttp.ClientTimeout(
                     total=None, connect=limits["connect"], sock_read=limits["read"]
                 ),
             )
+        except _FAILURES as error:
+            raise _httpx_error(error) from _cause(error)
         return httpx.Response(
             answer.status, headers=answer.raw_headers, stream=_Body(answer), request=request
         )
@@ -84,43 +92,46 @@ class _Body(httpx.AsyncByteStream):
         self._answer = answer
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        with _as_httpx_errors():
+        try:
             async for chunk in self._answer.content.iter_any():
                 yield chunk
+        except _FAILURES as error:
+            raise _httpx_error(error) from _cause(error)
 
     async def aclose(self) -> None:
         # a response that was read to its end is already back in the pool; others are cut off
         self._answer.close()
 
 
-def _proxy_for(url: httpx.URL) -> str | None:
-    if url.host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(url.host):
+def _proxy_for(scheme: str, host: str) -> str | None:
+    if host in ("localhost", "127.0.0.1", "::1") or proxy_bypass(host):
         return None
-    return getproxies().get(url.scheme)
+    return getproxies().get(scheme)
 
 
-@contextmanager
-def _as_httpx_errors() -> Iterator[None]:
-    try:
-        yield
-    except aiohttp.ConnectionTimeoutError as error:
-        raise httpx.ConnectTimeout(TIMED_OUT) from error
-    except aiohttp.ClientProxyConnectionError as error:
-        raise httpx.ProxyError(PROXY) from error
-    except aiohttp.ClientHttpProxyError as error:
-        # not from `error`: it shows the proxy's URL, with its password
-        cause = ConnectionError(f"the proxy answered HTTP {error.status} {error.message}")
-        raise httpx.ProxyError(PROXY) from cause
-    except aiohttp.ClientConnectorError as error:
-        raise httpx.ConnectError(_reason(error)) from error
-    except aiohttp.InvalidURL as error:
-        # an address that can't be called, a proxy's for example
-        raise httpx.ConnectError(OTHER) from error
-    except TimeoutError as error:
-        raise httpx.ReadTimeout(str(error)) from error
-    except (aiohttp.ClientError, OSError) as error:
-        # it may have been sent: a lost reply must never look like a failure to connect
-        raise httpx.ReadError(str(error)) from error
+def _httpx_error(error: aiohttp.ClientError | OSError) -> httpx.TransportError:
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return httpx.ConnectTimeout(TIMED_OUT)
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return httpx.ProxyError(PROXY)
+        case aiohttp.ClientConnectorError():
+            return httpx.ConnectError(_reason(error))
+        case aiohttp.InvalidURL():
+            # an address that can't be called, a proxy's for example
+            return httpx.ConnectError(OTHER)
+        case TimeoutError():
+            return httpx.ReadTimeout(str(error))
+        case _:
+            # it may have been sent: a lost reply must never look like a failure to connect
+            return httpx.ReadError(str(error))
+
+
+def _cause(error: Exception) -> Exception:
+    if isinstance(error, aiohttp.ClientHttpProxyError):
+        # not the error itself: it shows the proxy's URL, with its password
+        return ConnectionError(f"the proxy answered HTTP {error.status} {error.message}")
+    return error
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:

@@ -13,7 +13,7 @@ T = TypeVar("T")
 
 async def retried(
     call: Callable[[], Awaitable[T]],
-    on: Callable[[Exception], bool | float],
+    on: type[Exception] | Callable[[Exception], bool | float],
     *,
     timeout_s: float | None,
     **options: Any,  # noqa: ANN401  # stamina's own

@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-import stamina
 import structlog
 
 from bot.domain.clock import reminder_at
@@ -19,6 +18,7 @@ from bot.ledger.outbox import Outbox
 from bot.messages import drawing, ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
+from bot.ops.retries import retried
 from bot.requests.publisher import Publisher, pause_after
 from bot.settings import Timing
 from bot.slack.client import Slack, SlackBusy, SlackError, SlackUnavailable, is_retryable
@@ -126,13 +126,15 @@ class CardSender:
             return drawing.confirmation(shown, self._links, self._notify)
 
         async with meanwhile(notify) as on_wait:
-            async for attempt in stamina.retry_context(
-                on=_should_retry, attempts=MAX_POST_ATTEMPTS, timeout=None, wait_initial=0.5
-            ):
-                with attempt:
-                    place = (first.channel_id, message, first.thread_ts)
-                    return await self._slack.post(*place, on_wait=on_wait), expires_at
-        raise AssertionError("unreachable: the last attempt returns or raises")
+            place = (first.channel_id, message, first.thread_ts)
+            message_ts = await retried(
+                lambda: self._slack.post(*place, on_wait=on_wait),
+                _should_retry,
+                attempts=MAX_POST_ATTEMPTS,
+                timeout_s=None,
+                wait_initial=0.5,
+            )
+        return message_ts, expires_at
 
     def _first_due(self, request: Request, expires_at: datetime) -> datetime:
         """A card's reminder comes first, if there is one."""
@@ -140,16 +142,18 @@ class CardSender:
 
     async def _note(self, card: Card, message_ts: str, expires_at: datetime) -> Card:
         """Note the card's `ts`; failing that, a click does, or the sweep posts another card."""
-        first = card.first
+        due_at = self._first_due(card.first, expires_at)
         now = with_message(card, message_ts)
         try:
-            async for attempt in stamina.retry_context(
-                on=LedgerUnavailable, attempts=None, timeout=NOTE_TIMEOUT_S, wait_max=2.0
-            ):
-                with attempt:
-                    at = datetime.now(UTC)
-                    due_at = self._first_due(first, expires_at)
-                    now = await self._outbox.posted(card.id, message_ts, expires_at, due_at, at)
+            now = await retried(
+                lambda: self._outbox.posted(
+                    card.id, message_ts, expires_at, due_at, datetime.now(UTC)
+                ),
+                LedgerUnavailable,
+                attempts=None,
+                timeout_s=NOTE_TIMEOUT_S,
+                wait_max=2.0,
+            )
         except LedgerUnavailable as error:
             log.error("card not noted in the ledger", why=str(error), message_ts=message_ts)  # noqa: TRY400  # expected
         if now.first.message_ts != message_ts:

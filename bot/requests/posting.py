@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
-import stamina
 import structlog
 
 from bot.domain.models import (
@@ -30,6 +29,7 @@ from bot.ledger.store import Ledger
 from bot.messages import ephemerals
 from bot.messages.block_kit import Message
 from bot.ops.metrics import Metrics
+from bot.ops.retries import retried
 from bot.requests.card_sender import INTERRUPTED, CardSender, pause_of
 from bot.slack.client import Slack, SlackError, is_retryable
 
@@ -176,14 +176,13 @@ class CardPoster:
     async def send_ephemeral(self, place: Place, message: Message) -> None:
         """Send a message that only the person sees; a failure is logged, not raised."""
         try:
-            async for attempt in stamina.retry_context(
-                on=_should_retry_ephemeral,
+            await retried(
+                lambda: self._slack.send_ephemeral(place.response_url, message),
+                _should_retry_ephemeral,
                 attempts=MAX_EPHEMERAL_ATTEMPTS,
-                timeout=EPHEMERAL_TIMEOUT_S,
+                timeout_s=EPHEMERAL_TIMEOUT_S,
                 wait_initial=0.3,
-            ):
-                with attempt:
-                    await self._slack.send_ephemeral(place.response_url, message)
+            )
         except SlackError as error:
             log.warning("ephemeral not delivered", why=error.code)
 

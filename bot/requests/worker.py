@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequen
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import stamina
 import structlog
@@ -39,6 +40,7 @@ from bot.ledger.store import Ledger, LostClaim
 from bot.messages import drawing
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
+from bot.ops.retries import retried
 from bot.requests.card_sender import CardSender
 from bot.requests.execution import Execution, ExecutionResult
 from bot.requests.publisher import Publisher
@@ -456,19 +458,21 @@ class Worker:
         """Keeps trying: the outcome is known only here until it is in the ledger."""
         now = datetime.now(UTC)
         event = NewEvent(now, EventType(result.outcome), "", result.details)
-        async for attempt in stamina.retry_context(
-            on=LedgerUnavailable, attempts=None, timeout=RECORD_TIMEOUT_S, wait_max=5.0
-        ):
-            with attempt:
-                return await self._ledger.record(
-                    request,
-                    event,
-                    again=attempt.num > 1,
-                    outcome=result.outcome,
-                    settled_at=now,
-                    due_at=self.lease(datetime.now(UTC)),
-                )
-        raise AssertionError("unreachable: the last attempt returns or raises")
+        earlier = count()
+        return await retried(
+            lambda: self._ledger.record(
+                request,
+                event,
+                again=next(earlier) > 0,
+                outcome=result.outcome,
+                settled_at=now,
+                due_at=self.lease(datetime.now(UTC)),
+            ),
+            LedgerUnavailable,
+            attempts=None,
+            timeout_s=RECORD_TIMEOUT_S,
+            wait_max=5.0,
+        )
 
     async def _show_working(self, card: Card, finished: asyncio.Event) -> None:
         first = card.first

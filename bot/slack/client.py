@@ -29,6 +29,7 @@ from bot.slack.errors import (
     require,
 )
 from bot.slack.rate_limiter import MAX_WAIT_S, Key, RateLimiter
+from bot.slack.web_api import WebApi
 
 __all__ = [
     "BAD_TOKEN",
@@ -75,6 +76,7 @@ class Slack:
 
     def __init__(self, client: AsyncWebClient, observe: Observe = lambda *_: None) -> None:
         self._client = client
+        self._web_api = WebApi(client)
         self._observe = observe
         self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
         self._rate_limiter = RateLimiter()
@@ -97,7 +99,8 @@ class Slack:
             drawn = message if isinstance(message, Message) else message()
             response = await self._send(
                 "chat.postMessage",
-                lambda text, blocks: self._client.chat_postMessage(
+                lambda text, blocks: self._web_api.call(
+                    "chat.postMessage",
                     channel=channel_id,
                     text=text,
                     blocks=blocks,
@@ -106,7 +109,6 @@ class Slack:
                     unfurl_media=False,
                 ),
                 drawn,
-                ts=str,
             )
             return str(response["ts"])
 
@@ -127,11 +129,10 @@ class Slack:
         async def call() -> None:
             await self._send(
                 "chat.update",
-                lambda text, blocks: self._client.chat_update(
-                    channel=channel_id, ts=message_ts, text=text, blocks=blocks
+                lambda text, blocks: self._web_api.call(
+                    "chat.update", channel=channel_id, ts=message_ts, text=text, blocks=blocks
                 ),
                 message,
-                ts=str,
             )
 
         # Slack limits updates per workspace, posts per channel
@@ -269,14 +270,18 @@ class Slack:
     async def _send(
         self,
         method: str,
-        call: Callable[[str, Blocks | None], Awaitable[AsyncSlackResponse]],
+        call: Callable[[str, Blocks | None], Awaitable[dict[str, Any]]],
         message: Message,
-        **fields: type,
     ) -> dict[str, Any]:
-        """Send a message; returns Slack's answer, which has these fields."""
-        return await self._or_plain(
-            message, lambda *args: self._ask(method, lambda: call(*args), **fields)
-        )
+        """Send a message; returns Slack's answer, which has a `ts`."""
+
+        async def send(text: str, blocks: Blocks | None) -> dict[str, Any]:
+            async def answered() -> dict[str, Any]:
+                return require(await call(text, blocks), ts=str)
+
+            return await self._call(method, answered)
+
+        return await self._or_plain(message, send)
 
     async def _or_plain(
         self, message: Message, send: Callable[[str, Blocks | None], Awaitable[T]]

@@ -127,7 +127,7 @@ def classify(error: Exception) -> SlackError | None:
             response: Any = error.response
             status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0))
             headers = getattr(response, "headers", {})
-            return _failure(status, getattr(response, "data", None), headers)
+            return failure(status, getattr(response, "data", None), headers)
         case TimeoutError() | aiohttp.ClientError() | OSError() | SlackClientError():
             return SlackUnavailable(type(error).__name__)
         case _ if isinstance(error, _UNREADABLE):
@@ -166,10 +166,11 @@ def failure_of(response: WebhookResponse) -> SlackError | None:
     accepted = text == "ok" or (isinstance(data, dict) and data.get("ok") is True)
     if response.status_code == HTTPStatus.OK and accepted:
         return None
-    return _failure(response.status_code, data, response.headers)
+    return failure(response.status_code, data, response.headers)
 
 
-def _failure(status: int, data: object, headers: Mapping[str, str]) -> SlackError:
+def failure(status: int, data: object, headers: Mapping[str, str]) -> SlackError:
+    """The error for an answer that is no success: its status, its JSON (if any) and headers."""
     verdict = data.get("error") if isinstance(data, dict) and data.get("ok") is False else None
     code = verdict if isinstance(verdict, str) and verdict else f"http_{status}"
     retry_after_s = _seconds(headers.get("Retry-After", ""))

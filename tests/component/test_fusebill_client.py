@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import json
 import os
 import ssl
@@ -509,6 +510,24 @@ async def test_a_refusal_whose_body_is_lost_is_still_a_refusal(
     assert (error.texts, error.own_form) == ((), False)
 
 
+async def test_a_transport_of_httpx_can_make_the_calls(server: SimulatedFusebill) -> None:
+    async with httpx.AsyncHTTPTransport() as http:
+        client = FusebillClient(http, server.url, KEY)
+        await client.unlatch_customer(BIKES)
+        await client.latch_customer(BIKES, HubSpotIds(101, 202))
+        assert (await client.get_customer(BIKES)).ids == HubSpotIds(101, 202)
+
+
+@pytest.mark.parametrize("path", ["/a%20b", "/a%20b/"])
+async def test_the_address_is_called_as_it_is_set(
+    http: httpx.AsyncBaseTransport, path: str
+) -> None:
+    body = json.dumps(sample_customers()[BIKES]).encode()
+    async with raw_server(http_answer("200 OK", body)) as (url, received):
+        await FusebillClient(http, url + path, KEY).get_customer(BIKES)
+    assert received[0].startswith(f"GET /v1/a%20b/customers/{BIKES} HTTP/1.1\r\n".encode())
+
+
 @pytest.mark.parametrize("size", [9_000, 60_000])
 async def test_a_header_of_up_to_64_kilobytes_is_taken(
     http: httpx.AsyncBaseTransport, size: int
@@ -537,6 +556,15 @@ async def test_a_refusal_with_a_broken_encoding_is_still_a_refusal(
         http, http_answer("409 Conflict", b"no gzip", "Content-Encoding: gzip")
     )
     assert type(error) is FusebillRefused
+
+
+async def test_an_answer_that_is_compressed_all_the_same_is_read(
+    http: httpx.AsyncBaseTransport,
+) -> None:
+    body = gzip.compress(json.dumps(sample_customers()[BIKES]).encode())
+    async with raw_server(http_answer("200 OK", body, "Content-Encoding: gzip")) as (url, _):
+        customer = await FusebillClient(http, url, KEY).get_customer(BIKES)
+    assert customer.ids == HubSpotIds(101, 202)
 
 
 # Not reached: nothing was sent
