@@ -228,6 +228,14 @@ class Worker:
             await self._publisher.show_working(history)
         except SlackError as error:
             log.warning("card does not show yet that it is being stopped", why=error.code)
+        try:
+            card = await self._ledger.get_card(history.card.id)
+        except LedgerUnavailable as error:
+            log.warning("stopped card not looked at again", why=str(error))
+            return
+        if card and card.is_finished:
+            # the work ended meanwhile, and Slack may have got the result first
+            self.redraw(card.id)
 
     def update_thread_soon(self, card_id: str) -> None:
         """Post an undecided card's missing events to its thread, in a background task."""

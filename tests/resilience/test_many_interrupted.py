@@ -1,0 +1,128 @@
+"""Cards of many customers when clicks, answers and kills come at a bad moment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.domain.models import Outcome
+from tests.resilience.test_many_crash import CUSTOMERS, all_outcomes, ask, broken
+from tests.support.bot_process import PACE
+from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
+from tests.support.stage import Stage, stage
+from tests.support.world import World
+
+STOP = "unlatch_stop"
+JOINERY, DENTAL = 3100025, 3100033
+THREE = f"{BIKES}, {JOINERY}, {DENTAL} moved portal"
+
+
+@pytest.fixture
+async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(database_url, tmp_path) as opened:
+        for each in CUSTOMERS[3:]:
+            opened.fusebill.customers[each] = dict(opened.fusebill.customers[BIKES], id=each)
+        yield opened
+
+
+async def test_check_again_is_shown_though_slack_was_away_and_the_first_customer_was_known(
+    world: World,
+) -> None:
+    card = await world.ask(THREE)
+    for customer in (JOINERY, DENTAL):
+        world.fusebill.misbehave(
+            "keeps_ids", operation="unlatch_customer", times=None, customer_id=customer
+        )
+    await world.press("U0BOB", card, CONFIRM)
+    assert "2 unknown" in world.card(card)
+    for customer in (JOINERY, DENTAL):
+        world.fusebill.customers[customer].update(hubSpotId=None, hubSpotCompanyId=None)
+    world.slack.faults.fail("chat.update", status=503)
+    world.slack.faults.fail("chat.postMessage", status=503)
+    await world.press("U0BOB", card, CHECK)
+    await world.slack.workspace.until(
+        lambda: "3 unlatched" in world.card(card) and "3 unlatched" in world.thread(card)
+    )
+
+
+async def test_an_undo_of_many_that_could_not_be_posted_does_not_block_the_next(
+    world: World,
+) -> None:
+    card = await world.ask(THREE)
+    await world.press("U0BOB", card, CONFIRM)
+    world.slack.faults.fail("chat.postMessage", error="is_archived", times=None)
+    await world.press("U0BOB", card, UNDO)
+    assert "archived" in world.last_ephemeral("U0BOB")
+    world.slack.faults.clear()
+    await world.press("U0BOB", card, UNDO)
+    assert "Latch 3 customers again?" in world.card(
+        world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+    )
+
+
+async def test_work_goes_on_after_a_refused_stop_and_a_kill(staged: Stage) -> None:
+    first = await staged.start(
+        timing=replace(PACE, lease_s=2.0), unlatch_confirmers=frozenset({"U0BOB"})
+    )
+    card = await ask(staged)
+    staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=1.2)
+    await staged.slack.click("U0BOB", card.ts, CONFIRM)
+    await staged.until(lambda: "[Stop]" in staged.card(card))
+    await staged.slack.click("U0GUEST", card.ts, STOP)
+    await staged.until(lambda: "was refused" in staged.thread(card))
+    await asyncio.sleep(0.1)
+    await first.kill()
+    staged.fusebill.behave()
+    await staged.start(unlatch_confirmers=frozenset({"U0BOB"}))
+    await staged.until(lambda: "12 unlatched" in staged.card(card), 30.0)
+    await staged.settled(30.0)
+    assert all_outcomes(staged) == {Outcome.CLEARED: len(CUSTOMERS)}
+    assert broken(staged) == []
+
+
+async def test_stop_as_the_last_customer_finishes_leaves_the_result_on_the_card(
+    world: World,
+) -> None:
+    card = await world.ask(THREE)
+    world.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=1.6)
+    await world.slack.click("U0BOB", card.ts, CONFIRM)
+    await world.slack.workspace.until(lambda: "[Stop]" in world.card(card))
+    stopping = asyncio.Event()
+
+    async def late(method: str) -> None:
+        if method == "chat.update" and not stopping.is_set():
+            stopping.set()
+            # this drawing is on its way while the result is drawn
+            await world.slack.workspace.until(lambda: "3 unlatched" in world.card(card))
+
+    world.slack.before = late
+    await world.press("U0BOB", card, STOP)
+    assert stopping.is_set()
+    assert "3 unlatched" in world.card(card)
+    assert "Stopping" not in world.card(card)
+
+
+async def test_stop_on_a_stale_card_brings_it_up_to_date(world: World) -> None:
+    card = await world.ask(THREE)
+    world.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=1.6)
+    await world.slack.click("U0BOB", card.ts, CONFIRM)
+    await world.slack.workspace.until(lambda: "[Stop]" in world.card(card))
+    world.slack.faults.fail("chat.update", error="not_in_channel", times=None, retry_after=100)
+    await world.settled()
+    assert "[Stop]" in world.card(card)
+    world.slack.faults.clear()
+    await world.press("U0BOB", card, STOP)
+    await world.slack.workspace.until(lambda: "3 unlatched" in world.card(card))
+
+
+async def test_many_wait_when_fusebill_says_when_to_try_again(world: World) -> None:
+    for each in CUSTOMERS[3:]:
+        world.fusebill.customers[each] = dict(world.fusebill.customers[BIKES], id=each)
+    card = await world.ask(f"{', '.join(map(str, CUSTOMERS))} moved portal")
+    world.fusebill.misbehave("rate_limited", operation="unlatch_customer", times=8, retry_after=1)
+    await world.press("U0BOB", card, CONFIRM)
+    assert f"✅ {len(CUSTOMERS)} unlatched" in world.card(card)
