@@ -74,6 +74,20 @@ def form_not_opened() -> Message:
     return message([[start, code(f"{COMMAND} many")]])
 
 
+def many_unknown_since(customer_ids: Sequence[int]) -> Message:
+    """Unknown outcomes can't be read off customers that other requests have changed since."""
+    many = amount(len(customer_ids), "customer")
+    return message(
+        [
+            [
+                say(f"☝️ We can't see any more what this did to {many}: "),
+                say("they have been changed since, or are being changed."),
+            ],
+            [say("To see how things are now: "), code(f"{COMMAND} {_joined(customer_ids)}")],
+        ]
+    )
+
+
 def outcome_of_many_without_card(history: CardHistory, *, gone: bool) -> Message:
     """The outcome for one person, since the card can't show it; `gone`: it never will."""
     many = amount(len(history.histories), "customer")
@@ -107,4 +121,8 @@ def _customers(reading: Reading) -> str:
 
 
 def _ids(reading: Reading) -> str:
-    return ", ".join(map(str, reading.customer_ids))
+    return _joined(reading.customer_ids)
+
+
+def _joined(customer_ids: Sequence[int]) -> str:
+    return ", ".join(map(str, customer_ids))
