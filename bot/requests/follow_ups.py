@@ -77,7 +77,7 @@ class FollowUps:
             if len(undoable) == 1:
                 await self._say_changed(other, place)
                 return
-            left_out.append(_left_out(request, "another request has changed it since"))
+            left_out.append(_left_out(request, _changed_by(other)))
         found = await self._read(unchanged, place)
         restorable: list[tuple[Request, Customer]] = []
         for request, customer in zip(unchanged, found, strict=True):
@@ -114,16 +114,19 @@ class FollowUps:
             kind=Kind.RELATCH,
             follows=requests,
         )
-        await self._post(relatch, place, left_out)
+        if await self._post(relatch, place, left_out) and left_out and len(requests) == 1:
+            others = many_ephemerals.others_not_undone(left_out, self._links)
+            await self._poster.send_ephemeral(place, others)
 
-    async def _post(self, card: Card, place: Place, left_out: Sequence[LeftOut] = ()) -> None:
+    async def _post(self, card: Card, place: Place, left_out: Sequence[LeftOut] = ()) -> bool:
         """Post a card, unless another instance was quicker: the ledger decides."""
         try:
-            await self._poster.post(card, place, left_out)
+            return await self._poster.post(card, place, left_out)
         except FollowUpOpen:
             await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
         except Overtaken as error:
             await self._say_changed(error.by, place)
+        return False
 
     async def _say_changed(self, other: Request, place: Place) -> None:
         url = await self._lookup.permalink(other)
@@ -249,6 +252,14 @@ class FollowUps:
                 # one is enough: the reason is mostly the same for all
                 break
         return [found[customer_id] for customer_id in ids]
+
+
+def _changed_by(other: Request) -> str:
+    """What another request does, or did, to a customer that it leaves an undo without."""
+    if other.outcome is None:
+        return "being changed by another request"
+    known = not may_be_checked(other)
+    return f"{'changed' if known else 'perhaps changed'} since by another request"
 
 
 def _left_out(request: Request, why: str) -> LeftOut:
