@@ -77,12 +77,18 @@ class Pace:
         try:
             yield
         except RateLimited as error:
-            if error.retry_at and error.retry_at <= datetime.now(UTC) + MINUTE:
-                self._blocked_until = error.retry_at
+            self.wait_until(error.retry_at)
             raise
         finally:
             self._running -= calls
             self._wake()
+
+    def wait_until(self, retry_at: datetime | None) -> bool:
+        """Start no call before `retry_at`; false if that is not known, or too far away to wait."""
+        waits = retry_at is not None and retry_at <= datetime.now(UTC) + MINUTE
+        if waits:
+            self._blocked_until = retry_at
+        return waits
 
     def _waits_until(self, calls: int) -> datetime | None:
         """Until when no call may start, unless there is news before; None if one may start now."""
