@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -238,3 +239,16 @@ async def test_many_do_not_wait_for_a_limit_that_lasts_longer_than_a_minute(
     await world.press("U0BOB", card, CONFIRM)
     assert "✅ 2 unlatched · ❌ 1 not done" in world.card(card)
     assert "Fusebill accepts no more calls until" in world.thread(card)
+
+
+async def test_who_asks_about_many_soon_hears_that_fusebill_is_silent(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=replace(QUICK, fusebill_call_s=0.5)) as world:
+        world.fusebill.misbehave("hang", operation="get_customer", times=None)
+        started = monotonic()
+        await world.slack.command("U0ALICE", f"{', '.join(map(str, CUSTOMERS))} moved portal")
+        await world.settled()
+        assert "Fusebill gave no conclusive answer" in world.last_ephemeral("U0ALICE")
+        # one by one, eight customers with three tries each would take 20 s
+        assert monotonic() - started < 10.0
