@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM, UNDO
+from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.world import World
 
 JOINERY, DENTAL = 3100025, 3100033
@@ -90,3 +90,49 @@ async def test_who_cancelled_a_card_that_is_gone_hears_that_it_is_cancelled(worl
     world.slack.faults.fail("chat.update", error="message_not_found", times=None)
     await world.press("U0ALICE", card, CANCEL)
     assert "🚫 Cancelled: 3 customers" in world.last_ephemeral("U0ALICE")
+
+
+async def test_the_history_of_any_customer_of_a_stale_card_brings_it_up_to_date(
+    world: World,
+) -> None:
+    card = await world.ask(THREE)
+    for method in ("chat.update", "chat.postMessage"):
+        world.slack.faults.fail(method, error="not_in_channel", retry_after=100)
+    await world.press("U0BOB", card, CONFIRM)
+    assert "3 unlatched" not in world.card(card)
+    assert f"· {JOINERY}" in await world.reply_to(f"history {JOINERY}")
+    await world.slack.workspace.until(
+        lambda: "3 unlatched" in world.card(card) and "3 unlatched" in world.thread(card)
+    )
+
+
+async def test_check_again_of_many_says_once_which_customers_others_have_changed(
+    world: World,
+) -> None:
+    card = await world.ask(THREE)
+    world.fusebill.misbehave("keeps_ids", operation="unlatch_customer", times=None)
+    await world.press("U0BOB", card, CONFIRM)
+    world.fusebill.behave()
+    for customer_id in (BIKES, JOINERY):
+        await world.press("U0BOB", await world.ask(f"{customer_id} alone"), CONFIRM)
+    before = len(world.ephemerals("U0BOB"))
+    await world.press("U0BOB", card, CHECK)
+    [heard] = world.ephemerals("U0BOB")[before:]
+    assert f"/unlatch {BIKES}, {JOINERY}" in heard
+    assert "2 customers" in heard
+    again = world.card(world.slack.workspace.thread(CHANNEL, card.ts)[-1])
+    assert f"({DENTAL})?" in again
+
+
+async def test_an_undo_of_a_customer_that_is_being_changed_does_not_say_that_it_was(
+    world: World,
+) -> None:
+    card = await world.ask(f"{BIKES} moved")
+    await world.press("U0BOB", card, CONFIRM)
+    latch(world, BIKES, 55)
+    other = await world.ask(f"{BIKES} again")
+    world.fusebill.misbehave("slow", operation="unlatch_customer", seconds=1.5)
+    await world.slack.click("U0BOB", other.ts, CONFIRM)
+    await world.slack.workspace.until(lambda: "⏳" in world.card(other))
+    await world.press("U0BOB", card, UNDO)
+    assert "the customer is being changed right now" in world.last_ephemeral("U0BOB")
