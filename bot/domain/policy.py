@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bot.domain.models import Person, Request, Verdict
+from bot.domain.models import Kind, Person, Request, Verdict
 
 Members = Mapping[str, frozenset[str] | None]
 """The members of each user group (`S…`) that the policy names; None if Slack could not say."""
@@ -134,16 +134,30 @@ def _still_valid(
     if asked.allowed and other and other.outcome is None:
         return _denied(
             "busy",
-            "Another request for this customer is being carried out right now. Look at its result"
-            " before you confirm this one.",
+            f"Another request for {_which(request, other)} is being carried out right now. Look at"
+            " its result before you confirm this one.",
         )
     if asked.allowed and other:
         return _denied(
             "overtaken",
-            "Another request for this customer was confirmed after this one was made. Cancel this"
-            f" one and ask again: /unlatch {request.customer.customer_id}",
+            f"Another request for {_which(request, other)} was confirmed after this one was made."
+            f" Cancel this one {_instead(request)}",
         )
     return asked
+
+
+def _which(request: Request, other: Request) -> str:
+    """The customer of two requests; a card of many does not say by itself which one it is."""
+    return "this customer" if request.card_size == 1 else f"customer {other.customer.customer_id}"
+
+
+def _instead(request: Request) -> str:
+    """What to do instead of confirming a card that was overtaken."""
+    many = request.card_size > 1
+    if request.kind is Kind.RELATCH:
+        left_out = "and press Undo… again, which leaves that customer out."
+        return left_out if many else "instead: Undo belongs to the card that changed it last."
+    return f"and ask again: /unlatch {'many' if many else request.customer.customer_id}"
 
 
 def _listed(

@@ -17,6 +17,8 @@ from bot.fusebill.errors import RateLimited
 from bot.fusebill.responses import RateWindow
 
 MINUTE = timedelta(minutes=1)
+SILENCE = timedelta(seconds=10)
+"""So long after a call without an answer nobody waits to learn how many are left."""
 RESERVE_PART = 10
 MIN_RESERVE, MAX_RESERVE = 3, 50
 
@@ -33,7 +35,8 @@ class _Minute:
 class Pace:
     """Makes calls for many customers wait while few calls of the minute are left.
 
-    At the start of a minute nobody knows how many are left, so the first call goes alone.
+    At the start of a minute nobody knows how many are left, so the first call goes alone. If it
+    gets no answer, the others are not held back: they would meet the same silence one by one.
     """
 
     def __init__(self) -> None:
@@ -77,12 +80,20 @@ class Pace:
         try:
             yield
         except RateLimited as error:
-            if error.retry_at and error.retry_at <= datetime.now(UTC) + MINUTE:
-                self._blocked_until = error.retry_at
+            self.wait_until(error.retry_at)
             raise
         finally:
             self._running -= calls
+            if self._is_unknown(now := datetime.now(UTC)):
+                self._minute = _Minute(None, MIN_RESERVE, now + SILENCE)
             self._wake()
+
+    def wait_until(self, retry_at: datetime | None) -> bool:
+        """Start no call before `retry_at`; false if that is not known, or too far away to wait."""
+        waits = retry_at is not None and retry_at <= datetime.now(UTC) + MINUTE
+        if waits:
+            self._blocked_until = retry_at
+        return waits
 
     def _waits_until(self, calls: int) -> datetime | None:
         """Until when no call may start, unless there is news before; None if one may start now."""
@@ -90,13 +101,16 @@ class Pace:
         if self._blocked_until and now < self._blocked_until:
             return self._blocked_until
         minute = self._minute
-        if minute is None or minute.ends_at <= now:
+        if minute is None or self._is_unknown(now):
             return now + MINUTE if self._running else None
         if minute.remaining is None:
             return None
         # the answer to a running call may or may not be counted in what is left
         free = minute.remaining - self._running >= minute.reserve + calls
         return None if free else minute.ends_at
+
+    def _is_unknown(self, now: datetime) -> bool:
+        return self._minute is None or self._minute.ends_at <= now
 
     def _wake(self) -> None:
         self._news.set()

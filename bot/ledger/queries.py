@@ -124,6 +124,7 @@ CHANGED_SINCE = Statement(
     )
     .order_by(func.coalesce(requests.c.settled_at, requests.c.decided_at).desc())
 )
+FIRST_OF_CARD = requests.alias("first_of_card")
 FOLLOW_UP = (
     select(requests)
     .where(
@@ -135,8 +136,11 @@ FOLLOW_UP = (
         requests.c.message_ts.is_(None) | (requests.c.message_ts != requests.c.thread_ts),
         requests.c.outcome.is_(None),
         requests.c.verdict.is_(None) | (requests.c.verdict == Verdict.CONFIRMED),
-        # a refused request, which has no card, is never due
-        requests.c.due_at.is_not(None) | (requests.c.position > 1),
+        # a refused request, or a card that could not be posted, is never due
+        requests.c.due_at.is_not(None)
+        | requests.c.card_id.in_(
+            select(FIRST_OF_CARD.c.id).where(FIRST_OF_CARD.c.due_at.is_not(None))
+        ),
     )
     .limit(1)
 )

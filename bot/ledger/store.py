@@ -350,13 +350,19 @@ class Ledger:
             if now.first.claim != card.first.claim:
                 raise LostClaim(card.id)
             stale = due_at is None and now.events > card.events
+            # this older drawing may have replaced a newer one on the card
+            again_at = _end_of_lease(card, mine) if stale else due_at
             released = [
                 replace(
                     current,
                     last_posted_event=max(through, current.last_posted_event),
-                    due_at=_due_after(current, drawn, due_at, next_at or {}, stale=stale)
-                    if current.id in mine and current.claim == drawn.claim
-                    else current.due_at,
+                    due_at=_due_after(
+                        current,
+                        again_at,
+                        next_at or {},
+                        mine=current.id in mine and current.claim == drawn.claim,
+                        stale=stale,
+                    ),
                 )
                 for current, drawn, through in zip(now.requests, card.requests, shown, strict=True)
             ]
@@ -530,16 +536,24 @@ def _reclaimed(
 
 def _due_after(
     current: Request,
-    drawn: Request,
-    due_at: datetime | None,
+    again_at: datetime | None,
     next_at: Mapping[str, datetime],
     *,
+    mine: bool,
     stale: bool,
 ) -> datetime | None:
-    """When a request is due once its card was drawn."""
-    if current.position > 1:
-        return next_at.get(current.id)
-    if stale:
-        # this older drawing may have replaced a newer one on the card
-        return current.due_at or drawn.due_at
-    return due_at or next_at.get(current.id)
+    """When a request is due once its card was drawn, if it has to be drawn again at `again_at`."""
+    if current.verdict is Verdict.CONFIRMED and current.outcome is None:
+        # a card can be drawn while its customers are under way: their worker keeps its lease
+        return current.due_at
+    due_at = next_at.get(current.id) if mine else current.due_at
+    if current.position > 1 or again_at is None:
+        return due_at
+    # the first is due for the whole card, whoever holds it
+    if mine:
+        return (current.due_at or again_at) if stale else again_at
+    return min(again_at, due_at or again_at)
+
+
+def _end_of_lease(card: Card, mine: Collection[str]) -> datetime | None:
+    return max((r.due_at for r in card.requests if r.id in mine and r.due_at), default=None)

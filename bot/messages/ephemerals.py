@@ -72,7 +72,7 @@ def changed_since(other: Request, url: str | None) -> Message:
     """An undo belongs to the last request that changed the customer, and that is another one."""
     return message(
         [
-            [say("☝️ This can't be undone here: the customer has been changed since.")],
+            [say(f"☝️ This can't be undone here: the customer {_since(other)}.")],
             [*_other(other, url)],
             [say("Nothing was done. Undo belongs to the card that changed it last.")],
         ]
@@ -83,11 +83,19 @@ def unknown_since(other: Request, url: str | None) -> Message:
     """An unknown outcome can't be read off a customer that another request has changed since."""
     return message(
         [
-            [say("☝️ We can't see any more what this did: the customer has been changed since.")],
+            [say(f"☝️ We can't see any more what this did: the customer {_since(other)}.")],
             [*_other(other, url)],
             [say("To see how things are now: "), code(f"/unlatch {other.customer.customer_id}")],
         ]
     )
+
+
+def _since(other: Request) -> str:
+    """What is known of a change that another request makes, or made."""
+    if other.outcome is None:
+        return "is being changed right now"
+    may_have = OUTCOMES[other.outcome].may_be_checked
+    return "may have been changed since" if may_have else "has been changed since"
 
 
 def _other(other: Request, url: str | None) -> Iterator[Inline]:

@@ -156,8 +156,9 @@ def _summary(history: CardHistory) -> str:
     if not whys:
         return f"{on_it}."
     few = len(whys) <= MAX_WHYS and sum(map(len, whys)) <= LEFT_OUT_WHY_LENGTH
-    left = [f"{n} {why}" for why, n in whys.items()] if few else [str(whys.total())]
-    return f"{on_it}; {', '.join(left)}: left out."
+    if not few:
+        return f"{on_it}; {whys.total()} left out."
+    return f"{on_it}; {', '.join(f'{n} {why}' for why, n in whys.items())}: left out."
 
 
 def _bar(done: int, total: int) -> Block:

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from bot.domain.batch_input import Ambiguous, Reading
+from bot.domain.meanings import VERDICTS
 from bot.domain.models import CardHistory, LeftOut
 from bot.messages.block_kit import (
     Block,
@@ -24,7 +25,7 @@ from bot.messages.block_kit import (
 from bot.messages.cards import Action
 from bot.messages.ephemerals import COMMAND, where_the_card_is
 from bot.messages.many_cards import left_out_lines
-from bot.messages.many_results import counts
+from bot.messages.many_results import counts, not_as_asked
 from bot.messages.phrases import Links, amount
 
 MAX_VALUE_LENGTH = 2_000
@@ -68,16 +69,51 @@ def others_left_out(left_out: Sequence[LeftOut], links: Links) -> Message:
     return message([[say(only)]], left_out_lines(left_out, links))
 
 
+def others_not_undone(left_out: Sequence[LeftOut], links: Links) -> Message:
+    """Of several customers only one is on the card that undoes; the card names no others."""
+    many = amount(len(left_out) + 1, "customer")
+    only = f"☝️ Of {many}, only one can be latched again. Its card does not show the others:"
+    return message([[say(only)]], left_out_lines(left_out, links))
+
+
 def form_not_opened() -> Message:
     """Slack did not open the form for many ids."""
     start = say("📝 Slack did not open the form, so nothing was done. Type it again: ")
     return message([[start, code(f"{COMMAND} many")]])
 
 
+def many_unknown_since(customer_ids: Sequence[int]) -> Message:
+    """Unknown outcomes can't be read off customers that other requests have changed since."""
+    many = amount(len(customer_ids), "customer")
+    return message(
+        [
+            [
+                say(f"☝️ We can't see any more what this did to {many}: "),
+                say("they have been changed since, or are being changed."),
+            ],
+            [say("To see how things are now: "), code(f"{COMMAND} {_joined(customer_ids)}")],
+        ]
+    )
+
+
 def outcome_of_many_without_card(history: CardHistory, *, gone: bool) -> Message:
     """The outcome for one person, since the card can't show it; `gone`: it never will."""
     many = amount(len(history.histories), "customer")
-    return message([[say(f"{counts(history)}: {many}")], [say(where_the_card_is(gone=gone))]])
+    return message(
+        [
+            [say(f"{_result(history)}: {many}")],
+            *([say(named)] for named in not_as_asked(history)),
+            [say(where_the_card_is(gone=gone))],
+        ]
+    )
+
+
+def _result(history: CardHistory) -> str:
+    """The counts of a card that was confirmed; of any other, its verdict."""
+    verdict = history.card.first.verdict
+    if verdict is None or VERDICTS[verdict].executes:
+        return counts(history)
+    return f"{VERDICTS[verdict].emoji} {VERDICTS[verdict].title}"
 
 
 def _choice(reading: Reading, label: str, typed: str) -> Iterator[Block]:
@@ -107,4 +143,8 @@ def _customers(reading: Reading) -> str:
 
 
 def _ids(reading: Reading) -> str:
-    return ", ".join(map(str, reading.customer_ids))
+    return _joined(reading.customer_ids)
+
+
+def _joined(customer_ids: Sequence[int]) -> str:
+    return ", ".join(map(str, customer_ids))

@@ -32,6 +32,16 @@ def counts(history: CardHistory) -> str:
     )
 
 
+def not_as_asked(history: CardHistory) -> Iterator[str]:
+    """Which customers are not as the card asked, by outcome: "❌ not done: 3100017, 3100025"."""
+    requests = history.card.requests
+    for outcome in in_order(_outcomes(history)):
+        meaning = OUTCOMES[outcome]
+        if not meaning.as_asked:
+            named = named_ids([each for each in requests if each.outcome is outcome])
+            yield f"{meaning.emoji} {meaning.count}: {named}"
+
+
 def progress(history: CardHistory) -> str:
     """How far the work is, and what is not as asked: "31 of 47, 1 not done"."""
     found = _outcomes(history)

@@ -18,7 +18,8 @@ answered to each call that may have changed something is kept in the `details` a
 from __future__ import annotations
 
 import asyncio
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from time import monotonic
 
 from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Request
@@ -42,10 +43,14 @@ MAX_CALL_TEXT = 9_000  # characters of Fusebill's words kept of each call
 
 @dataclass(frozen=True, slots=True)
 class ExecutionResult:
-    """The outcome, and the `details` for its event in the ledger."""
+    """The outcome, and the `details` for its event in the ledger.
+
+    With `retry_at`, nothing was changed because Fusebill takes no more calls until then.
+    """
 
     outcome: Outcome
     details: dict[str, object] = field(default_factory=dict)
+    retry_at: datetime | None = None
 
 
 @dataclass(slots=True)
@@ -103,7 +108,8 @@ class Execution:
             result = _failed(late, progress)
         seconds = round(monotonic() - started, 3)
         calls: dict[str, object] = {"calls": progress.calls} if progress.calls else {}
-        return ExecutionResult(result.outcome, {"seconds": seconds, **calls, **result.details})
+        details = {"seconds": seconds, **calls, **result.details}
+        return replace(result, details=details)
 
     async def look(self, request: Request) -> dict[str, object]:
         """Read the customer once: `found` has its ids now, `unread` why that failed. No retries."""
@@ -295,9 +301,9 @@ def _failed(error: FusebillError, progress: _Progress) -> ExecutionResult:
     if progress.in_doubt:
         why = f"{reason(error)} An earlier call may have taken effect, or may still do so."
         return ExecutionResult(Outcome.UNKNOWN, details | {"why": why})
-    return ExecutionResult(
-        Outcome.REFUSED, details | {"why": f"{reason(error)} Nothing was changed."}
-    )
+    details |= {"why": f"{reason(error)} Nothing was changed."}
+    retry_at = error.retry_at if isinstance(error, RateLimited) else None
+    return ExecutionResult(Outcome.REFUSED, details, retry_at)
 
 
 def _evidence(answer: FusebillError | Accepted) -> dict[str, object]:

@@ -17,7 +17,8 @@ from bot.domain.policy import Decision
 from bot.fusebill.errors import FusebillError
 from bot.ledger.gate import FollowUpOpen, Overtaken
 from bot.ledger.store import Ledger
-from bot.messages import ephemerals
+from bot.messages import ephemerals, many_ephemerals
+from bot.messages.block_kit import Message
 from bot.messages.fusebill_errors import reason
 from bot.messages.phrases import Links, display_name
 from bot.ops.metrics import Metrics
@@ -76,7 +77,7 @@ class FollowUps:
             if len(undoable) == 1:
                 await self._say_changed(other, place)
                 return
-            left_out.append(_left_out(request, "another request has changed it since"))
+            left_out.append(_left_out(request, _changed_by(other)))
         found = await self._read(unchanged, place)
         restorable: list[tuple[Request, Customer]] = []
         for request, customer in zip(unchanged, found, strict=True):
@@ -113,16 +114,19 @@ class FollowUps:
             kind=Kind.RELATCH,
             follows=requests,
         )
-        await self._post(relatch, place, left_out)
+        if await self._post(relatch, place, left_out) and left_out and len(requests) == 1:
+            others = many_ephemerals.others_not_undone(left_out, self._links)
+            await self._poster.send_ephemeral(place, others)
 
-    async def _post(self, card: Card, place: Place, left_out: Sequence[LeftOut] = ()) -> None:
+    async def _post(self, card: Card, place: Place, left_out: Sequence[LeftOut] = ()) -> bool:
         """Post a card, unless another instance was quicker: the ledger decides."""
         try:
-            await self._poster.post(card, place, left_out)
+            return await self._poster.post(card, place, left_out)
         except FollowUpOpen:
             await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
         except Overtaken as error:
             await self._say_changed(error.by, place)
+        return False
 
     async def _say_changed(self, other: Request, place: Place) -> None:
         url = await self._lookup.permalink(other)
@@ -146,17 +150,32 @@ class FollowUps:
     async def _check(self, unknown: Sequence[Request], person: Person, place: Place) -> None:
         recorded: list[str] = []
         still_latched: list[Request] = []
+        changed_by: list[Request] = []
+        # what keeps one from being recorded may keep many: it is said once
+        refusals: dict[str, Message] = {}
         for request, customer in zip(unknown, await self._read(unknown, place), strict=True):
             if isinstance(customer, FusebillError):
                 continue
             result = compare(customer.ids, request, called=True)
             if result is None:
                 still_latched.append(request)
-            elif await self._record(request, result, person, place):
+                continue
+            try:
+                refusal = await self._record(request, result, person)
+            except Overtaken as error:
+                changed_by.append(error.by)
+                continue
+            if refusal is None:
                 recorded.append(request.id)
+            else:
+                refusals[refusal.text] = refusal
         if recorded:
             # not redraw(): a RESTORED outcome also marks the undone request
             self._worker.conclude_soon(unknown[0].card_id, recorded)
+        for refusal in refusals.values():
+            await self._poster.send_ephemeral(place, refusal)
+        if changed_by:
+            await self._say_unknown_since(changed_by, place)
         if still_latched:
             again = self._poster.card(
                 person,
@@ -168,10 +187,22 @@ class FollowUps:
             )
             await self._post(again, place)
 
+    async def _say_unknown_since(self, changed_by: Sequence[Request], place: Place) -> None:
+        if len(changed_by) == 1:
+            url = await self._lookup.permalink(changed_by[0])
+            said = ephemerals.unknown_since(changed_by[0], url)
+        else:
+            ids = [request.customer.customer_id for request in changed_by]
+            said = many_ephemerals.many_unknown_since(ids)
+        await self._poster.send_ephemeral(place, said)
+
     async def _record(
-        self, request: Request, result: ExecutionResult, person: Person, place: Place
-    ) -> bool:
-        """Record an outcome that the customer shows now; if that is wrong, tell the person why."""
+        self, request: Request, result: ExecutionResult, person: Person
+    ) -> Message | None:
+        """Record an outcome that the customer shows now; returns why that is wrong, if it is.
+
+        Raises: Overtaken.
+        """
         now = datetime.now(UTC)
         event = NewEvent(now, EventType(result.outcome), person.user_id, result.details)
 
@@ -184,17 +215,11 @@ class FollowUps:
         try:
             history = await self._ledger.append(request, event, known, alone=True)
         except FollowUpOpen:
-            await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
-            return False
-        except Overtaken as error:
-            url = await self._lookup.permalink(error.by)
-            await self._poster.send_ephemeral(place, ephemerals.unknown_since(error.by, url))
-            return False
+            return ephemerals.follow_up_open()
         if history is None:
-            await self._poster.send_ephemeral(place, ephemerals.outcome_known())
-            return False
+            return ephemerals.outcome_known()
         self._metrics.outcomes.labels(request.kind, result.outcome).inc()
-        return True
+        return None
 
     @asynccontextmanager
     async def _locked(self, card: Card) -> AsyncIterator[Card]:
@@ -227,6 +252,14 @@ class FollowUps:
                 # one is enough: the reason is mostly the same for all
                 break
         return [found[customer_id] for customer_id in ids]
+
+
+def _changed_by(other: Request) -> str:
+    """What another request does, or did, to a customer that it leaves an undo without."""
+    if other.outcome is None:
+        return "being changed by another request"
+    known = not may_be_checked(other)
+    return f"{'changed' if known else 'perhaps changed'} since by another request"
 
 
 def _left_out(request: Request, why: str) -> LeftOut:

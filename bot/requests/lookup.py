@@ -132,7 +132,8 @@ class Lookup:
         try:
             requests = await self._ledger.recent_requests(customer_id)
             if any(request.last_posted_event < request.events for request in requests):
-                shown = [request.id for request in requests]
+                # a card's first request is due for all of it
+                shown = [request.card_id for request in requests]
                 await self._outbox.hurry_stale(datetime.now(UTC), self._lease, shown)
             declined = [each.id for each in requests if each.verdict is Verdict.DECLINED]
             reasons = await self._due_requests.decline_reasons(declined)

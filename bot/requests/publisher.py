@@ -42,6 +42,8 @@ MAX_PUBLISH_ATTEMPTS = 206
 """About a week of attempts, with the pauses of `pause_after`."""
 THREAD_TAKEN_S = 0.2
 MAX_RECENT = 1000
+TOGETHER = timedelta(minutes=2)
+"""How much later one of a card's customers may be looked at, so that all are at once."""
 PATIENT_ATTEMPTS = 6
 """After so many attempts, about a minute, the people who wait are told the result privately."""
 
@@ -188,9 +190,16 @@ class Publisher:
         await self.tell_people(history.card.first, text)
 
     def _next(self, history: CardHistory) -> dict[str, datetime]:
-        """When each request must be looked at again though Slack shows all of it."""
+        """When each request must be looked at again though Slack shows all of it.
+
+        Those that are due shortly after one another are due together, and told as one.
+        """
         times = {each.request.id: self._next_at(each) for each in history.histories}
-        return {request_id: at for request_id, at in times.items() if at}
+        found = {request_id: at for request_id, at in times.items() if at}
+        return {
+            request_id: max(other for other in found.values() if other - at <= TOGETHER)
+            for request_id, at in found.items()
+        }
 
     def _drawing(self, card_id: str) -> _Drawing:
         drawn = self._drawings.get(card_id)

@@ -140,6 +140,7 @@ class RequestService:
             return
         pressed = NewEvent(datetime.now(UTC), EventType.STOP_REQUESTED, person.user_id, {})
         if not await self._worker.stop(card_id, pressed):
+            self._worker.catch_up_soon(card.first, place.response_url)
             await self._poster.send_ephemeral(place, ephemerals.nothing_to_stop())
 
     async def decide(

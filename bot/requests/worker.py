@@ -58,6 +58,8 @@ MAX_CONCURRENT_CUSTOMERS = 8
 """Of cards of many customers, in this process."""
 CALLS_A_CUSTOMER = 3
 """It is read, changed, and perhaps read again."""
+MAX_REFUSALS = 3
+"""So often one of many customers waits for its next turn after "too many calls"."""
 RECORD_TIMEOUT_S = 600.0
 
 
@@ -230,6 +232,14 @@ class Worker:
             await self._publisher.show_working(history)
         except SlackError as error:
             log.warning("card does not show yet that it is being stopped", why=error.code)
+        try:
+            card = await self._ledger.get_card(history.card.id)
+        except LedgerUnavailable as error:
+            log.warning("stopped card not looked at again", why=str(error))
+            return
+        if card and card.is_finished:
+            # the work ended meanwhile, and Slack may have got the result first
+            self.redraw(card.id)
 
     def update_thread_soon(self, card_id: str) -> None:
         """Post an undecided card's missing events to its thread, in a background task."""
@@ -396,19 +406,31 @@ class Worker:
     async def _execute_one(self, request: Request, others: Sequence[str]) -> RequestHistory:
         with structlog.contextvars.bound_contextvars(**_about(request)):
             await self._wait_for(others)
-            async with self._turn(request):
-                stopped = request.card_size > 1 and await self._ledger.is_stopping(request.card_id)
-                if stopped:
-                    result = await self._execution.stop(request)
-                else:
-                    result = await self._execute(request)
-                history = await self._record(request, result)
+            refused: list[ExecutionResult] = []
+            history = None
+            while history is None:
+                async with self._turn(request):
+                    result = await self._take_turn(request)
+                    if len(refused) < MAX_REFUSALS and self._can_wait(request, result):
+                        refused.append(result)
+                        continue
+                    result = _with_calls_of(refused, result)
+                    history = await self._record(request, result)
             self._metrics.outcomes.labels(request.kind, result.outcome).inc()
             if request.decided_at:
                 took = datetime.now(UTC) - request.decided_at
                 self._metrics.result_seconds.labels(request.kind).observe(took.total_seconds())
             log.info("executed", outcome=result.outcome, **_loggable(result))
             return history
+
+    async def _take_turn(self, request: Request) -> ExecutionResult:
+        if request.card_size > 1 and await self._ledger.is_stopping(request.card_id):
+            return await self._execution.stop(request)
+        return await self._execute(request)
+
+    def _can_wait(self, request: Request, result: ExecutionResult) -> bool:
+        """Whether one of many customers has another turn, once Fusebill takes calls again."""
+        return request.card_size > 1 and self._pace.wait_until(result.retry_at)
 
     @asynccontextmanager
     async def _leases_kept(self, held: Sequence[Request]) -> AsyncIterator[None]:
@@ -503,6 +525,13 @@ def _is_to_do(request: Request) -> bool:
     """Whether a request was confirmed and has no outcome yet."""
     executes = request.verdict is not None and VERDICTS[request.verdict].executes
     return executes and request.outcome is None
+
+
+def _with_calls_of(earlier: Sequence[ExecutionResult], last: ExecutionResult) -> ExecutionResult:
+    """The last result, with the evidence of each call that was refused before."""
+    results = [result.details.get("calls") for result in (*earlier, last)]
+    calls = [call for found in results if isinstance(found, list) for call in found]
+    return replace(last, details=last.details | ({"calls": calls} if calls else {}))
 
 
 def _about(request: Request) -> dict[str, object]:

@@ -288,3 +288,38 @@ async def test_a_recheck_that_is_hours_away_draws_nothing_meanwhile(open_world: 
         before = len(world.slack.calls)
         await asyncio.sleep(1.0)  # ten sweeps
         assert len(world.slack.calls) == before
+
+
+async def test_customers_of_one_card_that_are_latched_again_ring_people_once(
+    open_world: OpenWorld,
+) -> None:
+    customers = (BIKES, 3100025, 3100033)
+    async with open_world(timing=SOON, unlatch_recheck_after_s=1) as world:
+        card = await world.ask(f"{', '.join(map(str, customers))} moved")
+        for number, each in enumerate(customers):
+            world.fusebill.misbehave(
+                "slow", operation="unlatch_customer", customer_id=each, seconds=0.4 * number
+            )
+        await world.press("U0BOB", card, CONFIRM)
+        for each in customers:
+            world.fusebill.customers[each].update(hubSpotId=each, hubSpotCompanyId=None)
+        await world.slack.workspace.until(lambda: world.card(card).count(", latched again") == 3)
+        await world.settled()
+        assert "⚠️ Latched again: 3 of 3 customers." in world.thread(card)
+        assert world.thread(card).count("of 3 customers.") == 1
+
+
+async def test_a_recheck_of_one_of_many_is_shown_though_slack_was_away(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=1) as world:
+        card = await world.ask(f"{BIKES}, 3100025 moved")
+        world.fusebill.misbehave("conflict", operation="unlatch_customer", customer_id=BIKES)
+        await world.press("U0BOB", card, CONFIRM)
+        assert "1 unlatched · ❌ 1 not done" in world.card(card)
+        world.fusebill.customers[3100025].update(hubSpotId=5151)
+        world.slack.faults.fail("chat.update", status=503)
+        world.slack.faults.fail("chat.postMessage", status=503)
+        await world.slack.workspace.until(
+            lambda: AGAIN in world.card(card) and AGAIN in world.thread(card)
+        )

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bot.domain.batch_input import Ambiguous, Reading, read_ids
+from bot.domain.meanings import VERDICTS
 from bot.domain.models import EventType, Kind, LeftOut, Request, Verdict
 from bot.messages import ephemerals, lists
 from bot.messages.block_kit import Message
@@ -36,7 +37,7 @@ from tests.support.hostile import (
     refused_by_slack,
     shown,
 )
-from tests.support.many import card_of, confirmed, customers, happened
+from tests.support.many import ENDINGS, card_of, confirmed, customers, happened
 from tests.support.names import BOB
 
 OF_47 = replace(CARD, card_size=47)
@@ -148,9 +149,17 @@ def test_if_no_customer_is_left_each_is_named_with_why() -> None:
 def test_the_outcome_of_many_without_a_card_is_the_cards(*, gone: bool) -> None:
     card = happened(confirmed(card_of(customers(3))), EventType.CLEARED, to=[0, 1])
     card = happened(card, EventType.UNKNOWN, to=[2])
-    first, why = lines(outcome_of_many_without_card(card, gone=gone))
+    first, others, why = lines(outcome_of_many_without_card(card, gone=gone))
     assert first == "✅ 2 unlatched · ❓ 1 unknown: 3 customers"
+    assert others == "❓ unknown: 2554531"
     assert ("gone" in why) is gone
+
+
+@pytest.mark.parametrize("verdict", ENDINGS)
+def test_without_a_card_the_verdict_about_many_is_said(verdict: Verdict) -> None:
+    card = happened(card_of(customers(3)), EventType(verdict), "U0BOB")
+    first, _why = lines(outcome_of_many_without_card(card, gone=True))
+    assert first == f"{VERDICTS[verdict].emoji} {VERDICTS[verdict].title}: 3 customers"
 
 
 DECIDED = replace(OF_47, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON)

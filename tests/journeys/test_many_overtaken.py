@@ -1,0 +1,138 @@
+"""A card of many, when one of its customers is changed by another card or elsewhere."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
+from tests.support.world import World
+
+JOINERY, DENTAL = 3100025, 3100033
+THREE = f"{BIKES}, {JOINERY}, {DENTAL} moved portal"
+
+
+def latch(world: World, customer_id: int, vid: int) -> None:
+    world.fusebill.customers[customer_id].update(hubSpotId=vid, hubSpotCompanyId=None)
+
+
+async def test_an_overtaken_card_of_many_says_which_customer_it_is_about(world: World) -> None:
+    many = await world.ask(THREE)
+    one = await world.ask(f"{JOINERY} alone")
+    await world.press("U0BOB", one, CONFIRM)
+    await world.press("U0BOB", many, CONFIRM)
+    heard = world.last_ephemeral("U0BOB")
+    assert f"Another request for customer {JOINERY} was confirmed" in heard
+    assert "Cancel this one and ask again: /unlatch many" in heard
+
+
+async def test_an_undo_of_many_that_was_overtaken_can_be_asked_for_again(world: World) -> None:
+    card = await world.ask(THREE)
+    await world.press("U0BOB", card, CONFIRM)
+    await world.press("U0BOB", card, UNDO)
+    undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+    latch(world, JOINERY, 55)
+    await world.press("U0BOB", await world.ask(f"{JOINERY} alone"), CONFIRM)
+    await world.press("U0BOB", undo, CONFIRM)
+    heard = world.last_ephemeral("U0BOB")
+    assert f"Another request for customer {JOINERY} was confirmed" in heard
+    assert "press Undo… again, which leaves that customer out" in heard
+    await world.press("U0BOB", undo, CANCEL)
+    await world.press("U0BOB", card, UNDO)
+    again = world.card(world.slack.workspace.thread(CHANNEL, card.ts)[-1])
+    assert "Latch 2 customers again?" in again
+    assert "1 changed since by another request: left out." in again
+
+
+async def test_an_undo_says_who_is_being_changed_by_another_request(world: World) -> None:
+    card = await world.ask(THREE)
+    await world.press("U0BOB", card, CONFIRM)
+    latch(world, DENTAL, 55)
+    one = await world.ask(f"{DENTAL} alone")
+    world.fusebill.misbehave("slow", operation="unlatch_customer", seconds=1.5)
+    await world.slack.click("U0BOB", one.ts, CONFIRM)
+    await world.slack.workspace.until(lambda: "⏳" in world.card(one))
+    await world.press("U0BOB", card, UNDO)
+    undo = world.card(world.slack.workspace.thread(CHANNEL, card.ts)[-1])
+    assert f"Left out: {DENTAL}: being changed by another request" in undo
+
+
+async def test_an_undo_of_one_of_many_names_those_that_are_left_out(world: World) -> None:
+    card = await world.ask(THREE)
+    await world.press("U0BOB", card, CONFIRM)
+    latch(world, JOINERY, 55)
+    latch(world, DENTAL, 66)
+    await world.press("U0BOB", card, UNDO)
+    undo = world.card(world.slack.workspace.thread(CHANNEL, card.ts)[-1])
+    assert f"({BIKES}) again?" in undo
+    heard = world.last_ephemeral("U0BOB")
+    assert "Of 3 customers, only one can be latched again." in heard
+    assert str(JOINERY) in heard
+    assert str(DENTAL) in heard
+
+
+@pytest.mark.parametrize("code", ["message_not_found", "not_in_channel"])
+async def test_who_decided_a_card_that_is_gone_hears_which_customers_are_not_done(
+    world: World, code: str
+) -> None:
+    card = await world.ask(THREE)
+    world.slack.faults.fail("chat.update", error=code, times=None)
+    world.fusebill.misbehave(
+        "conflict", operation="unlatch_customer", customer_id=JOINERY, times=None
+    )
+    await world.press("U0BOB", card, CONFIRM)
+    heard = world.last_ephemeral("U0BOB")
+    assert "✅ 2 unlatched · ❌ 1 not done: 3 customers" in heard
+    assert f"❌ not done: {JOINERY}" in heard
+
+
+async def test_who_cancelled_a_card_that_is_gone_hears_that_it_is_cancelled(world: World) -> None:
+    card = await world.ask(THREE)
+    world.slack.faults.fail("chat.update", error="message_not_found", times=None)
+    await world.press("U0ALICE", card, CANCEL)
+    assert "🚫 Cancelled: 3 customers" in world.last_ephemeral("U0ALICE")
+
+
+async def test_the_history_of_any_customer_of_a_stale_card_brings_it_up_to_date(
+    world: World,
+) -> None:
+    card = await world.ask(THREE)
+    for method in ("chat.update", "chat.postMessage"):
+        world.slack.faults.fail(method, error="not_in_channel", retry_after=100)
+    await world.press("U0BOB", card, CONFIRM)
+    assert "3 unlatched" not in world.card(card)
+    assert f"· {JOINERY}" in await world.reply_to(f"history {JOINERY}")
+    await world.slack.workspace.until(
+        lambda: "3 unlatched" in world.card(card) and "3 unlatched" in world.thread(card)
+    )
+
+
+async def test_check_again_of_many_says_once_which_customers_others_have_changed(
+    world: World,
+) -> None:
+    card = await world.ask(THREE)
+    world.fusebill.misbehave("keeps_ids", operation="unlatch_customer", times=None)
+    await world.press("U0BOB", card, CONFIRM)
+    world.fusebill.behave()
+    for customer_id in (BIKES, JOINERY):
+        await world.press("U0BOB", await world.ask(f"{customer_id} alone"), CONFIRM)
+    before = len(world.ephemerals("U0BOB"))
+    await world.press("U0BOB", card, CHECK)
+    [heard] = world.ephemerals("U0BOB")[before:]
+    assert f"/unlatch {BIKES}, {JOINERY}" in heard
+    assert "2 customers" in heard
+    again = world.card(world.slack.workspace.thread(CHANNEL, card.ts)[-1])
+    assert f"({DENTAL})?" in again
+
+
+async def test_an_undo_of_a_customer_that_is_being_changed_does_not_say_that_it_was(
+    world: World,
+) -> None:
+    card = await world.ask(f"{BIKES} moved")
+    await world.press("U0BOB", card, CONFIRM)
+    latch(world, BIKES, 55)
+    other = await world.ask(f"{BIKES} again")
+    world.fusebill.misbehave("slow", operation="unlatch_customer", seconds=1.5)
+    await world.slack.click("U0BOB", other.ts, CONFIRM)
+    await world.slack.workspace.until(lambda: "⏳" in world.card(other))
+    await world.press("U0BOB", card, UNDO)
+    assert "the customer is being changed right now" in world.last_ephemeral("U0BOB")

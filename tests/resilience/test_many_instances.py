@@ -1,0 +1,244 @@
+"""Two instances on one PostgreSQL work on cards of many: each customer once, each card told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from signal import SIGCONT, SIGSTOP
+
+import pytest
+
+from bot.domain.models import Outcome
+from bot.ledger.engine import open_engine
+from bot.sandbox.slack.simulator import PostedMessage
+from tests.resilience.test_instances import click_everywhere, lines
+from tests.resilience.test_many_crash import CUSTOMERS, all_outcomes, ask, broken
+from tests.support.bot_process import PACE, BotProcess
+from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
+from tests.support.stage import Stage, stage
+
+STOP = "unlatch_stop"
+PATIENT = replace(PACE, lease_s=10.0)
+# the card is drawn often, so that instances have something to draw over
+BUSY = replace(PACE, lease_s=1.0, working_after_s=0.1, progress_every_s=0.1)
+RACES = int(os.environ.get("RACES", "4"))
+ALL = len(CUSTOMERS)
+
+
+@pytest.fixture
+async def staged(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(postgresql_url, tmp_path) as opened:
+        for each in CUSTOMERS[3:]:
+            opened.fusebill.customers[each] = dict(opened.fusebill.customers[BIKES], id=each)
+        # many races in one minute must not wait for its end
+        opened.fusebill.calls_per_minute = 100_000
+        yield opened
+
+
+def latch_all(staged: Stage) -> None:
+    for each in CUSTOMERS:
+        staged.fusebill.customers[each].update(hubSpotId=each, hubSpotCompanyId=each + 1)
+
+
+def called(staged: Stage) -> Counter[int | None]:
+    return Counter(
+        c.customer_id for c in staged.fusebill.calls if c.operation == "unlatch_customer"
+    )
+
+
+def events(staged: Stage) -> Counter[str]:
+    """How often each type of event stands in the ledger."""
+    engine = open_engine(staged.database_url, read_only=True)
+    with engine.connect() as connection:
+        rows = connection.exec_driver_sql("SELECT type FROM events").scalars().all()
+    engine.dispose()
+    return Counter(map(str, rows))
+
+
+async def ask_about(staged: Stage, customers: Sequence[int]) -> PostedMessage:
+    before = len(staged.slack.workspace.messages(CHANNEL))
+    await staged.slack.command("U0ALICE", f"{', '.join(map(str, customers))} moved")
+    await staged.until(lambda: len(staged.slack.workspace.messages(CHANNEL)) > before)
+    card = staged.slack.workspace.messages(CHANNEL)[-1]
+    await staged.until(lambda: card.ts in staged.log)
+    return card
+
+
+async def click_at(
+    staged: Stage, bot: BotProcess, card: PostedMessage, action: str, who: str = "U0BOB"
+) -> None:
+    staged.slack.request_url = f"{bot.address}/slack/events"
+    assert (await staged.slack.click(who, card.ts, action)).status == 200
+
+
+@pytest.mark.parametrize("after_calls", [1, 5, 9])
+async def test_an_instance_that_sleeps_through_the_work_and_wakes_calls_nobody_twice(
+    staged: Stage, after_calls: int
+) -> None:
+    sleeper = await staged.start(timing=BUSY)
+    card = await ask(staged)
+    seen, slept = 0, asyncio.Event()
+
+    async def freeze(operation: str) -> None:
+        nonlocal seen
+        seen += operation == "unlatch_customer"
+        if seen == after_calls and not slept.is_set():
+            slept.set()
+            sleeper.signal(SIGSTOP)
+
+    staged.fusebill.after = freeze
+    staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=0.15)
+    click = asyncio.create_task(staged.slack.click("U0BOB", card.ts, CONFIRM))
+    await staged.until(slept.is_set)
+    other = await staged.start(timing=BUSY)
+    await staged.until(lambda: called(staged).total() >= after_calls + 2)
+    sleeper.signal(SIGCONT)
+    await click
+    await staged.settled(40.0)
+    await staged.until(lambda: f"✅ {ALL} unlatched" in staged.card(card))
+    await asyncio.sleep(1.0)
+    assert f"✅ {ALL} unlatched" in staged.card(card)
+    assert "[Stop]" not in staged.card(card)
+    assert all_outcomes(staged) == {Outcome.CLEARED: ALL}
+    assert lines(staged, card, f"✅ {ALL} unlatched") == 1
+    assert broken(staged) == []
+    assert other.process.exitcode is None
+
+
+async def test_stop_at_one_instance_stops_the_work_of_the_other(staged: Stage) -> None:
+    first = await staged.start(timing=BUSY)
+    second = await staged.start(timing=BUSY)
+    card = await ask(staged)
+    staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=0.7)
+    await click_at(staged, first, card, CONFIRM)
+    await staged.until(lambda: "[Stop]" in staged.card(card))
+    await click_at(staged, second, card, STOP)
+    await staged.settled(40.0)
+    await staged.until(lambda: "4 stopped" in staged.card(card))
+    assert called(staged).total() == 8
+    assert all_outcomes(staged) == {Outcome.CLEARED: 8, Outcome.STOPPED: 4}
+    assert lines(staged, card, "pressed Stop") == 1
+    assert broken(staged) == []
+
+
+async def test_stop_twice_at_once_is_one_stop(staged: Stage) -> None:
+    await staged.start(timing=BUSY)
+    await staged.start(timing=BUSY)
+    card = await ask(staged)
+    staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=0.7)
+    await click_everywhere(staged, card, CONFIRM, 1)
+    await staged.until(lambda: "[Stop]" in staged.card(card))
+    await click_everywhere(staged, card, STOP, 6)
+    await staged.settled(40.0)
+    assert lines(staged, card, "pressed Stop") == 1
+    assert "4 stopped" in staged.card(card)
+    assert broken(staged) == []
+
+
+async def test_a_stopped_card_whose_worker_is_killed_says_what_was_done(staged: Stage) -> None:
+    survivor = await staged.start(timing=BUSY)
+    await staged.start(timing=BUSY)
+    card = await ask(staged)
+    staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=0.7)
+    await staged.slack.click("U0BOB", card.ts, CONFIRM)
+    await staged.until(lambda: "[Stop]" in staged.card(card))
+    await click_at(staged, survivor, card, STOP)
+    await staged.bots[-1].kill()
+    await staged.settled(40.0)
+    await staged.until(lambda: "stopped" in staged.card(card))
+    done = {c for c in CUSTOMERS if not staged.fusebill.customers[c]["hubSpotId"]}
+    found = all_outcomes(staged)
+    assert found[Outcome.CLEARED] == len(done), (found, done)
+    assert found[Outcome.STOPPED] == ALL - len(done)
+    assert max(called(staged).values()) == 1
+    assert broken(staged) == []
+
+
+async def test_two_cards_that_share_customers_in_another_order_both_end(staged: Stage) -> None:
+    await staged.start(timing=PATIENT)
+    await staged.start(timing=PATIENT)
+    addresses = [f"{bot.address}/slack/events" for bot in staged.bots]
+    for race in range(RACES):
+        latch_all(staged)
+        before = called(staged)
+        cards = [
+            await ask_about(staged, CUSTOMERS),
+            await ask_about(staged, CUSTOMERS[::-1]),
+            await ask_about(staged, [CUSTOMERS[race % ALL]]),
+        ]
+        clicks = []
+        for number, card in enumerate(cards):
+            staged.slack.request_url = addresses[number % 2]
+            clicks.append(asyncio.create_task(staged.slack.click("U0BOB", card.ts, CONFIRM)))
+            await asyncio.sleep(0)
+        assert {d.status for d in await asyncio.gather(*clicks)} == {200}
+        await staged.settled(30.0)
+        now = called(staged)
+        # a card that came when another was done is refused as a whole, and can be cancelled
+        refused = [card for card in cards if "[Cancel]" in staged.card(card)]
+        assert max(now[c] - before[c] for c in CUSTOMERS) == 1
+        if not all(card in refused for card in cards[:2]):
+            assert {now[c] - before[c] for c in CUSTOMERS} == {1}
+        for card in refused:
+            await staged.slack.click("U0ALICE", card.ts, "unlatch_cancel")
+            await staged.until(lambda c=card: "Cancelled" in staged.card(c))
+        await staged.settled(30.0)
+    assert broken(staged) == []
+
+
+async def test_undo_of_many_pressed_on_two_instances_at_once_asks_once(staged: Stage) -> None:
+    await staged.start(timing=PATIENT)
+    await staged.start(timing=PATIENT)
+    for _ in range(RACES):
+        latch_all(staged)
+        card = await ask_about(staged, CUSTOMERS)
+        await click_everywhere(staged, card, CONFIRM, 1)
+        await staged.settled(30.0)
+        before = len(staged.slack.workspace.ephemerals("U0BOB"))
+        await click_everywhere(staged, card, UNDO, 2)
+        await staged.until(lambda n=before: len(staged.slack.workspace.ephemerals("U0BOB")) > n)
+        await staged.until(lambda c=card: lines(staged, c, "Latch 12 customers again?") > 0)
+        await asyncio.sleep(0.3)
+        assert lines(staged, card, "Latch 12 customers again?") == 1
+        undo = staged.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        # confirmed on both at once
+        await click_everywhere(staged, undo, CONFIRM, 2)
+        await staged.settled(30.0)
+        await staged.until(lambda u=undo: "12 latched again" in staged.card(u))
+        assert "undone" in staged.card(card)
+        assert "[Undo…]" not in staged.card(card)
+    latches = sum(c.operation == "latch_customer" for c in staged.fusebill.calls)
+    assert latches == RACES * ALL
+    assert broken(staged) == []
+
+
+async def test_check_again_of_many_on_two_instances_at_once_records_each_once(
+    staged: Stage,
+) -> None:
+    brief = replace(PATIENT, execution_s=0.6)
+    await staged.start(timing=brief)
+    await staged.start(timing=brief)
+    for race in range(RACES):
+        latch_all(staged)
+        card = await ask_about(staged, CUSTOMERS)
+        staged.fusebill.misbehave("hang", operation="unlatch_customer", times=None)
+        await click_everywhere(staged, card, CONFIRM, 1)
+        await staged.until(lambda c=card: "[Check again]" in staged.card(c))
+        await staged.settled(30.0)
+        staged.fusebill.behave()
+        for each in CUSTOMERS:
+            staged.fusebill.customers[each].update(hubSpotId=None, hubSpotCompanyId=None)
+        await click_everywhere(staged, card, CHECK, 2)
+        await staged.until(lambda c=card: f"✅ {ALL} unlatched" in staged.card(c))
+        await staged.settled(30.0)
+        await staged.until(lambda c=card: f"✅ {ALL} unlatched" in staged.thread(c))
+        assert events(staged)["cleared"] == (race + 1) * ALL
+        await asyncio.sleep(0.3)
+        # who came too late is told so once, not once for each customer
+        said = [e.text for e in staged.slack.workspace.ephemerals("U0BOB") if "known" in e.text]
+        assert len(said) <= 2 * (race + 1)
+    assert broken(staged) == []
