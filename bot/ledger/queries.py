@@ -165,6 +165,22 @@ LEAVE_THREAD = Statement(
         ),
     )
 )
+MARK_SHOWN = Statement(
+    update(requests)
+    .where(
+        requests.c.id == bindparam("request_id"),
+        requests.c.claim == bindparam("held"),
+        requests.c.events == bindparam("drawn"),
+    )
+    .values(
+        due_at=bindparam("next_at"),
+        mirrored_through=case(
+            (requests.c.mirrored_through < bindparam("shown"), bindparam("shown")),
+            else_=requests.c.mirrored_through,
+        ),
+    )
+)
+"""Applies only if nobody has claimed the request or added an event since it was drawn."""
 SHOWN = Statement(
     select(requests.c.mirrored_through)
     .where(card_id_of_row == bindparam("card_id"))
