@@ -35,6 +35,7 @@ from bot.ledger.engine import (
     require_current,
     version,
 )
+from bot.ledger.leases import Leases
 from bot.ledger.outbox import Outbox
 from bot.ledger.schema import REVISION
 from bot.ledger.store import Ledger
@@ -72,6 +73,7 @@ class Bot:
     client: AsyncWebClient
     slack: Slack
     ledger: Ledger
+    leases: Leases
     outbox: Outbox
     worker: Worker
     poster: CardPoster
@@ -110,7 +112,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
         ledger, outbox = Ledger(database), Outbox(database)
-        due_requests = DueRequests(database)
+        leases, due_requests = Leases(database), DueRequests(database)
         session = await stack.enter_async_context(open_session())
         http = await stack.enter_async_context(AiohttpTransport())
         metrics, tasks, stopping = Metrics(), BackgroundTasks(), asyncio.Event()
@@ -132,7 +134,9 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             ledger, due_requests, fusebill, settings.unlatch_recheck_after_s, timing
         )
         reminders = Reminders(ledger, due_requests, slack, tasks, notify, timing)
-        publisher = Publisher(ledger, outbox, slack, links, metrics, timing, rechecker.next_at)
+        publisher = Publisher(
+            ledger, leases, outbox, slack, links, metrics, timing, rechecker.next_at
+        )
         sender = CardSender(
             outbox,
             slack,
@@ -144,6 +148,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         )
         worker = Worker(
             ledger,
+            leases,
             outbox,
             publisher,
             sender,
@@ -193,6 +198,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             client,
             slack,
             ledger,
+            leases,
             outbox,
             worker,
             poster,

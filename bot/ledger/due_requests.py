@@ -13,9 +13,9 @@ from bot.domain.clock import is_worth_a_reminder
 from bot.domain.models import EventType, NewEvent, Outcome, Request, RequestHistory, Verdict
 from bot.ledger import queries
 from bot.ledger.engine import Database
+from bot.ledger.leases import LostClaim
 from bot.ledger.mapping import event_of, request_of
 from bot.ledger.schema import events, requests
-from bot.ledger.store import LostClaim
 
 MAX_OPEN = 1000
 """Rows: a card of many customers that is being executed has one for each."""

@@ -1,4 +1,4 @@
-"""The ledger's SQL: functions that run inside a transaction that `store` began.
+"""The ledger's SQL: functions that run inside a transaction that their caller began.
 
 The statements are built at import, since building one costs more than running it. Those that take
 no list of values are compiled once as well: see `statements`.

@@ -23,8 +23,9 @@ import structlog
 
 from bot.domain.models import Card, CardHistory, EventType, NewEvent, Request, RequestHistory
 from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.leases import Leases, LostClaim
 from bot.ledger.outbox import Outbox, ResponseUrl
-from bot.ledger.store import Ledger, LostClaim
+from bot.ledger.store import Ledger
 from bot.messages import drawing
 from bot.messages.block_kit import Message
 from bot.messages.cards import other_card
@@ -80,6 +81,7 @@ class Publisher:
     def __init__(
         self,
         ledger: Ledger,
+        leases: Leases,
         outbox: Outbox,
         slack: Slack,
         links: Links,
@@ -88,6 +90,7 @@ class Publisher:
         next_at: Callable[[RequestHistory], datetime | None] = lambda _history: None,
     ) -> None:
         self._ledger = ledger
+        self._leases = leases
         self._outbox = outbox
         self._slack = slack
         self._links = links
@@ -116,7 +119,7 @@ class Publisher:
                 history = await self._ledger.card_history(card_id)
                 if history.card.first.verdict is None:
                     shown = await self._reply(history, drawn)
-                    await self._ledger.change(history.card.first, last_posted_event=shown[0])
+                    await self._leases.change(history.card.first, last_posted_event=shown[0])
         except (SlackError, LedgerUnavailable, LostClaim) as error:
             log.warning("thread not updated yet", why=str(error))
 
@@ -183,7 +186,7 @@ class Publisher:
             codes = sorted({f.code for f in failures if isinstance(f, SlackError)})
             await self._give_up(history, mine, shown, codes, final=not retryable)
         else:
-            await self._ledger.release(card, shown, mine, next_at=self._next(history))
+            await self._leases.release(card, shown, mine, next_at=self._next(history))
 
     async def _tell_outcome(self, history: CardHistory, *, gone: bool) -> None:
         text = drawing.outcome_without_card(history, self._links, gone=gone)
@@ -232,7 +235,7 @@ class Publisher:
         """A worker that waits for Slack is alive, so nobody should reclaim its requests."""
         due_at = datetime.now(UTC) + timedelta(seconds=self._timing.lease_s)
         with suppress(LedgerUnavailable):
-            await self._ledger.renew(mine, due_at)
+            await self._leases.renew(mine, due_at)
 
     async def _retry_later(
         self,
@@ -247,7 +250,7 @@ class Publisher:
         log.warning("slack unavailable", why=failures[0].code, again_in_s=pause_s)
         due_at = datetime.now(UTC) + timedelta(seconds=pause_s)
         next_at = self._next(history)
-        await self._ledger.release(card, shown, mine, due_at=due_at, next_at=next_at)
+        await self._leases.release(card, shown, mine, due_at=due_at, next_at=next_at)
 
     async def tell_people(self, request: Request, text: Message) -> None:
         """Tell the requester and the decider through their response URLs, once, while they work."""
@@ -288,10 +291,10 @@ class Publisher:
         if (last.type, last.details) == (EventType.DELIVERY_FAILED, details):
             # tried again on somebody's press: no news
             posted = [each.request.events for each in history.histories] if final else shown
-            await self._ledger.release(history.card, posted, mine, next_at=next_at)
+            await self._leases.release(history.card, posted, mine, next_at=next_at)
             return
         failed = NewEvent(datetime.now(UTC), EventType.DELIVERY_FAILED, "", details)
-        await self._ledger.release(
+        await self._leases.release(
             history.card, shown, mine, next_at=next_at, failure=failed, final=final
         )
 
@@ -324,14 +327,14 @@ class Publisher:
                     drawn.thread = shown = reply.through
             finally:
                 # saved after each reply, so that a retry continues from here
-                await self._ledger.leave_thread(card, shown)
+                await self._leases.leave_thread(card, shown)
         return shown
 
     async def _take_thread(self, card: Card, on_wait: Callable[[], None]) -> Sequence[int]:
         """Wait until no other instance posts in the thread; returns what it shows then."""
         lease = timedelta(seconds=self._timing.lease_s)
         while True:
-            shown = await self._ledger.take_thread(card, datetime.now(UTC), lease)
+            shown = await self._leases.take_thread(card, datetime.now(UTC), lease)
             if shown is not None:
                 return shown
             on_wait()

@@ -35,8 +35,9 @@ from bot.domain.models import (
 from bot.fusebill.pace import Pace
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.gate import After, waits_of
+from bot.ledger.leases import Leases, LostClaim
 from bot.ledger.outbox import Outbox
-from bot.ledger.store import Ledger, LostClaim
+from bot.ledger.store import Ledger
 from bot.messages import drawing
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
@@ -69,6 +70,7 @@ class Worker:
     def __init__(  # noqa: PLR0913, PLR0917  # composition alone calls it
         self,
         ledger: Ledger,
+        leases: Leases,
         outbox: Outbox,
         publisher: Publisher,
         sender: CardSender,
@@ -81,6 +83,7 @@ class Worker:
         timing: Timing,
     ) -> None:
         self._ledger = ledger
+        self._leases = leases
         self._outbox = outbox
         self._publisher = publisher
         self._sender = sender
@@ -155,9 +158,9 @@ class Worker:
             await self._publisher.publish(history, mine)
             return
         for each in rechecked:
-            await self._ledger.change(each.history.request, publish_attempts=0)
+            await self._leases.change(each.history.request, publish_attempts=0)
         next_at = {each.history.request.id: each.next_at for each in looked if each.next_at}
-        await self._ledger.release(history.card, shown, mine, next_at=next_at)
+        await self._leases.release(history.card, shown, mine, next_at=next_at)
 
     async def sweep(self) -> None:
         """Remind of cards and expire them, and reclaim requests whose worker is gone.
@@ -166,7 +169,7 @@ class Worker:
         """
         now = datetime.now(UTC)
         cards: dict[str, list[Request]] = {}
-        for request in await self._ledger.overdue(now, self.lease(now) - now):
+        for request in await self._leases.overdue(now, self.lease(now) - now):
             cards.setdefault(request.card_id, []).append(request)
         for card_id, requests in cards.items():
             request = requests[0]
@@ -215,7 +218,7 @@ class Worker:
         if self._sender.is_sending(request.card_id):
             return
         now = datetime.now(UTC)
-        reclaimed = await self._ledger.reclaim([request], now, self.lease(now))
+        reclaimed = await self._leases.reclaim([request], now, self.lease(now))
         if reclaimed:
             log.warning("request without a card taken up", request_id=request.id)
             self._tasks.spawn(self._sender.resume(reclaimed.history))
@@ -336,7 +339,7 @@ class Worker:
     async def _reclaim(self, requests: Sequence[Request]) -> None:
         # not the sweep's time: a slow ledger would shorten the leases of its last requests
         now = datetime.now(UTC)
-        reclaimed = await self._ledger.reclaim(requests, now, self.lease(now))
+        reclaimed = await self._leases.reclaim(requests, now, self.lease(now))
         if reclaimed is None:
             return
         history, mine = reclaimed.history, reclaimed.mine
@@ -439,7 +442,7 @@ class Worker:
         async def keep() -> None:
             while True:
                 with suppress(LedgerUnavailable):
-                    await self._ledger.renew(held, self.lease(datetime.now(UTC)))
+                    await self._leases.renew(held, self.lease(datetime.now(UTC)))
                 await asyncio.sleep(self._timing.lease_s / 3)
 
         async with meanwhile(keep) as begin:
@@ -502,7 +505,7 @@ class Worker:
             try:
                 # a process that slept must not draw over the result of the one that took over
                 with suppress(LedgerUnavailable):
-                    await self._ledger.change(first, due_at=self.lease(datetime.now(UTC)))
+                    await self._leases.change(first, due_at=self.lease(datetime.now(UTC)))
                 await self._publisher.show_working(await self._progress(card))
             except SlackError as error:
                 log.warning("working card not shown", why=error.code)

@@ -13,7 +13,8 @@ from bot.domain.clock import recheck_at, reminder_at
 from bot.domain.models import Event, EventType, NewEvent, Outcome, Request, RequestHistory, Verdict
 from bot.ledger.due_requests import DueRequests
 from bot.ledger.engine import Database, migrate, open_engine
-from bot.ledger.store import Ledger, LostClaim
+from bot.ledger.leases import LostClaim
+from bot.ledger.store import Ledger
 from tests.component.test_ledger import ASKED, BOB, NOW, REQUEST
 
 AT = reminder_at(REQUEST.asked_at, REQUEST.expires_at)

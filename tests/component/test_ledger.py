@@ -28,7 +28,8 @@ from bot.ledger.engine import Database, migrate, open_engine
 from bot.ledger.export import Filter, read
 from bot.ledger.gate import DecisionResult, FollowUpOpen, Overtaken
 from bot.ledger.hash_chain import digest
-from bot.ledger.store import Ledger, LostClaim
+from bot.ledger.leases import Leases, LostClaim
+from bot.ledger.store import Ledger
 from bot.ledger.verify import verify
 from bot.messages import lists
 from bot.messages.cards import decided_card
@@ -59,12 +60,22 @@ ASKED = NewEvent(NOW, EventType.REQUESTED, "U0ALICE", {"reason": "moved", "vid":
 
 
 @pytest.fixture
-async def ledger(database_url: str) -> AsyncIterator[Ledger]:
+async def database(database_url: str) -> AsyncIterator[Database]:
     engine = open_engine(database_url)
     migrate(engine)
-    database = Database(engine)
-    yield Ledger(database)
-    await database.close()
+    opened = Database(engine)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def ledger(database: Database) -> Ledger:
+    return Ledger(database)
+
+
+@pytest.fixture
+def leases(database: Database) -> Leases:
+    return Leases(database)
 
 
 async def confirm(ledger: Ledger, at: datetime = NOW, **result: object) -> DecisionResult:
@@ -141,28 +152,30 @@ async def test_deciding_an_unknown_request_raises_key_error(ledger: Ledger) -> N
 
 
 @pytest.mark.parametrize("write", ["record", "change", "release"])
-async def test_a_worker_that_lost_its_claim_writes_nothing(ledger: Ledger, write: str) -> None:
+async def test_a_worker_that_lost_its_claim_writes_nothing(
+    ledger: Ledger, leases: Leases, write: str
+) -> None:
     request = await confirmed(ledger)
-    reclaimed = await ledger.reclaim([request], LATER, LATER + LEASE)
+    reclaimed = await leases.reclaim([request], LATER, LATER + LEASE)
     assert reclaimed is not None
     writes: dict[str, Callable[[], Awaitable[object]]] = {
         "record": lambda: cleared(ledger, request),
-        "change": lambda: ledger.change(request, due_at=None),
-        "release": lambda: ledger.release(Card((request,)), [2], [request.id]),
+        "change": lambda: leases.change(request, due_at=None),
+        "release": lambda: leases.release(Card((request,)), [2], [request.id]),
     }
     with pytest.raises(LostClaim):
         await writes[write]()
     assert await ledger.request_history(REQUEST.id) == reclaimed.history.first
 
 
-async def test_work_with_a_valid_lease_is_not_reclaimed(ledger: Ledger) -> None:
+async def test_work_with_a_valid_lease_is_not_reclaimed(ledger: Ledger, leases: Leases) -> None:
     request = await confirmed(ledger)
-    assert await ledger.reclaim([request], NOW + LEASE - timedelta(seconds=1), LATER) is None
+    assert await leases.reclaim([request], NOW + LEASE - timedelta(seconds=1), LATER) is None
 
 
-async def test_one_of_ten_concurrent_reclaimers_wins(ledger: Ledger) -> None:
+async def test_one_of_ten_concurrent_reclaimers_wins(ledger: Ledger, leases: Leases) -> None:
     request = await confirmed(ledger)
-    reclaimers = [ledger.reclaim([request], LATER, LATER + LEASE) for _ in range(10)]
+    reclaimers = [leases.reclaim([request], LATER, LATER + LEASE) for _ in range(10)]
     [reclaimed] = [each for each in await asyncio.gather(*reclaimers) if each]
     assert reclaimed.history.first.request.claim == request.claim + 1
     assert reclaimed.history.first.events[-1].type is EventType.RECLAIMED
@@ -170,45 +183,48 @@ async def test_one_of_ten_concurrent_reclaimers_wins(ledger: Ledger) -> None:
 
 async def test_reclaiming_a_finished_request_counts_an_attempt_without_an_event(
     ledger: Ledger,
+    leases: Leases,
 ) -> None:
     history = await cleared(ledger, await confirmed(ledger))
-    reclaimed = await ledger.reclaim([history.request], LATER, LATER + LEASE)
+    reclaimed = await leases.reclaim([history.request], LATER, LATER + LEASE)
     assert reclaimed is not None
     first = reclaimed.history.first
     assert (first.request.publish_attempts, first.events) == (1, history.events)
 
 
-async def test_overdue_requests_come_longest_overdue_first(ledger: Ledger) -> None:
+async def test_overdue_requests_come_longest_overdue_first(ledger: Ledger, leases: Leases) -> None:
     due = {"late": 2, "later": 1, "not yet": 60}
     for name, minutes in due.items():
         at = NOW + timedelta(minutes=minutes)
         await ledger.add(replace(REQUEST, id=name, due_at=at), ASKED)
     await ledger.add(replace(REQUEST, id="done", due_at=None), ASKED)
-    overdue = await ledger.overdue(NOW + timedelta(minutes=2), LEASE)
+    overdue = await leases.overdue(NOW + timedelta(minutes=2), LEASE)
     assert [request.id for request in overdue] == ["later", "late"]
 
 
-async def test_a_fully_posted_request_is_never_due_again(ledger: Ledger) -> None:
+async def test_a_fully_posted_request_is_never_due_again(ledger: Ledger, leases: Leases) -> None:
     history = await cleared(ledger, await confirmed(ledger))
-    await ledger.release(Card((history.request,)), [3], [REQUEST.id])
+    await leases.release(Card((history.request,)), [3], [REQUEST.id])
     released = await ledger.get(REQUEST.id)
     assert released == replace(history.request, due_at=None, last_posted_event=3)
 
 
-async def test_a_request_stays_due_if_an_event_came_while_it_was_drawn(ledger: Ledger) -> None:
+async def test_a_request_stays_due_if_an_event_came_while_it_was_drawn(
+    ledger: Ledger, leases: Leases
+) -> None:
     drawn = await cleared(ledger, await confirmed(ledger))
     undone = NewEvent(NOW, EventType.UNDONE, "U0BOB", {})
     await ledger.record(drawn.request, undone, fenced=False, due_at=LATER)
-    await ledger.release(Card((drawn.request,)), [3], [REQUEST.id])
+    await leases.release(Card((drawn.request,)), [3], [REQUEST.id])
     released = await ledger.get(REQUEST.id)
     assert released is not None
     assert released.due_at == LATER
 
 
-async def test_a_failed_delivery_is_recorded(ledger: Ledger) -> None:
+async def test_a_failed_delivery_is_recorded(ledger: Ledger, leases: Leases) -> None:
     history = await cleared(ledger, await confirmed(ledger))
     failure = NewEvent(NOW, EventType.DELIVERY_FAILED, "", {"why": "channel_not_found"})
-    await ledger.release(Card((history.request,)), [0], [REQUEST.id], failure=failure)
+    await leases.release(Card((history.request,)), [0], [REQUEST.id], failure=failure)
     after = await ledger.request_history(REQUEST.id)
     assert (after.request.due_at, after.events[-1].type) == (None, EventType.DELIVERY_FAILED)
 
@@ -316,7 +332,7 @@ class NewerCustomer(Customer):
 
 
 async def test_what_a_newer_version_wrote_is_kept_and_shown_as_it_is(
-    ledger: Ledger, database_url: str
+    ledger: Ledger, leases: Leases, database_url: str
 ) -> None:
     newer = replace(
         REQUEST,
@@ -336,7 +352,7 @@ async def test_what_a_newer_version_wrote_is_kept_and_shown_as_it_is(
     )
     request = history.request
     assert (request.kind, request.verdict, request.outcome) == ("swap", "postponed", "swapped")
-    assert [r.id for r in await ledger.overdue(LATER, LEASE)] == [REQUEST.id]
+    assert [r.id for r in await leases.overdue(LATER, LEASE)] == [REQUEST.id]
     [recent] = await ledger.recent_requests(None)
     assert recent.customer == replace(REQUEST.customer, ids=HubSpotIds(101))
     assert "❓ swapped" in shown(lists.history(None, [(recent, None)], []))
@@ -354,17 +370,19 @@ async def test_what_a_newer_version_wrote_is_kept_and_shown_as_it_is(
 BACK = timedelta(hours=1)
 
 
-async def test_a_clock_that_was_set_back_delays_no_work(ledger: Ledger) -> None:
+async def test_a_clock_that_was_set_back_delays_no_work(ledger: Ledger, leases: Leases) -> None:
     request = await confirmed(ledger)
-    assert [r.id for r in await ledger.overdue(NOW - BACK, LEASE)] == [request.id]
-    reclaimed = await ledger.reclaim([request], NOW - BACK, NOW - BACK + LEASE)
+    assert [r.id for r in await leases.overdue(NOW - BACK, LEASE)] == [request.id]
+    reclaimed = await leases.reclaim([request], NOW - BACK, NOW - BACK + LEASE)
     assert reclaimed is not None
-    assert await ledger.overdue(NOW - BACK, LEASE) == []
+    assert await leases.overdue(NOW - BACK, LEASE) == []
 
 
-async def test_a_clock_that_was_set_back_keeps_no_card_alive(ledger: Ledger) -> None:
+async def test_a_clock_that_was_set_back_keeps_no_card_alive(
+    ledger: Ledger, leases: Leases
+) -> None:
     await ledger.add(REQUEST, ASKED)
-    assert [r.id for r in await ledger.overdue(NOW - BACK, LEASE)] == [REQUEST.id]
+    assert [r.id for r in await leases.overdue(NOW - BACK, LEASE)] == [REQUEST.id]
     expired = NewEvent(NOW - BACK, EventType.EXPIRED, "", {})
     result = await ledger.decide(
         REQUEST.id, Verdict.EXPIRED, expired, decider=None, due_at=NOW - BACK + LEASE
@@ -374,27 +392,29 @@ async def test_a_clock_that_was_set_back_keeps_no_card_alive(ledger: Ledger) -> 
 
 @pytest.mark.parametrize("skew_s", [0, 1, 29])
 async def test_clocks_that_differ_by_less_than_a_lease_take_nothing_away(
-    ledger: Ledger, skew_s: int
+    ledger: Ledger, leases: Leases, skew_s: int
 ) -> None:
     await ledger.add(replace(REQUEST, id="b" * 32), ASKED)
     await confirmed(ledger)
-    assert await ledger.overdue(NOW - timedelta(seconds=skew_s), LEASE) == []
+    assert await leases.overdue(NOW - timedelta(seconds=skew_s), LEASE) == []
 
 
-async def test_a_thread_has_one_that_posts_in_it(ledger: Ledger) -> None:
+async def test_a_thread_has_one_that_posts_in_it(ledger: Ledger, leases: Leases) -> None:
     request = await ledger.add(REQUEST, ASKED)
     card = Card((request,))
-    taken = await asyncio.gather(*(ledger.take_thread(card, NOW, LEASE) for _ in range(10)))
+    taken = await asyncio.gather(*(leases.take_thread(card, NOW, LEASE) for _ in range(10)))
     assert Counter(map(str, taken)) == {"[0]": 1, "None": 9}
-    await ledger.leave_thread(card, [1])
-    assert await ledger.take_thread(card, NOW, LEASE) == [1]
+    await leases.leave_thread(card, [1])
+    assert await leases.take_thread(card, NOW, LEASE) == [1]
 
 
 @pytest.mark.parametrize("at", [LATER, NOW - BACK], ids=["later", "the clock was set back"])
-async def test_a_thread_whose_poster_is_gone_can_be_taken(ledger: Ledger, at: datetime) -> None:
+async def test_a_thread_whose_poster_is_gone_can_be_taken(
+    ledger: Ledger, leases: Leases, at: datetime
+) -> None:
     card = Card((await ledger.add(REQUEST, ASKED),))
-    assert await ledger.take_thread(card, NOW, LEASE) == [0]
-    assert await ledger.take_thread(card, at, LEASE) == [0]
+    assert await leases.take_thread(card, NOW, LEASE) == [0]
+    assert await leases.take_thread(card, at, LEASE) == [0]
 
 
 async def test_a_double_click_that_is_refused_is_one_refusal(ledger: Ledger) -> None:
@@ -438,28 +458,32 @@ async def test_an_undo_of_what_has_been_changed_since_is_not_added(ledger: Ledge
     assert raised.value.by.id == later.id
 
 
-async def test_a_refusal_is_drawn_soon_though_a_recheck_is_due_much_later(ledger: Ledger) -> None:
+async def test_a_refusal_is_drawn_soon_though_a_recheck_is_due_much_later(
+    ledger: Ledger, leases: Leases
+) -> None:
     history = await cleared(ledger, await confirmed(ledger))
     recheck = NOW + timedelta(days=1)
-    await ledger.change(history.request, due_at=recheck)
+    await leases.change(history.request, due_at=recheck)
     denial = NewEvent(NOW, EventType.DECISION_DENIED, "U0BOB", {"why": "not on the list"})
     denied = await ledger.deny(history.request, denial, NOW + LEASE)
     assert denied is not None
     assert denied.request.due_at == NOW + LEASE
 
 
-async def test_a_card_of_many_is_decided_with_all_its_requests(ledger: Ledger) -> None:
+async def test_a_card_of_many_is_decided_with_all_its_requests(
+    ledger: Ledger, leases: Leases
+) -> None:
     rest = [
         replace(REQUEST, id=x * 32, card_id=REQUEST.id, position=n, card_size=3, due_at=None)
         for n, x in ((2, "b"), (3, "c"))
     ]
     first = replace(REQUEST, card_size=3)
     card = await ledger.add_card(Card((first, *rest)), [ASKED] * 3)
-    assert [r.id for r in await ledger.overdue(REQUEST.expires_at, LEASE)] == [REQUEST.id]
+    assert [r.id for r in await leases.overdue(REQUEST.expires_at, LEASE)] == [REQUEST.id]
     result = await confirm(ledger)
     assert [r.verdict for r in result.card.requests] == [Verdict.CONFIRMED] * 3
     assert [r.claim for r in result.card.requests] == [r.claim + 1 for r in card.requests]
-    reclaimed = await ledger.reclaim(result.card.requests, LATER, LATER + LEASE)
+    reclaimed = await leases.reclaim(result.card.requests, LATER, LATER + LEASE)
     assert reclaimed is not None
     assert len(reclaimed.mine) == 3
     stopped = NewEvent(LATER, EventType.STOP_REQUESTED, "U0BOB", {})

@@ -132,9 +132,8 @@ async def posted_twice(world: World) -> tuple[PostedMessage, PostedMessage]:
 
 
 def publisher_of(world: World) -> Publisher:
-    return Publisher(
-        world.bot.ledger, world.bot.outbox, world.bot.slack, Links(), world.bot.metrics, TIMING
-    )
+    bot = world.bot
+    return Publisher(bot.ledger, bot.leases, bot.outbox, bot.slack, Links(), bot.metrics, TIMING)
 
 
 async def test_a_duplicate_card_links_to_the_other_and_has_no_buttons(

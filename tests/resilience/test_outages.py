@@ -241,7 +241,7 @@ async def test_the_bot_gives_up_on_a_token_that_stays_revoked(world: World) -> N
     card = await world.ask()
     world.slack.faults.fail("*", error="token_revoked", times=None)
     request = (await history_of(world, card)).request
-    await world.bot.ledger.change(request, publish_attempts=MAX_PUBLISH_ATTEMPTS)
+    await world.bot.leases.change(request, publish_attempts=MAX_PUBLISH_ATTEMPTS)
     await confirm(world, card)
     await world.settled()
     history = await history_of(world, card)

@@ -51,7 +51,7 @@ async def given_up(world: World) -> PostedMessage:
     card = await world.ask()
     world.slack.faults.fail("*", error="org_login_required", times=None)
     request = (await history_of(world, card)).request
-    await world.bot.ledger.change(request, publish_attempts=MAX_PUBLISH_ATTEMPTS)
+    await world.bot.leases.change(request, publish_attempts=MAX_PUBLISH_ATTEMPTS)
     await confirm(world, card)
     await world.settled()
     history = await history_of(world, card)
@@ -147,9 +147,9 @@ async def test_response_urls_are_erased_when_they_expire(world: World) -> None:
     card = await world.ask()
     request = (await history_of(world, card)).request
     now = datetime.now(UTC)
-    await world.bot.ledger.overdue(now + timedelta(minutes=28), LEASE)
+    await world.bot.leases.overdue(now + timedelta(minutes=28), LEASE)
     assert len(await world.bot.outbox.response_urls(request.id, now)) == 1
-    await world.bot.ledger.overdue(now + timedelta(minutes=30), LEASE)
+    await world.bot.leases.overdue(now + timedelta(minutes=30), LEASE)
     assert await world.bot.outbox.response_urls(request.id, now) == []
 
 

@@ -198,7 +198,7 @@ async def decide_a_card_that_was_taken_over(scene: Scene) -> None:
     # the process that posted the card was not the first that tried
     card = await scene.world.ask()
     request = (await history_of(scene.world, card)).request
-    await scene.world.bot.ledger.change(request, claim=request.claim + 1)
+    await scene.world.bot.leases.change(request, claim=request.claim + 1)
     await decide(scene, card)
 
 
