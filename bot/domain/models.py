@@ -190,6 +190,12 @@ class Request:
         if self.position == 1:
             object.__setattr__(self, "card_id", self.id)
 
+    @property
+    def is_to_be_executed(self) -> bool:
+        """Whether it was confirmed and has no outcome yet: its work may be under way."""
+        # the one verdict that executes: a test compares this with the table in meanings.py
+        return self.verdict is Verdict.CONFIRMED and self.outcome is None
+
 
 @dataclass(frozen=True, slots=True)
 class Event:
@@ -240,7 +246,7 @@ class Card:
     @property
     def is_finished(self) -> bool:
         """Whether each request that was confirmed has its outcome; false while undecided."""
-        return all(r.outcome or r.verdict not in (None, Verdict.CONFIRMED) for r in self.requests)
+        return all(r.verdict and not r.is_to_be_executed for r in self.requests)
 
 
 @dataclass(frozen=True, slots=True)

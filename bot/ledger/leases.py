@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from sqlalchemy import Connection, RowMapping, update
 
-from bot.domain.models import Card, CardHistory, EventType, NewEvent, Request, Verdict
+from bot.domain.models import Card, CardHistory, EventType, NewEvent, Request
 from bot.ledger import outbox, queries
 from bot.ledger.engine import Database
 from bot.ledger.mapping import COLUMNS, request_of
@@ -211,7 +211,7 @@ def _reclaimed(
     connection: Connection, request: Request, now: datetime, due_at: datetime
 ) -> Request:
     reclaimed = replace(request, claim=request.claim + 1, due_at=due_at)
-    if request.verdict is Verdict.CONFIRMED and request.outcome is None:
+    if request.is_to_be_executed:
         details: dict[str, object] = {"claim": reclaimed.claim}
         event = NewEvent(now, EventType.RECLAIMED, "", details)
         return queries.append(connection, reclaimed, event)
@@ -245,7 +245,7 @@ def _due_after(
     stale: bool,
 ) -> datetime | None:
     """When a request is due once its card was drawn, if it has to be drawn again at `again_at`."""
-    if current.verdict is Verdict.CONFIRMED and current.outcome is None:
+    if current.is_to_be_executed:
         # a card can be drawn while its customers are under way: their worker keeps its lease
         return current.due_at
     due_at = next_at.get(current.id) if mine else current.due_at

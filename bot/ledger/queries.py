@@ -48,6 +48,7 @@ MAX_PAUSE = timedelta(hours=1)
 IS_EFFECTIVE = and_(
     *(requests.c.outcome != outcome for outcome, m in OUTCOMES.items() if not m.effective)
 )
+IS_TO_BE_EXECUTED = and_(requests.c.verdict == Verdict.CONFIRMED, requests.c.outcome.is_(None))
 _ONE = select(requests).where(requests.c.id == bindparam("request_id"))
 _CARD = select(requests).where(card_id_of_row == bindparam("card_id")).order_by(requests.c.position)
 
@@ -79,7 +80,7 @@ OVERDUE = (
             (requests.c.due_at > bindparam("too_far"))
             & (
                 (requests.c.verdict.is_(None) & (requests.c.asked_at > bindparam("soon")))
-                | ((requests.c.verdict == Verdict.CONFIRMED) & requests.c.outcome.is_(None))
+                | IS_TO_BE_EXECUTED
                 | (
                     (requests.c.due_at > bindparam("beyond_any_pause"))
                     & requests.c.verdict.is_not(None)
@@ -107,8 +108,7 @@ OTHERS = Statement(
 )
 UNFINISHED = select(func.count()).where(
     requests.c.id.in_(bindparam("request_ids", expanding=True)),
-    requests.c.verdict == Verdict.CONFIRMED,
-    requests.c.outcome.is_(None),
+    IS_TO_BE_EXECUTED,
 )
 CHANGED_SINCE = Statement(
     select(requests)
@@ -340,10 +340,9 @@ def is_overdue(request: Request, now: datetime, lease: timedelta) -> bool:
         return False
     if request.verdict is None:
         return request.asked_at > limits["soon"]
-    working = request.verdict is Verdict.CONFIRMED and request.outcome is None
     waits_for_recheck = request.outcome is Outcome.CLEARED
     beyond_any_pause = request.due_at > limits["beyond_any_pause"]
-    return working or (beyond_any_pause and not waits_for_recheck)
+    return request.is_to_be_executed or (beyond_any_pause and not waits_for_recheck)
 
 
 def clock_limits(now: datetime, lease: timedelta) -> dict[str, datetime]:

@@ -288,8 +288,7 @@ class Ledger:
             card = queries.lock_card(connection, card_id)
             if again and queries.holds(connection, card.first, pressed):
                 return queries.card_history_of(connection, card)
-            running = card.first.verdict is Verdict.CONFIRMED
-            if not running or all(request.outcome for request in card.requests):
+            if not any(request.is_to_be_executed for request in card.requests):
                 return None
             if not queries.is_stopping(connection, card_id):
                 stopped = queries.append(connection, card.first, pressed)

@@ -37,6 +37,16 @@ def test_only_events_that_set_nothing_are_quiet() -> None:
     assert not any(EVENTS[each].verdict or EVENTS[each].outcome for each in quiet)
 
 
+@pytest.mark.parametrize("verdict", [None, *Verdict, Verdict("postponed")])
+@pytest.mark.parametrize("outcome", [None, *Outcome, Outcome("swapped")])
+def test_a_request_is_to_be_executed_if_its_verdict_executes_and_it_has_no_outcome(
+    verdict: Verdict | None, outcome: Outcome | None
+) -> None:
+    executes = verdict is not None and VERDICTS[verdict].executes
+    request = replace(CARD, verdict=verdict, outcome=outcome)
+    assert request.is_to_be_executed is (executes and outcome is None)
+
+
 RESULTS = [
     event_type
     for event_type, meaning in EVENTS.items()
