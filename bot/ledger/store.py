@@ -96,36 +96,6 @@ class Ledger:
                 return added
             raise
 
-    async def get(self, request_id: str) -> Request | None:
-        """The request as it is now, None if there is none."""
-        return await self._database.run(lambda c: queries.find(c, request_id))
-
-    async def get_card(self, card_id: str) -> Card | None:
-        """The card as it is now, None if there is none."""
-        return await self._database.run(lambda c: queries.find_card(c, card_id))
-
-    async def request_history(self, request_id: str) -> RequestHistory:
-        """The request with all its events. Raises: KeyError."""
-
-        def work(connection: Connection) -> RequestHistory:
-            request = queries.find(connection, request_id)
-            if request is None:
-                raise KeyError(request_id)
-            return queries.history_of(connection, request)
-
-        return await self._database.run(work)
-
-    async def card_history(self, card_id: str) -> CardHistory:
-        """The card with all its events. Raises: KeyError."""
-
-        def work(connection: Connection) -> CardHistory:
-            card = queries.find_card(connection, card_id)
-            if card is None:
-                raise KeyError(card_id)
-            return queries.card_history_of(connection, card)
-
-        return await self._database.run(work)
-
     async def decide(
         self,
         card_id: str,
@@ -246,24 +216,6 @@ class Ledger:
 
         return await self._write(work)
 
-    async def recent_requests(self, customer_id: int | None, limit: int = 10) -> Sequence[Request]:
-        """The last requests with a card, newest first, of one customer; or of all, one a card."""
-        query = select(requests).where(requests.c.message_ts.is_not(None))
-        if customer_id is not None:
-            query = query.where(requests.c.customer_id == customer_id)
-        else:
-            query = query.where(requests.c.position == 1)
-        query = query.order_by(requests.c.asked_at.desc()).limit(limit)
-
-        def work(connection: Connection) -> Sequence[Request]:
-            return [request_of(row) for row in connection.execute(query).mappings()]
-
-        return await self._database.run(work)
-
-    async def open_follow_up(self, card: Card) -> Request | None:
-        """A request of another card in the same thread that is undecided or being executed."""
-        return await self._database.run(lambda c: queries.open_follow_up(c, card))
-
     async def deny(
         self, request: Request, denial: NewEvent, due_at: datetime
     ) -> RequestHistory | None:
@@ -297,9 +249,53 @@ class Ledger:
 
         return await self._write(work)
 
-    async def is_stopping(self, card_id: str) -> bool:
-        """Whether somebody stopped a card's work."""
-        return await self._database.run(lambda c: queries.is_stopping(c, card_id))
+    async def get(self, request_id: str) -> Request | None:
+        """The request as it is now, None if there is none."""
+        return await self._database.run(lambda c: queries.find(c, request_id))
+
+    async def get_card(self, card_id: str) -> Card | None:
+        """The card as it is now, None if there is none."""
+        return await self._database.run(lambda c: queries.find_card(c, card_id))
+
+    async def request_history(self, request_id: str) -> RequestHistory:
+        """The request with all its events. Raises: KeyError."""
+
+        def work(connection: Connection) -> RequestHistory:
+            request = queries.find(connection, request_id)
+            if request is None:
+                raise KeyError(request_id)
+            return queries.history_of(connection, request)
+
+        return await self._database.run(work)
+
+    async def card_history(self, card_id: str) -> CardHistory:
+        """The card with all its events. Raises: KeyError."""
+
+        def work(connection: Connection) -> CardHistory:
+            card = queries.find_card(connection, card_id)
+            if card is None:
+                raise KeyError(card_id)
+            return queries.card_history_of(connection, card)
+
+        return await self._database.run(work)
+
+    async def recent_requests(self, customer_id: int | None, limit: int = 10) -> Sequence[Request]:
+        """The last requests with a card, newest first, of one customer; or of all, one a card."""
+        query = select(requests).where(requests.c.message_ts.is_not(None))
+        if customer_id is not None:
+            query = query.where(requests.c.customer_id == customer_id)
+        else:
+            query = query.where(requests.c.position == 1)
+        query = query.order_by(requests.c.asked_at.desc()).limit(limit)
+
+        def work(connection: Connection) -> Sequence[Request]:
+            return [request_of(row) for row in connection.execute(query).mappings()]
+
+        return await self._database.run(work)
+
+    async def open_follow_up(self, card: Card) -> Request | None:
+        """A request of another card in the same thread that is undecided or being executed."""
+        return await self._database.run(lambda c: queries.open_follow_up(c, card))
 
     async def changed_since(self, request: Request) -> Request | None:
         """The last other request that changed the customer after this one did, or may have."""
@@ -311,6 +307,10 @@ class Ledger:
         return await self._database.run(
             lambda c: bool(c.execute(queries.UNFINISHED, values).scalar_one())
         )
+
+    async def is_stopping(self, card_id: str) -> bool:
+        """Whether somebody stopped a card's work."""
+        return await self._database.run(lambda c: queries.is_stopping(c, card_id))
 
     async def waiting(self) -> int:
         """How many cards are undecided."""
