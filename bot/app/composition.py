@@ -130,9 +130,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             fusebill, budget_s=timing.execution_s, wait_s=timing.retry_s, look_s=timing.look_s
         )
         notify = sorted(settings.unlatch_notify)
-        rechecker = Rechecker(
-            ledger, due_requests, fusebill, settings.unlatch_recheck_after_s, timing
-        )
+        rechecker = Rechecker(due_requests, fusebill, settings.unlatch_recheck_after_s, timing)
         reminders = Reminders(ledger, due_requests, slack, tasks, notify, timing)
         publisher = Publisher(
             ledger, leases, outbox, slack, links, metrics, timing, rechecker.next_at

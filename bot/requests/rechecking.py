@@ -13,7 +13,6 @@ from bot.domain.models import EventType, NewEvent, RequestHistory
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError
 from bot.ledger.due_requests import DueRequests
-from bot.ledger.store import Ledger
 from bot.settings import Timing
 
 log = structlog.get_logger(__name__)
@@ -39,13 +38,11 @@ class Rechecker:
 
     def __init__(
         self,
-        ledger: Ledger,
         due_requests: DueRequests,
         fusebill: FusebillClient,
         after_s: int,
         timing: Timing,
     ) -> None:
-        self._ledger = ledger
         self._due_requests = due_requests
         self._fusebill = fusebill
         self._after_s = after_s
