@@ -6,6 +6,7 @@ import os
 import re
 import sys
 from dataclasses import dataclass
+from datetime import timedelta
 from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self, TypeVar
 from urllib.parse import urlsplit
@@ -59,6 +60,11 @@ class Timing:
     """How long a stop waits for running work. Heroku kills the process after 30 s."""
     idle_s: float = 10.0
     """How long an HTTP connection may stay open without a complete request."""
+
+    @property
+    def lease(self) -> timedelta:
+        """`lease_s` as the difference of two times."""
+        return timedelta(seconds=self.lease_s)
 
 
 class InvalidSettings(Exception):

@@ -7,7 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -43,6 +43,7 @@ from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
 from bot.requests.card_sender import CardSender
+from bot.requests.customer_work import CustomerWork
 from bot.requests.declining import Declining
 from bot.requests.execution import Execution
 from bot.requests.follow_ups import FollowUps
@@ -51,10 +52,12 @@ from bot.requests.pasting import Pasting
 from bot.requests.pending import PendingList
 from bot.requests.posting import CardPoster
 from bot.requests.preview import Preview
+from bot.requests.progress import Progress
 from bot.requests.publisher import Publisher
 from bot.requests.rechecking import Rechecker
 from bot.requests.reminders import Reminders
 from bot.requests.service import RequestService
+from bot.requests.sweep import Sweep
 from bot.requests.worker import Worker
 from bot.settings import Settings, Timing
 from bot.slack.client import BAD_TOKEN, Slack, SlackBlocked, SlackUnavailable, open_session
@@ -144,22 +147,18 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             notify,
             expires_after_s=settings.unlatch_expires_after_s,
         )
+        work = CustomerWork(ledger, execution, pace, metrics, timing)
         worker = Worker(
-            ledger,
-            leases,
-            outbox,
-            publisher,
-            sender,
-            execution,
-            pace,
-            rechecker,
-            reminders,
-            tasks,
-            metrics,
-            timing,
+            *(ledger, leases, outbox, publisher, work),
+            Progress(ledger, leases, publisher, timing),
+            *(rechecker, tasks, metrics, timing),
+        )
+        sweep = Sweep(
+            *(ledger, leases, outbox, worker, work, sender, reminders),
+            *(tasks, metrics, timing),
         )
         stack.push_async_callback(_drain, tasks, timing)
-        await stack.enter_async_context(_running(_sweep(worker, timing, stopping)))
+        await stack.enter_async_context(_running(sweep.run(stopping)))
 
         identity = await _identify(slack, timing.pause_s)
         policy = _policy(settings, identity)
@@ -174,7 +173,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             bot_user_id=identity.bot_user_id or "",
             expires_after_s=settings.unlatch_expires_after_s,
         )
-        lease = timedelta(seconds=timing.lease_s)
+        lease = timing.lease
         asked = policy.named_confirmers
         lookup = Lookup(fusebill, ledger, outbox, lease, due_requests, slack, poster, links, asked)
         preview = Preview(lookup, poster, pace)
@@ -333,18 +332,3 @@ def _fusebill(
         observe=observe,
         call_s=timing.fusebill_call_s,
     )
-
-
-async def _sweep(worker: Worker, timing: Timing, stopping: asyncio.Event) -> None:
-    caught_up = False
-    while not stopping.is_set():
-        try:
-            if not caught_up:
-                await worker.catch_up_stale()
-                caught_up = True
-            await worker.sweep()
-        except LedgerUnavailable as error:
-            log.warning("sweep postponed", why=str(error))
-        except Exception:
-            log.exception("sweep failed")
-        await asyncio.sleep(timing.sweep_every_s)

@@ -60,7 +60,7 @@ def state(history: RequestHistory) -> str:
     """A customer's result in a few words, and what came after it."""
     request, later = history.request, {event.type for event in history.events}
     if request.outcome is None:
-        return "⏳ under way" if request.claim else "waiting"
+        return "⏳ not done yet" if request.claim else "waiting"
     meaning = OUTCOMES[request.outcome]
     title = f"{meaning.emoji} {meaning.title}"
     for event in history.events:

@@ -1,7 +1,8 @@
 """A request from the command to the result.
 
 `service` checks who may do it and takes the decision; `posting` records the request, and
-`card_sender` posts its card; `worker` runs `execution` and has `publisher` update card and thread;
+`card_sender` posts its card; `worker` has `customer_work` run the `execution` for each customer,
+`progress` show how far it is, and `publisher` update card and thread; `sweep` takes up what is due;
 `follow_ups` holds **Undo…** and **Check again**; `declining` asks for a reason first; `reminders`
 and `rechecking` act on the ledger's clock; `lookup` and `pending` answer one person's questions;
 `preview` reads the customers of one card side by side, `pasting` has a form for their ids.

@@ -58,7 +58,7 @@ class CardSender:
 
     def lease(self, now: datetime) -> datetime:
         """Until when the sweep leaves a new request to whoever posts its card."""
-        return now + timedelta(seconds=self._timing.lease_s)
+        return now + self._timing.lease
 
     def is_sending(self, request_id: str) -> bool:
         """Whether this process is posting the card."""

@@ -233,7 +233,7 @@ class Publisher:
 
     async def _renew_lease(self, mine: Sequence[Request]) -> None:
         """A worker that waits for Slack is alive, so nobody should reclaim its requests."""
-        due_at = datetime.now(UTC) + timedelta(seconds=self._timing.lease_s)
+        due_at = datetime.now(UTC) + self._timing.lease
         with suppress(LedgerUnavailable):
             await self._leases.renew(mine, due_at)
 
@@ -332,7 +332,7 @@ class Publisher:
 
     async def _take_thread(self, card: Card, on_wait: Callable[[], None]) -> Sequence[int]:
         """Wait until no other instance posts in the thread; returns what it shows then."""
-        lease = timedelta(seconds=self._timing.lease_s)
+        lease = self._timing.lease
         while True:
             shown = await self._leases.take_thread(card, datetime.now(UTC), lease)
             if shown is not None:

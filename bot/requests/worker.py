@@ -11,16 +11,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from itertools import count
+from datetime import UTC, datetime
 
 import stamina
 import structlog
 
-from bot.domain.clock import is_due_for_reminder
 from bot.domain.meanings import VERDICTS
 from bot.domain.models import (
     Card,
@@ -32,52 +30,37 @@ from bot.domain.models import (
     RequestHistory,
     Verdict,
 )
-from bot.fusebill.pace import Pace
 from bot.ledger.engine import LedgerUnavailable
-from bot.ledger.gate import After, waits_of
+from bot.ledger.gate import After
 from bot.ledger.leases import Leases, LostClaim
 from bot.ledger.outbox import Outbox
 from bot.ledger.store import Ledger
 from bot.messages import drawing
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
-from bot.ops.retries import retried
-from bot.requests.card_sender import CardSender
-from bot.requests.execution import Execution, ExecutionResult
+from bot.requests.customer_work import CustomerWork, about
+from bot.requests.progress import Progress
 from bot.requests.publisher import Publisher
 from bot.requests.rechecking import Rechecker
-from bot.requests.reminders import Reminders
 from bot.settings import Timing
 from bot.slack.client import SlackError
 from bot.slack.rate_limiter import meanwhile
 
 log = structlog.get_logger(__name__)
 
-FIRST_LOOK_S = 0.1
-MAX_CLAIMS = 5
-MAX_CONCURRENT_CUSTOMERS = 8
-"""Of cards of many customers, in this process."""
-CALLS_A_CUSTOMER = 3
-"""It is read, changed, and perhaps read again."""
-MAX_REFUSALS = 3
-"""So often one of many customers waits for its next turn after "too many calls"."""
-RECORD_TIMEOUT_S = 600.0
-
 
 class Worker:
     """Finishes decided requests; can be killed at any point and run again."""
 
-    def __init__(  # noqa: PLR0913, PLR0917  # composition alone calls it
+    def __init__(
         self,
         ledger: Ledger,
         leases: Leases,
         outbox: Outbox,
         publisher: Publisher,
-        sender: CardSender,
-        execution: Execution,
-        pace: Pace,
+        work: CustomerWork,
+        progress: Progress,
         rechecker: Rechecker,
-        reminders: Reminders,
         tasks: BackgroundTasks,
         metrics: Metrics,
         timing: Timing,
@@ -86,21 +69,21 @@ class Worker:
         self._leases = leases
         self._outbox = outbox
         self._publisher = publisher
-        self._sender = sender
-        self._execution = execution
-        self._pace = pace
+        self._work = work
+        self._progress = progress
         self._rechecker = rechecker
-        self._reminders = reminders
         self._tasks = tasks
         self._metrics = metrics
         self._timing = timing
-        self._started_at = datetime.now(UTC)
         self._in_progress: Counter[str] = Counter()
-        self._turns = asyncio.Semaphore(MAX_CONCURRENT_CUSTOMERS)
 
     def lease(self, now: datetime) -> datetime:
         """When the lease of a worker that starts now ends."""
-        return now + timedelta(seconds=self._timing.lease_s)
+        return now + self._timing.lease
+
+    def is_busy_with(self, card_id: str) -> bool:
+        """Whether this process is at work on a card: it may be slow, but it is not dead."""
+        return self._in_progress[card_id] > 0
 
     def start(self, card: Card, after: After | None = None) -> None:
         """Finish a decided card in a background task; see `finish`."""
@@ -120,8 +103,8 @@ class Worker:
         """
         held = frozenset(request.id for request in card.requests) if mine is None else mine
         with (
-            structlog.contextvars.bound_contextvars(**_about(card.first)),
-            self._in_progress_while(card),
+            structlog.contextvars.bound_contextvars(**about(card.first)),
+            self.busy_with(card),
         ):
             try:
                 history = await self._execute_and_record(card, held, after or {})
@@ -162,40 +145,6 @@ class Worker:
         next_at = {each.history.request.id: each.next_at for each in looked if each.next_at}
         await self._leases.release(history.card, shown, mine, next_at=next_at)
 
-    async def sweep(self) -> None:
-        """Remind of cards and expire them, and reclaim requests whose worker is gone.
-
-        What was cleared is reclaimed too when its recheck is due.
-        """
-        now = datetime.now(UTC)
-        cards: dict[str, list[Request]] = {}
-        for request in await self._leases.overdue(now, self.lease(now) - now):
-            cards.setdefault(request.card_id, []).append(request)
-        for card_id, requests in cards.items():
-            request = requests[0]
-            if self._in_progress[card_id]:
-                # its worker here is slow, not dead; a second one would only add to the queue
-                continue
-            if not request.kind.is_known:
-                # a newer version of the bot knows what to do
-                continue
-            if request.verdict is not None:
-                await self._reclaim(requests)
-            elif request.message_ts is None:
-                await self._resume_posting(request)
-            elif is_due_for_reminder(request, now):
-                self._reminders.start(request)
-            elif request.asked_at < self._started_at:
-                # a decision may be missing: no bot ran, or the ledger is an older copy
-                self._tasks.spawn(self._look_and_expire(request))
-            else:
-                await self._expire(request)
-
-    async def catch_up_stale(self) -> None:
-        """Have everything drawn by the next sweep that an earlier process could not draw."""
-        lease = timedelta(seconds=self._timing.lease_s)
-        await self._outbox.hurry_stale(datetime.now(UTC), lease)
-
     def catch_up_soon(self, request: Request, response_url: str = "") -> None:
         """Bring a card and its thread up to date after a press that the card should not offer.
 
@@ -205,7 +154,7 @@ class Worker:
         self._tasks.spawn(self._catch_up(request, response_url))
 
     async def _catch_up(self, request: Request, response_url: str) -> None:
-        lease = timedelta(seconds=self._timing.lease_s)
+        lease = self._timing.lease
         try:
             hurried = await self._outbox.hurry(request.card_id, datetime.now(UTC), lease)
             if hurried and response_url:
@@ -213,15 +162,6 @@ class Worker:
                 await self._publisher.replace_pressed(history, response_url)
         except LedgerUnavailable as error:
             log.warning("card not brought up to date", why=str(error))
-
-    async def _resume_posting(self, request: Request) -> None:
-        if self._sender.is_sending(request.card_id):
-            return
-        now = datetime.now(UTC)
-        reclaimed = await self._leases.reclaim([request], now, self.lease(now))
-        if reclaimed:
-            log.warning("request without a card taken up", request_id=request.id)
-            self._tasks.spawn(self._sender.resume(reclaimed.history))
 
     async def stop(self, card_id: str, pressed: NewEvent) -> bool:
         """Stop a card's work: what is not begun is left alone. False if nothing is left to stop."""
@@ -274,8 +214,8 @@ class Worker:
             history = await self._ledger.card_history(card_id)
             first = history.card.first
             with (
-                structlog.contextvars.bound_contextvars(**_about(first)),
-                self._in_progress_while(history.card),
+                structlog.contextvars.bound_contextvars(**about(first)),
+                self.busy_with(history.card),
             ):
                 mine = [request.id for request in history.card.requests]
                 await self._publisher.publish(history, mine)
@@ -299,56 +239,6 @@ class Worker:
 
         return undone.card_id if await self._ledger.append(undone, event, mark) else None
 
-    async def _look_and_expire(self, request: Request) -> None:
-        """Expire a card from before this process started, and say what its customers are like."""
-        card = await self._ledger.get_card(request.card_id)
-        if card is None:
-            return
-        with self._in_progress_while(card):
-            found = await asyncio.gather(*map(self._look, card.requests))
-            late = datetime.now(UTC) - request.expires_at
-            away: dict[str, object] = {}
-            if late > self.lease(request.expires_at) - request.expires_at:
-                away = {"away": True}
-            seen = {r.id: each | away for r, each in zip(card.requests, found, strict=True)}
-            try:
-                await self._expire(request, seen)
-            except LedgerUnavailable as error:
-                log.warning("expiry left to the sweep", request_id=request.id, why=str(error))
-
-    async def _look(self, request: Request) -> dict[str, object]:
-        async with self._turn(request):
-            return await self._execution.look(request)
-
-    async def _expire(
-        self, request: Request, seen: Mapping[str, dict[str, object]] | None = None
-    ) -> None:
-        now = datetime.now(UTC)
-        result = await self._ledger.decide(
-            request.card_id,
-            Verdict.EXPIRED,
-            NewEvent(now, EventType.EXPIRED, "", {}),
-            decider=None,
-            due_at=self.lease(now),
-            seen=seen,
-        )
-        if result.taken:
-            self._metrics.verdicts.labels(request.kind, Verdict.EXPIRED).inc()
-            self.start(result.card)
-
-    async def _reclaim(self, requests: Sequence[Request]) -> None:
-        # not the sweep's time: a slow ledger would shorten the leases of its last requests
-        now = datetime.now(UTC)
-        reclaimed = await self._leases.reclaim(requests, now, self.lease(now))
-        if reclaimed is None:
-            return
-        history, mine = reclaimed.history, reclaimed.mine
-        abandoned = sum(_is_to_do(r) for r in history.card.requests if r.id in mine)
-        if abandoned:
-            self._metrics.reclaimed.inc(abandoned)
-            log.warning("abandoned work reclaimed", request_id=history.card.id, requests=abandoned)
-        self._tasks.spawn(self.finish(history.card, mine, waits_of(history.histories)))
-
     async def _start_if_decided(self, card_id: str, verdict: Verdict, click: NewEvent) -> None:
         async for attempt in stamina.retry_context(
             on=LedgerUnavailable, attempts=None, timeout=self._timing.lease_s, wait_max=1.0
@@ -360,24 +250,9 @@ class Worker:
             self._metrics.verdicts.labels(result.request.kind, verdict).inc()
             await self.finish(result.card, after=result.after)
 
-    async def _wait_for(self, others: Sequence[str]) -> None:
-        """One thing at a time for a customer: wait until these requests have an outcome."""
-        pause_s = FIRST_LOOK_S
-        while others and await self._ledger.unfinished(others):
-            await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, self._timing.lease_s / 3)
-
-    @asynccontextmanager
-    async def _turn(self, request: Request) -> AsyncIterator[None]:
-        """A turn for one of many customers; a card of one never waits for them."""
-        if request.card_size == 1:
-            yield
-            return
-        async with self._turns, self._pace.call(CALLS_A_CUSTOMER):
-            yield
-
     @contextmanager
-    def _in_progress_while(self, card: Card) -> Iterator[None]:
+    def busy_with(self, card: Card) -> Iterator[None]:
+        """Keep the sweep from taking up a card until the block ends."""
         self._in_progress[card.id] += 1
         try:
             yield
@@ -388,12 +263,12 @@ class Worker:
     async def _execute_and_record(
         self, card: Card, mine: Collection[str], after: After
     ) -> CardHistory:
-        to_do = [request for request in card.requests if request.id in mine and _is_to_do(request)]
+        to_do = [request for request in card.requests if request.id in mine and is_to_do(request)]
         if to_do:
             held = [request for request in card.requests if request.id in mine]
-            async with self._shown_in_progress(card), self._leases_kept(held):
+            async with self._progress.shown_while_working(card), self._leases_kept(held):
                 results = await asyncio.gather(
-                    *(self._execute_one(request, after.get(request.id, ())) for request in to_do),
+                    *(self._work.execute(request, after.get(request.id, ())) for request in to_do),
                     return_exceptions=True,
                 )
             recorded = [each for each in results if isinstance(each, RequestHistory)]
@@ -405,35 +280,6 @@ class Worker:
             if len(recorded) == len(card.requests) == 1:
                 return CardHistory(tuple(recorded))
         return await self._ledger.card_history(card.id)
-
-    async def _execute_one(self, request: Request, others: Sequence[str]) -> RequestHistory:
-        with structlog.contextvars.bound_contextvars(**_about(request)):
-            await self._wait_for(others)
-            refused: list[ExecutionResult] = []
-            history = None
-            while history is None:
-                async with self._turn(request):
-                    result = await self._take_turn(request)
-                    if len(refused) < MAX_REFUSALS and self._can_wait(request, result):
-                        refused.append(result)
-                        continue
-                    result = _with_calls_of(refused, result)
-                    history = await self._record(request, result)
-            self._metrics.outcomes.labels(request.kind, result.outcome).inc()
-            if request.decided_at:
-                took = datetime.now(UTC) - request.decided_at
-                self._metrics.result_seconds.labels(request.kind).observe(took.total_seconds())
-            log.info("executed", outcome=result.outcome, **_loggable(result))
-            return history
-
-    async def _take_turn(self, request: Request) -> ExecutionResult:
-        if request.card_size > 1 and await self._ledger.is_stopping(request.card_id):
-            return await self._execution.stop(request)
-        return await self._execute(request)
-
-    def _can_wait(self, request: Request, result: ExecutionResult) -> bool:
-        """Whether one of many customers has another turn, once Fusebill takes calls again."""
-        return request.card_size > 1 and self._pace.wait_until(result.retry_at)
 
     @asynccontextmanager
     async def _leases_kept(self, held: Sequence[Request]) -> AsyncIterator[None]:
@@ -452,103 +298,8 @@ class Worker:
             finally:
                 timer.cancel()
 
-    @asynccontextmanager
-    async def _shown_in_progress(self, card: Card) -> AsyncIterator[None]:
-        """Show on the card that the work is in progress, if it takes long, and how far it is."""
-        finished, showing = asyncio.Event(), list[asyncio.Task[None]]()
 
-        def begin() -> None:
-            showing.append(asyncio.create_task(self._show_working(card, finished)))
-
-        timer = asyncio.get_running_loop().call_later(self._timing.working_after_s, begin)
-        try:
-            yield
-        except asyncio.CancelledError:
-            for task in showing:
-                task.cancel()
-            raise
-        finally:
-            timer.cancel()
-            finished.set()
-            # the "in progress" card must not arrive after the result
-            await asyncio.gather(*showing, return_exceptions=True)
-
-    async def _execute(self, request: Request) -> ExecutionResult:
-        if request.claim > MAX_CLAIMS:
-            why = f"The bot was interrupted {MAX_CLAIMS} times and does not try again."
-            return ExecutionResult(Outcome.UNKNOWN, {"why": why})
-        return await self._execution.execute(request)
-
-    async def _record(self, request: Request, result: ExecutionResult) -> RequestHistory:
-        """Keeps trying: the outcome is known only here until it is in the ledger."""
-        now = datetime.now(UTC)
-        event = NewEvent(now, EventType(result.outcome), "", result.details)
-        earlier = count()
-        return await retried(
-            lambda: self._ledger.record(
-                request,
-                event,
-                again=next(earlier) > 0,
-                outcome=result.outcome,
-                settled_at=now,
-                due_at=self.lease(datetime.now(UTC)),
-            ),
-            LedgerUnavailable,
-            attempts=None,
-            timeout_s=RECORD_TIMEOUT_S,
-            wait_max=5.0,
-        )
-
-    async def _show_working(self, card: Card, finished: asyncio.Event) -> None:
-        first = card.first
-        while not finished.is_set():
-            try:
-                # a process that slept must not draw over the result of the one that took over
-                with suppress(LedgerUnavailable):
-                    await self._leases.change(first, due_at=self.lease(datetime.now(UTC)))
-                await self._publisher.show_working(await self._progress(card))
-            except SlackError as error:
-                log.warning("working card not shown", why=error.code)
-            except LostClaim as error:
-                log.warning("working card not shown", why=str(error))
-            if first.card_size == 1:
-                return
-            with suppress(TimeoutError):
-                await asyncio.wait_for(finished.wait(), self._timing.progress_every_s)
-
-    async def _progress(self, card: Card) -> CardHistory:
-        """The card with the outcomes so far; without the ledger, as it was when it was decided."""
-        if card.first.card_size > 1:
-            with suppress(LedgerUnavailable):
-                return await self._ledger.card_history(card.id)
-        return CardHistory(tuple(RequestHistory(request, ()) for request in card.requests))
-
-
-def _is_to_do(request: Request) -> bool:
+def is_to_do(request: Request) -> bool:
     """Whether a request was confirmed and has no outcome yet."""
     executes = request.verdict is not None and VERDICTS[request.verdict].executes
     return executes and request.outcome is None
-
-
-def _with_calls_of(earlier: Sequence[ExecutionResult], last: ExecutionResult) -> ExecutionResult:
-    """The last result, with the evidence of each call that was refused before."""
-    results = [result.details.get("calls") for result in (*earlier, last)]
-    calls = [call for found in results if isinstance(found, list) for call in found]
-    return replace(last, details=last.details | ({"calls": calls} if calls else {}))
-
-
-def _about(request: Request) -> dict[str, object]:
-    """The fields that every log line about a request has."""
-    return {
-        "request_id": request.id,
-        "customer_id": request.customer.customer_id,
-        "channel_id": request.channel_id,
-        "message_ts": request.message_ts,
-        "requester": request.requester.user_id,
-        "decider": request.decider and request.decider.user_id,
-    }
-
-
-def _loggable(result: ExecutionResult) -> dict[str, object]:
-    known = ("status", "calls", "seconds", "why", "how", "found", "vid", "company_id")
-    return {name: result.details[name] for name in known if name in result.details}

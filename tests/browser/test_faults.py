@@ -30,7 +30,7 @@ CARDS = {
     "lost_after": "read back: the ids are gone",
     "empty": "read back: the ids are gone",
     "late": "Fusebill answered HTTP 202",
-    "keeps_ids": "accepted the call (HTTP 200), but it does not show yet",
+    "keeps_ids": "answered with HTTP 200, but the change does not show yet",
     "many_errors": "Rule 20 is violated.",
     "slow": "Waiting for Fusebill",
     "hang": "the time was up",

@@ -195,9 +195,19 @@ async def test_a_long_rate_limit_is_shown_with_its_end(world: World) -> None:
 async def test_what_fusebill_accepted_is_never_called_not_done(world: World) -> None:
     shown = await outcome(world, "keeps_ids", "unlatch_customer")
     assert shown.startswith(f"{UNKNOWN}: ")
-    assert "Fusebill accepted the call (HTTP 200), but it does not show yet." in shown
+    assert "The call was answered with HTTP 200, but the change does not show yet." in shown
     assert "[Check again]" in shown
     assert operations(world).count("get_customer") == 2 + 6
+
+
+async def test_a_page_of_a_proxy_is_not_called_fusebills_word(world: World) -> None:
+    card = await world.ask()
+    world.fusebill.misbehave("html", operation="unlatch_customer", effect=False)
+    await world.press("U0BOB", card, CONFIRM)
+    shown = world.card(card)
+    assert shown.startswith(f"{UNKNOWN}: ")
+    assert "The call was answered with HTTP 200, but the change does not show yet." in shown
+    assert "Fusebill accepted" not in shown
 
 
 async def test_a_success_seen_only_by_reading_back_says_so(world: World) -> None:

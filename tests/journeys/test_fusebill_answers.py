@@ -73,7 +73,7 @@ async def test_an_accepted_change_that_does_not_show_is_unknown_and_can_be_check
     card = await world.ask()
     shown, _ = await pressed(world, card.ts)
     assert shown.startswith("❓ Outcome unknown")
-    assert "Fusebill accepted the call (HTTP 202), but it does not show yet." in shown
+    assert "The call was answered with HTTP 202, but the change does not show yet." in shown
     world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
     await world.press("U0BOB", card, CHECK)
     assert world.card(card).startswith("✅ Unlatched")

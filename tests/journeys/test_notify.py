@@ -146,7 +146,7 @@ async def test_a_reminder_that_slack_does_not_take_is_made_up_for(
     open_world: OpenWorld, fault: dict[str, Any]
 ) -> None:
     async with open_world(
-        timing=replace(PACE, pause_s=0.1), unlatch_notify=NOTIFY, unlatch_expires_after_s=6
+        timing=replace(PACE, pause_s=0.1), unlatch_notify=NOTIFY, unlatch_expires_after_s=9
     ) as world:
         card = await world.ask()
         world.slack.faults.fail("chat.postMessage", **fault)

@@ -282,8 +282,8 @@ def test_a_bar_is_nothing_to_read_aloud() -> None:
 def test_a_customer_that_has_a_worker_is_under_way() -> None:
     card = confirmed(card_of(customers(2), claim=1))
     assert [row[1] for row in table_of(working_card_of_many(card, NO_LINKS))[1:]] == [
-        "⏳ under way",
-        "⏳ under way",
+        "⏳ not done yet",
+        "⏳ not done yet",
     ]
 
 
