@@ -24,7 +24,7 @@ from bot.ops.metrics import Metrics
 from bot.requests.card_sender import CardSender
 from bot.requests.customer_work import CustomerWork
 from bot.requests.reminders import Reminders
-from bot.requests.worker import Worker, is_to_do
+from bot.requests.worker import Worker
 from bot.settings import Timing
 
 log = structlog.get_logger(__name__)
@@ -114,7 +114,7 @@ class Sweep:
         if reclaimed is None:
             return
         history, mine = reclaimed.history, reclaimed.mine
-        abandoned = sum(is_to_do(r) for r in history.card.requests if r.id in mine)
+        abandoned = sum(r.is_to_be_executed for r in history.card.requests if r.id in mine)
         if abandoned:
             self._metrics.reclaimed.inc(abandoned)
             log.warning("abandoned work reclaimed", request_id=history.card.id, requests=abandoned)

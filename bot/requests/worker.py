@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 import stamina
 import structlog
 
-from bot.domain.meanings import VERDICTS
 from bot.domain.models import (
     Card,
     CardHistory,
@@ -263,7 +262,9 @@ class Worker:
     async def _execute_and_record(
         self, card: Card, mine: Collection[str], after: After
     ) -> CardHistory:
-        to_do = [request for request in card.requests if request.id in mine and is_to_do(request)]
+        to_do = [
+            request for request in card.requests if request.id in mine and request.is_to_be_executed
+        ]
         if to_do:
             held = [request for request in card.requests if request.id in mine]
             async with self._progress.shown_while_working(card), self._leases_kept(held):
@@ -297,9 +298,3 @@ class Worker:
                 yield
             finally:
                 timer.cancel()
-
-
-def is_to_do(request: Request) -> bool:
-    """Whether a request was confirmed and has no outcome yet."""
-    executes = request.verdict is not None and VERDICTS[request.verdict].executes
-    return executes and request.outcome is None
