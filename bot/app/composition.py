@@ -48,6 +48,7 @@ from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
 from bot.requests.pasting import Pasting
 from bot.requests.pending import PendingList
+from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster
 from bot.requests.preview import Preview
 from bot.requests.publisher import Publisher
@@ -78,6 +79,7 @@ class Bot:
     lookup: Lookup
     preview: Preview
     follow_ups: FollowUps
+    permissions: Permissions
     tasks: BackgroundTasks
     metrics: Metrics
     timing: Timing
@@ -176,13 +178,14 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         lookup = Lookup(fusebill, ledger, outbox, lease, due_requests, slack, poster, links, asked)
         preview = Preview(lookup, poster, pace)
         follow_ups = FollowUps(ledger, lookup, preview, poster, worker, links, metrics)
+        permissions = Permissions(ledger, poster, worker, policy, groups.members, metrics)
         service = RequestService(
             *(ledger, lookup, preview, poster, worker, follow_ups),
-            *(policy, groups.members, links, metrics),
+            *(policy, permissions, links, metrics),
         )
-        declining = Declining(ledger, slack, poster, worker, policy, groups.members, links, metrics)
-        pasting = Pasting(slack, poster, policy, groups.members, metrics)
-        pending = PendingList(due_requests, slack, poster, policy, groups.members, metrics)
+        declining = Declining(ledger, slack, poster, worker, permissions, links, metrics)
+        pasting = Pasting(slack, poster, policy, permissions)
+        pending = PendingList(due_requests, slack, poster, permissions)
         app = _bolt(settings, client, identity)
         Listeners(
             *(service, declining, pasting, pending, tasks, metrics),
@@ -199,6 +202,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             lookup,
             preview,
             follow_ups,
+            permissions,
             tasks,
             metrics,
             timing,

@@ -5,13 +5,11 @@ Opening the form decides nothing. The gate is the ledger's, as for every other v
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
 
 from bot.domain.models import EventType, NewEvent, Person, Request, Verdict
-from bot.domain.policy import Decision, Members, Policy, may_decide
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.gate import DecisionResult, Judge, expired
 from bot.ledger.store import Ledger
@@ -20,6 +18,7 @@ from bot.messages.block_kit import Message
 from bot.messages.forms import Declined, decline_form
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
+from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.requests.worker import Worker
 from bot.slack.client import Slack, SlackError
@@ -28,10 +27,7 @@ log = structlog.get_logger(__name__)
 
 
 class Declining:
-    """Opens the form for somebody who may decide, and takes the verdict when it is sent.
-
-    `members` returns the members of the policy's user groups, without waiting for Slack.
-    """
+    """Opens the form for somebody who may decide, and takes the verdict when it is sent."""
 
     def __init__(
         self,
@@ -39,8 +35,7 @@ class Declining:
         slack: Slack,
         poster: CardPoster,
         worker: Worker,
-        policy: Policy,
-        members: Callable[[], Members],
+        permissions: Permissions,
         links: Links,
         metrics: Metrics,
     ) -> None:
@@ -48,8 +43,7 @@ class Declining:
         self._slack = slack
         self._poster = poster
         self._worker = worker
-        self._policy = policy
-        self._members = members
+        self._permissions = permissions
         self._links = links
         self._metrics = metrics
 
@@ -76,14 +70,14 @@ class Declining:
             own = message_ts == request.message_ts
             self._worker.catch_up_soon(request, response_url if own else "")
             return ephemerals.too_late(request)
-        decision = self._judge(person)(request, None)
+        decision = self._permissions.judge(person, Verdict.DECLINED)(request, None)
         if decision.allowed:
             return None
         # the gate records the refusal; it can't decide, as this judge refuses whatever it is asked
         result = await self._decide(
             request.id, person, "", message_ts, lambda _request, _other: decision
         )
-        return self._answer(result, message_ts)
+        return self._answer(result, person, message_ts)
 
     async def open_form(
         self, request: Request, place: Place, trigger_id: str, message_ts: str
@@ -108,20 +102,12 @@ class Declining:
                 person,
                 declined.reason,
                 declined.message_ts,
-                self._judge(person),
+                self._permissions.judge(person, Verdict.DECLINED),
                 declined.response_url,
             )
         except KeyError:
             return ephemerals.no_such_request()
-        return self._answer(result, declined.message_ts)
-
-    def _judge(self, person: Person) -> Judge:
-        members = self._members()
-
-        def judge(request: Request, other: Request | None) -> Decision:
-            return may_decide(self._policy, request, Verdict.DECLINED, person, members, other=other)
-
-        return judge
+        return self._answer(result, person, declined.message_ts)
 
     async def _decide(
         self,
@@ -152,7 +138,7 @@ class Declining:
                 self._worker.start_if_decided(request_id, Verdict.DECLINED, event)
             raise
 
-    def _answer(self, result: DecisionResult, message_ts: str) -> Message | None:
+    def _answer(self, result: DecisionResult, person: Person, message_ts: str) -> Message | None:
         self._retire_duplicate(result.request, message_ts)
         if result.taken:
             self._metrics.verdicts.labels(result.request.kind, Verdict.DECLINED).inc()
@@ -161,8 +147,7 @@ class Declining:
         if result.decision.allowed:
             self._worker.catch_up_soon(result.request)
             return ephemerals.too_late(result.request)
-        self._metrics.refusals.labels(result.decision.label).inc()
-        log.info("refused", label=result.decision.label)
+        self._permissions.count_refusal(result.decision, person)
         self._worker.update_thread_soon(result.request.id)
         return ephemerals.denied(result.decision.why)
 
