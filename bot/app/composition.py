@@ -42,7 +42,7 @@ from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
 from bot.requests.card_sender import CardSender
-from bot.requests.declining import Declining
+from bot.requests.deciding import Deciding
 from bot.requests.execution import Execution
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
@@ -183,12 +183,12 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             *(ledger, lookup, preview, poster, worker, follow_ups),
             *(policy, permissions, links, metrics),
         )
-        declining = Declining(ledger, slack, poster, worker, permissions, links, metrics)
+        deciding = Deciding(ledger, slack, lookup, poster, worker, permissions, links, metrics)
         pasting = Pasting(slack, poster, policy, permissions)
-        pending = PendingList(due_requests, slack, poster, permissions)
+        pending = PendingList(due_requests, lookup, poster, permissions)
         app = _bolt(settings, client, identity)
         Listeners(
-            *(service, declining, pasting, pending, tasks, metrics),
+            *(service, deciding, pasting, pending, tasks, metrics),
             settings.fusebill_customer_url,
         ).register(app)
         yield Bot(

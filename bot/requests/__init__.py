@@ -1,11 +1,11 @@
 """A request from the command to the result.
 
-`service` has a method for each command and button, and takes the decision; `permissions` says who
-may do it; `posting` records the request, and `card_sender` posts its card; `worker` runs
+`service` has a method for each command and button; `deciding` takes the verdicts; `permissions`
+says who may do it; `posting` records the request, and `card_sender` posts its card; `worker` runs
 `execution` and has `publisher` update card and thread; `follow_ups` holds **Undo…** and **Check
-again**; `declining` asks for a reason first; `reminders` and `rechecking` act on the ledger's
-clock; `lookup` and `pending` answer one person's questions; `preview` reads the customers of one
-card side by side, `pasting` has a form for their ids.
+again**; `reminders` and `rechecking` act on the ledger's clock; `lookup` and `pending` answer one
+person's questions; `preview` reads the customers of one card side by side, `pasting` has a form for
+their ids.
 May import `slack`, `messages`, `fusebill`, `ledger`, `domain`, `settings` and `ops`. Start with
 `service`.
 """

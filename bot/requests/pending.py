@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime
 
-from bot.domain.models import Person, Request, Verdict
+from bot.domain.models import Person, Verdict
 from bot.ledger.due_requests import DueRequests
 from bot.messages.pending import OpenRequest, pending
+from bot.requests.lookup import Lookup
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
-from bot.slack.client import Slack, SlackError
 
 MAX_SHOWN = 10
 
@@ -21,12 +21,12 @@ class PendingList:
     def __init__(
         self,
         due_requests: DueRequests,
-        slack: Slack,
+        lookup: Lookup,
         poster: CardPoster,
         permissions: Permissions,
     ) -> None:
         self._due_requests = due_requests
-        self._slack = slack
+        self._lookup = lookup
         self._poster = poster
         self._permissions = permissions
 
@@ -40,15 +40,9 @@ class PendingList:
         # sorted() keeps the order of equals: oldest first
         ordered = sorted(found, key=lambda request: not decidable[request.id])
         shown = ordered[:MAX_SHOWN]
-        urls = await asyncio.gather(*map(self._permalink, shown))
+        urls = await asyncio.gather(*map(self._lookup.permalink, shown))
         listed = [
             OpenRequest(request, url, decidable[request.id])
             for request, url in zip(shown, urls, strict=True)
         ]
         await self._poster.send_ephemeral(place, pending(listed, len(ordered) - len(shown)))
-
-    async def _permalink(self, request: Request) -> str | None:
-        try:
-            return await self._slack.permalink(request.channel_id, request.message_ts or "")
-        except SlackError:
-            return None

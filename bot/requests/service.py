@@ -1,22 +1,20 @@
-"""Handles each command and click: checks the policy, then asks, decides, undoes or looks up."""
+"""Handles each command and click: checks the policy, then asks, stops, undoes or looks up."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from functools import partial
 from time import perf_counter
 
 from bot.domain.commands import Ask, AskMany, Find, History
-from bot.domain.models import Card, EventType, NewEvent, Person, Request, Verdict
+from bot.domain.models import Card, EventType, NewEvent, Person
 from bot.domain.policy import Policy
 from bot.fusebill.errors import FusebillError
-from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.messages import ephemerals, many_ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
+from bot.requests.deciding import Answer
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
 from bot.requests.permissions import Permissions
@@ -24,12 +22,12 @@ from bot.requests.posting import CardPoster, Place
 from bot.requests.preview import Preview
 from bot.requests.worker import Worker
 
-Answer = Message | Callable[[], Awaitable[Message]]
-"""What a person is told; a function if Slack has to be asked for it, after the click's ack."""
-
 
 class RequestService:
-    """One method for each command and button. What a person did wrong is answered, not raised."""
+    """One method for each command and button, except for verdicts.
+
+    What a person did wrong is answered, not raised.
+    """
 
     def __init__(
         self,
@@ -137,54 +135,6 @@ class RequestService:
         if not await self._worker.stop(card_id, pressed):
             self._worker.catch_up_soon(card.first, place.response_url)
             await self._poster.send_ephemeral(place, ephemerals.nothing_to_stop())
-
-    async def decide(
-        self, card_id: str, verdict: Verdict, person: Person, place: Place, message_ts: str
-    ) -> Answer | None:
-        """Decide a card; the verdict is in the ledger when this returns.
-
-        `message_ts` is the card that was clicked: a duplicate if Slack posted the card twice.
-        Returns None if the verdict was taken, otherwise the message for the person.
-        Raises: LedgerUnavailable.
-        """
-        now = datetime.now(UTC)
-        click = NewEvent(now, EventType(verdict), person.user_id, {})
-        try:
-            result = await self._ledger.decide(
-                card_id,
-                verdict,
-                click,
-                decider=person,
-                due_at=self._worker.lease(now),
-                judge=self._permissions.judge(person, verdict),
-                message_ts=message_ts,
-                response_url=place.response_url,
-            )
-        except KeyError:
-            return ephemerals.no_such_request()
-        except LedgerUnavailable as error:
-            if error.uncertain:
-                # the person is told that nobody knows; if the click counted, the work must follow
-                self._worker.start_if_decided(card_id, verdict, click)
-            raise
-        if message_ts and result.request.message_ts not in (None, message_ts):
-            self._worker.retire_duplicate(result.request, message_ts)
-        if result.taken:
-            self._metrics.verdicts.labels(result.request.kind, verdict).inc()
-            self._worker.start(result.card, result.after)
-            return None
-        if result.decision.allowed:
-            own = message_ts == result.request.message_ts
-            self._worker.catch_up_soon(result.request, place.response_url if own else "")
-            return ephemerals.too_late(result.request)
-        self._permissions.count_refusal(result.decision, person)
-        self._worker.update_thread_soon(result.request.id)
-        if result.other:
-            return partial(self._overtaken, result.decision.why, result.other)
-        return ephemerals.denied(result.decision.why)
-
-    async def _overtaken(self, why: str, other: Request) -> Message:
-        return ephemerals.overtaken(why, other, await self._lookup.permalink(other))
 
     async def send_ephemeral(self, place: Place, answer: Answer) -> None:
         """Send a message that only one person sees."""
