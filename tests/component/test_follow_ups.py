@@ -164,7 +164,9 @@ async def test_if_the_customer_cannot_be_read_nothing_is_offered(shop: Parts) ->
     assert len(await shop.requests()) == 1
 
 
-async def test_a_refusal_reaches_the_person_the_ledger_and_the_thread(shop: Parts) -> None:
+async def test_a_refusal_reaches_the_person_the_ledger_the_thread_and_the_metrics(
+    shop: Parts,
+) -> None:
     first = await ended(shop, Outcome.CLEARED)
     carol = Person("U0CAROL", "T0SANDBOX")
     why = "You are not on the list of people who may cancel somebody else's request."
@@ -179,3 +181,4 @@ async def test_a_refusal_reaches_the_person_the_ledger_and_the_thread(shop: Part
     assert thread.endswith(f"<@U0CAROL> was refused: “{why}”")
     (request,) = await shop.requests()
     assert request.due_at is None
+    assert b'unlatch_refusals_total{reason="not_listed"} 1.0' in shop.metrics.render()
