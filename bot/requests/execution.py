@@ -224,7 +224,9 @@ class Execution:
             return _failed(progress.last_error, progress)
         if seen != _starting(request):
             return _changed(seen, called=True)
-        why = f"The call was answered with HTTP {accepted.status}, but the change does not show yet."
+        why = (
+            f"The call was answered with HTTP {accepted.status}, but the change does not show yet."
+        )
         return ExecutionResult(Outcome.UNKNOWN, {"why": why})
 
     async def _look(self, request: Request) -> Customer:
