@@ -44,12 +44,13 @@ from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
 from bot.requests.card_sender import CardSender
 from bot.requests.customer_work import CustomerWork
-from bot.requests.declining import Declining
+from bot.requests.deciding import Deciding
 from bot.requests.execution import Execution
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
 from bot.requests.pasting import Pasting
 from bot.requests.pending import PendingList
+from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster
 from bot.requests.preview import Preview
 from bot.requests.progress import Progress
@@ -83,6 +84,7 @@ class Bot:
     lookup: Lookup
     preview: Preview
     follow_ups: FollowUps
+    permissions: Permissions
     tasks: BackgroundTasks
     metrics: Metrics
     timing: Timing
@@ -178,16 +180,17 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         lookup = Lookup(fusebill, ledger, outbox, lease, due_requests, slack, poster, links, asked)
         preview = Preview(lookup, poster, pace)
         follow_ups = FollowUps(ledger, lookup, preview, poster, worker, links, metrics)
+        permissions = Permissions(ledger, poster, worker, policy, groups.members, metrics)
         service = RequestService(
             *(ledger, lookup, preview, poster, worker, follow_ups),
-            *(policy, groups.members, links, metrics),
+            *(policy, permissions, links, metrics),
         )
-        declining = Declining(ledger, slack, poster, worker, policy, groups.members, links, metrics)
-        pasting = Pasting(slack, poster, policy, groups.members, metrics)
-        pending = PendingList(due_requests, slack, poster, policy, groups.members, metrics)
+        deciding = Deciding(ledger, slack, lookup, poster, worker, permissions, links, metrics)
+        pasting = Pasting(slack, poster, policy, permissions)
+        pending = PendingList(due_requests, lookup, poster, permissions)
         app = _bolt(settings, client, identity)
         Listeners(
-            *(service, declining, pasting, pending, tasks, metrics),
+            *(service, deciding, pasting, pending, tasks, metrics),
             settings.fusebill_customer_url,
         ).register(app)
         yield Bot(
@@ -202,6 +205,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             lookup,
             preview,
             follow_ups,
+            permissions,
             tasks,
             metrics,
             timing,

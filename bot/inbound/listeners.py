@@ -42,11 +42,11 @@ from bot.messages.block_kit import Message, escape
 from bot.messages.cards import Action
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import RECEIVED_AT, Metrics
-from bot.requests.declining import Declining
+from bot.requests.deciding import Answer, Deciding
 from bot.requests.pasting import Pasting
 from bot.requests.pending import PendingList
 from bot.requests.posting import Place
-from bot.requests.service import Answer, RequestService
+from bot.requests.service import RequestService
 
 log = structlog.get_logger(__name__)
 
@@ -63,7 +63,7 @@ class Listeners:
     def __init__(
         self,
         service: RequestService,
-        declining: Declining,
+        deciding: Deciding,
         pasting: Pasting,
         pending: PendingList,
         tasks: BackgroundTasks,
@@ -72,7 +72,7 @@ class Listeners:
     ) -> None:
         self._customer_url = customer_url
         self._service = service
-        self._declining = declining
+        self._deciding = deciding
         self._pasting = pasting
         self._pending = pending
         self._tasks = tasks
@@ -128,7 +128,7 @@ class Listeners:
     async def on_cancel_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Cancel**: decides, then acknowledges; on somebody else's card, a form follows."""
         try:
-            request = await self._declining.others_request(value(body), clicker(body))
+            request = await self._deciding.others_request(value(body), clicker(body))
         except LedgerUnavailable as error:
             await self._answer_click(ack, body, _not_recorded(error))
             return
@@ -141,7 +141,7 @@ class Listeners:
         """**Decline** in the form: decides, then acknowledges, which closes the form."""
         try:
             declined = forms.read_declined(body["view"])
-            answer = await self._declining.decline(declined, clicker(body))
+            answer = await self._deciding.decline(declined, clicker(body))
         except LedgerUnavailable as error:
             log.error("form not recorded", why=str(error))  # noqa: TRY400  # expected
             text = forms.LEDGER_UNCERTAIN if error.uncertain else forms.LEDGER_DOWN
@@ -155,7 +155,7 @@ class Listeners:
     async def _offer_form(self, ack: AsyncAck, body: Payload, request: Request) -> None:
         message_ts, person = body["container"].get("message_ts", ""), clicker(body)
         try:
-            refusal = await self._declining.refusal(
+            refusal = await self._deciding.refusal(
                 request, person, message_ts, place_of(body).response_url
             )
         except LedgerUnavailable as error:
@@ -165,7 +165,7 @@ class Listeners:
             return
         await ack()
         place = place_of(body)
-        opening = self._declining.open_form(request, place, body["trigger_id"], message_ts)
+        opening = self._deciding.open_form(request, place, body["trigger_id"], message_ts)
         self._spawn(opening, place)
 
     async def on_undo_clicked(self, ack: AsyncAck, body: Payload) -> None:
@@ -224,7 +224,7 @@ class Listeners:
     async def _decide(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:
             message_ts = body["container"].get("message_ts", "")
-            message = await self._service.decide(
+            message = await self._deciding.decide(
                 value(body), verdict, clicker(body), place_of(body), message_ts
             )
         except LedgerUnavailable as error:

@@ -72,10 +72,10 @@ def decline_form(request: Request, message_ts: str, links: Links, response_url: 
         "type": "modal",
         "callback_id": DECLINE,
         "private_metadata": json.dumps(carried),
-        "title": _plain(TITLE),
-        "submit": _plain("Decline"),
-        "close": _plain("Back"),
-        "blocks": [lines(about), _reason_input()],
+        "title": plain(TITLE),
+        "submit": plain("Decline"),
+        "close": plain("Back"),
+        "blocks": [lines(about), reason_input(optional=True)],
     }
 
 
@@ -83,8 +83,8 @@ def answer_form(answer: Message) -> Form:
     """Replaces the form when it can no longer be sent: says what happened instead."""
     return {
         "type": "modal",
-        "title": _plain("Not declined"),
-        "close": _plain("Close"),
+        "title": plain("Not declined"),
+        "close": plain("Close"),
         "blocks": answer.blocks,
     }
 
@@ -103,21 +103,28 @@ def read_declined(view: dict[str, Any]) -> Declined:
     )
 
 
-def _reason_input() -> Block:
+def reason_input(*, optional: bool) -> Block:
+    """The field of every form that asks for a reason."""
+    hint = "Everybody in the channel can read it."
+    return text_input(REASON, "Reason", hint, MAX_REASON_LENGTH) | {"optional": optional}
+
+
+def text_input(name: str, label: str, hint: str, max_length: int) -> Block:
+    """A field of several lines; `name` is its `block_id` and its `action_id`."""
     return {
         "type": "input",
-        "block_id": REASON,
-        "optional": True,
-        "label": _plain("Reason"),
-        "hint": _plain("Everybody in the channel can read it."),
+        "block_id": name,
+        "label": plain(label),
+        "hint": plain(hint),
         "element": {
             "type": "plain_text_input",
-            "action_id": REASON,
+            "action_id": name,
             "multiline": True,
-            "max_length": MAX_REASON_LENGTH,
+            "max_length": max_length,
         },
     }
 
 
-def _plain(value: str) -> Block:
+def plain(value: str) -> Block:
+    """A text that Slack shows as it is."""
     return {"type": "plain_text", "text": value}

@@ -14,9 +14,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot.domain.batch_input import MAX_CUSTOMERS, LineError, read_lines
-from bot.domain.commands import MAX_REASON_LENGTH, Ask, AskMany, Malformed, asked
-from bot.messages.block_kit import Block, Form
-from bot.messages.forms import REASON
+from bot.domain.commands import Ask, AskMany, Malformed, asked
+from bot.messages.block_kit import Form
+from bot.messages.forms import REASON, plain, reason_input, text_input
 
 PASTE = "unlatch_many"
 """The `callback_id` of the form."""
@@ -62,17 +62,16 @@ def paste_form(
         f" takes {MAX_PASTED_LENGTH:,} characters: {each} a line for {MAX_CUSTOMERS} lines. If your"
         " rows are longer, paste only the column of ids."
     )
-    pasted = _input(IDS, "Customer ids", hint, MAX_PASTED_LENGTH)
+    pasted = text_input(IDS, "Customer ids", hint, MAX_PASTED_LENGTH)
     pasted["element"]["focus_on_load"] = True
-    reason = _input(REASON, "Reason", "Everybody in the channel can read it.", MAX_REASON_LENGTH)
     return {
         "type": "modal",
         "callback_id": PASTE,
         "private_metadata": json.dumps(carried),
-        "title": _plain("Unlatch many customers"),
-        "submit": _plain("Ask"),
-        "close": _plain("Cancel"),
-        "blocks": [pasted, reason | {"optional": not needs_reason}],
+        "title": plain("Unlatch many customers"),
+        "submit": plain("Ask"),
+        "close": plain("Cancel"),
+        "blocks": [pasted, reason_input(optional=not needs_reason)],
     }
 
 
@@ -108,22 +107,3 @@ def _said(errors: Sequence[LineError]) -> str:
     more = len(said) - MAX_ERRORS
     rest = [f"{more} more {'line is' if more == 1 else 'lines are'} wrong."] if more > 0 else []
     return "\n".join([*said[:MAX_ERRORS], *rest])
-
-
-def _input(name: str, label: str, hint: str, max_length: int) -> Block:
-    return {
-        "type": "input",
-        "block_id": name,
-        "label": _plain(label),
-        "hint": _plain(hint),
-        "element": {
-            "type": "plain_text_input",
-            "action_id": name,
-            "multiline": True,
-            "max_length": max_length,
-        },
-    }
-
-
-def _plain(value: str) -> Block:
-    return {"type": "plain_text", "text": value}

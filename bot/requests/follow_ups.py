@@ -13,7 +13,6 @@ import structlog
 
 from bot.domain.meanings import may_be_checked, may_be_undone
 from bot.domain.models import Card, Customer, EventType, Kind, LeftOut, NewEvent, Person, Request
-from bot.domain.policy import Decision
 from bot.fusebill.errors import FusebillError
 from bot.ledger.gate import FollowUpOpen, Overtaken
 from bot.ledger.store import Ledger
@@ -230,15 +229,6 @@ class FollowUps:
         """
         async with self._locks.setdefault(card.id, asyncio.Lock()):
             yield await self._ledger.get_card(card.id) or card
-
-    async def deny(self, card: Card, person: Person, place: Place, decision: Decision) -> None:
-        """Record a refusal in the ledger and the thread, and tell the person why."""
-        now = datetime.now(UTC)
-        why: dict[str, object] = {"why": decision.why}
-        denial = NewEvent(now, EventType.DECISION_DENIED, person.user_id, why)
-        if await self._ledger.deny(card.first, denial, self._worker.lease(now)):
-            self._worker.redraw(card.id)
-        await self._poster.send_ephemeral(place, ephemerals.denied(decision.why, decision.channels))
 
     async def _read(
         self, requests: Sequence[Request], place: Place

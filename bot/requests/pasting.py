@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 
 import structlog
 
 from bot.domain.commands import Ask, AskMany
 from bot.domain.models import Person
-from bot.domain.policy import Members, Policy, may_read
+from bot.domain.policy import Policy
 from bot.messages import many_ephemerals
 from bot.messages.paste_form import Errors, Sent, paste_form, understood
-from bot.ops.metrics import Metrics
+from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.slack.client import Slack, SlackError
 
@@ -20,34 +19,25 @@ log = structlog.get_logger(__name__)
 
 
 class Pasting:
-    """Opens the form for somebody who may ask; the rules are checked again when it is sent.
-
-    `members` returns the members of the policy's user groups, without waiting for Slack.
-    """
+    """Opens the form for somebody who may ask; the rules are checked again when it is sent."""
 
     def __init__(
         self,
         slack: Slack,
         poster: CardPoster,
         policy: Policy,
-        members: Callable[[], Members],
-        metrics: Metrics,
+        permissions: Permissions,
     ) -> None:
         self._slack = slack
         self._poster = poster
         self._policy = policy
-        self._members = members
-        self._metrics = metrics
+        self._permissions = permissions
 
     async def open_form(self, person: Person, place: Place, trigger_id: str) -> None:
         """Open the form; who may not ask, or gets no form from Slack, is told so privately."""
         person = self._policy.with_home_team(person)
         # whoever may ask may read; the reason is not typed yet
-        decision = may_read(self._policy, person, place.channel_id, self._members())
-        if not decision.allowed:
-            self._metrics.refusals.labels(decision.label).inc()
-            log.info("refused", label=decision.label, team_id=person.team_id)
-            await self._poster.deny(person, place, 0, "/unlatch many", decision)
+        if not await self._permissions.may_read(person, place, "/unlatch many"):
             return
         needs_reason = self._policy.require_reason
         now = datetime.now(UTC)

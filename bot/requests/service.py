@@ -1,40 +1,32 @@
-"""Handles each command and click: checks the policy, then asks, decides, undoes or looks up."""
+"""Handles each command and click: checks the policy, then asks, stops, undoes or looks up."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
-from functools import partial
 from time import perf_counter
 
-import structlog
-
 from bot.domain.commands import Ask, AskMany, Find, History
-from bot.domain.models import Card, EventType, NewEvent, Person, Request, Verdict
-from bot.domain.policy import Decision, Members, Policy, may_ask, may_decide, may_read
+from bot.domain.models import Card, EventType, NewEvent, Person
+from bot.domain.policy import Policy
 from bot.fusebill.errors import FusebillError
-from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.messages import ephemerals, many_ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
+from bot.requests.deciding import Answer
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
+from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.requests.preview import Preview
 from bot.requests.worker import Worker
 
-log = structlog.get_logger(__name__)
-
-Answer = Message | Callable[[], Awaitable[Message]]
-"""What a person is told; a function if Slack has to be asked for it, after the click's ack."""
-
 
 class RequestService:
-    """One method for each command and button. What a person did wrong is answered, not raised.
+    """One method for each command and button, except for verdicts.
 
-    `members` returns the members of the policy's user groups, without waiting for Slack.
+    What a person did wrong is answered, not raised.
     """
 
     def __init__(
@@ -46,7 +38,7 @@ class RequestService:
         worker: Worker,
         follow_ups: FollowUps,
         policy: Policy,
-        members: Callable[[], Members],
+        permissions: Permissions,
         links: Links,
         metrics: Metrics,
     ) -> None:
@@ -56,7 +48,7 @@ class RequestService:
         self._poster = poster
         self._worker = worker
         self._policy = policy
-        self._members = members
+        self._permissions = permissions
         self._links = links
         self._metrics = metrics
         self._follow_ups = follow_ups
@@ -65,7 +57,9 @@ class RequestService:
         """Read the customer and post the card that asks for confirmation."""
         started = perf_counter()
         person = self._policy.with_home_team(person)
-        if not await self._may_ask(person, place, ask.reason, ask.customer_id, ask.reason):
+        if not await self._permissions.may_ask(
+            person, place, ask.reason, ask.customer_id, ask.reason
+        ):
             return
         try:
             customer = await self._lookup.read(ask.customer_id, place)
@@ -84,7 +78,9 @@ class RequestService:
         started = perf_counter()
         person = self._policy.with_home_team(person)
         typed = f"{', '.join(map(str, ask.customer_ids))} {ask.reason}".rstrip()
-        if not await self._may_ask(person, place, ask.reason, ask.customer_ids[0], typed):
+        if not await self._permissions.may_ask(
+            person, place, ask.reason, ask.customer_ids[0], typed
+        ):
             return
         previewed = await self._preview.read(ask.customer_ids, place)
         customers, left_out = previewed.customers, previewed.left_out
@@ -105,12 +101,14 @@ class RequestService:
 
     async def find(self, person: Person, place: Place, find: Find) -> None:
         """Show the customers that match a text."""
-        if await self._may_read(person, place, f"/unlatch find {find.text}"):
+        if await self._permissions.may_read(person, place, f"/unlatch find {find.text}"):
             await self._lookup.find(find.text, place)
 
     async def history(self, person: Person, place: Place, history: History) -> None:
         """Show the last requests, of one customer or of all."""
-        if await self._may_read(person, place, "/unlatch history", history.customer_id or 0):
+        if await self._permissions.may_read(
+            person, place, "/unlatch history", history.customer_id or 0
+        ):
             await self._lookup.history(history.customer_id, place)
 
     async def undo(self, card_id: str, person: Person, place: Place) -> None:
@@ -131,109 +129,21 @@ class RequestService:
         if card is None:
             await self._poster.send_ephemeral(place, ephemerals.no_such_request())
             return
-        # whoever may cancel a card may stop its work
-        verdict, members = Verdict.CANCELLED, self._members()
-        decision = may_decide(self._policy, card.first, verdict, person, members)
-        if not decision.allowed:
-            self._count_refusal(decision, person)
-            await self._follow_ups.deny(card, person, place, decision)
+        if not await self._permissions.may_stop(card, person, place):
             return
         pressed = NewEvent(datetime.now(UTC), EventType.STOP_REQUESTED, person.user_id, {})
         if not await self._worker.stop(card_id, pressed):
             self._worker.catch_up_soon(card.first, place.response_url)
             await self._poster.send_ephemeral(place, ephemerals.nothing_to_stop())
 
-    async def decide(
-        self, card_id: str, verdict: Verdict, person: Person, place: Place, message_ts: str
-    ) -> Answer | None:
-        """Decide a card; the verdict is in the ledger when this returns.
-
-        `message_ts` is the card that was clicked: a duplicate if Slack posted the card twice.
-        Returns None if the verdict was taken, otherwise the message for the person.
-        Raises: LedgerUnavailable.
-        """
-        now = datetime.now(UTC)
-        members = self._members()
-
-        def judge(request: Request, other: Request | None) -> Decision:
-            return may_decide(self._policy, request, verdict, person, members, other=other)
-
-        click = NewEvent(now, EventType(verdict), person.user_id, {})
-        try:
-            result = await self._ledger.decide(
-                card_id,
-                verdict,
-                click,
-                decider=person,
-                due_at=self._worker.lease(now),
-                judge=judge,
-                message_ts=message_ts,
-                response_url=place.response_url,
-            )
-        except KeyError:
-            return ephemerals.no_such_request()
-        except LedgerUnavailable as error:
-            if error.uncertain:
-                # the person is told that nobody knows; if the click counted, the work must follow
-                self._worker.start_if_decided(card_id, verdict, click)
-            raise
-        if message_ts and result.request.message_ts not in (None, message_ts):
-            self._worker.retire_duplicate(result.request, message_ts)
-        if result.taken:
-            self._metrics.verdicts.labels(result.request.kind, verdict).inc()
-            self._worker.start(result.card, result.after)
-            return None
-        if result.decision.allowed:
-            own = message_ts == result.request.message_ts
-            self._worker.catch_up_soon(result.request, place.response_url if own else "")
-            return ephemerals.too_late(result.request)
-        self._count_refusal(result.decision, person)
-        self._worker.update_thread_soon(result.request.id)
-        if result.other:
-            return partial(self._overtaken, result.decision.why, result.other)
-        return ephemerals.denied(result.decision.why)
-
-    async def _overtaken(self, why: str, other: Request) -> Message:
-        return ephemerals.overtaken(why, other, await self._lookup.permalink(other))
-
     async def send_ephemeral(self, place: Place, answer: Answer) -> None:
         """Send a message that only one person sees."""
         message = answer if isinstance(answer, Message) else await answer()
         await self._poster.send_ephemeral(place, message)
-
-    def _count_refusal(self, decision: Decision, person: Person) -> None:
-        self._metrics.refusals.labels(decision.label).inc()
-        # an admin who wonders about a "stranger" finds here what to add to UNLATCH_TEAMS
-        log.info("refused", label=decision.label, team_id=person.team_id)
-
-    async def _may_ask(
-        self, person: Person, place: Place, reason: str, customer_id: int, typed: str
-    ) -> bool:
-        """Whether a person may ask for a card; a refusal is recorded with what was `typed`."""
-        members = self._members()
-        decision = may_ask(self._policy, person, place.channel_id, reason, members)
-        if not decision.allowed:
-            self._count_refusal(decision, person)
-            await self._poster.deny(person, place, customer_id, typed, decision)
-        return decision.allowed
-
-    async def _may_read(
-        self, person: Person, place: Place, command: str, customer_id: int = 0
-    ) -> bool:
-        decision = may_read(self._policy, person, place.channel_id, self._members())
-        if not decision.allowed:
-            self._count_refusal(decision, person)
-            await self._poster.deny(person, place, customer_id, command, decision)
-        return decision.allowed
 
     async def _followed_card(self, card_id: str, person: Person, place: Place) -> Card | None:
         card = await self._ledger.get_card(card_id)
         if card is None:
             await self._poster.send_ephemeral(place, ephemerals.no_such_request())
             return None
-        decision = may_read(self._policy, person, card.first.channel_id, self._members())
-        if decision.allowed:
-            return card
-        self._count_refusal(decision, person)
-        await self._follow_ups.deny(card, person, place, decision)
-        return None
+        return card if await self._permissions.may_follow_up(card, person, place) else None

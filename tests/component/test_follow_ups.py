@@ -16,10 +16,10 @@ from bot.domain.models import (
     Kind,
     NewEvent,
     Outcome,
+    Person,
     Request,
     Verdict,
 )
-from bot.domain.policy import Decision
 from bot.sandbox.slack.simulator import text_of
 from tests.support.names import ALICE, BIKES, BOB, CHANNEL
 from tests.support.workshop import Parts, workshop
@@ -164,21 +164,21 @@ async def test_if_the_customer_cannot_be_read_nothing_is_offered(shop: Parts) ->
     assert len(await shop.requests()) == 1
 
 
-async def test_a_refusal_reaches_the_person_the_ledger_and_the_thread(shop: Parts) -> None:
+async def test_a_refusal_reaches_the_person_the_ledger_the_thread_and_the_metrics(
+    shop: Parts,
+) -> None:
     first = await ended(shop, Outcome.CLEARED)
-    no = Decision(allowed=False, why="You are not on the list.", label="not_listed")
-    await shop.follow_ups.deny(Card((first,)), BOB, shop.place("U0BOB"), no)
+    carol = Person("U0CAROL", "T0SANDBOX")
+    why = "You are not on the list of people who may cancel somebody else's request."
+    assert not await shop.permissions.may_stop(Card((first,)), carol, shop.place("U0CAROL"))
     assert "[Undo…]" in await card_text(shop, first)
-    assert shop.ephemerals("U0BOB") == ["🔒 You are not on the list."]
+    assert shop.ephemerals("U0CAROL") == [f"🔒 {why}"]
     row = shop.rows()[-1]
-    assert (row["event"], row["who"], row["why"]) == (
-        "decision_denied",
-        "U0BOB",
-        "You are not on the list.",
-    )
+    assert (row["event"], row["who"], row["why"]) == ("decision_denied", "U0CAROL", why)
     thread = "\n".join(
         text_of(m.blocks) for m in shop.double.workspace.thread(CHANNEL, first.message_ts or "")
     )
-    assert thread.endswith("<@U0BOB> was refused: “You are not on the list.”")
+    assert thread.endswith(f"<@U0CAROL> was refused: “{why}”")
     (request,) = await shop.requests()
     assert request.due_at is None
+    assert b'unlatch_refusals_total{reason="not_listed"} 1.0' in shop.metrics.render()

@@ -16,6 +16,7 @@ from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
+from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.requests.preview import Preview
 from bot.requests.worker import Worker
@@ -41,6 +42,7 @@ class Parts:
     preview: Preview
     worker: Worker
     follow_ups: FollowUps
+    permissions: Permissions
     database_url: str
 
     def place(self, user_id: str = "U0ALICE", channel_id: str = CHANNEL) -> Place:
@@ -84,5 +86,5 @@ async def workshop(folder: Path, *, expires_after_s: int = 900) -> AsyncIterator
             url = settings.database_url.get_secret_value()
             yield Parts(
                 *(double, fusebill, bot.ledger, bot.metrics, bot.tasks, bot.poster, bot.lookup),
-                *(bot.preview, bot.worker, bot.follow_ups, url),
+                *(bot.preview, bot.worker, bot.follow_ups, bot.permissions, url),
             )

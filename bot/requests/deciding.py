@@ -1,17 +1,18 @@
-"""**Cancel** on somebody else's card: opens a form for the reason, and declines when it is sent.
+"""The verdicts about a card; the gate is the ledger's.
 
-Opening the form decides nothing. The gate is the ledger's, as for every other verdict.
+**Cancel** on somebody else's card opens a form for the reason, which decides nothing, and declines
+when it is sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
 from bot.domain.models import EventType, NewEvent, Person, Request, Verdict
-from bot.domain.policy import Decision, Members, Policy, may_decide
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.gate import DecisionResult, Judge, expired
 from bot.ledger.store import Ledger
@@ -20,6 +21,8 @@ from bot.messages.block_kit import Message
 from bot.messages.forms import Declined, decline_form
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
+from bot.requests.lookup import Lookup
+from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.requests.worker import Worker
 from bot.slack.client import Slack, SlackError
@@ -27,31 +30,55 @@ from bot.slack.client import Slack, SlackError
 log = structlog.get_logger(__name__)
 
 
-class Declining:
-    """Opens the form for somebody who may decide, and takes the verdict when it is sent.
+Answer = Message | Callable[[], Awaitable[Message]]
+"""What a person is told; a function if Slack has to be asked for it, after the click's ack."""
 
-    `members` returns the members of the policy's user groups, without waiting for Slack.
-    """
+
+class Deciding:
+    """Takes the verdict of a button, or of the form that asks who declines for a reason."""
 
     def __init__(
         self,
         ledger: Ledger,
         slack: Slack,
+        lookup: Lookup,
         poster: CardPoster,
         worker: Worker,
-        policy: Policy,
-        members: Callable[[], Members],
+        permissions: Permissions,
         links: Links,
         metrics: Metrics,
     ) -> None:
         self._ledger = ledger
         self._slack = slack
+        self._lookup = lookup
         self._poster = poster
         self._worker = worker
-        self._policy = policy
-        self._members = members
+        self._permissions = permissions
         self._links = links
         self._metrics = metrics
+
+    async def decide(
+        self, card_id: str, verdict: Verdict, person: Person, place: Place, message_ts: str
+    ) -> Answer | None:
+        """Decide a card; the verdict is in the ledger when this returns.
+
+        `message_ts` is the card that was clicked: a duplicate if Slack posted the card twice.
+        Returns None if the verdict was taken, otherwise the message for the person.
+        Raises: LedgerUnavailable.
+        """
+        url = place.response_url
+        try:
+            result = await self._take(
+                card_id, verdict, person, message_ts, response_url=url, redraw_url=url
+            )
+        except KeyError:
+            return ephemerals.no_such_request()
+        if result.other:
+            return partial(self._overtaken, result.decision.why, result.other)
+        return _answer(result)
+
+    async def _overtaken(self, why: str, other: Request) -> Message:
+        return ephemerals.overtaken(why, other, await self._lookup.permalink(other))
 
     async def others_request(self, request_id: str, person: Person) -> Request | None:
         """The request, if it is somebody else's: only its requester cancels without a form.
@@ -76,14 +103,18 @@ class Declining:
             own = message_ts == request.message_ts
             self._worker.catch_up_soon(request, response_url if own else "")
             return ephemerals.too_late(request)
-        decision = self._judge(person)(request, None)
+        decision = self._permissions.judge(person, Verdict.DECLINED)(request, None)
         if decision.allowed:
             return None
         # the gate records the refusal; it can't decide, as this judge refuses whatever it is asked
-        result = await self._decide(
-            request.id, person, "", message_ts, lambda _request, _other: decision
+        result = await self._take(
+            request.id,
+            Verdict.DECLINED,
+            person,
+            message_ts,
+            judge=lambda _request, _other: decision,
         )
-        return self._answer(result, message_ts)
+        return _answer(result)
 
     async def open_form(
         self, request: Request, place: Place, trigger_id: str, message_ts: str
@@ -103,70 +134,76 @@ class Declining:
         Raises: LedgerUnavailable.
         """
         try:
-            result = await self._decide(
+            result = await self._take(
                 declined.request_id,
+                Verdict.DECLINED,
                 person,
-                declined.reason,
                 declined.message_ts,
-                self._judge(person),
-                declined.response_url,
+                reason=declined.reason,
+                response_url=declined.response_url,
             )
         except KeyError:
             return ephemerals.no_such_request()
-        return self._answer(result, declined.message_ts)
+        return _answer(result)
 
-    def _judge(self, person: Person) -> Judge:
-        members = self._members()
-
-        def judge(request: Request, other: Request | None) -> Decision:
-            return may_decide(self._policy, request, Verdict.DECLINED, person, members, other=other)
-
-        return judge
-
-    async def _decide(
+    async def _take(
         self,
-        request_id: str,
+        card_id: str,
+        verdict: Verdict,
         person: Person,
-        reason: str,
         message_ts: str,
-        judge: Judge,
+        *,
+        judge: Judge | None = None,
+        reason: str = "",
         response_url: str = "",
+        redraw_url: str = "",
     ) -> DecisionResult:
+        """Put a verdict to the gate, and have done what follows from it.
+
+        With a `redraw_url`, a card that was pressed too late shows the result at once.
+        """
         now = datetime.now(UTC)
         why: dict[str, object] = {"why": reason} if reason else {}
-        event = NewEvent(now, EventType.DECLINED, person.user_id, why)
+        event = NewEvent(now, EventType(verdict), person.user_id, why)
         try:
-            return await self._ledger.decide(
-                request_id,
-                Verdict.DECLINED,
+            result = await self._ledger.decide(
+                card_id,
+                verdict,
                 event,
                 decider=person,
                 due_at=self._worker.lease(now),
-                judge=judge,
+                judge=judge or self._permissions.judge(person, verdict),
                 message_ts=message_ts,
-                response_url=response_url or None,
+                response_url=response_url,
             )
         except LedgerUnavailable as error:
             if error.uncertain:
-                # the person is told that nobody knows; if it counted, the card must follow
-                self._worker.start_if_decided(request_id, Verdict.DECLINED, event)
+                # the person is told that nobody knows; if the click counted, the work must follow
+                self._worker.start_if_decided(card_id, verdict, event)
             raise
-
-    def _answer(self, result: DecisionResult, message_ts: str) -> Message | None:
-        self._retire_duplicate(result.request, message_ts)
+        request = result.request
+        self._retire_duplicate(request, message_ts)
         if result.taken:
-            self._metrics.verdicts.labels(result.request.kind, Verdict.DECLINED).inc()
-            self._worker.start(result.card)
-            return None
-        if result.decision.allowed:
-            self._worker.catch_up_soon(result.request)
-            return ephemerals.too_late(result.request)
-        self._metrics.refusals.labels(result.decision.label).inc()
-        log.info("refused", label=result.decision.label)
-        self._worker.update_thread_soon(result.request.id)
-        return ephemerals.denied(result.decision.why)
+            self._metrics.verdicts.labels(request.kind, verdict).inc()
+            self._worker.start(result.card, result.after)
+        elif result.decision.allowed:
+            own = message_ts == request.message_ts
+            self._worker.catch_up_soon(request, redraw_url if own else "")
+        else:
+            self._permissions.count_refusal(result.decision, person)
+            self._worker.update_thread_soon(request.id)
+        return result
 
     def _retire_duplicate(self, request: Request, message_ts: str) -> None:
         # a card that the ledger does not know yet is no duplicate
         if message_ts and request.message_ts and message_ts != request.message_ts:
             self._worker.retire_duplicate(request, message_ts)
+
+
+def _answer(result: DecisionResult) -> Message | None:
+    """What to tell the person; None if the verdict was taken."""
+    if result.taken:
+        return None
+    if result.decision.allowed:
+        return ephemerals.too_late(result.request)
+    return ephemerals.denied(result.decision.why)

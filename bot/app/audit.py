@@ -1,0 +1,165 @@
+"""`python -m bot audit`: prints the ledger's events, or verifies that nobody changed them.
+
+The command line reads the arguments of every command, so this module loads the ledger only when
+it is asked for something.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from contextlib import ExitStack, closing
+from datetime import datetime
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+
+def add_arguments(audit: argparse.ArgumentParser) -> None:
+    """Add the options of `audit` to its parser, each checked as it is typed."""
+    audit.add_argument(
+        "--customer",
+        type=_customer,
+        metavar="ID",
+        help="only this customer, and who pressed Stop or was refused on its cards",
+    )
+    audit.add_argument(
+        "--since", type=_moment, metavar="DATE", help="from this day or time on (UTC)"
+    )
+    audit.add_argument(
+        "--until", type=_end, metavar="DATE", help="to the end of this day, or before this time"
+    )
+    audit.add_argument(
+        "--who",
+        type=_member,
+        metavar="U…",
+        help="only cards in which this person had a part, with all that came of them",
+    )
+    audit.add_argument(
+        "--unfinished",
+        action="store_true",
+        default=None,
+        help="only requests that were confirmed and have no outcome yet",
+    )
+    form = audit.add_mutually_exclusive_group()
+    for name, text in (("json", "one JSON object per line"), ("csv", "CSV, for a spreadsheet")):
+        form.add_argument(f"--{name}", dest="form", action="store_const", const=name, help=text)
+    form.add_argument("--verify", action="store_true", help="list every row that was changed")
+    form.add_argument(
+        "--heads", action="store_true", help="the last hash of each request, to keep elsewhere"
+    )
+    audit.add_argument(
+        "--against",
+        nargs="+",
+        type=Path,
+        metavar="FILE",
+        help="with --verify: logs (also .gz) or --heads that were kept elsewhere",
+    )
+    audit.set_defaults(form="table")
+
+
+def contradiction(parsed: argparse.Namespace) -> str:
+    """Why the options of `audit` don't go together; empty if they do."""
+    if parsed.against and not parsed.verify:
+        return "--against needs --verify"
+    filters = ("customer", "since", "until", "who", "unfinished")
+    used = " and ".join(f"--{name}" for name in filters if getattr(parsed, name) is not None)
+    if used and (parsed.verify or parsed.heads):
+        form = "--verify" if parsed.verify else "--heads"
+        return f"{form} is about the whole ledger: leave out {used}"
+    if parsed.since and parsed.until and parsed.since >= parsed.until:
+        return "--since must be before --until"
+    return ""
+
+
+def audit(parsed: argparse.Namespace) -> bool:
+    """Print what was asked for; returns False if `--verify` found something to report.
+
+    Raises: InvalidSettings, LedgerUnavailable, NotReadable, SchemaMismatch.
+    """
+    from bot.ledger.comparison import heads
+    from bot.ledger.engine import open_engine, require_current
+    from bot.ledger.export import FORMS, Filter, read
+    from bot.settings import load_ledger
+
+    engine = open_engine(load_ledger().database_url.get_secret_value(), read_only=True)
+    wanted = Filter(
+        parsed.customer, parsed.since, parsed.until, parsed.who, unfinished=bool(parsed.unfinished)
+    )
+    with ExitStack() as stack:
+        stack.callback(engine.dispose)
+        require_current(engine)
+        if parsed.verify:
+            return _verify(engine, parsed.against)
+        rows = stack.enter_context(closing(read(engine, wanted)))
+        line = None
+        for line in heads(engine) if parsed.heads else FORMS[parsed.form](rows):
+            print(line)
+    if line is None:
+        # not on stdout, which may be read by a program
+        print("The ledger has no event that fits.", file=sys.stderr)
+    return True
+
+
+def _verify(engine: Engine, against: list[Path] | None) -> bool:
+    """Print what was changed; with logs to compare with, also what the ledger alone can't show."""
+    from bot.ledger import comparison
+    from bot.ledger.verify import size, verify
+
+    logged = comparison.read(against) if against else comparison.LoggedEvents()
+    if against and not logged.events:
+        print("The files have no `ledger event` lines. Are they JSON logs, at LOG_LEVEL INFO?")
+        return False
+    found = size(engine)
+    with closing(verify(engine)) as broken, closing(comparison.compare(engine, logged)) as missing:
+        problem = None
+        for problem in chain(broken, missing):  # used after the loop
+            print(problem)
+    number, first = comparison.unlogged(engine, logged)
+    if number:
+        print(
+            f"Note: events without a line in these logs: {number}, the first is {first}. Either a"
+            " line was lost, perhaps as the bot was killed, or somebody else added the event."
+        )
+    if problem is None:
+        print(f"Nothing was changed in what the ledger holds: {found}.")
+        if against:
+            print(f"Nothing is missing that the files have: events: {logged.events}.")
+        else:
+            print("Only --against finds a request that was removed with all its events.")
+    return problem is None
+
+
+def _customer(value: str) -> int:
+    from bot.domain.batch_input import MAX_DIGITS
+
+    if not (value.isascii() and value.isdecimal() and len(value) <= MAX_DIGITS):
+        raise argparse.ArgumentTypeError(f"must be a customer id, at most {MAX_DIGITS} digits")
+    return int(value)
+
+
+def _member(value: str) -> str:
+    if not re.fullmatch("[UW][A-Z0-9]+", value):
+        # a name would match nothing, which would read as "did nothing"
+        raise argparse.ArgumentTypeError(
+            "must be a Slack member id, like U0123ABC: in Slack, open the profile and copy it"
+        )
+    return value
+
+
+def _moment(value: str, *, end: bool = False) -> datetime:
+    from bot.ledger.export import moment
+
+    try:
+        return moment(value, end=end)
+    except ValueError:
+        expected = "must be a date or time like 2026-11-23 or 2026-11-23T14:00"
+        raise argparse.ArgumentTypeError(expected) from None
+
+
+def _end(value: str) -> datetime:
+    return _moment(value, end=True)
