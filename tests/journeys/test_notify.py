@@ -172,11 +172,11 @@ async def test_a_bot_that_was_down_at_two_thirds_reminds_when_it_is_back(
     database_url: str, tmp_path: Path
 ) -> None:
     async with stage(database_url, tmp_path) as staged:
-        bot = await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=6)
+        bot = await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=9)
         card = await staged.ask()
         await bot.kill()
-        await asyncio.sleep(4.2)
-        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=6)
+        await asyncio.sleep(6.2)
+        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=9)
         await staged.until(lambda: reminders(staged, card))
 
 
