@@ -13,9 +13,10 @@ from typing import Any
 
 from sqlalchemy import Engine, RowMapping, Select, and_, or_, select
 
-from bot.domain.models import EventType, Verdict
+from bot.domain.models import EventType
 from bot.ledger.engine import streaming
 from bot.ledger.mapping import stored, time_of
+from bot.ledger.queries import IS_TO_BE_EXECUTED
 from bot.ledger.schema import card_id_of_row, events, requests
 
 WIDTHS = {
@@ -135,8 +136,7 @@ def _query(wanted: Filter) -> Select[Any]:
         parts = select(card_id_of_row).join_from(events, requests)
         query = query.where(card_id_of_row.in_(parts.where(events.c.actor == wanted.who)))
     if wanted.unfinished:
-        confirmed = requests.c.verdict == Verdict.CONFIRMED
-        query = query.where(confirmed, requests.c.outcome.is_(None))
+        query = query.where(IS_TO_BE_EXECUTED)
     return query.order_by(events.c.at, events.c.id)
 
 

@@ -182,7 +182,7 @@ class Leases:
 
         def work(connection: Connection) -> Sequence[int] | None:
             values["too_far"] = limits["too_far"]
-            if queries.TAKE_THREAD.count(connection, values) != 1:
+            if queries.TAKE_THREAD.execute(connection, values) != 1:
                 return None
             rows = queries.SHOWN.rows(connection, {"card_id": card.id})
             return [row["mirrored_through"] for row in rows]
@@ -229,7 +229,7 @@ def _mark_shown(
     first = card.first
     values = {"request_id": first.id, "held": first.claim, "drawn": first.events}
     values |= {"shown": shown[0], "next_at": next_at}
-    if not queries.MARK_SHOWN.count(connection, values):
+    if not queries.MARK_SHOWN.execute(connection, values):
         return False
     if next_at is None:
         outbox.forget_all(connection, card.id)

@@ -202,12 +202,12 @@ def remember(
 ) -> None:
     """Keep a response URL while it works."""
     values = {"request_id": request_id, "user_id": person.user_id, "url": url}
-    _REMEMBER.count(connection, values | {"expires_at": now + URL_LIFETIME})
+    _REMEMBER.execute(connection, values | {"expires_at": now + URL_LIFETIME})
 
 
 def forget_all(connection: Connection, request_id: str) -> None:
     """Delete a request's response URLs: everybody can see its result now."""
-    _FORGET_REQUEST.count(connection, {"request": request_id})
+    _FORGET_REQUEST.execute(connection, {"request": request_id})
 
 
 def forget_expired(connection: Connection, now: datetime) -> None:

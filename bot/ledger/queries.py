@@ -49,6 +49,17 @@ IS_EFFECTIVE = and_(
     *(requests.c.outcome != outcome for outcome, m in OUTCOMES.items() if not m.effective)
 )
 IS_TO_BE_EXECUTED = and_(requests.c.verdict == Verdict.CONFIRMED, requests.c.outcome.is_(None))
+_changed_at = func.coalesce(requests.c.settled_at, requests.c.decided_at)
+_HAS_CHANGED_SINCE = and_(
+    requests.c.verdict == Verdict.CONFIRMED,
+    requests.c.outcome.is_(None) | (IS_EFFECTIVE & (_changed_at > bindparam("since"))),
+)
+"""Whether a request changed its customer after `since`, or may have, or is being executed."""
+_SHOWN_BY_NOW = case(
+    (requests.c.mirrored_through < bindparam("shown"), bindparam("shown")),
+    else_=requests.c.mirrored_through,
+)
+"""What a thread shows never becomes less, whoever notes it first."""
 _ONE = select(requests).where(requests.c.id == bindparam("request_id"))
 _CARD = select(requests).where(card_id_of_row == bindparam("card_id")).order_by(requests.c.position)
 
@@ -97,14 +108,9 @@ OTHERS = Statement(
     .where(
         requests.c.customer_id.in_(CUSTOMERS_OF_CARD),
         card_id_of_row != bindparam("card_id"),
-        requests.c.verdict == Verdict.CONFIRMED,
-        requests.c.outcome.is_(None)
-        | (
-            IS_EFFECTIVE
-            & (func.coalesce(requests.c.settled_at, requests.c.decided_at) > bindparam("since"))
-        ),
+        _HAS_CHANGED_SINCE,
     )
-    .order_by(func.coalesce(requests.c.settled_at, requests.c.decided_at).desc())
+    .order_by(_changed_at.desc())
 )
 UNFINISHED = select(func.count()).where(
     requests.c.id.in_(bindparam("request_ids", expanding=True)),
@@ -115,14 +121,9 @@ CHANGED_SINCE = Statement(
     .where(
         requests.c.customer_id == bindparam("customer"),
         requests.c.id != bindparam("request_id"),
-        requests.c.verdict == Verdict.CONFIRMED,
-        requests.c.outcome.is_(None)
-        | (
-            IS_EFFECTIVE
-            & (func.coalesce(requests.c.settled_at, requests.c.decided_at) > bindparam("since"))
-        ),
+        _HAS_CHANGED_SINCE,
     )
-    .order_by(func.coalesce(requests.c.settled_at, requests.c.decided_at).desc())
+    .order_by(_changed_at.desc())
 )
 FIRST_OF_CARD = requests.alias("first_of_card")
 FOLLOW_UP = (
@@ -159,10 +160,7 @@ LEAVE_THREAD = Statement(
     .where(requests.c.id == bindparam("request_id"))
     .values(
         posting_until=None,
-        mirrored_through=case(
-            (requests.c.mirrored_through < bindparam("shown"), bindparam("shown")),
-            else_=requests.c.mirrored_through,
-        ),
+        mirrored_through=_SHOWN_BY_NOW,
     )
 )
 MARK_SHOWN = Statement(
@@ -174,10 +172,7 @@ MARK_SHOWN = Statement(
     )
     .values(
         due_at=bindparam("next_at"),
-        mirrored_through=case(
-            (requests.c.mirrored_through < bindparam("shown"), bindparam("shown")),
-            else_=requests.c.mirrored_through,
-        ),
+        mirrored_through=_SHOWN_BY_NOW,
     )
 )
 """Applies only if nobody has claimed the request or added an event since it was drawn."""

@@ -44,7 +44,7 @@ class Statement:
         """The first row, None if there is none."""
         return next(iter(self.rows(connection, values)), None)
 
-    def count(self, connection: Connection, values: Values) -> int:
+    def execute(self, connection: Connection, values: Values) -> int:
         """Run a statement that changes rows; returns how many it changed."""
         compiled = self._for(connection, values)
         changed: int = run(connection, compiled.sql, compiled.bind(values)).rowcount

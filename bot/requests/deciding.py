@@ -100,8 +100,7 @@ class Deciding:
         now = datetime.now(UTC)
         if request.verdict or expired(request, now):
             self._retire_duplicate(request, message_ts)
-            own = message_ts == request.message_ts
-            self._worker.catch_up_soon(request, response_url if own else "")
+            self._catch_up(request, message_ts, response_url)
             return ephemerals.too_late(request)
         decision = self._permissions.judge(person, Verdict.DECLINED)(request, None)
         if decision.allowed:
@@ -187,12 +186,16 @@ class Deciding:
             self._metrics.verdicts.labels(request.kind, verdict).inc()
             self._worker.start(result.card, result.after)
         elif result.decision.allowed:
-            own = message_ts == request.message_ts
-            self._worker.catch_up_soon(request, redraw_url if own else "")
+            self._catch_up(request, message_ts, redraw_url)
         else:
             self._permissions.count_refusal(result.decision, person)
             self._worker.update_thread_soon(request.id)
         return result
+
+    def _catch_up(self, request: Request, message_ts: str, response_url: str) -> None:
+        # a press's URL can only replace the card that was pressed
+        own = message_ts == request.message_ts
+        self._worker.catch_up_soon(request, response_url if own else "")
 
     def _retire_duplicate(self, request: Request, message_ts: str) -> None:
         # a card that the ledger does not know yet is no duplicate

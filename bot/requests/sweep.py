@@ -80,7 +80,7 @@ class Sweep:
         """
         now = datetime.now(UTC)
         cards: dict[str, list[Request]] = {}
-        for request in await self._leases.overdue(now, self._worker.lease(now) - now):
+        for request in await self._leases.overdue(now, self._timing.lease):
             cards.setdefault(request.card_id, []).append(request)
         for card_id, requests in cards.items():
             request = requests[0]
@@ -104,8 +104,7 @@ class Sweep:
 
     async def catch_up_stale(self) -> None:
         """Have everything drawn by the next sweep that an earlier process could not draw."""
-        lease = self._timing.lease
-        await self._outbox.hurry_stale(datetime.now(UTC), lease)
+        await self._outbox.hurry_stale(datetime.now(UTC), self._timing.lease)
 
     async def _reclaim(self, requests: Sequence[Request]) -> None:
         # not the sweep's time: a slow ledger would shorten the leases of its last requests
@@ -138,7 +137,7 @@ class Sweep:
             found = await asyncio.gather(*map(self._work.look, card.requests))
             late = datetime.now(UTC) - request.expires_at
             away: dict[str, object] = {}
-            if late > self._worker.lease(request.expires_at) - request.expires_at:
+            if late > self._timing.lease:
                 away = {"away": True}
             seen = {r.id: each | away for r, each in zip(card.requests, found, strict=True)}
             try:

@@ -153,9 +153,9 @@ class Worker:
         self._tasks.spawn(self._catch_up(request, response_url))
 
     async def _catch_up(self, request: Request, response_url: str) -> None:
-        lease = self._timing.lease
+        now = datetime.now(UTC)
         try:
-            hurried = await self._outbox.hurry(request.card_id, datetime.now(UTC), lease)
+            hurried = await self._outbox.hurry(request.card_id, now, self._timing.lease)
             if hurried and response_url:
                 history = await self._ledger.card_history(request.card_id)
                 await self._publisher.replace_pressed(history, response_url)

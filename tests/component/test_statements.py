@@ -51,7 +51,7 @@ def test_rows_are_those_that_sqlalchemy_reads(connection: Connection) -> None:
 
 @pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=-5))])
 def test_a_time_keeps_its_moment_whatever_its_zone(connection: Connection, zone: timezone) -> None:
-    ADD.count(connection, row("UBO", NOON.astimezone(zone)))
+    ADD.execute(connection, row("UBO", NOON.astimezone(zone)))
     assert [found["expires_at"] for found in ALL.rows(connection, {})] == [NOON]
 
 
@@ -71,19 +71,19 @@ def test_an_insert_returns_the_id_of_the_row(connection: Connection) -> None:
 
 def test_a_change_returns_how_many_rows_it_changed(connection: Connection) -> None:
     ADD.many(connection, [row("UBO"), row("UBO"), row("UAL")])
-    assert MOVE.count(connection, {"who": "UBO", "url": "new"}) == 2
+    assert MOVE.execute(connection, {"who": "UBO", "url": "new"}) == 2
     assert [found["url"] for found in ALL.rows(connection, {})] == ["new", "new", row("UAL")["url"]]
-    assert FORGET.count(connection, {"who": "UCY"}) == 0
+    assert FORGET.execute(connection, {"who": "UCY"}) == 0
 
 
 def test_a_refusal_of_the_database_is_sqlalchemys_error(connection: Connection) -> None:
     with pytest.raises(IntegrityError, match=r"(?i)not[ -]null"):
-        ADD.count(connection, row("UBO") | {"url": None})
+        ADD.execute(connection, row("UBO") | {"url": None})
 
 
 def test_the_reason_of_a_refusal_shows_no_values(connection: Connection) -> None:
     with pytest.raises(DBAPIError) as refused:
-        ADD.count(connection, row("UBO") | {"request_id": None})
+        ADD.execute(connection, row("UBO") | {"request_id": None})
     assert "hooks.slack.com" not in reason(refused.value)
 
 

@@ -15,6 +15,15 @@ def latch(world: World, customer_id: int, vid: int) -> None:
     world.fusebill.customers[customer_id].update(hubSpotId=vid, hubSpotCompanyId=None)
 
 
+async def begin_unlatching(world: World, customer_id: int) -> None:
+    """Latch a customer again, and leave it while a slow call of another card unlatches it."""
+    latch(world, customer_id, 55)
+    card = await world.ask(f"{customer_id} alone")
+    world.fusebill.misbehave("slow", operation="unlatch_customer", seconds=1.5)
+    await world.slack.click("U0BOB", card.ts, CONFIRM)
+    await world.slack.workspace.until(lambda: "⏳" in world.card(card))
+
+
 async def test_an_overtaken_card_of_many_says_which_customer_it_is_about(world: World) -> None:
     many = await world.ask(THREE)
     one = await world.ask(f"{JOINERY} alone")
@@ -46,11 +55,7 @@ async def test_an_undo_of_many_that_was_overtaken_can_be_asked_for_again(world: 
 async def test_an_undo_says_who_is_being_changed_by_another_request(world: World) -> None:
     card = await world.ask(THREE)
     await world.press("U0BOB", card, CONFIRM)
-    latch(world, DENTAL, 55)
-    one = await world.ask(f"{DENTAL} alone")
-    world.fusebill.misbehave("slow", operation="unlatch_customer", seconds=1.5)
-    await world.slack.click("U0BOB", one.ts, CONFIRM)
-    await world.slack.workspace.until(lambda: "⏳" in world.card(one))
+    await begin_unlatching(world, DENTAL)
     await world.press("U0BOB", card, UNDO)
     undo = world.card(world.slack.workspace.thread(CHANNEL, card.ts)[-1])
     assert f"Left out: {DENTAL}: being changed by another request" in undo
@@ -129,10 +134,6 @@ async def test_an_undo_of_a_customer_that_is_being_changed_does_not_say_that_it_
 ) -> None:
     card = await world.ask(f"{BIKES} moved")
     await world.press("U0BOB", card, CONFIRM)
-    latch(world, BIKES, 55)
-    other = await world.ask(f"{BIKES} again")
-    world.fusebill.misbehave("slow", operation="unlatch_customer", seconds=1.5)
-    await world.slack.click("U0BOB", other.ts, CONFIRM)
-    await world.slack.workspace.until(lambda: "⏳" in world.card(other))
+    await begin_unlatching(world, BIKES)
     await world.press("U0BOB", card, UNDO)
     assert "the customer is being changed right now" in world.last_ephemeral("U0BOB")
