@@ -1,12 +1,13 @@
 """Reads the names of the variables that are set, to find what an admin mistyped.
 
 pydantic-settings ignores a variable that it doesn't know, so a rule with a typo would silently not
-apply. Every function here is pure but `variables`.
+apply. `mistakes` is pure; the other functions look at this process and its files.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -33,6 +34,16 @@ def secrets_folders() -> list[Path]:
     if credentials := os.environ.get("CREDENTIALS_DIRECTORY"):
         folders.append(Path(credentials))
     return [folder for folder in folders if folder.is_dir()]
+
+
+def this_bot(words: str) -> str:
+    """A command of the bot, as whoever started this one can type it.
+
+    Installed by pipx, uvx or into a folder of its own, there is no `python` that knows the bot; on
+    Heroku there is no `unlatch-bot`.
+    """
+    installed = Path(sys.argv[0]).stem == "unlatch-bot"
+    return f"{'unlatch-bot' if installed else 'python -m bot'} {words}"
 
 
 def variables(dotenv: str | None, folders: Iterable[Path] = ()) -> dict[str, str]:

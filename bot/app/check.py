@@ -15,6 +15,7 @@ from bot.app.check_cards import cards
 from bot.app.check_host import certificates, file_modes
 from bot.app.check_result import CheckResult, warning
 from bot.app.check_slack_errors import CHANNEL_FIXES, fix as fix_of, why
+from bot.environment import this_bot
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError, KeyRefused, NotReached
 from bot.fusebill.responses import RateLimit
@@ -185,10 +186,10 @@ def _ledger(settings: Settings) -> CheckResult:
     except LedgerUnavailable as error:
         fix = "Check DATABASE_URL."
         if "there is no ledger" in str(error):
-            fix = f"{fix} To create a new ledger, run: python -m bot migrate"
+            fix = f"{fix} To create a new ledger, run: {this_bot('migrate')}"
         return CheckResult(False, f"Ledger ({kind}): {error}", fix)
     if found != REVISION:
-        fix = "Run: python -m bot migrate. If the ledger is newer than this bot, update the bot."
+        fix = f"Run: {this_bot('migrate')}. If the ledger is newer than this bot, update the bot."
         return CheckResult(
             False, f"Ledger ({kind}): version {found or 'none'}, expected {REVISION}", fix
         )

@@ -11,7 +11,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bot.app.check_result import CheckResult, warning
-from bot.ledger.engine import PRIVATE, sqlite_file
+from bot.ledger.engine import sqlite_file
+from bot.ledger.sqlite_files import PRIVATE
 from bot.settings import Settings
 
 DAY_S = 24 * 3600

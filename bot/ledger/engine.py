@@ -23,21 +23,21 @@ from sqlalchemy import (
     table,
     text,
 )
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import Dialect, make_url
+from sqlalchemy.engine.interfaces import DBAPIConnection
 from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
+from bot.environment import this_bot
 from bot.ledger.executor import CONNECTIONS, JOB_TIMEOUT_S, Job, Pool, Runner, SingleWriter, Work
 from bot.ledger.schema import REVISION
+from bot.ledger.sqlite_files import create_private, is_kept, opening
 from bot.ledger.statements import run
 from bot.ledger.witness import watch_commits, witnessed
 
 T = TypeVar("T")
 
 ROWS_AT_A_TIME = 1000
-PRIVATE = 0o600
-"""Only the owner may read and write."""
-
 LOCK_TIMEOUT_S = 1
 """Short, since a transaction may wait behind another that waits for a lock, all within one ack."""
 CONNECT_TIMEOUT_S = 2
@@ -70,7 +70,7 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
     """
     if file := sqlite_file(url):
         if read_only and not file.is_file():
-            raise LedgerUnavailable(f"there is no ledger at {file}")
+            raise LedgerUnavailable(f"there is no ledger at {file.absolute()}")
         return _sqlite(url, file, read_only=read_only)
     _scheme, rest = url.split("://", 1)
     # an instance that dies in a transaction must not keep its row locked for the others
@@ -101,33 +101,6 @@ def sqlite_file(url: str) -> Path | None:
     return Path(make_url(url).database or "") if url.startswith("sqlite:") else None
 
 
-def _create_private(file: Path) -> None:
-    """Create the file for its owner alone, whatever the umask.
-
-    SQLite gives its -wal and -shm files the same mode; a file that exists keeps its own.
-    """
-    # where it can't be created, SQLite says why
-    with suppress(OSError):
-        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE)
-        try:
-            os.fchmod(descriptor, PRIVATE)
-        finally:
-            os.close(descriptor)
-
-
-def _is_kept(file: Path) -> bool:
-    """Whether a ledger is a copy that nobody writes, where this user may not write either.
-
-    SQLite reads a WAL file's database only if it can create the files beside it, or is told that
-    the file can't change. Source: sqlite.org/wal.html, "Read-Only Databases"
-    """
-    effective = os.access in os.supports_effective_ids
-    return (
-        not os.access(file.parent, os.W_OK, effective_ids=effective)
-        and not file.with_name(f"{file.name}-wal").exists()
-    )
-
-
 def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
     engine = create_engine(
@@ -138,13 +111,15 @@ def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "do_connect")
     def on_do_connect(
-        _dialect: object, _record: object, names: list[str], options: dict[str, object]
-    ) -> None:
+        dialect: Dialect, _record: object, names: list[str], options: dict[str, Any]
+    ) -> DBAPIConnection:
         if not read_only:
-            _create_private(file)
-        elif _is_kept(file):
+            create_private(file)
+        elif is_kept(file):
             names[:] = [f"{file.absolute().as_uri()}?immutable=1"]
             options["uri"] = True
+        with opening(file):
+            return dialect.connect(*names, **options)
 
     # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-transaction-control:
     # the driver begins late, and a transaction that reads before it writes can't wait for the lock
@@ -155,7 +130,8 @@ def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
             # text that is not UTF-8 must not stop an audit; no PRAGMA may change the file
             connection.text_factory = partial(str, encoding="utf-8", errors="replace")
         else:
-            connection.execute("PRAGMA journal_mode=WAL")
+            with opening(file):
+                connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         connection.execute("PRAGMA foreign_keys=ON")
 
@@ -271,7 +247,8 @@ def _mismatch(engine: Engine) -> str:
     found = version(engine)
     if found is not None and found > REVISION:
         return f"the ledger has version {found}, newer than this bot's {REVISION}: upgrade the bot"
-    return f"the ledger has version {found}, this bot needs {REVISION}: run `python -m bot migrate`"
+    has = f"the ledger has version {found}" if found else "there is no ledger in this database yet"
+    return f"{has}, this bot needs version {REVISION}: run `{this_bot('migrate')}`"
 
 
 @contextmanager

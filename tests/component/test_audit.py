@@ -11,7 +11,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -43,8 +43,8 @@ from bot.ledger.store import Ledger
 from bot.ledger.verify import verify
 from tests.support.hostile import CARD, NOON, STOLEN_BIKES, TEXTS
 from tests.support.names import ALICE, BOB
+from tests.support.rights import without_rights
 
-NOBODY = 65534
 AT_TWO_THIRDS = "'2026-11-24 12:10:00.000000'"
 FIRST = replace(CARD, id="a" * 32, due_at=NOON + timedelta(minutes=15))
 SECOND = replace(
@@ -524,7 +524,7 @@ def test_a_missing_ledger_is_reported_and_not_created(
 ) -> None:
     code, out, err = audit(f"sqlite:///{tmp_path}/typo.db", monkeypatch, capsys)
     assert (code, out) == (1, "")
-    assert "there is no ledger at" in err
+    assert f"there is no ledger at {tmp_path}/typo.db" in err
     assert not list(tmp_path.iterdir())
 
 
@@ -755,19 +755,6 @@ def test_reading_a_copy_does_not_change_its_bytes(
     assert code == 0
     assert copy.read_bytes() == before
     assert not copy.with_name("copy.db-wal").exists()
-
-
-@contextmanager
-def without_rights() -> Iterator[None]:
-    """As another user, if this one is root, whom no mode keeps from writing."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
 
 
 @pytest.mark.parametrize("option", ["--json", "--verify", "--heads"])

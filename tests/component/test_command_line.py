@@ -18,6 +18,7 @@ import aiohttp
 import pytest
 
 from bot.app.starting import CannotListen
+from bot.ledger.schema import REVISION
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
 from tests.support.names import BIKES, CHANNEL, CONFIRM
@@ -239,7 +240,28 @@ async def test_migrate_creates_the_ledger_and_can_be_repeated(tmp_path: Path) ->
 
 async def test_migrate_without_a_database_is_one_line(tmp_path: Path) -> None:
     code, printed = await ran(tmp_path, "migrate", DATABASE_URL="sqlite:///no/such/folder/a.db")
-    assert (code, printed) == (1, "DATABASE_URL: unable to open database file\n")
+    folder = tmp_path / "no/such/folder"
+    why = f"there is no folder {folder}, or this user may not look into it"
+    assert (code, printed) == (1, f"DATABASE_URL: {why}\n")
+
+
+async def test_advice_names_the_command_that_this_installation_has(tmp_path: Path) -> None:
+    (tmp_path / "empty.db").touch()
+    installed = tmp_path / "unlatch-bot"
+    installed.write_text("import sys\nfrom bot.__main__ import main\nsys.exit(main())\n")
+    needed = {"PYTHONPATH": str(REPOSITORY), "DATABASE_URL": "sqlite:///empty.db"}
+    by_script = await asyncio.create_subprocess_exec(
+        *(sys.executable, str(installed), "audit"),
+        cwd=tmp_path,
+        env={"PATH": os.environ["PATH"], **needed},
+        stderr=PIPE,
+    )
+    _out, errors = await by_script.communicate()
+    assert errors.decode().endswith(
+        f"this bot needs version {REVISION}: run `unlatch-bot migrate`\n"
+    )
+    _code, printed = await ran(tmp_path, "audit", DATABASE_URL="sqlite:///empty.db")
+    assert printed.endswith("run `python -m bot migrate`\n")
 
 
 @pytest.mark.parametrize("mode", [["--url", "https://bot.example.com"], ["--socket"]])

@@ -149,7 +149,10 @@ async def test_a_ledger_of_a_newer_bot_is_refused(engine: Engine, step: object) 
 
 async def test_a_missing_ledger_says_how_to_create_it(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path}/new.db")
-    with pytest.raises(SchemaMismatch, match="run `python -m bot migrate`"):
+    with pytest.raises(
+        SchemaMismatch,
+        match=r"^there is no ledger in this database yet, .* `python -m bot migrate`",
+    ):
         require_current(engine)
     engine.dispose()
 

@@ -57,7 +57,7 @@ async def run(settings: dict[str, str], folder: Path, *arguments: str) -> Proces
 @pytest.mark.parametrize(
     ("url", "line"),
     [
-        ("sqlite:////nowhere/at/all/ledger.db", "DATABASE_URL: unable to open database file"),
+        ("sqlite:////nowhere/at/all/ledger.db", "DATABASE_URL: there is no folder /nowhere/at/all"),
         ("postgres://somebody:hush@127.0.0.1:1/ledger", "DATABASE_URL: connection"),
     ],
 )
