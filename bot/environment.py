@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 OURS = ("UNLATCH_", "FUSEBILL_")
 """Every variable with such a name must be a setting."""
@@ -44,6 +45,21 @@ def this_bot(words: str) -> str:
     """
     installed = Path(sys.argv[0]).stem == "unlatch-bot"
     return f"{'unlatch-bot' if installed else 'python -m bot'} {words}"
+
+
+def broken_lines(dotenv: str | None) -> list[str]:
+    """One problem for each line of the file that would be left out, such as one with half a quote.
+
+    Raises: OSError and UnicodeError if it can't be read.
+    """
+    if not dotenv or not Path(dotenv).is_file():
+        return []
+    with Path(dotenv).open(encoding="utf-8") as file:
+        numbers = [each.original.line for each in parse_stream(file) if each.error]
+    return [
+        f"{dotenv}: line {number} is no NAME=value, or a quote in it has no end"
+        for number in numbers
+    ]
 
 
 def variables(dotenv: str | None, folders: Iterable[Path] = ()) -> dict[str, str]:

@@ -24,11 +24,24 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, Settin
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from bot.environment import mistakes, secrets_folders, variables
+from bot.environment import broken_lines, mistakes, secrets_folders, variables
 
 Mode = Literal["http", "socket"]
 MAX_LINK_LENGTH = 2000
+EXAMPLE_ENDS = ("...", "…")
+"""How `.env.example` and the README end what has to be filled in."""
 AnySettings = TypeVar("AnySettings", bound="LedgerSettings")
+
+
+PLAIN_PROBLEMS = {
+    "missing": "missing",
+    "bool_parsing": "must be true or false",
+    "int_parsing": "must be a whole number",
+    "greater_than_equal": "must be at least {ge}",
+    "less_than_equal": "must be at most {le}",
+    "literal_error": "must be {expected}",
+}
+"""An admin's words for the library's. Source: docs.pydantic.dev/latest/errors/validation_errors"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +108,8 @@ def _ids(expected: str, pattern: str) -> AfterValidator:
 def _secret(expected: str, pattern: str) -> AfterValidator:
     def check(value: SecretStr) -> SecretStr:
         # the message must never contain the value
+        if value.get_secret_value().endswith(EXAMPLE_ENDS):
+            raise ValueError("still has the example's text; put your own value there")
         if not re.fullmatch(pattern, value.get_secret_value()):
             raise ValueError(f"must be {expected}")
         return value
@@ -131,6 +146,13 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def _portal(value: str) -> str:
+    if not re.fullmatch("[0-9]+", value):
+        raise ValueError("must be the number of the HubSpot account, like 1234567")
+    return value
+
+
+PortalId = Annotated[str, AfterValidator(_portal)]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 """An address that people open."""
 ServerAddress = Annotated[str, AfterValidator(_web_address), AfterValidator(_private_address)]
@@ -235,7 +257,7 @@ class Settings(LedgerSettings):
     unlatch_expires_after_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
     unlatch_notify: People = frozenset()
     unlatch_recheck_after_s: int = Field(default=3600, ge=0, le=7 * 24 * 3600)
-    hubspot_portal_id: Annotated[str, Field(pattern=r"^[0-9]+$")] | None = None
+    hubspot_portal_id: PortalId | None = None
     hubspot_app_url: WebAddress = "https://app.hubspot.com"
     fusebill_customer_url: WebAddress | None = None
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
@@ -298,6 +320,8 @@ def checked(
     dotenv = values.get("_env_file", cls.model_config.get("env_file"))
     folders = secrets_folders()
     try:
+        if broken := broken_lines(dotenv):
+            raise InvalidSettings(broken)
         wrong_names = _wrong_names(cls, variables(dotenv, folders))
     except (OSError, UnicodeError):
         raise InvalidSettings([".env: not readable as UTF-8 text"]) from None
@@ -322,7 +346,10 @@ def _line(problem: dict[str, object]) -> str:
     """One problem as `NAME: what it must be`, without the value."""
     location = problem["loc"]
     name = str(location[0]).upper() if isinstance(location, tuple) and location else ""
-    if problem["type"] == "missing":
-        return f"{name}: missing"
-    text = str(problem["msg"]).removeprefix("Value error, ")
+    plain = PLAIN_PROBLEMS.get(str(problem["type"]))
+    limits = problem.get("ctx")
+    if plain is None:
+        text = str(problem["msg"]).removeprefix("Value error, ")
+    else:
+        text = plain.format_map(limits if isinstance(limits, dict) else {})
     return f"{name}: {text}" if name else text

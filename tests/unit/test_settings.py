@@ -38,26 +38,31 @@ WRONG = [
         "must be the signing secret, as Slack's Basic Information shows it",
     ),
     ("SLACK_APP_TOKEN", "xoxb-1", "must be an app-level token, xapp-…"),
+    ("SLACK_APP_TOKEN", "xapp-...", "still has the example's text"),
+    ("SLACK_BOT_TOKEN", "xoxb-…", "still has the example's text"),
+    ("SLACK_SIGNING_SECRET", "...", "still has the example's text"),
+    ("FUSEBILL_API_KEY", "...", "still has the example's text"),
+    ("UNLATCH_EXPIRES_AFTER_S", "1h", "must be a whole number"),
     ("SLACK_API_URL", "slack.com", "must be an address like https://host/path"),
     ("FUSEBILL_API_KEY", "MDpz YW5k", "must be the key as Fusebill shows it, one line of base64"),
     ("FUSEBILL_API_KEY", "clé", "must be the key as Fusebill shows it, one line of base64"),
     ("FUSEBILL_BASE_URL", "ftp://fusebill", "must be an address like https://host/path"),
     ("DATABASE_URL", "mysql://u:p@h/db", "must be sqlite:///path or postgres://user:password@host"),
     ("DATABASE_URL", "postgres://u:p@h:x/db", "percent-encode"),
-    ("PORT", "http", "should be a valid integer"),
-    ("PORT", "65536", "less than or equal to 65535"),
-    ("PORT", "-1", "greater than or equal to 0"),
+    ("PORT", "http", "must be a whole number"),
+    ("PORT", "65536", "must be at most 65535"),
+    ("PORT", "-1", "must be at least 0"),
     ("UNLATCH_CHANNELS", "#billing", "must be channel ids (C…), comma-separated"),
     ("UNLATCH_REQUESTERS", "U0ALICE,alice", "must be user ids (U…) and user group ids (S…)"),
     ("UNLATCH_CONFIRMERS", "@bob", "must be user ids (U…) and user group ids (S…)"),
-    ("UNLATCH_TWO_PERSON", "maybe", "should be a valid boolean"),
-    ("UNLATCH_REQUIRE_REASON", "2", "should be a valid boolean"),
-    ("UNLATCH_EXPIRES_AFTER_S", "0", "greater than or equal to 1"),
-    ("UNLATCH_EXPIRES_AFTER_S", "604801", "less than or equal to 604800"),
+    ("UNLATCH_TWO_PERSON", "maybe", "must be true or false"),
+    ("UNLATCH_REQUIRE_REASON", "2", "must be true or false"),
+    ("UNLATCH_EXPIRES_AFTER_S", "0", "must be at least 1"),
+    ("UNLATCH_EXPIRES_AFTER_S", "604801", "must be at most 604800"),
     ("UNLATCH_NOTIFY", "@bob", "must be user ids (U…) and user group ids (S…)"),
-    ("UNLATCH_RECHECK_AFTER_S", "-1", "greater than or equal to 0"),
-    ("UNLATCH_RECHECK_AFTER_S", "604801", "less than or equal to 604800"),
-    ("HUBSPOT_PORTAL_ID", "portal", "should match pattern"),
+    ("UNLATCH_RECHECK_AFTER_S", "-1", "must be at least 0"),
+    ("UNLATCH_RECHECK_AFTER_S", "604801", "must be at most 604800"),
+    ("HUBSPOT_PORTAL_ID", "portal", "must be the number of the HubSpot account"),
     ("HUBSPOT_APP_URL", "app.hubspot.com", "must be an address like https://host/path"),
     ("FUSEBILL_CUSTOMER_URL", "https://a.example/", "must contain {id} where the customer's id"),
     ("UNLATCH_CHANNELS", "", "is set and empty"),
@@ -81,8 +86,8 @@ WRONG = [
     ("SLACK_API_URL", "http://slack.com/api/", "must begin with https://"),
     ("HUBSPOT_APP_URL", "https://u:p@app.hubspot.com", "must not contain a user name"),
     ("FUSEBILL_CUSTOMER_URL", "https://u:p@a.example/{id}", "must not contain a user name"),
-    ("LOG_LEVEL", "LOUD", "'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
-    ("LOG_FORMAT", "xml", "'json' or 'console'"),
+    ("LOG_LEVEL", "LOUD", "must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
+    ("LOG_FORMAT", "xml", "must be 'json' or 'console'"),
 ]
 
 
@@ -206,6 +211,30 @@ def test_a_dotenv_that_is_not_text_is_one_line(
     assert capsys.readouterr().err == ".env: not readable as UTF-8 text\n"
 
 
+@pytest.mark.parametrize(
+    "line", [f'SLACK_BOT_TOKEN="{MARK}', f"FUSEBILL_API_KEY='{MARK}", f'PORT="3" {MARK}']
+)
+def test_a_line_of_the_dotenv_that_would_be_left_out_is_named_without_its_text(
+    line: str, folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    set_variables(monkeypatch, GOOD)
+    (folder / ".env").write_text(f"# mine\nLOG_LEVEL=INFO\n{line}\nUNLATCH_TWO_PERSON=true\n")
+    assert main(["http"]) == 2
+    expected = ".env: line 3 is no NAME=value, or a quote in it has no end\n"
+    assert capsys.readouterr().err == expected
+
+
+@pytest.mark.parametrize("command", ["http", "check"])
+def test_the_copied_example_names_what_is_still_to_be_filled_in(
+    command: str, folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / ".env").write_text(EXAMPLE.read_text())
+    assert main([command]) != 0
+    printed = capsys.readouterr()
+    for name in ("SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "FUSEBILL_API_KEY"):
+        assert f"{name}: still has the example's text" in printed.out + printed.err
+
+
 def test_sqlite_on_a_dyno_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
     set_variables(monkeypatch, GOOD | {"DYNO": "web.1"})
     (line,) = problems()
@@ -319,10 +348,10 @@ def test_the_example_lists_exactly_the_settings() -> None:
 
 
 def test_the_example_shows_the_defaults(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, GOOD)
     (folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in example().items()))
     shown = load("socket").model_dump()
     (folder / ".env").unlink()
-    set_variables(monkeypatch, GOOD)
     defaults = load("socket").model_dump()
     # a list has no value that stands for its default, so the example shows one
     others = {name for name in shown if name.upper() not in GOOD and defaults[name] != frozenset()}
