@@ -106,7 +106,8 @@ def _explain_system(error: OSError, number: int) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="unlatch-bot", description=(__doc__ or "").split(":")[0])
+    what = "A Slack app that frees a Fusebill customer from its HubSpot contact and company."
+    parser = argparse.ArgumentParser(prog="unlatch-bot", description=what)
     parser.add_argument("--version", action="version", version=f"unlatch-bot {__version__}")
     commands = parser.add_subparsers(dest="command", required=True)
     for name, protocol in (("http", "HTTP"), ("socket", "Socket Mode")):
@@ -137,7 +138,7 @@ def _port(value: str) -> int:
 
 
 def _https(value: str) -> str:
-    if not value.startswith("https://") or "." not in value or " " in value:
+    if not value.startswith("https://") or "." not in value or set(value) & set(" ?#"):
         raise argparse.ArgumentTypeError("must be an address like https://bot.example.com")
     return value
 

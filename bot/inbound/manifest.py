@@ -21,7 +21,9 @@ def scopes(*, user_groups: bool) -> list[str]:
 
 def manifest(url: str | None, *, user_groups: bool = False) -> dict[str, Any]:
     """The manifest for HTTP at `url` (https://host), or for Socket Mode if `url` is None."""
-    address = {"url": url.rstrip("/") + EVENTS_PATH} if url else {}
+    # whoever copies the address from Slack's settings copies the path, too
+    host = url.rstrip("/").removesuffix(EVENTS_PATH) if url else ""
+    address = {"url": host + EVENTS_PATH} if url else {}
     interactivity = {"request_url": address["url"]} if url else {}
     return {
         "_metadata": {"major_version": 2, "minor_version": 1},

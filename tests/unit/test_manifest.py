@@ -105,6 +105,22 @@ def test_the_command_line_prints_it_for_http(capsys: pytest.CaptureFixture[str])
     assert printed(capsys, "--url", URL) == manifest(URL)
 
 
+@pytest.mark.parametrize("end", ["/", "/slack/events", "/slack/events/"])
+def test_the_path_that_slack_calls_may_be_in_the_address_already(
+    end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert printed(capsys, "--url", f"{URL}{end}") == manifest(URL)
+
+
+@pytest.mark.parametrize("end", ["?x=1", "/#top"])
+def test_an_address_that_can_have_no_path_after_it_is_refused(
+    end: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["manifest", "--url", f"{URL}{end}"])
+    assert "must be an address like https://bot.example.com" in capsys.readouterr().err
+
+
 def test_the_command_line_prints_it_for_socket_mode(capsys: pytest.CaptureFixture[str]) -> None:
     assert printed(capsys, "--socket") == manifest(None)
 
