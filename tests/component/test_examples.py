@@ -79,6 +79,17 @@ def test_the_units_credentials_are_the_secrets_that_http_needs() -> None:
     assert {path.rpartition("/")[2] for path in loaded.values()} == loaded.keys()
 
 
+@pytest.mark.parametrize("command", ["check", "audit"])
+def test_the_units_own_advice_looks_at_the_ledger_that_the_unit_writes(command: str) -> None:
+    text = example("systemd").replace("\\\n#", "")
+    (written,) = re.findall(r"^Environment=.*\bDATABASE_URL=(\S+)$", text, re.MULTILINE)
+    (program,) = re.findall(r"^ExecStart=(\S+) ", text, re.MULTILINE)
+    (advised,) = re.findall(rf"^# .*{program} {command}$", text, re.MULTILINE)
+    assert f"DATABASE_URL={written} " in advised
+    assert "User=unlatch-bot" in text
+    assert "runuser -u unlatch-bot " in advised
+
+
 def test_hosts_wait_until_the_bot_has_finished_its_work() -> None:
     (waits,) = re.findall(r"^TimeoutStopSec=(\d+)$", example("systemd"), re.MULTILINE)
     deployment, _service = documents()
