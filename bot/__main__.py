@@ -100,8 +100,8 @@ def _explain_system(error: OSError, number: int) -> str:
     if number in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         return f"can't write the output: {why}"
     if number in (errno.EADDRINUSE, errno.EACCES) and not error.filename:
-        # asyncio's own text repeats the address
-        return f"can't listen on this port: {why}; try another port"
+        # the sandbox; asyncio's own text repeats the address
+        return f"can't listen on this port: {why}; add --port 0 to take any that is free"
     return f"{error.filename}: {why}" if error.filename else f"the system refused: {why}"
 
 

@@ -33,7 +33,7 @@ class CannotListen(Exception):
             super().__init__(f"{why}; it must be an address of this machine, such as 0.0.0.0")
         else:
             why = os.strerror(error.errno)
-            super().__init__(f"can't listen on this port: {why}; try another port")
+            super().__init__(f"can't listen on this port: {why}; set PORT to another")
 
 
 async def bind(host: str, port: int) -> list[socket.socket]:

@@ -198,7 +198,8 @@ async def test_a_port_in_use_is_one_line_and_exit_code_1(tmp_path: Path) -> None
             values = environment(slack, fusebill, PORT=port)
             code, printed = await ran(tmp_path, "http", **values)
     assert code == 1
-    assert re.search(r"^can't listen .*[Aa]ddress already in use", printed, re.MULTILINE)
+    expected = r"^can't listen on this port: Address already in use; set PORT to another$"
+    assert re.search(expected, printed, re.MULTILINE)
     assert "Traceback" not in printed
 
 
