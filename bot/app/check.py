@@ -102,10 +102,13 @@ async def _token(slack: Slack, *, user_groups: bool) -> CheckResult:
         )
     missing = sorted(set(needed) - set(re.split(r",\s*", header)))
     if missing:
+        # without the option it would lack the scope again
+        option = " (printed with --user-groups)" if "usergroups:read" in missing else ""
         return CheckResult(
             False,
             f"Slack's bot token: missing scopes: {', '.join(missing)}",
-            "Add them under “OAuth & Permissions”, or paste the manifest again, then reinstall.",
+            f"Add them under “OAuth & Permissions”, or paste the manifest again{option}, then"
+            " reinstall.",
         )
     return CheckResult(True, f"Slack's bot token: {who}, with all scopes")
 

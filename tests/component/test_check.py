@@ -302,10 +302,12 @@ async def test_each_fault_is_reported_alone_and_with_its_fix(
 
 async def test_a_missing_user_group_scope_is_reported_for_token_and_group(scene: Scene) -> None:
     lack("usergroups:read")(scene)
-    assert [line.splitlines()[0] for line in await scene.wrong(**GROUP)] == [
+    wrong = await scene.wrong(**GROUP)
+    assert [line.splitlines()[0] for line in wrong] == [
         "✗ Slack's bot token: missing scopes: usergroups:read",
         "✗ User group S0BILLING: the bot can't read it (missing_scope)",
     ]
+    assert "the manifest again (printed with --user-groups), then reinstall" in wrong[0]
 
 
 async def test_an_answer_that_names_no_scopes_is_no_proof_that_any_is_missing(scene: Scene) -> None:
