@@ -6,7 +6,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from time import monotonic
 
@@ -217,7 +217,8 @@ async def test_a_job_fails_if_the_ledger_file_was_moved_away(
     (tmp_path / "elsewhere.db").rename(file)
     await database.run(lambda connection: note(connection, "kept"))
     await database.close()
-    assert sqlite3.connect(file).execute("SELECT count(*) FROM notes").fetchone() == (1,)
+    with closing(sqlite3.connect(file)) as reader:
+        assert reader.execute("SELECT count(*) FROM notes").fetchone() == (1,)
 
 
 async def test_a_postgresql_outage_fails_jobs_in_time_and_ends_by_itself(
