@@ -42,10 +42,7 @@ from bot.ledger.store import Ledger
 from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
-from bot.requests.card_sender import CardSender
-from bot.requests.customer_work import CustomerWork
 from bot.requests.deciding import Deciding
-from bot.requests.execution import Execution
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
 from bot.requests.pasting import Pasting
@@ -53,13 +50,16 @@ from bot.requests.pending import PendingList
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster
 from bot.requests.preview import Preview
-from bot.requests.progress import Progress
-from bot.requests.publisher import Publisher
-from bot.requests.rechecking import Rechecker
-from bot.requests.reminders import Reminders
+from bot.requests.publishing.card_sender import CardSender
+from bot.requests.publishing.progress import Progress
+from bot.requests.publishing.publisher import Publisher
+from bot.requests.publishing.reminders import Reminders
 from bot.requests.service import RequestService
 from bot.requests.sweep import Sweep
-from bot.requests.worker import Worker
+from bot.requests.work.customer_work import CustomerWork
+from bot.requests.work.execution import Execution
+from bot.requests.work.rechecking import Rechecker
+from bot.requests.work.worker import Worker
 from bot.settings import Settings, Timing
 from bot.slack.client import BAD_TOKEN, Slack, SlackBlocked, SlackUnavailable, open_session
 from bot.slack.user_groups import UserGroups

@@ -24,7 +24,7 @@ from bot.ops.metrics import Metrics
 from bot.requests.lookup import Lookup
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
-from bot.requests.worker import Worker
+from bot.requests.work.worker import Worker
 from bot.slack.client import Slack, SlackError
 
 log = structlog.get_logger(__name__)

@@ -16,16 +16,17 @@ from bot.domain.models import Card, Customer, EventType, Kind, LeftOut, NewEvent
 from bot.fusebill.errors import FusebillError
 from bot.ledger.gate import FollowUpOpen, Overtaken
 from bot.ledger.store import Ledger
-from bot.messages import ephemerals, many_ephemerals
+from bot.messages import ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.fusebill_errors import reason
+from bot.messages.many import ephemerals as many_ephemerals
 from bot.messages.phrases import Links, display_name
 from bot.ops.metrics import Metrics
-from bot.requests.execution import ExecutionResult, compare
 from bot.requests.lookup import Lookup
 from bot.requests.posting import CardPoster, Place
 from bot.requests.preview import Preview
-from bot.requests.worker import Worker
+from bot.requests.work.execution import ExecutionResult, compare
+from bot.requests.work.worker import Worker
 
 log = structlog.get_logger(__name__)
 

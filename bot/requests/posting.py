@@ -30,7 +30,7 @@ from bot.messages import ephemerals
 from bot.messages.block_kit import Message
 from bot.ops.metrics import Metrics
 from bot.ops.retries import retried
-from bot.requests.card_sender import INTERRUPTED, CardSender, pause_of
+from bot.requests.publishing.card_sender import INTERRUPTED, CardSender, pause_of
 from bot.slack.client import Slack, SlackError, is_retryable
 
 log = structlog.get_logger(__name__)

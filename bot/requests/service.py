@@ -10,8 +10,9 @@ from bot.domain.models import Card, EventType, NewEvent, Person
 from bot.domain.policy import Policy
 from bot.fusebill.errors import FusebillError
 from bot.ledger.store import Ledger
-from bot.messages import ephemerals, many_ephemerals
+from bot.messages import ephemerals
 from bot.messages.block_kit import Message
+from bot.messages.many import ephemerals as many_ephemerals
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.requests.deciding import Answer
@@ -20,7 +21,7 @@ from bot.requests.lookup import Lookup
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.requests.preview import Preview
-from bot.requests.worker import Worker
+from bot.requests.work.worker import Worker
 
 
 class RequestService:

@@ -24,13 +24,13 @@ from bot.domain.models import (
     Verdict,
 )
 from bot.domain.policy import ALLOWED, Decision
+from bot.ledger.audit.export import Filter, read
+from bot.ledger.audit.verify import verify
 from bot.ledger.engine import Database, migrate, open_engine
-from bot.ledger.export import Filter, read
 from bot.ledger.gate import DecisionResult, FollowUpOpen, Overtaken
 from bot.ledger.hash_chain import digest
 from bot.ledger.leases import Leases, LostClaim
 from bot.ledger.store import Ledger
-from bot.ledger.verify import verify
 from bot.messages import lists
 from bot.messages.cards import decided_card
 from bot.messages.phrases import Links

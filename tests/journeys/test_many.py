@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 from bot.domain.models import EventType, Outcome, Verdict
+from bot.ledger.audit.export import Filter, read
+from bot.ledger.audit.verify import verify
 from bot.ledger.engine import open_engine
-from bot.ledger.export import Filter, read
-from bot.ledger.verify import verify
 from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import operations
 from tests.support.world import OpenWorld, World

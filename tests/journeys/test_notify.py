@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from bot.domain.models import EventType
+from bot.ledger.audit.verify import verify
 from bot.ledger.engine import open_engine
-from bot.ledger.verify import verify
 from bot.sandbox.slack.simulator import PostedMessage, text_of
 from tests.support.bot_process import PACE
 from tests.support.faults import history_of

@@ -12,7 +12,7 @@ import pytest
 from bot.app.composition import build
 from bot.app.server import listening
 from bot.messages.phrases import Links
-from bot.requests.publisher import Publisher
+from bot.requests.publishing.publisher import Publisher
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.faults import TIMING, history_of, posted_once_in_order
 from tests.support.names import CHANNEL, CONFIRM, UNDO

@@ -11,7 +11,7 @@ from time import monotonic
 import pytest
 
 from bot.domain.models import EventType
-from bot.requests.publisher import MAX_PUBLISH_ATTEMPTS
+from bot.requests.publishing.publisher import MAX_PUBLISH_ATTEMPTS
 from tests.support.faults import (
     STORY,
     TIMING,

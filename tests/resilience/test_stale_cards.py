@@ -13,7 +13,7 @@ import pytest
 from bot.app.composition import build
 from bot.app.server import listening
 from bot.domain.models import EventType
-from bot.requests.publisher import MAX_PUBLISH_ATTEMPTS
+from bot.requests.publishing.publisher import MAX_PUBLISH_ATTEMPTS
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.faults import TIMING, calls, confirm, history_of, posted_once_in_order, shown
 from tests.support.names import CANCEL, CHANNEL, CONFIRM

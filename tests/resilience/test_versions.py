@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bot.domain.models import EventType, Outcome, RequestHistory, Verdict
+from bot.ledger.audit.verify import verify
 from bot.ledger.engine import migrate, open_engine
-from bot.ledger.verify import verify
 from tests.support.names import CONFIRM
 from tests.support.stage import Stage, stage
 

@@ -25,7 +25,7 @@ from bot.fusebill.errors import (
 )
 from bot.messages import ephemerals
 from bot.messages.block_kit import Message
-from bot.sandbox.slack.block_kit import text_of
+from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
     CARD,

@@ -13,7 +13,7 @@ from bot.messages.forms import REASON, answer_form, decline_form, read_declined
 from bot.messages.pending import OpenRequest, pending
 from bot.messages.phrases import Links
 from bot.messages.threads import reminder
-from bot.sandbox.slack.view_checks import problems
+from bot.sandbox.slack.validation.view_checks import problems
 from tests.support.hostile import (
     ALL_LINKS,
     CARD,

@@ -16,7 +16,7 @@ from bot.messages import ephemerals, lists
 from bot.messages.block_kit import Message
 from bot.messages.cards import Action, other_card
 from bot.messages.forms import decline_form
-from bot.messages.many_ephemerals import (
+from bot.messages.many.ephemerals import (
     none_to_unlatch,
     outcome_of_many_without_card,
     reading_many,
@@ -24,8 +24,8 @@ from bot.messages.many_ephemerals import (
 )
 from bot.messages.pending import OpenRequest, pending
 from bot.messages.threads import reminder
-from bot.sandbox.slack.block_kit import buttons, text_of
-from bot.sandbox.slack.view_checks import problems
+from bot.sandbox.slack.validation.block_kit import buttons, text_of
+from bot.sandbox.slack.validation.view_checks import problems
 from tests.support.hostile import (
     ALL_LINKS,
     CARD,

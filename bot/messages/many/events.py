@@ -15,7 +15,7 @@ from bot.messages.events import (
     outcome_lines,
     outcome_title,
 )
-from bot.messages.many_results import expiry_lines
+from bot.messages.many.results import expiry_lines
 from bot.messages.phrases import Links, amount, titled
 from bot.messages.threads import latched_again_words
 

@@ -19,7 +19,7 @@ from bot.messages import drawing, ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
 from bot.ops.retries import retried
-from bot.requests.publisher import Publisher, pause_after
+from bot.requests.publishing.publisher import Publisher, pause_after
 from bot.settings import Timing
 from bot.slack.client import Slack, SlackBusy, SlackError, SlackUnavailable, is_retryable
 from bot.slack.rate_limiter import meanwhile
