@@ -173,11 +173,13 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             sender,
             metrics,
             bot_user_id=identity.bot_user_id or "",
+            lease=timing.lease,
             expires_after_s=settings.unlatch_expires_after_s,
         )
-        lease = timing.lease
-        asked = policy.named_confirmers
-        lookup = Lookup(fusebill, ledger, outbox, lease, due_requests, slack, poster, links, asked)
+        lookup = Lookup(
+            *(fusebill, ledger, outbox, timing.lease, due_requests, slack, poster, links),
+            policy.named_confirmers,
+        )
         preview = Preview(lookup, poster, pace)
         follow_ups = FollowUps(ledger, lookup, preview, poster, worker, links, metrics)
         permissions = Permissions(ledger, poster, worker, policy, groups.members, metrics)

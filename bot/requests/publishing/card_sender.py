@@ -56,10 +56,6 @@ class CardSender:
         self._expires_after = timedelta(seconds=expires_after_s)
         self._sending: set[str] = set()
 
-    def lease(self, now: datetime) -> datetime:
-        """Until when the sweep leaves a new request to whoever posts its card."""
-        return now + self._timing.lease
-
     def is_sending(self, request_id: str) -> bool:
         """Whether this process is posting the card."""
         return request_id in self._sending
@@ -164,7 +160,7 @@ class CardSender:
         while True:
             await asyncio.sleep(self._timing.lease_s / 3)
             with suppress(LedgerUnavailable):
-                await self._outbox.renew(request, self.lease(datetime.now(UTC)))
+                await self._outbox.renew(request, datetime.now(UTC) + self._timing.lease)
 
     async def _tell_requester(self, request: Request) -> None:
         await self._publisher.tell_people(request, ephemerals.never_posted(request))
