@@ -17,9 +17,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.app.bolt import bolt_app, identify
 from bot.domain.policy import Policy
+from bot.fusebill.answers import RateLimit
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.pace import Pace
-from bot.fusebill.responses import RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.listeners import Listeners
 from bot.ledger.due_requests import DueRequests
