@@ -1,4 +1,4 @@
-"""A request as the ledger's own tests write it, and the steps that it takes there."""
+"""A request as the ledger's own tests write it, the steps that it takes there, and its audit."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ from bot.domain.models import (
     Verdict,
 )
 from bot.domain.policy import Decision
+from bot.ledger.audit.verify import verify
+from bot.ledger.engine import open_engine
 from bot.ledger.gate import DecisionResult
 from bot.ledger.store import Ledger
 
@@ -57,3 +59,12 @@ async def cleared(ledger: Ledger, request: Request) -> RequestHistory:
     return await ledger.record(
         request, new_event, outcome=Outcome.CLEARED, settled_at=NOW, due_at=NOW + LEASE
     )
+
+
+def broken(database_url: str) -> list[str]:
+    """What `audit --verify` finds."""
+    engine = open_engine(database_url, read_only=True)
+    try:
+        return list(verify(engine))
+    finally:
+        engine.dispose()
