@@ -10,8 +10,9 @@ from bot.domain.models import Card, EventType, NewEvent, Person
 from bot.domain.policy import Policy
 from bot.fusebill.errors import FusebillError
 from bot.ledger.store import Ledger
-from bot.messages import ephemerals, many_ephemerals
+from bot.messages import click_answers, ephemerals
 from bot.messages.block_kit import Message
+from bot.messages.many import ephemerals as many_ephemerals
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.requests.deciding import Answer
@@ -20,7 +21,7 @@ from bot.requests.lookup import Lookup
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.requests.preview import Preview
-from bot.requests.worker import Worker
+from bot.requests.work.worker import Worker
 
 
 class RequestService:
@@ -127,14 +128,14 @@ class RequestService:
         """Handle **Stop** on a card whose work is in progress, by its requester or a confirmer."""
         card = await self._ledger.get_card(card_id)
         if card is None:
-            await self._poster.send_ephemeral(place, ephemerals.no_such_request())
+            await self._poster.send_ephemeral(place, click_answers.no_such_request())
             return
         if not await self._permissions.may_stop(card, person, place):
             return
         pressed = NewEvent(datetime.now(UTC), EventType.STOP_REQUESTED, person.user_id, {})
         if not await self._worker.stop(card_id, pressed):
             self._worker.catch_up_soon(card.first, place.response_url)
-            await self._poster.send_ephemeral(place, ephemerals.nothing_to_stop())
+            await self._poster.send_ephemeral(place, click_answers.nothing_to_stop())
 
     async def send_ephemeral(self, place: Place, answer: Answer) -> None:
         """Send a message that only one person sees."""
@@ -144,6 +145,6 @@ class RequestService:
     async def _followed_card(self, card_id: str, person: Person, place: Place) -> Card | None:
         card = await self._ledger.get_card(card_id)
         if card is None:
-            await self._poster.send_ephemeral(place, ephemerals.no_such_request())
+            await self._poster.send_ephemeral(place, click_answers.no_such_request())
             return None
         return card if await self._permissions.may_follow_up(card, person, place) else None
