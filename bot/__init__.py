@@ -20,6 +20,7 @@ contract):
     settings   the environment variables, checked once
     ops        logs, metrics and background tasks; imports nothing of the bot
     environment  the names of the variables that are set, to find mistyped ones
+    setting_types  what the values of settings must look like
 
 To follow a click, start in `inbound/listeners.py`, then `requests/service.py`.
 """

@@ -7,29 +7,35 @@ import re
 import sys
 from dataclasses import dataclass
 from datetime import timedelta
-from ipaddress import ip_address
 from typing import Annotated, Any, Literal, Self, TypeVar
-from urllib.parse import urlsplit
 
 from pydantic import (
-    AfterValidator,
-    BeforeValidator,
     Field,
     SecretStr,
     ValidationError,
     field_validator,
     model_validator,
 )
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict, SettingsError
-from sqlalchemy import URL, make_url
+from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
+from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
 from bot.environment import broken_lines, mistakes, secrets_folders, variables
+from bot.setting_types import (
+    AppToken,
+    Channels,
+    People,
+    PortalId,
+    ServerAddress,
+    SigningSecret,
+    Teams,
+    WebAddress,
+    check_sqlite,
+    secret,
+)
 
 Mode = Literal["http", "socket"]
 MAX_LINK_LENGTH = 2000
-EXAMPLE_ENDS = ("...", "…")
-"""How `.env.example` and the README end what has to be filled in."""
 AnySettings = TypeVar("AnySettings", bound="LedgerSettings")
 
 
@@ -88,109 +94,6 @@ class InvalidSettings(Exception):
         self.problems = problems
 
 
-def _split(value: object) -> object:
-    if isinstance(value, str):
-        return frozenset(part.strip() for part in value.split(",") if part.strip())
-    return value
-
-
-def _ids(expected: str, pattern: str) -> AfterValidator:
-    def check(values: frozenset[str]) -> frozenset[str]:
-        for value in sorted(values):
-            if not re.fullmatch(pattern, value):
-                # without the value: it may be a secret in the wrong variable
-                raise ValueError(f"must be {expected}, comma-separated")
-        return values
-
-    return AfterValidator(check)
-
-
-def _secret(expected: str, pattern: str) -> AfterValidator:
-    def check(value: SecretStr) -> SecretStr:
-        # the message must never contain the value
-        if value.get_secret_value().endswith(EXAMPLE_ENDS):
-            raise ValueError("still has the example's text; put your own value there")
-        if not re.fullmatch(pattern, value.get_secret_value()):
-            raise ValueError(f"must be {expected}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _web_address(value: str) -> str:
-    try:
-        parts = urlsplit(value)
-        # a port that is none raises here
-        well_formed = bool(parts.hostname) and (parts.port or 0) >= 0
-    except ValueError:
-        well_formed = False
-    if not well_formed or not re.fullmatch(r"https?://[^\s/?#]+[^\s]*", value):
-        raise ValueError("must be an address like https://host/path")
-    if "@" in parts.netloc:
-        raise ValueError("must not contain a user name or password")
-    return value
-
-
-def _private_address(value: str) -> str:
-    """Without TLS, everybody on the way could read the key that the bot sends along."""
-    parts = urlsplit(value)
-    if parts.scheme != "https" and not _is_loopback(parts.hostname or ""):
-        raise ValueError("must begin with https://; http:// is for this machine alone")
-    return value
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
-
-
-def _portal(value: str) -> str:
-    if not re.fullmatch("[0-9]+", value):
-        raise ValueError("must be the number of the HubSpot account, like 1234567")
-    return value
-
-
-PortalId = Annotated[str, AfterValidator(_portal)]
-WebAddress = Annotated[str, AfterValidator(_web_address)]
-"""An address that people open."""
-ServerAddress = Annotated[str, AfterValidator(_web_address), AfterValidator(_private_address)]
-"""An address that the bot sends its secrets to."""
-SigningSecret = Annotated[
-    SecretStr, _secret("the signing secret, as Slack's Basic Information shows it", r"\S+")
-]
-AppToken = Annotated[SecretStr, _secret("an app-level token, xapp-…", r"xapp-\S+")]
-People = Annotated[
-    frozenset[str],
-    NoDecode,
-    BeforeValidator(_split),
-    _ids("user ids (U…) and user group ids (S…)", "[UWS][A-Z0-9]+"),
-]
-Channels = Annotated[
-    frozenset[str],
-    NoDecode,
-    BeforeValidator(_split),
-    _ids("channel ids (C…)", "[CGD][A-Z0-9]+"),
-]
-Teams = Annotated[
-    frozenset[str],
-    NoDecode,
-    BeforeValidator(_split),
-    _ids("workspace ids (T…) and organisation ids (E…)", "[TE][A-Z0-9]+"),
-]
-
-
-def _check_sqlite(url: URL) -> None:
-    file = url.database or ""
-    if file in ("", ":memory:") or file.startswith("file:"):
-        raise ValueError("must name a file, like sqlite:///unlatch.db: else the ledger is lost")
-    if url.query.keys() - {"timeout"}:
-        raise ValueError("must have no parameter but ?timeout=<seconds> after the file")
-    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?", str(url.query.get("timeout", "0"))):
-        raise ValueError("must have a number of seconds after ?timeout=")
-
-
 class LedgerSettings(BaseSettings):
     """The one setting that `audit` and `migrate` need."""
 
@@ -221,7 +124,7 @@ class LedgerSettings(BaseSettings):
                 " everything but letters and digits"
             )
         if url.drivername == "sqlite":
-            _check_sqlite(url)
+            check_sqlite(url)
         return value
 
     @field_validator("database_url")
@@ -238,12 +141,12 @@ class LedgerSettings(BaseSettings):
 class Settings(LedgerSettings):
     """All settings of the bot; `*_s` are seconds."""
 
-    slack_bot_token: Annotated[SecretStr, _secret("a bot token, xoxb-…", r"xoxb-\S+")]
+    slack_bot_token: Annotated[SecretStr, secret("a bot token, xoxb-…", r"xoxb-\S+")]
     slack_signing_secret: SigningSecret | None = None
     slack_app_token: AppToken | None = None
     slack_api_url: ServerAddress = "https://slack.com/api/"
     fusebill_api_key: Annotated[
-        SecretStr, _secret("the key as Fusebill shows it, one line of base64", r"[!-~]+")
+        SecretStr, secret("the key as Fusebill shows it, one line of base64", r"[!-~]+")
     ]
     fusebill_base_url: ServerAddress = "https://secure.fusebill.com/v1"
     host: str = "0.0.0.0"  # noqa: S104  # the host routes requests to the process
