@@ -213,13 +213,17 @@ class Listeners:
             return
         await ack()
         place = Place(sent.channel_id, sent.response_url)
-        self._spawn(self._asking(clicker(body), place, ask), place)
+        # a double click, or "Try again?" after an answer that Slack did not get, sends it twice
+        card_id = paste_form.card_id(sent)
+        self._spawn(self._asking(clicker(body), place, ask, card_id), place)
 
-    async def _asking(self, person: Person, place: Place, ask: Ask | AskMany) -> None:
+    async def _asking(
+        self, person: Person, place: Place, ask: Ask | AskMany, card_id: str | None = None
+    ) -> None:
         if isinstance(ask, Ask):
-            await self._service.ask(person, place, ask)
+            await self._service.ask(person, place, ask, card_id)
         else:
-            await self._service.ask_many(person, place, ask)
+            await self._service.ask_many(person, place, ask, card_id)
 
     async def _decide(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import NAMESPACE_URL, uuid5
 
 from bot.domain.batch_input import MAX_CUSTOMERS, LineError, read_lines
 from bot.domain.commands import Ask, AskMany, Malformed, asked
@@ -38,8 +39,12 @@ Errors = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What somebody sent: the texts as typed, where they had typed the command, and when."""
+    """What somebody sent: the texts as typed, where they had typed the command, and when.
 
+    `view_id` is Slack's id of the form, the same each time it is sent.
+    """
+
+    view_id: str
     channel_id: str
     response_url: str
     opened_at: datetime
@@ -79,6 +84,7 @@ def read_sent(view: dict[str, Any]) -> Sent:
     """Read a form that was sent. Raises: ValueError, LookupError or TypeError if it is another."""
     carried, values = json.loads(view["private_metadata"]), view["state"]["values"]
     return Sent(
+        str(view["id"]),
         str(carried["channel_id"]),
         str(carried["response_url"]),
         datetime.fromtimestamp(carried["opened_at"], UTC),
@@ -100,6 +106,14 @@ def understood(sent: Sent, now: datetime, *, needs_reason: bool) -> Ask | AskMan
     if needs_reason and not ask.reason:
         errors |= {REASON: NO_REASON}
     return errors or ask
+
+
+def card_id(sent: Sent) -> str:
+    """The id of the card that a form asks for: the same if the same form is sent twice.
+
+    It also covers the texts, since somebody may change them before they send the form again.
+    """
+    return uuid5(NAMESPACE_URL, json.dumps([sent.view_id, sent.ids, sent.reason])).hex
 
 
 def _said(errors: Sequence[LineError]) -> str:

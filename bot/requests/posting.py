@@ -25,7 +25,7 @@ from bot.domain.models import (
 )
 from bot.domain.policy import Decision
 from bot.ledger.engine import LedgerUnavailable
-from bot.ledger.store import Ledger
+from bot.ledger.store import AlreadyAsked, Ledger
 from bot.messages import ephemerals
 from bot.messages.block_kit import Message
 from bot.ops.metrics import Metrics
@@ -77,13 +77,15 @@ class CardPoster:
         *,
         kind: Kind = Kind.UNLATCH,
         follows: Sequence[Request] = (),
+        card_id: str | None = None,
     ) -> Card:
         """Build a card that asks about these customers, not posted yet.
 
         A card that `follows` requests, one for each customer, goes into the thread of the first.
+        Without a `card_id`, it gets a new one.
         """
         now = datetime.now(UTC)
-        card_id = uuid4().hex
+        card_id = card_id or uuid4().hex
         before = follows[0] if follows else None
         requests = [
             Request(
@@ -112,6 +114,13 @@ class CardPoster:
             ]
         return Card(tuple(requests))
 
+    async def has_asked(self, card_id: str) -> bool:
+        """Whether the ledger has this card already. Raises: LedgerUnavailable."""
+        found = await self._ledger.get_card(card_id) is not None
+        if found:
+            log.info("asked already", request_id=card_id)
+        return found
+
     async def post(self, card: Card, place: Place, left_out: Sequence[LeftOut] = ()) -> bool:
         """Write a card's rows, then have it posted; returns whether both succeeded.
 
@@ -126,7 +135,11 @@ class CardPoster:
         if left_out:
             details[0]["left_out"] = [asdict(each) for each in left_out]
         events = _first_events(card, EventType.REQUESTED, details)
-        failure = await self._record(card, events, place.response_url)
+        try:
+            failure = await self._record(card, events, place.response_url)
+        except AlreadyAsked:
+            log.info("asked already", request_id=card.id)
+            return False
         if failure:
             not_recorded = ephemerals.not_recorded(card.first, uncertain=failure.uncertain)
             await self.send_ephemeral(place, not_recorded)
@@ -189,7 +202,10 @@ class CardPoster:
     async def _record(
         self, card: Card, events: Sequence[NewEvent], response_url: str | None = None
     ) -> LedgerUnavailable | None:
-        """Write a card's rows; returns the failure if that did not succeed."""
+        """Write a card's rows; returns the failure if that did not succeed.
+
+        Raises: AlreadyAsked; FollowUpOpen; Overtaken.
+        """
         try:
             await self._ledger.add_card(card, events, response_url)
         except LedgerUnavailable as error:

@@ -53,9 +53,14 @@ class RequestService:
         self._metrics = metrics
         self._follow_ups = follow_ups
 
-    async def ask(self, person: Person, place: Place, ask: Ask) -> None:
-        """Read the customer and post the card that asks for confirmation."""
+    async def ask(self, person: Person, place: Place, ask: Ask, card_id: str | None = None) -> None:
+        """Read the customer and post the card that asks for confirmation.
+
+        With a `card_id`, nothing if there is such a card already.
+        """
         started = perf_counter()
+        if card_id and await self._poster.has_asked(card_id):
+            return
         person = self._policy.with_home_team(person)
         if not await self._permissions.may_ask(
             person, place, ask.reason, ask.customer_id, ask.reason
@@ -69,13 +74,20 @@ class RequestService:
         if not customer.ids:
             await self._poster.send_ephemeral(place, ephemerals.not_latched(customer, self._links))
             return
-        card = self._poster.card(person, place, [customer], ask.reason)
+        card = self._poster.card(person, place, [customer], ask.reason, card_id=card_id)
         if await self._poster.post(card, place):
             self._metrics.card_seconds.observe(perf_counter() - started)
 
-    async def ask_many(self, person: Person, place: Place, ask: AskMany) -> None:
-        """Read the customers and post one card for all that are latched."""
+    async def ask_many(
+        self, person: Person, place: Place, ask: AskMany, card_id: str | None = None
+    ) -> None:
+        """Read the customers and post one card for all that are latched.
+
+        With a `card_id`, nothing if there is such a card already.
+        """
         started = perf_counter()
+        if card_id and await self._poster.has_asked(card_id):
+            return
         person = self._policy.with_home_team(person)
         typed = f"{', '.join(map(str, ask.customer_ids))} {ask.reason}".rstrip()
         if not await self._permissions.may_ask(
@@ -92,7 +104,7 @@ class RequestService:
             nobody = many_ephemerals.none_to_unlatch(left_out, self._links)
             await self._poster.send_ephemeral(place, nobody)
             return
-        card = self._poster.card(person, place, customers, ask.reason)
+        card = self._poster.card(person, place, customers, ask.reason, card_id=card_id)
         if await self._poster.post(card, place, left_out):
             self._metrics.card_seconds.observe(perf_counter() - started)
             if len(customers) == 1:

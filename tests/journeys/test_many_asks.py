@@ -11,6 +11,7 @@ import pytest
 
 from bot.ledger.engine import open_engine
 from bot.ledger.export import Filter, read
+from bot.sandbox.slack.delivery import submission_payload
 from bot.sandbox.slack.simulator import OpenView
 from bot.sandbox.slack.workspace import Channel
 from tests.support.names import BIKES, CHANNEL
@@ -163,6 +164,23 @@ async def test_a_form_with_one_id_asks_for_one_customer(world: World) -> None:
     await send(world, await open_form(world), f"#{BIKES}")
     [card] = world.slack.workspace.messages(CHANNEL)
     assert "Fusebill id: 2554529" in world.card(card)
+
+
+async def test_a_form_that_was_changed_before_it_is_sent_again_asks_anew(world: World) -> None:
+    form = await open_form(world)
+    # Slack did not get the answers in time, keeps the form and shows "Try again?"
+    for other in (JOINERY, JOINERY, DENTAL):
+        filled = world.slack.views.fill(form.id, {"ids": f"{BIKES}\n{other}", "reason": "moved"})
+        view = world.slack.views.payload(filled)
+        payload = submission_payload(world.slack.workspace, "U0ALICE", view)
+        body = urlencode({"payload": json.dumps(payload)}).encode()
+        await world.slack.send_raw(body, world.slack.sign(body))
+        await world.settled()
+    first, second = map(world.card, world.slack.workspace.messages(CHANNEL))
+    assert str(JOINERY) in first
+    assert str(DENTAL) in second
+    # the second time, nothing was read
+    assert operations(world) == ["get_customer"] * 4
 
 
 async def test_what_cannot_be_understood_is_said_with_its_line_and_nothing_is_lost(
