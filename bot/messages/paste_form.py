@@ -93,11 +93,13 @@ def read_sent(view: dict[str, Any]) -> Sent:
     )
 
 
-def understood(sent: Sent, now: datetime, *, needs_reason: bool) -> Ask | AskMany | Errors:
-    """What a form asks for, or what is wrong with it."""
+def understood(
+    sent: Sent, now: datetime, *, needs_reason: bool, customer_url: str | None = None
+) -> Ask | AskMany | Errors:
+    """What a form asks for, or what is wrong with it; for `customer_url` see `read_lines`."""
     if now - sent.opened_at > OPEN_FOR:
         return {IDS: TOO_OLD}
-    pasted = read_lines(sent.ids)
+    pasted = read_lines(sent.ids, customer_url)
     errors = {IDS: _said(pasted.errors)} if pasted.errors else {}
     # the reason is checked even if there are no ids to ask about
     ask = asked(pasted.customer_ids or (1,), sent.reason)

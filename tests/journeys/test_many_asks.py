@@ -160,6 +160,23 @@ async def test_the_form_takes_whole_rows_of_a_spreadsheet(world: World) -> None:
     assert "moved portal" in world.card(card)
 
 
+async def test_the_form_takes_addresses_of_customers_as_the_command_does(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(fusebill_customer_url="https://a.example/7/c/{id}") as world:
+        form = await open_form(world)
+        pasted = f"https://a.example/7/c/{BIKES}?tab=1\nhttps://app.hubspot.com/contacts/1"
+        await send(world, form, pasted)
+        assert world.slack.views.get(form.id).errors["ids"] == (
+            "Line 2: This is an address of HubSpot; type the customer's id in Fusebill."
+        )
+        await send(world, form, f"https://a.example/7/c/{BIKES}?tab=1\n{JOINERY}")
+        typed = f"https://a.example/7/c/{BIKES}, https://a.example/7/c/{JOINERY}"
+        await world.ask(typed)
+        titles = [world.card(each) for each in world.slack.workspace.messages(CHANNEL)]
+        assert [title.partition("\n")[0] for title in titles] == ["Unlatch 2 customers?"] * 2
+
+
 async def test_a_form_with_one_id_asks_for_one_customer(world: World) -> None:
     await send(world, await open_form(world), f"#{BIKES}")
     [card] = world.slack.workspace.messages(CHANNEL)
