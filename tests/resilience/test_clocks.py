@@ -61,3 +61,26 @@ async def test_a_card_is_overtaken_though_the_clock_was_set_back_before_the_othe
         await world.press("U0BOB", first, CONFIRM)
         assert "was confirmed after this one was made" in world.last_ephemeral("U0BOB")
         assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen"),
+    [
+        (f"{BIKES} moved", "the customer is still latched to contact 101, company 202."),
+        (f"{BIKES}, {JOINERY} moved", "2 still latched."),
+    ],
+    ids=["one", "many"],
+)
+async def test_a_card_that_ends_because_the_clock_was_set_back_says_so(
+    open_world: OpenWorld, database_url: str, asked: str, seen: str
+) -> None:
+    async with open_world(database_url=database_url) as world:
+        card = await world.ask(asked)
+        set_back(database_url, HOUR)
+        await world.slack.workspace.until(
+            lambda: "⌛ Expired" in world.card(card) and "⌛ Expired" in world.thread(card)
+        )
+        why = f"he clock of the bot's machine was set back, so the card ended early; {seen}"
+        assert f"T{why}" in world.card(card)
+        assert why in world.thread(card)
+        assert "in time" not in world.card(card) + world.thread(card)

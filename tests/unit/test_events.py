@@ -129,6 +129,15 @@ LOOKED: list[tuple[Kind, dict[str, object], str]] = [
 ]
 
 
+def test_a_card_that_ended_early_says_why() -> None:
+    expiry = event(EventType.EXPIRED, "", found={"vid": 7}, early=True)
+    request = replace(CARD, verdict=Verdict.EXPIRED)
+    early = "the clock of the bot's machine was set back, so the card ended early; the customer is"
+    assert early.capitalize() in shown(message(result_text(request, [expiry], NO_LINKS).lines))
+    line = shown(message(list(event_lines(expiry, request, NO_LINKS))))
+    assert f"expired: {early}" in line
+
+
 @pytest.mark.parametrize("away", [True, False])
 @pytest.mark.parametrize(("kind", "details", "expected"), LOOKED, ids=str)
 def test_an_expired_card_that_nobody_watched_says_what_was_seen(
