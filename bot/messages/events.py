@@ -17,6 +17,7 @@ _SENTENCES = {
     EventType.POSTED: "the card was posted late, and its life began then",
     EventType.REMINDED: "reminder: nobody had decided yet",
     EventType.RECLAIMED: "the work was interrupted and has been resumed",
+    EventType.BEGUN: "its turn came, and the customer was still latched",
     EventType.RECHECKED: "read again: the customer is still clear",
 }
 _DONE_BY = {
@@ -233,7 +234,11 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
         case EventType.LATCHED_AGAIN:
             yield [bold("⚠️ Latched again: "), *ids_inline(found_ids(event), links)]
         case (
-            EventType.POSTED | EventType.REMINDED | EventType.RECLAIMED | EventType.RECHECKED
+            EventType.POSTED
+            | EventType.REMINDED
+            | EventType.RECLAIMED
+            | EventType.BEGUN
+            | EventType.RECHECKED
         ) as type_:
             yield [say(_SENTENCES[type_])]
         case EventType.DELIVERY_FAILED:

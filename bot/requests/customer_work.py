@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 
 import structlog
@@ -22,7 +23,7 @@ from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.ops.metrics import Metrics
 from bot.ops.retries import retried
-from bot.requests.execution import Execution, ExecutionResult
+from bot.requests.execution import Announce, Execution, ExecutionResult
 from bot.settings import Timing
 
 log = structlog.get_logger(__name__)
@@ -36,6 +37,14 @@ CALLS_A_CUSTOMER = 3
 MAX_REFUSALS = 3
 """So often one of many customers waits for its next turn after "too many calls"."""
 RECORD_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Whether an earlier worker may have called, and what to await before the first call."""
+
+    may_have_called: bool
+    announce: Announce | None = None
 
 
 class CustomerWork:
@@ -63,11 +72,12 @@ class CustomerWork:
         """
         with structlog.contextvars.bound_contextvars(**about(request)):
             await self._wait_for(others)
+            start = await self._start(request, others)
             refused: list[ExecutionResult] = []
             history = None
             while history is None:
                 async with self._turn(request):
-                    result = await self._take_turn(request)
+                    result = await self._take_turn(request, start)
                     if len(refused) < MAX_REFUSALS and self._can_wait(request, result):
                         refused.append(result)
                         continue
@@ -85,10 +95,25 @@ class CustomerWork:
         async with self._turn(request):
             return await self._execution.look(request)
 
-    async def _take_turn(self, request: Request) -> ExecutionResult:
+    async def _start(self, request: Request, others: Sequence[str]) -> _Start:
+        """What is known of a request's calls before its work starts.
+
+        A request that waited for `others` finds the ids gone because of them, or because of a call
+        of its own that an interrupted worker made. So it writes down that it is about to call.
+        """
+        if not others:
+            return _Start(may_have_called=request.claim > 1)
+        begun = NewEvent(datetime.now(UTC), EventType.BEGUN, "", {})
+        events = (await self._ledger.request_history(request.id)).events
+        return _Start(
+            may_have_called=any(event.type is EventType.BEGUN for event in events),
+            announce=partial(self._ledger.record, request, begun, again=True),
+        )
+
+    async def _take_turn(self, request: Request, start: _Start) -> ExecutionResult:
         if request.card_size > 1 and await self._ledger.is_stopping(request.card_id):
-            return await self._execution.stop(request)
-        return await self._execute(request)
+            return await self._execution.stop(request, may_have_called=start.may_have_called)
+        return await self._execute(request, start)
 
     def _can_wait(self, request: Request, result: ExecutionResult) -> bool:
         """Whether one of many customers has another turn, once Fusebill takes calls again."""
@@ -110,11 +135,13 @@ class CustomerWork:
         async with self._turns, self._pace.call(CALLS_A_CUSTOMER):
             yield
 
-    async def _execute(self, request: Request) -> ExecutionResult:
+    async def _execute(self, request: Request, start: _Start) -> ExecutionResult:
         if request.claim > MAX_CLAIMS:
             why = f"The bot was interrupted {MAX_CLAIMS} times and does not try again."
             return ExecutionResult(Outcome.UNKNOWN, {"why": why})
-        return await self._execution.execute(request)
+        return await self._execution.execute(
+            request, may_have_called=start.may_have_called, announce=start.announce
+        )
 
     async def _record(self, request: Request, result: ExecutionResult) -> RequestHistory:
         """Keeps trying: the outcome is known only here until it is in the ledger."""

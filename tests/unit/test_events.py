@@ -50,6 +50,10 @@ def words(lines: Iterable[Line]) -> list[str]:
         (event(EventType.CANCELLED, "U0ALICE"), ["<@U0ALICE> cancelled it"]),
         (event(EventType.EXPIRED), ["expired: nobody decided in time"]),
         (
+            event(EventType.BEGUN),
+            ["its turn came, and the customer was still latched"],
+        ),
+        (
             event(EventType.RECLAIMED, claim=2),
             ["the work was interrupted and has been resumed"],
         ),
