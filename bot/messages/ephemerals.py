@@ -351,6 +351,18 @@ def nothing_to_stop() -> Message:
     return message([[say("☝️ There is nothing left to stop: see the card.")]])
 
 
+def not_stopped(*, uncertain: bool = False) -> Message:
+    """The ledger failed when somebody pressed **Stop**; `uncertain` if it may have saved that."""
+    failure = (
+        "💾 The bot's ledger did not answer in time. We don't know yet if your Stop counted."
+        if uncertain
+        else "💾 The bot's ledger can't be reached, so your Stop did not count: the work goes on."
+    )
+    return message(
+        [[say(failure)], [say("If the card still has the button in a minute, press it again.")]]
+    )
+
+
 def follow_up_open() -> Message:
     """The same follow-up is already waiting for a decision."""
     return message([[say("☝️ There is already an open request for this in the thread.")]])

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import TypeVar
+
+import structlog
 
 from bot.domain.commands import Ask, AskMany, Find, History
 from bot.domain.models import Card, EventType, NewEvent, Person
 from bot.domain.policy import Policy
 from bot.fusebill.errors import FusebillError
+from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.messages import ephemerals, many_ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
+from bot.ops.retries import retried
 from bot.requests.deciding import Answer
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
@@ -21,6 +27,11 @@ from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.requests.preview import Preview
 from bot.requests.worker import Worker
+
+STOP_TIMEOUT_S = 8.0
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 
 class RequestService:
@@ -137,14 +148,22 @@ class RequestService:
 
     async def stop(self, card_id: str, person: Person, place: Place) -> None:
         """Handle **Stop** on a card whose work is in progress, by its requester or a confirmer."""
-        card = await self._ledger.get_card(card_id)
+        try:
+            await self._stop(card_id, person, place)
+        except LedgerUnavailable as error:
+            log.error("stop not recorded", why=str(error))  # noqa: TRY400  # expected
+            not_stopped = ephemerals.not_stopped(uncertain=error.uncertain)
+            await self._poster.send_ephemeral(place, not_stopped)
+
+    async def _stop(self, card_id: str, person: Person, place: Place) -> None:
+        card = await _patiently(lambda: self._ledger.get_card(card_id))
         if card is None:
             await self._poster.send_ephemeral(place, ephemerals.no_such_request())
             return
         if not await self._permissions.may_stop(card, person, place):
             return
         pressed = NewEvent(datetime.now(UTC), EventType.STOP_REQUESTED, person.user_id, {})
-        if not await self._worker.stop(card_id, pressed):
+        if not await _patiently(lambda: self._worker.stop(card_id, pressed)):
             self._worker.catch_up_soon(card.first, place.response_url)
             await self._poster.send_ephemeral(place, ephemerals.nothing_to_stop())
 
@@ -159,3 +178,10 @@ class RequestService:
             await self._poster.send_ephemeral(place, ephemerals.no_such_request())
             return None
         return card if await self._permissions.may_follow_up(card, person, place) else None
+
+
+async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Try for a while: the work goes on as soon as the ledger does, and must be stopped first."""
+    return await retried(
+        call, LedgerUnavailable, attempts=None, timeout_s=STOP_TIMEOUT_S, wait_max=0.5
+    )
