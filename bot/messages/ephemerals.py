@@ -351,6 +351,11 @@ def nothing_to_stop() -> Message:
     return message([[say("☝️ There is nothing left to stop: see the card.")]])
 
 
+def asked_already() -> Message:
+    """The second half of a double click: the first asked."""
+    return message([[say("☝️ You have asked for this already: its card waits for a decision.")]])
+
+
 def not_stopped(*, uncertain: bool = False) -> Message:
     """The ledger failed when somebody pressed **Stop**; `uncertain` if it may have saved that."""
     failure = (

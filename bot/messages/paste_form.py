@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
 
 from bot.domain.batch_input import MAX_CUSTOMERS, LineError, read_lines
 from bot.domain.commands import Ask, AskMany, Malformed, asked
@@ -110,12 +109,12 @@ def understood(
     return errors or ask
 
 
-def card_id(sent: Sent) -> str:
-    """The id of the card that a form asks for: the same if the same form is sent twice.
+def identity(sent: Sent) -> str:
+    """What tells a form from others: the same if it is sent twice.
 
     It also covers the texts, since somebody may change them before they send the form again.
     """
-    return uuid5(NAMESPACE_URL, json.dumps([sent.view_id, sent.ids, sent.reason])).hex
+    return json.dumps([sent.view_id, sent.ids, sent.reason])
 
 
 def _said(errors: Sequence[LineError]) -> str:

@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from itertools import count
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import structlog
 
@@ -114,12 +115,26 @@ class CardPoster:
             ]
         return Card(tuple(requests))
 
-    async def has_asked(self, card_id: str) -> bool:
-        """Whether the ledger has this card already. Raises: LedgerUnavailable."""
-        found = await self._ledger.get_card(card_id) is not None
-        if found:
-            log.info("asked already", request_id=card_id)
-        return found
+    async def new_card_id(self, place: Place, once: str | None) -> str | None:
+        """The id for a new card; the same for the same `once`, until that card has ended.
+
+        None if it still waits for a decision; then the person is told. Raises: LedgerUnavailable.
+        """
+        if once is None:
+            return uuid4().hex
+        for number in count():
+            card_id = uuid5(NAMESPACE_URL, f"{once} {number}").hex
+            card = await self._ledger.get_card(card_id)
+            if card is None:
+                return card_id
+            if card.first.verdict is None and card.first.due_at is not None:
+                await self._say_asked_already(card_id, place)
+                return None
+        raise AssertionError("unreachable: the count is endless")
+
+    async def _say_asked_already(self, card_id: str, place: Place) -> None:
+        log.info("asked already", request_id=card_id)
+        await self.send_ephemeral(place, ephemerals.asked_already())
 
     async def post(self, card: Card, place: Place, left_out: Sequence[LeftOut] = ()) -> bool:
         """Write a card's rows, then have it posted; returns whether both succeeded.
@@ -138,7 +153,7 @@ class CardPoster:
         try:
             failure = await self._record(card, events, place.response_url)
         except AlreadyAsked:
-            log.info("asked already", request_id=card.id)
+            await self._say_asked_already(card.id, place)
             return False
         if failure:
             not_recorded = ephemerals.not_recorded(card.first, uncertain=failure.uncertain)

@@ -64,13 +64,14 @@ class RequestService:
         self._metrics = metrics
         self._follow_ups = follow_ups
 
-    async def ask(self, person: Person, place: Place, ask: Ask, card_id: str | None = None) -> None:
+    async def ask(self, person: Person, place: Place, ask: Ask, once: str | None = None) -> None:
         """Read the customer and post the card that asks for confirmation.
 
-        With a `card_id`, nothing if there is such a card already.
+        While the card of the same `once` waits for a decision, there is no second one.
         """
         started = perf_counter()
-        if card_id and await self._poster.has_asked(card_id):
+        card_id = await self._poster.new_card_id(place, once)
+        if card_id is None:
             return
         person = self._policy.with_home_team(person)
         if not await self._permissions.may_ask(
@@ -90,14 +91,15 @@ class RequestService:
             self._metrics.card_seconds.observe(perf_counter() - started)
 
     async def ask_many(
-        self, person: Person, place: Place, ask: AskMany, card_id: str | None = None
+        self, person: Person, place: Place, ask: AskMany, once: str | None = None
     ) -> None:
         """Read the customers and post one card for all that are latched.
 
-        With a `card_id`, nothing if there is such a card already.
+        While the card of the same `once` waits for a decision, there is no second one.
         """
         started = perf_counter()
-        if card_id and await self._poster.has_asked(card_id):
+        card_id = await self._poster.new_card_id(place, once)
+        if card_id is None:
             return
         person = self._policy.with_home_team(person)
         typed = f"{', '.join(map(str, ask.customer_ids))} {ask.reason}".rstrip()

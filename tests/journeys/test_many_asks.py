@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,8 @@ from bot.ledger.export import Filter, read
 from bot.sandbox.slack.delivery import submission_payload
 from bot.sandbox.slack.simulator import OpenView
 from bot.sandbox.slack.workspace import Channel
-from tests.support.names import BIKES, CHANNEL
-from tests.support.reading import answer_to, heard_by, operations
+from tests.support.names import BIKES, CANCEL, CHANNEL
+from tests.support.reading import answer_to, heard_by, operations, parts
 from tests.support.world import OpenWorld, World
 
 JOINERY, DENTAL, COFFEE = 3100025, 3100033, 3100017
@@ -198,6 +199,26 @@ async def test_a_form_that_was_changed_before_it_is_sent_again_asks_anew(world: 
     assert str(DENTAL) in second
     # the second time, nothing was read
     assert operations(world) == ["get_customer"] * 4
+
+
+@pytest.mark.parametrize("typed", [f"{BIKES} {JOINERY} moved", "find Stolen"])
+async def test_a_double_click_on_a_button_that_asks_is_one_card(world: World, typed: str) -> None:
+    await answer_to(world, typed)
+    answer = world.slack.workspace.ephemerals("U0ALICE")[-1]
+    button = next(part for part in parts(answer.blocks) if part["type"] == "button")
+
+    async def press() -> None:
+        await world.slack.click_ephemeral("U0ALICE", answer, button["action_id"], button["value"])
+
+    await asyncio.gather(press(), press())
+    await world.settled()
+    [card] = world.slack.workspace.messages(CHANNEL)
+    assert "asked for this already" in world.last_ephemeral("U0ALICE")
+    # once that card has ended, the button asks anew
+    await world.press("U0ALICE", card, CANCEL)
+    await press()
+    await world.settled()
+    assert len(world.slack.workspace.messages(CHANNEL)) == 2
 
 
 async def test_what_cannot_be_understood_is_said_with_its_line_and_nothing_is_lost(
