@@ -8,12 +8,13 @@ call is known only here until it is recorded, so recording is tried for a long t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import count
+from typing import TypeVar
 
 import structlog
 
@@ -26,6 +27,7 @@ from bot.ops.retries import retried
 from bot.requests.execution import Announce, Execution, ExecutionResult
 from bot.settings import Timing
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 FIRST_LOOK_S = 0.1
@@ -104,14 +106,16 @@ class CustomerWork:
         if not others:
             return _Start(may_have_called=request.claim > 1)
         begun = NewEvent(datetime.now(UTC), EventType.BEGUN, "", {})
-        events = (await self._ledger.request_history(request.id)).events
+        history = await self._patiently(lambda: self._ledger.request_history(request.id))
         return _Start(
-            may_have_called=any(event.type is EventType.BEGUN for event in events),
+            may_have_called=any(event.type is EventType.BEGUN for event in history.events),
             announce=partial(self._ledger.record, request, begun, again=True),
         )
 
     async def _take_turn(self, request: Request, start: _Start) -> ExecutionResult:
-        if request.card_size > 1 and await self._ledger.is_stopping(request.card_id):
+        if request.card_size > 1 and await self._patiently(
+            lambda: self._ledger.is_stopping(request.card_id)
+        ):
             return await self._execution.stop(request, may_have_called=start.may_have_called)
         return await self._execute(request, start)
 
@@ -122,9 +126,20 @@ class CustomerWork:
     async def _wait_for(self, others: Sequence[str]) -> None:
         """One thing at a time for a customer: wait until these requests have an outcome."""
         pause_s = FIRST_LOOK_S
-        while others and await self._ledger.unfinished(others):
+        if not others:
+            return
+        while await self._patiently(lambda: self._ledger.unfinished(others)):
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, self._timing.lease_s / 3)
+
+    async def _patiently(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Ask the ledger for as long as this worker surely holds its lease.
+
+        If it gave up at once, the rest of the card would wait until another worker takes it over.
+        """
+        return await retried(
+            read, LedgerUnavailable, attempts=None, timeout_s=self._timing.lease_s / 2, wait_max=1.0
+        )
 
     @asynccontextmanager
     async def _turn(self, request: Request) -> AsyncIterator[None]:
