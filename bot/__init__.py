@@ -11,11 +11,11 @@ contract):
     sandbox    the same bot between a simulated Slack and a simulated Fusebill
     app        builds, opens, stops and checks the bot
     inbound    what Slack sends: commands and clicks, over HTTP or Socket Mode
-    requests   a request from the command to the result: ask, decide, execute, publish
+    requests   a request from the command to the result: ask, decide, execute (`work/`), publish
     slack      the calls to Slack: client, errors, rate limiter, user groups
-    messages   what people read: cards, thread replies, ephemerals, lists
+    messages   what people read: cards, threads, ephemerals, lists; of many customers in `many/`
     fusebill   the calls to Fusebill: client, responses, errors
-    ledger     the database: requests, their events, export and verification
+    ledger     the database: requests and their events; `audit/` exports and verifies them
     domain     values and rules, no I/O
     settings   the environment variables, checked once
     ops        logs, metrics and background tasks; imports nothing of the bot

@@ -81,9 +81,9 @@ def audit(parsed: argparse.Namespace) -> bool:
 
     Raises: InvalidSettings, LedgerUnavailable, NotReadable, SchemaMismatch.
     """
-    from bot.ledger.comparison import heads
+    from bot.ledger.audit.comparison import heads
+    from bot.ledger.audit.export import FORMS, Filter, read
     from bot.ledger.engine import open_engine, require_current
-    from bot.ledger.export import FORMS, Filter, read
     from bot.settings import load_ledger
 
     engine = open_engine(load_ledger().database_url.get_secret_value(), read_only=True)
@@ -107,8 +107,8 @@ def audit(parsed: argparse.Namespace) -> bool:
 
 def _verify(engine: Engine, against: list[Path] | None) -> bool:
     """Print what was changed; with logs to compare with, also what the ledger alone can't show."""
-    from bot.ledger import comparison
-    from bot.ledger.verify import size, verify
+    from bot.ledger.audit import comparison
+    from bot.ledger.audit.verify import size, verify
 
     logged = comparison.read(against) if against else comparison.LoggedEvents()
     if against and not logged.events:
@@ -152,7 +152,7 @@ def _member(value: str) -> str:
 
 
 def _moment(value: str, *, end: bool = False) -> datetime:
-    from bot.ledger.export import moment
+    from bot.ledger.audit.export import moment
 
     try:
         return moment(value, end=end)

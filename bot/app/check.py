@@ -15,9 +15,9 @@ from bot.app.check_cards import cards
 from bot.app.check_host import certificates, file_modes
 from bot.app.check_result import CheckResult, warning
 from bot.app.check_slack_errors import CHANNEL_FIXES, fix as fix_of, why
+from bot.fusebill.answers import RateLimit
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError, KeyRefused, NotReached
-from bot.fusebill.responses import RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.manifest import scopes
 from bot.ledger.engine import LedgerUnavailable, open_engine, require_writable, version

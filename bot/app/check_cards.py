@@ -28,12 +28,12 @@ from bot.messages.cards import (
     other_card,
     working_card,
 )
-from bot.messages.many_cards import (
+from bot.messages.many.cards import (
     confirmation_card_of_many,
     decided_card_of_many,
     working_card_of_many,
 )
-from bot.messages.many_threads import thread_replies
+from bot.messages.many.threads import thread_replies
 from bot.messages.phrases import Links
 from bot.messages.threads import thread_reply
 from bot.slack.client import Slack, SlackError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -14,16 +13,13 @@ import httpx
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
-from slack_bolt.logger.messages import (
-    warning_client_prioritized_and_token_skipped,
-    warning_token_skipped,
-)
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.app.bolt import bolt_app, identify
 from bot.domain.policy import Policy
+from bot.fusebill.answers import RateLimit
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.pace import Pace
-from bot.fusebill.responses import RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.listeners import Listeners
 from bot.ledger.due_requests import DueRequests
@@ -42,10 +38,7 @@ from bot.ledger.store import Ledger
 from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
-from bot.requests.card_sender import CardSender
-from bot.requests.customer_work import CustomerWork
 from bot.requests.deciding import Deciding
-from bot.requests.execution import Execution
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
 from bot.requests.pasting import Pasting
@@ -53,20 +46,23 @@ from bot.requests.pending import PendingList
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster
 from bot.requests.preview import Preview
-from bot.requests.progress import Progress
-from bot.requests.publisher import Publisher
-from bot.requests.rechecking import Rechecker
-from bot.requests.reminders import Reminders
+from bot.requests.publishing.card_sender import CardSender
+from bot.requests.publishing.private_messages import PrivateMessages
+from bot.requests.publishing.progress import Progress
+from bot.requests.publishing.publisher import Publisher
+from bot.requests.publishing.reminders import Reminders
+from bot.requests.publishing.thread_replies import ThreadReplies
 from bot.requests.service import RequestService
 from bot.requests.sweep import Sweep
-from bot.requests.worker import Worker
+from bot.requests.work.customer_work import CustomerWork
+from bot.requests.work.execution import Execution
+from bot.requests.work.rechecking import Rechecker
+from bot.requests.work.worker import Worker
 from bot.settings import Settings, Timing
-from bot.slack.client import BAD_TOKEN, Slack, SlackBlocked, SlackUnavailable, open_session
+from bot.slack.client import Slack, open_session
 from bot.slack.user_groups import UserGroups
 
 log = structlog.get_logger(__name__)
-
-MAX_PAUSE_S = 30.0
 
 
 @dataclass(slots=True)
@@ -137,13 +133,16 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         notify = sorted(settings.unlatch_notify)
         rechecker = Rechecker(due_requests, fusebill, settings.unlatch_recheck_after_s, timing)
         reminders = Reminders(ledger, due_requests, slack, tasks, notify, timing)
+        private = PrivateMessages(outbox, slack)
         publisher = Publisher(
-            ledger, leases, outbox, slack, links, metrics, timing, rechecker.next_at
+            *(ledger, leases, slack, ThreadReplies(leases, slack, links, timing), private),
+            *(links, metrics, timing, rechecker.next_at),
         )
         sender = CardSender(
             outbox,
             slack,
             publisher,
+            private,
             links,
             timing,
             notify,
@@ -162,7 +161,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         stack.push_async_callback(_drain, tasks, timing)
         await stack.enter_async_context(_running(sweep.run(stopping)))
 
-        identity = await _identify(slack, timing.pause_s)
+        identity = await identify(slack, timing.pause_s)
         policy = _policy(settings, identity)
         groups = UserGroups(slack, policy.user_groups)
         await groups.refresh()
@@ -173,11 +172,13 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             sender,
             metrics,
             bot_user_id=identity.bot_user_id or "",
+            lease=timing.lease,
             expires_after_s=settings.unlatch_expires_after_s,
         )
-        lease = timing.lease
-        asked = policy.named_confirmers
-        lookup = Lookup(fusebill, ledger, outbox, lease, due_requests, slack, poster, links, asked)
+        lookup = Lookup(
+            *(fusebill, ledger, outbox, timing.lease, due_requests, slack, poster, links),
+            policy.named_confirmers,
+        )
         preview = Preview(lookup, poster, pace)
         follow_ups = FollowUps(ledger, lookup, preview, poster, worker, links, metrics)
         permissions = Permissions(ledger, poster, worker, policy, groups.members, metrics)
@@ -188,7 +189,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         deciding = Deciding(ledger, slack, lookup, poster, worker, permissions, links, metrics)
         pasting = Pasting(slack, poster, policy, permissions, settings.fusebill_customer_url)
         pending = PendingList(due_requests, lookup, poster, permissions)
-        app = _bolt(settings, client, identity)
+        app = bolt_app(settings, client, identity)
         Listeners(
             *(service, deciding, pasting, pending, tasks, metrics),
             settings.fusebill_customer_url,
@@ -243,56 +244,6 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
     database = Database(engine)
     stack.push_async_callback(database.close)
     return database
-
-
-async def _identify(slack: Slack, pause_s: float) -> AuthorizeResult:
-    """Asks once who the bot is; otherwise Bolt would ask during the first ack.
-
-    Only Slack's own word that this token is bad ends the wait: all else an admin or time can change
-    without a restart.
-    """
-    while True:
-        try:
-            answer = await slack.auth_test()
-            break
-        except SlackUnavailable as error:
-            if isinstance(error, SlackBlocked) and error.code in BAD_TOKEN:
-                raise
-            again_in_s = min(max(pause_s, error.retry_after_s or 0.0), MAX_PAUSE_S)
-            log.warning("waiting for slack", why=error.code, again_in_s=again_in_s)
-        await asyncio.sleep(again_in_s)
-        pause_s = min(pause_s * 2, MAX_PAUSE_S)
-    return AuthorizeResult.from_auth_test_response(bot_token=slack.token, auth_test_response=answer)
-
-
-def _bolt(settings: Settings, client: AsyncWebClient, identity: AuthorizeResult) -> AsyncApp:
-    async def authorize() -> AuthorizeResult:
-        return identity
-
-    bolt_log = logging.getLogger("slack_bolt")
-    bolt_log.addFilter(_drop_token_warning)
-    return AsyncApp(
-        # without a name Bolt searches all loaded modules for one
-        name="unlatch-bot",
-        signing_secret=signing_secret(settings),
-        client=client,
-        authorize=authorize,
-        logger=bolt_log,
-        # otherwise Bolt polls for the ack every 10 ms
-        process_before_response=True,
-    )
-
-
-def _drop_token_warning(record: logging.LogRecord) -> bool:
-    """Bolt warns that it ignores SLACK_BOT_TOKEN, because the bot passes the token itself."""
-    warnings = (warning_client_prioritized_and_token_skipped(), warning_token_skipped())
-    return record.getMessage() not in warnings
-
-
-def signing_secret(settings: Settings) -> str:
-    """The secret that Slack signs its requests with; empty if it is not set (Socket Mode)."""
-    secret = settings.slack_signing_secret
-    return secret.get_secret_value() if secret else ""
 
 
 def _policy(settings: Settings, identity: AuthorizeResult) -> Policy:

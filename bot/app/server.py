@@ -15,7 +15,8 @@ import stamina
 import structlog
 from aiohttp import web
 
-from bot.app.composition import Bot, build, signing_secret
+from bot.app.bolt import signing_secret
+from bot.app.composition import Bot, build
 from bot.app.starting import HandOver, answering, bind
 from bot.inbound.http import application
 from bot.inbound.rejections import Rejections

@@ -19,18 +19,9 @@ import httpx
 from pydantic import SecretStr
 
 from bot.domain.typed_text import APOSTROPHES, folded
+from bot.fusebill.answers import Answer, RateLimit, has_more, rate_limit_of
 from bot.fusebill.errors import FusebillError, NotReached, OutcomeUnknown
-from bot.fusebill.responses import (
-    Accepted,
-    Answer,
-    Found,
-    RateLimit,
-    accepted_of,
-    customer_of,
-    customers_of,
-    has_more,
-    rate_limit_of,
-)
+from bot.fusebill.responses import Accepted, Found, accepted_of, customer_of, customers_of
 from bot.fusebill.transport import CERTIFICATE, PROXY
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from bot.fusebill.answers import RateWindow
 from bot.fusebill.errors import RateLimited
-from bot.fusebill.responses import RateWindow
 
 MINUTE = timedelta(minutes=1)
 SILENCE = timedelta(seconds=10)

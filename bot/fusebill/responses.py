@@ -1,4 +1,4 @@
-"""Turns Fusebill's HTTP responses into values or errors: pure functions, no I/O.
+"""Turns Fusebill's HTTP answers into values or errors: pure functions, no I/O.
 
 The HTTP status decides, even if the body names another one. Texts are Fusebill's own, unescaped.
 Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside it.
@@ -7,17 +7,15 @@ Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 from decimal import Decimal
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
 from http import HTTPStatus
 from typing import Any
 
 import httpx
 
 from bot.domain.models import Customer, HubSpotIds
+from bot.fusebill.answers import Answer, retry_at
 from bot.fusebill.errors import (
     CustomerNotFound,
     Forbidden,
@@ -36,9 +34,7 @@ MAX_ERROR_ID = 10**18
 MAX_TARGET = 200  # characters of a redirect's target
 
 _KEY_REFUSED = "authorization key is not in the correct format"
-_DIGITS = re.compile(r"[0-9]{1,18}")
 _ID = re.compile(r"([0-9]{1,18})(?:\.0+)?")
-_TICKS = {10: 1, 13: 1_000}  # per second, by the number of digits of an epoch today
 _UNREADABLE = "the answer cannot be read"
 _KINDS: dict[int, type[FusebillError]] = {
     HTTPStatus.UNAUTHORIZED: KeyRefused,
@@ -50,42 +46,6 @@ _KINDS: dict[int, type[FusebillError]] = {
     # from a gateway that stopped waiting: Fusebill may still have made the change
     HTTPStatus.REQUEST_TIMEOUT: Unavailable,
 }
-
-
-@dataclass(frozen=True, slots=True)
-class RateWindow:
-    """How many calls are left in a window, when it resets, and how many it allows.
-
-    Each is None if Fusebill did not say.
-    """
-
-    remaining: int | None = None
-    reset_at: datetime | None = None
-    limit: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class RateLimit:
-    """Fusebill's two rate limit windows, from the headers `X-Rate-Limit-*`."""
-
-    minute: RateWindow
-    day: RateWindow
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP response; not `complete` if its body broke off. `received_at` is aware UTC."""
-
-    status: int
-    body: bytes = b""
-    headers: httpx.Headers = field(default_factory=httpx.Headers)
-    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
-    complete: bool = True
-
-    @property
-    def content_type(self) -> str:
-        """The header `Content-Type`, empty if there is none."""
-        return str(self.headers.get("Content-Type", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,17 +120,6 @@ def customers_of(answer: Answer) -> list[Customer]:
     return customers
 
 
-def has_more(answer: Answer, page: int) -> bool:
-    """Whether there is a page after this one; `X-NextPage` is -1 on the last page."""
-    after = answer.headers.get("X-NextPage", "")
-    return bool(_DIGITS.fullmatch(after)) and int(after) > page
-
-
-def rate_limit_of(answer: Answer) -> RateLimit:
-    """Return the limits per minute and per day from the headers `X-Rate-Limit-*`."""
-    return RateLimit(_window(answer.headers, "Minute"), _window(answer.headers, "Day"))
-
-
 def _value_of(answer: Answer) -> object:
     if not httpx.codes.is_success(answer.status):
         raise _error_of(answer)
@@ -208,7 +157,7 @@ def _error_of(answer: Answer) -> FusebillError:
         why,
         error_id=error_id,
         own_form=own_form,
-        retry_at=_retry_at(answer),
+        retry_at=retry_at(answer),
     )
 
 
@@ -283,43 +232,3 @@ def _text(value: object) -> str:
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     return storable(value) if isinstance(value, str) else ""
-
-
-def _window(headers: httpx.Headers, name: str) -> RateWindow:
-    return RateWindow(
-        _number(headers.get(f"X-Rate-Limit-Remaining-{name}")),
-        _moment(headers.get(f"X-Rate-Limit-Reset-{name}")),
-        _number(headers.get(f"X-Rate-Limit-Limit-{name}")),
-    )
-
-
-def _number(text: str | None) -> int | None:
-    return int(text) if text and _DIGITS.fullmatch(text) else None
-
-
-@lru_cache(maxsize=8)  # all answers of a minute name the same two
-def _moment(text: str | None) -> datetime | None:
-    """Parse a timestamp in any common format: Fusebill documents none."""
-    if not text:
-        return None
-    try:
-        if _DIGITS.fullmatch(text):
-            return datetime.fromtimestamp(int(text) / _TICKS[len(text)], UTC)
-        parse = datetime.fromisoformat if text[0].isdigit() else parsedate_to_datetime
-        moment = parse(text)
-        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
-    except (KeyError, ValueError, OverflowError):
-        return None
-
-
-def _retry_at(answer: Answer) -> datetime | None:
-    after = answer.headers.get("Retry-After", "").strip()
-    if _DIGITS.fullmatch(after):
-        return answer.received_at + timedelta(seconds=min(int(after), 86_400))
-    if after and (moment := _moment(after)):
-        return moment
-    if answer.status != HTTPStatus.TOO_MANY_REQUESTS:
-        return None  # every answer carries the limits, and they say nothing about other troubles
-    limit = rate_limit_of(answer)
-    exhausted = limit.day if limit.day.remaining == 0 else limit.minute
-    return exhausted.reset_at

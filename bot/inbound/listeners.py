@@ -38,9 +38,10 @@ from bot.inbound.payloads import (
     value,
 )
 from bot.ledger.engine import LedgerUnavailable
-from bot.messages import ephemerals, forms, lists, many_ephemerals, paste_form
+from bot.messages import ephemerals, forms, lists
 from bot.messages.block_kit import Message, escape
 from bot.messages.cards import Action
+from bot.messages.many import ephemerals as many_ephemerals, paste_form
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import RECEIVED_AT, Metrics
 from bot.requests.deciding import Answer, Deciding

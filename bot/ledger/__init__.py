@@ -7,8 +7,8 @@ says who holds a request, and until when. `outbox.Outbox` keeps what waits to be
 
 `engine` opens and migrates SQLite or PostgreSQL, and `executor` runs the transactions in threads.
 `queries` holds the SQL, and `statements` runs it; `mapping` turns rows into domain objects, and
-`hash_chain` links the events. `export` and `verify` read the ledger for auditors. `witness` logs
-each committed event, and `comparison` compares the ledger with such logs.
+`hash_chain` links the events. `witness` logs each committed event. `audit` reads the ledger for
+auditors, and compares it with such logs.
 
 May import `domain`, `settings` and `ops`. Start reading in `store.py`.
 """

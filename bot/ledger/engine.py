@@ -319,12 +319,14 @@ class Database:
         runner = SingleWriter if engine.dialect.name == "sqlite" else Pool
         self._runner: Runner = runner(engine, witnessed)
 
-    async def run(self, work: Work[T]) -> T:
+    async def run(self, work: Work[T], *, urgent: bool = False) -> T:
         """Run `work` in one transaction; returns its result after the commit.
+
+        An `urgent` one, which a click waits for, goes before others.
 
         Raises: LedgerUnavailable; whatever `work` raises, after a rollback.
         """
-        job = Job(work)
+        job = Job(work, urgent=urgent)
         self._runner.submit(job)
         timer = job.loop.call_later(JOB_TIMEOUT_S, job.expire)
         try:

@@ -4,7 +4,8 @@ Database drivers block, and the event loop must not. Slack also wants each click
 3 s, so every transaction has a deadline: after it the caller gets a TimeoutError, and a transaction
 that has not started is dropped. One that runs against a silent PostgreSQL server can't be
 interrupted from Python, so its socket is shut down. SQLite allows one writer at a time and syncs
-the disk at each commit, so transactions that arrive during a commit share the next one.
+the disk at each commit, so transactions that arrive during a commit share the next one. Those that
+somebody's click waits for go before those that draw cards and threads.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import queue
 import socket
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager, suppress
@@ -34,17 +36,22 @@ JOB_TIMEOUT_S = 2.0
 """Less than Slack's 3 s for an ack, so that the bot can still tell the person who clicked."""
 CONNECTIONS = 8
 """A few are enough: a transaction takes about a millisecond."""
-MAX_SHARED_COMMIT = 64
+MAX_SHARED_COMMIT = 16
+"""A click that arrives meanwhile waits for all of them."""
+MIN_OTHERS = 4
+"""So many jobs go with each commit of urgent ones, however many those are."""
 CLOSE_TIMEOUT_S = 5.0
 
 
 class Job(Generic[T]):
     """One transaction and a future for its result.
 
-    Created on the event loop that waits for the future; run in a thread.
+    Created on the event loop that waits for the future; run in a thread. An `urgent` one is what
+    Slack's 3 s are waiting for.
     """
 
-    def __init__(self, work: Work[T]) -> None:
+    def __init__(self, work: Work[T], *, urgent: bool = False) -> None:
+        self.urgent = urgent
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self.loop.create_future()
         self.began = self.ended = False
@@ -168,14 +175,9 @@ class SingleWriter:
         self._thread.join(CLOSE_TIMEOUT_S)
 
     def _serve(self) -> None:
-        closing = False
-        while not closing:
-            waiting = [self._jobs.get()]
-            with suppress(queue.Empty):
-                while len(waiting) < MAX_SHARED_COMMIT:
-                    waiting.append(self._jobs.get_nowait())
-            closing = None in waiting
-            jobs = [job for job in waiting if job and not job.future.cancelled()]
+        waiting = _Waiting()
+        while self._arrived(waiting):
+            jobs = waiting.next()
             if jobs:
                 callbacks = self._run_together(jobs) or [
                     _attempt(job, self._run_alone) for job in jobs
@@ -183,6 +185,13 @@ class SingleWriter:
                 _call_back(jobs[0].loop, callbacks)
         if self._kept:
             self._kept.close()
+
+    def _arrived(self, waiting: _Waiting) -> bool:
+        """Take in the jobs that have arrived, or wait for one; false if the last one was run."""
+        with suppress(queue.Empty):
+            while not waiting.closing:
+                waiting.add(self._jobs.get_nowait() if waiting else self._jobs.get())
+        return bool(waiting) or not waiting.closing
 
     def _run_together(self, jobs: Sequence[Job[Any]]) -> list[Callback]:
         """Run all jobs in one commit; empty where each has to run alone."""
@@ -213,6 +222,35 @@ class SingleWriter:
             connection.close()
             raise
         self._kept = connection
+
+
+class _Waiting:
+    """The jobs that wait for the writer: the urgent ones first, otherwise in their order.
+
+    Each commit takes some of the others with it, so that they can't wait for ever.
+    """
+
+    def __init__(self) -> None:
+        self.closing = False
+        self._urgent: deque[Job[Any]] = deque()
+        self._others: deque[Job[Any]] = deque()
+
+    def __bool__(self) -> bool:
+        return bool(self._urgent or self._others)
+
+    def add(self, job: Job[Any] | None) -> None:
+        """Add a job; None says that no more will come."""
+        if job is None:
+            self.closing = True
+        else:
+            (self._urgent if job.urgent else self._others).append(job)
+
+    def next(self) -> list[Job[Any]]:
+        """Remove the jobs that share the next commit, without those that nobody waits for."""
+        jobs = [self._urgent.popleft() for _ in range(len(self._urgent))]
+        room = max(MAX_SHARED_COMMIT - len(jobs), MIN_OTHERS)
+        jobs += [self._others.popleft() for _ in range(min(room, len(self._others)))]
+        return [job for job in jobs if not job.future.cancelled()]
 
 
 def _attempt(job: Job[T], transaction: Callable[[Job[T]], T]) -> Callback:

@@ -150,7 +150,7 @@ class Ledger:
             after = gate.unfinished(card, others)
             return gate.take(connection, card, verdict, events, decider, due_at, after)
 
-        return await self._write(work, within_s=MAX_RETRY_DELAY_S)
+        return await self._write(work, within_s=MAX_RETRY_DELAY_S, urgent=True)
 
     async def decided(
         self, card_id: str, verdict: Verdict, new_event: NewEvent
@@ -251,7 +251,7 @@ class Ledger:
                 card = Card((stopped, *card.requests[1:]))
             return queries.card_history_of(connection, card)
 
-        return await self._write(work)
+        return await self._write(work, urgent=True)
 
     async def get(self, request_id: str) -> Request | None:
         """The request as it is now, None if there is none."""
@@ -329,23 +329,28 @@ class Ledger:
         await self._database.run(try_to_write)
 
     async def _write(
-        self, work: _Write[T], *, again: bool = False, within_s: float | None = None
+        self,
+        work: _Write[T],
+        *,
+        again: bool = False,
+        within_s: float | None = None,
+        urgent: bool = False,
     ) -> T:
         """Run a transaction; if it fails, and perhaps took effect, run it once more.
 
         The second time it is told to look first. `within_s` limits how long the first may have
-        taken, and then the second is run after any failure.
+        taken, and then the second is run after any failure. A click waits for what is `urgent`.
         """
         began = monotonic()
         try:
-            return await self._database.run(partial(work, again=again))
+            return await self._database.run(partial(work, again=again), urgent=urgent)
         except LedgerUnavailable as error:
             repeat = error.uncertain if within_s is None else monotonic() - began <= within_s
             if not repeat:
                 raise
             first = error
         try:
-            return await self._database.run(partial(work, again=True))
+            return await self._database.run(partial(work, again=True), urgent=urgent)
         except LedgerUnavailable as error:
             uncertain = error.uncertain or first.uncertain
             raise LedgerUnavailable(str(error), uncertain=uncertain) from error.__cause__

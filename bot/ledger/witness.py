@@ -2,7 +2,7 @@
 
 Somebody who can write to the database can remove a request with all its events, set it back, or
 compute its hashes anew, and the ledger alone can't show it. They can't do it to logs that were
-shipped elsewhere: `comparison` compares the two.
+shipped elsewhere: `audit.comparison` compares the two.
 """
 
 from __future__ import annotations

@@ -9,13 +9,13 @@ from bot.domain.models import CardHistory
 from bot.messages import ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.cards import confirmation_card, decided_card, working_card
-from bot.messages.many_cards import (
+from bot.messages.many.cards import (
     confirmation_card_of_many,
     decided_card_of_many,
     working_card_of_many,
 )
-from bot.messages.many_ephemerals import outcome_of_many_without_card
-from bot.messages.many_threads import Reply, thread_replies
+from bot.messages.many.ephemerals import outcome_of_many_without_card
+from bot.messages.many.threads import Reply, thread_replies
 from bot.messages.phrases import Links
 from bot.messages.threads import thread_reply
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from bot.domain.meanings import OUTCOMES, VERDICTS
-from bot.domain.models import Customer, Event, LeftOut, Request
+from bot.domain.models import Customer, Event, Request
 from bot.fusebill.errors import (
     CustomerNotFound,
     FusebillError,
@@ -14,13 +13,10 @@ from bot.fusebill.errors import (
 )
 from bot.messages.block_kit import (
     HEADER_LENGTH,
-    Inline,
     Line,
     Message,
     channel,
     code,
-    date,
-    link,
     message,
     say,
     text,
@@ -33,7 +29,6 @@ from bot.messages.phrases import (
     customer_lines,
     display_name,
     error_lines,
-    ids_inline,
     one_of_many,
     subject,
 )
@@ -61,57 +56,6 @@ def denied(why: str, channels: Sequence[str] = ()) -> Message:
     """The admin's rules refuse this; `channels` are the ones where it is allowed."""
     places = [part for channel_id in channels for part in (say(" "), channel(channel_id))]
     return message([[say("🔒 "), text(why, limit=400), *places]])
-
-
-def overtaken(why: str, other: Request, url: str | None) -> Message:
-    """Another request for the same customer came first: what it did, who, when, and its card."""
-    return message([[say("🔒 "), text(why, limit=400)], [*_other(other, url)]])
-
-
-def changed_since(other: Request, url: str | None) -> Message:
-    """An undo belongs to the last request that changed the customer, and that is another one."""
-    return message(
-        [
-            [say(f"☝️ This can't be undone here: the customer {_since(other)}.")],
-            [*_other(other, url)],
-            [say("Nothing was done. Undo belongs to the card that changed it last.")],
-        ]
-    )
-
-
-def unknown_since(other: Request, url: str | None) -> Message:
-    """An unknown outcome can't be read off a customer that another request has changed since."""
-    return message(
-        [
-            [say(f"☝️ We can't see any more what this did: the customer {_since(other)}.")],
-            [*_other(other, url)],
-            [say("To see how things are now: "), code(f"/unlatch {other.customer.customer_id}")],
-        ]
-    )
-
-
-def _since(other: Request) -> str:
-    """What is known of a change that another request makes, or made."""
-    if other.outcome is None:
-        return "is being changed right now"
-    may_have = OUTCOMES[other.outcome].may_be_checked
-    return "may have been changed since" if may_have else "has been changed since"
-
-
-def _other(other: Request, url: str | None) -> Iterator[Inline]:
-    verdict = VERDICTS[other.verdict] if other.verdict else None
-    meaning = OUTCOMES[other.outcome] if other.outcome else verdict
-    title = f"{meaning.emoji} {meaning.title}" if meaning else "The other request"
-    yield say(f"{title}: ")
-    yield from ids_inline(other.customer.ids, Links())
-    if verdict and other.decider and other.decided_at:
-        yield say(f" · {verdict.label} ")
-        yield user(other.decider.user_id)
-        yield say(", ")
-        yield date(other.settled_at or other.decided_at)
-    if url:
-        yield say(" · ")
-        yield link(url, "see its card")
 
 
 def looking_up(customer_id: int) -> Message:
@@ -185,51 +129,6 @@ def cannot_post(code_: str, bot_user_id: str) -> Message:
         "admin": [say("Try again. If it still fails, tell the bot's admin.")],
     }
     return message([[*start, *advice[fix]]])
-
-
-def too_late(request: Request) -> Message:
-    """The request is already decided: by whom and when, and the outcome; or that it expired."""
-    if request.verdict and request.decider and request.decided_at:
-        decided: Line = [
-            say(f"☝️ This request was {VERDICTS[request.verdict].label.lower()} "),
-            user(request.decider.user_id),
-            say(", "),
-            date(request.decided_at),
-            say(". Your click changed nothing."),
-        ]
-        if request.card_size > 1 and VERDICTS[request.verdict].executes:
-            return message([decided, [say("The card shows what came of each customer.")]])
-        if request.outcome:
-            meaning = OUTCOMES[request.outcome]
-            return message([decided, [say(f"The result: {meaning.emoji} {meaning.title}.")]])
-        executes = VERDICTS[request.verdict].executes
-        progress: list[Line] = [[say("The result is not known yet.")]] if executes else []
-        return message([decided, *progress])
-    again = code(ask_again(request))
-    if request.verdict is None and request.due_at is None:
-        closed = "⌛ This request was closed because its card could not be posted in time;"
-        return message([[say(f"{closed} nothing was changed. Ask again: "), again]])
-    expired = say("⌛ This request has expired; your click changed nothing. Ask again: ")
-    return message([[expired, again]])
-
-
-def form_not_opened() -> Message:
-    """Slack did not open the form for a reason."""
-    return message(
-        [[say("📝 Slack did not open the form, so nothing was decided. Press Cancel again.")]]
-    )
-
-
-def no_such_request() -> Message:
-    """The ledger has no such request."""
-    return message(
-        [
-            [
-                say("🤷 I have no record of this request, so nothing was done. Ask again: "),
-                code(USAGE),
-            ]
-        ]
-    )
 
 
 def ledger_down(*, uncertain: bool = False) -> Message:
@@ -326,66 +225,3 @@ def search_failed(wanted: str, error: FusebillError) -> Message:
             *advice(error),
         ]
     )
-
-
-def nothing_to_undo() -> Message:
-    """The card was undone already, or never cleared anything."""
-    return message([[say("☝️ There is nothing to undo on this card, so nothing was done.")]])
-
-
-def nothing_left_to_undo(left_out: Sequence[LeftOut]) -> Message:
-    """None of a card's customers can be latched again now."""
-    return message(
-        [
-            [say("⚠️ None of these can be undone now, so nothing was done:")],
-            *(
-                [say(f"{each.customer_id} "), text(each.name, limit=60), say(f": {each.why}")]
-                for each in left_out[:20]
-            ),
-        ]
-    )
-
-
-def nothing_to_stop() -> Message:
-    """The work is done, or was never begun."""
-    return message([[say("☝️ There is nothing left to stop: see the card.")]])
-
-
-def asked_already() -> Message:
-    """The second half of a double click: the first asked."""
-    return message([[say("☝️ You have asked for this already: its card waits for a decision.")]])
-
-
-def not_stopped(*, uncertain: bool = False) -> Message:
-    """The ledger failed when somebody pressed **Stop**; `uncertain` if it may have saved that."""
-    failure = (
-        "💾 The bot's ledger did not answer in time. We don't know yet if your Stop counted."
-        if uncertain
-        else "💾 The bot's ledger can't be reached, so your Stop did not count: the work goes on."
-    )
-    return message(
-        [[say(failure)], [say("If the card still has the button in a minute, press it again.")]]
-    )
-
-
-def follow_up_open() -> Message:
-    """The same follow-up is already waiting for a decision."""
-    return message([[say("☝️ There is already an open request for this in the thread.")]])
-
-
-def latched_meanwhile(customer: Customer, links: Links) -> Message:
-    """An undo would overwrite the ids that the customer has now."""
-    return message(
-        [
-            [
-                say("⚠️ This can't be undone: the customer is now latched to "),
-                *ids_inline(customer.ids, links),
-                say(". Nothing was done."),
-            ]
-        ]
-    )
-
-
-def outcome_known() -> Message:
-    """The outcome is known, so there is nothing to check."""
-    return message([[say("☝️ The outcome is already known: see the card.")]])

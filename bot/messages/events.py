@@ -9,8 +9,8 @@ from typing import Any, assert_never
 from bot.domain.meanings import EVENTS, OUTCOMES, VERDICTS
 from bot.domain.models import Event, EventType, HubSpotIds, Kind, Outcome, Request, Verdict
 from bot.messages.block_kit import Inline, Line, bold, code, cut, date, say, text, user
-from bot.messages.fusebill_errors import call_line
-from bot.messages.phrases import ERROR_LENGTH, Links, display_name, error_lines, ids_inline
+from bot.messages.fusebill_calls import answer_lines, call_details, call_lines, calls_of
+from bot.messages.phrases import ERROR_LENGTH, Links, display_name, ids_inline
 
 NEWER: Line = [say("A newer version of the bot recorded this; it knows more about it.")]
 _SENTENCES = {
@@ -170,12 +170,12 @@ def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links
         case Outcome.REFUSED:
             why = cut(str(event.details.get("why", "")), ERROR_LENGTH)
             yield [bold(why or "Fusebill refused. Nothing was changed.")]
-            yield from _fusebill_lines(event)
+            yield from answer_lines(event)
         case Outcome.UNKNOWN:
             yield [bold("We don't know yet whether this was done. ")]
             if reason := event.details.get("why"):
                 yield [text(str(reason), limit=ERROR_LENGTH)]
-            yield from _fusebill_lines(event)
+            yield from answer_lines(event)
             yield [say("Check again reads the customer and changes nothing by itself.")]
         case Outcome.STOPPED:
             yield [say("The work was stopped before this customer's turn. Nothing was done.")]
@@ -185,17 +185,17 @@ def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links
 
 def _shown_by(event: Event, seen: str) -> Iterator[Line]:
     """How the result is known; nothing if one call simply showed it with a 200."""
-    calls = _calls(event)
+    calls = calls_of(event)
     read_back = event.details.get("how") == "read_back"
     if not calls:
         if read_back:
             yield [say("Fusebill's reply did not show this, but reading the customer again did.")]
     elif read_back:
-        *before, last = _call_lines(calls)
+        *before, last = call_lines(calls)
         yield from before
         yield [*last, say(f"; read back: {seen}.")]
     elif [call.get("status") for call in calls] != [200]:
-        yield from _call_lines(calls)
+        yield from call_lines(calls)
 
 
 def _changed(event: Event, request: Request, links: Links) -> Iterator[Line]:
@@ -203,7 +203,7 @@ def _changed(event: Event, request: Request, links: Links) -> Iterator[Line]:
     if event.details.get("called"):
         yield [say("Fusebill was called, or may have been, and the customer now has other ids.")]
         yield [say("We can't tell whether the bot or somebody else changed them.")]
-        yield from _call_lines(_calls(event))
+        yield from call_lines(calls_of(event))
     elif relatch:
         yield [say("The customer has been latched to something else, so it was left alone.")]
     else:
@@ -270,45 +270,3 @@ def _requested(request: Request, who: Inline, links: Links) -> Iterator[Line]:
     yield [who, asked, *named, say(": "), *ids_inline(customer.ids, links)]
     if request.reason:
         yield [say("Why: "), text(request.reason, limit=500)]
-
-
-def _fusebill_lines(event: Event) -> Iterator[Line]:
-    """What Fusebill answered: each call that may have changed something, then the last error."""
-    texts: Any = event.details.get("texts", ())
-    status: Any = event.details.get("status")
-    calls = _calls(event)
-    lines = _call_lines(calls)
-    if calls and status and _is_answer(calls[-1], status, texts):
-        lines.pop()  # the same answer: quoted once, with all its words
-    yield from lines
-    # without words, the reason above says what the answer was
-    if texts or f"HTTP {status}" not in str(event.details.get("why", "")):
-        yield from error_lines(texts, status)
-
-
-def _is_answer(call: dict[str, Any], status: int, texts: Sequence[str]) -> bool:
-    """Whether the last error is the answer to this call; the call keeps fewer of its words."""
-    kept: Sequence[str] = call.get("texts", ())
-    same = all(whole.startswith(start) for start, whole in zip(kept, texts, strict=False))
-    return call.get("status") == status and same and bool(kept) == bool(texts)
-
-
-def _calls(event: Event) -> list[dict[str, object]]:
-    """The event's calls to Fusebill; none in events of before they were kept."""
-    calls = event.details.get("calls")
-    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
-
-
-def _call_lines(calls: list[dict[str, object]]) -> list[Line]:
-    several = len(calls) > 1
-    return [call_line(n if several else None, call) for n, call in enumerate(calls, 1)]
-
-
-def call_details(event: Event) -> Line:
-    """How Fusebill answered and how long it took, as far as it is known."""
-    calls, seconds = _calls(event), event.details.get("seconds")
-    statuses = [call.get("status") for call in calls] or [event.details.get("status")]
-    shown = [f"HTTP {status}" if status else "not at all" for status in statuses]
-    known = bool(calls) or any(statuses)
-    answered = [say(f" · Fusebill answered {', '.join(shown)}")] if known else []
-    return [*answered, say(f" · took {seconds} s")] if seconds is not None else answered

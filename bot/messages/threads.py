@@ -19,7 +19,6 @@ from bot.messages.block_kit import (
 )
 from bot.messages.events import (
     actor,
-    call_details,
     event_lines,
     expiry_line,
     found_ids,
@@ -27,6 +26,7 @@ from bot.messages.events import (
     outcome_title,
     reason_line,
 )
+from bot.messages.fusebill_calls import call_details
 from bot.messages.phrases import Links, ids_inline, mentions, subject, titled
 
 

@@ -16,7 +16,7 @@ from bot.domain.models import EventType, NewEvent, Person, Request, Verdict
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.gate import DecisionResult, Judge, expired
 from bot.ledger.store import Ledger
-from bot.messages import ephemerals
+from bot.messages import click_answers, ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.forms import Declined, decline_form
 from bot.messages.phrases import Links
@@ -24,7 +24,7 @@ from bot.ops.metrics import Metrics
 from bot.requests.lookup import Lookup
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
-from bot.requests.worker import Worker
+from bot.requests.work.worker import Worker
 from bot.slack.client import Slack, SlackError
 
 log = structlog.get_logger(__name__)
@@ -72,13 +72,13 @@ class Deciding:
                 card_id, verdict, person, message_ts, response_url=url, redraw_url=url
             )
         except KeyError:
-            return ephemerals.no_such_request()
+            return click_answers.no_such_request()
         if result.other:
             return partial(self._overtaken, result.decision.why, result.other)
         return _answer(result)
 
     async def _overtaken(self, why: str, other: Request) -> Message:
-        return ephemerals.overtaken(why, other, await self._lookup.permalink(other))
+        return click_answers.overtaken(why, other, await self._lookup.permalink(other))
 
     async def others_request(self, request_id: str, person: Person) -> Request | None:
         """The request, if it is somebody else's: only its requester cancels without a form.
@@ -101,7 +101,7 @@ class Deciding:
         if request.verdict or expired(request, now):
             self._retire_duplicate(request, message_ts)
             self._catch_up(request, message_ts, response_url)
-            return ephemerals.too_late(request)
+            return click_answers.too_late(request)
         decision = self._permissions.judge(person, Verdict.DECLINED)(request, None)
         if decision.allowed:
             return None
@@ -124,7 +124,7 @@ class Deciding:
             await self._slack.open_form(trigger_id, form)
         except SlackError as error:
             log.warning("form not opened", why=error.code, request_id=request.id)
-            await self._poster.send_ephemeral(place, ephemerals.form_not_opened())
+            await self._poster.send_ephemeral(place, click_answers.form_not_opened())
 
     async def decline(self, declined: Declined, person: Person) -> Message | None:
         """Decline a request; the verdict is in the ledger when this returns.
@@ -142,7 +142,7 @@ class Deciding:
                 response_url=declined.response_url,
             )
         except KeyError:
-            return ephemerals.no_such_request()
+            return click_answers.no_such_request()
         return _answer(result)
 
     async def _take(
@@ -208,5 +208,5 @@ def _answer(result: DecisionResult) -> Message | None:
     if result.taken:
         return None
     if result.decision.allowed:
-        return ephemerals.too_late(result.request)
+        return click_answers.too_late(result.request)
     return ephemerals.denied(result.decision.why)

@@ -16,16 +16,17 @@ from bot.domain.models import Card, Customer, EventType, Kind, LeftOut, NewEvent
 from bot.fusebill.errors import FusebillError
 from bot.ledger.gate import FollowUpOpen, Overtaken
 from bot.ledger.store import Ledger
-from bot.messages import ephemerals, many_ephemerals
+from bot.messages import click_answers, ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.fusebill_errors import reason
+from bot.messages.many import ephemerals as many_ephemerals
 from bot.messages.phrases import Links, display_name
 from bot.ops.metrics import Metrics
-from bot.requests.execution import ExecutionResult, compare
 from bot.requests.lookup import Lookup
 from bot.requests.posting import CardPoster, Place
 from bot.requests.preview import Preview
-from bot.requests.worker import Worker
+from bot.requests.work.results import ExecutionResult, compare
+from bot.requests.work.worker import Worker
 
 log = structlog.get_logger(__name__)
 
@@ -58,9 +59,9 @@ class FollowUps:
             undoable = [request for request in current.requests if may_be_undone(request)]
             if not undoable:
                 self._worker.catch_up_soon(current.first)
-                await self._poster.send_ephemeral(place, ephemerals.nothing_to_undo())
+                await self._poster.send_ephemeral(place, click_answers.nothing_to_undo())
             elif await self._ledger.open_follow_up(current):
-                await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
+                await self._poster.send_ephemeral(place, click_answers.follow_up_open())
             else:
                 await self._undo(undoable, person, place)
 
@@ -85,7 +86,7 @@ class FollowUps:
             elif not customer.ids:
                 restorable.append((request, customer))
             elif len(undoable) == 1:
-                latched = ephemerals.latched_meanwhile(customer, self._links)
+                latched = click_answers.latched_meanwhile(customer, self._links)
                 await self._poster.send_ephemeral(place, latched)
                 return
             else:
@@ -93,7 +94,7 @@ class FollowUps:
         if restorable:
             await self._offer_undo(restorable, left_out, person, place)
         elif len(undoable) > 1:
-            await self._poster.send_ephemeral(place, ephemerals.nothing_left_to_undo(left_out))
+            await self._poster.send_ephemeral(place, click_answers.nothing_left_to_undo(left_out))
 
     async def _offer_undo(
         self,
@@ -122,14 +123,14 @@ class FollowUps:
         try:
             return await self._poster.post(card, place, left_out)
         except FollowUpOpen:
-            await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
+            await self._poster.send_ephemeral(place, click_answers.follow_up_open())
         except Overtaken as error:
             await self._say_changed(error.by, place)
         return False
 
     async def _say_changed(self, other: Request, place: Place) -> None:
         url = await self._lookup.permalink(other)
-        await self._poster.send_ephemeral(place, ephemerals.changed_since(other, url))
+        await self._poster.send_ephemeral(place, click_answers.changed_since(other, url))
 
     async def check_again(self, card: Card, person: Person, place: Place) -> None:
         """Read the customers whose outcome is unknown: record what happened, or post a new card.
@@ -140,9 +141,9 @@ class FollowUps:
             unknown = [request for request in current.requests if may_be_checked(request)]
             if not unknown:
                 self._worker.catch_up_soon(current.first)
-                await self._poster.send_ephemeral(place, ephemerals.outcome_known())
+                await self._poster.send_ephemeral(place, click_answers.outcome_known())
             elif await self._ledger.open_follow_up(current):
-                await self._poster.send_ephemeral(place, ephemerals.follow_up_open())
+                await self._poster.send_ephemeral(place, click_answers.follow_up_open())
             else:
                 await self._check(unknown, person, place)
 
@@ -189,7 +190,7 @@ class FollowUps:
     async def _say_unknown_since(self, changed_by: Sequence[Request], place: Place) -> None:
         if len(changed_by) == 1:
             url = await self._lookup.permalink(changed_by[0])
-            said = ephemerals.unknown_since(changed_by[0], url)
+            said = click_answers.unknown_since(changed_by[0], url)
         else:
             ids = [request.customer.customer_id for request in changed_by]
             said = many_ephemerals.many_unknown_since(ids)
@@ -214,9 +215,9 @@ class FollowUps:
         try:
             history = await self._ledger.append(request, event, known, alone=True)
         except FollowUpOpen:
-            return ephemerals.follow_up_open()
+            return click_answers.follow_up_open()
         if history is None:
-            return ephemerals.outcome_known()
+            return click_answers.outcome_known()
         self._metrics.outcomes.labels(request.kind, result.outcome).inc()
         return None
 

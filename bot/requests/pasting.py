@@ -9,8 +9,8 @@ import structlog
 from bot.domain.commands import Ask, AskMany
 from bot.domain.models import Person
 from bot.domain.policy import Policy
-from bot.messages import many_ephemerals
-from bot.messages.paste_form import Errors, Sent, paste_form, understood
+from bot.messages.many import ephemerals as many_ephemerals
+from bot.messages.many.paste_form import Errors, Sent, paste_form, understood
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.slack.client import Slack, SlackError

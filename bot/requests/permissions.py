@@ -18,7 +18,7 @@ from bot.ledger.store import Ledger
 from bot.messages import ephemerals
 from bot.ops.metrics import Metrics
 from bot.requests.posting import CardPoster, Place
-from bot.requests.worker import Worker
+from bot.requests.work.worker import Worker
 
 log = structlog.get_logger(__name__)
 

@@ -27,11 +27,11 @@ from bot.domain.models import (
 from bot.domain.policy import Decision
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import AlreadyAsked, Ledger
-from bot.messages import ephemerals
+from bot.messages import click_answers, ephemerals
 from bot.messages.block_kit import Message
 from bot.ops.metrics import Metrics
 from bot.ops.retries import retried
-from bot.requests.card_sender import INTERRUPTED, CardSender, pause_of
+from bot.requests.publishing.card_sender import INTERRUPTED, CardSender, pause_of
 from bot.slack.client import Slack, SlackError, is_retryable
 
 log = structlog.get_logger(__name__)
@@ -50,7 +50,11 @@ class Place:
 
 
 class CardPoster:
-    """Records requests and has their cards posted. `bot_user_id` is the user that people invite."""
+    """Records requests and has their cards posted.
+
+    `bot_user_id` is the user that people invite; `lease` is how long a card's posting may go
+    without news before the sweep takes it up.
+    """
 
     def __init__(
         self,
@@ -60,6 +64,7 @@ class CardPoster:
         metrics: Metrics,
         *,
         bot_user_id: str,
+        lease: timedelta,
         expires_after_s: int,
     ) -> None:
         self._ledger = ledger
@@ -67,6 +72,7 @@ class CardPoster:
         self._sender = sender
         self._metrics = metrics
         self._bot_user_id = bot_user_id
+        self._lease = lease
         self._expires_after = timedelta(seconds=expires_after_s)
 
     def card(
@@ -134,7 +140,7 @@ class CardPoster:
 
     async def _say_asked_already(self, card_id: str, place: Place) -> None:
         log.info("asked already", request_id=card_id)
-        await self.send_ephemeral(place, ephemerals.asked_already())
+        await self.send_ephemeral(place, click_answers.asked_already())
 
     async def post(self, card: Card, place: Place, left_out: Sequence[LeftOut] = ()) -> bool:
         """Write a card's rows, then have it posted; returns whether both succeeded.
@@ -142,8 +148,9 @@ class CardPoster:
         `left_out` are customers that were asked for and are not on the card. If it can't be posted,
         the person is told, and the card ends: nobody can confirm what has no card.
         """
-        lease = self._sender.lease(card.first.asked_at)
-        card = Card((replace(card.first, due_at=lease), *card.requests[1:]))
+        # until then the sweep leaves the new request to whoever posts its card
+        due_at = card.first.asked_at + self._lease
+        card = Card((replace(card.first, due_at=due_at), *card.requests[1:]))
         details: list[dict[str, object]] = [
             {"reason": request.reason, **asdict(request.customer.ids)} for request in card.requests
         ]

@@ -14,7 +14,7 @@ from bot.fusebill.errors import CustomerNotFound, FusebillError, FusebillRefused
 from bot.fusebill.pace import MINUTE, Pace
 from bot.messages.block_kit import cut
 from bot.messages.fusebill_errors import reason
-from bot.messages.many_ephemerals import reading_many
+from bot.messages.many.ephemerals import reading_many
 from bot.messages.phrases import display_name
 from bot.requests.lookup import PROGRESS_AFTER_S, Lookup
 from bot.requests.posting import CardPoster, Place

@@ -15,8 +15,9 @@ from bot.domain.policy import Policy
 from bot.fusebill.errors import FusebillError
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
-from bot.messages import ephemerals, many_ephemerals
+from bot.messages import click_answers, ephemerals
 from bot.messages.block_kit import Message
+from bot.messages.many import ephemerals as many_ephemerals
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.ops.retries import retried
@@ -26,7 +27,7 @@ from bot.requests.lookup import Lookup
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.requests.preview import Preview
-from bot.requests.worker import Worker
+from bot.requests.work.worker import Worker
 
 STOP_TIMEOUT_S = 8.0
 
@@ -154,20 +155,20 @@ class RequestService:
             await self._stop(card_id, person, place)
         except LedgerUnavailable as error:
             log.error("stop not recorded", why=str(error))  # noqa: TRY400  # expected
-            not_stopped = ephemerals.not_stopped(uncertain=error.uncertain)
+            not_stopped = click_answers.not_stopped(uncertain=error.uncertain)
             await self._poster.send_ephemeral(place, not_stopped)
 
     async def _stop(self, card_id: str, person: Person, place: Place) -> None:
         card = await _patiently(lambda: self._ledger.get_card(card_id))
         if card is None:
-            await self._poster.send_ephemeral(place, ephemerals.no_such_request())
+            await self._poster.send_ephemeral(place, click_answers.no_such_request())
             return
         if not await self._permissions.may_stop(card, person, place):
             return
         pressed = NewEvent(datetime.now(UTC), EventType.STOP_REQUESTED, person.user_id, {})
         if not await _patiently(lambda: self._worker.stop(card_id, pressed)):
             self._worker.catch_up_soon(card.first, place.response_url)
-            await self._poster.send_ephemeral(place, ephemerals.nothing_to_stop())
+            await self._poster.send_ephemeral(place, click_answers.nothing_to_stop())
 
     async def send_ephemeral(self, place: Place, answer: Answer) -> None:
         """Send a message that only one person sees."""
@@ -177,7 +178,7 @@ class RequestService:
     async def _followed_card(self, card_id: str, person: Person, place: Place) -> Card | None:
         card = await self._ledger.get_card(card_id)
         if card is None:
-            await self._poster.send_ephemeral(place, ephemerals.no_such_request())
+            await self._poster.send_ephemeral(place, click_answers.no_such_request())
             return None
         return card if await self._permissions.may_follow_up(card, person, place) else None
 

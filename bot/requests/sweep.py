@@ -21,10 +21,10 @@ from bot.ledger.outbox import Outbox
 from bot.ledger.store import Ledger
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
-from bot.requests.card_sender import CardSender
-from bot.requests.customer_work import CustomerWork
-from bot.requests.reminders import Reminders
-from bot.requests.worker import Worker
+from bot.requests.publishing.card_sender import CardSender
+from bot.requests.publishing.reminders import Reminders
+from bot.requests.work.customer_work import CustomerWork
+from bot.requests.work.worker import Worker
 from bot.settings import Timing
 
 log = structlog.get_logger(__name__)

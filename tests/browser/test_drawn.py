@@ -17,7 +17,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 BOT = Path(bot.__file__).parent
 SPRITE = BOT / "sandbox" / "page" / "static" / "emoji.svg"
-WITH_EMOJI = (*BOT.glob("messages/*.py"), BOT / "domain" / "meanings.py")
+WITH_EMOJI = (*BOT.glob("messages/**/*.py"), BOT / "domain" / "meanings.py")
 EMOJI = re.compile(".\ufe0f|[\u2190-\u2bff\U0001f000-\U0001faff]")
 # where each text is drawn in the header, in px from the left
 PLACES = """(header, texts) => texts.map((text) => {

@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import Locator, expect
 
 from bot.sandbox.page.api import CHANNEL_ID
-from bot.sandbox.slack.block_kit import problems
+from bot.sandbox.slack.validation.block_kit import problems
 from tests.browser.conftest import OpenVisit, Tab, Theme
 from tests.browser.posting import post
 from tests.browser.test_layout import WIDE

@@ -34,13 +34,23 @@ from bot.domain.models import (
     Verdict,
 )
 from bot.domain.policy import Decision
+from bot.ledger.audit.export import (
+    COLUMNS,
+    FORMULA,
+    Filter,
+    Row,
+    as_csv,
+    as_json,
+    as_table,
+    moment,
+    read,
+)
+from bot.ledger.audit.verify import verify
 from bot.ledger.engine import Database, migrate, open_engine
-from bot.ledger.export import COLUMNS, FORMULA, Filter, Row, as_csv, as_json, as_table, moment, read
 from bot.ledger.hash_chain import digest, fingerprint
 from bot.ledger.mapping import event_of, event_row, request_of, request_row
 from bot.ledger.schema import events, requests
 from bot.ledger.store import Ledger
-from bot.ledger.verify import verify
 from tests.support.hostile import CARD, NOON, STOLEN_BIKES, TEXTS
 from tests.support.names import ALICE, BOB
 

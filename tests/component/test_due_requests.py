@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 
@@ -12,10 +11,10 @@ import pytest
 from bot.domain.clock import recheck_at, reminder_at
 from bot.domain.models import Event, EventType, NewEvent, Outcome, Request, RequestHistory, Verdict
 from bot.ledger.due_requests import DueRequests
-from bot.ledger.engine import Database, migrate, open_engine
+from bot.ledger.engine import Database
 from bot.ledger.leases import LostClaim
 from bot.ledger.store import Ledger
-from tests.component.test_ledger import ASKED, BOB, NOW, REQUEST
+from tests.support.ledger import ASKED, BOB, NOW, REQUEST
 
 AT = reminder_at(REQUEST.asked_at, REQUEST.expires_at)
 WAITING = replace(REQUEST, due_at=AT)
@@ -23,15 +22,6 @@ CLEARED = replace(
     REQUEST, verdict=Verdict.CONFIRMED, outcome=Outcome.CLEARED, settled_at=NOW, due_at=None
 )
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-async def database(database_url: str) -> AsyncIterator[Database]:
-    engine = open_engine(database_url)
-    migrate(engine)
-    opened = Database(engine)
-    yield opened
-    await opened.close()
 
 
 def history(request: Request, *kinds: EventType) -> RequestHistory:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
+import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from time import monotonic
 
@@ -27,7 +29,7 @@ from bot.ledger.engine import (
     require_writable,
     version,
 )
-from bot.ledger.executor import CONNECTIONS
+from bot.ledger.executor import CONNECTIONS, MAX_SHARED_COMMIT
 from bot.ledger.schema import REVISION, metadata
 from tests.support import postgresql
 from tests.support.proxy import Proxy
@@ -91,6 +93,49 @@ async def test_a_job_that_violates_a_constraint_fails_alone(database: Database) 
     results = await asyncio.gather(*jobs, return_exceptions=True)
     assert sum(isinstance(result, LedgerUnavailable) for result in results) == 1
     assert await database.run(notes) == ["a", "b", "c"]
+
+
+@pytest.fixture
+async def sqlite_ledger(tmp_path: Path) -> AsyncIterator[Database]:
+    engine = open_engine(f"sqlite:///{tmp_path / 'ledger.db'}")
+    migrate(engine)
+    opened = Database(engine)
+    yield opened
+    await opened.close()
+
+
+async def test_what_a_click_waits_for_goes_before_other_work(sqlite_ledger: Database) -> None:
+    order: list[str] = []
+    submitted = threading.Event()
+    first = sqlite_ledger.run(lambda _connection: submitted.wait())
+    drawn = [sqlite_ledger.run(lambda _connection: order.append("drawn")) for _ in range(40)]
+    clicked = sqlite_ledger.run(lambda _connection: order.append("clicked"), urgent=True)
+    jobs = asyncio.gather(first, *drawn, clicked)
+    await asyncio.sleep(0)
+    submitted.set()
+    await jobs
+    assert order.index("clicked") <= MAX_SHARED_COMMIT
+
+
+async def test_clicks_never_keep_other_work_waiting(sqlite_ledger: Database) -> None:
+    order: list[str] = []
+    # each click is being handled until the next one has arrived
+    arrived = [threading.Event() for _ in range(21)]
+
+    def click(number: int, _connection: Connection) -> None:
+        arrived[number + 1].wait()
+        order.append("clicked")
+
+    drawing = asyncio.create_task(sqlite_ledger.run(lambda _connection: order.append("drawn")))
+    clicks = []
+    for number in range(20):
+        click_is_handled = sqlite_ledger.run(partial(click, number), urgent=True)
+        clicks.append(asyncio.create_task(click_is_handled))
+        await asyncio.sleep(0.01)
+        arrived[number].set()
+    arrived[20].set()
+    await asyncio.gather(drawing, *clicks)
+    assert order.index("drawn") < 5
 
 
 async def test_closing_finishes_the_submitted_jobs(engine: Engine) -> None:

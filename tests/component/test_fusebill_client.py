@@ -19,6 +19,7 @@ import pytest
 from pydantic import SecretStr
 
 from bot.domain.models import Customer, HubSpotIds
+from bot.fusebill.answers import RateLimit
 from bot.fusebill.client import TIMEOUT, FusebillClient
 from bot.fusebill.errors import (
     CustomerNotFound,
@@ -33,7 +34,7 @@ from bot.fusebill.errors import (
     Unavailable,
     WrongAddress,
 )
-from bot.fusebill.responses import Accepted, Found, RateLimit
+from bot.fusebill.responses import Accepted, Found
 from bot.fusebill.transport import AiohttpTransport
 from bot.sandbox.fusebill.customers import sample_customers
 from bot.sandbox.fusebill.simulator import SimulatedFusebill

@@ -8,7 +8,7 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.messages.block_kit import Message, message, say
-from bot.messages.many_cards import confirmation_card_of_many
+from bot.messages.many.cards import confirmation_card_of_many
 from bot.sandbox.slack.simulator import SimulatedSlack, text_of
 from bot.slack.client import Slack, SlackRefused, open_session
 from bot.slack.errors import UNPOSTABLE, SlackBlocked

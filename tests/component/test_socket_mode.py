@@ -88,22 +88,29 @@ async def test_it_does_not_start_if_slack_refuses_it_for_good(tmp_path: Path, er
 
 
 @asynccontextmanager
+async def unopened(world: World, tmp_path: Path) -> AsyncIterator[SocketMode]:
+    """The connection of a second bot, which the test opens."""
+    async with build(settings_for(world.slack, world.fusebill, tmp_path)) as bot:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        connection = SocketMode(
+            bot.app, bot.slack, bot.client, world.slack.app_token, ended, ping_every_s=0.1
+        )
+        try:
+            yield connection
+        finally:
+            await connection.close()
+
+
+@asynccontextmanager
 async def connecting(world: World, tmp_path: Path) -> AsyncIterator[asyncio.Task[None]]:
     """A second bot, which can't connect: Slack gives it unusable addresses."""
     slack = world.slack
-    async with build(settings_for(slack, world.fusebill, tmp_path)) as bot:
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        connection = SocketMode(
-            bot.app, bot.slack, bot.client, slack.app_token, ended, ping_every_s=0.1
-        )
+    async with unopened(world, tmp_path) as connection:
         slack.url = f"{slack.url}nowhere/"
         opening = asyncio.create_task(connection.open())
         await slack.workspace.until(lambda: requested_connections(slack) > 1)
         assert not slack.socket_mode.links
-        try:
-            yield opening
-        finally:
-            await connection.close()
+        yield opening
 
 
 def requested_connections(slack: SimulatedSlack) -> int:
@@ -162,11 +169,7 @@ async def test_it_waits_as_told_when_slack_limits_new_connections(
     world: World, tmp_path: Path
 ) -> None:
     slack = world.slack
-    async with build(settings_for(slack, world.fusebill, tmp_path)) as bot:
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        connection = SocketMode(
-            bot.app, bot.slack, bot.client, slack.app_token, ended, ping_every_s=0.1
-        )
+    async with unopened(world, tmp_path) as connection:
         slack.faults.fail("apps.connections.open", status=429, retry_after=2)
         opening = asyncio.create_task(connection.open())
         await slack.workspace.until(lambda: requested_connections(slack) == 1)
@@ -177,18 +180,13 @@ async def test_it_waits_as_told_when_slack_limits_new_connections(
         assert slack.socket_mode.links
         asked_at = [c.at for c in slack.calls if c.method == "apps.connections.open"]
         assert asked_at[1] - asked_at[0] >= 1.9
-        await connection.close()
 
 
 async def test_a_lost_connection_is_asked_for_again_only_as_slack_allows(
     world: World, tmp_path: Path
 ) -> None:
     slack = world.slack
-    async with build(settings_for(slack, world.fusebill, tmp_path)) as bot:
-        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        connection = SocketMode(
-            bot.app, bot.slack, bot.client, slack.app_token, ended, ping_every_s=0.1
-        )
+    async with unopened(world, tmp_path) as connection:
         await connection.open()
         await slack.workspace.until(lambda: bool(slack.socket_mode.links))
         before = requested_connections(slack)
@@ -199,4 +197,3 @@ async def test_a_lost_connection_is_asked_for_again_only_as_slack_allows(
         await asyncio.sleep(1.5)
         assert requested_connections(slack) == before + 1
         await slack.workspace.until(lambda: bool(slack.socket_mode.links))
-        await connection.close()

@@ -52,6 +52,9 @@ AT_THE_CALL = {
     "invalid_json": (UNLATCHED, 1),
 }
 AT_THE_READ = dict.fromkeys(AT_THE_CALL, (UNLATCHED, 1)) | {"hang": (NOT_DONE, 0)}
+SINGLE_FAULTS = {("unlatch_customer", kind): end for kind, end in AT_THE_CALL.items()} | {
+    ("get_customer", kind): end for kind, end in AT_THE_READ.items()
+}
 
 
 async def outcome(world: World, kind: str, operation: str, times: int | None = 1) -> str:
@@ -85,26 +88,16 @@ async def test_a_refusal_shows_fusebills_words_and_is_not_retried(
     assert operations(world).count("unlatch_customer") == (operation == "unlatch_customer")
 
 
-@pytest.mark.parametrize(("kind", "end"), AT_THE_CALL.items(), ids=AT_THE_CALL)
-async def test_a_single_fault_at_the_call_ends_with_the_true_result_and_no_extra_call(
-    open_world: OpenWorld, kind: str, end: tuple[str, int]
+@pytest.mark.parametrize(("operation", "kind"), SINGLE_FAULTS, ids=map(" ".join, SINGLE_FAULTS))
+async def test_a_single_fault_ends_with_the_true_result_and_no_extra_call(
+    open_world: OpenWorld, operation: str, kind: str
 ) -> None:
+    title, unlatch_calls = SINGLE_FAULTS[operation, kind]
     async with open_world(timing=SHORT if kind == "hang" else QUICK) as world:
-        shown = await outcome(world, kind, "unlatch_customer")
-        assert shown.startswith(f"{end[0]}: Stolen Bikes (2554529)\n")
-        assert operations(world).count("unlatch_customer") == end[1]
-        assert (end[0] == UNLATCHED) == cleared(world)
-
-
-@pytest.mark.parametrize(("kind", "end"), AT_THE_READ.items(), ids=AT_THE_READ)
-async def test_a_single_fault_at_the_read_ends_with_the_true_result(
-    open_world: OpenWorld, kind: str, end: tuple[str, int]
-) -> None:
-    async with open_world(timing=SHORT if kind == "hang" else QUICK) as world:
-        shown = await outcome(world, kind, "get_customer")
-        assert shown.startswith(f"{end[0]}: Stolen Bikes (2554529)\n")
-        assert operations(world).count("unlatch_customer") == end[1]
-        assert (end[0] == UNLATCHED) == cleared(world)
+        shown = await outcome(world, kind, operation)
+        assert shown.startswith(f"{title}: Stolen Bikes (2554529)\n")
+        assert operations(world).count("unlatch_customer") == unlatch_calls
+        assert (title == UNLATCHED) == cleared(world)
 
 
 @pytest.mark.parametrize("kind", ["server_error", "lost_before"])

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bot.domain.models import Outcome
-from bot.ledger import export
+from bot.ledger.audit import export
 from bot.ledger.engine import open_engine
 from bot.settings import Timing
 from tests.support.names import BIKES, CHECK, CONFIRM

@@ -6,9 +6,9 @@ from collections import Counter
 from pathlib import Path
 
 from bot.domain.models import EventType, Outcome, Verdict
+from bot.ledger.audit.export import Filter, read
 from bot.ledger.engine import open_engine
-from bot.ledger.export import Filter, read
-from bot.ledger.verify import verify
+from tests.support.ledger import broken
 from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import operations
 from tests.support.world import OpenWorld, World
@@ -28,15 +28,6 @@ async def outcomes(world: World) -> Counter[Outcome | None]:
     return Counter(request.outcome for request in found)
 
 
-def broken(folder: Path) -> list[str]:
-    """What `audit --verify` finds."""
-    engine = open_engine(f"sqlite:///{folder}/ledger.db", read_only=True)
-    try:
-        return list(verify(engine))
-    finally:
-        engine.dispose()
-
-
 async def test_one_confirmation_unlatches_all_customers_of_the_card(
     world: World, tmp_path: Path
 ) -> None:
@@ -49,7 +40,7 @@ async def test_one_confirmation_unlatches_all_customers_of_the_card(
     assert all(
         world.fusebill.customers[each]["hubSpotId"] is None for each in (BIKES, JOINERY, DENTAL)
     )
-    assert broken(tmp_path) == []
+    assert broken(f"sqlite:///{tmp_path}/ledger.db") == []
 
 
 async def test_the_thread_says_the_summary_first_and_then_who_is_not_cleared(
@@ -73,7 +64,7 @@ async def test_cancelling_the_card_cancels_all_of_it(world: World, tmp_path: Pat
         [request] = await world.bot.ledger.recent_requests(customer)
         assert request.verdict is Verdict.CANCELLED
     assert "unlatch_customer" not in operations(world)
-    assert broken(tmp_path) == []
+    assert broken(f"sqlite:///{tmp_path}/ledger.db") == []
 
 
 async def test_two_people_are_needed_for_the_whole_card(open_world: OpenWorld) -> None:
@@ -111,7 +102,7 @@ async def test_undo_latches_again_all_that_were_cleared(world: World, tmp_path: 
         assert world.fusebill.customers[customer]["hubSpotId"] == vid
         relatch, first = await world.bot.ledger.recent_requests(customer)
         assert (relatch.undoes, first.undone_by) == (first.id, relatch.id)
-    assert broken(tmp_path) == []
+    assert broken(f"sqlite:///{tmp_path}/ledger.db") == []
 
 
 async def test_undo_leaves_out_who_has_been_latched_to_something_else(world: World) -> None:

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from bot.domain.models import EventType
-from bot.ledger.engine import open_engine
-from bot.ledger.verify import verify
 from bot.sandbox.slack.simulator import PostedMessage, text_of
 from tests.support.bot_process import PACE
 from tests.support.faults import history_of
+from tests.support.ledger import broken
 from tests.support.names import CANCEL, CHANNEL, CONFIRM, UNDO
 from tests.support.reading import parts, without_times
 from tests.support.stage import Stage, Trap, stage
@@ -93,9 +92,7 @@ async def test_one_reply_reminds_them_at_two_thirds_and_says_when_it_expires(
             EventType.EXPIRED,
         ]
         assert len(reminders(staged, card)) == 1
-    engine = open_engine(database_url, read_only=True)
-    assert list(verify(engine)) == []
-    engine.dispose()
+    assert broken(database_url) == []
 
 
 async def test_a_waiting_card_verifies_before_and_after_its_reminder(
@@ -104,11 +101,9 @@ async def test_a_waiting_card_verifies_before_and_after_its_reminder(
     async with stage(database_url, tmp_path) as staged:
         await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=6)
         card = await staged.ask()
-        engine = open_engine(database_url, read_only=True)
-        assert list(verify(engine)) == []
+        assert broken(database_url) == []
         await staged.until(lambda: reminders(staged, card))
-        assert list(verify(engine)) == []
-        engine.dispose()
+        assert broken(database_url) == []
 
 
 async def test_two_instances_remind_once(postgresql_url: str, tmp_path: Path) -> None:

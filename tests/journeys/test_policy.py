@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 import pytest
 
+from bot.ledger.audit.export import Filter, Row, read
 from bot.ledger.engine import open_engine
-from bot.ledger.export import Filter, Row, read
 from bot.sandbox.slack.simulator import Delivery, PostedMessage, SimulatedSlack, User
 from bot.sandbox.slack.workspace import Team
 from tests.support.names import CANCEL, CHANNEL, CONFIRM

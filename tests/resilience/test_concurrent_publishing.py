@@ -12,7 +12,9 @@ import pytest
 from bot.app.composition import build
 from bot.app.server import listening
 from bot.messages.phrases import Links
-from bot.requests.publisher import Publisher
+from bot.requests.publishing.private_messages import PrivateMessages
+from bot.requests.publishing.publisher import Publisher
+from bot.requests.publishing.thread_replies import ThreadReplies
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.faults import TIMING, history_of, posted_once_in_order
 from tests.support.names import CHANNEL, CONFIRM, UNDO
@@ -133,7 +135,12 @@ async def posted_twice(world: World) -> tuple[PostedMessage, PostedMessage]:
 
 def publisher_of(world: World) -> Publisher:
     bot = world.bot
-    return Publisher(bot.ledger, bot.leases, bot.outbox, bot.slack, Links(), bot.metrics, TIMING)
+    threads = ThreadReplies(bot.leases, bot.slack, Links(), TIMING)
+    private = PrivateMessages(bot.outbox, bot.slack)
+    return Publisher(
+        *(bot.ledger, bot.leases, bot.slack, threads, private),
+        *(Links(), bot.metrics, TIMING),
+    )
 
 
 async def test_a_duplicate_card_links_to_the_other_and_has_no_buttons(

@@ -24,6 +24,7 @@ AFTER_OUTCOME = [
     (when, call) for call in ("chat.update", "chat.postMessage") for when in ("before", "after")
 ]
 RECLAIMED = "has been resumed"
+RESUMED = ["asked to unlatch", "confirmed it", RECLAIMED, "unlatched"]
 STEPS = re.compile(
     f"asked to unlatch|confirmed it|cancelled it|expired|{RECLAIMED}"
     "|  unlatched|  other ids|  already clear"
@@ -48,6 +49,15 @@ async def kill(
     trap = Trap(staged, point, lets_through)
     trap.arm()
     await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
+    await staged.until(trap.sprung.is_set)
+
+
+async def kill_at_start(staged: Stage, point: tuple[str, str]) -> None:
+    """Start the bot and kill it at the point: it takes up what the process before it left."""
+    trap = Trap(staged, point)
+    trap.arm()
+    # it reclaims the work before it listens, and may be killed before that
+    await staged.launch()
     await staged.until(trap.sprung.is_set)
 
 
@@ -84,12 +94,7 @@ async def test_after_a_kill_while_reading_back_nothing_is_cleared_twice(
     await staged.settled()
 
     assert "Cleared: contact 101, company 202" in staged.card(card)
-    assert story(staged.thread(card)) == [
-        "asked to unlatch",
-        "confirmed it",
-        RECLAIMED,
-        "unlatched",
-    ]
+    assert story(staged.thread(card)) == RESUMED
     assert staged.calls("unlatch_customer") == 1
 
 
@@ -107,12 +112,7 @@ async def test_after_a_kill_while_showing_progress_the_work_is_finished(
     await staged.settled()
 
     assert "Cleared: contact 101, company 202" in staged.card(card)
-    assert story(staged.thread(card)) == [
-        "asked to unlatch",
-        "confirmed it",
-        RECLAIMED,
-        "unlatched",
-    ]
+    assert story(staged.thread(card)) == RESUMED
 
 
 @pytest.mark.parametrize("point", BEFORE_OUTCOME, ids=" ".join)
@@ -144,21 +144,12 @@ async def test_after_repeated_kills_the_work_is_still_finished(staged: Stage) ->
     points = [*BEFORE_OUTCOME[:3], *AFTER_OUTCOME]
     await kill(staged, card, points[0])
     for point in points[1:]:
-        trap = Trap(staged, point)
-        trap.arm()
-        # it reclaims the work before it listens, and may be killed before that
-        await staged.launch()
-        await staged.until(trap.sprung.is_set)
+        await kill_at_start(staged, point)
     await staged.start()
     await staged.settled()
 
     assert "Cleared: contact 101, company 202" in staged.card(card)
-    assert story(staged.thread(card)) == [
-        "asked to unlatch",
-        "confirmed it",
-        RECLAIMED,
-        "unlatched",
-    ]
+    assert story(staged.thread(card)) == RESUMED
     assert staged.calls("unlatch_customer") == 2
 
 
@@ -167,11 +158,7 @@ async def test_work_that_kills_every_process_ends_as_unknown(staged: Stage) -> N
     card = await staged.ask()
     await kill(staged, card, ("after", "get_customer"))
     for _ in range(4):
-        trap = Trap(staged, ("after", "get_customer"))
-        trap.arm()
-        # it reclaims the work before it listens, and may be killed before that
-        await staged.launch()
-        await staged.until(trap.sprung.is_set)
+        await kill_at_start(staged, ("after", "get_customer"))
     await staged.start()
     await staged.settled()
 

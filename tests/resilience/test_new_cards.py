@@ -12,10 +12,10 @@ from sqlalchemy import Connection, text
 
 from bot.domain.models import EventType, Verdict
 from bot.ledger.engine import open_engine
-from bot.ledger.verify import verify
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
 from tests.support.faults import TIMING, calls, posted_once_in_order, shown
+from tests.support.ledger import broken
 from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
 from tests.support.stage import Stage, Trap, stage
 from tests.support.world import OpenWorld, World
@@ -33,14 +33,6 @@ async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
 async def world(open_world: OpenWorld) -> AsyncIterator[World]:
     async with open_world(timing=TIMING) as opened:
         yield opened
-
-
-def broken(url: str) -> list[str]:
-    engine = open_engine(url, read_only=True)
-    try:
-        return list(verify(engine))
-    finally:
-        engine.dispose()
 
 
 def ledger_of(folder: Path) -> str:

@@ -11,12 +11,12 @@ from time import monotonic
 import pytest
 
 from bot.domain.models import EventType
-from bot.requests.publisher import MAX_PUBLISH_ATTEMPTS
 from tests.support.faults import (
     STORY,
     TIMING,
     calls,
     confirm,
+    confirm_until_given_up,
     history_of,
     posted_once_in_order,
     shown,
@@ -240,13 +240,7 @@ async def test_the_thread_is_posted_though_the_card_is_gone(world: World) -> Non
 async def test_the_bot_gives_up_on_a_token_that_stays_revoked(world: World) -> None:
     card = await world.ask()
     world.slack.faults.fail("*", error="token_revoked", times=None)
-    request = (await history_of(world, card)).request
-    await world.bot.leases.change(request, publish_attempts=MAX_PUBLISH_ATTEMPTS)
-    await confirm(world, card)
-    await world.settled()
-    history = await history_of(world, card)
-    assert history.events[-1].type is EventType.DELIVERY_FAILED
-    assert history.request.due_at is None
+    await confirm_until_given_up(world, card)
 
 
 async def test_blocks_that_slack_calls_invalid_are_sent_as_plain_text(world: World) -> None:

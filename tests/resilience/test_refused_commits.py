@@ -21,11 +21,9 @@ UNRESOLVED = ["08007", "40003"]
 
 
 @pytest.fixture
-async def postgresql_world(
-    open_world: OpenWorld, postgresql_url: str
-) -> AsyncIterator[tuple[World, str]]:
-    async with open_world(timing=TIMING, database_url=postgresql_url) as world:
-        yield world, postgresql_url
+async def world(open_world: OpenWorld, postgresql_url: str) -> AsyncIterator[World]:
+    async with open_world(timing=TIMING, database_url=postgresql_url) as opened:
+        yield opened
 
 
 async def types(world: World, card: PostedMessage) -> list[EventType]:
@@ -37,25 +35,23 @@ DONE = [EventType.REQUESTED, EventType.CONFIRMED, EventType.CLEARED]
 
 @pytest.mark.parametrize("sqlstate", [*ROLLED_BACK, *UNRESOLVED])
 async def test_a_click_whose_commit_was_refused_once_counts(
-    postgresql_world: tuple[World, str], sqlstate: str
+    world: World, postgresql_url: str, sqlstate: str
 ) -> None:
-    world, url = postgresql_world
     card = await world.ask()
-    postgresql.fail_at_commit(url, "confirmed", sqlstate, times=1)
+    postgresql.fail_at_commit(postgresql_url, "confirmed", sqlstate, times=1)
     await confirm(world, card)
     await shown(world, card, "✅ Unlatched")
     assert await types(world, card) == DONE
-    assert postgresql.refused_commits(url) == 2
+    assert postgresql.refused_commits(postgresql_url) == 2
     assert world.ephemerals("U0BOB") == []
 
 
 @pytest.mark.parametrize("sqlstate", ROLLED_BACK)
 async def test_a_click_whose_commits_are_refused_is_told_and_can_be_repeated(
-    postgresql_world: tuple[World, str], sqlstate: str
+    world: World, postgresql_url: str, sqlstate: str
 ) -> None:
-    world, url = postgresql_world
     card = await world.ask()
-    postgresql.fail_at_commit(url, "confirmed", sqlstate, times=2)
+    postgresql.fail_at_commit(postgresql_url, "confirmed", sqlstate, times=2)
     await world.press("U0BOB", card, CONFIRM)
     assert "so nothing was done" in world.last_ephemeral("U0BOB")
     assert await types(world, card) == [EventType.REQUESTED]
@@ -66,35 +62,32 @@ async def test_a_click_whose_commits_are_refused_is_told_and_can_be_repeated(
 
 @pytest.mark.parametrize("sqlstate", UNRESOLVED)
 async def test_a_click_whose_commits_the_server_cannot_tell_of_is_not_called_undone(
-    postgresql_world: tuple[World, str], sqlstate: str
+    world: World, postgresql_url: str, sqlstate: str
 ) -> None:
-    world, url = postgresql_world
     card = await world.ask()
-    postgresql.fail_at_commit(url, "confirmed", sqlstate, times=2)
+    postgresql.fail_at_commit(postgresql_url, "confirmed", sqlstate, times=2)
     await world.press("U0BOB", card, CONFIRM)
     assert "We don't know yet if this counted" in world.last_ephemeral("U0BOB")
 
 
 @pytest.mark.parametrize("sqlstate", [*ROLLED_BACK, *UNRESOLVED])
 async def test_an_outcome_whose_commits_were_refused_is_recorded_once(
-    postgresql_world: tuple[World, str], sqlstate: str
+    world: World, postgresql_url: str, sqlstate: str
 ) -> None:
-    world, url = postgresql_world
     card = await world.ask()
-    postgresql.fail_at_commit(url, "cleared", sqlstate, times=3)
+    postgresql.fail_at_commit(postgresql_url, "cleared", sqlstate, times=3)
     await confirm(world, card)
     await shown(world, card, "✅ Unlatched")
     assert await types(world, card) == DONE
-    assert postgresql.refused_commits(url) == 4
+    assert postgresql.refused_commits(postgresql_url) == 4
     assert calls(world) == 1
 
 
 @pytest.mark.parametrize("sqlstate", ROLLED_BACK)
 async def test_a_request_whose_commit_was_refused_has_no_card(
-    postgresql_world: tuple[World, str], sqlstate: str
+    world: World, postgresql_url: str, sqlstate: str
 ) -> None:
-    world, url = postgresql_world
-    postgresql.fail_at_commit(url, "requested", sqlstate, times=1)
+    postgresql.fail_at_commit(postgresql_url, "requested", sqlstate, times=1)
     assert "no card was posted" in await world.reply_to("2554529 moved")
     await world.settled()
     assert world.slack.workspace.messages(CHANNEL) == []

@@ -12,10 +12,16 @@ import pytest
 
 from bot.app.composition import build
 from bot.app.server import listening
-from bot.domain.models import EventType
-from bot.requests.publisher import MAX_PUBLISH_ATTEMPTS
 from bot.sandbox.slack.simulator import PostedMessage
-from tests.support.faults import TIMING, calls, confirm, history_of, posted_once_in_order, shown
+from tests.support.faults import (
+    TIMING,
+    calls,
+    confirm,
+    confirm_until_given_up,
+    history_of,
+    posted_once_in_order,
+    shown,
+)
 from tests.support.names import CANCEL, CHANNEL, CONFIRM
 from tests.support.reading import request_id
 from tests.support.world import OpenWorld, World, settings_for
@@ -50,13 +56,7 @@ async def given_up(world: World) -> PostedMessage:
     """A card that was decided while Slack was away, until the bot gave up."""
     card = await world.ask()
     world.slack.faults.fail("*", error="org_login_required", times=None)
-    request = (await history_of(world, card)).request
-    await world.bot.leases.change(request, publish_attempts=MAX_PUBLISH_ATTEMPTS)
-    await confirm(world, card)
-    await world.settled()
-    history = await history_of(world, card)
-    assert history.events[-1].type is EventType.DELIVERY_FAILED
-    assert history.request.due_at is None
+    await confirm_until_given_up(world, card)
     world.slack.faults.clear()
     assert "[Unlatch customer]" in world.card(card)
     return card

@@ -17,9 +17,9 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
+from bot.ledger.audit.export import Filter, read
+from bot.ledger.audit.verify import verify
 from bot.ledger.engine import open_engine
-from bot.ledger.export import Filter, read
-from bot.ledger.verify import verify
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
 from tests.support import postgresql

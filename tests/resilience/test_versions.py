@@ -11,7 +11,7 @@ import pytest
 
 from bot.domain.models import EventType, Outcome, RequestHistory, Verdict
 from bot.ledger.engine import migrate, open_engine
-from bot.ledger.verify import verify
+from tests.support.ledger import broken
 from tests.support.names import CONFIRM
 from tests.support.stage import Stage, stage
 
@@ -28,14 +28,6 @@ def old_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     connection.executescript(path.read_text("utf-8"))
     connection.close()
     return f"sqlite:///{tmp_path}/ledger.db"
-
-
-def broken(url: str) -> list[str]:
-    engine = open_engine(url, read_only=True)
-    try:
-        return list(verify(engine))
-    finally:
-        engine.dispose()
 
 
 def test_migrating_an_older_ledger_keeps_every_hash(old_ledger: str) -> None:

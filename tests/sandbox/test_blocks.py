@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.slack.block_kit import problems, size, text_of
+from bot.sandbox.slack.validation.block_kit import problems, size, text_of
 
 
 def plain(text: str = "x") -> dict[str, Any]:

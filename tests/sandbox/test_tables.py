@@ -10,9 +10,9 @@ import pytest
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.sandbox.slack.block_kit import problems, size, text_of
 from bot.sandbox.slack.response_urls import Origin
 from bot.sandbox.slack.simulator import SimulatedSlack
+from bot.sandbox.slack.validation.block_kit import problems, size, text_of
 from tests.support.names import CHANNEL
 
 

@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from bot.sandbox.slack.simulator import SimulatedSlack
-from bot.sandbox.slack.view_checks import problems
+from bot.sandbox.slack.validation.view_checks import problems
 from bot.sandbox.slack.views import TROUBLE
 from tests.support.names import CHANNEL
 

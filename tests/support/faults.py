@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bot.domain.models import RequestHistory
+from bot.domain.models import EventType, RequestHistory
+from bot.requests.publishing.publisher import MAX_PUBLISH_ATTEMPTS
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
 from tests.support.world import World
@@ -20,6 +21,17 @@ def calls(world: World) -> int:
 
 async def confirm(world: World, card: PostedMessage) -> None:
     assert (await world.slack.click("U0BOB", card.ts, "unlatch_confirm")).status == 200
+
+
+async def confirm_until_given_up(world: World, card: PostedMessage) -> None:
+    """Confirm a card that has one attempt left, until the bot gives up on Slack."""
+    request = (await history_of(world, card)).request
+    await world.bot.leases.change(request, publish_attempts=MAX_PUBLISH_ATTEMPTS)
+    await confirm(world, card)
+    await world.settled()
+    history = await history_of(world, card)
+    assert history.events[-1].type is EventType.DELIVERY_FAILED
+    assert history.request.due_at is None
 
 
 async def history_of(world: World, card: PostedMessage) -> RequestHistory:

@@ -24,7 +24,7 @@ from bot.domain.models import (
 )
 from bot.messages.block_kit import Inline, Message
 from bot.messages.phrases import Links
-from bot.sandbox.slack.block_kit import MAX_CHARACTERS, problems, size, text_of
+from bot.sandbox.slack.validation.block_kit import MAX_CHARACTERS, problems, size, text_of
 from tests.support.names import ALICE
 
 NOON = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from bot.app.composition import build
 from bot.domain.models import Request
+from bot.ledger.audit.export import Filter, Row, read
 from bot.ledger.engine import open_engine
-from bot.ledger.export import Filter, Row, read
 from bot.ledger.store import Ledger
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
@@ -19,7 +19,7 @@ from bot.requests.lookup import Lookup
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.requests.preview import Preview
-from bot.requests.worker import Worker
+from bot.requests.work.worker import Worker
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.response_urls import Origin
 from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of

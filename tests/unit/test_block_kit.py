@@ -27,7 +27,7 @@ from bot.messages.block_kit import (
     text,
     user,
 )
-from bot.sandbox.slack.block_kit import problems
+from bot.sandbox.slack.validation.block_kit import problems
 from tests.support.hostile import NOON, TEXTS, mentions_and_links, refused_by_slack
 
 BIDI_CONTROLS = set("\u200e\u200f\u061c\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")

@@ -20,7 +20,7 @@ from bot.messages.cards import (
 )
 from bot.messages.drawing import EVENTS_A_REPLY
 from bot.messages.threads import thread_reply
-from bot.sandbox.slack.block_kit import buttons, text_of
+from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from tests.support.hostile import (
     ALL_LINKS,
     CARD,

@@ -23,9 +23,9 @@ from bot.fusebill.errors import (
     Unavailable,
     WrongAddress,
 )
-from bot.messages import ephemerals
+from bot.messages import click_answers, ephemerals
 from bot.messages.block_kit import Message
-from bot.sandbox.slack.block_kit import text_of
+from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
     CARD,
@@ -66,7 +66,7 @@ ANY = st.one_of(
     st.builds(ephemerals.not_latched, CUSTOMERS, ALL_LINKS),
     st.builds(ephemerals.not_read, NUMBERS, ERRORS),
     st.builds(ephemerals.cannot_post, CODES, st.just("U0UNLATCH")),
-    st.builds(ephemerals.too_late, REQUESTS),
+    st.builds(click_answers.too_late, REQUESTS),
     st.builds(ephemerals.not_recorded, REQUESTS, uncertain=st.booleans()),
     st.builds(ephemerals.never_posted, REQUESTS),
     st.builds(
@@ -74,19 +74,19 @@ ANY = st.one_of(
         REQUESTS,
         st.booleans(),
     ),
-    st.builds(ephemerals.latched_meanwhile, CUSTOMERS, ALL_LINKS),
+    st.builds(click_answers.latched_meanwhile, CUSTOMERS, ALL_LINKS),
     st.builds(ephemerals.search_failed, TEXTS, ERRORS),
     st.sampled_from(
         [
             ephemerals.denied("Use it in:", ["C0BILLING", "C0ADMINS"]),
-            ephemerals.no_such_request(),
+            click_answers.no_such_request(),
             ephemerals.ledger_down(),
             ephemerals.ledger_down(uncertain=True),
             ephemerals.stopped(),
             ephemerals.failed(),
-            ephemerals.nothing_to_undo(),
-            ephemerals.follow_up_open(),
-            ephemerals.outcome_known(),
+            click_answers.nothing_to_undo(),
+            click_answers.follow_up_open(),
+            click_answers.outcome_known(),
         ]
     ),
 )
@@ -209,11 +209,11 @@ def test_a_late_click_is_answered_with_who_decided_and_when(
 ) -> None:
     decider = BOB if verdict is not Verdict.EXPIRED else None
     decided = replace(CARD, verdict=verdict, decider=decider, decided_at=NOON, due_at=NOON)
-    assert expected in words(ephemerals.too_late(decided))
+    assert expected in words(click_answers.too_late(decided))
 
 
 def test_a_click_on_a_card_whose_request_was_closed_says_why() -> None:
-    closed = words(ephemerals.too_late(replace(CARD, due_at=None)))
+    closed = words(click_answers.too_late(replace(CARD, due_at=None)))
     assert "could not be posted in time; nothing was changed. Ask again: /unlatch" in closed
 
 
@@ -224,7 +224,9 @@ def test_a_refusal_links_the_channels_it_names() -> None:
 
 
 def test_a_lost_request_says_how_to_ask_again() -> None:
-    assert words(ephemerals.no_such_request()).endswith("Ask again: /unlatch <customerId> [reason]")
+    assert words(click_answers.no_such_request()).endswith(
+        "Ask again: /unlatch <customerId> [reason]"
+    )
     assert words(ephemerals.not_recorded(CARD)).endswith("ask again: /unlatch 2554529")
     assert words(ephemerals.never_posted(CARD)).endswith("Ask again: /unlatch 2554529")
 
@@ -238,7 +240,7 @@ def test_a_request_that_may_have_been_saved_is_not_called_lost() -> None:
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_late_click_is_answered_with_the_outcome(outcome: Outcome) -> None:
     done = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON, outcome=outcome)
-    assert OUTCOMES[outcome].title in words(ephemerals.too_late(done))
+    assert OUTCOMES[outcome].title in words(click_answers.too_late(done))
 
 
 def test_nothing_is_linked_without_the_settings() -> None:

@@ -12,7 +12,7 @@ from bot.domain.models import Event, EventType, HubSpotIds, Kind, Request, Verdi
 from bot.messages.block_kit import Line, message
 from bot.messages.events import event_lines, result_text
 from bot.messages.phrases import Links
-from bot.sandbox.slack.block_kit import text_of
+from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
     CARD,

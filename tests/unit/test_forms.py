@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bot.domain.models import Request
-from bot.messages import ephemerals
+from bot.messages import click_answers
 from bot.messages.forms import REASON, answer_form, decline_form, read_declined
 from bot.messages.pending import OpenRequest, pending
 from bot.messages.phrases import Links
 from bot.messages.threads import reminder
-from bot.sandbox.slack.view_checks import problems
+from bot.sandbox.slack.validation.view_checks import problems
 from tests.support.hostile import (
     ALL_LINKS,
     CARD,
@@ -40,8 +40,8 @@ def test_slack_accepts_the_form_whatever_the_request(request: Request, links: Li
 
 @given(REQUESTS)
 def test_slack_accepts_the_answer_that_replaces_a_form(request: Request) -> None:
-    assert problems(answer_form(ephemerals.too_late(request))) == []
-    assert problems(answer_form(ephemerals.no_such_request())) == []
+    assert problems(answer_form(click_answers.too_late(request))) == []
+    assert problems(answer_form(click_answers.no_such_request())) == []
 
 
 @pytest.mark.parametrize(

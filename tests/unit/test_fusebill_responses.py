@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bot.domain.models import Customer, HubSpotIds
+from bot.fusebill.answers import Answer, rate_limit_of
 from bot.fusebill.errors import (
     CustomerNotFound,
     Forbidden,
@@ -25,14 +26,7 @@ from bot.fusebill.errors import (
     Unavailable,
     WrongAddress,
 )
-from bot.fusebill.responses import (
-    Accepted,
-    Answer,
-    accepted_of,
-    customer_of,
-    customers_of,
-    rate_limit_of,
-)
+from bot.fusebill.responses import Accepted, accepted_of, customer_of, customers_of
 from bot.fusebill.texts import MAX_TEXT, MAX_TEXTS, texts_of
 from tests.support.names import BIKES
 

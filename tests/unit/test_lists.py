@@ -12,7 +12,7 @@ from bot.domain.commands import Ask, parse
 from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Verdict
 from bot.messages import lists
 from bot.messages.block_kit import Message, escape
-from bot.sandbox.slack.block_kit import text_of
+from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
     CARD,

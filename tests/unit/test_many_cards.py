@@ -21,12 +21,12 @@ from bot.domain.models import (
 )
 from bot.messages.block_kit import Message
 from bot.messages.cards import Action
-from bot.messages.many_cards import (
+from bot.messages.many.cards import (
     confirmation_card_of_many,
     decided_card_of_many,
     working_card_of_many,
 )
-from bot.sandbox.slack.block_kit import buttons, text_of
+from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from tests.support.hostile import (
     ALL_LINKS,
     CUSTOMERS,

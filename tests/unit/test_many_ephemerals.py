@@ -12,11 +12,11 @@ from hypothesis import given, strategies as st
 from bot.domain.batch_input import Ambiguous, Reading, read_ids
 from bot.domain.meanings import VERDICTS
 from bot.domain.models import EventType, Kind, LeftOut, Request, Verdict
-from bot.messages import ephemerals, lists
+from bot.messages import click_answers, ephemerals, lists
 from bot.messages.block_kit import Message
 from bot.messages.cards import Action, other_card
 from bot.messages.forms import decline_form
-from bot.messages.many_ephemerals import (
+from bot.messages.many.ephemerals import (
     none_to_unlatch,
     outcome_of_many_without_card,
     reading_many,
@@ -24,8 +24,8 @@ from bot.messages.many_ephemerals import (
 )
 from bot.messages.pending import OpenRequest, pending
 from bot.messages.threads import reminder
-from bot.sandbox.slack.block_kit import buttons, text_of
-from bot.sandbox.slack.view_checks import problems
+from bot.sandbox.slack.validation.block_kit import buttons, text_of
+from bot.sandbox.slack.validation.view_checks import problems
 from tests.support.hostile import (
     ALL_LINKS,
     CARD,
@@ -167,7 +167,7 @@ ABOUT_47 = {
     "other_card": other_card(OF_47, None),
     "reminder": reminder(OF_47, ["U0BOB"]),
     "never_posted": ephemerals.never_posted(OF_47),
-    "expired": ephemerals.too_late(replace(OF_47, verdict=Verdict.EXPIRED)),
+    "expired": click_answers.too_late(replace(OF_47, verdict=Verdict.EXPIRED)),
     "not_recorded": ephemerals.not_recorded(OF_47),
     "pending": pending([OpenRequest(OF_47, None, may_decide=True)], 0),
     "history": lists.history(2554529, [(DECIDED, None)], []),
@@ -198,7 +198,7 @@ def test_messages_about_a_request_say_that_its_card_has_more_customers(
 
 def test_a_late_click_does_not_take_one_customers_result_for_the_cards() -> None:
     card = happened(confirmed(card_of(customers(2))), EventType.CLEARED, to=[0])
-    said = shown(ephemerals.too_late(card.first.request))
+    said = shown(click_answers.too_late(card.first.request))
     assert "The card shows what came of each customer." in said
     assert "Unlatched" not in said
 
@@ -215,7 +215,7 @@ def test_the_form_that_declines_says_how_many_customers_it_is_about(size: int) -
 
 def test_an_undo_of_many_is_asked_for_again_on_the_card() -> None:
     undo: Request = replace(OF_47, kind=Kind.RELATCH, verdict=Verdict.EXPIRED)
-    assert "Ask again: Undo…" in shown(ephemerals.too_late(undo))
+    assert "Ask again: Undo…" in shown(click_answers.too_late(undo))
 
 
 def test_the_help_names_both_ways_to_ask_for_many() -> None:

@@ -12,8 +12,8 @@ from hypothesis import given, settings, strategies as st
 from bot.domain.meanings import OUTCOMES, VERDICTS
 from bot.domain.models import CardHistory, EventType, Outcome, RequestHistory, Verdict
 from bot.messages.block_kit import Message
-from bot.messages.many_threads import Reply, thread_replies
-from bot.sandbox.slack.block_kit import text_of
+from bot.messages.many.threads import Reply, thread_replies
+from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
     CUSTOMERS,

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bot.domain.commands import Ask, AskMany
-from bot.messages.paste_form import (
+from bot.messages.many.paste_form import (
     OPEN_FOR,
     TOO_OLD,
     Sent,
@@ -17,7 +17,7 @@ from bot.messages.paste_form import (
     read_sent,
     understood,
 )
-from bot.sandbox.slack.view_checks import problems
+from bot.sandbox.slack.validation.view_checks import problems
 from tests.support.names import CHANNEL
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)

@@ -19,7 +19,7 @@ from bot.messages.phrases import (
     reference_line,
     titled,
 )
-from bot.sandbox.slack.block_kit import text_of
+from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import CUSTOMERS, LINKS, NO_LINKS, STOLEN_BIKES, TEXTS
 
 

@@ -11,7 +11,7 @@ from slack_sdk.models.blocks import TableBlock
 
 from bot.messages.block_kit import Message, cut, header, message
 from bot.messages.tables import MAX_CHARACTERS, Column, table, table_lines
-from bot.sandbox.slack.block_kit import problems, text_of
+from bot.sandbox.slack.validation.block_kit import problems, text_of
 from tests.support.hostile import NUMBERS, TEXTS, inlines, mentions_and_links, refused_by_slack
 
 COLUMNS = (

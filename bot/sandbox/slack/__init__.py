@@ -2,7 +2,6 @@
 
 `workspace` holds people, channels and messages, `views` the modals. `web_api`, `response_urls` and
 `socket_mode` take the bot's calls; `wire` records them and makes them fail on request. `delivery`
-builds what Slack sends to the bot. `block_kit`, `rich_text`, `tables`, `block_checks` and
-`view_checks` validate blocks and views. It imports nothing of the bot or of the simulated Fusebill.
-Start reading at `simulator.SimulatedSlack`.
+builds what Slack sends to the bot. `validation` checks blocks and views as Slack does. It imports
+nothing of the bot or of the simulated Fusebill. Start reading at `simulator.SimulatedSlack`.
 """

@@ -15,11 +15,11 @@ import aiohttp
 from aiohttp import web
 
 from bot.sandbox.slack import delivery as outbound
-from bot.sandbox.slack.block_kit import buttons, text_of
 from bot.sandbox.slack.delivery import Delivery
 from bot.sandbox.slack.rate_limits import RateLimits
 from bot.sandbox.slack.response_urls import Origin, ResponseUrls
 from bot.sandbox.slack.socket_mode import SocketMode
+from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from bot.sandbox.slack.views import OpenView, Views
 from bot.sandbox.slack.web_api import WebApi
 from bot.sandbox.slack.wire import Call, Faults, FaultyServer, Refused

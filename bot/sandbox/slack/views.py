@@ -12,14 +12,14 @@ import time
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
-from bot.sandbox.slack import view_checks
+from bot.sandbox.slack.validation import view_checks
 from bot.sandbox.slack.wire import Refused
 from bot.sandbox.slack.workspace import APP_ID, BOT_ID, Workspace, with_block_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from bot.sandbox.slack.view_checks import Values
+    from bot.sandbox.slack.validation.view_checks import Values
 
 TRIGGER_LIFETIME_S = 3.0
 TROUBLE = "We had some trouble connecting. Try again?"

@@ -9,8 +9,8 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
-from bot.sandbox.slack import block_kit
-from bot.sandbox.slack.tables import ONE_TABLE
+from bot.sandbox.slack.validation import block_kit
+from bot.sandbox.slack.validation.tables import ONE_TABLE
 from bot.sandbox.slack.wire import Answer, Refused
 from bot.sandbox.slack.workspace import APP_ID, BOT_ID, Blocks, Channel, PostedMessage, Workspace
 

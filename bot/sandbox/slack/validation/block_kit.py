@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bot.sandbox.slack.block_checks import (
+from bot.sandbox.slack.validation.block_checks import (
     ANY_TEXT,
     MAX_ID_LENGTH,
     MAX_TEXT_LENGTH,
@@ -27,8 +27,8 @@ from bot.sandbox.slack.block_checks import (
     text_check,
     url,
 )
-from bot.sandbox.slack.rich_text import rich_text, rich_text_lines
-from bot.sandbox.slack.tables import one_table, table, table_lines
+from bot.sandbox.slack.validation.rich_text import rich_text, rich_text_lines
+from bot.sandbox.slack.validation.tables import one_table, table, table_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

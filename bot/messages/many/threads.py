@@ -25,8 +25,8 @@ from bot.messages.block_kit import (
     user,
 )
 from bot.messages.events import reason_line
-from bot.messages.many_events import Item, Key, Missing, customer_items, shared_items
-from bot.messages.many_results import counts, progress
+from bot.messages.many.events import Item, Key, Missing, customer_items, shared_items
+from bot.messages.many.results import counts, progress
 from bot.messages.phrases import Links, amount, mentions
 
 TRAIL_LENGTH = 2_000

@@ -20,7 +20,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from time import monotonic
 
 from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Request
@@ -36,22 +35,19 @@ from bot.fusebill.errors import (
 from bot.fusebill.responses import Accepted
 from bot.messages.fusebill_errors import reason
 from bot.ops.retries import retried
+from bot.requests.work.results import (
+    ExecutionResult,
+    changed,
+    compare,
+    done,
+    evidence,
+    on_the_way,
+    starting,
+    wanted,
+)
 
 ATTEMPTS = 6
 LOOKS = 5  # after a success that did not show the change, beyond a first one at once
-MAX_CALL_TEXT = 9_000  # characters of Fusebill's words kept of each call
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionResult:
-    """The outcome, and the `details` for its event in the ledger.
-
-    With `retry_at`, nothing was changed because Fusebill takes no more calls until then.
-    """
-
-    outcome: Outcome
-    details: dict[str, object] = field(default_factory=dict)
-    retry_at: datetime | None = None
 
 
 Announce = Callable[[], Awaitable[object]]
@@ -178,8 +174,8 @@ class Execution:
         if progress.announce and not progress.calls:
             await progress.announce()
         accepted = await self._call(progress)
-        if accepted.customer is not None and accepted.customer.ids == _wanted(request):
-            return _done(request, "answer", accepted.status)
+        if accepted.customer is not None and accepted.customer.ids == wanted(request):
+            return done(request, "answer", accepted.status)
         return await self._read_back(accepted, progress)
 
     async def _call(self, progress: _Progress) -> Accepted:
@@ -194,7 +190,7 @@ class Execution:
         try:
             accepted = await self._send(progress.request)
         except FusebillError as error:
-            entry |= _evidence(error)
+            entry |= evidence(error)
             if isinstance(error, FusebillRefused):
                 progress.refusal, progress.in_doubt = error, in_doubt
             elif isinstance(error, NotReached):
@@ -204,7 +200,7 @@ class Execution:
             entry["why"] = "the time was up"
             raise
         else:
-            entry |= _evidence(accepted)
+            entry |= evidence(accepted)
             return accepted
         finally:
             entry["seconds"] = round(monotonic() - started, 3)
@@ -230,14 +226,14 @@ class Execution:
                     break
                 await asyncio.sleep(0 if wait_s is True else wait_s)
                 continue
-            if seen == _wanted(request):
-                return _done(request, "read_back")
-            if not _on_the_way(seen, request):
+            if seen == wanted(request):
+                return done(request, "read_back")
+            if not on_the_way(seen, request):
                 break
         if seen is None:
             return _failed(progress.last_error, progress)
-        if seen != _starting(request):
-            return _changed(seen, called=True)
+        if seen != starting(request):
+            return changed(seen, called=True)
         why = (
             f"The call was answered with HTTP {accepted.status}, but the change does not show yet."
         )
@@ -264,51 +260,11 @@ class Execution:
             # only Fusebill's own word is enough by itself
             progress.in_doubt = progress.in_doubt or not refusal.own_form
             raise refusal from error
-        if after.ids == _wanted(request):
-            return _done(request, "read_back")
-        if after.ids != _starting(request):
-            return _changed(after.ids, called=True)
+        if after.ids == wanted(request):
+            return done(request, "read_back")
+        if after.ids != starting(request):
+            return changed(after.ids, called=True)
         raise refusal
-
-
-def compare(ids: HubSpotIds, request: Request, *, called: bool) -> ExecutionResult | None:
-    """The outcome that a customer's ids show; None if the request can still be executed.
-
-    `called` says whether a call of the bot may have changed the ids already.
-    """
-    if ids == _starting(request):
-        return None
-    if ids == _wanted(request) and called:
-        return _done(request, "read_back")
-    if not ids:
-        return ExecutionResult(Outcome.ALREADY_CLEAR)
-    return _changed(ids, called=called)
-
-
-def _starting(request: Request) -> HubSpotIds:
-    return HubSpotIds() if request.kind is Kind.RELATCH else request.customer.ids
-
-
-def _wanted(request: Request) -> HubSpotIds:
-    return request.customer.ids if request.kind is Kind.RELATCH else HubSpotIds()
-
-
-def _on_the_way(ids: HubSpotIds, request: Request) -> bool:
-    """Whether each id is still the old one or already the new one."""
-    old, new = _starting(request), _wanted(request)
-    return ids.vid in (old.vid, new.vid) and ids.company_id in (old.company_id, new.company_id)
-
-
-def _done(request: Request, how: str, status: int | None = None) -> ExecutionResult:
-    outcome = Outcome.RESTORED if request.kind is Kind.RELATCH else Outcome.CLEARED
-    details: dict[str, object] = {**asdict(request.customer.ids), "how": how}
-    return ExecutionResult(outcome, details | ({"status": status} if status else {}))
-
-
-def _changed(ids: HubSpotIds, *, called: bool) -> ExecutionResult:
-    return ExecutionResult(
-        Outcome.CHANGED, {"found": asdict(ids)} | ({"called": True} if called else {})
-    )
 
 
 def _failed(error: FusebillError, progress: _Progress) -> ExecutionResult:
@@ -320,18 +276,3 @@ def _failed(error: FusebillError, progress: _Progress) -> ExecutionResult:
     details |= {"why": f"{reason(error)} Nothing was changed."}
     retry_at = error.retry_at if isinstance(error, RateLimited) else None
     return ExecutionResult(Outcome.REFUSED, details, retry_at)
-
-
-def _evidence(answer: FusebillError | Accepted) -> dict[str, object]:
-    """What came of a call, for the ledger: everything that the vendor's support would ask for."""
-    texts: list[str] = []
-    left = MAX_CALL_TEXT
-    for each in answer.texts:
-        texts += [each[:left]] if left > 0 else []
-        left -= len(each)
-    found: dict[str, object] = {"texts": texts} if texts else {}
-    if answer.why:
-        found["why"] = answer.why
-    if isinstance(answer, FusebillError) and answer.error_id is not None:
-        found["error_id"] = answer.error_id
-    return {"status": answer.status} | found

@@ -13,7 +13,7 @@ from bot.domain.models import Card, CardHistory, RequestHistory
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.leases import Leases, LostClaim
 from bot.ledger.store import Ledger
-from bot.requests.publisher import Publisher
+from bot.requests.publishing.publisher import Publisher
 from bot.settings import Timing
 from bot.slack.client import SlackError
 

@@ -22,7 +22,7 @@ from bot.messages.block_kit import (
 )
 from bot.messages.cards import Action, asked_lines, people_lines
 from bot.messages.events import NEWER, reason_line
-from bot.messages.many_results import (
+from bot.messages.many.results import (
     counts,
     event_of,
     expiry_lines,
@@ -31,7 +31,7 @@ from bot.messages.many_results import (
     seen_at_expiry,
     state,
 )
-from bot.messages.many_tables import with_table
+from bot.messages.many.tables import with_table
 from bot.messages.phrases import Links, amount, mentions
 
 BAR_LENGTH = 20

@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from bot.sandbox.slack import block_kit
-from bot.sandbox.slack.block_checks import (
+from bot.sandbox.slack.validation import block_kit
+from bot.sandbox.slack.validation.block_checks import (
     MAX_ID_LENGTH,
     MAX_TEXT_LENGTH,
     PLAIN,

@@ -19,7 +19,9 @@ from bot.messages import drawing, ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
 from bot.ops.retries import retried
-from bot.requests.publisher import Publisher, pause_after
+from bot.requests.publishing.pauses import pause_after
+from bot.requests.publishing.private_messages import PrivateMessages
+from bot.requests.publishing.publisher import Publisher
 from bot.settings import Timing
 from bot.slack.client import Slack, SlackBusy, SlackError, SlackUnavailable, is_retryable
 from bot.slack.rate_limiter import meanwhile
@@ -41,6 +43,7 @@ class CardSender:
         outbox: Outbox,
         slack: Slack,
         publisher: Publisher,
+        private: PrivateMessages,
         links: Links,
         timing: Timing,
         notify: Sequence[str] = (),
@@ -50,15 +53,12 @@ class CardSender:
         self._outbox = outbox
         self._slack = slack
         self._publisher = publisher
+        self._private = private
         self._links = links
         self._timing = timing
         self._notify = notify
         self._expires_after = timedelta(seconds=expires_after_s)
         self._sending: set[str] = set()
-
-    def lease(self, now: datetime) -> datetime:
-        """Until when the sweep leaves a new request to whoever posts its card."""
-        return now + self._timing.lease
 
     def is_sending(self, request_id: str) -> bool:
         """Whether this process is posting the card."""
@@ -164,10 +164,10 @@ class CardSender:
         while True:
             await asyncio.sleep(self._timing.lease_s / 3)
             with suppress(LedgerUnavailable):
-                await self._outbox.renew(request, self.lease(datetime.now(UTC)))
+                await self._outbox.renew(request, datetime.now(UTC) + self._timing.lease)
 
     async def _tell_requester(self, request: Request) -> None:
-        await self._publisher.tell_people(request, ephemerals.never_posted(request))
+        await self._private.send(request, ephemerals.never_posted(request))
 
 
 async def _no_notice() -> None:

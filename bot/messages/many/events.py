@@ -10,12 +10,12 @@ from bot.domain.models import CardHistory, Event, EventType, Kind, RequestHistor
 from bot.messages.block_kit import HEADER_LENGTH, Line, bold, date, say, text
 from bot.messages.events import (
     actor,
-    call_details,
     event_lines,
     outcome_lines,
     outcome_title,
 )
-from bot.messages.many_results import expiry_lines
+from bot.messages.fusebill_calls import call_details
+from bot.messages.many.results import expiry_lines
 from bot.messages.phrases import Links, amount, titled
 from bot.messages.threads import latched_again_words
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bot.sandbox.slack.block_checks import (
+from bot.sandbox.slack.validation.block_checks import (
     MAX_ID_LENGTH,
     Check,
     choice,
@@ -19,7 +19,7 @@ from bot.sandbox.slack.block_checks import (
     problem,
     string,
 )
-from bot.sandbox.slack.rich_text import rich_text, rich_text_lines
+from bot.sandbox.slack.validation.rich_text import rich_text, rich_text_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

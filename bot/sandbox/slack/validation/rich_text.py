@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from bot.sandbox.slack.block_checks import (
+from bot.sandbox.slack.validation.block_checks import (
     MAX_ID_LENGTH,
     Check,
     choice,

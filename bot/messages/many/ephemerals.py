@@ -24,8 +24,8 @@ from bot.messages.block_kit import (
 )
 from bot.messages.cards import Action
 from bot.messages.ephemerals import COMMAND, where_the_card_is
-from bot.messages.many_cards import left_out_lines
-from bot.messages.many_results import counts, not_as_asked
+from bot.messages.many.cards import left_out_lines
+from bot.messages.many.results import counts, not_as_asked
 from bot.messages.phrases import Links, amount
 
 MAX_VALUE_LENGTH = 2_000

@@ -37,10 +37,10 @@ from bot.ledger.store import Ledger
 from bot.messages import drawing
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
-from bot.requests.customer_work import CustomerWork, about
-from bot.requests.progress import Progress
-from bot.requests.publisher import Publisher
-from bot.requests.rechecking import Rechecker
+from bot.requests.publishing.progress import Progress
+from bot.requests.publishing.publisher import Publisher
+from bot.requests.work.customer_work import CustomerWork, about
+from bot.requests.work.rechecking import Rechecker
 from bot.settings import Timing
 from bot.slack.client import SlackError
 from bot.slack.rate_limiter import meanwhile

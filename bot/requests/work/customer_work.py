@@ -24,7 +24,8 @@ from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.ops.metrics import Metrics
 from bot.ops.retries import retried
-from bot.requests.execution import Announce, Execution, ExecutionResult
+from bot.requests.work.execution import Announce, Execution
+from bot.requests.work.results import ExecutionResult
 from bot.settings import Timing
 
 T = TypeVar("T")

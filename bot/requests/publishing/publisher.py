@@ -3,45 +3,41 @@
 The ledger is an outbox: `last_posted_event` says which events the thread shows, so a publisher
 posts only the rest, and a failed one is retried from there at the request's `due_at`. Several tasks
 can publish the same request at once (a result, a refusal, an undo). So each process keeps locks and
-the newest event drawn for each request: an older card never replaces a newer one. Who posts in a
-thread claims it first in the ledger, so that no instance posts what another has just posted.
+the newest event drawn for each request: an older card never replaces a newer one.
 """
 
 from __future__ import annotations
 
 import asyncio
-import math
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from itertools import zip_longest
 from weakref import WeakValueDictionary
 
 import structlog
 
-from bot.domain.models import Card, CardHistory, EventType, NewEvent, Request, RequestHistory
+from bot.domain.models import CardHistory, EventType, NewEvent, Request, RequestHistory
 from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.leases import Leases, LostClaim
-from bot.ledger.outbox import Outbox, ResponseUrl
 from bot.ledger.store import Ledger
 from bot.messages import drawing
 from bot.messages.block_kit import Message
 from bot.messages.cards import other_card
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
+from bot.requests.publishing.pauses import pause_after
+from bot.requests.publishing.private_messages import PrivateMessages
+from bot.requests.publishing.thread_replies import Thread, ThreadReplies
 from bot.settings import Timing
 from bot.slack.client import Slack, SlackBlocked, SlackError, SlackRefused, SlackUnavailable
 from bot.slack.rate_limiter import MAX_WAIT_S, meanwhile
 
 log = structlog.get_logger(__name__)
 
-QUICK_PAUSE_S = 60.0
-MAX_PAUSE_S = 3600.0
 MAX_PUBLISH_ATTEMPTS = 206
 """About a week of attempts, with the pauses of `pause_after`."""
-THREAD_TAKEN_S = 0.2
 MAX_RECENT = 1000
 TOGETHER = timedelta(minutes=2)
 """How much later one of a card's customers may be looked at, so that all are at once."""
@@ -51,24 +47,11 @@ PATIENT_ATTEMPTS = 6
 
 @dataclass(slots=True, weakref_slot=True)
 class _Drawing:
-    """How many events this process has drawn on a card, and in its thread of each request."""
+    """How many events this process has drawn on a card, and what it has shown in its thread."""
 
     card: int = 0
-    thread: Sequence[int] = ()
     card_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-    thread_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
-
-
-def pause_after(attempts: int, first_s: float) -> float:
-    """The pause in seconds after so many failed attempts: doubled up to a minute, then 10 % longer.
-
-    So an outage of an hour is over for a card a few minutes after it is over for Slack, and a
-    channel that the bot was removed from costs a call an hour.
-    """
-    doublings = max(math.ceil(math.log2(QUICK_PAUSE_S / first_s)), 0)
-    if attempts < doublings:
-        return first_s * 2.0**attempts
-    return min(QUICK_PAUSE_S * 1.1 ** min(attempts - doublings, 100), MAX_PAUSE_S)
+    thread: Thread = field(default_factory=Thread)
 
 
 class Publisher:
@@ -82,8 +65,9 @@ class Publisher:
         self,
         ledger: Ledger,
         leases: Leases,
-        outbox: Outbox,
         slack: Slack,
+        threads: ThreadReplies,
+        private: PrivateMessages,
         links: Links,
         metrics: Metrics,
         timing: Timing,
@@ -91,8 +75,9 @@ class Publisher:
     ) -> None:
         self._ledger = ledger
         self._leases = leases
-        self._outbox = outbox
         self._slack = slack
+        self._threads = threads
+        self._private = private
         self._links = links
         self._metrics = metrics
         self._timing = timing
@@ -115,10 +100,10 @@ class Publisher:
         drawn = self._drawing(card_id)
         try:
             # the lock comes first: simultaneous refusals must not be posted twice
-            async with drawn.thread_lock:
+            async with drawn.thread.lock:
                 history = await self._ledger.card_history(card_id)
                 if history.card.first.verdict is None:
-                    shown = await self._reply(history, drawn)
+                    shown = await self._threads.post(history, drawn.thread)
                     await self._leases.change(history.card.first, last_posted_event=shown[0])
         except (SlackError, LedgerUnavailable, LostClaim) as error:
             log.warning("thread not updated yet", why=str(error))
@@ -190,7 +175,7 @@ class Publisher:
 
     async def _tell_outcome(self, history: CardHistory, *, gone: bool) -> None:
         text = drawing.outcome_without_card(history, self._links, gone=gone)
-        await self.tell_people(history.card.first, text)
+        await self._private.send(history.card.first, text)
 
     def _next(self, history: CardHistory) -> dict[str, datetime]:
         """When each request must be looked at again though Slack shows all of it.
@@ -226,10 +211,10 @@ class Publisher:
     async def _draw_thread(
         self, history: CardHistory, drawn: _Drawing, on_wait: Callable[[], None]
     ) -> Sequence[int]:
-        if drawn.thread_lock.locked():
+        if drawn.thread.lock.locked():
             on_wait()
-        async with drawn.thread_lock:
-            return await self._reply(history, drawn, on_wait)
+        async with drawn.thread.lock:
+            return await self._threads.post(history, drawn.thread, on_wait)
 
     async def _renew_lease(self, mine: Sequence[Request]) -> None:
         """A worker that waits for Slack is alive, so nobody should reclaim its requests."""
@@ -251,27 +236,6 @@ class Publisher:
         due_at = datetime.now(UTC) + timedelta(seconds=pause_s)
         next_at = self._next(history)
         await self._leases.release(card, shown, mine, due_at=due_at, next_at=next_at)
-
-    async def tell_people(self, request: Request, text: Message) -> None:
-        """Tell the requester and the decider through their response URLs, once, while they work."""
-        try:
-            urls = await self._outbox.response_urls(request.id, datetime.now(UTC))
-            told, used = set[str](), list[ResponseUrl]()
-            for url in urls:
-                try:
-                    if url.user_id not in told:
-                        await self._slack.send_ephemeral(url.url, text)
-                        told.add(url.user_id)
-                    used.append(url)
-                except SlackUnavailable as error:
-                    log.warning("result not sent to a person yet", why=error.code)
-                except SlackError as error:
-                    used.append(url)
-                    log.warning("result not sent to a person", why=error.code)
-            if used:
-                await self._outbox.forget(used)
-        except LedgerUnavailable as error:
-            log.warning("result not sent to people yet", why=str(error))
 
     async def _give_up(
         self,
@@ -310,40 +274,6 @@ class Publisher:
             raise SlackRefused("never_posted")
         place = (request.channel_id, request.message_ts)
         await self._slack.update(*place, card, max_wait_s=max_wait_s, on_wait=on_wait)
-
-    async def _reply(
-        self, history: CardHistory, drawn: _Drawing, on_wait: Callable[[], None] = lambda: None
-    ) -> Sequence[int]:
-        """Post the events that the thread lacks; returns what it shows of each request then."""
-        card = history.card
-        shown = _later([request.last_posted_event for request in card.requests], drawn.thread)
-        # without a thread they would go into the channel
-        while card.first.thread_ts and drawing.lacks_reply(history, shown):
-            shown = _later(shown, await self._take_thread(card, on_wait))
-            try:
-                if reply := drawing.next_reply(history, shown, self._links):
-                    place = (card.first.channel_id, reply.message, card.first.thread_ts)
-                    await self._slack.post(*place, on_wait=on_wait)
-                    drawn.thread = shown = reply.through
-            finally:
-                # saved after each reply, so that a retry continues from here
-                await self._leases.leave_thread(card, shown)
-        return shown
-
-    async def _take_thread(self, card: Card, on_wait: Callable[[], None]) -> Sequence[int]:
-        """Wait until no other instance posts in the thread; returns what it shows then."""
-        lease = self._timing.lease
-        while True:
-            shown = await self._leases.take_thread(card, datetime.now(UTC), lease)
-            if shown is not None:
-                return shown
-            on_wait()
-            await asyncio.sleep(THREAD_TAKEN_S)
-
-
-def _later(shown: Sequence[int], known: Sequence[int]) -> Sequence[int]:
-    """What the thread shows of each request, as far as one of two knows."""
-    return [max(pair) for pair in zip_longest(shown, known, fillvalue=0)]
 
 
 def _may_last(failure: BaseException, request: Request) -> bool:

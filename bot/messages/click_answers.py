@@ -1,0 +1,185 @@
+"""Answers clicks that can't be followed: who came first, or what is already done or decided."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from bot.domain.meanings import OUTCOMES, VERDICTS
+from bot.domain.models import Customer, LeftOut, Request
+from bot.messages.block_kit import (
+    Inline,
+    Line,
+    Message,
+    code,
+    date,
+    link,
+    message,
+    say,
+    text,
+    user,
+)
+from bot.messages.ephemerals import USAGE
+from bot.messages.events import ask_again
+from bot.messages.phrases import (
+    Links,
+    ids_inline,
+)
+
+
+def no_such_request() -> Message:
+    """The ledger has no such request."""
+    return message(
+        [
+            [
+                say("🤷 I have no record of this request, so nothing was done. Ask again: "),
+                code(USAGE),
+            ]
+        ]
+    )
+
+
+def form_not_opened() -> Message:
+    """Slack did not open the form for a reason."""
+    return message(
+        [[say("📝 Slack did not open the form, so nothing was decided. Press Cancel again.")]]
+    )
+
+
+def too_late(request: Request) -> Message:
+    """The request is already decided: by whom and when, and the outcome; or that it expired."""
+    if request.verdict and request.decider and request.decided_at:
+        decided: Line = [
+            say(f"☝️ This request was {VERDICTS[request.verdict].label.lower()} "),
+            user(request.decider.user_id),
+            say(", "),
+            date(request.decided_at),
+            say(". Your click changed nothing."),
+        ]
+        if request.card_size > 1 and VERDICTS[request.verdict].executes:
+            return message([decided, [say("The card shows what came of each customer.")]])
+        if request.outcome:
+            meaning = OUTCOMES[request.outcome]
+            return message([decided, [say(f"The result: {meaning.emoji} {meaning.title}.")]])
+        executes = VERDICTS[request.verdict].executes
+        progress: list[Line] = [[say("The result is not known yet.")]] if executes else []
+        return message([decided, *progress])
+    again = code(ask_again(request))
+    if request.verdict is None and request.due_at is None:
+        closed = "⌛ This request was closed because its card could not be posted in time;"
+        return message([[say(f"{closed} nothing was changed. Ask again: "), again]])
+    expired = say("⌛ This request has expired; your click changed nothing. Ask again: ")
+    return message([[expired, again]])
+
+
+def overtaken(why: str, other: Request, url: str | None) -> Message:
+    """Another request for the same customer came first: what it did, who, when, and its card."""
+    return message([[say("🔒 "), text(why, limit=400)], [*_other(other, url)]])
+
+
+def changed_since(other: Request, url: str | None) -> Message:
+    """An undo belongs to the last request that changed the customer, and that is another one."""
+    return message(
+        [
+            [say(f"☝️ This can't be undone here: the customer {_since(other)}.")],
+            [*_other(other, url)],
+            [say("Nothing was done. Undo belongs to the card that changed it last.")],
+        ]
+    )
+
+
+def unknown_since(other: Request, url: str | None) -> Message:
+    """An unknown outcome can't be read off a customer that another request has changed since."""
+    return message(
+        [
+            [say(f"☝️ We can't see any more what this did: the customer {_since(other)}.")],
+            [*_other(other, url)],
+            [say("To see how things are now: "), code(f"/unlatch {other.customer.customer_id}")],
+        ]
+    )
+
+
+def _since(other: Request) -> str:
+    """What is known of a change that another request makes, or made."""
+    if other.outcome is None:
+        return "is being changed right now"
+    may_have = OUTCOMES[other.outcome].may_be_checked
+    return "may have been changed since" if may_have else "has been changed since"
+
+
+def _other(other: Request, url: str | None) -> Iterator[Inline]:
+    verdict = VERDICTS[other.verdict] if other.verdict else None
+    meaning = OUTCOMES[other.outcome] if other.outcome else verdict
+    title = f"{meaning.emoji} {meaning.title}" if meaning else "The other request"
+    yield say(f"{title}: ")
+    yield from ids_inline(other.customer.ids, Links())
+    if verdict and other.decider and other.decided_at:
+        yield say(f" · {verdict.label} ")
+        yield user(other.decider.user_id)
+        yield say(", ")
+        yield date(other.settled_at or other.decided_at)
+    if url:
+        yield say(" · ")
+        yield link(url, "see its card")
+
+
+def nothing_to_undo() -> Message:
+    """The card was undone already, or never cleared anything."""
+    return message([[say("☝️ There is nothing to undo on this card, so nothing was done.")]])
+
+
+def nothing_left_to_undo(left_out: Sequence[LeftOut]) -> Message:
+    """None of a card's customers can be latched again now."""
+    return message(
+        [
+            [say("⚠️ None of these can be undone now, so nothing was done:")],
+            *(
+                [say(f"{each.customer_id} "), text(each.name, limit=60), say(f": {each.why}")]
+                for each in left_out[:20]
+            ),
+        ]
+    )
+
+
+def latched_meanwhile(customer: Customer, links: Links) -> Message:
+    """An undo would overwrite the ids that the customer has now."""
+    return message(
+        [
+            [
+                say("⚠️ This can't be undone: the customer is now latched to "),
+                *ids_inline(customer.ids, links),
+                say(". Nothing was done."),
+            ]
+        ]
+    )
+
+
+def follow_up_open() -> Message:
+    """The same follow-up is already waiting for a decision."""
+    return message([[say("☝️ There is already an open request for this in the thread.")]])
+
+
+def outcome_known() -> Message:
+    """The outcome is known, so there is nothing to check."""
+    return message([[say("☝️ The outcome is already known: see the card.")]])
+
+
+def nothing_to_stop() -> Message:
+    """The work is done, or was never begun."""
+    return message([[say("☝️ There is nothing left to stop: see the card.")]])
+
+
+def not_stopped(*, uncertain: bool = False) -> Message:
+    """The ledger failed when somebody pressed **Stop**; `uncertain` if it may have saved that."""
+    failure = (
+        "💾 The bot's ledger did not answer in time. We don't know yet if your Stop counted."
+        if uncertain
+        else "💾 The bot's ledger can't be reached, so your Stop did not count: the work goes on."
+    )
+    return message(
+        [[say(failure)], [say("If the card still has the button in a minute, press it again.")]]
+    )
+
+
+def asked_already() -> Message:
+    """The second half of a double click: the first asked."""
+    return message([[say("☝️ You have asked for this already: its card waits for a decision.")]])

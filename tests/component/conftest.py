@@ -1,0 +1,30 @@
+"""Fixtures: the ledger's classes on an empty database of each kind."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bot.ledger.engine import Database, migrate, open_engine
+from bot.ledger.leases import Leases
+from bot.ledger.store import Ledger
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    engine = open_engine(database_url)
+    migrate(engine)
+    opened = Database(engine)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+def ledger(database: Database) -> Ledger:
+    return Ledger(database)
+
+
+@pytest.fixture
+def leases(database: Database) -> Leases:
+    return Leases(database)
