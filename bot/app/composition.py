@@ -187,7 +187,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             *(policy, permissions, links, metrics),
         )
         deciding = Deciding(ledger, slack, lookup, poster, worker, permissions, links, metrics)
-        pasting = Pasting(slack, poster, policy, permissions)
+        pasting = Pasting(slack, poster, policy, permissions, settings.fusebill_customer_url)
         pending = PendingList(due_requests, lookup, poster, permissions)
         app = bolt_app(settings, client, identity)
         Listeners(

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
+from bot.domain.addresses import NoId, id_in_address, is_address
 from bot.domain.typed_text import searchable, trimmed
 
 MAX_CUSTOMERS = 50
@@ -89,14 +90,17 @@ def read_ids(text: str) -> Reading | Ambiguous | Refused:
     return many if certain else Ambiguous(many, few=_reading(words, len(listed)))
 
 
-def read_lines(text: str) -> Pasted:
-    """Read a pasted column, or rows of a spreadsheet: the first id of each line; raises nothing."""
+def read_lines(text: str, customer_url: str | None = None) -> Pasted:
+    """Read a pasted column, or rows of a spreadsheet: the first id of each line; raises nothing.
+
+    The address of a customer's page, of the form `customer_url` or with one number, is an id too.
+    """
     customer_ids: list[int] = []
     errors: list[LineError] = []
     for number, line in enumerate(_LINE_BREAK.split(text), 1):
         if not _blanked(line).strip():
             continue
-        found = _id_of_line(line)
+        found = _id_of_line(line, customer_url)
         if isinstance(found, int):
             customer_ids.append(found)
         else:
@@ -203,27 +207,48 @@ def _reading(words: Words, count: int) -> Reading:
     return Reading(ids, " ".join(rest.split()))
 
 
-def _id_of_line(line: str) -> int | str:
+def _id_of_line(line: str, customer_url: str | None) -> int | str:
     """The first id of a line, or what is wrong with the line."""
     is_row = "\t" in line
     parts = re.split("\t" if is_row else "[,;]", line)
     cells = [cell for part in parts if (cell := _blanked(part).strip(_QUOTES))]
     words = [word for cell in cells for word in cell.split()]
-    if not is_row and len(words) > 1 and all(map(_customer_id, words)):
+    found = {word: _read_word(word, customer_url) for word in [*cells, *words]}
+    if not is_row and len(words) > 1 and all(isinstance(found[word], int) for word in words):
         return (
             f"{len(words)} numbers stand in this line: put each customer on its own line,"
             " without thousands separators."
         )
     # in a row's cells, a number among words is more likely a part of a name
-    for candidate in cells if is_row else [*cells, *words]:
-        customer_id = _customer_id(candidate)
-        if customer_id is not None:
-            return customer_id
+    candidates = cells if is_row else [*cells, *words]
+    ids = [each for word in candidates if isinstance(each := found[word], int)]
+    if ids:
+        first = found[words[0]]
+        unclear = not is_row and isinstance(first, int) and first != ids[0]
+        return _either(first, ids[0]) if unclear else ids[0]
+    for each in found.values():
+        if isinstance(each, NoId):
+            return each.why
     numbers = [each for each in words if re.fullmatch("#?[0-9]+", each)]
     if numbers and numbers[0] in cells:
         return _why_not(numbers[0])
     shown = " ".join(words)[:QUOTED_LENGTH]
     return f"There is no customer id in {shown!r}."
+
+
+def _read_word(word: str, customer_url: str | None) -> int | NoId | None:
+    """The id that a word or an address is; None if it is neither."""
+    if not is_address(word):
+        return _customer_id(word)
+    found = id_in_address(word, customer_url)
+    return found if isinstance(found, NoId) else _customer_id(found) or NoId(_why_not(found))
+
+
+def _either(first: object, other: int) -> str:
+    return (
+        f"{first} and {other} could both be the id: put each customer on its own line, and nothing"
+        " but its id before the first comma."
+    )
 
 
 def _once(customer_ids: Iterable[int | None]) -> tuple[int, ...]:

@@ -6,8 +6,15 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Literal, assert_never
-from urllib.parse import urlsplit
 
+from bot.domain.addresses import (
+    ADDRESS,
+    NoId,
+    host_of,
+    id_in_address,
+    is_address,
+    is_of_customer,
+)
 from bot.domain.batch_input import (
     MAX_CUSTOMERS,
     MAX_DIGITS,
@@ -21,7 +28,7 @@ from bot.domain.typed_text import one_line, printable, searchable, trimmed, visi
 MAX_REASON_LENGTH = 500
 TOO_LONG = f"The reason is longer than {MAX_REASON_LENGTH} characters."
 SEARCH = "(/unlatch find searches names and references.)"
-HUBSPOT = ("hubspot.com",)
+_WORD = re.compile(rf"[\s,;]*(?P<word>{ADDRESS}|[^\s,;]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,12 +139,10 @@ def asked(customer_ids: Sequence[int], reason: str, typed: str = "") -> Ask | As
 def _ask(
     first: str, text: str, customer_url: str | None
 ) -> Ask | AskMany | AmbiguousAsk | Malformed:
-    if _is_address(first):
-        digits = _digits(first, customer_url)
-        if isinstance(digits, Malformed):
-            return digits
-        # the id stands for its address; the line break after it still separates
-        text = re.sub(r"\S+", digits, text, count=1)
+    text_with_ids = _with_ids(text, customer_url)
+    if isinstance(text_with_ids, Malformed):
+        return text_with_ids
+    text = text_with_ids
     found = read_ids(text)
     match found:
         case Refused(why=why):
@@ -149,6 +154,31 @@ def _ask(
             return _ambiguous(many, few)
         case _:
             assert_never(found)
+
+
+def _with_ids(text: str, customer_url: str | None) -> str | Malformed:
+    """The text with ids for the addresses that it begins with, and those among its first ids.
+
+    What separates them stays. An address after the first id may also belong to the reason: it is an
+    id only if it is that of a customer's page, or of the same site as one before it.
+    """
+    read, at, hosts = "", 0, set[str]()
+    while word := _WORD.match(text, at):
+        typed = trimmed(word["word"])
+        if is_address(typed):
+            if read and not (host_of(typed) in hosts or is_of_customer(typed, customer_url)):
+                break
+            digits = _digits(typed, customer_url)
+            if isinstance(digits, Malformed):
+                return digits
+            hosts.add(host_of(typed))
+            read += text[at : word.start("word")] + digits
+        elif re.fullmatch("#?[0-9]+", typed):
+            read += word[0]
+        else:
+            break
+        at = word.end()
+    return read + text[at:]
 
 
 def _ambiguous(many: Reading, few: Reading) -> AmbiguousAsk | Malformed:
@@ -194,8 +224,9 @@ def _alone(word: Literal["pending", "many"], rest: str) -> Pending | Many | Malf
 
 def _digits(word: str, customer_url: str | None) -> str | Malformed:
     """The digits of a customer id, as typed or in an address."""
-    if _is_address(word):
-        return _checked(_in_address(word, customer_url))
+    if is_address(word):
+        found = id_in_address(word, customer_url)
+        return Malformed(found.why) if isinstance(found, NoId) else _checked(found)
     digits = word.removeprefix("#").rstrip(",;")
     # int() and \d also accept other scripts' digits, which are easy to misread
     return _checked(digits if re.fullmatch(r"[0-9]+", digits) else Malformed(_not_an_id(word)))
@@ -213,29 +244,3 @@ def _checked(digits: str | Malformed) -> str | Malformed:
 
 def _not_an_id(word: str) -> str:
     return f"{word[:40]!r} is not a customer id: digits only. {SEARCH}"
-
-
-def _is_address(word: str) -> bool:
-    return re.match(r"<?https?://", word, re.IGNORECASE) is not None
-
-
-def _in_address(word: str, customer_url: str | None) -> str | Malformed:
-    """The id in the address of a customer's page, or the only number in an address's path."""
-    # Slack may send <address|label>
-    address = word.strip("<>").split("|")[0]
-    if customer_url:
-        before, _, after = map(re.escape, customer_url.partition("{id}"))
-        if fits := re.fullmatch(f"{before}([0-9]+){after}([/?#].*)?", address):
-            return fits[1]
-    try:
-        parts = urlsplit(address)
-        host = parts.hostname or ""
-    except ValueError:
-        return Malformed(_not_an_id(word))
-    if host.endswith(HUBSPOT):
-        return Malformed("This is an address of HubSpot; type the customer's id in Fusebill.")
-    numbers = [part for part in parts.path.split("/") if re.fullmatch("[0-9]+", part)]
-    if len(numbers) == 1:
-        return numbers[0]
-    count = "no number" if not numbers else "several numbers"
-    return Malformed(f"This address has {count} in its path, so type the customer's id.")

@@ -120,6 +120,7 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
         EventType.EXPIRED: EventMeaning(verdict=Verdict.EXPIRED),
         EventType.REMINDED: EventMeaning(quiet=True),
         EventType.RECLAIMED: EventMeaning(),
+        EventType.BEGUN: EventMeaning(quiet=True),
         EventType.CLEARED: EventMeaning(outcome=Outcome.CLEARED),
         EventType.RESTORED: EventMeaning(outcome=Outcome.RESTORED),
         EventType.ALREADY_CLEAR: EventMeaning(outcome=Outcome.ALREADY_CLEAR),

@@ -70,6 +70,7 @@ class EventType(OpenEnum):
     EXPIRED = "expired"
     REMINDED = "reminded"
     RECLAIMED = "adopted"
+    BEGUN = "begun"
     CLEARED = "cleared"
     RESTORED = "restored"
     ALREADY_CLEAR = "already_clear"

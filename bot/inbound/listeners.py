@@ -33,6 +33,7 @@ from bot.inbound.payloads import (
     is_direct,
     meaning,
     place_of,
+    press,
     typist,
     value,
 )
@@ -187,7 +188,7 @@ class Listeners:
         # parse() expects entities, and a button's value has none
         place, command = place_of(body), parse(escape(value(body)))
         if isinstance(command, Ask):
-            self._spawn(self._asking(clicker(body), place, command), place)
+            self._spawn(self._asking(clicker(body), place, command, press(body)), place)
 
     async def on_stop_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Stop**: acknowledges; what is not begun is left alone."""
@@ -203,7 +204,7 @@ class Listeners:
             log.error("button not understood", why=ask.why)
             self._tasks.spawn(self._service.send_ephemeral(place, ephemerals.malformed(ask.why)))
         else:
-            self._spawn(self._asking(clicker(body), place, ask), place)
+            self._spawn(self._asking(clicker(body), place, ask, press(body)), place)
 
     async def on_many_sent(self, ack: AsyncAck, body: Payload) -> None:
         """**Ask** in the form of `/unlatch many`: acknowledges, or says what is wrong."""
@@ -214,13 +215,17 @@ class Listeners:
             return
         await ack()
         place = Place(sent.channel_id, sent.response_url)
-        self._spawn(self._asking(clicker(body), place, ask), place)
+        # a double click, or "Try again?" after an answer that Slack did not get, sends it twice
+        once = paste_form.identity(sent)
+        self._spawn(self._asking(clicker(body), place, ask, once), place)
 
-    async def _asking(self, person: Person, place: Place, ask: Ask | AskMany) -> None:
+    async def _asking(
+        self, person: Person, place: Place, ask: Ask | AskMany, once: str | None = None
+    ) -> None:
         if isinstance(ask, Ask):
-            await self._service.ask(person, place, ask)
+            await self._service.ask(person, place, ask, once)
         else:
-            await self._service.ask_many(person, place, ask)
+            await self._service.ask_many(person, place, ask, once)
 
     async def _decide(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:

@@ -26,6 +26,15 @@ def value(body: Payload) -> str:
     return str(body["actions"][0].get("value", ""))
 
 
+def press(body: Payload) -> str | None:
+    """What tells a press from others; both halves of a double click have the same.
+
+    None if Slack does not say where the button is.
+    """
+    message_ts = body["container"].get("message_ts")
+    return json.dumps([message_ts, body["user"]["id"], value(body)]) if message_ts else None
+
+
 def meaning(body: Payload) -> Ask | AskMany | Malformed:
     """What a button asks for that stands for one of two meanings; its value is JSON."""
     try:

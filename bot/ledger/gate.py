@@ -122,8 +122,7 @@ def require_room(connection: Connection, follow_up: Card) -> None:
 
 def changed_since(connection: Connection, request: Request) -> Request | None:
     """The last other request that changed the customer after this one did, or may have."""
-    since = request.settled_at or request.decided_at or request.asked_at
-    others = queries.changed_since(connection, request, since)
+    others = queries.changed_since(connection, request)
     # an undo of this very request that came to nothing can be repeated
     return next((o for o in others if o.undoes != request.id), None)
 
@@ -131,7 +130,7 @@ def changed_since(connection: Connection, request: Request) -> Request | None:
 def others(connection: Connection, card: Card) -> list[Request]:
     """What other cards did for a card's customers since it was asked, or are doing."""
     queries.lock_customers(connection, card)
-    return queries.others_since(connection, card, card.first.asked_at)
+    return queries.others_since_asked(connection, card)
 
 
 def unfinished(card: Card, others: Sequence[Request]) -> After:

@@ -12,10 +12,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
+    ScalarSelect,
     and_,
     bindparam,
     case,
+    exists,
     false,
     func,
     insert,
@@ -50,11 +53,6 @@ IS_EFFECTIVE = and_(
 )
 IS_TO_BE_EXECUTED = and_(requests.c.verdict == Verdict.CONFIRMED, requests.c.outcome.is_(None))
 _changed_at = func.coalesce(requests.c.settled_at, requests.c.decided_at)
-_HAS_CHANGED_SINCE = and_(
-    requests.c.verdict == Verdict.CONFIRMED,
-    requests.c.outcome.is_(None) | (IS_EFFECTIVE & (_changed_at > bindparam("since"))),
-)
-"""Whether a request changed its customer after `since`, or may have, or is being executed."""
 _SHOWN_BY_NOW = case(
     (requests.c.mirrored_through < bindparam("shown"), bindparam("shown")),
     else_=requests.c.mirrored_through,
@@ -103,12 +101,39 @@ OVERDUE = (
     .order_by(requests.c.due_at)
     .limit(OVERDUE_AT_A_TIME)
 )
+_since = events.alias("since")
+
+
+def _has_changed_after(event: ScalarSelect[int]) -> ColumnElement[bool]:
+    """Whether a request changed its customer after an event, or may have, or is being executed.
+
+    The ledger's own count says what came first: a clock can be set back, and instances' clocks
+    differ.
+    """
+    came_later = exists().where(
+        events.c.request_id == requests.c.id,
+        # an outcome's event has the outcome's name
+        events.c.type == requests.c.outcome,
+        events.c.id > func.coalesce(event, 0),
+    )
+    return and_(
+        requests.c.verdict == Verdict.CONFIRMED,
+        requests.c.outcome.is_(None) | (IS_EFFECTIVE & came_later),
+    )
+
+
+_asked = select(_since.c.id).where(
+    _since.c.request_id == bindparam("card_id"), _since.c.number == 1
+)
+_last_of_type = select(func.max(_since.c.id)).where(
+    _since.c.request_id == bindparam("request_id"), _since.c.type == bindparam("since")
+)
 OTHERS = Statement(
     select(requests)
     .where(
         requests.c.customer_id.in_(CUSTOMERS_OF_CARD),
         card_id_of_row != bindparam("card_id"),
-        _HAS_CHANGED_SINCE,
+        _has_changed_after(_asked.scalar_subquery()),
     )
     .order_by(_changed_at.desc())
 )
@@ -121,7 +146,7 @@ CHANGED_SINCE = Statement(
     .where(
         requests.c.customer_id == bindparam("customer"),
         requests.c.id != bindparam("request_id"),
-        _HAS_CHANGED_SINCE,
+        _has_changed_after(_last_of_type.scalar_subquery()),
     )
     .order_by(_changed_at.desc())
 )
@@ -287,14 +312,17 @@ def lock_customers(connection: Connection, card: Card) -> None:
             connection.execute(select(func.pg_advisory_xact_lock(customer_id)))
 
 
-def others_since(connection: Connection, card: Card, since: datetime) -> list[Request]:
-    """What other cards did for a card's customers after `since` or are doing, latest first."""
-    values = {"card_id": card.id, "since": since}
-    return [request_of(row) for row in OTHERS.rows(connection, values)]
+def others_since_asked(connection: Connection, card: Card) -> list[Request]:
+    """What other cards did for a card's customers since it was asked or are doing, latest first."""
+    return [request_of(row) for row in OTHERS.rows(connection, {"card_id": card.id})]
 
 
-def changed_since(connection: Connection, request: Request, since: datetime) -> list[Request]:
-    """What else was done for a request's customer after `since` or is being done, latest first."""
+def changed_since(connection: Connection, request: Request) -> list[Request]:
+    """What else was done for a request's customer since its outcome, or is being done.
+
+    Without an outcome, since its verdict; without a verdict, since it was asked. Latest first.
+    """
+    since = request.outcome or request.verdict or EventType.REQUESTED
     values = {
         "customer": request.customer.customer_id,
         "request_id": request.id,

@@ -36,6 +36,10 @@ MAX_RETRY_DELAY_S = 0.5
 """A decision that fails faster than this is tried once more: both fit into Slack's 3 s."""
 
 
+class AlreadyAsked(Exception):
+    """The ledger has a card with this id, which was asked for at another time."""
+
+
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
@@ -71,13 +75,13 @@ class Ledger:
 
         `response_url` is kept while it works, to tell the requester what the card can't show.
         Raises: FollowUpOpen if it is a follow-up and its thread has another one that is open;
-        Overtaken if it is an undo and a customer has been changed again.
+        Overtaken if it is an undo and a customer has been changed again; AlreadyAsked.
         """
 
         def work(connection: Connection, *, again: bool) -> Card:
             first = card.first
             if again and (added := queries.find_card(connection, card.id)):
-                return added
+                return _same(added, card)
             if first.thread_ts not in (None, first.message_ts):
                 gate.require_room(connection, card)
             added = queries.add(connection, card, new_events)
@@ -93,7 +97,7 @@ class Ledger:
             if isinstance(error.__cause__, IntegrityError) and (
                 added := await self.get_card(card.id)
             ):
-                return added
+                return _same(added, card)
             raise
 
     async def decide(
@@ -350,3 +354,10 @@ class Ledger:
         except LedgerUnavailable as error:
             uncertain = error.uncertain or first.uncertain
             raise LedgerUnavailable(str(error), uncertain=uncertain) from error.__cause__
+
+
+def _same(added: Card, card: Card) -> Card:
+    """The card as it was added. Raises: AlreadyAsked if that was another attempt."""
+    if added.first.asked_at != card.first.asked_at:
+        raise AlreadyAsked(card.id)
+    return added

@@ -166,3 +166,20 @@ def outcome_known() -> Message:
 def nothing_to_stop() -> Message:
     """The work is done, or was never begun."""
     return message([[say("☝️ There is nothing left to stop: see the card.")]])
+
+
+def not_stopped(*, uncertain: bool = False) -> Message:
+    """The ledger failed when somebody pressed **Stop**; `uncertain` if it may have saved that."""
+    failure = (
+        "💾 The bot's ledger did not answer in time. We don't know yet if your Stop counted."
+        if uncertain
+        else "💾 The bot's ledger can't be reached, so your Stop did not count: the work goes on."
+    )
+    return message(
+        [[say(failure)], [say("If the card still has the button in a minute, press it again.")]]
+    )
+
+
+def asked_already() -> Message:
+    """The second half of a double click: the first asked."""
+    return message([[say("☝️ You have asked for this already: its card waits for a decision.")]])

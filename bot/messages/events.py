@@ -17,6 +17,7 @@ _SENTENCES = {
     EventType.POSTED: "the card was posted late, and its life began then",
     EventType.REMINDED: "reminder: nobody had decided yet",
     EventType.RECLAIMED: "the work was interrupted and has been resumed",
+    EventType.BEGUN: "its turn came, and the customer was still latched",
     EventType.RECHECKED: "read again: the customer is still clear",
 }
 _DONE_BY = {
@@ -96,10 +97,8 @@ def _verdict_lines(
             ids = ids_inline(request.customer.ids, links)
             yield [say("Nothing was changed. The card showed: "), *ids]
         case Verdict.EXPIRED:
-            away = event and event.details.get("away")
-            how = "Expired while the bot was away" if away else "Nobody decided in time"
             found = _found(event, request, links) if event else ()
-            yield [say(f"{how}; "), *(found or [say("nothing was changed.")])]
+            yield [say(f"{how_it_expired(event)}; "), *(found or [say("nothing was changed.")])]
             yield [say("To try again: "), code(ask_again(request))]
         case _:
             assert_never(verdict)
@@ -122,10 +121,20 @@ def _found(expiry: Event, request: Request, links: Links) -> Line:
 
 def expiry_line(event: Event, request: Request, links: Links) -> Line:
     """How a card expired, and what the customer is like if the bot had to look."""
-    away = event.details.get("away")
-    how = "expired while the bot was away" if away else "expired: nobody decided in time"
+    how = how_it_expired(event)
+    how = how[0].lower() + how[1:]
+    how = how if how.startswith("expired") else f"expired: {how}"
     found = _found(event, request, links)
     return [say(f"{how}; "), *found] if found else [say(how)]
+
+
+def how_it_expired(expiry: Event | None) -> str:
+    """Why nobody decided a card, as the beginning of a sentence."""
+    if expiry and expiry.details.get("early"):
+        return "The clock of the bot's machine was set back, so the card ended early"
+    if expiry and expiry.details.get("away"):
+        return "Expired while the bot was away"
+    return "Nobody decided in time"
 
 
 def reason_line(reason: str) -> Iterator[Line]:
@@ -225,7 +234,11 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
         case EventType.LATCHED_AGAIN:
             yield [bold("⚠️ Latched again: "), *ids_inline(found_ids(event), links)]
         case (
-            EventType.POSTED | EventType.REMINDED | EventType.RECLAIMED | EventType.RECHECKED
+            EventType.POSTED
+            | EventType.REMINDED
+            | EventType.RECLAIMED
+            | EventType.BEGUN
+            | EventType.RECHECKED
         ) as type_:
             yield [say(_SENTENCES[type_])]
         case EventType.DELIVERY_FAILED:

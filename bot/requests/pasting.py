@@ -27,11 +27,13 @@ class Pasting:
         poster: CardPoster,
         policy: Policy,
         permissions: Permissions,
+        customer_url: str | None = None,
     ) -> None:
         self._slack = slack
         self._poster = poster
         self._policy = policy
         self._permissions = permissions
+        self._customer_url = customer_url
 
     async def open_form(self, person: Person, place: Place, trigger_id: str) -> None:
         """Open the form; who may not ask, or gets no form from Slack, is told so privately."""
@@ -51,4 +53,5 @@ class Pasting:
     def read(self, sent: Sent) -> Ask | AskMany | Errors:
         """What a form that was sent asks for, or what is wrong with it by field."""
         needs_reason = self._policy.require_reason
-        return understood(sent, datetime.now(UTC), needs_reason=needs_reason)
+        now, customer_url = datetime.now(UTC), self._customer_url
+        return understood(sent, now, needs_reason=needs_reason, customer_url=customer_url)

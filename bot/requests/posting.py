@@ -6,7 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime, timedelta
-from uuid import uuid4
+from itertools import count
+from uuid import NAMESPACE_URL, uuid4, uuid5
 
 import structlog
 
@@ -25,8 +26,8 @@ from bot.domain.models import (
 )
 from bot.domain.policy import Decision
 from bot.ledger.engine import LedgerUnavailable
-from bot.ledger.store import Ledger
-from bot.messages import ephemerals
+from bot.ledger.store import AlreadyAsked, Ledger
+from bot.messages import click_answers, ephemerals
 from bot.messages.block_kit import Message
 from bot.ops.metrics import Metrics
 from bot.ops.retries import retried
@@ -83,13 +84,15 @@ class CardPoster:
         *,
         kind: Kind = Kind.UNLATCH,
         follows: Sequence[Request] = (),
+        card_id: str | None = None,
     ) -> Card:
         """Build a card that asks about these customers, not posted yet.
 
         A card that `follows` requests, one for each customer, goes into the thread of the first.
+        Without a `card_id`, it gets a new one.
         """
         now = datetime.now(UTC)
-        card_id = uuid4().hex
+        card_id = card_id or uuid4().hex
         before = follows[0] if follows else None
         requests = [
             Request(
@@ -118,6 +121,27 @@ class CardPoster:
             ]
         return Card(tuple(requests))
 
+    async def new_card_id(self, place: Place, once: str | None) -> str | None:
+        """The id for a new card; the same for the same `once`, until that card has ended.
+
+        None if it still waits for a decision; then the person is told. Raises: LedgerUnavailable.
+        """
+        if once is None:
+            return uuid4().hex
+        for number in count():
+            card_id = uuid5(NAMESPACE_URL, f"{once} {number}").hex
+            card = await self._ledger.get_card(card_id)
+            if card is None:
+                return card_id
+            if card.first.verdict is None and card.first.due_at is not None:
+                await self._say_asked_already(card_id, place)
+                return None
+        raise AssertionError("unreachable: the count is endless")
+
+    async def _say_asked_already(self, card_id: str, place: Place) -> None:
+        log.info("asked already", request_id=card_id)
+        await self.send_ephemeral(place, click_answers.asked_already())
+
     async def post(self, card: Card, place: Place, left_out: Sequence[LeftOut] = ()) -> bool:
         """Write a card's rows, then have it posted; returns whether both succeeded.
 
@@ -133,7 +157,11 @@ class CardPoster:
         if left_out:
             details[0]["left_out"] = [asdict(each) for each in left_out]
         events = _first_events(card, EventType.REQUESTED, details)
-        failure = await self._record(card, events, place.response_url)
+        try:
+            failure = await self._record(card, events, place.response_url)
+        except AlreadyAsked:
+            await self._say_asked_already(card.id, place)
+            return False
         if failure:
             not_recorded = ephemerals.not_recorded(card.first, uncertain=failure.uncertain)
             await self.send_ephemeral(place, not_recorded)
@@ -196,7 +224,10 @@ class CardPoster:
     async def _record(
         self, card: Card, events: Sequence[NewEvent], response_url: str | None = None
     ) -> LedgerUnavailable | None:
-        """Write a card's rows; returns the failure if that did not succeed."""
+        """Write a card's rows; returns the failure if that did not succeed.
+
+        Raises: AlreadyAsked; FollowUpOpen; Overtaken.
+        """
         try:
             await self._ledger.add_card(card, events, response_url)
         except LedgerUnavailable as error:

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from time import perf_counter
+from typing import TypeVar
+
+import structlog
 
 from bot.domain.commands import Ask, AskMany, Find, History
 from bot.domain.models import Card, EventType, NewEvent, Person
 from bot.domain.policy import Policy
 from bot.fusebill.errors import FusebillError
+from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.messages import click_answers, ephemerals
 from bot.messages.block_kit import Message
 from bot.messages.many import ephemerals as many_ephemerals
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
+from bot.ops.retries import retried
 from bot.requests.deciding import Answer
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lookup import Lookup
@@ -22,6 +28,11 @@ from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.requests.preview import Preview
 from bot.requests.work.worker import Worker
+
+STOP_TIMEOUT_S = 8.0
+
+T = TypeVar("T")
+log = structlog.get_logger(__name__)
 
 
 class RequestService:
@@ -54,9 +65,15 @@ class RequestService:
         self._metrics = metrics
         self._follow_ups = follow_ups
 
-    async def ask(self, person: Person, place: Place, ask: Ask) -> None:
-        """Read the customer and post the card that asks for confirmation."""
+    async def ask(self, person: Person, place: Place, ask: Ask, once: str | None = None) -> None:
+        """Read the customer and post the card that asks for confirmation.
+
+        While the card of the same `once` waits for a decision, there is no second one.
+        """
         started = perf_counter()
+        card_id = await self._poster.new_card_id(place, once)
+        if card_id is None:
+            return
         person = self._policy.with_home_team(person)
         if not await self._permissions.may_ask(
             person, place, ask.reason, ask.customer_id, ask.reason
@@ -70,13 +87,21 @@ class RequestService:
         if not customer.ids:
             await self._poster.send_ephemeral(place, ephemerals.not_latched(customer, self._links))
             return
-        card = self._poster.card(person, place, [customer], ask.reason)
+        card = self._poster.card(person, place, [customer], ask.reason, card_id=card_id)
         if await self._poster.post(card, place):
             self._metrics.card_seconds.observe(perf_counter() - started)
 
-    async def ask_many(self, person: Person, place: Place, ask: AskMany) -> None:
-        """Read the customers and post one card for all that are latched."""
+    async def ask_many(
+        self, person: Person, place: Place, ask: AskMany, once: str | None = None
+    ) -> None:
+        """Read the customers and post one card for all that are latched.
+
+        While the card of the same `once` waits for a decision, there is no second one.
+        """
         started = perf_counter()
+        card_id = await self._poster.new_card_id(place, once)
+        if card_id is None:
+            return
         person = self._policy.with_home_team(person)
         typed = f"{', '.join(map(str, ask.customer_ids))} {ask.reason}".rstrip()
         if not await self._permissions.may_ask(
@@ -93,7 +118,7 @@ class RequestService:
             nobody = many_ephemerals.none_to_unlatch(left_out, self._links)
             await self._poster.send_ephemeral(place, nobody)
             return
-        card = self._poster.card(person, place, customers, ask.reason)
+        card = self._poster.card(person, place, customers, ask.reason, card_id=card_id)
         if await self._poster.post(card, place, left_out):
             self._metrics.card_seconds.observe(perf_counter() - started)
             if len(customers) == 1:
@@ -126,14 +151,22 @@ class RequestService:
 
     async def stop(self, card_id: str, person: Person, place: Place) -> None:
         """Handle **Stop** on a card whose work is in progress, by its requester or a confirmer."""
-        card = await self._ledger.get_card(card_id)
+        try:
+            await self._stop(card_id, person, place)
+        except LedgerUnavailable as error:
+            log.error("stop not recorded", why=str(error))  # noqa: TRY400  # expected
+            not_stopped = click_answers.not_stopped(uncertain=error.uncertain)
+            await self._poster.send_ephemeral(place, not_stopped)
+
+    async def _stop(self, card_id: str, person: Person, place: Place) -> None:
+        card = await _patiently(lambda: self._ledger.get_card(card_id))
         if card is None:
             await self._poster.send_ephemeral(place, click_answers.no_such_request())
             return
         if not await self._permissions.may_stop(card, person, place):
             return
         pressed = NewEvent(datetime.now(UTC), EventType.STOP_REQUESTED, person.user_id, {})
-        if not await self._worker.stop(card_id, pressed):
+        if not await _patiently(lambda: self._worker.stop(card_id, pressed)):
             self._worker.catch_up_soon(card.first, place.response_url)
             await self._poster.send_ephemeral(place, click_answers.nothing_to_stop())
 
@@ -148,3 +181,10 @@ class RequestService:
             await self._poster.send_ephemeral(place, click_answers.no_such_request())
             return None
         return card if await self._permissions.may_follow_up(card, person, place) else None
+
+
+async def _patiently(call: Callable[[], Awaitable[T]]) -> T:
+    """Try for a while: the work goes on as soon as the ledger does, and must be stopped first."""
+    return await retried(
+        call, LedgerUnavailable, attempts=None, timeout_s=STOP_TIMEOUT_S, wait_max=0.5
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
@@ -96,8 +96,9 @@ class Sweep:
                 await self._resume_posting(request)
             elif is_due_for_reminder(request, now):
                 self._reminders.start(request)
-            elif request.asked_at < self._started_at:
-                # a decision may be missing: no bot ran, or the ledger is an older copy
+            elif request.asked_at < self._started_at or now < request.expires_at:
+                # a decision may be missing: no bot ran, the ledger is an older copy, or its times
+                # say nothing because the clock was set back
                 self._tasks.spawn(self._look_and_expire(request))
             else:
                 await self._expire(request)
@@ -129,21 +130,23 @@ class Sweep:
             self._tasks.spawn(self._sender.resume(reclaimed.history))
 
     async def _look_and_expire(self, request: Request) -> None:
-        """Expire a card from before this process started, and say what its customers are like."""
-        card = await self._ledger.get_card(request.card_id)
-        if card is None:
-            return
-        with self._worker.busy_with(card):
-            found = await asyncio.gather(*map(self._work.look, card.requests))
-            late = datetime.now(UTC) - request.expires_at
-            away: dict[str, object] = {}
-            if late > self._timing.lease:
-                away = {"away": True}
-            seen = {r.id: each | away for r, each in zip(card.requests, found, strict=True)}
-            try:
+        """Expire a card that nobody watched all along, and say what its customers are like."""
+        try:
+            card = await self._ledger.get_card(request.card_id)
+            if card is None:
+                return
+            with self._worker.busy_with(card):
+                found = await asyncio.gather(*map(self._work.look, card.requests))
+                late = datetime.now(UTC) - request.expires_at
+                why: dict[str, object] = {}
+                if late > self._timing.lease:
+                    why = {"away": True}
+                elif late < timedelta():
+                    why = {"early": True}
+                seen = {r.id: each | why for r, each in zip(card.requests, found, strict=True)}
                 await self._expire(request, seen)
-            except LedgerUnavailable as error:
-                log.warning("expiry left to the sweep", request_id=request.id, why=str(error))
+        except LedgerUnavailable as error:
+            log.warning("expiry left to the sweep", request_id=request.id, why=str(error))
 
     async def _expire(
         self, request: Request, seen: Mapping[str, dict[str, object]] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 
 from bot.ledger.audit.export import Filter, read
 from bot.ledger.engine import open_engine
+from bot.sandbox.slack.delivery import submission_payload
 from bot.sandbox.slack.simulator import OpenView
 from bot.sandbox.slack.workspace import Channel
-from tests.support.names import BIKES, CHANNEL
-from tests.support.reading import answer_to, heard_by, operations
+from tests.support.names import BIKES, CANCEL, CHANNEL
+from tests.support.reading import answer_to, heard_by, operations, parts
 from tests.support.world import OpenWorld, World
 
 JOINERY, DENTAL, COFFEE = 3100025, 3100033, 3100017
@@ -159,10 +161,64 @@ async def test_the_form_takes_whole_rows_of_a_spreadsheet(world: World) -> None:
     assert "moved portal" in world.card(card)
 
 
+async def test_the_form_takes_addresses_of_customers_as_the_command_does(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(fusebill_customer_url="https://a.example/7/c/{id}") as world:
+        form = await open_form(world)
+        pasted = f"https://a.example/7/c/{BIKES}?tab=1\nhttps://app.hubspot.com/contacts/1"
+        await send(world, form, pasted)
+        assert world.slack.views.get(form.id).errors["ids"] == (
+            "Line 2: This is an address of HubSpot; type the customer's id in Fusebill."
+        )
+        await send(world, form, f"https://a.example/7/c/{BIKES}?tab=1\n{JOINERY}")
+        typed = f"https://a.example/7/c/{BIKES}, https://a.example/7/c/{JOINERY}"
+        await world.ask(typed)
+        titles = [world.card(each) for each in world.slack.workspace.messages(CHANNEL)]
+        assert [title.partition("\n")[0] for title in titles] == ["Unlatch 2 customers?"] * 2
+
+
 async def test_a_form_with_one_id_asks_for_one_customer(world: World) -> None:
     await send(world, await open_form(world), f"#{BIKES}")
     [card] = world.slack.workspace.messages(CHANNEL)
     assert "Fusebill id: 2554529" in world.card(card)
+
+
+async def test_a_form_that_was_changed_before_it_is_sent_again_asks_anew(world: World) -> None:
+    form = await open_form(world)
+    # Slack did not get the answers in time, keeps the form and shows "Try again?"
+    for other in (JOINERY, JOINERY, DENTAL):
+        filled = world.slack.views.fill(form.id, {"ids": f"{BIKES}\n{other}", "reason": "moved"})
+        view = world.slack.views.payload(filled)
+        payload = submission_payload(world.slack.workspace, "U0ALICE", view)
+        body = urlencode({"payload": json.dumps(payload)}).encode()
+        await world.slack.send_raw(body, world.slack.sign(body))
+        await world.settled()
+    first, second = map(world.card, world.slack.workspace.messages(CHANNEL))
+    assert str(JOINERY) in first
+    assert str(DENTAL) in second
+    # the second time, nothing was read
+    assert operations(world) == ["get_customer"] * 4
+
+
+@pytest.mark.parametrize("typed", [f"{BIKES} {JOINERY} moved", "find Stolen"])
+async def test_a_double_click_on_a_button_that_asks_is_one_card(world: World, typed: str) -> None:
+    await answer_to(world, typed)
+    answer = world.slack.workspace.ephemerals("U0ALICE")[-1]
+    button = next(part for part in parts(answer.blocks) if part["type"] == "button")
+
+    async def press() -> None:
+        await world.slack.click_ephemeral("U0ALICE", answer, button["action_id"], button["value"])
+
+    await asyncio.gather(press(), press())
+    await world.settled()
+    [card] = world.slack.workspace.messages(CHANNEL)
+    assert "asked for this already" in world.last_ephemeral("U0ALICE")
+    # once that card has ended, the button asks anew
+    await world.press("U0ALICE", card, CANCEL)
+    await press()
+    await world.settled()
+    assert len(world.slack.workspace.messages(CHANNEL)) == 2
 
 
 async def test_what_cannot_be_understood_is_said_with_its_line_and_nothing_is_lost(

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from bot.domain.models import EventType
+from bot.sandbox.slack.simulator import PostedMessage
 from tests.support import postgresql
 from tests.support.faults import TIMING, calls, confirm, history_of, posted_once_in_order, shown
-from tests.support.names import CHANNEL
+from tests.support.names import BIKES, CHANNEL
 from tests.support.proxy import Proxy
 from tests.support.world import OpenWorld, World
 
+STOP = "unlatch_stop"
 REQUEST_UPDATE = (b"UPDATE requests", b"COMMIT")
 """What a transaction that changes a request sends to PostgreSQL."""
 
@@ -45,18 +50,19 @@ class Vanished:
 Outage = LockedFile | Vanished
 
 
+def outage_of(database_url: str, request: pytest.FixtureRequest) -> Outage:
+    if database_url.startswith("sqlite"):
+        return LockedFile(database_url)
+    return Vanished(request.getfixturevalue("postgresql_server"), database_url)
+
+
 @pytest.fixture
 async def ledger_world(
     open_world: OpenWorld, database_url: str, request: pytest.FixtureRequest
 ) -> AsyncIterator[tuple[World, Outage]]:
     """A world, and an outage of its ledger to begin and end."""
-    outage: Outage = (
-        LockedFile(database_url)
-        if database_url.startswith("sqlite")
-        else Vanished(request.getfixturevalue("postgresql_server"), database_url)
-    )
     async with open_world(timing=TIMING, database_url=database_url) as world:
-        yield world, outage
+        yield world, outage_of(database_url, request)
 
 
 async def test_a_click_without_a_ledger_is_answered_in_time_and_can_be_repeated(
@@ -154,3 +160,50 @@ async def test_a_ledger_that_stops_answering_does_not_delay_a_click(
     proxy.speaks.set()
     await world.slack.workspace.until(lambda: world.slack.workspace.ephemerals("U0BOB"))
     assert calls(world) == 0
+
+
+CUSTOMERS = [BIKES, *range(5_000_001, 5_000_010)]
+
+
+async def at_work(world: World) -> PostedMessage:
+    """A card whose last two customers are not begun for five seconds."""
+    for each in CUSTOMERS[1:]:
+        world.fusebill.customers[each] = dict(world.fusebill.customers[BIKES], id=each)
+    card = await world.ask(f"{', '.join(map(str, CUSTOMERS))} moved")
+    world.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=5.0)
+    await confirm(world, card)
+    await world.slack.workspace.until(lambda: "[Stop]" in world.card(card))
+    return card
+
+
+async def test_a_stop_counts_though_the_ledger_is_away_when_it_is_pressed(
+    open_world: OpenWorld, database_url: str, request: pytest.FixtureRequest
+) -> None:
+    outage = outage_of(database_url, request)
+    timing = replace(TIMING, execution_s=8.0)
+    async with open_world(timing=timing, database_url=database_url) as world:
+        card = await at_work(world)
+        outage.begin()
+        await world.slack.click("U0BOB", card.ts, STOP)
+        await asyncio.sleep(2.0)
+        outage.end()
+        await world.settled()
+        assert "✅ 8 unlatched · 🛑 2 stopped" in world.card(card)
+        assert world.ephemerals("U0BOB") == []
+
+
+async def test_a_stop_that_does_not_count_says_that_the_work_goes_on(
+    open_world: OpenWorld, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    timing = replace(TIMING, execution_s=8.0)
+    async with open_world(timing=timing, database_url=url) as world:
+        card = await at_work(world)
+        outage = LockedFile(url)
+        outage.begin()
+        await world.slack.click("U0BOB", card.ts, STOP)
+        await world.slack.workspace.until(lambda: bool(world.ephemerals("U0BOB")), 30.0)
+        outage.end()
+        told = world.last_ephemeral("U0BOB")
+        assert "your Stop did not count: the work goes on" in told
+        assert "nothing was done" not in told

@@ -75,6 +75,30 @@ async def click_at(
     assert (await staged.slack.click(who, card.ts, action)).status == 200
 
 
+@pytest.mark.parametrize("ids", [str(BIKES), "\n".join(map(str, CUSTOMERS))], ids=["one", "many"])
+async def test_a_form_that_is_sent_twice_at_once_on_two_instances_is_one_card(
+    staged: Stage, ids: str
+) -> None:
+    await staged.start(timing=PATIENT)
+    await staged.start(timing=PATIENT)
+    addresses = [f"{bot.address}/slack/events" for bot in staged.bots]
+    for race in range(RACES):
+        await staged.slack.command("U0ALICE", "many")
+        await staged.until(lambda: bool(staged.slack.views.all()))
+        form = staged.slack.views.of("U0ALICE")
+        sent = []
+        for number in range(4):
+            staged.slack.request_url = addresses[number % 2]
+            typed = {"ids": ids, "reason": f"race {race}"}
+            sent.append(asyncio.create_task(staged.slack.submit(form.id, typed)))
+            await asyncio.sleep(0)
+        assert {delivery and delivery.status for delivery in await asyncio.gather(*sent)} == {200}
+        await staged.until(lambda n=race: staged.log.count("asked already") == 3 * (n + 1))
+        assert len(staged.slack.workspace.messages(CHANNEL)) == race + 1
+    assert events(staged)["requested"] == RACES * (1 if ids == str(BIKES) else ALL)
+    assert broken(staged) == []
+
+
 @pytest.mark.parametrize("after_calls", [1, 5, 9])
 async def test_an_instance_that_sleeps_through_the_work_and_wakes_calls_nobody_twice(
     staged: Stage, after_calls: int

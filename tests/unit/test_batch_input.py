@@ -204,6 +204,11 @@ def test_a_command_for_one_customer_means_what_it_meant_before(number: str, reas
         ("\u200b2554529\u00ad\tBikes", [ONE]),
         ("\ufeff2554529\n3100017,", [ONE, TWO]),
         ("2554529 Stolen Bikes, Inc.\nBikes 3100017", [ONE, TWO]),
+        ("https://admin.example/customers/2554529\n3100017", [ONE, TWO]),
+        ("<https://admin.example/v1/2554529/edit?a=1#b>\tBikes\t3100017", [ONE]),
+        ("Bikes\thttps://admin.example/#/customers/2554529?tab=1", [ONE]),
+        ("Stolen Bikes https://admin.example/customers/2554529, moved", [ONE]),
+        ("https://app.hubspot.com/contacts/7/record/0-1/101, 2554529", [ONE]),
     ],
 )
 def test_the_first_id_of_each_pasted_line_counts(pasted: str, ids: list[int]) -> None:
@@ -223,6 +228,13 @@ def test_the_first_id_of_each_pasted_line_counts(pasted: str, ids: list[int]) ->
         ("0\t2_000", 1, "No customer has the id 0."),
         ("1" * 19, 1, "a customer id has at most 18 digits"),
         ("2554529.0", 1, "There is no customer id in '2554529.0'."),
+        ("https://app.hubspot.com/contacts/7/record/0-1/101", 1, "an address of HubSpot"),
+        ("7\nhttps://admin.example/a/1/b/2", 2, "several numbers in its path"),
+        ("https://admin.example/customers/0", 1, "No customer has the id 0."),
+        ("https://[junk/1", 1, "This is not an address"),
+        ("https://a.example/c/2554529, https://a.example/c/7", 1, "2 numbers stand in this line"),
+        ("2554529 moved portal, 3100017", 1, "2554529 and 3100017 could both be the id"),
+        ("24 Hour Bikes, 3100017", 1, "24 and 3100017 could both be the id"),
         ("٣٤٥", 1, "There is no customer id in '٣٤٥'."),
         ("", None, "There is no customer id here"),
         (" \n\t\n", None, "There is no customer id here"),
@@ -234,6 +246,11 @@ def test_what_cannot_be_understood_is_told_with_its_line(
     (error,) = read_lines(pasted).errors
     assert error.line == line
     assert why in error.why
+
+
+def test_a_pasted_address_that_fits_the_admins_names_a_customer() -> None:
+    url = "https://a.example/7/customer/{id}/view"
+    assert read_lines("https://a.example/7/customer/2554529/view", url) == Pasted((ONE,))
 
 
 def test_each_line_that_cannot_be_understood_is_told() -> None:

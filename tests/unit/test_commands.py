@@ -78,6 +78,19 @@ IDS = st.integers(min_value=1, max_value=10**18 - 1)
         ("\u200b2554529\u200b,\ufeff3100017\u00ad \u2800", AskMany(PAIR, "")),
         ("2554529, #2554529; 02554529 moved", Ask(2554529, "moved")),
         ("https://admin.example/customers/2554529\n3100017", AskMany(PAIR, "")),
+        ("https://admin.example/customers/2554529, 3100017 moved", AskMany(PAIR, "moved")),
+        ("https://a.example/c/2554529,https://a.example/c/3100017;", AskMany(PAIR, "")),
+        ("https://a.example/c/2554529; <https://a.example/c/3100017|x> a", AskMany(PAIR, "a")),
+        ("2554529, https://admin.fusebill.com/ui/customers/3100017/x", AskMany(PAIR, "")),
+        (
+            "2554529, https://help.example/tickets/3100017",
+            Ask(2554529, "https://help.example/tickets/3100017"),
+        ),
+        (
+            "2554529 see https://admin.fusebill.com/customers/3100017",
+            Ask(2554529, "see https://admin.fusebill.com/customers/3100017"),
+        ),
+        ("https://admin.example/#/customers/2554529/edit moved", Ask(2554529, "moved")),
         ("2554529, 3100017 " + "x" * MAX_REASON_LENGTH, AskMany(PAIR, "x" * MAX_REASON_LENGTH)),
         ("find  Stolen\u00a0\u00a0Bikes ", Find("Stolen Bikes")),
         ('find "Stolen Bikes"', Find("Stolen Bikes")),
@@ -199,6 +212,11 @@ def test_two_numbers_in_a_row_are_never_guessed_at(one: int, between: str, other
             "2554529 12 months free",
             Reading((2554529, 12), "months free"),
             Reading((2554529,), "12 months free"),
+        ),
+        (
+            "https://a.example/c/2554529 https://a.example/c/3100017",
+            Reading(PAIR),
+            Reading((2554529,), "3100017"),
         ),
         (
             "https://admin.example/customers/2554529 12 \u2800",

@@ -50,6 +50,10 @@ def words(lines: Iterable[Line]) -> list[str]:
         (event(EventType.CANCELLED, "U0ALICE"), ["<@U0ALICE> cancelled it"]),
         (event(EventType.EXPIRED), ["expired: nobody decided in time"]),
         (
+            event(EventType.BEGUN),
+            ["its turn came, and the customer was still latched"],
+        ),
+        (
             event(EventType.RECLAIMED, claim=2),
             ["the work was interrupted and has been resumed"],
         ),
@@ -127,6 +131,15 @@ LOOKED: list[tuple[Kind, dict[str, object], str]] = [
     (Kind.RELATCH, {"found": {"vid": 101, "company_id": 202}}, "is latched to contact 101"),
     (Kind.UNLATCH, {"unread": "HTTP 503"}, "could not be read, so we don't know"),
 ]
+
+
+def test_a_card_that_ended_early_says_why() -> None:
+    expiry = event(EventType.EXPIRED, "", found={"vid": 7}, early=True)
+    request = replace(CARD, verdict=Verdict.EXPIRED)
+    early = "the clock of the bot's machine was set back, so the card ended early; the customer is"
+    assert early.capitalize() in shown(message(result_text(request, [expiry], NO_LINKS).lines))
+    line = shown(message(list(event_lines(expiry, request, NO_LINKS))))
+    assert f"expired: {early}" in line
 
 
 @pytest.mark.parametrize("away", [True, False])

@@ -33,7 +33,7 @@ def test_every_verdict_and_outcome_is_written_by_exactly_one_event() -> None:
 
 def test_only_events_that_set_nothing_are_quiet() -> None:
     quiet = {event_type for event_type, meaning in EVENTS.items() if meaning.quiet}
-    assert quiet == {EventType.REMINDED, EventType.RECHECKED}
+    assert quiet == {EventType.REMINDED, EventType.BEGUN, EventType.RECHECKED}
     assert not any(EVENTS[each].verdict or EVENTS[each].outcome for each in quiet)
 
 

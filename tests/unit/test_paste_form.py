@@ -26,7 +26,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 
 def sent(ids: str, reason: str = "", opened_at: datetime = NOW) -> Sent:
-    return Sent(CHANNEL, URL, opened_at, ids, reason)
+    return Sent("V0FORM", CHANNEL, URL, opened_at, ids, reason)
 
 
 def ask(ids: str, reason: str = "", *, needs_reason: bool = False) -> Any:
@@ -41,7 +41,7 @@ def test_slack_accepts_the_form_and_its_fields_are_read_back(needs_reason: bool)
         not needs_reason
     ]
     values = {"ids": {"ids": {"value": "7\n8"}}, "reason": {"reason": {"value": None}}}
-    assert read_sent(form | {"state": {"values": values}}) == sent("7\n8")
+    assert read_sent(form | {"id": "V0FORM", "state": {"values": values}}) == sent("7\n8")
 
 
 def test_what_was_sent_asks_for_one_customer_or_many() -> None:

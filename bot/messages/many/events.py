@@ -21,7 +21,7 @@ from bot.messages.threads import latched_again_words
 
 MAX_TOGETHER = 15
 """How many customers one item names, so that it fits into a message's text."""
-_COUNTED = frozenset({EventType.RECLAIMED, EventType.RECHECKED, EventType.UNDONE})
+_COUNTED = frozenset({EventType.RECLAIMED, EventType.BEGUN, EventType.RECHECKED, EventType.UNDONE})
 """Happens to each customer by itself, in the same words."""
 
 Key = tuple[int, int]

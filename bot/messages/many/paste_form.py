@@ -38,8 +38,12 @@ Errors = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """What somebody sent: the texts as typed, where they had typed the command, and when."""
+    """What somebody sent: the texts as typed, where they had typed the command, and when.
 
+    `view_id` is Slack's id of the form, the same each time it is sent.
+    """
+
+    view_id: str
     channel_id: str
     response_url: str
     opened_at: datetime
@@ -79,6 +83,7 @@ def read_sent(view: dict[str, Any]) -> Sent:
     """Read a form that was sent. Raises: ValueError, LookupError or TypeError if it is another."""
     carried, values = json.loads(view["private_metadata"]), view["state"]["values"]
     return Sent(
+        str(view["id"]),
         str(carried["channel_id"]),
         str(carried["response_url"]),
         datetime.fromtimestamp(carried["opened_at"], UTC),
@@ -87,11 +92,13 @@ def read_sent(view: dict[str, Any]) -> Sent:
     )
 
 
-def understood(sent: Sent, now: datetime, *, needs_reason: bool) -> Ask | AskMany | Errors:
-    """What a form asks for, or what is wrong with it."""
+def understood(
+    sent: Sent, now: datetime, *, needs_reason: bool, customer_url: str | None = None
+) -> Ask | AskMany | Errors:
+    """What a form asks for, or what is wrong with it; for `customer_url` see `read_lines`."""
     if now - sent.opened_at > OPEN_FOR:
         return {IDS: TOO_OLD}
-    pasted = read_lines(sent.ids)
+    pasted = read_lines(sent.ids, customer_url)
     errors = {IDS: _said(pasted.errors)} if pasted.errors else {}
     # the reason is checked even if there are no ids to ask about
     ask = asked(pasted.customer_ids or (1,), sent.reason)
@@ -100,6 +107,14 @@ def understood(sent: Sent, now: datetime, *, needs_reason: bool) -> Ask | AskMan
     if needs_reason and not ask.reason:
         errors |= {REASON: NO_REASON}
     return errors or ask
+
+
+def identity(sent: Sent) -> str:
+    """What tells a form from others: the same if it is sent twice.
+
+    It also covers the texts, since somebody may change them before they send the form again.
+    """
+    return json.dumps([sent.view_id, sent.ids, sent.reason])
 
 
 def _said(errors: Sequence[LineError]) -> str:

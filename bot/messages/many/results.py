@@ -18,7 +18,7 @@ from bot.domain.models import (
     Verdict,
 )
 from bot.messages.block_kit import Line, bold, code, date, say
-from bot.messages.events import actor, ask_again, outcome_title
+from bot.messages.events import actor, ask_again, how_it_expired, outcome_title
 from bot.messages.phrases import amount
 
 MAX_NAMED = 10
@@ -118,8 +118,7 @@ def seen_at_expiry(history: CardHistory) -> list[str]:
 def expiry_lines(history: CardHistory) -> Iterator[Line]:
     """How the card expired, how its customers were then, and how to try again."""
     expiry, seen = event_of(history.first, Verdict.EXPIRED), Counter(seen_at_expiry(history))
-    away = expiry and expiry.details.get("away")
-    how = "Expired while the bot was away" if away else "Nobody decided in time"
+    how = how_it_expired(expiry)
     found = ", ".join(f"{number} {words}" for words, number in seen.items())
     yield [say(f"{how}; {found or 'nothing was changed'}.")]
     yield [say("To try again: "), code(ask_again(history.first.request))]

@@ -8,11 +8,13 @@ call is known only here until it is recorded, so recording is tried for a long t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
+from typing import TypeVar
 
 import structlog
 
@@ -22,10 +24,11 @@ from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.ops.metrics import Metrics
 from bot.ops.retries import retried
-from bot.requests.work.execution import Execution
+from bot.requests.work.execution import Announce, Execution
 from bot.requests.work.results import ExecutionResult
 from bot.settings import Timing
 
+T = TypeVar("T")
 log = structlog.get_logger(__name__)
 
 FIRST_LOOK_S = 0.1
@@ -37,6 +40,14 @@ CALLS_A_CUSTOMER = 3
 MAX_REFUSALS = 3
 """So often one of many customers waits for its next turn after "too many calls"."""
 RECORD_TIMEOUT_S = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Start:
+    """Whether an earlier worker may have called, and what to await before the first call."""
+
+    may_have_called: bool
+    announce: Announce | None = None
 
 
 class CustomerWork:
@@ -64,11 +75,12 @@ class CustomerWork:
         """
         with structlog.contextvars.bound_contextvars(**about(request)):
             await self._wait_for(others)
+            start = await self._start(request, others)
             refused: list[ExecutionResult] = []
             history = None
             while history is None:
                 async with self._turn(request):
-                    result = await self._take_turn(request)
+                    result = await self._take_turn(request, start)
                     if len(refused) < MAX_REFUSALS and self._can_wait(request, result):
                         refused.append(result)
                         continue
@@ -86,10 +98,27 @@ class CustomerWork:
         async with self._turn(request):
             return await self._execution.look(request)
 
-    async def _take_turn(self, request: Request) -> ExecutionResult:
-        if request.card_size > 1 and await self._ledger.is_stopping(request.card_id):
-            return await self._execution.stop(request)
-        return await self._execute(request)
+    async def _start(self, request: Request, others: Sequence[str]) -> _Start:
+        """What is known of a request's calls before its work starts.
+
+        A request that waited for `others` finds the ids gone because of them, or because of a call
+        of its own that an interrupted worker made. So it writes down that it is about to call.
+        """
+        if not others:
+            return _Start(may_have_called=request.claim > 1)
+        begun = NewEvent(datetime.now(UTC), EventType.BEGUN, "", {})
+        history = await self._patiently(lambda: self._ledger.request_history(request.id))
+        return _Start(
+            may_have_called=any(event.type is EventType.BEGUN for event in history.events),
+            announce=partial(self._ledger.record, request, begun, again=True),
+        )
+
+    async def _take_turn(self, request: Request, start: _Start) -> ExecutionResult:
+        if request.card_size > 1 and await self._patiently(
+            lambda: self._ledger.is_stopping(request.card_id)
+        ):
+            return await self._execution.stop(request, may_have_called=start.may_have_called)
+        return await self._execute(request, start)
 
     def _can_wait(self, request: Request, result: ExecutionResult) -> bool:
         """Whether one of many customers has another turn, once Fusebill takes calls again."""
@@ -98,9 +127,20 @@ class CustomerWork:
     async def _wait_for(self, others: Sequence[str]) -> None:
         """One thing at a time for a customer: wait until these requests have an outcome."""
         pause_s = FIRST_LOOK_S
-        while others and await self._ledger.unfinished(others):
+        if not others:
+            return
+        while await self._patiently(lambda: self._ledger.unfinished(others)):
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, self._timing.lease_s / 3)
+
+    async def _patiently(self, read: Callable[[], Awaitable[T]]) -> T:
+        """Ask the ledger for as long as this worker surely holds its lease.
+
+        If it gave up at once, the rest of the card would wait until another worker takes it over.
+        """
+        return await retried(
+            read, LedgerUnavailable, attempts=None, timeout_s=self._timing.lease_s / 2, wait_max=1.0
+        )
 
     @asynccontextmanager
     async def _turn(self, request: Request) -> AsyncIterator[None]:
@@ -111,11 +151,13 @@ class CustomerWork:
         async with self._turns, self._pace.call(CALLS_A_CUSTOMER):
             yield
 
-    async def _execute(self, request: Request) -> ExecutionResult:
+    async def _execute(self, request: Request, start: _Start) -> ExecutionResult:
         if request.claim > MAX_CLAIMS:
             why = f"The bot was interrupted {MAX_CLAIMS} times and does not try again."
             return ExecutionResult(Outcome.UNKNOWN, {"why": why})
-        return await self._execution.execute(request)
+        return await self._execution.execute(
+            request, may_have_called=start.may_have_called, announce=start.announce
+        )
 
     async def _record(self, request: Request, result: ExecutionResult) -> RequestHistory:
         """Keeps trying: the outcome is known only here until it is in the ledger."""

@@ -18,6 +18,7 @@ answered to each call that may have changed something is kept in the `details` a
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field, replace
 from time import monotonic
 
@@ -49,6 +50,9 @@ ATTEMPTS = 6
 LOOKS = 5  # after a success that did not show the change, beyond a first one at once
 
 
+Announce = Callable[[], Awaitable[object]]
+
+
 @dataclass(slots=True)
 class _Progress:
     """The state of one run.
@@ -56,12 +60,14 @@ class _Progress:
     `sent`: a call of the bot may be the reason for what a read shows. `in_doubt`: a call may have
     taken effect, or may still do so, and Fusebill did not say. `calls` is the evidence, one entry
     for each call that may have changed something, and `refusal` the last of them that was refused.
+    `announce` is awaited before the first.
     """
 
     request: Request
     sent: bool
     in_doubt: bool
     deadline: float
+    announce: Announce | None = None
     calls: list[dict[str, object]] = field(default_factory=list)
     refusal: FusebillRefused | None = None
     last_error: FusebillError = field(default_factory=FusebillError)
@@ -88,11 +94,17 @@ class Execution:
         self._wait_s = wait_s
         self._look_s = look_s
 
-    async def execute(self, request: Request) -> ExecutionResult:
-        """Execute a request; every FusebillError becomes an outcome."""
+    async def execute(
+        self, request: Request, *, may_have_called: bool, announce: Announce | None = None
+    ) -> ExecutionResult:
+        """Execute a request; every FusebillError becomes an outcome.
+
+        `may_have_called`: a worker that held the request before may have made the call. `announce`
+        is awaited before this one makes its first, and what it raises is raised.
+        """
         started = monotonic()
-        reclaimed = request.claim > 1
-        progress = _Progress(request, reclaimed, reclaimed, deadline=started + self._budget_s)
+        deadline = started + self._budget_s
+        progress = _Progress(request, may_have_called, may_have_called, deadline, announce)
         try:
             async with asyncio.timeout(self._budget_s):
                 result = await self._execute_with_retries(progress)
@@ -116,9 +128,9 @@ class Execution:
             return {"unread": str(error) or type(error).__name__}
         return {"found": asdict(customer.ids)}
 
-    async def stop(self, request: Request) -> ExecutionResult:
+    async def stop(self, request: Request, *, may_have_called: bool) -> ExecutionResult:
         """What a request that was stopped came to: nothing, if nobody can have begun it."""
-        if request.claim == 1:
+        if not may_have_called:
             return ExecutionResult(Outcome.STOPPED)
         # whoever held it before may have made the call
         try:
@@ -159,6 +171,8 @@ class Execution:
         found = compare(before.ids, request, called=progress.sent)
         if found:
             return found
+        if progress.announce and not progress.calls:
+            await progress.announce()
         accepted = await self._call(progress)
         if accepted.customer is not None and accepted.customer.ids == wanted(request):
             return done(request, "answer", accepted.status)

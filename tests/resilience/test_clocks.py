@@ -1,0 +1,86 @@
+"""The wall clock is set back between a command, its click and what follows."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from tests.support.clock import set_back
+from tests.support.names import BIKES, CONFIRM, UNDO
+from tests.support.world import OpenWorld, World
+
+JOINERY = 3100025
+HOUR = timedelta(hours=1)
+SHORTLY = timedelta(seconds=25)
+"""Not so far that cards would be ended."""
+
+
+def latch_again(world: World) -> None:
+    world.fusebill.customers[BIKES].update(hubSpotId=901, hubSpotCompanyId=902)
+
+
+@pytest.mark.parametrize("asked", [f"{BIKES} again", f"{BIKES}, {JOINERY} again"])
+async def test_what_was_cleared_before_the_clock_was_set_back_can_be_cleared_again(
+    open_world: OpenWorld, database_url: str, asked: str
+) -> None:
+    async with open_world(database_url=database_url) as world:
+        await world.press("U0BOB", await world.ask(), CONFIRM)
+        set_back(database_url, HOUR)
+        latch_again(world)
+        card = await world.ask(asked)
+        await world.press("U0BOB", card, CONFIRM)
+        assert world.ephemerals("U0BOB") == []
+        assert world.fusebill.customers[BIKES]["hubSpotId"] is None
+        assert "nlatched" in world.card(card)
+
+
+async def test_an_undo_is_refused_though_the_clock_was_set_back_before_the_later_change(
+    open_world: OpenWorld, database_url: str
+) -> None:
+    async with open_world(database_url=database_url) as world:
+        first = await world.ask()
+        await world.press("U0BOB", first, CONFIRM)
+        latch_again(world)
+        second = await world.ask()
+        set_back(database_url, SHORTLY)
+        await world.press("U0BOB", second, CONFIRM)
+        await world.press("U0ALICE", first, UNDO)
+        assert "can't be undone" in world.last_ephemeral("U0ALICE")
+        assert "again?" not in world.thread(first)
+
+
+async def test_a_card_is_overtaken_though_the_clock_was_set_back_before_the_other_was_confirmed(
+    open_world: OpenWorld, database_url: str
+) -> None:
+    async with open_world(database_url=database_url) as world:
+        first, other = await world.ask(), await world.ask()
+        set_back(database_url, SHORTLY)
+        await world.press("U0BOB", other, CONFIRM)
+        world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
+        await world.press("U0BOB", first, CONFIRM)
+        assert "was confirmed after this one was made" in world.last_ephemeral("U0BOB")
+        assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen"),
+    [
+        (f"{BIKES} moved", "the customer is still latched to contact 101, company 202."),
+        (f"{BIKES}, {JOINERY} moved", "2 still latched."),
+    ],
+    ids=["one", "many"],
+)
+async def test_a_card_that_ends_because_the_clock_was_set_back_says_so(
+    open_world: OpenWorld, database_url: str, asked: str, seen: str
+) -> None:
+    async with open_world(database_url=database_url) as world:
+        card = await world.ask(asked)
+        set_back(database_url, HOUR)
+        await world.slack.workspace.until(
+            lambda: "⌛ Expired" in world.card(card) and "⌛ Expired" in world.thread(card)
+        )
+        why = f"he clock of the bot's machine was set back, so the card ended early; {seen}"
+        assert f"T{why}" in world.card(card)
+        assert why in world.thread(card)
+        assert "in time" not in world.card(card) + world.thread(card)

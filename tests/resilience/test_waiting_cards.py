@@ -1,0 +1,99 @@
+"""Cards that wait for another card's work on their customers, when the bot is killed."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.sandbox.slack.simulator import PostedMessage
+from tests.resilience.test_many_crash import CUSTOMERS, broken
+from tests.resilience.test_many_instances import ask_about
+from tests.support.bot_process import PACE
+from tests.support.names import BIKES, CONFIRM
+from tests.support.stage import Stage, Trap, stage
+
+STOP = "unlatch_stop"
+PATIENT = replace(PACE, lease_s=2.0)
+MANY = CUSTOMERS[:4]
+one_and_many = pytest.mark.parametrize("ids", [[BIKES], MANY], ids=["one", "many"])
+
+
+@pytest.fixture
+async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
+    async with stage(database_url, tmp_path) as opened:
+        for each in CUSTOMERS[3:]:
+            opened.fusebill.customers[each] = dict(opened.fusebill.customers[BIKES], id=each)
+        yield opened
+
+
+async def confirmed(staged: Stage, ids: Sequence[int]) -> list[PostedMessage]:
+    """Two cards about the same customers, both confirmed; the second waits for the first."""
+    cards = [await ask_about(staged, ids), await ask_about(staged, ids)]
+    for card in cards:
+        await staged.slack.click("U0BOB", card.ts, CONFIRM)
+    return cards
+
+
+async def ended(staged: Stage) -> None:
+    await staged.start(timing=PATIENT)
+    await staged.settled(30.0)
+    assert broken(staged) == []
+
+
+@one_and_many
+async def test_a_card_that_waited_when_the_bot_was_killed_says_that_it_did_nothing(
+    staged: Stage, ids: Sequence[int]
+) -> None:
+    bot = await staged.start(timing=PATIENT)
+    staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=1.0)
+    first, second = await confirmed(staged, ids)
+    await staged.until(lambda: staged.calls("unlatch_customer") == len(ids))
+    await bot.kill()
+    staged.fusebill.behave()
+    await ended(staged)
+    await staged.until(lambda: "lready clear" in staged.card(second))
+    assert "nlatched" in staged.card(first).partition("\n")[0]
+    assert "nlatched" not in staged.card(second).partition("\n")[0]
+    assert "[Undo…]" not in staged.card(second)
+    assert "begun" not in staged.thread(second)
+
+
+@one_and_many
+async def test_a_card_whose_own_call_came_after_its_wait_says_what_it_did(
+    staged: Stage, ids: Sequence[int]
+) -> None:
+    await staged.start(timing=PATIENT)
+    for customer_id in ids:
+        # the first card's call is refused, so the second finds the customer latched
+        staged.fusebill.misbehave(
+            "conflict", operation="unlatch_customer", times=1, customer_id=customer_id
+        )
+    trap = Trap(staged, ("after", "unlatch_customer"), 2 * len(ids) - 1)
+    trap.arm()
+    first, second = await confirmed(staged, ids)
+    await staged.until(trap.sprung.is_set)
+    await ended(staged)
+    await staged.until(lambda: "nlatched" in staged.card(second).partition("\n")[0])
+    assert "ot done" in staged.card(first)
+    assert "lready clear" not in staged.card(second)
+    assert "its turn came, and the customer was still latched" in staged.thread(second)
+    assert staged.calls("unlatch_customer") == 2 * len(ids)
+
+
+async def test_a_stopped_card_that_waited_when_the_bot_was_killed_is_stopped(
+    staged: Stage,
+) -> None:
+    bot = await staged.start(timing=replace(PATIENT, working_after_s=0.1))
+    staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=1.5)
+    first, second = await confirmed(staged, MANY)
+    await staged.until(lambda: "[Stop]" in staged.card(second))
+    await staged.slack.click("U0BOB", second.ts, STOP)
+    await staged.until(lambda: "Stopping" in staged.card(second))
+    await bot.kill()
+    staged.fusebill.behave()
+    await ended(staged)
+    await staged.until(lambda: "4 stopped" in staged.card(second))
+    assert "4 unlatched" in staged.card(first)
