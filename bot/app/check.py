@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 
 import stamina
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.app.check_cards import cards
-from bot.app.check_host import certificates, file_modes
+from bot.app.check_host import certificates, clock, file_modes
 from bot.app.check_result import CheckResult, warning
 from bot.app.check_slack_errors import CHANNEL_FIXES, fix as fix_of, why
 from bot.environment import this_bot
@@ -49,8 +49,10 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
             )
         )
         groups = _user_groups(settings)
-        token = await _token(slack, user_groups=bool(groups))
+        token, headers = await _token(slack, user_groups=bool(groups))
         yield token
+        for result in clock(headers.get("date", ""), settings):
+            yield result
         async for result in _connections(settings, slack):
             yield result
         yield await _fusebill(settings)
@@ -64,9 +66,7 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
                 yield await _mentioned_group(slack, group)
         if token.ok:
             yield await cards(slack, _links(settings))
-    for result in _two_person(settings):
-        yield result
-    for result in file_modes(settings):
+    for result in (*_two_person(settings), *file_modes(settings)):
         yield result
     async for result in certificates(settings):
         yield result
@@ -86,15 +86,20 @@ def _two_person(settings: Settings) -> Iterator[CheckResult]:
         )
 
 
-async def _token(slack: Slack, *, user_groups: bool) -> CheckResult:
+async def _token(slack: Slack, *, user_groups: bool) -> tuple[CheckResult, Mapping[str, str]]:
+    """The result, and the headers of Slack's answer if there was one."""
     try:
         answer = await slack.auth_test()
     except SlackError as error:
         fix = "Install the app, then copy SLACK_BOT_TOKEN again from “OAuth & Permissions”."
-        return _refused(f"Slack's bot token: {why(error)}", error, fix)
+        return _refused(f"Slack's bot token: {why(error)}", error, fix), {}
     who = f"{answer['user']} in {answer['team']}"
+    return _scopes(who, answer.headers, user_groups=user_groups), answer.headers
+
+
+def _scopes(who: str, headers: Mapping[str, str], *, user_groups: bool) -> CheckResult:
     needed = sorted(scopes(user_groups=user_groups))
-    if (header := answer.headers.get("x-oauth-scopes")) is None:
+    if (header := headers.get("x-oauth-scopes")) is None:
         # a proxy may drop a header that it doesn't know: this is no proof that a scope is missing
         return warning(
             f"Slack's bot token: {who}, but the answer named no scopes",

@@ -1,4 +1,4 @@
-"""Checks this machine's side: who can read the ledger's files, and certificates that will end."""
+"""Checks this machine's side: its clock, who can read its ledger, certificates that will end."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -19,6 +21,28 @@ DAY_S = 24 * 3600
 SOON_DAYS = 14
 CONNECT_TIMEOUT_S = 5.0
 ANYBODY = 0o777
+MAX_CLOCK_ERROR_S = 5.0
+"""The answer was on its way for a moment, and its header has no fractions of a second."""
+MAX_SIGNATURE_AGE_S = 300.0
+"""Source: docs.slack.dev/authentication/verifying-requests-from-slack"""
+
+
+def clock(date: str, settings: Settings) -> Iterator[CheckResult]:
+    """A warning or a fault if this machine's clock differs from the `Date` of Slack's answer."""
+    now = datetime.now(UTC)
+    try:
+        ahead_s = (now - parsedate_to_datetime(date).astimezone(UTC)).total_seconds()
+    except ValueError:
+        return
+    if abs(ahead_s) <= MAX_CLOCK_ERROR_S:
+        return
+    where = "ahead of" if ahead_s > 0 else "behind"
+    text = f"Clock: this machine's is {abs(ahead_s):.0f} s {where} Slack's"
+    fix = "Have NTP set it: leases and the ledger's times follow it."
+    if abs(ahead_s) >= MAX_SIGNATURE_AGE_S and settings.slack_signing_secret:
+        yield CheckResult(False, text, f"{fix} The bot takes no request signed 5 minutes away.")
+    else:
+        yield warning(text, fix)
 
 
 def file_modes(settings: Settings) -> Iterator[CheckResult]:

@@ -318,6 +318,33 @@ async def test_an_answer_that_names_no_scopes_is_no_proof_that_any_is_missing(sc
     assert fix.endswith(": chat:write, chat:write.public, commands.")
 
 
+@pytest.mark.parametrize(
+    ("ahead_s", "difference"), [(40, "40 s behind"), (-40, "40 s ahead of"), (-299, "s ahead of")]
+)
+async def test_a_clock_that_differs_from_slacks_is_a_warning(
+    scene: Scene, ahead_s: float, difference: str
+) -> None:
+    scene.slack.workspace.clock_ahead_s = ahead_s
+    [line] = await scene.wrong()
+    assert line.startswith("! Clock: this machine's is ")
+    assert f"{difference} Slack's\n    Have NTP set it: " in line
+
+
+@pytest.mark.parametrize("ahead_s", [302, -302])
+async def test_a_clock_by_which_signatures_are_too_old_is_a_fault(
+    scene: Scene, ahead_s: float
+) -> None:
+    scene.slack.workspace.clock_ahead_s = ahead_s
+    [line] = await scene.wrong()
+    assert line.startswith("✗ Clock: ")
+    assert line.endswith("The bot takes no request signed 5 minutes away.")
+
+
+async def test_a_slow_answer_is_no_proof_that_the_clock_is_wrong(scene: Scene) -> None:
+    scene.slack.workspace.clock_ahead_s = -3
+    assert await scene.wrong() == []
+
+
 async def test_without_user_groups_their_scope_is_not_required(scene: Scene) -> None:
     lack("usergroups:read")(scene)
     assert await scene.wrong() == []

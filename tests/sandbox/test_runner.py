@@ -110,14 +110,18 @@ def test_the_wheel_contains_the_page_but_not_the_screenshots() -> None:
     assert not (ROOT / "MANIFEST.in").exists(), "setuptools would also ship what MANIFEST.in names"
 
 
-async def test_it_starts_in_under_two_seconds() -> None:
-    quickest = 10.0
-    for _ in range(3):  # the machine may be busy
+async def test_it_starts_in_little_more_time_than_loading_its_modules_takes() -> None:
+    loading, starting = [], []
+    # the machine may be busy
+    for _ in range(3):
+        began = monotonic()
+        load = ("-c", "import bot.sandbox.runner, bot.app.server, alembic.command")
+        process = await asyncio.create_subprocess_exec(sys.executable, *load, cwd=ROOT)
+        assert await process.wait() == 0
+        loading.append(monotonic() - began)
         async with started() as sandbox:
-            quickest = min(quickest, sandbox.seconds)
-        if quickest < 2.0:
-            break
-    assert quickest < 2.0
+            starting.append(sandbox.seconds)
+    assert min(starting) < 2 * min(loading)
 
 
 async def test_ctrl_c_stops_it_at_once_even_if_a_page_is_open() -> None:

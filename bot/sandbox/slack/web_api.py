@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
 from bot.sandbox.slack.validation import block_kit
@@ -119,7 +120,8 @@ class WebApi:
             body = refused.body
         named = token == self._bot_token and self._workspace.names_scopes
         scopes = {"x-oauth-scopes": ",".join(sorted(self._workspace.scopes))}
-        return Answer(body, headers=scopes if named else {})
+        date = {"Date": formatdate(time.time() + self._workspace.clock_ahead_s, usegmt=True)}
+        return Answer(body, headers=date | (scopes if named else {}))
 
     def _execute(self, method: str, token: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if method not in self._methods and method != "apps.connections.open":

@@ -129,6 +129,7 @@ class Workspace:
         self.user_groups: dict[str, list[str]] = {"S0BILLING": ["U0ALICE", "U0BOB"]}
         self.scopes: set[str] = set(DEFAULT_SCOPES)
         self.takes_tables = True  # False: this Slack does not know the `table` block
+        self.clock_ahead_s = 0.0  # how far Slack's clock is ahead of this machine's
         self.names_scopes = True  # False: a proxy drops the header that names them
         self._messages: dict[str, dict[str, PostedMessage]] = {}
         self._ephemerals: dict[str, Ephemeral] = {}
