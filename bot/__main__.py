@@ -75,7 +75,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     from bot.app.starting import CannotListen
     from bot.inbound.socket_mode import SocketModeEnded
     from bot.ledger.audit.comparison import NotReadable
-    from bot.ledger.engine import LedgerUnavailable, SchemaMismatch
+    from bot.ledger.database.engine import LedgerUnavailable, SchemaMismatch
     from bot.settings import InvalidSettings
     from bot.slack.client import SlackError
 
@@ -213,7 +213,7 @@ def _check(_parsed: argparse.Namespace) -> int:
 
 
 def _migrate(_parsed: argparse.Namespace) -> int:
-    from bot.ledger.engine import migrate, open_engine
+    from bot.ledger.database.engine import migrate, open_engine
     from bot.ledger.schema import REVISION
     from bot.settings import load_ledger
 

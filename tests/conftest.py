@@ -14,7 +14,7 @@ import structlog
 
 from bot.app.composition import build
 from bot.app.server import listening
-from bot.ledger.engine import migrate, open_engine
+from bot.ledger.database.engine import migrate, open_engine
 from bot.ops import logs
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack

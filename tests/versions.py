@@ -21,7 +21,7 @@ from alembic.config import Config
 
 from bot.app.composition import build
 from bot.app.server import listening
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
 from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM, UNDO

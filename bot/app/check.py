@@ -21,7 +21,7 @@ from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError, KeyRefused, NotReached
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.manifest import scopes
-from bot.ledger.engine import LedgerUnavailable, open_engine, require_writable, version
+from bot.ledger.database.engine import LedgerUnavailable, open_engine, require_writable, version
 from bot.ledger.schema import REVISION
 from bot.messages import fusebill_errors
 from bot.messages.block_kit import cut

@@ -13,8 +13,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bot.app.check_result import CheckResult, warning
-from bot.ledger.engine import sqlite_file
-from bot.ledger.sqlite_files import PRIVATE
+from bot.ledger.database.engine import sqlite_file
+from bot.ledger.database.sqlite_files import PRIVATE
 from bot.settings import Settings
 
 DAY_S = 24 * 3600

@@ -22,8 +22,7 @@ from bot.fusebill.client import FusebillClient
 from bot.fusebill.pace import Pace
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.listeners import Listeners
-from bot.ledger.due_requests import DueRequests
-from bot.ledger.engine import (
+from bot.ledger.database.engine import (
     Database,
     LedgerUnavailable,
     migrate,
@@ -31,6 +30,7 @@ from bot.ledger.engine import (
     require_current,
     version,
 )
+from bot.ledger.due_requests import DueRequests
 from bot.ledger.leases import Leases
 from bot.ledger.outbox import Outbox
 from bot.ledger.schema import REVISION

@@ -37,7 +37,7 @@ from bot.inbound.payloads import (
     typist,
     value,
 )
-from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.database.engine import LedgerUnavailable
 from bot.messages import ephemerals, forms, lists
 from bot.messages.block_kit import Message, escape
 from bot.messages.cards import Action

@@ -11,8 +11,8 @@ from sqlalchemy import Connection, bindparam, select
 
 from bot.domain.clock import is_worth_a_reminder
 from bot.domain.models import EventType, NewEvent, Outcome, Request, RequestHistory, Verdict
-from bot.ledger import queries
-from bot.ledger.engine import Database
+from bot.ledger import queries, same_customer
+from bot.ledger.database.engine import Database
 from bot.ledger.leases import LostClaim
 from bot.ledger.mapping import event_of, request_of
 from bot.ledger.schema import events, requests
@@ -41,7 +41,7 @@ LATER = select(requests.c.outcome).where(
     requests.c.id != bindparam("request_id"),
     requests.c.verdict == Verdict.CONFIRMED,
     requests.c.decided_at > bindparam("since"),
-    requests.c.outcome.is_(None) | queries.IS_EFFECTIVE,
+    requests.c.outcome.is_(None) | same_customer.IS_EFFECTIVE,
 )
 
 

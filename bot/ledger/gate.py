@@ -25,7 +25,7 @@ from bot.domain.models import (
     Verdict,
 )
 from bot.domain.policy import ALLOWED, Decision
-from bot.ledger import queries
+from bot.ledger import queries, same_customer
 from bot.ledger.hash_chain import fingerprint
 from bot.ledger.mapping import request_row
 
@@ -111,8 +111,8 @@ def allow(_request: Request, _other: Request | None) -> Decision:
 
 def require_room(connection: Connection, follow_up: Card) -> None:
     """Check that a follow-up may be added. Raises: FollowUpOpen; Overtaken."""
-    queries.lock_customers(connection, follow_up)
-    if queries.open_follow_up(connection, follow_up):
+    same_customer.lock_customers(connection, follow_up)
+    if same_customer.open_follow_up(connection, follow_up):
         raise FollowUpOpen(follow_up.id)
     for request in follow_up.requests:
         undone = queries.find(connection, request.undoes) if request.undoes else None
@@ -122,15 +122,15 @@ def require_room(connection: Connection, follow_up: Card) -> None:
 
 def changed_since(connection: Connection, request: Request) -> Request | None:
     """The last other request that changed the customer after this one did, or may have."""
-    others = queries.changed_since(connection, request)
+    others = same_customer.changed_since(connection, request)
     # an undo of this very request that came to nothing can be repeated
     return next((o for o in others if o.undoes != request.id), None)
 
 
 def others(connection: Connection, card: Card) -> list[Request]:
     """What other cards did for a card's customers since it was asked, or are doing."""
-    queries.lock_customers(connection, card)
-    return queries.others_since_asked(connection, card)
+    same_customer.lock_customers(connection, card)
+    return same_customer.others_since_asked(connection, card)
 
 
 def unfinished(card: Card, others: Sequence[Request]) -> After:

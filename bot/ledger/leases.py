@@ -19,7 +19,7 @@ from sqlalchemy import Connection, RowMapping, update
 
 from bot.domain.models import Card, CardHistory, EventType, NewEvent, Request
 from bot.ledger import outbox, queries
-from bot.ledger.engine import Database
+from bot.ledger.database.engine import Database
 from bot.ledger.mapping import COLUMNS, request_of
 from bot.ledger.schema import requests
 

@@ -21,11 +21,11 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from bot.domain.meanings import VERDICTS
 from bot.domain.models import Card, EventType, NewEvent, Person, Request
 from bot.ledger import queries
-from bot.ledger.engine import Database
+from bot.ledger.database.engine import Database
+from bot.ledger.database.statements import Statement
 from bot.ledger.hash_chain import fingerprint
 from bot.ledger.mapping import request_row
 from bot.ledger.schema import requests, response_urls
-from bot.ledger.statements import Statement
 
 URL_LIFETIME = timedelta(minutes=29)
 """Slack takes answers for 30 minutes: docs.slack.dev/interactivity/handling-user-interaction"""

@@ -25,8 +25,8 @@ from bot.domain.models import (
     RequestHistory,
     Verdict,
 )
-from bot.ledger import gate, outbox, queries
-from bot.ledger.engine import Database, LedgerUnavailable, try_to_write
+from bot.ledger import gate, outbox, queries, same_customer
+from bot.ledger.database.engine import Database, LedgerUnavailable, try_to_write
 from bot.ledger.gate import Change, DecisionResult, FollowUpOpen, Judge, Overtaken
 from bot.ledger.leases import LostClaim
 from bot.ledger.mapping import request_of
@@ -207,8 +207,8 @@ class Ledger:
                 return queries.history_of(connection, current)
             if alone:
                 card = Card((current,))
-                queries.lock_customers(connection, card)
-                if queries.open_follow_up(connection, card):
+                same_customer.lock_customers(connection, card)
+                if same_customer.open_follow_up(connection, card):
                     raise FollowUpOpen(request.id)
                 if by := gate.changed_since(connection, current):
                     raise Overtaken(by)
@@ -299,7 +299,7 @@ class Ledger:
 
     async def open_follow_up(self, card: Card) -> Request | None:
         """A request of another card in the same thread that is undecided or being executed."""
-        return await self._database.run(lambda c: queries.open_follow_up(c, card))
+        return await self._database.run(lambda c: same_customer.open_follow_up(c, card))
 
     async def changed_since(self, request: Request) -> Request | None:
         """The last other request that changed the customer after this one did, or may have."""

@@ -13,7 +13,7 @@ from functools import partial
 import structlog
 
 from bot.domain.models import EventType, NewEvent, Person, Request, Verdict
-from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.gate import DecisionResult, Judge, expired
 from bot.ledger.store import Ledger
 from bot.messages import click_answers, ephemerals

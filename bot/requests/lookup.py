@@ -20,8 +20,8 @@ from bot.fusebill.errors import (
     RateLimited,
     Unavailable,
 )
+from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.due_requests import DueRequests
-from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.outbox import Outbox
 from bot.ledger.store import Ledger
 from bot.messages import ephemerals, lists

@@ -25,7 +25,7 @@ from bot.domain.models import (
     RequestHistory,
 )
 from bot.domain.policy import Decision
-from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.store import AlreadyAsked, Ledger
 from bot.messages import click_answers, ephemerals
 from bot.messages.block_kit import Message

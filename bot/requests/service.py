@@ -13,7 +13,7 @@ from bot.domain.commands import Ask, AskMany, Find, History
 from bot.domain.models import Card, EventType, NewEvent, Person
 from bot.domain.policy import Policy
 from bot.fusebill.errors import FusebillError
-from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.messages import click_answers, ephemerals
 from bot.messages.block_kit import Message

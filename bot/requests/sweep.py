@@ -14,7 +14,7 @@ import structlog
 
 from bot.domain.clock import is_due_for_reminder
 from bot.domain.models import EventType, NewEvent, Request, Verdict
-from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.gate import waits_of
 from bot.ledger.leases import Leases
 from bot.ledger.outbox import Outbox

@@ -25,7 +25,7 @@ from bot.domain.models import (
     Request,
     Verdict,
 )
-from bot.ledger.engine import migrate, open_engine
+from bot.ledger.database.engine import migrate, open_engine
 from bot.ledger.hash_chain import digest
 from bot.ledger.mapping import event_row, request_row
 from bot.ledger.schema import events, requests

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.ledger.engine import Database, migrate, open_engine
+from bot.ledger.database.engine import Database, migrate, open_engine
 from bot.ledger.leases import Leases
 from bot.ledger.store import Ledger
 

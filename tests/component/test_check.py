@@ -21,7 +21,7 @@ from bot.__main__ import main
 from bot.app.check import check
 from bot.app.check_cards import sample_cards
 from bot.domain.models import Outcome
-from bot.ledger.engine import migrate, open_engine
+from bot.ledger.database.engine import migrate, open_engine
 from bot.ledger.schema import REVISION
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack

@@ -10,8 +10,8 @@ import pytest
 
 from bot.domain.clock import recheck_at, reminder_at
 from bot.domain.models import Event, EventType, NewEvent, Outcome, Request, RequestHistory, Verdict
+from bot.ledger.database.engine import Database
 from bot.ledger.due_requests import DueRequests
-from bot.ledger.engine import Database
 from bot.ledger.leases import LostClaim
 from bot.ledger.store import Ledger
 from tests.support.ledger import ASKED, BOB, NOW, REQUEST

@@ -18,7 +18,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, select, text
 
-from bot.ledger.engine import (
+from bot.ledger.database.engine import (
     LOCK_TIMEOUT_S,
     Database,
     LedgerUnavailable,
@@ -29,7 +29,7 @@ from bot.ledger.engine import (
     require_writable,
     version,
 )
-from bot.ledger.executor import CONNECTIONS, MAX_SHARED_COMMIT
+from bot.ledger.database.executor import CONNECTIONS, MAX_SHARED_COMMIT
 from bot.ledger.schema import REVISION, metadata
 from tests.support import postgresql
 from tests.support.proxy import Proxy

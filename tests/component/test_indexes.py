@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Select, select
 
-from bot.ledger import due_requests, queries
-from bot.ledger.engine import migrate, open_engine
+from bot.ledger import due_requests, queries, same_customer
+from bot.ledger.database.engine import migrate, open_engine
+from bot.ledger.database.statements import Statement
 from bot.ledger.schema import requests
-from bot.ledger.statements import Statement
 
 QUERIES: dict[str, tuple[Select[Any] | Statement, dict[str, object]]] = {
     "the request of a click": (queries.ONE, {"request_id": "a" * 32}),
@@ -22,7 +22,7 @@ QUERIES: dict[str, tuple[Select[Any] | Statement, dict[str, object]]] = {
     ),
     "how long anything is overdue": (queries.LONGEST_DUE, {}),
     "what else was done for a customer": (
-        queries.OTHERS,
+        same_customer.OTHERS,
         {"card_id": "a" * 32},
     ),
     "the card of a click": (queries.CARD, {"card_id": "a" * 32}),
@@ -30,11 +30,11 @@ QUERIES: dict[str, tuple[Select[Any] | Statement, dict[str, object]]] = {
     "what a thread shows": (queries.SHOWN, {"card_id": "a" * 32}),
     "whether a card is being stopped": (queries.STOPPING, {"card_id": "a" * 32}),
     "what changed a customer since": (
-        queries.CHANGED_SINCE,
+        same_customer.CHANGED_SINCE,
         {"customer": 7, "request_id": "a" * 32, "since": "cleared"},
     ),
     "an open follow-up": (
-        queries.FOLLOW_UP,
+        same_customer.FOLLOW_UP,
         {"customers": [7], "channel": "C0", "thread": "1.2", "card_id": "a" * 32},
     ),
     "what is open": (due_requests.OPEN, {"now": datetime.now(UTC)}),

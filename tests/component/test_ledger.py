@@ -18,7 +18,7 @@ from bot.domain.models import (
 )
 from bot.ledger.audit.export import Filter, read
 from bot.ledger.audit.verify import verify
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from bot.ledger.hash_chain import digest
 from bot.ledger.leases import Leases
 from bot.ledger.store import Ledger

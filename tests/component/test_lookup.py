@@ -18,7 +18,7 @@ from bot.fusebill.errors import (
     OutcomeUnknown,
     RateLimited,
 )
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from tests.support.names import ALICE, BIKES
 from tests.support.workshop import Parts, workshop
 

@@ -11,7 +11,7 @@ from sqlalchemy import text
 
 from bot.domain.models import Customer, HubSpotIds, Kind, Request
 from bot.domain.policy import Decision
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from bot.ledger.hash_chain import fingerprint
 from bot.ledger.mapping import request_row
 from tests.support.names import ALICE, CHANNEL

@@ -9,10 +9,10 @@ import pytest
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from bot.ledger.engine import migrate, open_engine, reason
+from bot.ledger.database.engine import migrate, open_engine, reason
+from bot.ledger.database.statements import Statement, run
 from bot.ledger.mapping import request_row
 from bot.ledger.schema import requests, response_urls
-from bot.ledger.statements import Statement, run
 from tests.support.hostile import CARD
 
 NOON = datetime(2026, 11, 25, 12, 0, 0, 123456, tzinfo=UTC)

@@ -15,7 +15,7 @@ import pytest
 from bot.domain.models import EventType
 from bot.ledger.audit.export import Filter, read
 from bot.ledger.audit.verify import verify
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.simulator import OpenView, PostedMessage, text_of
 from tests.support.faults import history_of
 from tests.support.names import CANCEL, CHANNEL, CONFIRM

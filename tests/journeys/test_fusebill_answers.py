@@ -8,7 +8,7 @@ import pytest
 
 from bot.domain.models import Outcome
 from bot.ledger.audit import export
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from bot.settings import Timing
 from tests.support.names import BIKES, CHECK, CONFIRM
 from tests.support.reading import answer_to, operations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bot.domain.models import EventType, Outcome, Verdict
 from bot.ledger.audit.export import Filter, read
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from tests.support.ledger import broken
 from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import operations

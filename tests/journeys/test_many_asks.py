@@ -11,7 +11,7 @@ from urllib.parse import urlencode
 import pytest
 
 from bot.ledger.audit.export import Filter, read
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.delivery import submission_payload
 from bot.sandbox.slack.simulator import OpenView
 from bot.sandbox.slack.workspace import Channel

@@ -12,7 +12,7 @@ from urllib.parse import urlencode
 import pytest
 
 from bot.ledger.audit.export import Filter, Row, read
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.simulator import Delivery, PostedMessage, SimulatedSlack, User
 from bot.sandbox.slack.workspace import Team
 from tests.support.names import CANCEL, CHANNEL, CONFIRM

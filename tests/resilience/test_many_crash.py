@@ -10,7 +10,7 @@ import pytest
 
 from bot.domain.models import Outcome
 from bot.ledger.audit.verify import verify
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.names import BIKES, CHANNEL
 from tests.support.stage import Stage, Trap, stage

@@ -13,7 +13,7 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 
 from bot.domain.models import Outcome
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.resilience.test_instances import click_everywhere, lines
 from tests.resilience.test_many_crash import CUSTOMERS, all_outcomes, ask, broken

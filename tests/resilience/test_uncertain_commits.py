@@ -19,7 +19,7 @@ from sqlalchemy.exc import OperationalError
 
 from bot.ledger.audit.export import Filter, read
 from bot.ledger.audit.verify import verify
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
 from tests.support import postgresql

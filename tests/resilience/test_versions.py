@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.models import EventType, Outcome, RequestHistory, Verdict
-from bot.ledger.engine import migrate, open_engine
+from bot.ledger.database.engine import migrate, open_engine
 from tests.support.ledger import broken
 from tests.support.names import CONFIRM
 from tests.support.stage import Stage, stage

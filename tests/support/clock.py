@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from sqlalchemy import Column, select
 
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from bot.ledger.schema import Moment, events, requests, response_urls
 
 

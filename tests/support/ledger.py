@@ -18,7 +18,7 @@ from bot.domain.models import (
 )
 from bot.domain.policy import Decision
 from bot.ledger.audit.verify import verify
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from bot.ledger.gate import DecisionResult
 from bot.ledger.store import Ledger
 

@@ -12,7 +12,7 @@ from typing import Any
 from sqlalchemy import func, select
 
 from bot.domain.models import RequestHistory
-from bot.ledger.engine import Database, open_engine
+from bot.ledger.database.engine import Database, open_engine
 from bot.ledger.schema import requests
 from bot.ledger.store import Ledger
 from bot.sandbox.fusebill.simulator import SimulatedFusebill

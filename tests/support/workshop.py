@@ -10,7 +10,7 @@ from pathlib import Path
 from bot.app.composition import build
 from bot.domain.models import Request
 from bot.ledger.audit.export import Filter, Row, read
-from bot.ledger.engine import open_engine
+from bot.ledger.database.engine import open_engine
 from bot.ledger.store import Ledger
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics

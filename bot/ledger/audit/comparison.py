@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Engine, RowMapping, select
 
-from bot.ledger.engine import streaming
+from bot.ledger.database.engine import streaming
 from bot.ledger.schema import events, requests
 from bot.ledger.witness import MESSAGE
 

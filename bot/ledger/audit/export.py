@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Engine, RowMapping, Select, and_, or_, select
 
 from bot.domain.models import EventType
-from bot.ledger.engine import streaming
+from bot.ledger.database.engine import streaming
 from bot.ledger.mapping import stored, time_of
 from bot.ledger.queries import IS_TO_BE_EXECUTED
 from bot.ledger.schema import card_id_of_row, events, requests

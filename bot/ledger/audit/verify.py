@@ -11,7 +11,7 @@ from sqlalchemy import Engine, RowMapping, func, select
 
 from bot.domain.clock import reminder_at
 from bot.domain.models import EventType, Outcome, Verdict
-from bot.ledger.engine import streaming
+from bot.ledger.database.engine import streaming
 from bot.ledger.hash_chain import (
     NOT_POSTED,
     canonical_json,

@@ -12,7 +12,7 @@ import structlog
 
 from bot.domain.clock import reminder_at
 from bot.domain.models import Card, CardHistory, Request
-from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.gate import with_message
 from bot.ledger.outbox import Outbox
 from bot.messages import drawing, ephemerals

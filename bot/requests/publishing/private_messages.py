@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import structlog
 
 from bot.domain.models import Request
-from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.outbox import Outbox, ResponseUrl
 from bot.messages.block_kit import Message
 from bot.slack.client import Slack, SlackError, SlackUnavailable

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 import structlog
 
 from bot.domain.models import Card, CardHistory, RequestHistory
-from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.leases import Leases, LostClaim
 from bot.ledger.store import Ledger
 from bot.requests.publishing.publisher import Publisher

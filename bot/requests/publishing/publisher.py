@@ -19,7 +19,7 @@ from weakref import WeakValueDictionary
 import structlog
 
 from bot.domain.models import CardHistory, EventType, NewEvent, Request, RequestHistory
-from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.leases import Leases, LostClaim
 from bot.ledger.store import Ledger
 from bot.messages import drawing

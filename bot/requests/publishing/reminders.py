@@ -14,8 +14,8 @@ import structlog
 
 from bot.domain.clock import is_worth_a_reminder
 from bot.domain.models import Request
+from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.due_requests import DueRequests
-from bot.ledger.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.messages.threads import reminder
 from bot.ops.background import BackgroundTasks

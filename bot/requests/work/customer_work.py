@@ -20,7 +20,7 @@ import structlog
 
 from bot.domain.models import EventType, NewEvent, Outcome, Request, RequestHistory
 from bot.fusebill.pace import Pace
-from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.ops.metrics import Metrics
 from bot.ops.retries import retried

@@ -29,7 +29,7 @@ from bot.domain.models import (
     RequestHistory,
     Verdict,
 )
-from bot.ledger.engine import LedgerUnavailable
+from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.gate import After
 from bot.ledger.leases import Leases, LostClaim
 from bot.ledger.outbox import Outbox

@@ -29,10 +29,18 @@ from sqlalchemy.exc import DBAPIError, OperationalError, SQLAlchemyError
 from sqlalchemy.pool import StaticPool
 
 from bot.environment import this_bot
-from bot.ledger.executor import CONNECTIONS, JOB_TIMEOUT_S, Job, Pool, Runner, SingleWriter, Work
+from bot.ledger.database.executor import (
+    CONNECTIONS,
+    JOB_TIMEOUT_S,
+    Job,
+    Pool,
+    Runner,
+    SingleWriter,
+    Work,
+)
+from bot.ledger.database.sqlite_files import create_private, is_kept, opening
+from bot.ledger.database.statements import run
 from bot.ledger.schema import REVISION
-from bot.ledger.sqlite_files import create_private, is_kept, opening
-from bot.ledger.statements import run
 from bot.ledger.witness import watch_commits, witnessed
 
 T = TypeVar("T")
