@@ -38,11 +38,15 @@ def no_such_request() -> Message:
     )
 
 
-def form_not_opened() -> Message:
-    """Slack did not open the form for a reason."""
-    return message(
-        [[say("📝 Slack did not open the form, so nothing was decided. Press Cancel again.")]]
+def form_not_opened(*, certain: bool) -> Message:
+    """Slack did not open the form for a reason; not `certain` if its answer was lost."""
+    text = (
+        "📝 Slack did not open the form, so nothing was decided. Press Cancel again."
+        if certain
+        else "📝 Slack did not say whether it opened the form. Nothing was decided."
+        " If you see no form, press Cancel again."
     )
+    return message([[say(text)]])
 
 
 def too_late(request: Request) -> Message:

@@ -25,7 +25,7 @@ from bot.requests.lookup import Lookup
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.requests.work.worker import Worker
-from bot.slack.client import Slack, SlackError
+from bot.slack.client import Slack, SlackError, is_verdict
 
 log = structlog.get_logger(__name__)
 
@@ -124,7 +124,9 @@ class Deciding:
             await self._slack.open_form(trigger_id, form)
         except SlackError as error:
             log.warning("form not opened", why=error.code, request_id=request.id)
-            await self._poster.send_ephemeral(place, click_answers.form_not_opened())
+            await self._poster.send_ephemeral(
+                place, click_answers.form_not_opened(certain=is_verdict(error))
+            )
 
     async def decline(self, declined: Declined, person: Person) -> Message | None:
         """Decline a request; the verdict is in the ledger when this returns.

@@ -13,7 +13,7 @@ from bot.messages.many import ephemerals as many_ephemerals
 from bot.messages.many.paste_form import Errors, Sent, paste_form, understood
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
-from bot.slack.client import Slack, SlackError
+from bot.slack.client import Slack, SlackError, is_verdict
 
 log = structlog.get_logger(__name__)
 
@@ -48,7 +48,9 @@ class Pasting:
             await self._slack.open_form(trigger_id, form)
         except SlackError as error:
             log.warning("form not opened", why=error.code)
-            await self._poster.send_ephemeral(place, many_ephemerals.form_not_opened())
+            await self._poster.send_ephemeral(
+                place, many_ephemerals.form_not_opened(certain=is_verdict(error))
+            )
 
     def read(self, sent: Sent) -> Ask | AskMany | Errors:
         """What a form that was sent asks for, or what is wrong with it by field."""

@@ -26,6 +26,7 @@ from bot.slack.errors import (
     classify,
     failure_of,
     is_retryable,
+    is_verdict,
     require,
 )
 from bot.slack.rate_limiter import MAX_WAIT_S, Key, RateLimiter
@@ -40,6 +41,7 @@ __all__ = [
     "SlackRefused",
     "SlackUnavailable",
     "is_retryable",
+    "is_verdict",
     "open_session",
 ]
 
@@ -173,7 +175,9 @@ class Slack:
 
         async def call() -> None:
             async with asyncio.timeout(OPEN_TIMEOUT_S):
-                await self._client.views_open(trigger_id=trigger_id, view=form)
+                answer = await self._client.views_open(trigger_id=trigger_id, view=form)
+            # slack_sdk takes any bytes for a success
+            require(answer.data)
 
         await self._call("views.open", call)
 

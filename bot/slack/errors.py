@@ -118,6 +118,11 @@ def is_retryable(error: Exception) -> TypeGuard[SlackUnavailable]:
     return isinstance(error, SlackUnavailable) and not isinstance(error, SlackBlocked)
 
 
+def is_verdict(error: SlackError) -> bool:
+    """Whether Slack itself said no, so that the call surely had no effect."""
+    return isinstance(error, SlackRefused | SlackBlocked)
+
+
 def classify(error: Exception) -> SlackError | None:
     """The SlackError for an exception; None if the exception did not come from a Slack call."""
     match error:

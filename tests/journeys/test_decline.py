@@ -206,8 +206,6 @@ async def test_the_rules_are_checked_again_when_the_form_is_sent(world: World) -
     [
         {"error": "expired_trigger_id"},
         {"error": "exchanged_trigger_id"},
-        {"status": 503},
-        {"drop": "before"},
     ],
     ids=str,
 )
@@ -219,6 +217,21 @@ async def test_where_slack_opens_no_form_the_person_is_told_to_press_again(
     await world.press("U0BOB", card, CANCEL)
     assert "did not open the form, so nothing was decided" in world.last_ephemeral("U0BOB")
     assert "Press Cancel again" in world.last_ephemeral("U0BOB")
+    await world.decline("U0BOB", card, WHY)
+    assert "Declined by: <@U0BOB>" in world.card(card)
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"drop": "before"}, {"drop": "after"}], ids=str)
+async def test_where_nobody_knows_if_the_form_is_open_the_person_is_told_so(
+    world: World, fault: dict[str, Any]
+) -> None:
+    card = await world.ask()
+    world.slack.faults.fail("views.open", **fault)
+    await world.press("U0BOB", card, CANCEL)
+    assert world.last_ephemeral("U0BOB") == (
+        "📝 Slack did not say whether it opened the form. Nothing was decided. If you see no form,"
+        " press Cancel again."
+    )
     await world.decline("U0BOB", card, WHY)
     assert "Declined by: <@U0BOB>" in world.card(card)
 

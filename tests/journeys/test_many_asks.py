@@ -13,6 +13,7 @@ import pytest
 from bot.ledger.audit.export import Filter, read
 from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.delivery import submission_payload
+from bot.sandbox.slack.proxy_answers import PROXY_ANSWERS
 from bot.sandbox.slack.simulator import OpenView
 from bot.sandbox.slack.workspace import Channel
 from tests.support.names import BIKES, CANCEL, CHANNEL
@@ -280,15 +281,32 @@ async def test_the_rules_are_checked_again_when_the_form_is_sent(open_world: Ope
         assert operations(world) == []
 
 
-@pytest.mark.parametrize("fault", [{"error": "expired_trigger_id"}, {"status": 503}], ids=str)
-async def test_where_slack_opens_no_form_the_person_is_told_what_to_type(
-    world: World, fault: dict[str, Any]
-) -> None:
-    world.slack.faults.fail("views.open", **fault)
+async def test_where_slack_opens_no_form_the_person_is_told_what_to_type(world: World) -> None:
+    world.slack.faults.fail("views.open", error="expired_trigger_id")
     told = await answer_to(world, "many")
     assert told == (
         "📝 Slack did not open the form, so nothing was done. Type it again: /unlatch many"
     )
+
+
+NOBODY_KNOWS = (
+    "📝 Slack did not say whether it opened the form. Nothing was done. If you see no form,"
+    " type it again: /unlatch many"
+)
+
+
+@pytest.mark.parametrize("name", PROXY_ANSWERS)
+async def test_a_proxys_answer_is_no_proof_that_the_form_is_open(world: World, name: str) -> None:
+    world.slack.faults.answer_as_proxy("views.open", name)
+    assert await answer_to(world, "many") == NOBODY_KNOWS
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"drop": "after"}], ids=str)
+async def test_where_the_answer_was_lost_nobody_knows_if_the_form_is_open(
+    world: World, fault: dict[str, Any]
+) -> None:
+    world.slack.faults.fail("views.open", **fault)
+    assert await answer_to(world, "many") == NOBODY_KNOWS
 
 
 async def test_a_form_works_over_socket_mode_too(open_world: OpenWorld) -> None:

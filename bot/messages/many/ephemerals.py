@@ -76,9 +76,14 @@ def others_not_undone(left_out: Sequence[LeftOut], links: Links) -> Message:
     return message([[say(only)]], left_out_lines(left_out, links))
 
 
-def form_not_opened() -> Message:
-    """Slack did not open the form for many ids."""
-    start = say("📝 Slack did not open the form, so nothing was done. Type it again: ")
+def form_not_opened(*, certain: bool) -> Message:
+    """Slack did not open the form for many ids; not `certain` if its answer was lost."""
+    start = say(
+        "📝 Slack did not open the form, so nothing was done. Type it again: "
+        if certain
+        else "📝 Slack did not say whether it opened the form. Nothing was done."
+        " If you see no form, type it again: "
+    )
     return message([[start, code(f"{COMMAND} many")]])
 
 
