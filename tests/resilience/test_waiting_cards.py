@@ -29,12 +29,15 @@ async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
         yield opened
 
 
-async def confirmed(staged: Stage, ids: Sequence[int]) -> list[PostedMessage]:
-    """Two cards about the same customers, both confirmed; the second waits for the first."""
-    cards = [await ask_about(staged, ids), await ask_about(staged, ids)]
+async def asked(staged: Stage, ids: Sequence[int]) -> list[PostedMessage]:
+    """Two cards about the same customers."""
+    return [await ask_about(staged, ids), await ask_about(staged, ids)]
+
+
+async def confirm(staged: Stage, cards: Sequence[PostedMessage]) -> None:
+    """Confirm both; if Fusebill is slow, the second waits for the first."""
     for card in cards:
         await staged.slack.click("U0BOB", card.ts, CONFIRM)
-    return cards
 
 
 async def ended(staged: Stage) -> None:
@@ -49,7 +52,8 @@ async def test_a_card_that_waited_when_the_bot_was_killed_says_that_it_did_nothi
 ) -> None:
     bot = await staged.start(timing=PATIENT)
     staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=1.0)
-    first, second = await confirmed(staged, ids)
+    first, second = await asked(staged, ids)
+    await confirm(staged, [first, second])
     await staged.until(lambda: staged.calls("unlatch_customer") == len(ids))
     await bot.kill()
     staged.fusebill.behave()
@@ -73,7 +77,9 @@ async def test_a_card_whose_own_call_came_after_its_wait_says_what_it_did(
         )
     trap = Trap(staged, ("after", "unlatch_customer"), 2 * len(ids) - 1)
     trap.arm()
-    first, second = await confirmed(staged, ids)
+    first, second = await asked(staged, ids)
+    staged.fusebill.misbehave("slow", operation="get_customer", times=len(ids), seconds=0.5)
+    await confirm(staged, [first, second])
     await staged.until(trap.sprung.is_set)
     await ended(staged)
     await staged.until(lambda: "nlatched" in staged.card(second).partition("\n")[0])
@@ -88,7 +94,8 @@ async def test_a_stopped_card_that_waited_when_the_bot_was_killed_is_stopped(
 ) -> None:
     bot = await staged.start(timing=replace(PATIENT, working_after_s=0.1))
     staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=1.5)
-    first, second = await confirmed(staged, MANY)
+    first, second = await asked(staged, MANY)
+    await confirm(staged, [first, second])
     await staged.until(lambda: "[Stop]" in staged.card(second))
     await staged.slack.click("U0BOB", second.ts, STOP)
     await staged.until(lambda: "Stopping" in staged.card(second))
