@@ -442,7 +442,8 @@ def test_a_csv_reader_gets_every_cell_in_its_column(rows: list[Row]) -> None:
     for row, cells in zip(rows, read_back[1:], strict=False):
         for value, cell in zip((row[name] for name in COLUMNS), cells, strict=True):
             if isinstance(value, str) and value.isprintable():
-                assert cell.removeprefix("'") == value.removeprefix("'")
+                # the guard also stands where a reader that splits at ; would begin a cell
+                assert cell.replace("'", "") == value.replace("'", "")
 
 
 @given(st.lists(ROWS, max_size=3))
