@@ -13,6 +13,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from bot.app.check_result import CheckResult, warning
+from bot.inbound.rejections import MAX_SKEW_S
 from bot.ledger.database.engine import sqlite_file
 from bot.ledger.database.sqlite_files import PRIVATE
 from bot.settings import Settings
@@ -23,8 +24,6 @@ CONNECT_TIMEOUT_S = 5.0
 ANYBODY = 0o777
 MAX_CLOCK_ERROR_S = 5.0
 """The answer was on its way for a moment, and its header has no fractions of a second."""
-MAX_SIGNATURE_AGE_S = 300.0
-"""Source: docs.slack.dev/authentication/verifying-requests-from-slack"""
 
 
 def clock(date: str, settings: Settings) -> Iterator[CheckResult]:
@@ -39,7 +38,7 @@ def clock(date: str, settings: Settings) -> Iterator[CheckResult]:
     where = "ahead of" if ahead_s > 0 else "behind"
     text = f"Clock: this machine's is {abs(ahead_s):.0f} s {where} Slack's"
     fix = "Have NTP set it: leases and the ledger's times follow it."
-    if abs(ahead_s) >= MAX_SIGNATURE_AGE_S and settings.slack_signing_secret:
+    if abs(ahead_s) >= MAX_SKEW_S and settings.slack_signing_secret:
         yield CheckResult(False, text, f"{fix} The bot takes no request signed 5 minutes away.")
     else:
         yield warning(text, fix)

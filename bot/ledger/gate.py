@@ -111,13 +111,18 @@ def allow(_request: Request, _other: Request | None) -> Decision:
 
 def require_room(connection: Connection, follow_up: Card) -> None:
     """Check that a follow-up may be added. Raises: FollowUpOpen; Overtaken."""
-    same_customer.lock_customers(connection, follow_up)
-    if same_customer.open_follow_up(connection, follow_up):
-        raise FollowUpOpen(follow_up.id)
+    require_no_follow_up(connection, follow_up)
     for request in follow_up.requests:
         undone = queries.find(connection, request.undoes) if request.undoes else None
         if undone and (by := changed_since(connection, undone)):
             raise Overtaken(by)
+
+
+def require_no_follow_up(connection: Connection, card: Card) -> None:
+    """Check that no other card in the thread is open, and keep it so. Raises: FollowUpOpen."""
+    same_customer.lock_customers(connection, card)
+    if same_customer.open_follow_up(connection, card):
+        raise FollowUpOpen(card.id)
 
 
 def changed_since(connection: Connection, request: Request) -> Request | None:

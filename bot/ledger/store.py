@@ -27,7 +27,7 @@ from bot.domain.models import (
 )
 from bot.ledger import gate, outbox, queries, same_customer
 from bot.ledger.database.engine import Database, LedgerUnavailable, try_to_write
-from bot.ledger.gate import Change, DecisionResult, FollowUpOpen, Judge, Overtaken
+from bot.ledger.gate import Change, DecisionResult, Judge, Overtaken
 from bot.ledger.leases import LostClaim
 from bot.ledger.mapping import request_of
 from bot.ledger.schema import requests
@@ -206,10 +206,7 @@ class Ledger:
             if again and queries.holds(connection, current, new_event):
                 return queries.history_of(connection, current)
             if alone:
-                card = Card((current,))
-                same_customer.lock_customers(connection, card)
-                if same_customer.open_follow_up(connection, card):
-                    raise FollowUpOpen(request.id)
+                gate.require_no_follow_up(connection, Card((current,)))
                 if by := gate.changed_since(connection, current):
                     raise Overtaken(by)
             changed = change(current)

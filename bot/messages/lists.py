@@ -1,8 +1,9 @@
-"""Builds the lists that one person sees: search results, past requests and help."""
+"""Builds the lists that one person sees: search results, past and open requests, and help."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from bot.domain.batch_input import MAX_CUSTOMERS
 from bot.domain.commands import Ask
@@ -169,3 +170,44 @@ def _state(request: Request) -> str:
         return state
     mark, _, words = state.partition(" ")
     return f"{mark} undo {words}"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRequest:
+    """A card that waits or work under way, the URL of its card, and whether this person decides."""
+
+    request: Request
+    url: str | None
+    may_decide: bool
+
+
+def pending(shown: Sequence[OpenRequest], more: int) -> Message:
+    """The open requests in this order; `more` of them are not shown."""
+    if not shown:
+        return message([[say("☑️ Nothing waits for a decision, and no work is under way.")]])
+    rest: list[Line] = [[say(f"{more} more {'is' if more == 1 else 'are'} not shown.")]]
+    return message(
+        [[bold("Waiting for a decision, or under way")]],
+        *([*_open_lines(each)] for each in shown),
+        rest if more else None,
+    )
+
+
+def _open_lines(each: OpenRequest) -> Iterator[Line]:
+    request, customer = each.request, each.request.customer
+    name = [say(" "), text(display_name(customer), limit=60)] if display_name(customer) else []
+    card = [say(" · "), link(each.url, "card")] if each.url else []
+    more = [say(f" and {request.card_size - 1} more")] if request.card_size > 1 else []
+    yield [bold(_open_state(each)), say(f" · {customer.customer_id}"), *name, *more, *card]
+    until = [say("; expires "), date(request.expires_at)] if request.verdict is None else []
+    asked = [say("asked by "), user(request.requester.user_id), say(", "), date(request.asked_at)]
+    yield [*asked, *until]
+    if request.reason:
+        yield [say("why: "), text(request.reason)]
+
+
+def _open_state(each: OpenRequest) -> str:
+    undo = "undo " if each.request.kind is Kind.RELATCH else ""
+    if each.request.verdict:
+        return f"⏳ {undo}under way"
+    return f"☝️ {undo}you may decide" if each.may_decide else f"🕒 {undo}waits for somebody else"

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from bot.domain.models import Person, Verdict
 from bot.ledger.due_requests import DueRequests
-from bot.messages.pending import OpenRequest, pending
+from bot.messages.lists import OpenRequest, pending
 from bot.requests.lookup import Lookup
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place

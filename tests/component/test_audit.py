@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -435,6 +436,10 @@ def test_no_csv_cell_begins_with_a_formula(rows: list[Row]) -> None:
     assert all(cell.isprintable() for cell in cells)
 
 
+GUARD = re.compile(r"(^|;\s*)'")
+"""It also stands where a reader that splits at `;` would begin a cell."""
+
+
 @given(st.lists(ROWS, max_size=3))
 def test_a_csv_reader_gets_every_cell_in_its_column(rows: list[Row]) -> None:
     read_back = list(csv.reader(io.StringIO("\n".join(as_csv(rows)), newline="")))
@@ -442,8 +447,7 @@ def test_a_csv_reader_gets_every_cell_in_its_column(rows: list[Row]) -> None:
     for row, cells in zip(rows, read_back[1:], strict=False):
         for value, cell in zip((row[name] for name in COLUMNS), cells, strict=True):
             if isinstance(value, str) and value.isprintable():
-                # the guard also stands where a reader that splits at ; would begin a cell
-                assert cell.replace("'", "") == value.replace("'", "")
+                assert GUARD.sub(r"\1", cell) == GUARD.sub(r"\1", value)
 
 
 @given(st.lists(ROWS, max_size=3))

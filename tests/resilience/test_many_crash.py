@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -12,10 +10,9 @@ from bot.domain.models import Outcome
 from bot.ledger.audit.verify import verify
 from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.simulator import PostedMessage
-from tests.support.names import BIKES, CHANNEL
-from tests.support.stage import Stage, Trap, stage
+from tests.support.names import CHANNEL, CUSTOMERS
+from tests.support.stage import Stage, Trap
 
-CUSTOMERS = [BIKES, 3100025, 3100033, *range(5_000_001, 5_000_010)]
 POINTS = [
     (when, call, lets_through)
     for call, lets_through in (
@@ -28,14 +25,6 @@ POINTS = [
     )
     for when in ("before", "after")
 ]
-
-
-@pytest.fixture
-async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with stage(database_url, tmp_path) as opened:
-        for each in CUSTOMERS[3:]:
-            opened.fusebill.customers[each] = dict(opened.fusebill.customers[BIKES], id=each)
-        yield opened
 
 
 async def ask(staged: Stage) -> PostedMessage:

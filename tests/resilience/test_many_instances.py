@@ -16,10 +16,10 @@ from bot.domain.models import Outcome
 from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.resilience.test_instances import click_everywhere, lines
-from tests.resilience.test_many_crash import CUSTOMERS, all_outcomes, ask, broken
+from tests.resilience.test_many_crash import all_outcomes, ask, broken
 from tests.support.bot_process import PACE, BotProcess
-from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
-from tests.support.stage import Stage, stage
+from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
+from tests.support.stage import Stage, add_customers, stage
 
 STOP = "unlatch_stop"
 PATIENT = replace(PACE, lease_s=10.0)
@@ -32,8 +32,7 @@ ALL = len(CUSTOMERS)
 @pytest.fixture
 async def staged(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
     async with stage(postgresql_url, tmp_path) as opened:
-        for each in CUSTOMERS[3:]:
-            opened.fusebill.customers[each] = dict(opened.fusebill.customers[BIKES], id=each)
+        add_customers(opened)
         # many races in one minute must not wait for its end
         opened.fusebill.calls_per_minute = 100_000
         yield opened

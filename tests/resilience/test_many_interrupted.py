@@ -3,32 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from time import monotonic
 
 import pytest
 
 from bot.domain.models import Outcome
-from tests.resilience.test_many_crash import CUSTOMERS, all_outcomes, ask, broken
+from tests.resilience.test_many_crash import all_outcomes, ask, broken
 from tests.resilience.test_many_instances import ask_about
 from tests.support.bot_process import PACE
-from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
-from tests.support.stage import Stage, Trap, stage
+from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
+from tests.support.stage import Stage, Trap
 from tests.support.world import QUICK, OpenWorld, World
 
 STOP = "unlatch_stop"
 JOINERY, DENTAL = 3100025, 3100033
 THREE = f"{BIKES}, {JOINERY}, {DENTAL} moved portal"
-
-
-@pytest.fixture
-async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with stage(database_url, tmp_path) as opened:
-        for each in CUSTOMERS[3:]:
-            opened.fusebill.customers[each] = dict(opened.fusebill.customers[BIKES], id=each)
-        yield opened
 
 
 async def test_check_again_is_shown_though_slack_was_away_and_the_first_customer_was_known(

@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
 from bot.sandbox.slack.simulator import PostedMessage
-from tests.resilience.test_many_crash import CUSTOMERS, broken
+from tests.resilience.test_many_crash import broken
 from tests.resilience.test_many_instances import ask_about
 from tests.support.bot_process import PACE
-from tests.support.names import BIKES, CONFIRM
-from tests.support.stage import Stage, Trap, stage
+from tests.support.names import BIKES, CONFIRM, CUSTOMERS
+from tests.support.stage import Stage, Trap
 
 STOP = "unlatch_stop"
 PATIENT = replace(PACE, lease_s=2.0)
 MANY = CUSTOMERS[:4]
 one_and_many = pytest.mark.parametrize("ids", [[BIKES], MANY], ids=["one", "many"])
-
-
-@pytest.fixture
-async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with stage(database_url, tmp_path) as opened:
-        for each in CUSTOMERS[3:]:
-            opened.fusebill.customers[each] = dict(opened.fusebill.customers[BIKES], id=each)
-        yield opened
 
 
 async def asked(staged: Stage, ids: Sequence[int]) -> list[PostedMessage]:

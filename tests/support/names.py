@@ -12,3 +12,5 @@ UNDO = "unlatch_undo"
 CHECK = "unlatch_check"
 ALICE = Person("U0ALICE", "T0SANDBOX")
 BOB = Person("U0BOB", "T0SANDBOX")
+CUSTOMERS = [BIKES, 3100025, 3100033, *range(5_000_001, 5_000_010)]
+"""Twelve; the simulated Fusebill has the first three, and `add_customers` adds the others."""

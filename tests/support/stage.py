@@ -19,7 +19,7 @@ from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
 from bot.settings import Mode, Timing
 from tests.support.bot_process import PACE, BotProcess, bot_process
-from tests.support.names import BIKES, CHANNEL
+from tests.support.names import BIKES, CHANNEL, CUSTOMERS
 from tests.support.world import settings_for
 
 
@@ -165,3 +165,10 @@ async def stage(database_url: str, folder: Path) -> AsyncIterator[Stage]:
         slack = await stack.enter_async_context(SimulatedSlack())
         fusebill = await stack.enter_async_context(SimulatedFusebill())
         yield Stage(slack, fusebill, database_url, folder, stack)
+
+
+def add_customers(staged: Stage) -> None:
+    """Give Fusebill all of CUSTOMERS, the new ones latched as the first is."""
+    customers = staged.fusebill.customers
+    for each in CUSTOMERS[3:]:
+        customers[each] = dict(customers[BIKES], id=each)

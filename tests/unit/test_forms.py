@@ -10,7 +10,7 @@ from hypothesis import given, strategies as st
 from bot.domain.models import Request
 from bot.messages import click_answers
 from bot.messages.forms import REASON, answer_form, decline_form, read_declined
-from bot.messages.pending import OpenRequest, pending
+from bot.messages.lists import OpenRequest, pending
 from bot.messages.phrases import Links
 from bot.messages.threads import reminder
 from bot.sandbox.slack.validation.view_checks import problems

@@ -16,13 +16,13 @@ from bot.messages import click_answers, ephemerals, lists
 from bot.messages.block_kit import Message
 from bot.messages.cards import Action, other_card
 from bot.messages.forms import decline_form
+from bot.messages.lists import OpenRequest, pending
 from bot.messages.many.ephemerals import (
     none_to_unlatch,
     outcome_of_many_without_card,
     reading_many,
     which_meaning,
 )
-from bot.messages.pending import OpenRequest, pending
 from bot.messages.threads import reminder
 from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from bot.sandbox.slack.validation.view_checks import problems

@@ -307,8 +307,7 @@ class Database:
     async def run(self, work: Work[T], *, urgent: bool = False) -> T:
         """Run `work` in one transaction; returns its result after the commit.
 
-        An `urgent` one, which a click waits for, goes before others.
-
+        On SQLite, which has one writer, an `urgent` one goes before others: a click waits for it.
         Raises: LedgerUnavailable; whatever `work` raises, after a rollback.
         """
         job = Job(work, urgent=urgent)

@@ -232,7 +232,7 @@ class _Waiting:
 
     def __init__(self) -> None:
         self.closing = False
-        self._urgent: deque[Job[Any]] = deque()
+        self._urgent: list[Job[Any]] = []
         self._others: deque[Job[Any]] = deque()
 
     def __bool__(self) -> bool:
@@ -247,7 +247,8 @@ class _Waiting:
 
     def next(self) -> list[Job[Any]]:
         """Remove the jobs that share the next commit, without those that nobody waits for."""
-        jobs = [self._urgent.popleft() for _ in range(len(self._urgent))]
+        jobs = [*self._urgent]
+        self._urgent.clear()
         room = max(MAX_SHARED_COMMIT - len(jobs), MIN_OTHERS)
         jobs += [self._others.popleft() for _ in range(min(room, len(self._others)))]
         return [job for job in jobs if not job.future.cancelled()]
