@@ -118,6 +118,44 @@ async def test_an_instance_that_slept_through_its_lease_clears_no_new_ids(
     assert "Cleared: contact 101, company 202" in staged.card(card)
 
 
+@pytest.mark.parametrize("drawing", ["Working", "Cleared"])
+async def test_a_drawing_of_an_instance_that_slept_does_not_stay_on_the_card(
+    staged: Stage, drawing: str
+) -> None:
+    # the first draws a card that is at work, or its result before a refusal was added
+    frozen = await staged.start(timing=replace(PACE, working_after_s=0.2))
+    card = await staged.ask()
+    held, awake = asyncio.Event(), asyncio.Event()
+
+    async def freeze(method: str) -> None:
+        if method == "chat.update" and not held.is_set():
+            frozen.signal(SIGSTOP)
+            held.set()
+            await awake.wait()
+
+    if drawing == "Working":
+        staged.fusebill.misbehave("slow", operation="get_customer", seconds=1.0)
+    staged.slack.before = freeze
+    click = asyncio.create_task(staged.slack.click("U0BOB", card.ts, CONFIRM))
+    await staged.until(held.is_set)
+    await staged.start()
+    await staged.settled()
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    await staged.slack.click("U0ALICE", card.ts, UNDO)
+    await staged.until(lambda: "again?" in staged.thread(card))
+    undo = staged.slack.workspace.thread(CHANNEL, card.ts)[-1]
+    await staged.slack.click("U0BOB", undo.ts, CONFIRM)
+    await staged.settled()
+    assert "Undone by" in staged.card(card)
+
+    awake.set()
+    await staged.until(lambda: "Undone by" not in staged.card(card))
+    frozen.signal(SIGCONT)
+    await click
+    await staged.until(lambda: "Undone by" in staged.card(card))
+    await staged.settled()
+
+
 RACES = int(os.environ.get("RACES", "6"))  # `python -m tests.repeat` runs 30
 
 

@@ -112,6 +112,7 @@ class Worker:
                 # else another instance holds the rest, and publishes the whole
             except LostClaim:
                 log.warning("claim lost: another instance has reclaimed this")
+                self._redraw_over_late_drawing(card.id)
             except LedgerUnavailable as error:
                 log.error("ledger unavailable, the sweep will retry", why=str(error))  # noqa: TRY400  # expected, no traceback
 
@@ -174,14 +175,8 @@ class Worker:
             await self._publisher.show_working(history)
         except SlackError as error:
             log.warning("card does not show yet that it is being stopped", why=error.code)
-        try:
-            card = await self._ledger.get_card(history.card.id)
-        except LedgerUnavailable as error:
-            log.warning("stopped card not looked at again", why=str(error))
-            return
-        if card and card.is_finished:
-            # the work ended meanwhile, and Slack may have got the result first
-            self.redraw(card.id)
+        # the work may have ended meanwhile, and Slack may have got the result first
+        await self._redraw_if_finished(history.card.id)
 
     def update_thread_soon(self, card_id: str) -> None:
         """Post an undecided card's missing events to its thread, in a background task."""
@@ -218,8 +213,29 @@ class Worker:
             ):
                 mine = [request.id for request in history.card.requests]
                 await self._publisher.publish(history, mine)
-        except (LostClaim, LedgerUnavailable) as error:
+        except LostClaim:
+            log.warning("claim lost while drawing", request_id=card_id)
+            self._redraw_over_late_drawing(card_id)
+        except LedgerUnavailable as error:
             log.warning("redraw left to the sweep", request_id=card_id, why=str(error))
+
+    def _redraw_over_late_drawing(self, card_id: str) -> None:
+        """Draw a card once more that this process may have drawn after the one that took it over.
+
+        A process that slept through its lease may wake in the middle of a call to Slack. The new
+        holder can't know that its own drawing was replaced.
+        """
+        self._tasks.spawn(self._redraw_if_finished(card_id))
+
+    async def _redraw_if_finished(self, card_id: str) -> None:
+        try:
+            card = await self._ledger.get_card(card_id)
+        except LedgerUnavailable as error:
+            log.warning("card not drawn once more", request_id=card_id, why=str(error))
+            return
+        # else its holder draws it when it is finished, which is later than what was drawn here
+        if card and card.is_finished:
+            await self._redraw(card_id)
 
     async def _mark_undone(self, relatch: Request) -> str | None:
         """Mark the request that a relatch undid; returns its card, None if it is marked already."""
