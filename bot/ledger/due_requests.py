@@ -36,21 +36,14 @@ DECLINED = select(events).where(
     events.c.request_id.in_(bindparam("request_ids", expanding=True)),
     events.c.type == EventType.DECLINED,
 )
-LATER = select(requests.c.outcome).where(
-    requests.c.customer_id == bindparam("customer"),
-    requests.c.id != bindparam("request_id"),
-    requests.c.verdict == Verdict.CONFIRMED,
-    requests.c.decided_at > bindparam("since"),
-    requests.c.outcome.is_(None) | same_customer.IS_EFFECTIVE,
-)
 
 
 @dataclass(frozen=True, slots=True)
 class Recheck:
     """What came of a recheck.
 
-    `history` has the new event; without one, another request for the customer was confirmed after
-    this one: it has taken effect, or `is_running`.
+    `history` has the new event; without one, another request has changed the customer since this
+    one, or `is_running`.
     """
 
     history: RequestHistory | None
@@ -122,14 +115,9 @@ class DueRequests:
             current = queries.lock(connection, request.id)
             if current.claim != request.claim:
                 raise LostClaim(request.id)
-            values = {
-                "customer": current.customer.customer_id,
-                "request_id": current.id,
-                "since": current.decided_at,
-            }
-            later = list(connection.execute(LATER, values).scalars())
+            later = same_customer.changed_since(connection, current)
             if later or current.undone_by or current.outcome is not Outcome.CLEARED:
-                return Recheck(None, is_running=None in later)
+                return Recheck(None, is_running=any(other.outcome is None for other in later))
             # posting starts anew, with all its attempts
             looked_at = replace(current, due_at=due_at, publish_attempts=0)
             changed = queries.append(connection, looked_at, event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -14,7 +14,7 @@ from bot.ledger.database.engine import Database
 from bot.ledger.due_requests import DueRequests
 from bot.ledger.leases import LostClaim
 from bot.ledger.store import Ledger
-from tests.support.ledger import ASKED, BOB, NOW, REQUEST
+from tests.support.ledger import ASKED, BOB, NOW, REQUEST, cleared, confirmed
 
 AT = reminder_at(REQUEST.asked_at, REQUEST.expires_at)
 WAITING = replace(REQUEST, due_at=AT)
@@ -86,25 +86,36 @@ async def test_a_recheck_needs_the_claim(database: Database) -> None:
         await due.record_recheck(replace(CLEARED, claim=1), event, NOW + HOUR)
 
 
+async def confirmed_later(
+    ledger: Ledger, outcome: Outcome | None, decided_at: datetime = NOW + HOUR
+) -> None:
+    """Another request for the same customer, with its outcome."""
+    verdict = Verdict.CONFIRMED
+    later = replace(REQUEST, id="b" * 32, verdict=verdict, decided_at=decided_at, due_at=None)
+    await ledger.add(later, ASKED)
+    if outcome:
+        event = NewEvent(decided_at, EventType(outcome.value), "", {})
+        await ledger.record(later, event, outcome=outcome, settled_at=decided_at)
+
+
+@pytest.mark.parametrize("decided_at", [NOW + HOUR, NOW - HOUR], ids=["", "the clock was set back"])
 @pytest.mark.parametrize("outcome", [None, Outcome.RESTORED, Outcome.UNKNOWN])
 async def test_a_later_request_of_the_customer_explains_what_a_recheck_shows(
-    database: Database, outcome: Outcome | None
+    database: Database, outcome: Outcome | None, decided_at: datetime
 ) -> None:
     due, ledger = DueRequests(database), Ledger(database)
-    first = await ledger.add(replace(CLEARED, decided_at=NOW), ASKED)
-    later = replace(CLEARED, id="b" * 32, decided_at=NOW + HOUR, outcome=outcome)
-    await ledger.add(later, ASKED)
+    first = (await cleared(ledger, await confirmed(ledger))).request
+    await confirmed_later(ledger, outcome, decided_at)
     event = NewEvent(NOW, EventType.LATCHED_AGAIN, "", {})
     found = await due.record_recheck(first, event, NOW + HOUR)
     assert (found.history, found.is_running) == (None, outcome is None)
-    assert len((await ledger.request_history(first.id)).events) == 1
+    assert (await ledger.request_history(first.id)).events[-1].type == EventType.CLEARED
 
 
 async def test_a_later_request_that_changed_nothing_explains_nothing(database: Database) -> None:
     due, ledger = DueRequests(database), Ledger(database)
-    first = await ledger.add(replace(CLEARED, decided_at=NOW), ASKED)
-    refused = replace(CLEARED, id="b" * 32, decided_at=NOW + HOUR, outcome=Outcome.REFUSED)
-    await ledger.add(refused, ASKED)
+    first = (await cleared(ledger, await confirmed(ledger))).request
+    await confirmed_later(ledger, Outcome.REFUSED)
     event = NewEvent(NOW, EventType.LATCHED_AGAIN, "", {})
     assert (await due.record_recheck(first, event, NOW + HOUR)).history is not None
 

@@ -39,10 +39,6 @@ QUERIES: dict[str, tuple[Select[Any] | Statement, dict[str, object]]] = {
     ),
     "what is open": (due_requests.OPEN, {"now": datetime.now(UTC)}),
     "why requests were declined": (due_requests.DECLINED, {"request_ids": ["a" * 32]}),
-    "what came after a request": (
-        due_requests.LATER,
-        {"customer": 7, "request_id": "a" * 32, "since": datetime.now(UTC)},
-    ),
     "the last requests": (
         select(requests).order_by(requests.c.asked_at.desc()).limit(10),
         {},
