@@ -43,7 +43,7 @@ def main() -> None:
     if output:
         output.mkdir(parents=True, exist_ok=True)
     results = Results.load(output / "results.json") if output else Results()
-    program = Program(plan, Interpreter.at(arguments.python), Cores.available(), results, output)
+    program = Program(plan, Interpreter.of(arguments.python), Cores.available(), results, output)
     complete = asyncio.run(program.run(arguments.only))
     print(report.text(results, plan.history))
     sys.exit(not complete)
@@ -71,7 +71,8 @@ def _parser() -> argparse.ArgumentParser:
         "--python",
         default=default_python(),
         metavar="PATH",
-        help="runs all variants written in Python (default: %(default)s)",
+        help="runs all variants written in Python, with the bot's dependencies alone "
+        "(default: %(default)s)",
     )
     parser.add_argument("--output", type=Path, metavar="FOLDER", help="write the report there")
     return parser

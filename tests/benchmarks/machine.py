@@ -6,14 +6,11 @@ import json
 import os
 import platform
 import subprocess
-from importlib.metadata import version
 from pathlib import Path
 
 from tests.benchmarks.interpreter import Interpreter
 from tests.benchmarks.servers import Cores
 from tests.benchmarks.variants import bolt_js_folder
-
-PACKAGES = ("aiohttp", "slack-bolt", "slack-sdk", "httpx", "sqlalchemy", "psycopg")
 
 
 def machine(cores: Cores) -> str:
@@ -29,7 +26,7 @@ def machine(cores: Cores) -> str:
 
 def versions(python: Interpreter) -> str:
     """Python and its build, the packages that matter, Node and its Bolt if installed."""
-    parts = [f"Python {python.build}", *(f"{name} {version(name)}" for name in PACKAGES)]
+    parts = [python.versions]
     bolt = bolt_js_folder() / "node_modules" / "@slack" / "bolt" / "package.json"
     if bolt.exists():
         node = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True)

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import perf_counter
 
 from tests.benchmarks.connection import Connection
-from tests.benchmarks.interpreter import python_path
+from tests.benchmarks.interpreter import REPOSITORY
 
 STARTS_WITHIN_S = 240.0
 """Under valgrind a start takes fifty times as long."""
@@ -118,7 +118,7 @@ async def output_of(command: Sequence[str], environment: Mapping[str, str], core
 
 
 def _variables() -> dict[str, str]:
-    return {"PATH": os.environ["PATH"], "PYTHONPATH": python_path()}
+    return {"PATH": os.environ["PATH"], "PYTHONPATH": str(REPOSITORY)}
 
 
 async def _ready(process: asyncio.subprocess.Process, port: int, began: float) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.benchmarks.interpreter import Interpreter
+from tests.benchmarks.interpreter import Interpreter, kept_folder
 from tests.benchmarks.ledgers import Ledgers
 from tests.benchmarks.servers import ServerFailed
 
@@ -72,7 +71,7 @@ class Variants:
 
 def bolt_js_folder() -> Path:
     """Where Bolt for JavaScript is installed: outside the repository, kept for the next run."""
-    return Path(tempfile.gettempdir()) / "unlatch-bot-benchmarks" / "bolt-js"
+    return kept_folder() / "bolt-js"
 
 
 async def _installed() -> Path:
