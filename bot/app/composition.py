@@ -50,6 +50,7 @@ from bot.requests.publishing.card_sender import CardSender
 from bot.requests.publishing.private_messages import PrivateMessages
 from bot.requests.publishing.progress import Progress
 from bot.requests.publishing.publisher import Publisher
+from bot.requests.publishing.redrawing import Redrawing
 from bot.requests.publishing.reminders import Reminders
 from bot.requests.publishing.thread_replies import ThreadReplies
 from bot.requests.service import RequestService
@@ -149,8 +150,9 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             expires_after_s=settings.unlatch_expires_after_s,
         )
         work = CustomerWork(ledger, execution, pace, metrics, timing)
+        redrawing = Redrawing(ledger, outbox, publisher, tasks, timing)
         worker = Worker(
-            *(ledger, leases, outbox, publisher, work),
+            *(ledger, leases, publisher, redrawing, work),
             Progress(ledger, leases, publisher, timing),
             *(rechecker, tasks, metrics, timing),
         )
@@ -180,13 +182,17 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             policy.named_confirmers,
         )
         preview = Preview(lookup, poster, pace)
-        follow_ups = FollowUps(ledger, lookup, preview, poster, worker, links, metrics)
-        permissions = Permissions(ledger, poster, worker, policy, groups.members, metrics)
+        follow_ups = FollowUps(ledger, lookup, preview, poster, worker, redrawing, links, metrics)
+        permissions = Permissions(
+            ledger, poster, redrawing, policy, groups.members, metrics, timing
+        )
         service = RequestService(
-            *(ledger, lookup, preview, poster, worker, follow_ups),
+            *(ledger, lookup, preview, poster, redrawing, follow_ups),
             *(policy, permissions, links, metrics),
         )
-        deciding = Deciding(ledger, slack, lookup, poster, worker, permissions, links, metrics)
+        deciding = Deciding(
+            ledger, slack, lookup, poster, worker, redrawing, permissions, links, metrics
+        )
         pasting = Pasting(slack, poster, policy, permissions, settings.fusebill_customer_url)
         pending = PendingList(due_requests, lookup, poster, permissions)
         app = bolt_app(settings, client, identity)

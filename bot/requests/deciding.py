@@ -24,6 +24,7 @@ from bot.ops.metrics import Metrics
 from bot.requests.lookup import Lookup
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
+from bot.requests.publishing.redrawing import Redrawing
 from bot.requests.work.worker import Worker
 from bot.slack.client import Slack, SlackError, is_verdict
 
@@ -44,6 +45,7 @@ class Deciding:
         lookup: Lookup,
         poster: CardPoster,
         worker: Worker,
+        redrawing: Redrawing,
         permissions: Permissions,
         links: Links,
         metrics: Metrics,
@@ -53,6 +55,7 @@ class Deciding:
         self._lookup = lookup
         self._poster = poster
         self._worker = worker
+        self._redrawing = redrawing
         self._permissions = permissions
         self._links = links
         self._metrics = metrics
@@ -191,18 +194,18 @@ class Deciding:
             self._catch_up(request, message_ts, redraw_url)
         else:
             self._permissions.count_refusal(result.decision, person)
-            self._worker.update_thread_soon(request.id)
+            self._redrawing.update_thread(request.id)
         return result
 
     def _catch_up(self, request: Request, message_ts: str, response_url: str) -> None:
         # a press's URL can only replace the card that was pressed
         own = message_ts == request.message_ts
-        self._worker.catch_up_soon(request, response_url if own else "")
+        self._redrawing.catch_up(request, response_url if own else "")
 
     def _retire_duplicate(self, request: Request, message_ts: str) -> None:
         # a card that the ledger does not know yet is no duplicate
         if message_ts and request.message_ts and message_ts != request.message_ts:
-            self._worker.retire_duplicate(request, message_ts)
+            self._redrawing.retire_duplicate(request, message_ts)
 
 
 def _answer(result: DecisionResult) -> Message | None:

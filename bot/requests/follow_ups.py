@@ -25,6 +25,7 @@ from bot.ops.metrics import Metrics
 from bot.requests.lookup import Lookup
 from bot.requests.posting import CardPoster, Place
 from bot.requests.preview import Preview
+from bot.requests.publishing.redrawing import Redrawing
 from bot.requests.work.results import ExecutionResult, compare
 from bot.requests.work.worker import Worker
 
@@ -41,6 +42,7 @@ class FollowUps:
         preview: Preview,
         poster: CardPoster,
         worker: Worker,
+        redrawing: Redrawing,
         links: Links,
         metrics: Metrics,
     ) -> None:
@@ -49,6 +51,7 @@ class FollowUps:
         self._preview = preview
         self._poster = poster
         self._worker = worker
+        self._redrawing = redrawing
         self._links = links
         self._metrics = metrics
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
@@ -58,7 +61,7 @@ class FollowUps:
         async with self._locked(card) as current:
             undoable = [request for request in current.requests if may_be_undone(request)]
             if not undoable:
-                self._worker.catch_up_soon(current.first)
+                self._redrawing.catch_up(current.first)
                 await self._poster.send_ephemeral(place, click_answers.nothing_to_undo())
             elif await self._ledger.open_follow_up(current):
                 await self._poster.send_ephemeral(place, click_answers.follow_up_open())
@@ -140,7 +143,7 @@ class FollowUps:
         async with self._locked(card) as current:
             unknown = [request for request in current.requests if may_be_checked(request)]
             if not unknown:
-                self._worker.catch_up_soon(current.first)
+                self._redrawing.catch_up(current.first)
                 await self._poster.send_ephemeral(place, click_answers.outcome_known())
             elif await self._ledger.open_follow_up(current):
                 await self._poster.send_ephemeral(place, click_answers.follow_up_open())

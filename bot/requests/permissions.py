@@ -18,7 +18,8 @@ from bot.ledger.store import Ledger
 from bot.messages import ephemerals
 from bot.ops.metrics import Metrics
 from bot.requests.posting import CardPoster, Place
-from bot.requests.work.worker import Worker
+from bot.requests.publishing.redrawing import Redrawing
+from bot.settings import Timing
 
 log = structlog.get_logger(__name__)
 
@@ -33,17 +34,19 @@ class Permissions:
         self,
         ledger: Ledger,
         poster: CardPoster,
-        worker: Worker,
+        redrawing: Redrawing,
         policy: Policy,
         members: Callable[[], Members],
         metrics: Metrics,
+        timing: Timing,
     ) -> None:
         self._ledger = ledger
         self._poster = poster
-        self._worker = worker
+        self._redrawing = redrawing
         self._policy = policy
         self._members = members
         self._metrics = metrics
+        self._timing = timing
 
     async def may_ask(
         self, person: Person, place: Place, reason: str, customer_id: int, typed: str
@@ -101,7 +104,7 @@ class Permissions:
         now = datetime.now(UTC)
         why: dict[str, object] = {"why": decision.why}
         denial = NewEvent(now, EventType.DECISION_DENIED, person.user_id, why)
-        if await self._ledger.deny(card.first, denial, self._worker.lease(now)):
-            self._worker.redraw(card.id)
+        if await self._ledger.deny(card.first, denial, now + self._timing.lease):
+            self._redrawing.redraw(card.id)
         await self._poster.send_ephemeral(place, ephemerals.denied(decision.why, decision.channels))
         return False

@@ -27,7 +27,7 @@ from bot.requests.lookup import Lookup
 from bot.requests.permissions import Permissions
 from bot.requests.posting import CardPoster, Place
 from bot.requests.preview import Preview
-from bot.requests.work.worker import Worker
+from bot.requests.publishing.redrawing import Redrawing
 
 STOP_TIMEOUT_S = 8.0
 
@@ -47,7 +47,7 @@ class RequestService:
         lookup: Lookup,
         preview: Preview,
         poster: CardPoster,
-        worker: Worker,
+        redrawing: Redrawing,
         follow_ups: FollowUps,
         policy: Policy,
         permissions: Permissions,
@@ -58,7 +58,7 @@ class RequestService:
         self._lookup = lookup
         self._preview = preview
         self._poster = poster
-        self._worker = worker
+        self._redrawing = redrawing
         self._policy = policy
         self._permissions = permissions
         self._links = links
@@ -166,9 +166,12 @@ class RequestService:
         if not await self._permissions.may_stop(card, person, place):
             return
         pressed = NewEvent(datetime.now(UTC), EventType.STOP_REQUESTED, person.user_id, {})
-        if not await _patiently(lambda: self._worker.stop(card_id, pressed)):
-            self._worker.catch_up_soon(card.first, place.response_url)
-            await self._poster.send_ephemeral(place, click_answers.nothing_to_stop())
+        history = await _patiently(lambda: self._ledger.stop(card_id, pressed))
+        if history is not None:
+            self._redrawing.show_stopping(history)
+            return
+        self._redrawing.catch_up(card.first, place.response_url)
+        await self._poster.send_ephemeral(place, click_answers.nothing_to_stop())
 
     async def send_ephemeral(self, place: Place, answer: Answer) -> None:
         """Send a message that only one person sees."""

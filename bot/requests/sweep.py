@@ -84,7 +84,7 @@ class Sweep:
             cards.setdefault(request.card_id, []).append(request)
         for card_id, requests in cards.items():
             request = requests[0]
-            if self._worker.is_busy_with(card_id):
+            if self._tasks.are_busy_with(card_id):
                 # its worker here is slow, not dead; a second one would only add to the queue
                 continue
             if not request.kind.is_known:
@@ -135,7 +135,7 @@ class Sweep:
             card = await self._ledger.get_card(request.card_id)
             if card is None:
                 return
-            with self._worker.busy_with(card):
+            with self._tasks.busy_with(card.id):
                 found = await asyncio.gather(*map(self._work.look, card.requests))
                 late = datetime.now(UTC) - request.expires_at
                 why: dict[str, object] = {}

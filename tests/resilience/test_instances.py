@@ -122,22 +122,22 @@ async def test_an_instance_that_slept_through_its_lease_clears_no_new_ids(
 async def test_a_drawing_of_an_instance_that_slept_does_not_stay_on_the_card(
     staged: Stage, drawing: str
 ) -> None:
-    # the first draws a card that is at work, or its result before a refusal was added
-    frozen = await staged.start(timing=replace(PACE, working_after_s=0.2))
+    frozen = await staged.start(timing=replace(PACE, working_after_s=0.2, lease_s=1.0))
     card = await staged.ask()
     held, awake = asyncio.Event(), asyncio.Event()
 
-    async def freeze(method: str) -> None:
+    async def hold(method: str) -> None:
         if method == "chat.update" and not held.is_set():
-            frozen.signal(SIGSTOP)
             held.set()
             await awake.wait()
 
     if drawing == "Working":
         staged.fusebill.misbehave("slow", operation="get_customer", seconds=1.0)
-    staged.slack.before = freeze
+    staged.slack.before = hold
     click = asyncio.create_task(staged.slack.click("U0BOB", card.ts, CONFIRM))
     await staged.until(held.is_set)
+    await staged.until(lambda: drawing in "Working" + staged.thread(card))
+    frozen.signal(SIGSTOP)
     await staged.start()
     await staged.settled()
     assert "Cleared: contact 101, company 202" in staged.card(card)

@@ -24,6 +24,7 @@ from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.store import Ledger
 from bot.ops.metrics import Metrics
 from bot.ops.retries import retried
+from bot.requests.publishing.log_fields import about
 from bot.requests.work.execution import Announce, Execution
 from bot.requests.work.results import ExecutionResult
 from bot.settings import Timing
@@ -178,18 +179,6 @@ class CustomerWork:
             timeout_s=RECORD_TIMEOUT_S,
             wait_max=5.0,
         )
-
-
-def about(request: Request) -> dict[str, object]:
-    """The fields that every log line about a request has."""
-    return {
-        "request_id": request.id,
-        "customer_id": request.customer.customer_id,
-        "channel_id": request.channel_id,
-        "message_ts": request.message_ts,
-        "requester": request.requester.user_id,
-        "decider": request.decider and request.decider.user_id,
-    }
 
 
 def _with_calls_of(earlier: Sequence[ExecutionResult], last: ExecutionResult) -> ExecutionResult:

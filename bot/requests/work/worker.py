@@ -10,9 +10,8 @@ can't write any more (LostClaim).
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import AsyncIterator, Collection, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -32,17 +31,17 @@ from bot.domain.models import (
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.gate import After
 from bot.ledger.leases import Leases, LostClaim
-from bot.ledger.outbox import Outbox
 from bot.ledger.store import Ledger
 from bot.messages import drawing
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
+from bot.requests.publishing.log_fields import about
 from bot.requests.publishing.progress import Progress
 from bot.requests.publishing.publisher import Publisher
-from bot.requests.work.customer_work import CustomerWork, about
+from bot.requests.publishing.redrawing import Redrawing
+from bot.requests.work.customer_work import CustomerWork
 from bot.requests.work.rechecking import Rechecker
 from bot.settings import Timing
-from bot.slack.client import SlackError
 from bot.slack.rate_limiter import meanwhile
 
 log = structlog.get_logger(__name__)
@@ -55,8 +54,8 @@ class Worker:
         self,
         ledger: Ledger,
         leases: Leases,
-        outbox: Outbox,
         publisher: Publisher,
+        redrawing: Redrawing,
         work: CustomerWork,
         progress: Progress,
         rechecker: Rechecker,
@@ -66,23 +65,18 @@ class Worker:
     ) -> None:
         self._ledger = ledger
         self._leases = leases
-        self._outbox = outbox
         self._publisher = publisher
+        self._redrawing = redrawing
         self._work = work
         self._progress = progress
         self._rechecker = rechecker
         self._tasks = tasks
         self._metrics = metrics
         self._timing = timing
-        self._in_progress: Counter[str] = Counter()
 
     def lease(self, now: datetime) -> datetime:
         """When the lease of a worker that starts now ends."""
         return now + self._timing.lease
-
-    def is_busy_with(self, card_id: str) -> bool:
-        """Whether this process is at work on a card: it may be slow, but it is not dead."""
-        return self._in_progress[card_id] > 0
 
     def start(self, card: Card, after: After | None = None) -> None:
         """Finish a decided card in a background task; see `finish`."""
@@ -103,7 +97,7 @@ class Worker:
         held = frozenset(request.id for request in card.requests) if mine is None else mine
         with (
             structlog.contextvars.bound_contextvars(**about(card.first)),
-            self.busy_with(card),
+            self._tasks.busy_with(card.id),
         ):
             try:
                 history = await self._execute_and_record(card, held, after or {})
@@ -112,9 +106,10 @@ class Worker:
                 # else another instance holds the rest, and publishes the whole
             except LostClaim:
                 log.warning("claim lost: another instance has reclaimed this")
-                self._redraw_over_late_drawing(card.id)
+                self._redrawing.redraw_over_late_drawing(card.id)
             except LedgerUnavailable as error:
                 log.error("ledger unavailable, the sweep will retry", why=str(error))  # noqa: TRY400  # expected, no traceback
+                self._redrawing.redraw_over_late_drawing(card.id)
 
     async def _conclude(self, history: CardHistory, mine: Collection[str]) -> None:
         """Mark what was undone, look again at what is due for it, and publish."""
@@ -124,7 +119,7 @@ class Worker:
             if request.id in mine and request.outcome is Outcome.RESTORED
         }
         for card_id in filter(None, undone):
-            self.redraw(card_id)
+            self._redrawing.redraw(card_id)
         due_at = self.lease(datetime.now(UTC))
         looked = await asyncio.gather(
             *(
@@ -145,47 +140,6 @@ class Worker:
         next_at = {each.history.request.id: each.next_at for each in looked if each.next_at}
         await self._leases.release(history.card, shown, mine, next_at=next_at)
 
-    def catch_up_soon(self, request: Request, response_url: str = "") -> None:
-        """Bring a card and its thread up to date after a press that the card should not offer.
-
-        With the `response_url` of a press, the card that was pressed shows the result at once, even
-        if the bot is not in the channel.
-        """
-        self._tasks.spawn(self._catch_up(request, response_url))
-
-    async def _catch_up(self, request: Request, response_url: str) -> None:
-        now = datetime.now(UTC)
-        try:
-            hurried = await self._outbox.hurry(request.card_id, now, self._timing.lease)
-            if hurried and response_url:
-                history = await self._ledger.card_history(request.card_id)
-                await self._publisher.replace_pressed(history, response_url)
-        except LedgerUnavailable as error:
-            log.warning("card not brought up to date", why=str(error))
-
-    async def stop(self, card_id: str, pressed: NewEvent) -> bool:
-        """Stop a card's work: what is not begun is left alone. False if nothing is left to stop."""
-        history = await self._ledger.stop(card_id, pressed)
-        if history is not None:
-            self._tasks.spawn(self._show_stopping(history))
-        return history is not None
-
-    async def _show_stopping(self, history: CardHistory) -> None:
-        try:
-            await self._publisher.show_working(history)
-        except SlackError as error:
-            log.warning("card does not show yet that it is being stopped", why=error.code)
-        # the work may have ended meanwhile, and Slack may have got the result first
-        await self._redraw_if_finished(history.card.id)
-
-    def update_thread_soon(self, card_id: str) -> None:
-        """Post an undecided card's missing events to its thread, in a background task."""
-        self._tasks.spawn(self._publisher.update_thread(card_id))
-
-    def retire_duplicate(self, request: Request, message_ts: str) -> None:
-        """Remove the buttons from a duplicate card, in a background task."""
-        self._tasks.spawn(self._publisher.retire_duplicate(request, message_ts))
-
     def conclude_soon(self, card_id: str, mine: Collection[str]) -> None:
         """Publish outcomes that somebody has just recorded, in a background task."""
         self._tasks.spawn(self._conclude_soon(card_id, mine))
@@ -198,44 +152,6 @@ class Worker:
             return
         if card is not None:
             await self.finish(card, mine)
-
-    def redraw(self, card_id: str) -> None:
-        """Update card and thread after an event was added, in a background task."""
-        self._tasks.spawn(self._redraw(card_id))
-
-    async def _redraw(self, card_id: str) -> None:
-        try:
-            history = await self._ledger.card_history(card_id)
-            first = history.card.first
-            with (
-                structlog.contextvars.bound_contextvars(**about(first)),
-                self.busy_with(history.card),
-            ):
-                mine = [request.id for request in history.card.requests]
-                await self._publisher.publish(history, mine)
-        except LostClaim:
-            log.warning("claim lost while drawing", request_id=card_id)
-            self._redraw_over_late_drawing(card_id)
-        except LedgerUnavailable as error:
-            log.warning("redraw left to the sweep", request_id=card_id, why=str(error))
-
-    def _redraw_over_late_drawing(self, card_id: str) -> None:
-        """Draw a card once more that this process may have drawn after the one that took it over.
-
-        A process that slept through its lease may wake in the middle of a call to Slack. The new
-        holder can't know that its own drawing was replaced.
-        """
-        self._tasks.spawn(self._redraw_if_finished(card_id))
-
-    async def _redraw_if_finished(self, card_id: str) -> None:
-        try:
-            card = await self._ledger.get_card(card_id)
-        except LedgerUnavailable as error:
-            log.warning("card not drawn once more", request_id=card_id, why=str(error))
-            return
-        # else its holder draws it when it is finished, which is later than what was drawn here
-        if card and card.is_finished:
-            await self._redraw(card_id)
 
     async def _mark_undone(self, relatch: Request) -> str | None:
         """Mark the request that a relatch undid; returns its card, None if it is marked already."""
@@ -264,16 +180,6 @@ class Worker:
         if result and result.taken and result.request.due_at == self.lease(click.at):
             self._metrics.verdicts.labels(result.request.kind, verdict).inc()
             await self.finish(result.card, after=result.after)
-
-    @contextmanager
-    def busy_with(self, card: Card) -> Iterator[None]:
-        """Keep the sweep from taking up a card until the block ends."""
-        self._in_progress[card.id] += 1
-        try:
-            yield
-        finally:
-            self._in_progress[card.id] -= 1
-            self._in_progress += Counter()  # drops the zeros
 
     async def _execute_and_record(
         self, card: Card, mine: Collection[str], after: After
