@@ -82,26 +82,35 @@ class Sweep:
         cards: dict[str, list[Request]] = {}
         for request in await self._leases.overdue(now, self._timing.lease):
             cards.setdefault(request.card_id, []).append(request)
-        for card_id, requests in cards.items():
-            request = requests[0]
-            if self._tasks.are_busy_with(card_id):
-                # its worker here is slow, not dead; a second one would only add to the queue
-                continue
-            if not request.kind.is_known:
-                # a newer version of the bot knows what to do
-                continue
-            if request.verdict is not None:
-                await self._reclaim(requests)
-            elif request.message_ts is None:
-                await self._resume_posting(request)
-            elif is_due_for_reminder(request, now):
-                self._reminders.start(request)
-            elif request.asked_at < self._started_at or now < request.expires_at:
-                # a decision may be missing: no bot ran, the ledger is an older copy, or its times
-                # say nothing because the clock was set back
-                self._tasks.spawn(self._look_and_expire(request))
-            else:
-                await self._expire(request)
+        # at once: a card whose rows somebody else has locked must not hold up the others
+        taken_up = await asyncio.gather(
+            *(self._take_up(card_id, requests, now) for card_id, requests in cards.items()),
+            return_exceptions=True,
+        )
+        for failure in taken_up:
+            if isinstance(failure, BaseException):
+                raise failure
+
+    async def _take_up(self, card_id: str, requests: Sequence[Request], now: datetime) -> None:
+        request = requests[0]
+        if self._tasks.are_busy_with(card_id):
+            # its worker here is slow, not dead; a second one would only add to the queue
+            return
+        if not request.kind.is_known:
+            # a newer version of the bot knows what to do
+            return
+        if request.verdict is not None:
+            await self._reclaim(requests)
+        elif request.message_ts is None:
+            await self._resume_posting(request)
+        elif is_due_for_reminder(request, now):
+            self._reminders.start(request)
+        elif request.asked_at < self._started_at or now < request.expires_at:
+            # a decision may be missing: no bot ran, the ledger is an older copy, or its times
+            # say nothing because the clock was set back
+            self._tasks.spawn(self._look_and_expire(request))
+        else:
+            await self._expire(request)
 
     async def catch_up_stale(self) -> None:
         """Have everything drawn by the next sweep that an earlier process could not draw."""

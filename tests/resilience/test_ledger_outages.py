@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from bot.domain.models import EventType
@@ -207,3 +208,20 @@ async def test_a_stop_that_does_not_count_says_that_the_work_goes_on(
         told = world.last_ephemeral("U0BOB")
         assert "your Stop did not count: the work goes on" in told
         assert "nothing was done" not in told
+
+
+async def test_a_card_whose_row_somebody_has_locked_does_not_hold_up_the_others(
+    open_world: OpenWorld, postgresql_url: str
+) -> None:
+    timing = replace(TIMING, sweep_every_s=0.05)
+    async with open_world(
+        timing=timing, database_url=postgresql_url, unlatch_expires_after_s=1
+    ) as world:
+        locked, other = await world.ask(), await world.ask("3100025 moved")
+        # an admin's transaction that was left open
+        with psycopg.connect(postgresql_url) as connection:
+            lock = "SELECT 1 FROM requests WHERE message_ts = %s FOR UPDATE"
+            connection.execute(lock, [locked.ts])
+            await world.slack.workspace.until(lambda: "Expired" in world.card(other))
+            assert "[Unlatch customer]" in world.card(locked)
+        await world.slack.workspace.until(lambda: "Expired" in world.card(locked))
