@@ -34,12 +34,13 @@ from bot.inbound.payloads import (
     meaning,
     place_of,
     press,
+    suggestion,
     typist,
     value,
 )
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.messages import ephemerals, forms, lists
-from bot.messages.block_kit import Message, escape
+from bot.messages.block_kit import Message
 from bot.messages.cards import Action
 from bot.messages.many import ephemerals as many_ephemerals, paste_form
 from bot.ops.background import BackgroundTasks
@@ -183,12 +184,9 @@ class Listeners:
         self._spawn(self._service.check_again(value(body), clicker(body), place), place)
 
     async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
-        """**Use this one**: the same as typing the id."""
+        """**Use this one**: the same as typing the id, whatever the reason begins with."""
         await ack()
-        # parse() expects entities, and a button's value has none
-        place, command = place_of(body), parse(escape(value(body)))
-        if isinstance(command, Ask):
-            self._spawn(self._asking(clicker(body), place, command, press(body)), place)
+        await self._ask_for(body, suggestion(body))
 
     async def on_stop_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Stop**: acknowledges; what is not begun is left alone."""
@@ -199,7 +197,11 @@ class Listeners:
     async def on_meaning_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """One of two meanings of a text: the same as typing it with its commas."""
         await ack()
-        place, ask = place_of(body), meaning(body)
+        await self._ask_for(body, meaning(body))
+
+    async def _ask_for(self, body: Payload, ask: Ask | AskMany | Malformed) -> None:
+        """Ask for what a button stands for; if nobody knows what that is, say so."""
+        place = place_of(body)
         if isinstance(ask, Malformed):
             log.error("button not understood", why=ask.why)
             self._tasks.spawn(self._service.send_ephemeral(place, ephemerals.malformed(ask.why)))

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+from bot.domain.batch_input import MAX_DIGITS
 from bot.domain.commands import Ask, AskMany, Malformed, asked
 from bot.domain.models import Person
 from bot.requests.posting import Place
@@ -46,6 +48,17 @@ def meaning(body: Payload) -> Ask | AskMany | Malformed:
     if not (isinstance(ids, list) and all(type(each) is int for each in ids)):
         return Malformed("This button names no customers, so nothing was done.")
     return asked(ids, str(reason))
+
+
+def suggestion(body: Payload) -> Ask | AskMany | Malformed:
+    """What a button asks for that suggests a customer; its value is the id, a blank and the reason.
+
+    Unlike a typed text it has one meaning: a reason may begin with a number.
+    """
+    digits, _, reason = value(body).partition(" ")
+    if re.fullmatch(f"[0-9]{{1,{MAX_DIGITS}}}", digits) is None:
+        return Malformed("This button names no customer, so nothing was done.")
+    return asked([int(digits)], reason)
 
 
 def typist(body: Payload) -> Person:
