@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 
 from bot.domain.addresses import (
@@ -27,7 +27,17 @@ from bot.domain.typed_text import one_line, printable, searchable, trimmed, visi
 
 MAX_REASON_LENGTH = 500
 TOO_LONG = f"The reason is longer than {MAX_REASON_LENGTH} characters."
+ASK_USAGE = "<customerId> [reason]"
+FIND_USAGE = "find <text>"
+HISTORY_USAGE = "history [customerId]"
 SEARCH = "(/unlatch find searches names and references.)"
+_BUTTONS = {
+    **dict.fromkeys(("undo", "latch", "relatch"), ("Undo…", HISTORY_USAGE)),
+    **dict.fromkeys(("cancel", "decline"), ("Cancel", "pending")),
+    **dict.fromkeys(("confirm", "approve"), ("Unlatch customer", "pending")),
+    "stop": ("Stop", "pending"),
+}
+"""Words for what only a button does: its label, and the command whose list links to its card."""
 _WORD = re.compile(rf"[\s,;]*(?P<word>{ADDRESS}|[^\s,;]+)")
 
 
@@ -86,9 +96,14 @@ class Help:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A text that is none of these; `why` says what is wrong with it."""
+    """A text that is none of these; `why` says what is wrong, `usage` what to type after /unlatch.
+
+    The usage is that of what the person wanted: whoever looks for something must not be told how to
+    ask for an unlatch.
+    """
 
     why: str
+    usage: str = ASK_USAGE
 
 
 Command = Ask | AskMany | AmbiguousAsk | Many | Find | History | Pending | Help | Malformed
@@ -115,8 +130,8 @@ def parse(text: str, customer_url: str | None = None) -> Command:
             return _history(rest, customer_url)
         case "pending" | "many" as word:
             return _alone(word, rest)
-        case _:
-            return _ask(first, typed, customer_url)
+        case word:
+            return _no_command(word) or _ask(first, typed, customer_url)
 
 
 def asked(customer_ids: Sequence[int], reason: str, typed: str = "") -> Ask | AskMany | Malformed:
@@ -200,15 +215,18 @@ def _reason(typed: str) -> str:
 
 def _find(rest: str) -> Find | Malformed:
     wanted = searchable(rest)
-    found = any(c.isalnum() for c in wanted)
-    return Find(wanted) if found else Malformed("There are no letters or digits to search for.")
+    if not any(c.isalnum() for c in wanted):
+        return Malformed("There are no letters or digits to search for.", FIND_USAGE)
+    return Find(wanted)
 
 
 def _history(rest: str, customer_url: str | None) -> History | Malformed:
     if not trimmed(rest):
         return History(None)
     digits = _digits(trimmed(rest), customer_url)
-    return digits if isinstance(digits, Malformed) else History(int(digits))
+    if isinstance(digits, Malformed):
+        return replace(digits, usage=HISTORY_USAGE)
+    return History(int(digits))
 
 
 def _unescaped(text: str) -> str:
@@ -218,8 +236,17 @@ def _unescaped(text: str) -> str:
 
 def _alone(word: Literal["pending", "many"], rest: str) -> Pending | Many | Malformed:
     if rest:
-        return Malformed(f"Nothing can follow “{word}”.")
+        return Malformed(f"Nothing can follow “{word}”.", word)
     return Pending() if word == "pending" else Many()
+
+
+def _no_command(word: str) -> Malformed | None:
+    """Where to find the button that does what a word says; None for any other word."""
+    if word not in _BUTTONS:
+        return None
+    label, listing = _BUTTONS[word]
+    why = f"“{word}” is no command, so nothing was done. {label} is a button on the request's card."
+    return Malformed(f"{why} To find the card:", listing)
 
 
 def _digits(word: str, customer_url: str | None) -> str | Malformed:

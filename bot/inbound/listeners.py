@@ -99,8 +99,8 @@ class Listeners:
         person = typist(body)
         place = Place(body["channel_id"], body["response_url"])
         match parse(body.get("text", ""), self._customer_url):
-            case Malformed(why=why):
-                await _ack_with(ack, ephemerals.malformed(why))
+            case Malformed(why=why, usage=usage):
+                await _ack_with(ack, ephemerals.malformed(why, usage))
             case Help():
                 await _ack_with(ack, lists.usage())
             case Ask() | AskMany() | AmbiguousAsk() | Many() if is_direct(body):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bot.domain.commands import ASK_USAGE
 from bot.domain.models import Customer, Event, Request
 from bot.fusebill.errors import (
     CustomerNotFound,
@@ -34,12 +35,12 @@ from bot.messages.phrases import (
 )
 
 COMMAND = "/unlatch"
-USAGE = f"{COMMAND} <customerId> [reason]"
+USAGE = f"{COMMAND} {ASK_USAGE}"
 
 
-def malformed(why: str) -> Message:
-    """The command is malformed: what is wrong, and how to type it."""
-    return message([[say("✋ "), text(why), say(" Type "), code(USAGE)]])
+def malformed(why: str, usage: str = ASK_USAGE) -> Message:
+    """The command is malformed: what is wrong, and what to type after the command's name."""
+    return message([[say("✋ "), text(why), say(" Type "), code(f"{COMMAND} {usage}")]])
 
 
 def direct_message() -> Message:

@@ -47,6 +47,30 @@ async def test_a_malformed_command_is_answered_in_one_line_with_the_usage(
 
 
 @pytest.mark.parametrize(
+    ("text", "words", "usage"),
+    [
+        ("history abc", "'abc' is not a customer id", "history [customerId]"),
+        ("history 0", "No customer has the id 0.", "history [customerId]"),
+        ("find", "no letters or digits", "find <text>"),
+        ("pending 2554529", "Nothing can follow “pending”.", "pending"),
+        ("many 2554529", "Nothing can follow “many”.", "many"),
+        ("undo 2554529", "Undo… is a button on the request's card.", "history [customerId]"),
+        ("Latch 2554529", "Undo… is a button on the request's card.", "history [customerId]"),
+        ("cancel 2554529", "Cancel is a button on the request's card.", "pending"),
+        ("confirm", "Unlatch customer is a button on the request's card.", "pending"),
+        ("stop", "Stop is a button on the request's card.", "pending"),
+    ],
+)
+async def test_whoever_wanted_something_else_is_not_told_to_ask_for_an_unlatch(
+    world: World, text: str, words: str, usage: str
+) -> None:
+    answer = await answer_to(world, text)
+    assert words in answer
+    assert answer.endswith(f" Type /unlatch {usage}")
+    assert (heard_by(world), world.fusebill.calls) == ({"U0ALICE"}, [])
+
+
+@pytest.mark.parametrize(
     "text",
     ["#2554529", "  2554529  ", "0002554529 why", "2554529\twhy", "2554529\nwhy"],
     ids=ascii,
