@@ -21,6 +21,7 @@ from bot.domain.batch_input import (
     Ambiguous,
     Reading,
     Refused,
+    is_joiner,
     read_ids,
 )
 from bot.domain.typed_text import one_line, printable, searchable, trimmed, visible
@@ -188,7 +189,7 @@ def _with_ids(text: str, customer_url: str | None) -> str | Malformed:
                 return digits
             hosts.add(host_of(typed))
             read += text[at : word.start("word")] + digits
-        elif re.fullmatch("#?[0-9]+", typed):
+        elif re.fullmatch("#?[0-9]+", typed) or (read and is_joiner(typed)):
             read += word[0]
         else:
             break
