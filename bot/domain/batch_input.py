@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from itertools import takewhile, zip_longest
 
 from bot.domain.addresses import NoId, id_in_address, is_address
-from bot.domain.typed_text import searchable, trimmed
+from bot.domain.typed_text import searchable, trimmed, unquoted
 
 MAX_CUSTOMERS = 50
 MAX_DIGITS = 18
@@ -133,14 +133,14 @@ def _blanked(line: str) -> str:
 
 def _customer_id(word: str) -> int | None:
     # int() and \d also accept other scripts' digits, which are easy to misread
-    digits = re.fullmatch(rf"#?([0-9]{{1,{MAX_DIGITS}}})", trimmed(word))
+    digits = re.fullmatch(rf"#?([0-9]{{1,{MAX_DIGITS}}})", unquoted(trimmed(word)))
     return int(digits[1]) or None if digits else None
 
 
 def _why_not(word: str) -> str:
     """Why a word is not a customer's id."""
     shown = repr(word[:QUOTED_LENGTH])
-    digits = trimmed(word).removeprefix("#")
+    digits = unquoted(trimmed(word)).removeprefix("#")
     if not re.fullmatch("[0-9]+", digits):
         return f"{shown} is not a customer id: digits only."
     if len(digits) > MAX_DIGITS:

@@ -24,7 +24,15 @@ from bot.domain.batch_input import (
     is_joiner,
     read_ids,
 )
-from bot.domain.typed_text import one_line, printable, searchable, trimmed, visible
+from bot.domain.typed_text import (
+    one_line,
+    printable,
+    searchable,
+    trimmed,
+    unquoted,
+    visible,
+    without_links,
+)
 
 MAX_REASON_LENGTH = 500
 TOO_LONG = f"The reason is longer than {MAX_REASON_LENGTH} characters."
@@ -189,7 +197,7 @@ def _with_ids(text: str, customer_url: str | None) -> str | Malformed:
                 return digits
             hosts.add(host_of(typed))
             read += text[at : word.start("word")] + digits
-        elif re.fullmatch("#?[0-9]+", typed) or (read and is_joiner(typed)):
+        elif re.fullmatch("#?[0-9]+", unquoted(typed)) or (read and is_joiner(typed)):
             read += word[0]
         else:
             break
@@ -215,7 +223,7 @@ def _reason(typed: str) -> str:
 
 
 def _find(rest: str) -> Find | Malformed:
-    wanted = searchable(rest)
+    wanted = searchable(without_links(rest))
     if not any(c.isalnum() for c in wanted):
         return Malformed("There are no letters or digits to search for.", FIND_USAGE)
     return Find(wanted)
@@ -255,7 +263,7 @@ def _digits(word: str, customer_url: str | None) -> str | Malformed:
     if is_address(word):
         found = id_in_address(word, customer_url)
         return Malformed(found.why) if isinstance(found, NoId) else _checked(found)
-    digits = word.removeprefix("#").rstrip(",;")
+    digits = unquoted(word.rstrip(",;")).removeprefix("#")
     # int() and \d also accept other scripts' digits, which are easy to misread
     return _checked(digits if re.fullmatch(r"[0-9]+", digits) else Malformed(_not_an_id(word)))
 

@@ -72,10 +72,17 @@ async def test_whoever_wanted_something_else_is_not_told_to_ask_for_an_unlatch(
 
 @pytest.mark.parametrize(
     "text",
-    ["#2554529", "  2554529  ", "0002554529 why", "2554529\twhy", "2554529\nwhy"],
+    [
+        *("#2554529", "  2554529  ", "0002554529 why", "2554529\twhy", "2554529\nwhy"),
+        # copied from a card, a message or a sheet
+        *("`2554529`", "```2554529``` why", "*2554529*", "_2554529_ why", "“2554529”", "'2554529'"),
+        *('"2554529", why', "*`#2554529`*", "„2554529“"),
+    ],
     ids=ascii,
 )
-async def test_an_id_may_have_a_hash_zeros_and_blanks(world: World, text: str) -> None:
+async def test_an_id_may_have_a_hash_zeros_blanks_quotes_and_formats(
+    world: World, text: str
+) -> None:
     assert "Fusebill id: 2554529" in world.card(await world.ask(text))
 
 

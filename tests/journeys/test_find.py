@@ -303,6 +303,22 @@ async def test_find_finds_what_is_shown_however_it_is_typed(
     assert offered(last(world)) == ["77"]
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "<mailto:pay@oak.example|pay@oak.example>",
+        "<mailto:pay@oak.example>",
+        "mailto:Pay@Oak.example",
+        "<http://oak.example|oak.example>",
+    ],
+)
+async def test_find_searches_for_the_words_of_a_link(world: World, typed: str) -> None:
+    add(world, 77, primaryEmail="pay@oak.example")
+    add(world, 78, primaryEmail="pay@elm.example")
+    await world.reply_to(f"find {typed}")
+    assert offered(last(world)) == ["77"]
+
+
 async def test_a_search_without_a_result_names_what_was_searched(world: World) -> None:
     assert "contains No Such Name." in await world.reply_to('find "No\u00a0 Such\u200b Name"')
 
