@@ -39,7 +39,7 @@ from bot.inbound.payloads import (
     value,
 )
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.messages import ephemerals, forms, lists
+from bot.messages import click_answers, ephemerals, forms, lists
 from bot.messages.block_kit import Message
 from bot.messages.cards import Action
 from bot.messages.many import ephemerals as many_ephemerals, paste_form
@@ -175,13 +175,14 @@ class Listeners:
         """**Undo…**: acknowledges; a new card follows."""
         await ack()
         place = place_of(body)
-        self._spawn(self._service.undo(value(body), clicker(body), place), place)
+        self._spawn(self._service.undo(value(body), clicker(body), place), place, pressed=True)
 
     async def on_check_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Check again**: acknowledges; the outcome or a new card follows."""
         await ack()
         place = place_of(body)
-        self._spawn(self._service.check_again(value(body), clicker(body), place), place)
+        checking = self._service.check_again(value(body), clicker(body), place)
+        self._spawn(checking, place, pressed=True)
 
     async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Use this one**: the same as typing the id, whatever the reason begins with."""
@@ -192,7 +193,8 @@ class Listeners:
         """**Stop**: acknowledges; what is not begun is left alone."""
         await ack()
         place = place_of(body)
-        self._spawn(self._service.stop(value(body), clicker(body), place), place)
+        stopping = self._service.stop(value(body), clicker(body), place)
+        self._spawn(stopping, place, interrupted=click_answers.stop_interrupted)
 
     async def on_meaning_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """One of two meanings of a text: the same as typing it with its commas."""
@@ -244,19 +246,29 @@ class Listeners:
         if message is not None:
             self._tasks.spawn(self._service.send_ephemeral(place_of(body), message))
 
-    def _spawn(self, work: Awaitable[None], place: Place) -> None:
-        """Runs the work after the ack, and tells the person if it fails."""
+    def _spawn(
+        self,
+        work: Awaitable[None],
+        place: Place,
+        *,
+        pressed: bool = False,
+        interrupted: Callable[[], Message] = ephemerals.stopped,
+    ) -> None:
+        """Runs the work after the ack, and tells the person if it fails.
+
+        `pressed` says whether it follows a press on a card that shows if that counted.
+        """
 
         async def run() -> None:
             try:
                 await work
             except LedgerUnavailable as error:
                 log.error("ledger unavailable", why=str(error))  # noqa: TRY400  # expected
-                message = ephemerals.ledger_down(uncertain=error.uncertain)
+                message = ephemerals.ledger_down(uncertain=error.uncertain, pressed=pressed)
                 await self._service.send_ephemeral(place, message)
             except asyncio.CancelledError:
                 # the bot is stopping, and this work is not in the ledger
-                await self._service.send_ephemeral(place, ephemerals.stopped())
+                await self._service.send_ephemeral(place, interrupted())
                 raise
             except Exception:
                 log.exception("work failed")

@@ -132,19 +132,18 @@ def cannot_post(code_: str, bot_user_id: str) -> Message:
     return message([[*start, *advice[fix]]])
 
 
-def ledger_down(*, uncertain: bool = False) -> Message:
-    """The ledger failed; `uncertain` if it may have saved the click all the same."""
+def ledger_down(*, uncertain: bool = False, pressed: bool = True) -> Message:
+    """The ledger failed; `uncertain` if it may have saved it all the same.
+
+    `pressed` says whether that was a press on a card; else there may be no card to look at.
+    """
     failure = (
         [say("💾 The bot's ledger did not answer in time. We don't know yet if this counted.")]
         if uncertain
         else [say("💾 The bot's ledger can't be reached, so nothing was done.")]
     )
-    return message(
-        [
-            failure,
-            [say("If the card still has its buttons in a minute, press again.")],
-        ]
-    )
+    again = "If the card still has its buttons in a minute, press again."
+    return message([failure, [say(again if pressed else "Wait a minute, then do the same again.")]])
 
 
 def not_recorded(request: Request, *, uncertain: bool = False) -> Message:
