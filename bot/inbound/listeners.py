@@ -32,6 +32,7 @@ from bot.inbound.payloads import (
     clicker,
     is_direct,
     meaning,
+    message_of,
     place_of,
     press,
     suggestion,
@@ -156,7 +157,7 @@ class Listeners:
             await ack(response_action="update", view=forms.answer_form(answer))
 
     async def _offer_form(self, ack: AsyncAck, body: Payload, request: Request) -> None:
-        message_ts, person = body["container"].get("message_ts", ""), clicker(body)
+        message_ts, person = message_of(body), clicker(body)
         try:
             refusal = await self._deciding.refusal(
                 request, person, message_ts, place_of(body).response_url
@@ -233,9 +234,8 @@ class Listeners:
 
     async def _decide(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:
-            message_ts = body["container"].get("message_ts", "")
             message = await self._deciding.decide(
-                value(body), verdict, clicker(body), place_of(body), message_ts
+                value(body), verdict, clicker(body), place_of(body), message_of(body)
             )
         except LedgerUnavailable as error:
             message = _not_recorded(error)

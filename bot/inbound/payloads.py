@@ -33,7 +33,7 @@ def press(body: Payload) -> str | None:
 
     None if Slack does not say where the button is.
     """
-    message_ts = body["container"].get("message_ts")
+    message_ts = message_of(body)
     return json.dumps([message_ts, body["user"]["id"], value(body)]) if message_ts else None
 
 
@@ -84,10 +84,21 @@ def clicker(body: Payload) -> Person:
 
 def is_direct(body: Payload) -> bool:
     """Whether the command was typed in a direct message, of two people or more."""
+    # a channel may be called "directmessage-help"
     name = str(body.get("channel_name", ""))
-    return body["channel_id"].startswith("D") or name.startswith(("directmessage", "mpdm-"))
+    return body["channel_id"].startswith("D") or name.startswith("mpdm-") or name == "directmessage"
 
 
 def place_of(body: Payload) -> Place:
-    """Where a button was pressed."""
-    return Place(body["container"]["channel_id"], body["response_url"])
+    """Where a button was pressed; a decision needs neither part, so a lack of one stops none."""
+    channel_id = _container(body).get("channel_id") or (body.get("channel") or {}).get("id")
+    return Place(channel_id or "", body.get("response_url") or "")
+
+
+def message_of(body: Payload) -> str:
+    """The `ts` of the message whose button was pressed; empty if Slack does not say."""
+    return str(_container(body).get("message_ts") or "")
+
+
+def _container(body: Payload) -> Payload:
+    return body.get("container") or {}

@@ -264,6 +264,14 @@ async def test_in_a_direct_message_people_are_sent_to_a_channel(
     assert (operations(world), heard_by(world)) == ([], {"U0ALICE"})
 
 
+async def test_a_channel_may_be_called_like_a_direct_message(world: World) -> None:
+    named = Channel("C0HELP", "directmessage-help", member=True)
+    world.slack.workspace.channels[named.id] = named
+    await world.slack.command("U0ALICE", "2554529 moved", channel_id=named.id)
+    await world.settled()
+    assert len(world.slack.workspace.messages(named.id)) == 1
+
+
 async def test_find_and_help_work_in_a_direct_message(world: World) -> None:
     world.slack.workspace.channels["D0ALICE"] = Channel("D0ALICE", "directmessage")
     assert "Stolen Bikes" in await answer_to(world, "find stolen", "D0ALICE")
