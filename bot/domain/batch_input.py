@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import takewhile
+from itertools import takewhile, zip_longest
 
 from bot.domain.addresses import NoId, id_in_address, is_address
-from bot.domain.typed_text import searchable, trimmed
+from bot.domain.typed_text import searchable, trimmed, unquoted
 
 MAX_CUSTOMERS = 50
 MAX_DIGITS = 18
@@ -23,6 +23,7 @@ _LINE_BREAK = re.compile("\r\n|\r|\n")
 _WORD = re.compile(r"(?P<gap>[ ,;\n]*)(?P<word>[^ ,;\n]+)")
 _THOUSANDS = re.compile(r"#?[1-9][0-9]{0,2}(,[0-9]{3})+,?")
 _BLANKS_FOR_THOUSANDS = re.compile(r"#?[1-9][0-9]{0,2}( [0-9]{3})+")
+_JOINERS = frozenset({"and", "&", "+", "plus", "/", "|", "und", "et", "y", "-", "\u2013", "\u2014"})
 _QUOTES = " \"'\ufeff"  # a file's first cell begins with a byte order mark
 
 Words = Sequence[re.Match[str]]
@@ -38,9 +39,9 @@ class Reading:
 
 @dataclass(frozen=True, slots=True)
 class Ambiguous:
-    """Only blanks stand between two numbers, so the second is an id or begins the reason.
+    """Only blanks, or "and", stand between two numbers: the second is an id or in the reason.
 
-    `many` takes all numbers as ids; `few` takes those before the first such blank, and the rest as
+    `many` takes all numbers as ids; `few` takes those before the first such place, and the rest as
     the reason.
     """
 
@@ -75,11 +76,11 @@ def read_ids(text: str) -> Reading | Ambiguous | Refused:
     """Read `2554529, 3100017; #3100025 moved portal`; raises nothing.
 
     Commas, semicolons and line breaks separate ids; the reason begins at the first word that is no
-    id, and may be of any length.
+    id, and may be of any length. "2554529 and 3100017" has two meanings.
     """
     words = [word for word in _WORD.finditer(_plain(text)) if trimmed(word["word"])]
-    ids = list(takewhile(_is_id, words))
-    listed = [*ids[:1], *takewhile(_is_listed, ids[1:])]
+    ids = list(_leading(words))
+    listed = [*ids[:1], *takewhile(lambda word: _is_id(word) and _is_listed(word), ids[1:])]
     certain = len(listed) == len(ids)
     why = (_slip(words, len(ids)) if certain else _blanks(ids)) or _thousands(listed)
     if why:
@@ -88,6 +89,11 @@ def read_ids(text: str) -> Reading | Ambiguous | Refused:
     if len(many.customer_ids) > MAX_CUSTOMERS:
         return Refused(_too_many(len(many.customer_ids)))
     return many if certain else Ambiguous(many, few=_reading(words, len(listed)))
+
+
+def is_joiner(word: str) -> bool:
+    """Whether a word may stand between two ids that somebody means together."""
+    return word.lower() in _JOINERS
 
 
 def read_lines(text: str, customer_url: str | None = None) -> Pasted:
@@ -127,14 +133,14 @@ def _blanked(line: str) -> str:
 
 def _customer_id(word: str) -> int | None:
     # int() and \d also accept other scripts' digits, which are easy to misread
-    digits = re.fullmatch(rf"#?([0-9]{{1,{MAX_DIGITS}}})", trimmed(word))
+    digits = re.fullmatch(rf"#?([0-9]{{1,{MAX_DIGITS}}})", unquoted(trimmed(word)))
     return int(digits[1]) or None if digits else None
 
 
 def _why_not(word: str) -> str:
     """Why a word is not a customer's id."""
     shown = repr(word[:QUOTED_LENGTH])
-    digits = trimmed(word).removeprefix("#")
+    digits = unquoted(trimmed(word)).removeprefix("#")
     if not re.fullmatch("[0-9]+", digits):
         return f"{shown} is not a customer id: digits only."
     if len(digits) > MAX_DIGITS:
@@ -144,6 +150,15 @@ def _why_not(word: str) -> str:
 
 def _is_id(word: re.Match[str]) -> bool:
     return _customer_id(word["word"]) is not None
+
+
+def _leading(words: Words) -> Iterator[re.Match[str]]:
+    """The ids that a text begins with, and the words that join two of them."""
+    for word, following in zip_longest(words, words[1:]):
+        joins = following is not None and is_joiner(word["word"]) and _is_id(following)
+        if not (_is_id(word) or (joins and word is not words[0])):
+            return
+        yield word
 
 
 def _is_listed(word: re.Match[str]) -> bool:
@@ -214,9 +229,10 @@ def _id_of_line(line: str, customer_url: str | None) -> int | str:
     cells = [cell for part in parts if (cell := _blanked(part).strip(_QUOTES))]
     words = [word for cell in cells for word in cell.split()]
     found = {word: _read_word(word, customer_url) for word in [*cells, *words]}
-    if not is_row and len(words) > 1 and all(isinstance(found[word], int) for word in words):
+    joined = [word for word in words if not is_joiner(word)]
+    if not is_row and len(joined) > 1 and all(isinstance(found[word], int) for word in joined):
         return (
-            f"{len(words)} numbers stand in this line: put each customer on its own line,"
+            f"{len(joined)} numbers stand in this line: put each customer on its own line,"
             " without thousands separators."
         )
     # in a row's cells, a number among words is more likely a part of a name

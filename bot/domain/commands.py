@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, assert_never
 
 from bot.domain.addresses import (
@@ -21,13 +21,32 @@ from bot.domain.batch_input import (
     Ambiguous,
     Reading,
     Refused,
+    is_joiner,
     read_ids,
 )
-from bot.domain.typed_text import one_line, printable, searchable, trimmed, visible
+from bot.domain.typed_text import (
+    one_line,
+    printable,
+    searchable,
+    trimmed,
+    unquoted,
+    visible,
+    without_links,
+)
 
 MAX_REASON_LENGTH = 500
 TOO_LONG = f"The reason is longer than {MAX_REASON_LENGTH} characters."
+ASK_USAGE = "<customerId> [reason]"
+FIND_USAGE = "find <text>"
+HISTORY_USAGE = "history [customerId]"
 SEARCH = "(/unlatch find searches names and references.)"
+_BUTTONS = {
+    **dict.fromkeys(("undo", "latch", "relatch"), ("Undo…", HISTORY_USAGE)),
+    **dict.fromkeys(("cancel", "decline"), ("Cancel", "pending")),
+    **dict.fromkeys(("confirm", "approve"), ("Unlatch customer", "pending")),
+    "stop": ("Stop", "pending"),
+}
+"""Words for what only a button does: its label, and the command whose list links to its card."""
 _WORD = re.compile(rf"[\s,;]*(?P<word>{ADDRESS}|[^\s,;]+)")
 
 
@@ -86,9 +105,14 @@ class Help:
 
 @dataclass(frozen=True, slots=True)
 class Malformed:
-    """A text that is none of these; `why` says what is wrong with it."""
+    """A text that is none of these; `why` says what is wrong, `usage` what to type after /unlatch.
+
+    The usage is that of what the person wanted: whoever looks for something must not be told how to
+    ask for an unlatch.
+    """
 
     why: str
+    usage: str = ASK_USAGE
 
 
 Command = Ask | AskMany | AmbiguousAsk | Many | Find | History | Pending | Help | Malformed
@@ -115,8 +139,8 @@ def parse(text: str, customer_url: str | None = None) -> Command:
             return _history(rest, customer_url)
         case "pending" | "many" as word:
             return _alone(word, rest)
-        case _:
-            return _ask(first, typed, customer_url)
+        case word:
+            return _no_command(word) or _ask(first, typed, customer_url)
 
 
 def asked(customer_ids: Sequence[int], reason: str, typed: str = "") -> Ask | AskMany | Malformed:
@@ -173,7 +197,7 @@ def _with_ids(text: str, customer_url: str | None) -> str | Malformed:
                 return digits
             hosts.add(host_of(typed))
             read += text[at : word.start("word")] + digits
-        elif re.fullmatch("#?[0-9]+", typed):
+        elif re.fullmatch("#?[0-9]+", unquoted(typed)) or (read and is_joiner(typed)):
             read += word[0]
         else:
             break
@@ -199,16 +223,19 @@ def _reason(typed: str) -> str:
 
 
 def _find(rest: str) -> Find | Malformed:
-    wanted = searchable(rest)
-    found = any(c.isalnum() for c in wanted)
-    return Find(wanted) if found else Malformed("There are no letters or digits to search for.")
+    wanted = searchable(without_links(rest))
+    if not any(c.isalnum() for c in wanted):
+        return Malformed("There are no letters or digits to search for.", FIND_USAGE)
+    return Find(wanted)
 
 
 def _history(rest: str, customer_url: str | None) -> History | Malformed:
     if not trimmed(rest):
         return History(None)
     digits = _digits(trimmed(rest), customer_url)
-    return digits if isinstance(digits, Malformed) else History(int(digits))
+    if isinstance(digits, Malformed):
+        return replace(digits, usage=HISTORY_USAGE)
+    return History(int(digits))
 
 
 def _unescaped(text: str) -> str:
@@ -218,8 +245,17 @@ def _unescaped(text: str) -> str:
 
 def _alone(word: Literal["pending", "many"], rest: str) -> Pending | Many | Malformed:
     if rest:
-        return Malformed(f"Nothing can follow “{word}”.")
+        return Malformed(f"Nothing can follow “{word}”.", word)
     return Pending() if word == "pending" else Many()
+
+
+def _no_command(word: str) -> Malformed | None:
+    """Where to find the button that does what a word says; None for any other word."""
+    if word not in _BUTTONS:
+        return None
+    label, listing = _BUTTONS[word]
+    why = f"“{word}” is no command, so nothing was done. {label} is a button on the request's card."
+    return Malformed(f"{why} To find the card:", listing)
 
 
 def _digits(word: str, customer_url: str | None) -> str | Malformed:
@@ -227,7 +263,7 @@ def _digits(word: str, customer_url: str | None) -> str | Malformed:
     if is_address(word):
         found = id_in_address(word, customer_url)
         return Malformed(found.why) if isinstance(found, NoId) else _checked(found)
-    digits = word.removeprefix("#").rstrip(",;")
+    digits = unquoted(word.rstrip(",;")).removeprefix("#")
     # int() and \d also accept other scripts' digits, which are easy to misread
     return _checked(digits if re.fullmatch(r"[0-9]+", digits) else Malformed(_not_an_id(word)))
 

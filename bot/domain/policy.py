@@ -126,11 +126,18 @@ def _still_valid(
 ) -> Decision:
     asked = may_ask(policy, request.requester, request.channel_id, request.reason, members)
     if not asked.allowed and asked.label != "unknown_members":
-        return _denied(
-            asked.label,
-            "The rules have changed since this request was made, and no longer allow it. Cancel it"
-            " and ask again.",
-        )
+        changed = "The rules have changed since this request was made, and no longer allow it."
+        if asked.label in ("not_listed", "stranger"):
+            # a user group may have changed instead, and asking again would not help this person
+            changed = (
+                "Whoever made this request may not ask for an unlatch any more. If it is still"
+                " wanted, cancel it, and somebody who may ask can ask again."
+            )
+        elif asked.label == "channel":
+            changed += " Cancel it and ask again in a channel where /unlatch can be used."
+        else:
+            changed += " Cancel it and ask again with a reason."
+        return _denied(asked.label, changed)
     if asked.allowed and other and other.outcome is None:
         return _denied(
             "busy",

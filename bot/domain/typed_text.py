@@ -37,6 +37,14 @@ APOSTROPHES = "'`\u2019\u2018\u02bc\u00b4\uff07"
 _AS_TYPED = str.maketrans(dict.fromkeys(APOSTROPHES, "'"))
 
 
+_MARKS = frozenset("`*_~")
+"""What Slack's composer leaves around text that is copied as code, bold, italic or struck."""
+_LINK = re.compile(
+    r"<(?:mailto:|tel:|https?://)[^<>|\s]+\|(?P<label>[^<>]+)>|<?(?:mailto:|tel:)(?P<bare>[^<>|\s]+)>?",
+    re.IGNORECASE,
+)
+
+
 def printable(text: str) -> str:
     """Text without control characters and lone surrogates, which databases refuse."""
     return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
@@ -63,6 +71,20 @@ def searchable(text: str) -> str:
     if len(tidy) > 1 and tidy[0] + tidy[-1] in _QUOTES:
         tidy = tidy[1:-1].strip()
     return tidy
+
+
+def unquoted(word: str) -> str:
+    """A word without the quotes around it, or the marks of a format."""
+    while len(word) > 2 and (  # noqa: PLR2004  # the two, and something between them
+        word[0] + word[-1] in _QUOTES or (word[0] == word[-1] and word[0] in _MARKS)
+    ):
+        word = word[1:-1]
+    return word
+
+
+def without_links(text: str) -> str:
+    """Text as people read it: of a link such as <mailto:a@b.example|a@b.example>, its words."""
+    return _LINK.sub(lambda link: link["label"] or link["bare"], text)
 
 
 def folded(text: str) -> str:

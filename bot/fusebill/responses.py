@@ -15,6 +15,7 @@ from typing import Any
 import httpx
 
 from bot.domain.models import Customer, HubSpotIds
+from bot.domain.typed_text import visible
 from bot.fusebill.answers import Answer, retry_at
 from bot.fusebill.errors import (
     CustomerNotFound,
@@ -229,6 +230,7 @@ def _id(customer: dict[str, object], name: str) -> int | None:
 
 
 def _text(value: object) -> str:
+    """A text of a customer; one of which nobody sees anything is none."""
     if isinstance(value, int) and not isinstance(value, bool):
         return str(value)
-    return storable(value) if isinstance(value, str) else ""
+    return storable(value) if isinstance(value, str) and visible(value) else ""

@@ -32,14 +32,16 @@ from bot.inbound.payloads import (
     clicker,
     is_direct,
     meaning,
+    message_of,
     place_of,
     press,
+    suggestion,
     typist,
     value,
 )
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.messages import ephemerals, forms, lists
-from bot.messages.block_kit import Message, escape
+from bot.messages import click_answers, ephemerals, forms, lists
+from bot.messages.block_kit import Message
 from bot.messages.cards import Action
 from bot.messages.many import ephemerals as many_ephemerals, paste_form
 from bot.ops.background import BackgroundTasks
@@ -98,8 +100,8 @@ class Listeners:
         person = typist(body)
         place = Place(body["channel_id"], body["response_url"])
         match parse(body.get("text", ""), self._customer_url):
-            case Malformed(why=why):
-                await _ack_with(ack, ephemerals.malformed(why))
+            case Malformed(why=why, usage=usage):
+                await _ack_with(ack, ephemerals.malformed(why, usage))
             case Help():
                 await _ack_with(ack, lists.usage())
             case Ask() | AskMany() | AmbiguousAsk() | Many() if is_direct(body):
@@ -155,7 +157,7 @@ class Listeners:
             await ack(response_action="update", view=forms.answer_form(answer))
 
     async def _offer_form(self, ack: AsyncAck, body: Payload, request: Request) -> None:
-        message_ts, person = body["container"].get("message_ts", ""), clicker(body)
+        message_ts, person = message_of(body), clicker(body)
         try:
             refusal = await self._deciding.refusal(
                 request, person, message_ts, place_of(body).response_url
@@ -174,32 +176,35 @@ class Listeners:
         """**Undo…**: acknowledges; a new card follows."""
         await ack()
         place = place_of(body)
-        self._spawn(self._service.undo(value(body), clicker(body), place), place)
+        self._spawn(self._service.undo(value(body), clicker(body), place), place, pressed=True)
 
     async def on_check_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Check again**: acknowledges; the outcome or a new card follows."""
         await ack()
         place = place_of(body)
-        self._spawn(self._service.check_again(value(body), clicker(body), place), place)
+        checking = self._service.check_again(value(body), clicker(body), place)
+        self._spawn(checking, place, pressed=True)
 
     async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
-        """**Use this one**: the same as typing the id."""
+        """**Use this one**: the same as typing the id, whatever the reason begins with."""
         await ack()
-        # parse() expects entities, and a button's value has none
-        place, command = place_of(body), parse(escape(value(body)))
-        if isinstance(command, Ask):
-            self._spawn(self._asking(clicker(body), place, command, press(body)), place)
+        await self._ask_for(body, suggestion(body))
 
     async def on_stop_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Stop**: acknowledges; what is not begun is left alone."""
         await ack()
         place = place_of(body)
-        self._spawn(self._service.stop(value(body), clicker(body), place), place)
+        stopping = self._service.stop(value(body), clicker(body), place)
+        self._spawn(stopping, place, interrupted=click_answers.stop_interrupted)
 
     async def on_meaning_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """One of two meanings of a text: the same as typing it with its commas."""
         await ack()
-        place, ask = place_of(body), meaning(body)
+        await self._ask_for(body, meaning(body))
+
+    async def _ask_for(self, body: Payload, ask: Ask | AskMany | Malformed) -> None:
+        """Ask for what a button stands for; if nobody knows what that is, say so."""
+        place = place_of(body)
         if isinstance(ask, Malformed):
             log.error("button not understood", why=ask.why)
             self._tasks.spawn(self._service.send_ephemeral(place, ephemerals.malformed(ask.why)))
@@ -229,9 +234,8 @@ class Listeners:
 
     async def _decide(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:
-            message_ts = body["container"].get("message_ts", "")
             message = await self._deciding.decide(
-                value(body), verdict, clicker(body), place_of(body), message_ts
+                value(body), verdict, clicker(body), place_of(body), message_of(body)
             )
         except LedgerUnavailable as error:
             message = _not_recorded(error)
@@ -242,19 +246,29 @@ class Listeners:
         if message is not None:
             self._tasks.spawn(self._service.send_ephemeral(place_of(body), message))
 
-    def _spawn(self, work: Awaitable[None], place: Place) -> None:
-        """Runs the work after the ack, and tells the person if it fails."""
+    def _spawn(
+        self,
+        work: Awaitable[None],
+        place: Place,
+        *,
+        pressed: bool = False,
+        interrupted: Callable[[], Message] = ephemerals.stopped,
+    ) -> None:
+        """Runs the work after the ack, and tells the person if it fails.
+
+        `pressed` says whether it follows a press on a card that shows if that counted.
+        """
 
         async def run() -> None:
             try:
                 await work
             except LedgerUnavailable as error:
                 log.error("ledger unavailable", why=str(error))  # noqa: TRY400  # expected
-                message = ephemerals.ledger_down(uncertain=error.uncertain)
+                message = ephemerals.ledger_down(uncertain=error.uncertain, pressed=pressed)
                 await self._service.send_ephemeral(place, message)
             except asyncio.CancelledError:
                 # the bot is stopping, and this work is not in the ledger
-                await self._service.send_ephemeral(place, ephemerals.stopped())
+                await self._service.send_ephemeral(place, interrupted())
                 raise
             except Exception:
                 log.exception("work failed")

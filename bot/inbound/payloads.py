@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
+from bot.domain.batch_input import MAX_DIGITS
 from bot.domain.commands import Ask, AskMany, Malformed, asked
 from bot.domain.models import Person
 from bot.requests.posting import Place
@@ -31,7 +33,7 @@ def press(body: Payload) -> str | None:
 
     None if Slack does not say where the button is.
     """
-    message_ts = body["container"].get("message_ts")
+    message_ts = message_of(body)
     return json.dumps([message_ts, body["user"]["id"], value(body)]) if message_ts else None
 
 
@@ -46,6 +48,17 @@ def meaning(body: Payload) -> Ask | AskMany | Malformed:
     if not (isinstance(ids, list) and all(type(each) is int for each in ids)):
         return Malformed("This button names no customers, so nothing was done.")
     return asked(ids, str(reason))
+
+
+def suggestion(body: Payload) -> Ask | AskMany | Malformed:
+    """What a button asks for that suggests a customer; its value is the id, a blank and the reason.
+
+    Unlike a typed text it has one meaning: a reason may begin with a number.
+    """
+    digits, _, reason = value(body).partition(" ")
+    if re.fullmatch(f"[0-9]{{1,{MAX_DIGITS}}}", digits) is None:
+        return Malformed("This button names no customer, so nothing was done.")
+    return asked([int(digits)], reason)
 
 
 def typist(body: Payload) -> Person:
@@ -71,10 +84,21 @@ def clicker(body: Payload) -> Person:
 
 def is_direct(body: Payload) -> bool:
     """Whether the command was typed in a direct message, of two people or more."""
+    # a channel may be called "directmessage-help"
     name = str(body.get("channel_name", ""))
-    return body["channel_id"].startswith("D") or name.startswith(("directmessage", "mpdm-"))
+    return body["channel_id"].startswith("D") or name.startswith("mpdm-") or name == "directmessage"
 
 
 def place_of(body: Payload) -> Place:
-    """Where a button was pressed."""
-    return Place(body["container"]["channel_id"], body["response_url"])
+    """Where a button was pressed; a decision needs neither part, so a lack of one stops none."""
+    channel_id = _container(body).get("channel_id") or (body.get("channel") or {}).get("id")
+    return Place(channel_id or "", body.get("response_url") or "")
+
+
+def message_of(body: Payload) -> str:
+    """The `ts` of the message whose button was pressed; empty if Slack does not say."""
+    return str(_container(body).get("message_ts") or "")
+
+
+def _container(body: Payload) -> Payload:
+    return body.get("container") or {}

@@ -38,8 +38,8 @@ class Action(StrEnum):
     """The `action_id` of each button; the button's value is the id of a request.
 
     On a card of many customers it is the id of the card. Two differ: the value of `USE` is a
-    command's text, and is handled as if it had been typed; that of `MEANT` is JSON, the `ids` and
-    the `reason` of one meaning of such a text.
+    customer's id and, after a blank, the reason; that of `MEANT` is JSON, the `ids` and the
+    `reason` of one meaning of a command's text.
     """
 
     CONFIRM = "unlatch_confirm"

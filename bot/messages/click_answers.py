@@ -184,6 +184,16 @@ def not_stopped(*, uncertain: bool = False) -> Message:
     )
 
 
+def stop_interrupted() -> Message:
+    """The bot stops while it saves that somebody pressed **Stop**; the next one does the work."""
+    return message(
+        [
+            [say("🔄 The bot is being restarted. We don't know yet if your Stop counted.")],
+            [say("The work goes on. If the button is still there in a minute, press it again.")],
+        ]
+    )
+
+
 def asked_already() -> Message:
     """The second half of a double click: the first asked."""
     return message([[say("☝️ You have asked for this already: its card waits for a decision.")]])

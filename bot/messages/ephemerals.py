@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bot.domain.commands import ASK_USAGE
 from bot.domain.models import Customer, Event, Request
 from bot.fusebill.errors import (
     CustomerNotFound,
@@ -34,12 +35,12 @@ from bot.messages.phrases import (
 )
 
 COMMAND = "/unlatch"
-USAGE = f"{COMMAND} <customerId> [reason]"
+USAGE = f"{COMMAND} {ASK_USAGE}"
 
 
-def malformed(why: str) -> Message:
-    """The command is malformed: what is wrong, and how to type it."""
-    return message([[say("✋ "), text(why), say(" Type "), code(USAGE)]])
+def malformed(why: str, usage: str = ASK_USAGE) -> Message:
+    """The command is malformed: what is wrong, and what to type after the command's name."""
+    return message([[say("✋ "), text(why), say(" Type "), code(f"{COMMAND} {usage}")]])
 
 
 def direct_message() -> Message:
@@ -131,19 +132,18 @@ def cannot_post(code_: str, bot_user_id: str) -> Message:
     return message([[*start, *advice[fix]]])
 
 
-def ledger_down(*, uncertain: bool = False) -> Message:
-    """The ledger failed; `uncertain` if it may have saved the click all the same."""
+def ledger_down(*, uncertain: bool = False, pressed: bool = True) -> Message:
+    """The ledger failed; `uncertain` if it may have saved it all the same.
+
+    `pressed` says whether that was a press on a card; else there may be no card to look at.
+    """
     failure = (
         [say("💾 The bot's ledger did not answer in time. We don't know yet if this counted.")]
         if uncertain
         else [say("💾 The bot's ledger can't be reached, so nothing was done.")]
     )
-    return message(
-        [
-            failure,
-            [say("If the card still has its buttons in a minute, press again.")],
-        ]
-    )
+    again = "If the card still has its buttons in a minute, press again."
+    return message([failure, [say(again if pressed else "Wait a minute, then do the same again.")]])
 
 
 def not_recorded(request: Request, *, uncertain: bool = False) -> Message:

@@ -171,6 +171,8 @@ def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links
             why = cut(str(event.details.get("why", "")), ERROR_LENGTH)
             yield [bold(why or "Fusebill refused. Nothing was changed.")]
             yield from answer_lines(event)
+            if event.details.get("may_pass") and request.card_size == 1:
+                yield [say("To try again: "), code(ask_again(request))]
         case Outcome.UNKNOWN:
             yield [bold("We don't know yet whether this was done. ")]
             if reason := event.details.get("why"):

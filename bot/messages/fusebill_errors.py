@@ -147,6 +147,11 @@ def advice(error: FusebillError) -> list[Line]:
     return [[say(line)] for line in _words(error).advice]
 
 
+def may_pass(error: FusebillError) -> bool:
+    """Whether the same call may succeed later, without anybody's help."""
+    return error.may_pass if isinstance(error, NotReached) else _words(error).advice is RETRY
+
+
 def fix(error: FusebillError) -> str:
     """What the bot's admin can do."""
     connection = CONNECTION_FIXES.get(error.why) if isinstance(error, NotReached) else None

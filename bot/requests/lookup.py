@@ -138,7 +138,7 @@ class Lookup:
             declined = [each.id for each in requests if each.verdict is Verdict.DECLINED]
             reasons = await self._due_requests.decline_reasons(declined)
         except LedgerUnavailable:
-            await self._poster.send_ephemeral(place, ephemerals.ledger_down())
+            await self._poster.send_ephemeral(place, ephemerals.ledger_down(pressed=False))
             return
         permalinks = await asyncio.gather(*map(self.permalink, requests))
         past = list(zip(requests, permalinks, strict=True))

@@ -210,6 +210,9 @@ class CardPoster:
 
     async def send_ephemeral(self, place: Place, message: Message) -> None:
         """Send a message that only the person sees; a failure is logged, not raised."""
+        if not place.response_url:
+            log.warning("ephemeral not delivered", why="Slack sent no response_url")
+            return
         try:
             await retried(
                 lambda: self._slack.send_ephemeral(place.response_url, message),

@@ -197,7 +197,7 @@ def _seconds(header: str) -> float | None:
         if isfinite(seconds := float(header)):
             return min(max(seconds, 0.0), MAX_RETRY_AFTER_S)
         return None
-    with suppress(ValueError, TypeError):
+    with suppress(ValueError, TypeError, OverflowError):
         left_s = (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
         return min(max(left_s, 0.0), MAX_RETRY_AFTER_S)
     return None

@@ -6,6 +6,7 @@ import json
 import sqlite3
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote, urlencode
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from bot.ops import logs
 from bot.sandbox.slack.simulator import Delivery
 from tests.support.names import CANCEL, CHANNEL, CONFIRM
-from tests.support.reading import operations
+from tests.support.reading import operations, request_id
 from tests.support.world import QUICK, OpenWorld, World
 
 COMMAND = {
@@ -30,26 +31,48 @@ async def signed(world: World, body: bytes) -> Delivery:
     return await world.slack.send_raw(body, world.slack.sign(body))
 
 
-def click(value: str, **without: None) -> bytes:
-    payload = {
+def click(value: str, action_id: str = CONFIRM, **changes: object) -> bytes:
+    """A press as Slack sends it; a part that is None is left out."""
+    payload: dict[str, object] = {
         "type": "block_actions",
         "user": {"id": "U0BOB", "team_id": "T0SANDBOX"},
         "team": {"id": "T0SANDBOX"},
-        "actions": [{"action_id": CONFIRM, "type": "button", "block_id": "b", "value": value}],
+        "actions": [{"action_id": action_id, "type": "button", "block_id": "b", "value": value}],
         "container": {"channel_id": CHANNEL, "message_ts": "1.2"},
         "response_url": "http://127.0.0.1:9/never",
     }
-    sent = {key: payload[key] for key in payload if key not in without}
+    sent = {key: each for key, each in (payload | changes).items() if each is not None}
     return f"payload={quote(json.dumps(sent))}".encode()
 
 
-@pytest.mark.parametrize("missing", ["container", "response_url"])
-async def test_an_exception_after_the_ack_does_not_undo_it(world: World, missing: str) -> None:
-    # the bot answers an unknown request after the ack, with the part that this payload lacks
-    delivery = await signed(world, click("no such request", **{missing: None}))
+@pytest.mark.parametrize("action_id", [CONFIRM, "unlatch_undo"])
+async def test_an_exception_about_the_ack_does_not_undo_it(world: World, action_id: str) -> None:
+    # who pressed is read before the ack of one button, and after that of the other
+    delivery = await signed(world, click("no such request", action_id, user=None))
     assert (delivery.status, delivery.body) == (200, "")
     # without the guard Bolt would wait for three seconds and answer 404
     assert delivery.seconds < 2.5
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"response_url": None},
+        {"container": None},
+        {"container": {"type": "view"}, "channel": {"id": CHANNEL}},
+        {"container": None, "response_url": None, "team": None},
+    ],
+    ids=str,
+)
+async def test_a_press_counts_though_slack_leaves_out_where_it_was(
+    world: World, changes: dict[str, Any]
+) -> None:
+    card = await world.ask()
+    delivery = await signed(world, click(request_id(card), **changes))
+    await world.settled()
+    assert (delivery.status, delivery.body) == (200, "")
+    assert world.card(card).startswith("✅ Unlatched: Stolen Bikes (2554529)")
+    assert "Confirmed by: <@U0BOB>" in world.card(card)
 
 
 @pytest.mark.parametrize("missing", ["user", "team_id", "channel_id", "response_url"])
@@ -65,7 +88,7 @@ async def test_an_exception_before_the_ack_is_answered_without_its_text(
 
 
 async def test_the_bot_works_after_an_exception(world: World) -> None:
-    await signed(world, click("no such request", container=None))
+    await signed(world, click("no such request", user=None))
     await signed(world, urlencode({"command": "/unlatch"}).encode())
     assert "Fusebill id: 2554529" in world.card(await world.ask())
 

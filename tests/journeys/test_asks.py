@@ -47,11 +47,42 @@ async def test_a_malformed_command_is_answered_in_one_line_with_the_usage(
 
 
 @pytest.mark.parametrize(
+    ("text", "words", "usage"),
+    [
+        ("history abc", "'abc' is not a customer id", "history [customerId]"),
+        ("history 0", "No customer has the id 0.", "history [customerId]"),
+        ("find", "no letters or digits", "find <text>"),
+        ("pending 2554529", "Nothing can follow “pending”.", "pending"),
+        ("many 2554529", "Nothing can follow “many”.", "many"),
+        ("undo 2554529", "Undo… is a button on the request's card.", "history [customerId]"),
+        ("Latch 2554529", "Undo… is a button on the request's card.", "history [customerId]"),
+        ("cancel 2554529", "Cancel is a button on the request's card.", "pending"),
+        ("confirm", "Unlatch customer is a button on the request's card.", "pending"),
+        ("stop", "Stop is a button on the request's card.", "pending"),
+    ],
+)
+async def test_whoever_wanted_something_else_is_not_told_to_ask_for_an_unlatch(
+    world: World, text: str, words: str, usage: str
+) -> None:
+    answer = await answer_to(world, text)
+    assert words in answer
+    assert answer.endswith(f" Type /unlatch {usage}")
+    assert (heard_by(world), world.fusebill.calls) == ({"U0ALICE"}, [])
+
+
+@pytest.mark.parametrize(
     "text",
-    ["#2554529", "  2554529  ", "0002554529 why", "2554529\twhy", "2554529\nwhy"],
+    [
+        *("#2554529", "  2554529  ", "0002554529 why", "2554529\twhy", "2554529\nwhy"),
+        # copied from a card, a message or a sheet
+        *("`2554529`", "```2554529``` why", "*2554529*", "_2554529_ why", "“2554529”", "'2554529'"),
+        *('"2554529", why', "*`#2554529`*", "„2554529“"),
+    ],
     ids=ascii,
 )
-async def test_an_id_may_have_a_hash_zeros_and_blanks(world: World, text: str) -> None:
+async def test_an_id_may_have_a_hash_zeros_blanks_quotes_and_formats(
+    world: World, text: str
+) -> None:
     assert "Fusebill id: 2554529" in world.card(await world.ask(text))
 
 
@@ -231,6 +262,14 @@ async def test_in_a_direct_message_people_are_sent_to_a_channel(
     assert "Use the command in a channel." in answer
     assert "/invite" not in answer
     assert (operations(world), heard_by(world)) == ([], {"U0ALICE"})
+
+
+async def test_a_channel_may_be_called_like_a_direct_message(world: World) -> None:
+    named = Channel("C0HELP", "directmessage-help", member=True)
+    world.slack.workspace.channels[named.id] = named
+    await world.slack.command("U0ALICE", "2554529 moved", channel_id=named.id)
+    await world.settled()
+    assert len(world.slack.workspace.messages(named.id)) == 1
 
 
 async def test_find_and_help_work_in_a_direct_message(world: World) -> None:

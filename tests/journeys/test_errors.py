@@ -88,6 +88,28 @@ async def test_a_refusal_shows_fusebills_words_and_is_not_retried(
     assert operations(world).count("unlatch_customer") == (operation == "unlatch_customer")
 
 
+@pytest.mark.parametrize(
+    ("kind", "may_pass"),
+    [
+        ("unavailable", True),
+        ("hang", True),
+        ("lost_before", True),
+        ("long_429", True),
+        ("conflict", False),
+        ("unauthorized", False),
+        ("door", False),
+        ("html", False),
+    ],
+)
+async def test_what_was_not_done_says_what_to_type_only_where_repeating_can_help(
+    open_world: OpenWorld, kind: str, *, may_pass: bool
+) -> None:
+    async with open_world(timing=SHORT) as world:
+        shown = await outcome(world, kind, "get_customer", times=None)
+        assert shown.startswith(f"{NOT_DONE}: Stolen Bikes (2554529)\n")
+        assert ("\nTo try again: /unlatch 2554529\n" in shown) is may_pass
+
+
 @pytest.mark.parametrize(("operation", "kind"), SINGLE_FAULTS, ids=map(" ".join, SINGLE_FAULTS))
 async def test_a_single_fault_ends_with_the_true_result_and_no_extra_call(
     open_world: OpenWorld, operation: str, kind: str

@@ -85,6 +85,37 @@ async def test_the_longest_reason_fits_the_button(world: World) -> None:
     assert f"Why: {'&' * 500}" in world.card(card)
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "3 months unpaid",
+        "2026, 11",
+        "#12 moved",
+        ", 3100017 too",
+        "1,5 paid",
+        "https://secure.fusebill.com/7",
+    ],
+)
+async def test_a_suggestion_is_one_customer_whatever_its_reason_begins_with(
+    world: World, reason: str
+) -> None:
+    await world.slack.command("U0ALICE", "many")
+    await world.settled()
+    form = world.slack.views.of("U0ALICE")
+    await world.slack.submit(form.id, {"ids": "1337", "reason": reason})
+    await world.settled()
+    await use(world)
+    (card,) = cards(world)
+    assert world.card(card).startswith("Unlatch Stolen Bikes (2554529)?")
+    assert f"\nWhy: {reason}\n" in world.card(card)
+
+
+async def test_a_button_that_names_no_customer_says_that_nothing_was_done(world: World) -> None:
+    await world.slack.forge_click("U0ALICE", "1700000000.000100", USE, "find stolen")
+    await world.settled()
+    assert "names no customer, so nothing was done" in world.last_ephemeral("U0ALICE")
+
+
 async def test_a_known_id_that_is_also_a_reference_gets_its_card_at_once(world: World) -> None:
     # 3100042's reference is 2554529: the id counts, and the card shows whose it is
     assert world.card(await world.ask("2554529")).startswith("Unlatch Stolen Bikes")
@@ -268,6 +299,22 @@ async def test_find_finds_what_is_shown_however_it_is_typed(
 ) -> None:
     add(world, 77, companyName=stored)
     add(world, 78, companyName="Other")
+    await world.reply_to(f"find {typed}")
+    assert offered(last(world)) == ["77"]
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "<mailto:pay@oak.example|pay@oak.example>",
+        "<mailto:pay@oak.example>",
+        "mailto:Pay@Oak.example",
+        "<http://oak.example|oak.example>",
+    ],
+)
+async def test_find_searches_for_the_words_of_a_link(world: World, typed: str) -> None:
+    add(world, 77, primaryEmail="pay@oak.example")
+    add(world, 78, primaryEmail="pay@elm.example")
     await world.reply_to(f"find {typed}")
     assert offered(last(world)) == ["77"]
 

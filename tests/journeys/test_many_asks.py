@@ -110,6 +110,52 @@ async def test_with_two_meanings_the_person_is_asked_and_the_button_decides(
 
 
 @pytest.mark.parametrize(
+    ("typed", "many", "reason"),
+    [
+        (f"{BIKES} and {JOINERY}", [BIKES, JOINERY], f"and {JOINERY}"),
+        (f"{BIKES} & #{JOINERY} moved", [BIKES, JOINERY], f"& #{JOINERY} moved"),
+        (f"{BIKES} - {JOINERY}", [BIKES, JOINERY], f"- {JOINERY}"),
+        (
+            f"{BIKES} AND {JOINERY} + {DENTAL}",
+            [BIKES, JOINERY, DENTAL],
+            f"AND {JOINERY} + {DENTAL}",
+        ),
+        (
+            f"https://secure.fusebill.com/c/{BIKES} and https://secure.fusebill.com/c/{JOINERY}",
+            [BIKES, JOINERY],
+            f"and {JOINERY}",
+        ),
+    ],
+)
+async def test_ids_that_a_word_joins_are_asked_about(
+    world: World, typed: str, many: list[int], reason: str
+) -> None:
+    assert "This can mean two things, so nothing was done" in await answer_to(world, typed)
+    question = world.slack.workspace.ephemerals("U0ALICE")[-1]
+    values = [json.loads(each["value"]) for each in parts(question.blocks) if "value" in each]
+    assert values == [
+        {"ids": many, "reason": values[0]["reason"]},
+        {"ids": [BIKES], "reason": reason},
+    ]
+    await press_meaning(world, 0)
+    [card] = world.slack.workspace.messages(CHANNEL)
+    assert world.card(card).startswith(f"Unlatch {len(many)} customers?")
+
+
+async def test_the_last_of_several_ids_may_follow_the_word_and(world: World) -> None:
+    await answer_to(world, f"{BIKES}, {JOINERY}, and {DENTAL} moved")
+    await press_meaning(world, 0)
+    [card] = world.slack.workspace.messages(CHANNEL)
+    assert world.card(card).startswith("Unlatch 3 customers?")
+    assert "\nWhy: moved\n" in world.card(card)
+
+
+@pytest.mark.parametrize("reason", ["and gone", "& sons", "- moved", "+ 3rd party", "and 2nd time"])
+async def test_a_reason_may_begin_with_a_word_that_joins(world: World, reason: str) -> None:
+    assert f"\nWhy: {reason}\n" in world.card(await world.ask(f"{BIKES} {reason}"))
+
+
+@pytest.mark.parametrize(
     "value",
     [
         *("", "2554529", "[1]", "{}", '{"ids": 7, "reason": ""}', '{"ids": [], "reason": ""}'),

@@ -262,6 +262,19 @@ async def test_empty_fields_are_left_out_and_never_shown_as_none_or_null(
     assert not re.search(r"\b(none|null|undefined)\b", "\n".join(everything), re.IGNORECASE)
 
 
+@pytest.mark.parametrize("blank", ["   ", "\u200b", "\u00a0", "\u3164\n", "\u202e"], ids=ascii)
+async def test_a_company_name_that_nobody_sees_gives_way_to_the_customers_name(
+    world: World, blank: str
+) -> None:
+    world.fusebill.customers[BIKES] |= {"companyName": blank, "reference": blank}
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    assert world.card(card).startswith("✅ Unlatched: John Doe (2554529)")
+    seen = f"{card.text}\n{world.card(card)}\n{world.thread(card)}"
+    assert [word for word in (" …", "Company:", "Reference:") if word in seen] == []
+    assert "asked to unlatch 2554529, John Doe: contact 101" in world.thread(card)
+
+
 async def test_a_public_channel_needs_no_invitation(world: World) -> None:
     await world.slack.command("U0ALICE", "2554529", channel_id="C0PUBLIC")
     await world.slack.workspace.until(lambda: world.slack.workspace.messages("C0PUBLIC"))

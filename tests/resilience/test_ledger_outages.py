@@ -225,3 +225,42 @@ async def test_a_card_whose_row_somebody_has_locked_does_not_hold_up_the_others(
             await world.slack.workspace.until(lambda: "Expired" in world.card(other))
             assert "[Unlatch customer]" in world.card(locked)
         await world.slack.workspace.until(lambda: "Expired" in world.card(locked))
+
+
+async def test_a_stop_that_the_bots_end_interrupts_does_not_say_that_nothing_was_changed(
+    open_world: OpenWorld, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    timing = replace(TIMING, execution_s=8.0, drains_for_s=0.2)
+    outage = LockedFile(url)
+    async with open_world(timing=timing, database_url=url) as world:
+        card = await at_work(world)
+        outage.begin()
+        await world.slack.click("U0BOB", card.ts, STOP)
+    outage.end()
+    told = world.last_ephemeral("U0BOB")
+    assert "We don't know yet if your Stop counted" in told
+    assert "nothing was changed" not in told
+
+
+@pytest.mark.parametrize("text", ["pending", "history", "undo"])
+async def test_without_a_ledger_only_a_press_is_told_to_look_at_its_card(
+    open_world: OpenWorld, tmp_path: Path, text: str
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    async with open_world(timing=TIMING, database_url=url) as world:
+        card = await world.ask()
+        await confirm(world, card)
+        await shown(world, card, "✅ Unlatched")
+        await world.settled()
+        with sqlite3.connect(url.removeprefix("sqlite:///")) as other:
+            other.execute("ALTER TABLE requests RENAME TO gone")
+        other.close()
+        if text == "undo":
+            await world.press("U0BOB", card, "unlatch_undo")
+        else:
+            await world.slack.command("U0BOB", text)
+            await world.settled()
+        told = world.last_ephemeral("U0BOB")
+        assert "The bot's ledger can't be reached, so nothing was done." in told
+        assert ("If the card still has its buttons" in told) is (text == "undo")

@@ -103,6 +103,7 @@ IDS = st.integers(min_value=1, max_value=10**18 - 1)
         ("Find R&amp;D", Find("R&D")),
         ("history", History(None)),
         ("HISTORY #2554529", History(2554529)),
+        ("history `2554529`", History(2554529)),
         ("pending", Pending()),
         ("many", Many()),
         (" MANY\u200b", Many()),

@@ -82,6 +82,8 @@ ANY = st.one_of(
             click_answers.no_such_request(),
             ephemerals.ledger_down(),
             ephemerals.ledger_down(uncertain=True),
+            ephemerals.ledger_down(pressed=False),
+            click_answers.stop_interrupted(),
             ephemerals.stopped(),
             ephemerals.failed(),
             click_answers.nothing_to_undo(),

@@ -75,6 +75,8 @@ def test_only_slacks_own_json_or_one_of_its_codes_is_slacks_word(
         ("soon", None),
         ("Wed, 21 Oct 2015 07:28:00 GMT", 0.0),
         ("Fri, 21 Oct 2195 07:28:00 GMT", 600.0),
+        ("Wed, 21 Oct 2026 07:28:1899999999999", None),
+        ("Wed, 21 Oct 2026 07:28:18 +9999999992299", None),
         ("", None),
     ],
 )

@@ -33,7 +33,7 @@ from bot.fusebill.errors import (
     Unavailable,
 )
 from bot.fusebill.responses import Accepted
-from bot.messages.fusebill_errors import reason
+from bot.messages.fusebill_errors import may_pass, reason
 from bot.ops.retries import retried
 from bot.requests.work.results import (
     ExecutionResult,
@@ -113,7 +113,7 @@ class Execution:
         except TimeoutError:
             last = progress.last_error
             late = OutcomeUnknown(last.status, last.texts, "the time was up")
-            result = _failed(late, progress)
+            result = _failed(late, progress, last)
         seconds = round(monotonic() - started, 3)
         calls: dict[str, object] = {"calls": progress.calls} if progress.calls else {}
         details = {"seconds": seconds, **calls, **result.details}
@@ -267,12 +267,20 @@ class Execution:
         raise refusal
 
 
-def _failed(error: FusebillError, progress: _Progress) -> ExecutionResult:
-    """The outcome after the last attempt; UNKNOWN if a call may have changed something."""
+def _failed(
+    error: FusebillError, progress: _Progress, cause: FusebillError | None = None
+) -> ExecutionResult:
+    """The outcome after the last attempt; UNKNOWN if a call may have changed something.
+
+    `cause` is what kept the bot trying until the time was up, if that is the error.
+    """
     details: dict[str, object] = {"texts": list(error.texts), "status": error.status}
     if progress.in_doubt:
         why = f"{reason(error)} An earlier call may have taken effect, or may still do so."
         return ExecutionResult(Outcome.UNKNOWN, details | {"why": why})
-    details |= {"why": f"{reason(error)} Nothing was changed."}
+    details |= {
+        "why": f"{reason(error)} Nothing was changed.",
+        "may_pass": may_pass(cause or error),
+    }
     retry_at = error.retry_at if isinstance(error, RateLimited) else None
     return ExecutionResult(Outcome.REFUSED, details, retry_at)
