@@ -35,6 +35,7 @@ from bot.domain.typed_text import (
 )
 
 MAX_REASON_LENGTH = 500
+MAX_SEARCH_LENGTH = 255
 TOO_LONG = f"The reason is longer than {MAX_REASON_LENGTH} characters."
 ASK_USAGE = "<customerId> [reason]"
 FIND_USAGE = "find <text>"
@@ -226,6 +227,9 @@ def _find(rest: str) -> Find | Malformed:
     wanted = searchable(without_links(rest))
     if not any(c.isalnum() for c in wanted):
         return Malformed("There are no letters or digits to search for.", FIND_USAGE)
+    if len(wanted) > MAX_SEARCH_LENGTH:
+        why = f"The text to search for is longer than {MAX_SEARCH_LENGTH} characters."
+        return Malformed(why, FIND_USAGE)
     return Find(wanted)
 
 

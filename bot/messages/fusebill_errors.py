@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from bot.fusebill.errors import (
     CustomerNotFound,
@@ -129,13 +130,19 @@ def emoji(error: FusebillError) -> str:
 
 def reason(error: FusebillError) -> str:
     """What went wrong, in one sentence."""
-    until = f" until {error.retry_at:%H:%M:%S} UTC" if error.retry_at else ""
+    until = f" until {_moment(error.retry_at)}" if error.retry_at else ""
     if isinstance(error, RateLimited) and until:
         return f"Fusebill accepts no more calls{until}."
     http = f" (HTTP {error.status})" if error.status else ""
     why = f": {cut(error.why, WHY_LENGTH)}" if error.why else ""
     # not str.format: the why may hold braces
     return _words(error).reason.replace("{http}", until + http).replace("{why}", why)
+
+
+def _moment(at: datetime) -> str:
+    # the limit of a day ends tomorrow
+    is_today = at.date() == datetime.now(UTC).date()
+    return f"{at:%H:%M:%S} UTC" if is_today else f"{at:%Y-%m-%d %H:%M:%S} UTC"
 
 
 def advice(error: FusebillError) -> list[Line]:

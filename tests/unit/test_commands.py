@@ -148,6 +148,7 @@ def test_a_well_formed_command_is_parsed(typed: str, command: Command) -> None:
         ("2554529 " + "x" * (MAX_REASON_LENGTH + 1), "The reason is longer than 500 characters."),
         ("find *:;", "There are no letters or digits to search for."),
         ("find", "There are no letters or digits to search for."),
+        ("find " + "x" * 256, "The text to search for is longer than 255 characters."),
         ("2 554 529", "Is 2554529 one id? Then type it without blanks."),
         ("2\u202f554\u202f529", "Is 2554529 one id?"),
         ("2\u00a0554\u00a0529 moved", "Is 2554529 one id?"),

@@ -146,7 +146,10 @@ def test_a_malformed_command_is_answered_in_one_line_with_the_usage(typed: str) 
         (FusebillRefused(409, ("On hold",)), ["refused to show customer 7", "On hold (HTTP 409)"]),
         (NotReached("host not found"), ["❌ Fusebill could not be reached: host not found."]),
         (Unavailable(502), ["⏳ Fusebill is not available (HTTP 502).", "Try again in a minute"]),
-        (Unavailable(503, retry_at=NOON), ["available until 12:00:00 UTC", "Try again after"]),
+        (
+            Unavailable(503, retry_at=NOON),
+            ["available until 2026-11-23 12:00:00 UTC", "Try again after"],
+        ),
         (Forbidden(403, ("Access denied",)), ["✋", "Fusebill: Access denied (HTTP 403)"]),
         (WrongAddress(307, (), "it redirects to https://x.example"), ["https://x.example", "URL"]),
         (NotUnderstood(200, ("Log in",), "it is a web page"), ["it is a web page", "Log in"]),
