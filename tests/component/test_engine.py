@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -387,3 +388,29 @@ def test_a_session_sets_the_form_of_its_times_itself(postgresql_url: str) -> Non
             ]
         opened.dispose()
         assert shown == ["ISO, YMD", "UTC"]
+
+
+@pytest.mark.parametrize("where", ["url", "variable"])
+def test_the_admins_schema_is_used_and_the_bots_limits_stay(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    with psycopg.connect(postgresql_url, autocommit=True) as admin:
+        admin.execute("CREATE SCHEMA ledger_of_staging")
+    theirs = "-c search_path=ledger_of_staging -c lock_timeout=0"
+    url = postgresql_url
+    if where == "url":
+        url += f"{'&' if '?' in url else '?'}options={quote(theirs)}"
+    else:
+        monkeypatch.setenv("PGOPTIONS", theirs)
+    opened = open_engine(url)
+    migrate(opened)
+    with opened.connect() as connection:
+        found = connection.execute(
+            text(
+                "SELECT relnamespace::regnamespace::text FROM pg_class"
+                " WHERE oid = to_regclass('requests')"
+            )
+        ).scalar()
+        limit = connection.execute(text("SHOW lock_timeout")).scalar()
+    opened.dispose()
+    assert (found, limit) == ("ledger_of_staging", "1s")

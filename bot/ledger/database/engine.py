@@ -90,6 +90,8 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
     options = "-c default_transaction_read_only=on" if read_only else limits
     # a database may have its own defaults, and times are read as ISO text
     options += " -c datestyle=ISO,YMD -c timezone=UTC"
+    # libpq would drop what the admin set, such as the schema that this bot's ledger is in
+    options = f"{_options(url)} {options}".strip()
     return create_engine(
         f"postgresql+psycopg://{rest}",
         pool_size=CONNECTIONS,
@@ -102,6 +104,12 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
             "prepare_threshold": None,
         },
     )
+
+
+def _options(url: str) -> str:
+    """The session's options from the URL, else from libpq's own variable."""
+    given = make_url(url).query.get("options", os.environ.get("PGOPTIONS", ""))
+    return given if isinstance(given, str) else " ".join(given)
 
 
 def sqlite_file(url: str) -> Path | None:
