@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import errno
 import gc
+import io
 import json
 import os
 import sys
@@ -25,6 +26,7 @@ MAX_START_WITHOUT_GC_S = 5.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the process's exit code."""
+    _prepare_output()
     try:
         try:
             return _run(arguments)
@@ -62,6 +64,18 @@ def _run(arguments: list[str] | None) -> int:
         "example": _example,
     }
     return commands[parsed.command](parsed)
+
+
+def _prepare_output() -> None:
+    """Let every character be printed, and nothing fail for an output that was closed at start."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            void = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, io.TextIOWrapper(io.FileIO(void, "w"), "utf-8", write_through=True))
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            # a terminal or a locale may know no ✓, and a customer's name any character
+            stream.reconfigure(errors="backslashreplace")
 
 
 def _discard_output() -> None:
