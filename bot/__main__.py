@@ -229,8 +229,11 @@ def _check(_parsed: argparse.Namespace) -> int:
 def _migrate(_parsed: argparse.Namespace) -> int:
     from bot.ledger.database.engine import migrate, open_engine
     from bot.ledger.schema import REVISION
+    from bot.ops import logs
     from bot.settings import load_ledger
 
+    # it may have to wait, and says so
+    logs.configure("WARNING", "console")
     engine = open_engine(load_ledger().database_url.get_secret_value())
     migrate(engine)
     engine.dispose()

@@ -34,6 +34,7 @@ from bot.ledger.database.executor import CONNECTIONS, MAX_SHARED_COMMIT
 from bot.ledger.schema import REVISION, metadata
 from tests.support import postgresql
 from tests.support.proxy import Proxy
+from tests.versions import take_back
 
 ACK_TIMEOUT_S = 3.0
 
@@ -168,6 +169,37 @@ async def test_two_instances_can_migrate_at_once(database_url: str) -> None:
     assert [version(engine) for engine in engines] == [REVISION, REVISION]
     for engine in engines:
         engine.dispose()
+
+
+async def test_a_migration_that_waits_for_an_audit_keeps_no_click_waiting(
+    postgresql_url: str,
+) -> None:
+    take_back(postgresql_url, "0003")
+    engine = open_engine(postgresql_url)
+    with psycopg.connect(postgresql_url) as audit:
+        audit.execute("SELECT count(*) FROM requests")
+        migrating = asyncio.create_task(asyncio.to_thread(migrate, engine))
+        await asyncio.sleep(1.0)
+        with psycopg.connect(
+            postgresql_url, options=f"-c lock_timeout={LOCK_TIMEOUT_S}s", autocommit=True
+        ) as click:
+            ends_at = monotonic() + 2.0
+            while monotonic() < ends_at:
+                await asyncio.to_thread(click.execute, "SELECT count(*) FROM requests")
+        assert not migrating.done()
+    await migrating
+    assert version(engine) == REVISION
+    engine.dispose()
+
+
+async def test_a_migration_that_waited_in_vain_says_for_what(postgresql_url: str) -> None:
+    take_back(postgresql_url, "0003")
+    engine = open_engine(postgresql_url)
+    with psycopg.connect(postgresql_url) as audit:
+        audit.execute("SELECT count(*) FROM requests")
+        with pytest.raises(LedgerUnavailable, match="another session holds the ledger, perhaps an"):
+            migrate(engine, timeout_s=0.5)
+    engine.dispose()
 
 
 async def test_a_migration_waits_for_a_process_that_holds_the_file(tmp_path: Path) -> None:

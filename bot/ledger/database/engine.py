@@ -50,6 +50,9 @@ LOCK_TIMEOUT_S = 1
 """Short, since a transaction may wait behind another that waits for a lock, all within one ack."""
 CONNECT_TIMEOUT_S = 2
 MIGRATION_LOCK_TIMEOUT_S = 60
+TABLE_LOCK_TIMEOUT_MS = 300
+LOCK_NOT_AVAILABLE = "55P03"
+"""The SQLSTATE of a statement that waited for a lock as long as it may."""
 
 
 class LedgerUnavailable(Exception):
@@ -175,8 +178,8 @@ def _require_file(connection: Connection) -> None:
         raise OperationalError(None, None, gone)
 
 
-def migrate(engine: Engine) -> None:
-    """Upgrade the ledger to this bot's version.
+def migrate(engine: Engine, *, timeout_s: float = MIGRATION_LOCK_TIMEOUT_S) -> None:
+    """Upgrade the ledger to this bot's version; waits for others' locks as long as `timeout_s`.
 
     Raises: SchemaMismatch if a newer bot wrote the ledger; LedgerUnavailable.
     """
@@ -190,27 +193,37 @@ def migrate(engine: Engine) -> None:
     config.set_main_option("path_separator", "os")
     try:
         for attempt in stamina.retry_context(
-            on=_is_locked, attempts=None, timeout=MIGRATION_LOCK_TIMEOUT_S, wait_max=1.0
+            on=_is_locked, attempts=None, timeout=timeout_s, wait_max=1.0
         ):
             with attempt, engine.begin() as connection:
                 config.attributes["connection"] = connection
                 if connection.dialect.name == "postgresql":
                     # a migration may take longer than a click
                     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-                    wait = f"SET LOCAL lock_timeout = '{MIGRATION_LOCK_TIMEOUT_S}s'"
-                    connection.exec_driver_sql(wait)
+                    _limit_lock(connection, round(1000 * timeout_s))
                     # instances that start together take turns; the number is arbitrary
                     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7051)")
+                    # while this waits for a table, perhaps until an audit ends that somebody reads
+                    # in a pager, everything that a running bot asks waits behind it
+                    _limit_lock(connection, TABLE_LOCK_TIMEOUT_MS)
                 command.upgrade(config, "head")
     except CommandError:
         raise SchemaMismatch(_mismatch(engine)) from None
     except SQLAlchemyError as error:
-        raise LedgerUnavailable(reason(error)) from error
+        held = "another session holds the ledger, perhaps an audit: end it, then try again"
+        raise LedgerUnavailable(held if _is_locked(error) else reason(error)) from error
+
+
+def _limit_lock(connection: Connection, timeout_ms: int) -> None:
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{timeout_ms}ms'")
 
 
 def _is_locked(error: Exception) -> bool:
-    """Whether another process holds SQLite's lock, perhaps for its own migration."""
-    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
+    """Whether another process holds a lock, perhaps for its own migration or an audit."""
+    if not isinstance(error, OperationalError):
+        return False
+    taken = getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
+    return taken or "database is locked" in str(error.orig)
 
 
 def require_current(engine: Engine) -> None:
