@@ -114,12 +114,13 @@ Teams = Annotated[
 ]
 
 
-def check_sqlite(url: URL) -> None:
-    """Check that the address names a file that stays. Raises: ValueError."""
+def check_sqlite(url: URL, text: str) -> None:
+    """Check that the address names a file that stays; `text` is as typed. Raises: ValueError."""
     file = url.database or ""
     if file in ("", ":memory:") or file.startswith("file:"):
         raise ValueError("must name a file, like sqlite:///unlatch.db: else the ledger is lost")
-    if url.query.keys() - {"timeout"}:
+    # SQLAlchemy drops what is no name=value: a file named q?x.db would be q
+    if url.query.keys() - {"timeout"} or ("?" in text and not url.query):
         raise ValueError("must have no parameter but ?timeout=<seconds> after the file")
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?", str(url.query.get("timeout", "0"))):
         raise ValueError("must have a number of seconds after ?timeout=")

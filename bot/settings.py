@@ -131,7 +131,7 @@ class LedgerSettings(BaseSettings):
                 " everything but letters and digits"
             )
         if url.drivername == "sqlite":
-            check_sqlite(url)
+            check_sqlite(url, value.get_secret_value())
         return value
 
     @field_validator("database_url")

@@ -82,6 +82,7 @@ WRONG = [
     ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
     ("DATABASE_URL", "sqlite:///file:x.db?uri=true", "must name a file"),
     ("DATABASE_URL", "sqlite:///x.db?mode=ro", "must have no parameter but ?timeout=<seconds>"),
+    ("DATABASE_URL", "sqlite:///q?x.db", "must have no parameter but ?timeout=<seconds>"),
     ("DATABASE_URL", "sqlite:///x.db?timeout=soon", "must have a number of seconds"),
     ("FUSEBILL_BASE_URL", "http://secure.fusebill.com/v1", "must begin with https://"),
     ("FUSEBILL_BASE_URL", "http://127.0.0.1.evil.example/", "must begin with https://"),
