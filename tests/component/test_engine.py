@@ -299,6 +299,26 @@ async def test_a_job_fails_if_the_ledger_file_was_moved_away(
         assert reader.execute("SELECT count(*) FROM notes").fetchone() == (1,)
 
 
+async def test_a_ledger_that_was_moved_away_comes_back_with_what_only_its_wal_has(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "ledger.db"
+    engine = open_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE notes (note VARCHAR PRIMARY KEY)"))
+    database = Database(engine)
+    # a reader, such as a backup, so that no closed connection empties the WAL into the file
+    with closing(sqlite3.connect(file)) as reader:
+        reader.execute("SELECT count(*) FROM notes").fetchone()
+        file.rename(tmp_path / "elsewhere.db")
+        assert "is gone or was replaced" in await failure(database)
+        assert await failure(database) == f"there is no ledger at {file}"
+        assert not file.exists()
+        (tmp_path / "elsewhere.db").rename(file)
+        await database.run(lambda connection: note(connection, "kept"))
+    await database.close()
+
+
 async def test_a_postgresql_outage_fails_jobs_in_time_and_ends_by_itself(
     postgresql_server: str, postgresql_url: str
 ) -> None:

@@ -122,6 +122,7 @@ def sqlite_file(url: str) -> Path | None:
 
 def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+    known = set[Path]()
     engine = create_engine(
         url,
         poolclass=StaticPool,
@@ -133,12 +134,19 @@ def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
         dialect: Dialect, _record: object, names: list[str], options: dict[str, Any]
     ) -> DBAPIConnection:
         if not read_only:
-            create_private(file)
+            if not known:
+                create_private(file)
+            elif not file.exists():
+                # a new file would let SQLite delete the -wal, with what only that has, of a ledger
+                # that was moved away and may come back
+                raise sqlite3.OperationalError(f"there is no ledger at {file.absolute()}")
         elif is_kept(file):
             names[:] = [f"{file.absolute().as_uri()}?immutable=1"]
             options["uri"] = True
         with opening(file):
-            return dialect.connect(*names, **options)
+            connection = dialect.connect(*names, **options)
+        known.add(file)
+        return connection
 
     # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-transaction-control:
     # the driver begins late, and a transaction that reads before it writes can't wait for the lock
