@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import errno
 import gc
+import io
 import json
 import os
 import sys
@@ -25,6 +26,7 @@ MAX_START_WITHOUT_GC_S = 5.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the process's exit code."""
+    _prepare_output()
     try:
         try:
             return _run(arguments)
@@ -64,6 +66,18 @@ def _run(arguments: list[str] | None) -> int:
     return commands[parsed.command](parsed)
 
 
+def _prepare_output() -> None:
+    """Let every character be printed, and nothing fail for an output that was closed at start."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            void = os.open(os.devnull, os.O_WRONLY)
+            setattr(sys, name, io.TextIOWrapper(io.FileIO(void, "w"), "utf-8", write_through=True))
+        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            # a terminal or a locale may know no ✓, and a customer's name any character
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _discard_output() -> None:
     """Keep the interpreter from flushing the rest into what takes nothing, when it ends."""
     with suppress(OSError, ValueError):
@@ -74,7 +88,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     """The line and exit code for an expected error; an empty line for a bug."""
     from bot.app.starting import CannotListen
     from bot.inbound.socket_mode import SocketModeEnded
-    from bot.ledger.audit.comparison import NotReadable
+    from bot.ledger.audit.log_files import NotReadable
     from bot.ledger.database.engine import LedgerUnavailable, SchemaMismatch
     from bot.settings import InvalidSettings
     from bot.slack.client import SlackError
@@ -215,8 +229,11 @@ def _check(_parsed: argparse.Namespace) -> int:
 def _migrate(_parsed: argparse.Namespace) -> int:
     from bot.ledger.database.engine import migrate, open_engine
     from bot.ledger.schema import REVISION
+    from bot.ops import logs
     from bot.settings import load_ledger
 
+    # it may have to wait, and says so
+    logs.configure("WARNING", "console")
     engine = open_engine(load_ledger().database_url.get_secret_value())
     migrate(engine)
     engine.dispose()

@@ -20,6 +20,8 @@ OURS = ("UNLATCH_", "FUSEBILL_")
 OTHERS = ("SLACK_", "HUBSPOT_")
 """Other programs have variables with such names too."""
 RULES = "UNLATCH_"
+FILE = "_FILE"
+"""How many images name a variable that holds a secret's path instead of the secret."""
 NEAR = 0.9
 SIMILAR = 0.6
 SHORTEST = 8
@@ -79,12 +81,19 @@ def mistakes(found: Mapping[str, str], known: Iterable[str], wanted: Iterable[st
     known, wanted = sorted(known), set(wanted)
     lines = [*_empty(found, wanted)]
     for name in sorted(found.keys() - set(known)):
+        if (setting := name.removesuffix(FILE)) != name and setting in wanted:
+            lines.append(f"{name}: is not read; {_as_file(setting)}")
+            continue
         meant = _meant(name, known)
         ours = name.startswith(OURS) and any(each.startswith(OURS) for each in wanted)
         if ours or meant in wanted:
             hint = f"; did you mean {meant}?" if meant else ""
             lines.append(f"{name}: there is no such setting{hint}")
     return lines
+
+
+def _as_file(setting: str) -> str:
+    return f"put the file's text into {setting}, or name the file /run/secrets/{setting}"
 
 
 def _empty(found: Mapping[str, str], wanted: Iterable[str]) -> Iterator[str]:

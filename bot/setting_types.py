@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 from sqlalchemy import URL
 
+QUOTED = r"""(["']).*\1"""
 EXAMPLE_ENDS = ("...", "…")
 """How `.env.example` and the README end what has to be filled in."""
 
@@ -39,6 +40,9 @@ def secret(expected: str, pattern: str) -> AfterValidator:
         # the message must never contain the value
         if value.get_secret_value().endswith(EXAMPLE_ENDS):
             raise ValueError("still has the example's text; put your own value there")
+        if re.fullmatch(QUOTED, value.get_secret_value()):
+            # `docker run --env-file` and files of secrets keep them as part of the value
+            raise ValueError("must not have quotes around it")
         if not re.fullmatch(pattern, value.get_secret_value()):
             raise ValueError(f"must be {expected}")
         return value
@@ -87,9 +91,9 @@ WebAddress = Annotated[str, AfterValidator(_web_address)]
 ServerAddress = Annotated[str, AfterValidator(_web_address), AfterValidator(_private_address)]
 """An address that the bot sends its secrets to."""
 SigningSecret = Annotated[
-    SecretStr, secret("the signing secret, as Slack's Basic Information shows it", r"\S+")
+    SecretStr, secret("the signing secret, as Slack's Basic Information shows it", r"[!-~]+")
 ]
-AppToken = Annotated[SecretStr, secret("an app-level token, xapp-…", r"xapp-\S+")]
+AppToken = Annotated[SecretStr, secret("an app-level token, xapp-…", r"xapp-[!-~]+")]
 People = Annotated[
     frozenset[str],
     NoDecode,
@@ -110,12 +114,13 @@ Teams = Annotated[
 ]
 
 
-def check_sqlite(url: URL) -> None:
-    """Check that the address names a file that stays. Raises: ValueError."""
+def check_sqlite(url: URL, text: str) -> None:
+    """Check that the address names a file that stays; `text` is as typed. Raises: ValueError."""
     file = url.database or ""
     if file in ("", ":memory:") or file.startswith("file:"):
         raise ValueError("must name a file, like sqlite:///unlatch.db: else the ledger is lost")
-    if url.query.keys() - {"timeout"}:
+    # SQLAlchemy drops what is no name=value: a file named q?x.db would be q
+    if url.query.keys() - {"timeout"} or ("?" in text and not url.query):
         raise ValueError("must have no parameter but ?timeout=<seconds> after the file")
     if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]+)?", str(url.query.get("timeout", "0"))):
         raise ValueError("must have a number of seconds after ?timeout=")

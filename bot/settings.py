@@ -36,6 +36,7 @@ from bot.setting_types import (
 
 Mode = Literal["http", "socket"]
 MAX_LINK_LENGTH = 2000
+BYTE_ORDER_MARK = "\N{ZERO WIDTH NO-BREAK SPACE}"
 AnySettings = TypeVar("AnySettings", bound="LedgerSettings")
 
 
@@ -107,6 +108,12 @@ class LedgerSettings(BaseSettings):
 
     database_url: SecretStr = SecretStr("sqlite:///unlatch.db")
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _without_byte_order_mark(cls, value: object) -> object:
+        """Windows editors and PowerShell put a mark that nobody sees before a file's text."""
+        return value.removeprefix(BYTE_ORDER_MARK) if isinstance(value, str) else value
+
     @field_validator("database_url")
     @classmethod
     def _known_database(cls, value: SecretStr) -> SecretStr:
@@ -124,7 +131,7 @@ class LedgerSettings(BaseSettings):
                 " everything but letters and digits"
             )
         if url.drivername == "sqlite":
-            check_sqlite(url)
+            check_sqlite(url, value.get_secret_value())
         return value
 
     @field_validator("database_url")
@@ -141,7 +148,7 @@ class LedgerSettings(BaseSettings):
 class Settings(LedgerSettings):
     """All settings of the bot; `*_s` are seconds."""
 
-    slack_bot_token: Annotated[SecretStr, secret("a bot token, xoxb-…", r"xoxb-\S+")]
+    slack_bot_token: Annotated[SecretStr, secret("a bot token, xoxb-…", r"xoxb-[!-~]+")]
     slack_signing_secret: SigningSecret | None = None
     slack_app_token: AppToken | None = None
     slack_api_url: ServerAddress = "https://slack.com/api/"
@@ -226,18 +233,26 @@ def checked(
         if broken := broken_lines(dotenv):
             raise InvalidSettings(broken)
         wrong_names = _wrong_names(cls, variables(dotenv, folders))
-    except (OSError, UnicodeError):
-        raise InvalidSettings([".env: not readable as UTF-8 text"]) from None
+    except (OSError, UnicodeError) as error:
+        raise InvalidSettings([_unreadable(error, ".env")]) from None
     try:
         settings = cls(**{"_secrets_dir": folders or None, **values})
     except ValidationError as error:
         wrong_values = [_line(dict(problem)) for problem in error.errors()]
         raise InvalidSettings(wrong_names + wrong_values) from None
-    except (OSError, UnicodeError, SettingsError):
-        raise InvalidSettings(["A file of secrets: not readable as UTF-8 text"]) from None
+    except (OSError, UnicodeError, SettingsError) as error:
+        raise InvalidSettings([_unreadable(error, "A file of secrets")]) from None
     if wrong_names:
         raise InvalidSettings(wrong_names)
     return settings
+
+
+def _unreadable(error: Exception, what: str) -> str:
+    """One line; the system names the file or folder itself, perhaps one that is not this user's."""
+    for each in (error, error.__cause__):
+        if isinstance(each, OSError) and each.filename:
+            return f"{each.filename}: can't be read: {each.strerror}"
+    return f"{what}: not readable as UTF-8 text"
 
 
 def _wrong_names(cls: type[LedgerSettings], found: dict[str, str]) -> list[str]:

@@ -57,7 +57,7 @@ def add_arguments(audit: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="with --verify: logs (also .gz) or --heads that were kept elsewhere",
+        help="with --verify: logs (also .gz; - is standard input) or --heads kept elsewhere",
     )
     audit.set_defaults(form="table")
 
@@ -114,6 +114,8 @@ def _verify(engine: Engine, against: list[Path] | None) -> bool:
     if against and not logged.events:
         print("The files have no `ledger event` lines. Are they JSON logs, at LOG_LEVEL INFO?")
         return False
+    for path in logged.without:
+        print(f"Note: {path} has no `ledger event` line.")
     found = size(engine)
     with closing(verify(engine)) as broken, closing(comparison.compare(engine, logged)) as missing:
         problem = None

@@ -17,7 +17,9 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.messages.block_kit import Form, Message
 from bot.slack.errors import (
     BAD_TOKEN,
+    REDIRECTS,
     UNPOSTABLE,
+    Redirected,
     SlackBlocked,
     SlackBusy,
     SlackError,
@@ -59,13 +61,28 @@ MAX_PLAIN_LENGTH = 3000
 
 
 def open_session() -> aiohttp.ClientSession:
-    """Open the process's only HTTP session to Slack; the caller closes it."""
+    """Open the process's only HTTP session to Slack; the caller closes it.
+
+    It follows no redirect: somebody else would get what was meant for Slack, and answer for it.
+    """
     return aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S, connect=3),
         connector=aiohttp.TCPConnector(limit=CONNECTIONS),
         # Slack's API uses no cookies, and a cookie jar slows every call
         cookie_jar=aiohttp.DummyCookieJar(),
+        # slack_sdk has no option for it
+        middlewares=(_refuse_redirect,),
     )
+
+
+async def _refuse_redirect(
+    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+) -> aiohttp.ClientResponse:
+    response = await handler(request)
+    if response.status in REDIRECTS:
+        response.close()
+        raise Redirected(response.status)
+    return response
 
 
 class Slack:

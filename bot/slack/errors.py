@@ -85,6 +85,9 @@ BAD_TOKEN = frozenset(
 _UNREADABLE = (AttributeError, ValueError, LookupError, RecursionError)
 
 
+REDIRECTS = frozenset({301, 302, 303, 307, 308})
+
+
 class SlackError(Exception):
     """A call failed; `code` is Slack's error code, `http_<status>` or the exception's name."""
 
@@ -113,6 +116,14 @@ class SlackRefused(SlackError):
     """The same call will never succeed."""
 
 
+class Redirected(aiohttp.ClientError):
+    """Somebody in front of Slack, or at a wrong SLACK_API_URL, names another address to call."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
 def is_retryable(error: Exception) -> TypeGuard[SlackUnavailable]:
     """Whether the same call may succeed soon, without anybody's help."""
     return isinstance(error, SlackUnavailable) and not isinstance(error, SlackBlocked)
@@ -133,6 +144,8 @@ def classify(error: Exception) -> SlackError | None:
             status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0))
             headers = getattr(response, "headers", {})
             return failure(status, getattr(response, "data", None), headers)
+        case Redirected():
+            return failure(error.status, None, {})
         case TimeoutError() | aiohttp.ClientError() | OSError() | SlackClientError():
             return SlackUnavailable(type(error).__name__)
         case _ if isinstance(error, _UNREADABLE):

@@ -262,7 +262,13 @@ def test_a_date_is_a_day_in_utc_and_a_time_is_exact(value: str, end: bool, at: d
     assert moment(value, end=end) == at
 
 
-@pytest.mark.parametrize("value", ["", "today", "23.11.2026", "2026-13-01", "9999-12-31"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("", "today", "23.11.2026", "2026-13-01", "9999-12-31"),
+        *("0001-01-01T00:00+05:00", "9999-12-31T23:00-05:00"),
+    ],
+)
 def test_an_invalid_date_is_refused(value: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         moment(value, end=True)

@@ -347,6 +347,47 @@ async def test_a_closed_pipe_is_neither_a_traceback_nor_a_success(
     assert (code, errors) == (141, "")
 
 
+async def closing(
+    folder: Path, redirection: str, *arguments: str, **variables: str
+) -> tuple[int, str, str]:
+    """Run a command with an output closed; returns its exit code, stdout and stderr."""
+    process = await asyncio.create_subprocess_exec(
+        *("/bin/sh", "-c", f'exec "$@" {redirection}', "sh"),
+        *(sys.executable, "-m", "bot", *arguments),
+        cwd=folder,
+        env={"PYTHONPATH": str(REPOSITORY)} | variables,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    printed, errors = await asyncio.wait_for(process.communicate(), 30)
+    return process.returncode or 0, printed.decode(), errors.decode()
+
+
+@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
+async def test_a_command_does_its_work_though_its_output_is_closed(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    await ran(tmp_path, "migrate", DATABASE_URL="sqlite:///ledger.db")
+    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+        values = environment(slack, fusebill)
+        usual, _printed = await ran(tmp_path, *arguments, **values)
+        assert await closing(tmp_path, ">&-", *arguments, **values) == (usual, "", "")
+
+
+async def test_a_closed_stderr_changes_no_exit_code_and_puts_no_note_into_the_output(
+    tmp_path: Path,
+) -> None:
+    assert await closing(tmp_path, "2>&-", "http") == (2, "", "")
+    await ran(tmp_path, "migrate", DATABASE_URL="sqlite:///ledger.db")
+    values = {"DATABASE_URL": "sqlite:///ledger.db"}
+    assert await closing(tmp_path, "2>&-", "audit", "--json", **values) == (0, "", "")
+
+
+async def test_an_output_that_lacks_a_character_gets_its_number_instead(tmp_path: Path) -> None:
+    code, printed = await ran(tmp_path, "check", PYTHONIOENCODING="latin-1")
+    assert (code, printed.splitlines()[0]) == (1, "\\u2717 SLACK_BOT_TOKEN: missing")
+
+
 @pytest.mark.parametrize(
     ("host", "expected"),
     [("no-such-host.invalid", "HOST"), ("192.0.2.1", "HOST: Cannot assign requested address")],

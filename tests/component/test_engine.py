@@ -11,6 +11,7 @@ from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from urllib.parse import quote
 
 import psycopg
 import pytest
@@ -33,6 +34,7 @@ from bot.ledger.database.executor import CONNECTIONS, MAX_SHARED_COMMIT
 from bot.ledger.schema import REVISION, metadata
 from tests.support import postgresql
 from tests.support.proxy import Proxy
+from tests.versions import take_back
 
 ACK_TIMEOUT_S = 3.0
 
@@ -169,6 +171,37 @@ async def test_two_instances_can_migrate_at_once(database_url: str) -> None:
         engine.dispose()
 
 
+async def test_a_migration_that_waits_for_an_audit_keeps_no_click_waiting(
+    postgresql_url: str,
+) -> None:
+    take_back(postgresql_url, "0003")
+    engine = open_engine(postgresql_url)
+    with psycopg.connect(postgresql_url) as audit:
+        audit.execute("SELECT count(*) FROM requests")
+        migrating = asyncio.create_task(asyncio.to_thread(migrate, engine))
+        await asyncio.sleep(1.0)
+        with psycopg.connect(
+            postgresql_url, options=f"-c lock_timeout={LOCK_TIMEOUT_S}s", autocommit=True
+        ) as click:
+            ends_at = monotonic() + 2.0
+            while monotonic() < ends_at:
+                await asyncio.to_thread(click.execute, "SELECT count(*) FROM requests")
+        assert not migrating.done()
+    await migrating
+    assert version(engine) == REVISION
+    engine.dispose()
+
+
+async def test_a_migration_that_waited_in_vain_says_for_what(postgresql_url: str) -> None:
+    take_back(postgresql_url, "0003")
+    engine = open_engine(postgresql_url)
+    with psycopg.connect(postgresql_url) as audit:
+        audit.execute("SELECT count(*) FROM requests")
+        with pytest.raises(LedgerUnavailable, match="another session holds the ledger, perhaps an"):
+            migrate(engine, timeout_s=0.5)
+    engine.dispose()
+
+
 async def test_a_migration_waits_for_a_process_that_holds_the_file(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
     other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
@@ -264,6 +297,26 @@ async def test_a_job_fails_if_the_ledger_file_was_moved_away(
     await database.close()
     with closing(sqlite3.connect(file)) as reader:
         assert reader.execute("SELECT count(*) FROM notes").fetchone() == (1,)
+
+
+async def test_a_ledger_that_was_moved_away_comes_back_with_what_only_its_wal_has(
+    tmp_path: Path,
+) -> None:
+    file = tmp_path / "ledger.db"
+    engine = open_engine(f"sqlite:///{file}")
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE notes (note VARCHAR PRIMARY KEY)"))
+    database = Database(engine)
+    # a reader, such as a backup, so that no closed connection empties the WAL into the file
+    with closing(sqlite3.connect(file)) as reader:
+        reader.execute("SELECT count(*) FROM notes").fetchone()
+        file.rename(tmp_path / "elsewhere.db")
+        assert "is gone or was replaced" in await failure(database)
+        assert await failure(database) == f"there is no ledger at {file}"
+        assert not file.exists()
+        (tmp_path / "elsewhere.db").rename(file)
+        await database.run(lambda connection: note(connection, "kept"))
+    await database.close()
 
 
 async def test_a_postgresql_outage_fails_jobs_in_time_and_ends_by_itself(
@@ -387,3 +440,29 @@ def test_a_session_sets_the_form_of_its_times_itself(postgresql_url: str) -> Non
             ]
         opened.dispose()
         assert shown == ["ISO, YMD", "UTC"]
+
+
+@pytest.mark.parametrize("where", ["url", "variable"])
+def test_the_admins_schema_is_used_and_the_bots_limits_stay(
+    postgresql_url: str, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    with psycopg.connect(postgresql_url, autocommit=True) as admin:
+        admin.execute("CREATE SCHEMA ledger_of_staging")
+    theirs = "-c search_path=ledger_of_staging -c lock_timeout=0"
+    url = postgresql_url
+    if where == "url":
+        url += f"{'&' if '?' in url else '?'}options={quote(theirs)}"
+    else:
+        monkeypatch.setenv("PGOPTIONS", theirs)
+    opened = open_engine(url)
+    migrate(opened)
+    with opened.connect() as connection:
+        found = connection.execute(
+            text(
+                "SELECT relnamespace::regnamespace::text FROM pg_class"
+                " WHERE oid = to_regclass('requests')"
+            )
+        ).scalar()
+        limit = connection.execute(text("SHOW lock_timeout")).scalar()
+    opened.dispose()
+    assert (found, limit) == ("ledger_of_staging", "1s")

@@ -197,7 +197,9 @@ FIRED = {
     "UnlatchUndelivered": [("unlatch_undelivered_total", "0+0x9 1")],
     "UnlatchReclaimed": [("unlatch_reclaimed_total", "0+0x9 1")],
     "UnlatchRejected": [('unlatch_rejected_total{reason="signature"}', "0+0x9 20")],
-    "UnlatchFusebillLimit": [('unlatch_fusebill_rate_limit_remaining{window="minute"}', "9")],
+    "UnlatchFusebillLimit": [
+        ('unlatch_fusebill_rate_limit_remaining{window="minute"}', "40-1x20 20")
+    ],
 }
 
 
@@ -217,6 +219,9 @@ def test_an_alert_fires_on_its_symptom_and_only_then(tmp_path: Path, name: str) 
         ('unlatch_rejected_total{reason="signature"}', "3"),
         ('unlatch_fusebill_rate_limit_remaining{window="minute"}', "900"),
         ('unlatch_fusebill_rate_limit_remaining{window="day"}', "170000"),
+        # no calls since: both are of a window that is over
+        ('unlatch_fusebill_rate_limit_remaining{window="minute", instance="b"}', "900 9"),
+        ('unlatch_fusebill_rate_limit_remaining{window="day", instance="b"}', "9"),
     ]
     query = f'count(ALERTS{{alertname="{name}", alertstate="firing"}})'
 

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import bz2
 import gzip
 import json
 import logging
+import lzma
+import os
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
@@ -214,8 +220,13 @@ def test_logs_find_what_the_ledger_alone_cannot_show(
         lambda line: json.dumps({"log": f"{line}\n", "stream": "stderr"}),
         lambda line: json.dumps({"MESSAGE": line, "_PID": "7"}),
         lambda line: json.dumps({"jsonPayload": json.loads(line)}),
+        lambda line: json.dumps({"log": {"offset": 7}, "message": line, "event": {"dataset": "x"}}),
+        lambda line: f'2026-11-25T03:04:05Z {{app="unlatch-bot", pod="a"}} {line}',
     ],
-    ids=["plain", "syslog", "heroku", "kubernetes", "docker", "journald", "cloud"],
+    ids=[
+        *("plain", "syslog", "heroku", "kubernetes", "docker", "journald", "cloud"),
+        *("filebeat", "loki"),
+    ],
 )
 @pytest.mark.usefixtures("ledger")
 def test_logs_are_read_as_they_were_shipped_and_other_lines_are_ignored(
@@ -228,6 +239,50 @@ def test_logs_are_read_as_they_were_shipped_and_other_lines_are_ignored(
     assert (code, printed.splitlines()) == (0, witnessed(4))
     remove(engine)
     assert audit("--verify", "--against", packed)[0] == 1
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
+@pytest.mark.usefixtures("ledger")
+def test_logs_can_come_through_a_pipe(
+    audit: Audit, log_file: Path, tmp_path: Path, pack: Callable[[bytes], bytes]
+) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    writer = Thread(target=pipe.write_bytes, args=[pack(log_file.read_bytes())])
+    writer.start()
+    code, printed = audit("--verify", "--against", pipe)
+    writer.join()
+    assert (code, printed.splitlines()) == (0, witnessed(4))
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_dash_stands_for_standard_input(database_url: str, log_file: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bot", "audit", "--verify", "--against", "-"],
+        env=os.environ | {"DATABASE_URL": database_url},
+        input=log_file.read_bytes(),
+        capture_output=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout.decode().splitlines()) == (0, witnessed(4))
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_file_without_any_event_is_named(audit: Audit, log_file: Path, tmp_path: Path) -> None:
+    quiet = tmp_path / "quiet.log"
+    quiet.write_text('{"event": "listening"}\n')
+    code, printed = audit("--verify", "--against", quiet, log_file)
+    note = f"Note: {quiet} has no `ledger event` line."
+    assert (code, printed.splitlines()) == (0, [note, *witnessed(4)])
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_count_that_no_database_reaches_is_ignored(audit: Audit, log_file: Path) -> None:
+    line = written(log_file)[0] | {"count": 10**30}
+    with log_file.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+    code, printed = audit("--verify", "--against", log_file)
+    assert (code, printed.splitlines()) == (0, witnessed(4))
 
 
 @pytest.mark.usefixtures("ledger")
@@ -277,9 +332,21 @@ def test_logs_without_events_prove_nothing(audit: Audit, tmp_path: Path) -> None
     [
         (None, "No such file or directory"),
         (gzip.compress(b"x" * 9999)[:-9], "it is not whole"),
+        (gzip.compress(b"x" * 9999)[:10] + b"\xff" * 99, "it is not whole"),
+        (gzip.compress(b"x" * 9999) + b"junk", "it is not whole"),
+        (lzma.compress(b"x" * 9999), "it is xz: unpack it first"),
+        (bz2.compress(b"x" * 9999), "it is bzip2: unpack it first"),
+        ("x".encode("utf-16"), "it is UTF-16: convert it to UTF-8 first"),
         (b'{"event": "ledger event", "number": 1}\n', "lacks its fields"),
+        (
+            b'{"event": "ledger event", "request_id": "a", "number": 1e999, "hash": ""}\n',
+            "lacks its fields",
+        ),
     ],
-    ids=["missing", "cut", "other fields"],
+    ids=[
+        *("missing", "cut", "corrupt", "trailing", "xz", "bzip2", "utf-16"),
+        *("other fields", "no number"),
+    ],
 )
 @pytest.mark.usefixtures("ledger")
 def test_logs_that_cannot_be_read_are_one_line_and_exit_code_1(

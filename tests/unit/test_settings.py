@@ -16,6 +16,7 @@ from hypothesis import given, strategies as st
 from bot.__main__ import main
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import InvalidSettings, LedgerSettings, Mode, Settings, load, load_ledger
+from tests.support.rights import without_rights
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 NAMES = [name.upper() for name in Settings.model_fields]
@@ -26,6 +27,7 @@ GOOD = {
     "FUSEBILL_API_KEY": "MDpzYW5kYm94",
 }
 MARK = "s3cr3t"
+GRAPHIC = frozenset(map(chr, range(0x21, 0x7F)))
 SECRETS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")).map(
     lambda text: f"{MARK}{text}{MARK}"
 )
@@ -42,6 +44,12 @@ WRONG = [
     ("SLACK_BOT_TOKEN", "xoxb-…", "still has the example's text"),
     ("SLACK_SIGNING_SECRET", "...", "still has the example's text"),
     ("FUSEBILL_API_KEY", "...", "still has the example's text"),
+    ("SLACK_BOT_TOKEN", "xoxb-é", "must be a bot token, xoxb-…"),
+    ("SLACK_APP_TOKEN", "xapp-“1”", "must be an app-level token, xapp-…"),
+    ("SLACK_SIGNING_SECRET", "“0123”", "must be the signing secret, as Slack's Basic Information"),
+    ("SLACK_SIGNING_SECRET", '"0123"', "must not have quotes around it"),
+    ("FUSEBILL_API_KEY", "'MDpzYW5k'", "must not have quotes around it"),
+    ("SLACK_BOT_TOKEN", '"xoxb-1"', "must not have quotes around it"),
     ("UNLATCH_EXPIRES_AFTER_S", "1h", "must be a whole number"),
     ("SLACK_API_URL", "slack.com", "must be an address like https://host/path"),
     ("FUSEBILL_API_KEY", "MDpz YW5k", "must be the key as Fusebill shows it, one line of base64"),
@@ -74,6 +82,7 @@ WRONG = [
     ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
     ("DATABASE_URL", "sqlite:///file:x.db?uri=true", "must name a file"),
     ("DATABASE_URL", "sqlite:///x.db?mode=ro", "must have no parameter but ?timeout=<seconds>"),
+    ("DATABASE_URL", "sqlite:///q?x.db", "must have no parameter but ?timeout=<seconds>"),
     ("DATABASE_URL", "sqlite:///x.db?timeout=soon", "must have a number of seconds"),
     ("FUSEBILL_BASE_URL", "http://secure.fusebill.com/v1", "must begin with https://"),
     ("FUSEBILL_BASE_URL", "http://127.0.0.1.evil.example/", "must begin with https://"),
@@ -315,7 +324,7 @@ def test_settings_never_show_a_secret(secret: str) -> None:
     settings = Settings.model_validate(
         {
             "slack_bot_token": "xoxb-1",
-            "slack_signing_secret": "".join(secret.split()),
+            "slack_signing_secret": "".join(filter(GRAPHIC.__contains__, secret)),
             "fusebill_api_key": MARK,
             "database_url": f"postgres://u:{MARK}@h/db",
         }
@@ -483,3 +492,45 @@ def test_a_secret_that_is_not_text_is_one_line(
     others = {name: value for name, value in GOOD.items() if name != "SLACK_BOT_TOKEN"}
     set_variables(monkeypatch, others | {"CREDENTIALS_DIRECTORY": str(secrets)})
     assert problems() == ["A file of secrets: not readable as UTF-8 text"]
+
+
+def test_a_secrets_file_may_begin_with_a_byte_order_mark(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    secrets = tmp_path / "credentials"
+    secrets.mkdir()
+    for name, value in GOOD.items():
+        (secrets / name).write_text(f"{value}\r\n", encoding="utf-8-sig")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(secrets))
+    settings = load("http")
+    assert settings.slack_bot_token.get_secret_value() == "xoxb-1"
+    assert settings.slack_signing_secret
+    assert settings.slack_signing_secret.get_secret_value() == "signing"
+
+
+@pytest.mark.parametrize(("name", "kind"), [("credentials", "folder"), ("SLACK_BOT_TOKEN", "file")])
+def test_what_is_not_this_users_to_read_is_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, kind: str
+) -> None:
+    for parent in (tmp_path, *tmp_path.parents[:2]):
+        parent.chmod(0o755)
+    secrets = tmp_path / "credentials"
+    secrets.mkdir()
+    (secrets / "SLACK_BOT_TOKEN").write_text("xoxb-1")
+    closed = secrets if kind == "folder" else secrets / name
+    others = {each: value for each, value in GOOD.items() if each != "SLACK_BOT_TOKEN"}
+    set_variables(monkeypatch, others | {"CREDENTIALS_DIRECTORY": str(secrets)})
+    closed.chmod(0)
+    with without_rights():
+        found = problems()
+    closed.chmod(0o700)
+    assert found == [f"{closed}: can't be read: Permission denied"]
+
+
+@pytest.mark.parametrize("name", ["SLACK_SIGNING_SECRET", "FUSEBILL_API_KEY", "DATABASE_URL"])
+def test_a_variable_with_the_path_of_a_secret_says_how_to_give_the_secret(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    set_variables(monkeypatch, GOOD | {f"{name}_FILE": "/run/secrets/it"})
+    expected = f"put the file's text into {name}, or name the file /run/secrets/{name}"
+    assert problems() == [f"{name}_FILE: is not read; {expected}"]

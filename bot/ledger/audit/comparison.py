@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -12,17 +11,13 @@ from typing import Any
 
 from sqlalchemy import Engine, RowMapping, select
 
+from bot.ledger.audit.log_files import NotReadable, event_line, lines
 from bot.ledger.database.engine import streaming
 from bot.ledger.schema import events, requests
 from bot.ledger.witness import MESSAGE
 
-GZIP = b"\x1f\x8b"
-WRAPPERS = ("log", "message", "MESSAGE", "line", "textPayload", "jsonPayload")
-"""Where Docker, journald and log services put a process's own line, when they wrap it in JSON."""
-
-
-class NotReadable(Exception):
-    """A file of logs can't be read."""
+MAX_COUNT = 2**63 - 1
+"""The largest number that a database counts to."""
 
 
 @dataclass(slots=True)
@@ -30,7 +25,7 @@ class LoggedEvents:
     """What log lines say: the hashes of each request's events, by number.
 
     `doubtful` are events whose commit was uncertain; `first` and `last` are the counts that the
-    lines reach from and to.
+    lines reach from and to; `without` are the files that have no such line.
     """
 
     hashes: dict[str, dict[int, set[str]]] = field(default_factory=dict)
@@ -38,9 +33,10 @@ class LoggedEvents:
     events: int = 0
     first: int | None = None
     last: int | None = None
+    without: list[Path] = field(default_factory=list)
 
     def add(self, line: dict[str, Any]) -> None:
-        """Add one line. Raises: KeyError, TypeError, ValueError if it has other fields."""
+        """Add one line. Raises: KeyError, TypeError, ValueError, OverflowError: wrong fields."""
         request_id, number, digest = str(line["request_id"]), int(line["number"]), line["hash"]
         if not isinstance(digest, str):
             raise TypeError("hash")
@@ -51,7 +47,7 @@ class LoggedEvents:
         self.events += not known
         known.add(digest)
         count = line.get("count")
-        if isinstance(count, int):
+        if isinstance(count, int) and 0 <= count <= MAX_COUNT:
             self.first = count if self.first is None else min(self.first, count)
             self.last = count if self.last is None else max(self.last, count)
 
@@ -62,21 +58,20 @@ class LoggedEvents:
 
 
 def read(paths: Iterable[Path]) -> LoggedEvents:
-    """Read JSON logs, plain or gzip, as they were shipped; every other line is ignored.
+    """Read JSON logs as they were shipped; every other line is ignored.
 
     Raises: NotReadable.
     """
     found = LoggedEvents()
     for path in paths:
+        event = None
         try:
-            for line in _lines(path):
-                if MESSAGE in line and (event := _parsed(line)):
-                    found.add(event)
-        except (OSError, EOFError) as error:
-            why = getattr(error, "strerror", None) or "it is not whole"
-            raise NotReadable(f"{path}: can't be read: {why}") from None
-        except (KeyError, TypeError, ValueError):
+            for event in filter(None, map(event_line, lines(path))):  # used after the loop
+                found.add(event)
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise NotReadable(f"{path}: a `{MESSAGE}` line lacks its fields") from None
+        if event is None:
+            found.without.append(path)
     return found
 
 
@@ -146,38 +141,3 @@ def _problem(stored: dict[int, str], logged: dict[int, set[str]]) -> str:
         if hashes != {stored[number]}:
             return f", event {number}: not the event that was logged"
     return ""
-
-
-def _lines(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        packed = file.read(len(GZIP)) == GZIP
-        file.seek(0)
-        with gzip.open(file) if packed else file as plain:
-            for line in plain:
-                yield line.decode("utf-8", "replace")
-
-
-def _parsed(line: str) -> dict[str, Any] | None:
-    """The log line in a line as it was shipped, perhaps behind a prefix or in a wrapper."""
-    start = line.find("{")
-    try:
-        found = json.loads(line[start:]) if start >= 0 else None
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(found, dict):
-        return None
-    if "event" in found:
-        return found if found["event"] == MESSAGE else None
-    inner = next((found[name] for name in WRAPPERS if name in found), None)
-    if isinstance(inner, dict):
-        return inner if inner.get("event") == MESSAGE else None
-    # once only: no text within the bot's own line may count as a line
-    return _own(inner) if isinstance(inner, str) else None
-
-
-def _own(line: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) and found.get("event") == MESSAGE else None

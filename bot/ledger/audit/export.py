@@ -71,10 +71,17 @@ def moment(value: str, *, end: bool = False) -> datetime:
         day = date.fromisoformat(value)
     except ValueError:
         at = datetime.fromisoformat(value)
-        return at if at.tzinfo else at.replace(tzinfo=UTC)
+        return _in_utc(at) if at.tzinfo else at.replace(tzinfo=UTC)
     if end and day == date.max:
         raise ValueError("there is no day after this one")
     return datetime.combine(day, time(), UTC) + timedelta(days=1 if end else 0)
+
+
+def _in_utc(at: datetime) -> datetime:
+    try:
+        return at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("not a time in UTC") from None
 
 
 def read(engine: Engine, wanted: Filter) -> Generator[Row, None, None]:

@@ -50,6 +50,9 @@ LOCK_TIMEOUT_S = 1
 """Short, since a transaction may wait behind another that waits for a lock, all within one ack."""
 CONNECT_TIMEOUT_S = 2
 MIGRATION_LOCK_TIMEOUT_S = 60
+TABLE_LOCK_TIMEOUT_MS = 300
+LOCK_NOT_AVAILABLE = "55P03"
+"""The SQLSTATE of a statement that waited for a lock as long as it may."""
 
 
 class LedgerUnavailable(Exception):
@@ -90,6 +93,8 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
     options = "-c default_transaction_read_only=on" if read_only else limits
     # a database may have its own defaults, and times are read as ISO text
     options += " -c datestyle=ISO,YMD -c timezone=UTC"
+    # libpq would drop what the admin set, such as the schema that this bot's ledger is in
+    options = f"{_options(url)} {options}".strip()
     return create_engine(
         f"postgresql+psycopg://{rest}",
         pool_size=CONNECTIONS,
@@ -104,6 +109,12 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
     )
 
 
+def _options(url: str) -> str:
+    """The session's options from the URL, else from libpq's own variable."""
+    given = make_url(url).query.get("options", os.environ.get("PGOPTIONS", ""))
+    return given if isinstance(given, str) else " ".join(given)
+
+
 def sqlite_file(url: str) -> Path | None:
     """The file of a SQLite ledger, without the URL's parameters; None for PostgreSQL."""
     return Path(make_url(url).database or "") if url.startswith("sqlite:") else None
@@ -111,6 +122,7 @@ def sqlite_file(url: str) -> Path | None:
 
 def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+    known = set[Path]()
     engine = create_engine(
         url,
         poolclass=StaticPool,
@@ -122,12 +134,19 @@ def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
         dialect: Dialect, _record: object, names: list[str], options: dict[str, Any]
     ) -> DBAPIConnection:
         if not read_only:
-            create_private(file)
+            if not known:
+                create_private(file)
+            elif not file.exists():
+                # a new file would let SQLite delete the -wal, with what only that has, of a ledger
+                # that was moved away and may come back
+                raise sqlite3.OperationalError(f"there is no ledger at {file.absolute()}")
         elif is_kept(file):
             names[:] = [f"{file.absolute().as_uri()}?immutable=1"]
             options["uri"] = True
         with opening(file):
-            return dialect.connect(*names, **options)
+            connection = dialect.connect(*names, **options)
+        known.add(file)
+        return connection
 
     # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-transaction-control:
     # the driver begins late, and a transaction that reads before it writes can't wait for the lock
@@ -167,8 +186,8 @@ def _require_file(connection: Connection) -> None:
         raise OperationalError(None, None, gone)
 
 
-def migrate(engine: Engine) -> None:
-    """Upgrade the ledger to this bot's version.
+def migrate(engine: Engine, *, timeout_s: float = MIGRATION_LOCK_TIMEOUT_S) -> None:
+    """Upgrade the ledger to this bot's version; waits for others' locks as long as `timeout_s`.
 
     Raises: SchemaMismatch if a newer bot wrote the ledger; LedgerUnavailable.
     """
@@ -182,27 +201,37 @@ def migrate(engine: Engine) -> None:
     config.set_main_option("path_separator", "os")
     try:
         for attempt in stamina.retry_context(
-            on=_is_locked, attempts=None, timeout=MIGRATION_LOCK_TIMEOUT_S, wait_max=1.0
+            on=_is_locked, attempts=None, timeout=timeout_s, wait_max=1.0
         ):
             with attempt, engine.begin() as connection:
                 config.attributes["connection"] = connection
                 if connection.dialect.name == "postgresql":
                     # a migration may take longer than a click
                     connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
-                    wait = f"SET LOCAL lock_timeout = '{MIGRATION_LOCK_TIMEOUT_S}s'"
-                    connection.exec_driver_sql(wait)
+                    _limit_lock(connection, round(1000 * timeout_s))
                     # instances that start together take turns; the number is arbitrary
                     connection.exec_driver_sql("SELECT pg_advisory_xact_lock(7051)")
+                    # while this waits for a table, perhaps until an audit ends that somebody reads
+                    # in a pager, everything that a running bot asks waits behind it
+                    _limit_lock(connection, TABLE_LOCK_TIMEOUT_MS)
                 command.upgrade(config, "head")
     except CommandError:
         raise SchemaMismatch(_mismatch(engine)) from None
     except SQLAlchemyError as error:
-        raise LedgerUnavailable(reason(error)) from error
+        held = "another session holds the ledger, perhaps an audit: end it, then try again"
+        raise LedgerUnavailable(held if _is_locked(error) else reason(error)) from error
+
+
+def _limit_lock(connection: Connection, timeout_ms: int) -> None:
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{timeout_ms}ms'")
 
 
 def _is_locked(error: Exception) -> bool:
-    """Whether another process holds SQLite's lock, perhaps for its own migration."""
-    return isinstance(error, OperationalError) and "database is locked" in str(error.orig)
+    """Whether another process holds a lock, perhaps for its own migration or an audit."""
+    if not isinstance(error, OperationalError):
+        return False
+    taken = getattr(error.orig, "sqlstate", None) == LOCK_NOT_AVAILABLE
+    return taken or "database is locked" in str(error.orig)
 
 
 def require_current(engine: Engine) -> None:

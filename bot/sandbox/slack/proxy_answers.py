@@ -17,6 +17,7 @@ class ProxyAnswer:
     status: int
     body: str | bytes
     content_type: str
+    location: str = ""
 
 
 PROXY_ANSWERS = {
@@ -30,6 +31,9 @@ PROXY_ANSWERS = {
     "text_403": ProxyAnswer(403, "forbidden", "text/plain"),
     "empty_200": ProxyAnswer(200, "", "text/plain"),
     "empty_200_json": ProxyAnswer(200, "", "application/json"),
+    # to somebody who says `ok` to everything
+    "redirect_302": ProxyAnswer(302, "", "text/plain", "/api/auth.test"),
+    "redirect_307": ProxyAnswer(307, "", "text/plain", "/api/auth.test"),
     "empty_404": ProxyAnswer(404, "", "application/json"),
     "page_as_json": ProxyAnswer(200, PAGE, "application/json"),
     "half_json": ProxyAnswer(200, '{"ok": true, "ts": "17', "application/json"),

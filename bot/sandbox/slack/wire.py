@@ -96,7 +96,8 @@ class Fault:
         if self.fields is not None:
             return Answer({"ok": True, **self.fields}, self.status, headers)
         if self.raw is not None:
-            return Answer({}, self.raw.status, headers, self.raw)
+            location = {"Location": self.raw.location} if self.raw.location else {}
+            return Answer({}, self.raw.status, headers | location, self.raw)
         error = self.error or ("ratelimited" if self.status == TOO_MANY_REQUESTS else None)
         if error and self.block:
             found = {"code": error, "message": f"unsupported block type: {self.block}"}
