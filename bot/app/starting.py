@@ -56,22 +56,29 @@ async def bind(host: str, port: int) -> list[socket.socket]:
 async def answering(host: str, port: int, idle_s: float) -> AsyncIterator[HandOver]:
     """Answer at the address until the block ends or the sockets are handed over.
 
-    Yields a function that stops answering and returns the sockets. Connections that arrive from
-    then on wait in the sockets' queue, so none is refused. Raises: CannotListen.
+    Yields a function that accepts no more connections and returns the sockets. Connections that
+    arrive from then on wait in the sockets' queue, so none is refused; those that were accepted
+    before are still answered here. Raises: CannotListen.
     """
     sockets = await bind(host, port)
+    accepting = [each.dup() for each in sockets]
     runner = web.AppRunner(
         _routes(), access_log=None, shutdown_timeout=0.5, keepalive_timeout=idle_s
     )
 
     async def hand_over() -> list[socket.socket]:
-        await runner.cleanup()
+        for each in accepting:
+            asyncio.get_running_loop().remove_reader(each.fileno())
+        # asyncio drops a connection that it accepted in the same step in which its server closes
+        await asyncio.sleep(0)
+        for site in runner.sites:
+            await site.stop()
         return sockets
 
     try:
         await runner.setup()
-        for each in sockets:
-            await web.SockSite(runner, each.dup()).start()
+        for each in accepting:
+            await web.SockSite(runner, each).start()
         yield hand_over
     finally:
         await runner.cleanup()
@@ -81,13 +88,10 @@ async def answering(host: str, port: int, idle_s: float) -> AsyncIterator[HandOv
 
 def _routes() -> web.Application:
     async def alive(_request: web.Request) -> web.Response:
-        return web.json_response({"ok": True})
+        return _last(web.json_response({"ok": True}))
 
     async def not_ready(_request: web.Request) -> web.Response:
-        response = web.json_response({"ready": False, "process": "starting"}, status=503)
-        # so that the next request reaches the started bot
-        response.force_close()
-        return response
+        return _last(web.json_response({"ready": False, "process": "starting"}, status=503))
 
     served = web.Application()
     served.router.add_get("/healthz", alive)
@@ -95,3 +99,9 @@ def _routes() -> web.Application:
     served.router.add_get("/metrics", not_ready)
     served.router.add_post(EVENTS_PATH, not_ready)
     return served
+
+
+def _last(response: web.Response) -> web.Response:
+    """The last response on its connection, so that the next request reaches the started bot."""
+    response.force_close()
+    return response

@@ -166,15 +166,21 @@ async def test_a_ledger_that_stops_answering_does_not_delay_a_click(
 CUSTOMERS = [BIKES, *range(5_000_001, 5_000_010)]
 
 
-async def at_work(world: World) -> PostedMessage:
-    """A card whose last two customers are not begun for five seconds."""
+async def at_work(world: World) -> tuple[PostedMessage, asyncio.Event]:
+    """A card whose last two customers are not begun until the event is set."""
+    released = asyncio.Event()
+
+    async def hold(operation: str) -> None:
+        if operation == "unlatch_customer":
+            await released.wait()
+
     for each in CUSTOMERS[1:]:
         world.fusebill.customers[each] = dict(world.fusebill.customers[BIKES], id=each)
     card = await world.ask(f"{', '.join(map(str, CUSTOMERS))} moved")
-    world.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=5.0)
+    world.fusebill.before = hold
     await confirm(world, card)
     await world.slack.workspace.until(lambda: "[Stop]" in world.card(card))
-    return card
+    return card, released
 
 
 async def test_a_stop_counts_though_the_ledger_is_away_when_it_is_pressed(
@@ -183,13 +189,14 @@ async def test_a_stop_counts_though_the_ledger_is_away_when_it_is_pressed(
     outage = outage_of(database_url, request)
     timing = replace(TIMING, execution_s=8.0)
     async with open_world(timing=timing, database_url=database_url) as world:
-        card = await at_work(world)
+        card, released = await at_work(world)
         outage.begin()
         await world.slack.click("U0BOB", card.ts, STOP)
         await asyncio.sleep(2.0)
         outage.end()
-        await world.settled()
-        assert "✅ 8 unlatched · 🛑 2 stopped" in world.card(card)
+        await world.slack.workspace.until(lambda: "Stopping" in world.card(card))
+        released.set()
+        await shown(world, card, "✅ 8 unlatched · 🛑 2 stopped")
         assert world.ephemerals("U0BOB") == []
 
 
@@ -199,12 +206,13 @@ async def test_a_stop_that_does_not_count_says_that_the_work_goes_on(
     url = f"sqlite:///{tmp_path}/ledger.db"
     timing = replace(TIMING, execution_s=8.0)
     async with open_world(timing=timing, database_url=url) as world:
-        card = await at_work(world)
+        card, released = await at_work(world)
         outage = LockedFile(url)
         outage.begin()
         await world.slack.click("U0BOB", card.ts, STOP)
         await world.slack.workspace.until(lambda: bool(world.ephemerals("U0BOB")), 30.0)
         outage.end()
+        released.set()
         told = world.last_ephemeral("U0BOB")
         assert "your Stop did not count: the work goes on" in told
         assert "nothing was done" not in told

@@ -15,7 +15,9 @@ from typing import Any
 
 import aiohttp
 import pytest
+from aiohttp import web
 
+from bot.app.starting import answering
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import Mode
@@ -52,6 +54,11 @@ async def run(settings: dict[str, str], folder: Path, *arguments: str) -> Proces
         stderr=PIPE,
         stdout=PIPE,
     )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 @pytest.mark.parametrize(
@@ -194,8 +201,7 @@ async def test_a_bot_that_waits_for_its_ledger_can_be_stopped(
 async def test_a_bot_that_waits_is_alive_and_not_ready(
     settings: dict[str, str], tmp_path: Path, simulated: SimulatedSlack, command: str, missing: str
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     changes = {"LOG_FORMAT": "json", "PORT": str(port)}
     if missing == "Slack":
         simulated.faults.down = True
@@ -229,8 +235,7 @@ async def test_a_bot_that_waits_is_alive_and_not_ready(
 async def test_no_connection_is_refused_while_the_started_bot_takes_over(
     settings: dict[str, str], tmp_path: Path, simulated: SimulatedSlack
 ) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     simulated.faults.down = True
     changes = {"LOG_FORMAT": "json", "PORT": str(port)}
     process = await run({**settings, **changes}, tmp_path, "http")
@@ -249,3 +254,22 @@ async def test_no_connection_is_refused_while_the_started_bot_takes_over(
         process.terminate()
         await process.communicate()
     assert process.returncode == 0
+
+
+@pytest.mark.parametrize("steps", range(10))
+async def test_a_connection_of_the_moment_of_the_hand_over_is_answered(steps: int) -> None:
+    port = free_port()
+    async with answering("127.0.0.1", port, 10.0) as hand_over:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        for _ in range(steps):
+            # the loop's steps: not accepted yet, accepted, connected, read, answered
+            await asyncio.sleep(0)
+        runner = web.AppRunner(web.Application())
+        await runner.setup()
+        for each in await hand_over():
+            await web.SockSite(runner, each).start()
+        async with asyncio.timeout(5):
+            assert (await reader.readline()).startswith(b"HTTP/1.1 ")
+        writer.close()
+        await runner.cleanup()

@@ -111,9 +111,10 @@ def test_the_wheel_contains_the_page_but_not_the_screenshots() -> None:
 
 
 async def test_it_starts_in_little_more_time_than_loading_its_modules_takes() -> None:
-    loading, starting = [], []
-    # the machine may be busy
-    for _ in range(3):
+    loading: list[float] = []
+    starting: list[float] = []
+    # the machine may be busy: the least of up to three tries counts
+    while len(starting) < 3 and not (starting and min(starting) < 2 * min(loading)):
         began = monotonic()
         load = ("-c", "import bot.sandbox.runner, bot.app.server, alembic.command")
         process = await asyncio.create_subprocess_exec(sys.executable, *load, cwd=ROOT)

@@ -31,6 +31,10 @@ def server() -> Iterator[str]:
     with TemporaryDirectory(prefix="ledger") as folder:
         started = get_server(folder, cleanup_mode="stop")
         try:
+            # no test cuts the machine's power: nothing needs to reach the disk, which takes long
+            for setting in ("fsync", "full_page_writes"):
+                execute(started.get_uri(), sql.SQL("ALTER SYSTEM SET {} = off"), setting)
+            execute(started.get_uri(), sql.SQL("SELECT pg_reload_conf()"))
             yield started.get_uri()
         finally:
             started.cleanup()
