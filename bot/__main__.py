@@ -89,7 +89,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     from bot.app.starting import CannotListen
     from bot.inbound.socket_mode import SocketModeEnded
     from bot.ledger.audit.log_files import NotReadable
-    from bot.ledger.database.engine import LedgerUnavailable, SchemaMismatch
+    from bot.ledger.database.engine import LedgerUnavailable
+    from bot.ledger.database.migrating import SchemaMismatch
     from bot.settings import InvalidSettings
     from bot.slack.client import SlackError
 
@@ -227,7 +228,8 @@ def _check(_parsed: argparse.Namespace) -> int:
 
 
 def _migrate(_parsed: argparse.Namespace) -> int:
-    from bot.ledger.database.engine import migrate, open_engine
+    from bot.ledger.database.engine import open_engine
+    from bot.ledger.database.migrating import migrate
     from bot.ledger.schema import REVISION
     from bot.ops import logs
     from bot.settings import load_ledger

@@ -14,7 +14,8 @@ import structlog
 
 from bot.app.composition import build
 from bot.app.server import listening
-from bot.ledger.database.engine import migrate, open_engine
+from bot.ledger.database.engine import open_engine
+from bot.ledger.database.migrating import migrate
 from bot.ops import logs
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack

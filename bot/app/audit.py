@@ -83,7 +83,8 @@ def audit(parsed: argparse.Namespace) -> bool:
     """
     from bot.ledger.audit.comparison import heads
     from bot.ledger.audit.export import FORMS, Filter, read
-    from bot.ledger.database.engine import open_engine, require_current
+    from bot.ledger.database.engine import open_engine
+    from bot.ledger.database.migrating import require_current
     from bot.settings import load_ledger
 
     engine = open_engine(load_ledger().database_url.get_secret_value(), read_only=True)

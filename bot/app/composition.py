@@ -22,14 +22,8 @@ from bot.fusebill.client import FusebillClient
 from bot.fusebill.pace import Pace
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.listeners import Listeners
-from bot.ledger.database.engine import (
-    Database,
-    LedgerUnavailable,
-    migrate,
-    open_engine,
-    require_current,
-    version,
-)
+from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
+from bot.ledger.database.migrating import migrate, require_current, version
 from bot.ledger.due_requests import DueRequests
 from bot.ledger.leases import Leases
 from bot.ledger.outbox import Outbox

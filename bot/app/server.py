@@ -21,7 +21,8 @@ from bot.app.starting import HandOver, answering, bind
 from bot.inbound.http import application
 from bot.inbound.rejections import Rejections
 from bot.inbound.socket_mode import SocketMode
-from bot.ledger.database.engine import LedgerUnavailable, open_engine, version
+from bot.ledger.database.engine import LedgerUnavailable, open_engine
+from bot.ledger.database.migrating import version
 from bot.settings import Mode, Settings, Timing
 from bot.slack.client import SlackError
 

@@ -25,7 +25,8 @@ from bot.domain.models import (
     Request,
     Verdict,
 )
-from bot.ledger.database.engine import migrate, open_engine
+from bot.ledger.database.engine import open_engine
+from bot.ledger.database.migrating import migrate
 from bot.ledger.hash_chain import digest
 from bot.ledger.mapping import event_row, request_row
 from bot.ledger.schema import events, requests

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.ledger.database.engine import Database, migrate, open_engine
+from bot.ledger.database.engine import Database, open_engine
+from bot.ledger.database.migrating import migrate
 from bot.ledger.leases import Leases
 from bot.ledger.store import Ledger
 

@@ -47,7 +47,8 @@ from bot.ledger.audit.export import (
     read,
 )
 from bot.ledger.audit.verify import verify
-from bot.ledger.database.engine import Database, migrate, open_engine
+from bot.ledger.database.engine import Database, open_engine
+from bot.ledger.database.migrating import migrate
 from bot.ledger.hash_chain import digest, fingerprint
 from bot.ledger.mapping import event_of, event_row, request_of, request_row
 from bot.ledger.schema import events, requests

@@ -22,7 +22,8 @@ from bot.__main__ import main
 from bot.app.check import check
 from bot.app.check_cards import sample_cards
 from bot.domain.models import Outcome
-from bot.ledger.database.engine import migrate, open_engine
+from bot.ledger.database.engine import open_engine
+from bot.ledger.database.migrating import migrate
 from bot.ledger.schema import REVISION
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack

@@ -23,14 +23,11 @@ from bot.ledger.database.engine import (
     LOCK_TIMEOUT_S,
     Database,
     LedgerUnavailable,
-    SchemaMismatch,
-    migrate,
     open_engine,
-    require_current,
     require_writable,
-    version,
 )
 from bot.ledger.database.executor import CONNECTIONS, MAX_SHARED_COMMIT
+from bot.ledger.database.migrating import SchemaMismatch, migrate, require_current, version
 from bot.ledger.schema import REVISION, metadata
 from tests.support import postgresql
 from tests.support.proxy import Proxy

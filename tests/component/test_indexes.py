@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Connection, Select, select
 
 from bot.ledger import due_requests, queries, same_customer
-from bot.ledger.database.engine import migrate, open_engine
+from bot.ledger.database.engine import open_engine
+from bot.ledger.database.migrating import migrate
 from bot.ledger.database.statements import Statement
 from bot.ledger.schema import requests
 

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
-from bot.ledger.database.engine import LedgerUnavailable, migrate, open_engine, require_writable
+from bot.ledger.database.engine import LedgerUnavailable, open_engine, require_writable
+from bot.ledger.database.migrating import migrate
 from tests.support.rights import without_rights
 
 WRITABLE, FOR_READING, SHUT = 0o777, 0o555, 0o000

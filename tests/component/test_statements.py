@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
-from bot.ledger.database.engine import migrate, open_engine, reason
+from bot.ledger.database.engine import open_engine, reason
+from bot.ledger.database.migrating import migrate
 from bot.ledger.database.statements import Statement, run
 from bot.ledger.mapping import request_row
 from bot.ledger.schema import requests, response_urls

@@ -22,7 +22,8 @@ from sqlalchemy import Connection, Engine, delete, select, text, update
 
 from bot.__main__ import main
 from bot.domain.models import Customer, EventType, HubSpotIds, NewEvent, Verdict
-from bot.ledger.database.engine import Database, migrate, open_engine
+from bot.ledger.database.engine import Database, open_engine
+from bot.ledger.database.migrating import migrate
 from bot.ledger.hash_chain import chained
 from bot.ledger.mapping import event_row, request_of
 from bot.ledger.schema import events, requests

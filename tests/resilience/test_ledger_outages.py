@@ -242,9 +242,10 @@ async def test_a_stop_that_the_bots_end_interrupts_does_not_say_that_nothing_was
     timing = replace(TIMING, execution_s=8.0, drains_for_s=0.2)
     outage = LockedFile(url)
     async with open_world(timing=timing, database_url=url) as world:
-        card = await at_work(world)
+        card, released = await at_work(world)
         outage.begin()
         await world.slack.click("U0BOB", card.ts, STOP)
+        released.set()
     outage.end()
     told = world.last_ephemeral("U0BOB")
     assert "We don't know yet if your Stop counted" in told

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from bot.domain.models import EventType, Outcome, RequestHistory, Verdict
-from bot.ledger.database.engine import migrate, open_engine
+from bot.ledger.database.engine import open_engine
+from bot.ledger.database.migrating import migrate
 from tests.support.ledger import broken
 from tests.support.names import CONFIRM
 from tests.support.stage import Stage, stage

@@ -1,4 +1,4 @@
-"""Alembic's entry point: runs the migrations on the connection that `engine.migrate` opened."""
+"""Alembic's entry point: runs the migrations on the connection that `migrating.migrate` opened."""
 
 from alembic import context
 
