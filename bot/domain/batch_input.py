@@ -229,10 +229,11 @@ def _id_of_line(line: str, customer_url: str | None) -> int | str:
     cells = [cell for part in parts if (cell := _blanked(part).strip(_QUOTES))]
     words = [word for cell in cells for word in cell.split()]
     found = {word: _read_word(word, customer_url) for word in [*cells, *words]}
-    joined = [word for word in words if not is_joiner(word)]
-    if not is_row and len(joined) > 1 and all(isinstance(found[word], int) for word in joined):
+    numbers = [word for word in words if isinstance(found[word], int)]
+    others = [word for word in words if word not in numbers and not is_joiner(word)]
+    if not is_row and len(numbers) > 1 and (not others or _are_joined(words, numbers)):
         return (
-            f"{len(joined)} numbers stand in this line: put each customer on its own line,"
+            f"{len(numbers)} numbers stand in this line: put each customer on its own line,"
             " without thousands separators."
         )
     # in a row's cells, a number among words is more likely a part of a name
@@ -245,11 +246,17 @@ def _id_of_line(line: str, customer_url: str | None) -> int | str:
     for each in found.values():
         if isinstance(each, NoId):
             return each.why
-    numbers = [each for each in words if re.fullmatch("#?[0-9]+", each)]
-    if numbers and numbers[0] in cells:
-        return _why_not(numbers[0])
+    digits = [each for each in words if re.fullmatch("#?[0-9]+", each)]
+    if digits and digits[0] in cells:
+        return _why_not(digits[0])
     shown = " ".join(words)[:QUOTED_LENGTH]
     return f"There is no customer id in {shown!r}."
+
+
+def _are_joined(words: Sequence[str], numbers: Sequence[str]) -> bool:
+    """Whether a word such as "and" stands between two of the numbers."""
+    threes = zip(words, words[1:], words[2:], strict=False)
+    return any(is_joiner(b) and a in numbers and c in numbers for a, b, c in threes)
 
 
 def _read_word(word: str, customer_url: str | None) -> int | NoId | None:

@@ -16,7 +16,6 @@ from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -55,7 +54,7 @@ from bot.ledger.schema import events, requests
 from bot.ledger.store import Ledger
 from tests.support.hostile import CARD, NOON, STOLEN_BIKES, TEXTS
 from tests.support.names import ALICE, BOB
-from tests.support.rights import without_rights
+from tests.support.rights import open_folder, without_rights
 
 AT_TWO_THIRDS = "'2026-11-24 12:10:00.000000'"
 FIRST = replace(CARD, id="a" * 32, due_at=NOON + timedelta(minutes=15))
@@ -787,19 +786,17 @@ def test_a_copy_can_be_read_where_nothing_can_be_written(
     option: str,
 ) -> None:
     fill(file_url, 2)
-    # not below tmp_path, which is for its owner alone
-    with TemporaryDirectory() as folder:
-        copy = Path(folder) / "a copy.db"
+    with open_folder() as folder:
+        copy = folder / "a copy.db"
         opened = closing(sqlite3.connect(file_url.removeprefix("sqlite:///")))
         with opened as source, closing(sqlite3.connect(copy)) as target:
             source.backup(target)
         copy.chmod(0o444)
-        Path(folder).chmod(0o555)
+        folder.chmod(0o555)
         url = f"sqlite:///{copy}"
         audit(url, monkeypatch, capsys, option)  # loads every module first
         with without_rights():
             code, out, err = audit(url, monkeypatch, capsys, option)
-        Path(folder).chmod(0o700)
     assert (code, err) == (0, "")
     assert out
 

@@ -12,7 +12,7 @@ import pytest
 
 from bot.ledger.database.engine import LedgerUnavailable, open_engine, require_writable
 from bot.ledger.database.migrating import migrate
-from tests.support.rights import without_rights
+from tests.support.rights import open_folder, without_rights
 
 WRITABLE, FOR_READING, SHUT = 0o777, 0o555, 0o000
 
@@ -22,10 +22,8 @@ def folder() -> Iterator[Path]:
     # a user without rights may not be able to load modules, so this loads all that are needed
     with TemporaryDirectory() as name:
         ledger_in(Path(name))
-    # not below tmp_path, which is for its owner alone
-    with TemporaryDirectory() as name:
-        yield Path(name)
-        Path(name).chmod(0o700)
+    with open_folder() as folder:
+        yield folder
 
 
 def ledger_in(folder: Path) -> str:

@@ -234,6 +234,7 @@ def test_the_first_id_of_each_pasted_line_counts(pasted: str, ids: list[int]) ->
         ("https://[junk/1", 1, "This is not an address"),
         ("https://a.example/c/2554529, https://a.example/c/7", 1, "2 numbers stand in this line"),
         ("2554529 and 3100017", 1, "2 numbers stand in this line"),
+        ("2554529 and 3100017 moved", 1, "2 numbers stand in this line"),
         ("2554529 & 3100017 + 3100025", 1, "3 numbers stand in this line"),
         ("2554529 moved portal, 3100017", 1, "2554529 and 3100017 could both be the id"),
         ("24 Hour Bikes, 3100017", 1, "24 and 3100017 could both be the id"),

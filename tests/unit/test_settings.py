@@ -16,7 +16,7 @@ from hypothesis import given, strategies as st
 from bot.__main__ import main
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import InvalidSettings, LedgerSettings, Mode, Settings, load, load_ledger
-from tests.support.rights import without_rights
+from tests.support.rights import open_folder, without_rights
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 NAMES = [name.upper() for name in Settings.model_fields]
@@ -510,20 +510,21 @@ def test_a_secrets_file_may_begin_with_a_byte_order_mark(
 
 @pytest.mark.parametrize(("name", "kind"), [("credentials", "folder"), ("SLACK_BOT_TOKEN", "file")])
 def test_what_is_not_this_users_to_read_is_named(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, kind: str
+    monkeypatch: pytest.MonkeyPatch, name: str, kind: str
 ) -> None:
-    for parent in (tmp_path, *tmp_path.parents[:2]):
-        parent.chmod(0o755)
-    secrets = tmp_path / "credentials"
-    secrets.mkdir()
-    (secrets / "SLACK_BOT_TOKEN").write_text("xoxb-1")
-    closed = secrets if kind == "folder" else secrets / name
     others = {each: value for each, value in GOOD.items() if each != "SLACK_BOT_TOKEN"}
-    set_variables(monkeypatch, others | {"CREDENTIALS_DIRECTORY": str(secrets)})
-    closed.chmod(0)
-    with without_rights():
-        found = problems()
-    closed.chmod(0o700)
+    with open_folder() as folder:
+        monkeypatch.chdir(folder)
+        secrets = folder / "credentials"
+        secrets.mkdir()
+        (secrets / "SLACK_BOT_TOKEN").write_text("xoxb-1")
+        closed = secrets if kind == "folder" else secrets / name
+        set_variables(monkeypatch, others | {"CREDENTIALS_DIRECTORY": str(secrets)})
+        closed.chmod(0)
+        with without_rights():
+            found = problems()
+        closed.chmod(0o700)
+        monkeypatch.undo()
     assert found == [f"{closed}: can't be read: Permission denied"]
 
 
