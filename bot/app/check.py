@@ -28,7 +28,8 @@ from bot.messages import fusebill_errors
 from bot.messages.block_kit import cut
 from bot.messages.phrases import Links
 from bot.settings import Settings
-from bot.slack.client import Slack, SlackError, is_retryable, open_session
+from bot.slack.client import Slack, SlackError, is_retryable
+from bot.slack.session import open_session
 
 __all__ = ["CheckResult", "check"]
 

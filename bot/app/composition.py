@@ -21,6 +21,7 @@ from bot.fusebill.answers import RateLimit
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.pace import Pace
 from bot.fusebill.transport import AiohttpTransport
+from bot.inbound.guard import Guard
 from bot.inbound.listeners import Listeners
 from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
 from bot.ledger.database.migrating import migrate, require_current, version
@@ -54,7 +55,8 @@ from bot.requests.work.execution import Execution
 from bot.requests.work.rechecking import Rechecker
 from bot.requests.work.worker import Worker
 from bot.settings import Settings, Timing
-from bot.slack.client import Slack, open_session
+from bot.slack.client import Slack
+from bot.slack.session import open_session
 from bot.slack.user_groups import UserGroups
 
 log = structlog.get_logger(__name__)
@@ -190,9 +192,9 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         pasting = Pasting(slack, poster, policy, permissions, settings.fusebill_customer_url)
         pending = PendingList(due_requests, lookup, poster, permissions)
         app = bolt_app(settings, client, identity)
+        guard = Guard(service.send_ephemeral, tasks, metrics)
         Listeners(
-            *(service, deciding, pasting, pending, tasks, metrics),
-            settings.fusebill_customer_url,
+            *(service, deciding, pasting, pending, guard), settings.fusebill_customer_url
         ).register(app)
         yield Bot(
             app,

@@ -1,17 +1,12 @@
 """Handles Slack's payloads: acknowledges each one and calls the request service.
 
-Slack never delivers an acknowledged click again, so a decision is in the ledger before its ack. No
-exception leaves a listener: Bolt would turn an ack that was already given into an error.
+Slack never delivers an acknowledged click again, so a decision is in the ledger before its ack.
 """
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
-from time import perf_counter
-
 import structlog
-from slack_bolt.async_app import AsyncAck, AsyncApp, AsyncBoltContext
+from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.domain.commands import (
     AmbiguousAsk,
@@ -26,9 +21,9 @@ from bot.domain.commands import (
     parse,
 )
 from bot.domain.models import Person, Request, Verdict
+from bot.inbound.guard import Guard, ack_with, ack_with_error
 from bot.inbound.payloads import (
     Payload,
-    about,
     clicker,
     is_direct,
     meaning,
@@ -44,8 +39,6 @@ from bot.messages import click_answers, ephemerals, forms, lists
 from bot.messages.block_kit import Message
 from bot.messages.cards import Action
 from bot.messages.many import ephemerals as many_ephemerals, paste_form
-from bot.ops.background import BackgroundTasks
-from bot.ops.metrics import RECEIVED_AT, Metrics
 from bot.requests.deciding import Answer, Deciding
 from bot.requests.pasting import Pasting
 from bot.requests.pending import PendingList
@@ -53,9 +46,6 @@ from bot.requests.posting import Place
 from bot.requests.service import RequestService
 
 log = structlog.get_logger(__name__)
-
-Listener = Callable[[AsyncAck, Payload], Awaitable[None]]
-BoltListener = Callable[[AsyncAck, Payload, AsyncBoltContext], Awaitable[None]]
 
 
 class Listeners:
@@ -70,8 +60,7 @@ class Listeners:
         deciding: Deciding,
         pasting: Pasting,
         pending: PendingList,
-        tasks: BackgroundTasks,
-        metrics: Metrics,
+        guard: Guard,
         customer_url: str | None = None,
     ) -> None:
         self._customer_url = customer_url
@@ -79,21 +68,20 @@ class Listeners:
         self._deciding = deciding
         self._pasting = pasting
         self._pending = pending
-        self._tasks = tasks
-        self._metrics = metrics
+        self._guard = guard
 
     def register(self, app: AsyncApp) -> None:
         """Register the listeners with Bolt."""
-        app.command(ephemerals.COMMAND)(self._guarded(self.on_unlatch_command))
-        app.action(Action.CONFIRM)(self._guarded(self.on_confirm_clicked))
-        app.action(Action.CANCEL)(self._guarded(self.on_cancel_clicked))
-        app.action(Action.UNDO)(self._guarded(self.on_undo_clicked))
-        app.action(Action.CHECK)(self._guarded(self.on_check_clicked))
-        app.action(Action.USE)(self._guarded(self.on_use_clicked))
-        app.action(Action.STOP)(self._guarded(self.on_stop_clicked))
-        app.action(Action.MEANT)(self._guarded(self.on_meaning_clicked))
-        app.view(forms.DECLINE)(self._guarded(self.on_decline_sent))
-        app.view(paste_form.PASTE)(self._guarded(self.on_many_sent))
+        app.command(ephemerals.COMMAND)(self._guard.listener(self.on_unlatch_command))
+        app.action(Action.CONFIRM)(self._guard.listener(self.on_confirm_clicked))
+        app.action(Action.CANCEL)(self._guard.listener(self.on_cancel_clicked))
+        app.action(Action.UNDO)(self._guard.listener(self.on_undo_clicked))
+        app.action(Action.CHECK)(self._guard.listener(self.on_check_clicked))
+        app.action(Action.USE)(self._guard.listener(self.on_use_clicked))
+        app.action(Action.STOP)(self._guard.listener(self.on_stop_clicked))
+        app.action(Action.MEANT)(self._guard.listener(self.on_meaning_clicked))
+        app.view(forms.DECLINE)(self._guard.listener(self.on_decline_sent))
+        app.view(paste_form.PASTE)(self._guard.listener(self.on_many_sent))
 
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
         """`/unlatch …`: acknowledges at once; the work follows."""
@@ -101,29 +89,29 @@ class Listeners:
         place = Place(body["channel_id"], body["response_url"])
         match parse(body.get("text", ""), self._customer_url):
             case Malformed(why=why, usage=usage):
-                await _ack_with(ack, ephemerals.malformed(why, usage))
+                await ack_with(ack, ephemerals.malformed(why, usage))
             case Help():
-                await _ack_with(ack, lists.usage())
+                await ack_with(ack, lists.usage())
             case Ask() | AskMany() | AmbiguousAsk() | Many() if is_direct(body):
-                await _ack_with(ack, ephemerals.direct_message())
+                await ack_with(ack, ephemerals.direct_message())
             case Ask() | AskMany() as ask:
                 await ack()
-                self._spawn(self._asking(person, place, ask), place)
+                self._guard.spawn(self._asking(person, place, ask), place)
             case AmbiguousAsk(ambiguous=ambiguous):
-                await _ack_with(ack, many_ephemerals.which_meaning(ambiguous))
+                await ack_with(ack, many_ephemerals.which_meaning(ambiguous))
             case Many():
                 await ack()
                 opening = self._pasting.open_form(person, place, body["trigger_id"])
-                self._spawn(opening, place)
+                self._guard.spawn(opening, place)
             case Find() as find:
                 await ack()
-                self._spawn(self._service.find(person, place, find), place)
+                self._guard.spawn(self._service.find(person, place, find), place)
             case History() as history:
                 await ack()
-                self._spawn(self._service.history(person, place, history), place)
+                self._guard.spawn(self._service.history(person, place, history), place)
             case Pending():
                 await ack()
-                self._spawn(self._pending.show(person, place), place)
+                self._guard.spawn(self._pending.show(person, place), place)
 
     async def on_confirm_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Unlatch customer**: decides, then acknowledges; the work follows."""
@@ -149,7 +137,7 @@ class Listeners:
         except LedgerUnavailable as error:
             log.error("form not recorded", why=str(error))  # noqa: TRY400  # expected
             text = forms.LEDGER_UNCERTAIN if error.uncertain else forms.LEDGER_DOWN
-            await _ack_with_error(ack, text)
+            await ack_with_error(ack, text)
             return
         if answer is None:
             await ack()
@@ -170,20 +158,22 @@ class Listeners:
         await ack()
         place = place_of(body)
         opening = self._deciding.open_form(request, place, body["trigger_id"], message_ts)
-        self._spawn(opening, place)
+        self._guard.spawn(opening, place)
 
     async def on_undo_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Undo…**: acknowledges; a new card follows."""
         await ack()
         place = place_of(body)
-        self._spawn(self._service.undo(value(body), clicker(body), place), place, pressed=True)
+        self._guard.spawn(
+            self._service.undo(value(body), clicker(body), place), place, pressed=True
+        )
 
     async def on_check_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Check again**: acknowledges; the outcome or a new card follows."""
         await ack()
         place = place_of(body)
         checking = self._service.check_again(value(body), clicker(body), place)
-        self._spawn(checking, place, pressed=True)
+        self._guard.spawn(checking, place, pressed=True)
 
     async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Use this one**: the same as typing the id, whatever the reason begins with."""
@@ -195,7 +185,7 @@ class Listeners:
         await ack()
         place = place_of(body)
         stopping = self._service.stop(value(body), clicker(body), place)
-        self._spawn(stopping, place, interrupted=click_answers.stop_interrupted)
+        self._guard.spawn(stopping, place, interrupted=click_answers.stop_interrupted)
 
     async def on_meaning_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """One of two meanings of a text: the same as typing it with its commas."""
@@ -207,9 +197,9 @@ class Listeners:
         place = place_of(body)
         if isinstance(ask, Malformed):
             log.error("button not understood", why=ask.why)
-            self._tasks.spawn(self._service.send_ephemeral(place, ephemerals.malformed(ask.why)))
+            self._guard.tell(place, ephemerals.malformed(ask.why))
         else:
-            self._spawn(self._asking(clicker(body), place, ask, press(body)), place)
+            self._guard.spawn(self._asking(clicker(body), place, ask, press(body)), place)
 
     async def on_many_sent(self, ack: AsyncAck, body: Payload) -> None:
         """**Ask** in the form of `/unlatch many`: acknowledges, or says what is wrong."""
@@ -222,7 +212,7 @@ class Listeners:
         place = Place(sent.channel_id, sent.response_url)
         # a double click, or "Try again?" after an answer that Slack did not get, sends it twice
         once = paste_form.identity(sent)
-        self._spawn(self._asking(clicker(body), place, ask, once), place)
+        self._guard.spawn(self._asking(clicker(body), place, ask, once), place)
 
     async def _asking(
         self, person: Person, place: Place, ask: Ask | AskMany, once: str | None = None
@@ -244,80 +234,9 @@ class Listeners:
     async def _answer_click(self, ack: AsyncAck, body: Payload, message: Answer | None) -> None:
         await ack()
         if message is not None:
-            self._tasks.spawn(self._service.send_ephemeral(place_of(body), message))
-
-    def _spawn(
-        self,
-        work: Awaitable[None],
-        place: Place,
-        *,
-        pressed: bool = False,
-        interrupted: Callable[[], Message] = ephemerals.stopped,
-    ) -> None:
-        """Runs the work after the ack, and tells the person if it fails.
-
-        `pressed` says whether it follows a press on a card that shows if that counted.
-        """
-
-        async def run() -> None:
-            try:
-                await work
-            except LedgerUnavailable as error:
-                log.error("ledger unavailable", why=str(error))  # noqa: TRY400  # expected
-                message = ephemerals.ledger_down(uncertain=error.uncertain, pressed=pressed)
-                await self._service.send_ephemeral(place, message)
-            except asyncio.CancelledError:
-                # the bot is stopping, and this work is not in the ledger
-                await self._service.send_ephemeral(place, interrupted())
-                raise
-            except Exception:
-                log.exception("work failed")
-                await self._service.send_ephemeral(place, ephemerals.failed())
-
-        self._tasks.spawn(run())
-
-    def _guarded(self, listener: Listener) -> BoltListener:
-        """Catches a listener's exceptions, and times it from the request's arrival to its end."""
-        seconds = self._metrics.ack_seconds.labels(listener.__name__)
-
-        # without `wraps`: Bolt reads the wrapped signature and would leave out `context`
-        async def run(ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
-            started = context.get(RECEIVED_AT) or perf_counter()
-            with structlog.contextvars.bound_contextvars(**about(body)):
-                try:
-                    await listener(ack, body)
-                except Exception:
-                    log.exception("listener failed", listener=listener.__name__)
-                    if ack.response is None:
-                        await self._report_failure(ack, body)
-            seconds.observe(perf_counter() - started)
-
-        return run
-
-    async def _report_failure(self, ack: AsyncAck, body: Payload) -> None:
-        if "command" in body:
-            await _ack_with(ack, ephemerals.failed())
-            return
-        if "view" in body:
-            await _ack_with_error(ack, forms.FAILED)
-            return
-        # a click's ack can't carry a message
-        await ack()
-        self._tasks.spawn(self._send_failed(body))
-
-    async def _send_failed(self, body: Payload) -> None:
-        await self._service.send_ephemeral(place_of(body), ephemerals.failed())
+            self._guard.tell(place_of(body), message)
 
 
 def _not_recorded(error: LedgerUnavailable) -> Message:
     log.error("click not recorded", why=str(error))
     return ephemerals.ledger_down(uncertain=error.uncertain)
-
-
-async def _ack_with_error(ack: AsyncAck, text: str) -> None:
-    """Shows a text beside the form's input; what was typed is kept."""
-    await ack(response_action="errors", errors={forms.REASON: text})
-
-
-async def _ack_with(ack: AsyncAck, message: Message) -> None:
-    await ack(text=message.text, blocks=message.blocks, response_type="ephemeral")

@@ -8,7 +8,6 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, TypeVar
 
-import aiohttp
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
@@ -17,9 +16,7 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.messages.block_kit import Form, Message
 from bot.slack.errors import (
     BAD_TOKEN,
-    REDIRECTS,
     UNPOSTABLE,
-    Redirected,
     SlackBlocked,
     SlackBusy,
     SlackError,
@@ -44,45 +41,17 @@ __all__ = [
     "SlackUnavailable",
     "is_retryable",
     "is_verdict",
-    "open_session",
 ]
 
 T = TypeVar("T")
 Observe = Callable[[str, str, float], None]
 Blocks = list[dict[str, Any]]
 
-CALL_TIMEOUT_S = 10.0
 OPEN_TIMEOUT_S = 3.0
 """After this a trigger is no longer valid, so that waiting for Slack's answer makes no sense."""
 MAX_CONCURRENT_CALLS = 64
-CONNECTIONS = 100
 MAX_PLAIN_LENGTH = 3000
 """Slack takes 4,000 characters in an update: docs.slack.dev/reference/methods/chat.update"""
-
-
-def open_session() -> aiohttp.ClientSession:
-    """Open the process's only HTTP session to Slack; the caller closes it.
-
-    It follows no redirect: somebody else would get what was meant for Slack, and answer for it.
-    """
-    return aiohttp.ClientSession(
-        timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S, connect=3),
-        connector=aiohttp.TCPConnector(limit=CONNECTIONS),
-        # Slack's API uses no cookies, and a cookie jar slows every call
-        cookie_jar=aiohttp.DummyCookieJar(),
-        # slack_sdk has no option for it
-        middlewares=(_refuse_redirect,),
-    )
-
-
-async def _refuse_redirect(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    response = await handler(request)
-    if response.status in REDIRECTS:
-        response.close()
-        raise Redirected(response.status)
-    return response
 
 
 class Slack:

@@ -10,8 +10,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.messages.block_kit import Message, message, say
 from bot.messages.many.cards import confirmation_card_of_many
 from bot.sandbox.slack.simulator import SimulatedSlack, text_of
-from bot.slack.client import Slack, SlackRefused, open_session
+from bot.slack.client import Slack, SlackRefused
 from bot.slack.errors import UNPOSTABLE, SlackBlocked
+from bot.slack.session import open_session
 from tests.support.hostile import NO_LINKS
 from tests.support.many import card_of, customers
 from tests.support.names import CHANNEL

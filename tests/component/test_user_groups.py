@@ -10,7 +10,8 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack.simulator import SimulatedSlack
-from bot.slack.client import Slack, open_session
+from bot.slack.client import Slack
+from bot.slack.session import open_session
 from bot.slack.user_groups import MAX_AGE_S, UserGroups
 from tests.support.world import OpenWorld
 

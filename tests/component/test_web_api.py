@@ -11,7 +11,8 @@ from aiohttp.test_utils import TestServer
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.messages.block_kit import Message, say
-from bot.slack.client import Slack, open_session
+from bot.slack.client import Slack
+from bot.slack.session import open_session
 from tests.support.names import CHANNEL
 
 TS = "1732500000.000100"

@@ -19,8 +19,9 @@ from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.proxy_answers import PROXY_ANSWERS
 from bot.sandbox.slack.response_urls import Origin
 from bot.sandbox.slack.simulator import SimulatedSlack
-from bot.slack.client import Slack, SlackError, is_retryable, open_session
+from bot.slack.client import Slack, SlackError, is_retryable
 from bot.slack.errors import PASSING, UNCHANGEABLE, UNPOSTABLE
+from bot.slack.session import open_session
 from tests.support.faults import TIMING, calls, confirm, history_of, posted_once_in_order, shown
 from tests.support.names import BIKES, CHANNEL
 from tests.support.world import OpenWorld, World, settings_for
