@@ -463,3 +463,13 @@ def test_the_admins_schema_is_used_and_the_bots_limits_stay(
         limit = connection.execute(text("SHOW lock_timeout")).scalar()
     opened.dispose()
     assert (found, limit) == ("ledger_of_staging", "1s")
+
+
+def test_the_next_of_several_servers_is_tried(postgresql_url: str) -> None:
+    # libpq's form for a failover: the first takes no connections
+    dead = postgresql_url.replace("?host=", "?host=127.0.0.1:1&host=")
+    assert dead != postgresql_url
+    engine = open_engine(dead)
+    migrate(engine)
+    assert version(engine) == REVISION
+    engine.dispose()
