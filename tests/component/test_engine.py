@@ -17,7 +17,7 @@ import psycopg
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection, Engine, select, text
+from sqlalchemy import Connection, Engine, make_url, select, text
 
 from bot.ledger.database.engine import (
     LOCK_TIMEOUT_S,
@@ -466,10 +466,12 @@ def test_the_admins_schema_is_used_and_the_bots_limits_stay(
 
 
 def test_the_next_of_several_servers_is_tried(postgresql_url: str) -> None:
-    # libpq's form for a failover: the first takes no connections
-    dead = postgresql_url.replace("?host=", "?host=127.0.0.1:1&host=")
-    assert dead != postgresql_url
-    engine = open_engine(dead)
+    url = make_url(postgresql_url)
+    alive = url.query.get("host") or f"{url.host}:{url.port or 5432}"
+    # the first takes no connections
+    hosts = {**url.query, "host": ("127.0.0.1:1", str(alive))}
+    several = url.set(host=None, port=None, query=hosts)
+    engine = open_engine(several.render_as_string(hide_password=False))
     migrate(engine)
     assert version(engine) == REVISION
     engine.dispose()
