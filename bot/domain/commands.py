@@ -258,8 +258,9 @@ def _no_command(word: str) -> Malformed | None:
     if word not in _BUTTONS:
         return None
     label, listing = _BUTTONS[word]
-    why = f"“{word}” is no command, so nothing was done. {label} is a button on the request's card."
-    return Malformed(f"{why} To find the card:", listing)
+    why = f"“{word}” is no command, so nothing was done."
+    where = f"{label} is a button on the request's card, and a list links to the card."
+    return Malformed(f"{why} {where}", listing)
 
 
 def _digits(word: str, customer_url: str | None) -> str | Malformed:

@@ -54,11 +54,11 @@ async def test_a_malformed_command_is_answered_in_one_line_with_the_usage(
         ("find", "no letters or digits", "find <text>"),
         ("pending 2554529", "Nothing can follow “pending”.", "pending"),
         ("many 2554529", "Nothing can follow “many”.", "many"),
-        ("undo 2554529", "Undo… is a button on the request's card.", "history [customerId]"),
-        ("Latch 2554529", "Undo… is a button on the request's card.", "history [customerId]"),
-        ("cancel 2554529", "Cancel is a button on the request's card.", "pending"),
-        ("confirm", "Unlatch customer is a button on the request's card.", "pending"),
-        ("stop", "Stop is a button on the request's card.", "pending"),
+        ("undo 2554529", "Undo… is a button on the request's card", "history [customerId]"),
+        ("Latch 2554529", "Undo… is a button on the request's card", "history [customerId]"),
+        ("cancel 2554529", "Cancel is a button on the request's card", "pending"),
+        ("confirm", "Unlatch customer is a button on the request's card", "pending"),
+        ("stop", "Stop is a button on the request's card", "pending"),
     ],
 )
 async def test_whoever_wanted_something_else_is_not_told_to_ask_for_an_unlatch(
