@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from bot.domain.models import EventType
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support import postgresql
 from tests.support.faults import TIMING, calls, confirm, history_of, posted_once_in_order, shown
-from tests.support.names import BIKES, CHANNEL
+from tests.support.names import BIKES, CHANNEL, UNDO
 from tests.support.proxy import Proxy
 from tests.support.world import OpenWorld, World
 
@@ -273,3 +273,27 @@ async def test_without_a_ledger_only_a_press_is_told_to_look_at_its_card(
         told = world.last_ephemeral("U0BOB")
         assert "The bot's ledger can't be reached, so nothing was done." in told
         assert ("If the card still has its buttons" in told) is (text == "undo")
+
+
+async def test_what_the_ledger_did_not_take_is_left_due_though_the_card_is_drawn_again(
+    open_world: OpenWorld, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    timing = replace(TIMING, lease_s=3.0)
+    async with open_world(timing=timing, database_url=url) as world:
+        card = await world.ask()
+        await confirm(world, card)
+        await shown(world, card, "✅ Unlatched")
+        await world.press("U0ALICE", card, UNDO)
+        undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
+            other.execute(
+                "CREATE TRIGGER refused BEFORE INSERT ON events WHEN NEW.type = 'undone'"
+                " BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            )
+            await confirm(world, undo)
+            await world.slack.workspace.until(lambda: "Latched again" in world.card(undo))
+            await world.settled()
+            assert "Undone by" not in world.card(card)
+            other.execute("DROP TRIGGER refused")
+        await world.slack.workspace.until(lambda: "Undone by" in world.card(card))
