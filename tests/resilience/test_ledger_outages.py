@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from bot.domain.models import EventType
+from bot.ledger.database.executor import CONNECTIONS
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support import postgresql
 from tests.support.faults import TIMING, calls, confirm, history_of, posted_once_in_order, shown
@@ -23,6 +24,11 @@ from tests.support.world import OpenWorld, World
 STOP = "unlatch_stop"
 REQUEST_UPDATE = (b"UPDATE requests", b"COMMIT")
 """What a transaction that changes a request sends to PostgreSQL."""
+
+BLOCKED = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 class LockedFile:
@@ -233,6 +239,30 @@ async def test_a_card_whose_row_somebody_has_locked_does_not_hold_up_the_others(
             await world.slack.workspace.until(lambda: "Expired" in world.card(other))
             assert "[Unlatch customer]" in world.card(locked)
         await world.slack.workspace.until(lambda: "Expired" in world.card(locked))
+
+
+async def test_locked_cards_leave_connections_for_clicks(
+    open_world: OpenWorld, postgresql_url: str
+) -> None:
+    timing = replace(TIMING, sweep_every_s=0.2)
+    async with open_world(timing=timing, database_url=postgresql_url) as world:
+        for customer in CUSTOMERS:
+            world.fusebill.customers[customer] = dict(world.fusebill.customers[BIKES], id=customer)
+            await world.ask(f"{customer} moved")
+        with (
+            psycopg.connect(postgresql_url) as admin,
+            psycopg.connect(postgresql_url, autocommit=True) as observer,
+        ):
+            admin.execute("UPDATE requests SET due_at = asked_at, expires_at = asked_at")
+            admin.commit()
+            admin.execute("SELECT 1 FROM requests FOR UPDATE")
+            blocked: list[int] = []
+            async with asyncio.timeout(10):
+                while blocked.count(0) == len(blocked) or len(blocked) < 100:
+                    [row] = observer.execute(BLOCKED)
+                    blocked.append(row[0])
+                    await asyncio.sleep(0.005)
+        assert max(blocked) <= CONNECTIONS // 2
 
 
 async def test_a_stop_that_the_bots_end_interrupts_does_not_say_that_nothing_was_changed(
