@@ -58,6 +58,7 @@ WRONG = [
     ("DATABASE_URL", "mysql://u:p@h/db", "must be sqlite:///path or postgres://user:password@host"),
     ("DATABASE_URL", "postgres://u:p@h:x/db", "percent-encode"),
     ("DATABASE_URL", "postgres://u:p@h1:1,h2:2/db", "must name several servers like this"),
+    ("DATABASE_URL", "postgres://h1:1,h2:2/db", "must name several servers like this"),
     ("PORT", "http", "must be a whole number"),
     ("PORT", "65536", "must be at most 65535"),
     ("PORT", "-1", "must be at least 0"),
