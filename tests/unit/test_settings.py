@@ -534,6 +534,16 @@ def test_what_is_not_this_users_to_read_is_named(
 def test_a_variable_with_the_path_of_a_secret_says_how_to_give_the_secret(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    set_variables(monkeypatch, GOOD | {f"{name}_FILE": "/run/secrets/it"})
+    others = {each: value for each, value in GOOD.items() if each != name}
+    set_variables(monkeypatch, others | {f"{name}_FILE": "/run/secrets/it"})
     expected = f"put the file's text into {name}, or name the file /run/secrets/{name}"
-    assert problems() == [f"{name}_FILE: is not read; {expected}"]
+    assert problems()[0] == f"{name}_FILE: is not read; {expected}"
+
+
+@pytest.mark.parametrize("name", ["SLACK_SIGNING_SECRET", "FUSEBILL_API_KEY", "DATABASE_URL"])
+def test_the_path_of_a_secret_may_stay_set_beside_the_secret(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    given = {"DATABASE_URL": "sqlite:///ledger.db"} | GOOD
+    set_variables(monkeypatch, given | {f"{name}_FILE": "/run/secrets/it"})
+    load("http")
