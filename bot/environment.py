@@ -82,7 +82,9 @@ def mistakes(found: Mapping[str, str], known: Iterable[str], wanted: Iterable[st
     lines = [*_empty(found, wanted)]
     for name in sorted(found.keys() - set(known)):
         if (setting := name.removesuffix(FILE)) != name and setting in wanted:
-            lines.append(f"{name}: is not read; {_as_file(setting)}")
+            # a script that starts the container may have read it, and leave both set
+            if not found.get(setting):
+                lines.append(f"{name}: is not read; {_as_file(setting)}")
             continue
         meant = _meant(name, known)
         ours = name.startswith(OURS) and any(each.startswith(OURS) for each in wanted)

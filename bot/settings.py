@@ -119,7 +119,7 @@ class LedgerSettings(BaseSettings):
     def _known_database(cls, value: SecretStr) -> SecretStr:
         if not re.match(r"(sqlite:///|postgres(ql)?(\+psycopg)?://)", value.get_secret_value()):
             raise ValueError("must be sqlite:///path or postgres://user:password@host/database")
-        if re.search(r"@[^@/?]*:[0-9]+,", value.get_secret_value()):
+        if re.match(r"[^/]*//([^/?]*@)?[^@/?]*:[0-9]+,[^@/?]*([/?]|$)", value.get_secret_value()):
             raise ValueError(
                 "must name several servers like this:"
                 " postgres://user:password@/database?host=first:5432&host=second:5432"

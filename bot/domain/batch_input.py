@@ -152,10 +152,16 @@ def _is_id(word: re.Match[str]) -> bool:
     return _customer_id(word["word"]) is not None
 
 
+def _is_whole_id(word: re.Match[str]) -> bool:
+    """Whether a word is an id, and not the beginning of a number such as 12,345."""
+    number = re.match("[^ ;\n]*", word.string[word.start("word") :])
+    return _is_id(word) and not (number and _THOUSANDS.fullmatch(number[0]))
+
+
 def _leading(words: Words) -> Iterator[re.Match[str]]:
     """The ids that a text begins with, and the words that join two of them."""
     for word, following in zip_longest(words, words[1:]):
-        joins = following is not None and is_joiner(word["word"]) and _is_id(following)
+        joins = following is not None and is_joiner(word["word"]) and _is_whole_id(following)
         if not (_is_id(word) or (joins and word is not words[0])):
             return
         yield word
@@ -254,8 +260,13 @@ def _id_of_line(line: str, customer_url: str | None) -> int | str:
 
 
 def _are_joined(words: Sequence[str], numbers: Sequence[str]) -> bool:
-    """Whether a word such as "and" stands between two of the numbers."""
-    threes = zip(words, words[1:], words[2:], strict=False)
+    """Whether a word such as "and" joins the first number to another one.
+
+    A name after the id may have such a word too: `2554529 Route 66 & 67`.
+    """
+    begun = words[words.index(numbers[0]) :]
+    run = list(takewhile(lambda word: word in numbers or is_joiner(word), begun))
+    threes = zip(run, run[1:], run[2:], strict=False)
     return any(is_joiner(b) and a in numbers and c in numbers for a, b, c in threes)
 
 

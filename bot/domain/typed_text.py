@@ -40,7 +40,8 @@ _AS_TYPED = str.maketrans(dict.fromkeys(APOSTROPHES, "'"))
 _MARKS = frozenset("`*_~")
 """What Slack's composer leaves around text that is copied as code, bold, italic or struck."""
 _LINK = re.compile(
-    r"<(?:mailto:|tel:|https?://)[^<>|\s]+\|(?P<label>[^<>]+)>|<?(?:mailto:|tel:)(?P<bare>[^<>|\s]+)>?",
+    r"<(?:mailto:|tel:|https?://)[^<>|\s]+\|(?P<label>[^<>]+)>"
+    r"|<?\b(?:mailto:|tel:)(?P<bare>[^<>|\s]+)>?",
     re.IGNORECASE,
 )
 

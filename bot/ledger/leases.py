@@ -88,7 +88,9 @@ class Leases:
     async def renew(self, requests: Sequence[Request], due_at: datetime) -> None:
         """Extend the lease of those requests whose claim this worker still holds."""
         rows = [{"request_id": r.id, "held": r.claim, "until": due_at} for r in requests]
-        await self._database.run(lambda c: queries.RENEW.many(c, rows))
+        # who only draws a card once more holds none of it
+        if rows:
+            await self._database.run(lambda c: queries.RENEW.many(c, rows))
 
     async def change(self, request: Request, **changes: Any) -> Request:  # noqa: ANN401  # fields of Request
         """Change a request's fields without an event: for the clock and the outbox.

@@ -29,6 +29,9 @@ from bot.settings import Timing
 
 log = structlog.get_logger(__name__)
 
+MAX_AT_ONCE = 4
+"""Fewer than the ledger has connections: clicks must not wait behind rows that are locked."""
+
 
 class Sweep:
     """Takes up what is due; each instance of the bot runs it every few seconds."""
@@ -82,9 +85,15 @@ class Sweep:
         cards: dict[str, list[Request]] = {}
         for request in await self._leases.overdue(now, self._timing.lease):
             cards.setdefault(request.card_id, []).append(request)
-        # at once: a card whose rows somebody else has locked must not hold up the others
+        places = asyncio.Semaphore(MAX_AT_ONCE)
+
+        async def take_up(card_id: str, requests: Sequence[Request]) -> None:
+            async with places:
+                await self._take_up(card_id, requests, now)
+
+        # a card whose rows somebody else has locked must not hold up the others
         taken_up = await asyncio.gather(
-            *(self._take_up(card_id, requests, now) for card_id, requests in cards.items()),
+            *(take_up(card_id, requests) for card_id, requests in cards.items()),
             return_exceptions=True,
         )
         for failure in taken_up:

@@ -18,6 +18,7 @@ import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, Engine, make_url, select, text
+from structlog.testing import capture_logs
 
 from bot.ledger.database.engine import (
     LOCK_TIMEOUT_S,
@@ -173,7 +174,7 @@ async def test_a_migration_that_waits_for_an_audit_keeps_no_click_waiting(
 ) -> None:
     take_back(postgresql_url, "0003")
     engine = open_engine(postgresql_url)
-    with psycopg.connect(postgresql_url) as audit:
+    with psycopg.connect(postgresql_url) as audit, capture_logs() as logs:
         audit.execute("SELECT count(*) FROM requests")
         migrating = asyncio.create_task(asyncio.to_thread(migrate, engine))
         await asyncio.sleep(1.0)
@@ -184,6 +185,8 @@ async def test_a_migration_that_waits_for_an_audit_keeps_no_click_waiting(
             while monotonic() < ends_at:
                 await asyncio.to_thread(click.execute, "SELECT count(*) FROM requests")
         assert not migrating.done()
+    said = [each["event"] for each in logs]
+    assert said.count("waiting for another session that holds the ledger, perhaps an audit") == 1
     await migrating
     assert version(engine) == REVISION
     engine.dispose()

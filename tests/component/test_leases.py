@@ -161,3 +161,9 @@ async def test_a_refusal_is_drawn_soon_though_a_recheck_is_due_much_later(
     denied = await ledger.deny(history.request, denial, NOW + LEASE)
     assert denied is not None
     assert denied.request.due_at == NOW + LEASE
+
+
+async def test_who_only_draws_a_card_renews_no_lease(ledger: Ledger, leases: Leases) -> None:
+    request = await confirmed(ledger)
+    await leases.renew([], LATER + LEASE)
+    assert await ledger.get(request.id) == request

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,16 +13,22 @@ import psycopg
 import pytest
 
 from bot.domain.models import EventType
+from bot.ledger.database.executor import CONNECTIONS
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support import postgresql
 from tests.support.faults import TIMING, calls, confirm, history_of, posted_once_in_order, shown
-from tests.support.names import BIKES, CHANNEL
+from tests.support.names import BIKES, CHANNEL, UNDO
 from tests.support.proxy import Proxy
 from tests.support.world import OpenWorld, World
 
 STOP = "unlatch_stop"
 REQUEST_UPDATE = (b"UPDATE requests", b"COMMIT")
 """What a transaction that changes a request sends to PostgreSQL."""
+
+BLOCKED = (
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
 
 
 class LockedFile:
@@ -235,6 +241,30 @@ async def test_a_card_whose_row_somebody_has_locked_does_not_hold_up_the_others(
         await world.slack.workspace.until(lambda: "Expired" in world.card(locked))
 
 
+async def test_locked_cards_leave_connections_for_clicks(
+    open_world: OpenWorld, postgresql_url: str
+) -> None:
+    timing = replace(TIMING, sweep_every_s=0.2)
+    async with open_world(timing=timing, database_url=postgresql_url) as world:
+        for customer in CUSTOMERS:
+            world.fusebill.customers[customer] = dict(world.fusebill.customers[BIKES], id=customer)
+            await world.ask(f"{customer} moved")
+        with (
+            psycopg.connect(postgresql_url) as admin,
+            psycopg.connect(postgresql_url, autocommit=True) as observer,
+        ):
+            admin.execute("UPDATE requests SET due_at = asked_at, expires_at = asked_at")
+            admin.commit()
+            admin.execute("SELECT 1 FROM requests FOR UPDATE")
+            blocked: list[int] = []
+            async with asyncio.timeout(10):
+                while blocked.count(0) == len(blocked) or len(blocked) < 100:
+                    [row] = observer.execute(BLOCKED)
+                    blocked.append(row[0])
+                    await asyncio.sleep(0.005)
+        assert max(blocked) <= CONNECTIONS // 2
+
+
 async def test_a_stop_that_the_bots_end_interrupts_does_not_say_that_nothing_was_changed(
     open_world: OpenWorld, tmp_path: Path
 ) -> None:
@@ -273,3 +303,27 @@ async def test_without_a_ledger_only_a_press_is_told_to_look_at_its_card(
         told = world.last_ephemeral("U0BOB")
         assert "The bot's ledger can't be reached, so nothing was done." in told
         assert ("If the card still has its buttons" in told) is (text == "undo")
+
+
+async def test_what_the_ledger_did_not_take_is_left_due_though_the_card_is_drawn_again(
+    open_world: OpenWorld, tmp_path: Path
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    timing = replace(TIMING, lease_s=3.0)
+    async with open_world(timing=timing, database_url=url) as world:
+        card = await world.ask()
+        await confirm(world, card)
+        await shown(world, card, "✅ Unlatched")
+        await world.press("U0ALICE", card, UNDO)
+        undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
+            other.execute(
+                "CREATE TRIGGER refused BEFORE INSERT ON events WHEN NEW.type = 'undone'"
+                " BEGIN SELECT RAISE(ABORT, 'refused'); END"
+            )
+            await confirm(world, undo)
+            await world.slack.workspace.until(lambda: "Latched again" in world.card(undo))
+            await world.settled()
+            assert "Undone by" not in world.card(card)
+            other.execute("DROP TRIGGER refused")
+        await world.slack.workspace.until(lambda: "Undone by" in world.card(card))

@@ -101,6 +101,7 @@ IDS = st.integers(min_value=1, max_value=10**18 - 1)
         ('find Bikes 24"', Find('Bikes 24"')),
         ("find Stolen Bikes", Find("Stolen Bikes")),
         ("Find R&amp;D", Find("R&D")),
+        ("find Hotel:Royal", Find("Hotel:Royal")),
         ("history", History(None)),
         ("HISTORY #2554529", History(2554529)),
         ("history `2554529`", History(2554529)),

@@ -58,6 +58,7 @@ WRONG = [
     ("DATABASE_URL", "mysql://u:p@h/db", "must be sqlite:///path or postgres://user:password@host"),
     ("DATABASE_URL", "postgres://u:p@h:x/db", "percent-encode"),
     ("DATABASE_URL", "postgres://u:p@h1:1,h2:2/db", "must name several servers like this"),
+    ("DATABASE_URL", "postgres://h1:1,h2:2/db", "must name several servers like this"),
     ("PORT", "http", "must be a whole number"),
     ("PORT", "65536", "must be at most 65535"),
     ("PORT", "-1", "must be at least 0"),
@@ -533,6 +534,16 @@ def test_what_is_not_this_users_to_read_is_named(
 def test_a_variable_with_the_path_of_a_secret_says_how_to_give_the_secret(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    set_variables(monkeypatch, GOOD | {f"{name}_FILE": "/run/secrets/it"})
+    others = {each: value for each, value in GOOD.items() if each != name}
+    set_variables(monkeypatch, others | {f"{name}_FILE": "/run/secrets/it"})
     expected = f"put the file's text into {name}, or name the file /run/secrets/{name}"
-    assert problems() == [f"{name}_FILE: is not read; {expected}"]
+    assert problems()[0] == f"{name}_FILE: is not read; {expected}"
+
+
+@pytest.mark.parametrize("name", ["SLACK_SIGNING_SECRET", "FUSEBILL_API_KEY", "DATABASE_URL"])
+def test_the_path_of_a_secret_may_stay_set_beside_the_secret(
+    monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    given = {"DATABASE_URL": "sqlite:///ledger.db"} | GOOD
+    set_variables(monkeypatch, given | {f"{name}_FILE": "/run/secrets/it"})
+    load("http")

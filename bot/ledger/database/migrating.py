@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stamina
+import structlog
 from sqlalchemy import Connection, Engine, column, inspect, select, table
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
@@ -10,8 +11,12 @@ from bot.environment import this_bot
 from bot.ledger.database.engine import LedgerUnavailable, reason
 from bot.ledger.schema import REVISION
 
+log = structlog.get_logger(__name__)
+
 MIGRATION_LOCK_TIMEOUT_S = 60
 TABLE_LOCK_TIMEOUT_MS = 300
+FIRST_RETRY = 2
+"""The number of the attempt after the one that met a lock."""
 LOCK_NOT_AVAILABLE = "55P03"
 """The SQLSTATE of a statement that waited for a lock as long as it may."""
 
@@ -37,6 +42,8 @@ def migrate(engine: Engine, *, timeout_s: float = MIGRATION_LOCK_TIMEOUT_S) -> N
         for attempt in stamina.retry_context(
             on=_is_locked, attempts=None, timeout=timeout_s, wait_max=1.0
         ):
+            if attempt.num == FIRST_RETRY:
+                log.warning("waiting for another session that holds the ledger, perhaps an audit")
             with attempt, engine.begin() as connection:
                 config.attributes["connection"] = connection
                 if connection.dialect.name == "postgresql":

@@ -50,7 +50,8 @@ class Redrawing:
         """Draw a card once more that this process may have drawn after the one that took it over.
 
         A process that slept through its lease may wake in the middle of a call to Slack. The new
-        holder can't know that its own drawing was replaced, and nothing else may be due.
+        holder can't know that its own drawing was replaced, and nothing else may be due. What is
+        due stays due: it may be more than a drawing, such as to note what an undo undid.
         """
         self._tasks.spawn(self._redraw_if_finished(card_id))
 
@@ -74,14 +75,14 @@ class Redrawing:
         """
         self._tasks.spawn(self._catch_up(request, response_url))
 
-    async def _redraw(self, card_id: str) -> None:
+    async def _redraw(self, card_id: str, *, release: bool = True) -> None:
         try:
             history = await self._ledger.card_history(card_id)
             with (
                 structlog.contextvars.bound_contextvars(**about(history.card.first)),
                 self._tasks.busy_with(card_id),
             ):
-                mine = [request.id for request in history.card.requests]
+                mine = [request.id for request in history.card.requests if release]
                 await self._publisher.publish(history, mine)
         except LostClaim:
             log.warning("claim lost while drawing", request_id=card_id)
@@ -103,7 +104,7 @@ class Redrawing:
             return
         # else its holder draws it when it is finished, which is later than what was drawn here
         if card and card.is_finished:
-            await self._redraw(card_id)
+            await self._redraw(card_id, release=False)
 
     async def _show_stopping(self, history: CardHistory) -> None:
         try:
