@@ -73,14 +73,14 @@ _WORST = [
 ]
 
 
-def _no_null(value: str) -> bool:
-    # tests look for these words, so a value must not bring them
+def lacks_null(value: str) -> bool:
+    """Whether a value has none of the words by which tests find a value that is missing."""
     seen = "".join(c for c in value if c.isascii() and c.isprintable())
     return "None" not in seen and "null" not in seen
 
 
 _PART = st.sampled_from(_WORST) | st.text(st.characters(exclude_categories=()), max_size=20)
-TEXTS = st.just("") | st.lists(_PART, max_size=4).map("".join).filter(_no_null)
+TEXTS = st.just("") | st.lists(_PART, max_size=4).map("".join).filter(lacks_null)
 TIMES = st.datetimes(datetime(2020, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001  # Hypothesis wants naive bounds
 NUMBERS = st.integers(min_value=1, max_value=10**18 - 1)
 IDS = st.builds(HubSpotIds, st.none() | NUMBERS, st.none() | NUMBERS)

@@ -35,6 +35,7 @@ from tests.support.hostile import (
     NO_LINKS,
     NOON,
     REQUESTS,
+    lacks_null,
     mentions_and_links,
     people_of,
     refused_by_slack,
@@ -48,6 +49,7 @@ LEFT_OUT: list[dict[str, Any]] = [
     {"customer_id": 78, "why": "latched to nothing"},
     {"customer_id": 79, "why": "not known"},
 ]
+WHYS = st.text().filter(lacks_null)
 SUMMARY = "2 latched: 2 contacts, 2 companies; 2 latched to nothing, 1 not known: left out."
 
 
@@ -85,7 +87,7 @@ def histories(draw: st.DrawFn) -> CardHistory:
     """Cards as the ledger may hold them: any customers, any events, any state."""
     first = draw(REQUESTS)
     on_it = draw(st.lists(CUSTOMERS, min_size=2, max_size=6))
-    left = draw(st.lists(st.fixed_dictionaries({"customer_id": st.integers(1), "why": st.text()})))
+    left = draw(st.lists(st.fixed_dictionaries({"customer_id": st.integers(1), "why": WHYS})))
     card = card_of(on_it, left_out=left)
     made = [
         RequestHistory(
