@@ -35,8 +35,6 @@ _QUOTES = frozenset(
 APOSTROPHES = "'`\u2019\u2018\u02bc\u00b4\uff07"
 """What phones and keyboards type for `'`."""
 _AS_TYPED = str.maketrans(dict.fromkeys(APOSTROPHES, "'"))
-
-
 _MARKS = frozenset("`*_~")
 """What Slack's composer leaves around text that is copied as code, bold, italic or struck."""
 _LINK = re.compile(

@@ -37,12 +37,16 @@ from tests.versions import take_back
 ACK_TIMEOUT_S = 3.0
 
 
+def add_notes(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE notes (note VARCHAR PRIMARY KEY)"))
+
+
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[Engine]:
     opened = open_engine(database_url)
     migrate(opened)
-    with opened.begin() as connection:
-        connection.execute(text("CREATE TABLE notes (note VARCHAR PRIMARY KEY)"))
+    add_notes(opened)
     yield opened
     opened.dispose()
 
@@ -265,8 +269,7 @@ async def test_a_locked_database_fails_every_waiting_job_in_time(
 
 async def test_a_full_disk_fails_the_job_and_loses_nothing_written(tmp_path: Path) -> None:
     engine = open_engine(f"sqlite:///{tmp_path}/ledger.db")
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE notes (note VARCHAR PRIMARY KEY)"))
+    add_notes(engine)
     database = Database(engine)
     await database.run(lambda connection: note(connection, "before"))
 
@@ -287,8 +290,7 @@ async def test_a_job_fails_if_the_ledger_file_was_moved_away(
 ) -> None:
     file = tmp_path / "ledger.db"
     engine = open_engine(f"sqlite:///{file}")
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE notes (note VARCHAR PRIMARY KEY)"))
+    add_notes(engine)
     database = Database(engine)
     file.rename(tmp_path / "elsewhere.db")
     assert "is gone or was replaced" in await failure(database)
@@ -304,8 +306,7 @@ async def test_a_ledger_that_was_moved_away_comes_back_with_what_only_its_wal_ha
 ) -> None:
     file = tmp_path / "ledger.db"
     engine = open_engine(f"sqlite:///{file}")
-    with engine.begin() as connection:
-        connection.execute(text("CREATE TABLE notes (note VARCHAR PRIMARY KEY)"))
+    add_notes(engine)
     database = Database(engine)
     # a reader, such as a backup, so that no closed connection empties the WAL into the file
     with closing(sqlite3.connect(file)) as reader:

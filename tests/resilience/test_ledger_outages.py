@@ -172,6 +172,12 @@ async def test_a_ledger_that_stops_answering_does_not_delay_a_click(
 CUSTOMERS = [BIKES, *range(5_000_001, 5_000_010)]
 
 
+def add_customers(world: World) -> None:
+    """Give Fusebill all of CUSTOMERS, the new ones latched as the first is."""
+    for each in CUSTOMERS[1:]:
+        world.fusebill.customers[each] = dict(world.fusebill.customers[BIKES], id=each)
+
+
 async def at_work(world: World) -> tuple[PostedMessage, asyncio.Event]:
     """A card whose last two customers are not begun until the event is set."""
     released = asyncio.Event()
@@ -180,8 +186,7 @@ async def at_work(world: World) -> tuple[PostedMessage, asyncio.Event]:
         if operation == "unlatch_customer":
             await released.wait()
 
-    for each in CUSTOMERS[1:]:
-        world.fusebill.customers[each] = dict(world.fusebill.customers[BIKES], id=each)
+    add_customers(world)
     card = await world.ask(f"{', '.join(map(str, CUSTOMERS))} moved")
     world.fusebill.before = hold
     await confirm(world, card)
@@ -246,8 +251,8 @@ async def test_locked_cards_leave_connections_for_clicks(
 ) -> None:
     timing = replace(TIMING, sweep_every_s=0.2)
     async with open_world(timing=timing, database_url=postgresql_url) as world:
+        add_customers(world)
         for customer in CUSTOMERS:
-            world.fusebill.customers[customer] = dict(world.fusebill.customers[BIKES], id=customer)
             await world.ask(f"{customer} moved")
         with (
             psycopg.connect(postgresql_url) as admin,

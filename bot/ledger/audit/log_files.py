@@ -42,10 +42,9 @@ def lines(path: Path) -> Iterator[str]:
         with _opened(path) as file:
             # not read and sought: a pipe can't go back
             begin = file.peek(max(map(len, OTHER_FORMS)))
-            if why := next(
-                (OTHER_FORMS[each] for each in OTHER_FORMS if begin.startswith(each)), ""
-            ):
-                raise NotReadable(f"{path}: can't be read: {why}")
+            for mark, why in OTHER_FORMS.items():
+                if begin.startswith(mark):
+                    raise NotReadable(f"{path}: can't be read: {why}")
             with gzip.open(file) if begin.startswith(GZIP) else file as plain:
                 for line in plain:
                     yield line.decode("utf-8", "replace")

@@ -107,7 +107,7 @@ def sqlite_file(url: str) -> Path | None:
 
 def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
     begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
-    known = set[Path]()
+    was_opened = False
     engine = create_engine(
         url,
         poolclass=StaticPool,
@@ -118,8 +118,9 @@ def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
     def on_do_connect(
         dialect: Dialect, _record: object, names: list[str], options: dict[str, Any]
     ) -> DBAPIConnection:
+        nonlocal was_opened
         if not read_only:
-            if not known:
+            if not was_opened:
                 create_private(file)
             elif not file.exists():
                 # a new file would let SQLite delete the -wal, with what only that has, of a ledger
@@ -130,7 +131,7 @@ def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
             options["uri"] = True
         with opening(file):
             connection = dialect.connect(*names, **options)
-        known.add(file)
+        was_opened = True
         return connection
 
     # https://docs.sqlalchemy.org/en/21/dialects/sqlite.html#pysqlite-transaction-control:

@@ -15,7 +15,6 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import stamina
 import structlog
 
 from bot.domain.models import (
@@ -35,6 +34,7 @@ from bot.ledger.store import Ledger
 from bot.messages import drawing
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
+from bot.ops.retries import retried
 from bot.requests.publishing.log_fields import about
 from bot.requests.publishing.progress import Progress
 from bot.requests.publishing.publisher import Publisher
@@ -171,11 +171,13 @@ class Worker:
         return undone.card_id if await self._ledger.append(undone, event, mark) else None
 
     async def _start_if_decided(self, card_id: str, verdict: Verdict, click: NewEvent) -> None:
-        async for attempt in stamina.retry_context(
-            on=LedgerUnavailable, attempts=None, timeout=self._timing.lease_s, wait_max=1.0
-        ):
-            with attempt:
-                result = await self._ledger.decided(card_id, verdict, click)
+        result = await retried(
+            lambda: self._ledger.decided(card_id, verdict, click),
+            LedgerUnavailable,
+            attempts=None,
+            timeout_s=self._timing.lease_s,
+            wait_max=1.0,
+        )
         # unless another worker has taken it over: then its lease is a later one
         if result and result.taken and result.request.due_at == self.lease(click.at):
             self._metrics.verdicts.labels(result.request.kind, verdict).inc()
