@@ -144,19 +144,37 @@ class Person:
 
 
 @dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened to a request; `number` counts from 1 within the request.
+
+    `details` depends on the type: `texts`, `status`, `seconds`, `why`, ids. `id` counts all events
+    of the ledger: it says what came first, which a clock can't. No hash covers it.
+    """
+
+    request_id: str
+    number: int
+    at: datetime
+    type: EventType
+    actor: str
+    details: dict[str, object]
+    previous: str = ""
+    hash: str = ""
+    id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
-    """What a card asks about one customer, and its state; a row of the ledger.
+    """What a card asks about one customer, what came of it, and its events; a row of the ledger.
 
     A card has a request for each of its `card_size` customers, in the order of their `position`,
-    which counts from 1; `card_id` is the id of the first. What belongs to the card (who asks, why,
-    where it is, how it was decided) is the same in all of them. What happens to a customer is its
-    own: `claim`, `outcome`, events. The first request holds the card's clock.
+    which counts from 1; `card_id` is the id of the first. What belongs to the card is the same in
+    all of them: who asks, why, where it is, how it was decided, and whether it `is_open`, which
+    means that it waits for a decision. `outcome` and `events` are the request's own.
 
-    `due_at` is when the sweep must look at it again: its reminder, then its expiry while it waits
-    for a click; the end of its worker's lease once decided; the time of its recheck once it was
-    cleared (`bot.domain.clock`); None when nothing is left to do. `claim` counts its workers
-    (the fencing token), `events` its events; `head` is the hash of the last event. `thread_ts` is
-    the thread that shows its history: its own card's, or that of the card it follows.
+    `event_count` and `head`, the hash of the last event, are the end of its hash chain. `events` is
+    empty where only a list was read. `thread_ts` is the thread that shows its history: its own
+    card's, or that of the card it follows. `shown_events` is kept on the first request: how many of
+    the card's events, in the ledger's order, its thread shows.
     """
 
     id: str
@@ -169,22 +187,21 @@ class Request:
     reason: str
     asked_at: datetime
     expires_at: datetime
+    is_open: bool = False
     verdict: Verdict | None = None
     decider: Person | None = None
     decided_at: datetime | None = None
     outcome: Outcome | None = None
     settled_at: datetime | None = None
-    due_at: datetime | None = None
-    claim: int = 0
-    publish_attempts: int = 0
-    last_posted_event: int = 0
-    events: int = 0
-    head: str = ""
     undoes: str | None = None
     undone_by: str | None = None
     card_id: str = ""
     position: int = 1
     card_size: int = 1
+    shown_events: int = 0
+    event_count: int = 0
+    head: str = ""
+    events: tuple[Event, ...] = ()
 
     def __post_init__(self) -> None:
         """A card has the id of its first request."""
@@ -192,40 +209,33 @@ class Request:
             object.__setattr__(self, "card_id", self.id)
 
     @property
+    def ids_before(self) -> HubSpotIds:
+        """The ids that the customer must have before the call; the card showed them."""
+        return HubSpotIds() if self.kind is Kind.RELATCH else self.customer.ids
+
+    @property
+    def ids_after(self) -> HubSpotIds:
+        """The ids that the customer has once the request is done."""
+        return self.customer.ids if self.kind is Kind.RELATCH else HubSpotIds()
+
+    @property
     def is_to_be_executed(self) -> bool:
         """Whether it was confirmed and has no outcome yet: its work may be under way."""
         # the one verdict that executes: a test compares this with the table in meanings.py
         return self.verdict is Verdict.CONFIRMED and self.outcome is None
 
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One thing that happened to a request; `number` counts from 1 within the request.
-
-    `details` depends on the type: `texts`, `status`, `seconds`, `why`, ids.
-    """
-
-    request_id: str
-    number: int
-    at: datetime
-    type: EventType
-    actor: str
-    details: dict[str, object]
-    previous: str = ""
-    hash: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class RequestHistory:
-    """A request and all its events, in order."""
-
-    request: Request
-    events: tuple[Event, ...]
+    @property
+    def is_begun(self) -> bool:
+        """Whether a call of the bot may have changed the customer."""
+        return any(event.type is EventType.BEGUN for event in self.events)
 
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A message that asks for one decision about its customers: a request for each, in order."""
+    """A message that asks for one decision about its customers: a request for each, in order.
+
+    The unit of decision, work and drawing: one customer is a card of one.
+    """
 
     requests: tuple[Request, ...]
 
@@ -240,36 +250,27 @@ class Card:
         return self.requests[0]
 
     @property
-    def events(self) -> int:
-        """How many events its requests have together."""
-        return sum(request.events for request in self.requests)
+    def is_of_many(self) -> bool:
+        """Whether the card asks about more than one customer."""
+        return len(self.requests) > 1
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The events of all its requests, in the ledger's order."""
+        if len(self.requests) == 1:
+            return self.first.events
+        events = (event for request in self.requests for event in request.events)
+        return tuple(sorted(events, key=lambda event: event.id))
 
     @property
     def is_finished(self) -> bool:
         """Whether each request that was confirmed has its outcome; false while undecided."""
         return all(r.verdict and not r.is_to_be_executed for r in self.requests)
 
-
-@dataclass(frozen=True, slots=True)
-class CardHistory:
-    """A card and all events of its requests, in the same order."""
-
-    histories: tuple[RequestHistory, ...]
-
     @property
-    def card(self) -> Card:
-        """The card without its events."""
-        return Card(tuple(history.request for history in self.histories))
-
-    @property
-    def first(self) -> RequestHistory:
-        """The request that speaks for the card, with its events."""
-        return self.histories[0]
-
-    @property
-    def is_of_many(self) -> bool:
-        """Whether the card asks about more than one customer."""
-        return len(self.histories) > 1
+    def is_stopping(self) -> bool:
+        """Whether somebody pressed **Stop**."""
+        return any(event.type is EventType.STOP_REQUESTED for event in self.first.events)
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
