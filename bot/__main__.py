@@ -230,7 +230,7 @@ def _check(_parsed: argparse.Namespace) -> int:
 def _migrate(_parsed: argparse.Namespace) -> int:
     from bot.ledger.database.engine import open_engine
     from bot.ledger.database.migrating import migrate
-    from bot.ledger.schema import REVISION
+    from bot.ledger.tables import REVISION
     from bot.ops import logs
     from bot.settings import load_ledger
 

@@ -55,10 +55,10 @@ PLAIN_PROBLEMS = {
 class Timing:
     """How long the bot waits for what, in seconds. Not settings: only tests change them."""
 
-    lease_s: float = 30.0
-    """How long a worker may hold a request before another may reclaim it."""
+    hold_s: float = 30.0
+    """How long a process holds a job without renewing that, before another may take it over."""
     execution_s: float = 24.0
-    """The limit for executing a request, retries included; must be less than `lease_s`."""
+    """The limit for executing a request, retries included; must be less than `hold_s`."""
     fusebill_call_s: float = 8.0
     """The limit for one call to Fusebill."""
     retry_s: float = 0.3
@@ -67,7 +67,7 @@ class Timing:
     """The first pause before a customer is read again that a change does not show on yet; it
     doubles with each further look."""
     sweep_every_s: float = 2.0
-    """The pause between two sweeps for overdue requests."""
+    """The pause between two looks at which jobs are due."""
     working_after_s: float = 1.0
     """How long an execution may take before the card shows that it is in progress."""
     progress_every_s: float = 3.0
@@ -82,9 +82,9 @@ class Timing:
     """How long an HTTP connection may stay open without a complete request."""
 
     @property
-    def lease(self) -> timedelta:
-        """`lease_s` as the difference of two times."""
-        return timedelta(seconds=self.lease_s)
+    def hold(self) -> timedelta:
+        """`hold_s` as the difference of two times."""
+        return timedelta(seconds=self.hold_s)
 
 
 class InvalidSettings(Exception):

@@ -23,7 +23,7 @@ from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.manifest import scopes
 from bot.ledger.database.engine import LedgerUnavailable, open_engine, require_writable
 from bot.ledger.database.migrating import version
-from bot.ledger.schema import REVISION
+from bot.ledger.tables import REVISION
 from bot.messages import fusebill_errors
 from bot.messages.block_kit import cut
 from bot.messages.phrases import Links

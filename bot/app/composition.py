@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 import httpx
@@ -23,37 +22,28 @@ from bot.fusebill.pace import Pace
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.guard import Guard
 from bot.inbound.listeners import Listeners
+from bot.ledger import lists
 from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
 from bot.ledger.database.migrating import migrate, require_current, version
-from bot.ledger.due_requests import DueRequests
-from bot.ledger.leases import Leases
-from bot.ledger.outbox import Outbox
-from bot.ledger.schema import REVISION
-from bot.ledger.store import Ledger
+from bot.ledger.jobs import Kind
+from bot.ledger.tables import REVISION
 from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
-from bot.requests.deciding import Deciding
+from bot.requests.ask import Ask, PostCards
+from bot.requests.customers import Customers
+from bot.requests.deadlines import Deadlines
+from bot.requests.decide import Decide
+from bot.requests.execution import Execution
 from bot.requests.follow_ups import FollowUps
-from bot.requests.lookup import Lookup
-from bot.requests.pasting import Pasting
-from bot.requests.pending import PendingList
+from bot.requests.lists import Lists
+from bot.requests.paste import Paste
 from bot.requests.permissions import Permissions
-from bot.requests.posting import CardPoster
-from bot.requests.preview import Preview
-from bot.requests.publishing.card_sender import CardSender
-from bot.requests.publishing.private_messages import PrivateMessages
-from bot.requests.publishing.progress import Progress
-from bot.requests.publishing.publisher import Publisher
-from bot.requests.publishing.redrawing import Redrawing
-from bot.requests.publishing.reminders import Reminders
-from bot.requests.publishing.thread_replies import ThreadReplies
-from bot.requests.service import RequestService
-from bot.requests.sweep import Sweep
-from bot.requests.work.customer_work import CustomerWork
-from bot.requests.work.execution import Execution
-from bot.requests.work.rechecking import Rechecker
-from bot.requests.work.worker import Worker
+from bot.requests.private_messages import PrivateMessages
+from bot.requests.recheck import Recheck
+from bot.requests.runner import Runner
+from bot.requests.show import Show
+from bot.requests.work import Work
 from bot.settings import Settings, Timing
 from bot.slack.client import Slack
 from bot.slack.session import open_session
@@ -69,15 +59,7 @@ class Bot:
     app: AsyncApp
     client: AsyncWebClient
     slack: Slack
-    ledger: Ledger
-    leases: Leases
-    outbox: Outbox
-    worker: Worker
-    poster: CardPoster
-    lookup: Lookup
-    preview: Preview
-    follow_ups: FollowUps
-    permissions: Permissions
+    runner: Runner
     tasks: BackgroundTasks
     metrics: Metrics
     timing: Timing
@@ -92,10 +74,8 @@ class Bot:
         """The metrics as Prometheus text; without the ledger, its gauges keep their values."""
         self.metrics.tasks.set(len(self.tasks))
         with suppress(LedgerUnavailable):
-            self.metrics.pending.set(await self.ledger.waiting())
-            due_at = await self.ledger.longest_due()
-            overdue_s = (datetime.now(UTC) - due_at).total_seconds() if due_at else 0.0
-            self.metrics.overdue.set(max(0.0, overdue_s))
+            self.metrics.pending.set(await self.runner.read(lists.waiting))
+            self.metrics.overdue.set(await self.runner.read(lists.overdue_s))
         return self.metrics.render()
 
 
@@ -103,14 +83,12 @@ class Bot:
 async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[Bot]:  # noqa: B008  # frozen
     """Build the bot, ready for Slack's requests; on exit, finish what was acknowledged.
 
-    The sweep starts first, so work that an earlier process left is finished even if Slack is
+    The jobs start first, so work that an earlier process left is finished even if Slack is
     unavailable; then this waits until Slack answers, without limit.
     Raises: LedgerUnavailable, SchemaMismatch; SlackError if Slack refuses the token.
     """
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
-        ledger, outbox = Ledger(database), Outbox(database)
-        leases, due_requests = Leases(database), DueRequests(database)
         session = await stack.enter_async_context(open_session())
         http = await stack.enter_async_context(AiohttpTransport())
         metrics, tasks, stopping = Metrics(), BackgroundTasks(), asyncio.Event()
@@ -118,7 +96,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             token=settings.slack_bot_token.get_secret_value(),
             base_url=settings.slack_api_url,
             session=session,
-            # the publisher retries from the ledger; a retry here could post twice
+            # what Slack does not take is drawn again; a retry here could post twice
             retry_handlers=[],
         )
         slack, links = Slack(client, metrics.slack_called), _links(settings)
@@ -128,92 +106,58 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             fusebill, budget_s=timing.execution_s, wait_s=timing.retry_s, look_s=timing.look_s
         )
         notify = sorted(settings.unlatch_notify)
-        rechecker = Rechecker(due_requests, fusebill, settings.unlatch_recheck_after_s, timing)
-        reminders = Reminders(ledger, due_requests, slack, tasks, notify, timing)
-        private = PrivateMessages(outbox, slack)
-        publisher = Publisher(
-            *(ledger, leases, slack, ThreadReplies(leases, slack, links, timing), private),
-            *(links, metrics, timing, rechecker.next_at),
+        recheck_after_s = settings.unlatch_recheck_after_s
+        expires_after_s = settings.unlatch_expires_after_s
+        runner = Runner(database, tasks, timing)
+        private = PrivateMessages(runner, slack)
+        show = Show(runner, slack, private, links, tasks, metrics, timing)
+        post = PostCards(
+            *(runner, slack, show, private, links, metrics, timing, notify),
+            expires_after_s=expires_after_s,
         )
-        sender = CardSender(
-            outbox,
-            slack,
-            publisher,
-            private,
-            links,
-            timing,
-            notify,
-            expires_after_s=settings.unlatch_expires_after_s,
+        work = Work(
+            *(runner, execution, pace, metrics, timing), recheck_after_s=recheck_after_s
         )
-        work = CustomerWork(ledger, execution, pace, metrics, timing)
-        redrawing = Redrawing(ledger, outbox, publisher, tasks, timing)
-        worker = Worker(
-            *(ledger, leases, publisher, redrawing, work),
-            Progress(ledger, leases, publisher, timing),
-            *(rechecker, tasks, metrics, timing),
+        deadlines = Deadlines(runner, slack, work, notify, metrics, timing)
+        runner.handle(
+            {
+                Kind.POST: post.handle,
+                Kind.WORK: work.handle,
+                Kind.SHOW: show.handle,
+                Kind.EXPIRE: deadlines.expire,
+                Kind.REMIND: deadlines.remind,
+                Kind.RECHECK: Recheck(runner, fusebill, recheck_after_s, timing).handle,
+            }
         )
-        sweep = Sweep(
-            *(ledger, leases, outbox, worker, work, sender, reminders),
-            *(tasks, metrics, timing),
-        )
+        await stack.enter_async_context(_running(runner.keep(stopping)))
+        # before the jobs stop being renewed
         stack.push_async_callback(_drain, tasks, timing)
-        await stack.enter_async_context(_running(sweep.run(stopping)))
 
         identity = await identify(slack, timing.pause_s)
+        post.bot_user_id = identity.bot_user_id or ""
         policy = _policy(settings, identity)
         groups = UserGroups(slack, policy.user_groups)
         await groups.refresh()
         await stack.enter_async_context(_running(groups.keep()))
-        poster = CardPoster(
-            ledger,
-            slack,
-            sender,
-            metrics,
-            bot_user_id=identity.bot_user_id or "",
-            lease=timing.lease,
-            expires_after_s=settings.unlatch_expires_after_s,
+        permissions = Permissions(runner, private, policy, groups.members, metrics)
+        customers = Customers(fusebill, private, pace)
+        found = Lists(runner, fusebill, slack, permissions, private, links)
+        ask = Ask(
+            *(runner, customers, found, permissions, private, links, metrics),
+            expires_after_s=expires_after_s,
         )
-        lookup = Lookup(
-            *(fusebill, ledger, outbox, timing.lease, due_requests, slack, poster, links),
-            policy.named_confirmers,
+        decide = Decide(runner, slack, show, found, permissions, private, links, metrics)
+        follow_ups = FollowUps(
+            *(runner, ask, customers, show, found, permissions, private, links, metrics),
+            recheck_after_s=recheck_after_s,
         )
-        preview = Preview(lookup, poster, pace)
-        follow_ups = FollowUps(ledger, lookup, preview, poster, worker, redrawing, links, metrics)
-        permissions = Permissions(
-            ledger, poster, redrawing, policy, groups.members, metrics, timing
-        )
-        service = RequestService(
-            *(ledger, lookup, preview, poster, redrawing, follow_ups),
-            *(policy, permissions, links, metrics),
-        )
-        deciding = Deciding(
-            ledger, slack, lookup, poster, worker, redrawing, permissions, links, metrics
-        )
-        pasting = Pasting(slack, poster, policy, permissions, settings.fusebill_customer_url)
-        pending = PendingList(due_requests, lookup, poster, permissions)
+        paste = Paste(slack, private, permissions, settings.fusebill_customer_url)
         app = bolt_app(settings, client, identity)
-        guard = Guard(service.send_ephemeral, tasks, metrics)
+        guard = Guard(private, tasks, metrics)
         Listeners(
-            *(service, deciding, pasting, pending, guard), settings.fusebill_customer_url
+            *(ask, decide, follow_ups, found, paste, guard), settings.fusebill_customer_url
         ).register(app)
-        yield Bot(
-            app,
-            client,
-            slack,
-            ledger,
-            leases,
-            outbox,
-            worker,
-            poster,
-            lookup,
-            preview,
-            follow_ups,
-            permissions,
-            tasks,
-            metrics,
-            timing,
-            stopping,
-        )
+        yield Bot(app, client, slack, runner, tasks, metrics, timing, stopping)
 
 
 @asynccontextmanager
@@ -229,7 +173,7 @@ async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
 
 async def _drain(tasks: BackgroundTasks, timing: Timing) -> None:
     if unfinished := await tasks.drain(timing.drains_for_s):
-        log.warning("stopped with unfinished work; the sweep will finish it", tasks=unfinished)
+        log.warning("stopped with unfinished work; the next start will finish it", tasks=unfinished)
 
 
 async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:

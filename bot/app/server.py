@@ -21,7 +21,7 @@ from bot.app.starting import HandOver, answering, bind
 from bot.inbound.http import application
 from bot.inbound.rejections import Rejections
 from bot.inbound.socket_mode import SocketMode
-from bot.ledger.database.engine import LedgerUnavailable, open_engine
+from bot.ledger.database.engine import LedgerUnavailable, open_engine, try_to_write
 from bot.ledger.database.migrating import version
 from bot.settings import Mode, Settings, Timing
 from bot.slack.client import SlackError
@@ -218,7 +218,7 @@ class _Readiness:
 
     async def _check_ledger(self) -> str:
         try:
-            await self._bot.ledger.ping()
+            await self._bot.runner.read(try_to_write)
         except LedgerUnavailable as error:
             return str(error)
         return ""

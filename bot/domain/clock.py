@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from bot.domain.models import EventType, Outcome, Request, RequestHistory
+from bot.domain.models import EventType, Outcome, Request
 
 MAX_RECHECK_DELAY = timedelta(days=7)
 """A recheck that an outage delayed for longer than this is left out."""
@@ -17,31 +17,21 @@ def reminder_at(asked_at: datetime, expires_at: datetime) -> datetime:
     return asked_at + (expires_at - asked_at) * 2 / 3
 
 
-def is_due_for_reminder(request: Request, now: datetime) -> bool:
-    """Whether a waiting card's clock has come to its reminder, and not to its expiry."""
-    return (
-        request.due_at is not None
-        and request.due_at <= now < request.expires_at
-        and request.due_at < request.expires_at
-    )
-
-
 def is_worth_a_reminder(request: Request, now: datetime) -> bool:
     """Whether enough of the card's life is left for somebody to come and decide: a tenth of it."""
     life = request.expires_at - request.asked_at
-    return request.verdict is None and request.expires_at - now >= life / 10
+    return request.is_open and request.expires_at - now >= life / 10
 
 
-def recheck_at(history: RequestHistory, after_s: int, now: datetime) -> datetime | None:
+def recheck_at(request: Request, after_s: int, now: datetime) -> datetime | None:
     """When to read a cleared customer once more, `after_s` seconds after it was cleared.
 
     None if there is nothing to check: turned off (0), not cleared, undone, checked already, or a
     week late.
     """
-    request = history.request
     if not after_s or request.outcome is not Outcome.CLEARED or request.settled_at is None:
         return None
-    if request.undone_by or any(event.type in _ENDS_THE_RECHECK for event in history.events):
+    if request.undone_by or any(event.type in _ENDS_THE_RECHECK for event in request.events):
         return None
     at = request.settled_at + timedelta(seconds=after_s)
     return at if now < at + MAX_RECHECK_DELAY else None

@@ -298,13 +298,3 @@ class LeftOut:
             cls(each["customer_id"], str(each.get("why", "")), str(each.get("name", "")))
             for each in rows
         )
-
-
-@dataclass(frozen=True, slots=True)
-class NewEvent:
-    """An event that has no number and no place in the hash chain yet."""
-
-    at: datetime
-    type: EventType
-    actor: str
-    details: dict[str, object]

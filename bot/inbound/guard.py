@@ -6,36 +6,34 @@ No exception leaves a listener: Bolt would turn an ack that was already given in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from time import perf_counter
-from typing import Any
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncBoltContext
 
 from bot.inbound.payloads import Payload, about, place_of
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.messages import ephemerals, forms
+from bot.messages import answers, forms
 from bot.messages.block_kit import Message
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import RECEIVED_AT, Metrics
-from bot.requests.deciding import Answer
-from bot.requests.posting import Place
+from bot.requests.decide import Answer
+from bot.requests.private_messages import Place, PrivateMessages
 
 log = structlog.get_logger(__name__)
 
 Listener = Callable[[AsyncAck, Payload], Awaitable[None]]
 BoltListener = Callable[[AsyncAck, Payload, AsyncBoltContext], Awaitable[None]]
-SendEphemeral = Callable[[Place, Answer], Coroutine[Any, Any, None]]
 
 
 class Guard:
     """Runs listeners and the work that follows their acks, and answers for what fails in them."""
 
     def __init__(
-        self, send_ephemeral: SendEphemeral, tasks: BackgroundTasks, metrics: Metrics
+        self, private: PrivateMessages, tasks: BackgroundTasks, metrics: Metrics
     ) -> None:
-        self._send_ephemeral = send_ephemeral
+        self._private = private
         self._tasks = tasks
         self._metrics = metrics
 
@@ -63,7 +61,7 @@ class Guard:
         place: Place,
         *,
         pressed: bool = False,
-        interrupted: Callable[[], Message] = ephemerals.stopped,
+        interrupted: Callable[[], Message] = answers.stopped,
     ) -> None:
         """Run the work after the ack, and tell the person if it fails.
 
@@ -75,25 +73,28 @@ class Guard:
                 await work
             except LedgerUnavailable as error:
                 log.error("ledger unavailable", why=str(error))  # noqa: TRY400  # expected
-                message = ephemerals.ledger_down(uncertain=error.uncertain, pressed=pressed)
-                await self._send_ephemeral(place, message)
+                message = answers.ledger_down(uncertain=error.uncertain, pressed=pressed)
+                await self._private.send(place, message)
             except asyncio.CancelledError:
                 # the bot is stopping, and this work is not in the ledger
-                await self._send_ephemeral(place, interrupted())
+                await self._private.send(place, interrupted())
                 raise
             except Exception:
                 log.exception("work failed")
-                await self._send_ephemeral(place, ephemerals.failed())
+                await self._private.send(place, answers.failed())
 
         self._tasks.spawn(run())
 
     def tell(self, place: Place, answer: Answer) -> None:
         """Send one person a message after the ack."""
-        self._tasks.spawn(self._send_ephemeral(place, answer))
+        self._tasks.spawn(self._tell(place, answer))
+
+    async def _tell(self, place: Place, answer: Answer) -> None:
+        await self._private.send(place, answer if isinstance(answer, Message) else await answer())
 
     async def _report_failure(self, ack: AsyncAck, body: Payload) -> None:
         if "command" in body:
-            await ack_with(ack, ephemerals.failed())
+            await ack_with(ack, answers.failed())
             return
         if "view" in body:
             await ack_with_error(ack, forms.FAILED)
@@ -104,7 +105,7 @@ class Guard:
         self._tasks.spawn(self._send_failed(body))
 
     async def _send_failed(self, body: Payload) -> None:
-        await self._send_ephemeral(place_of(body), ephemerals.failed())
+        await self._private.send(place_of(body), answers.failed())
 
 
 async def ack_with(ack: AsyncAck, message: Message) -> None:

@@ -20,30 +20,33 @@ from bot.domain.commands import (
     Pending,
     parse,
 )
-from bot.domain.models import Person, Request, Verdict
+from bot.domain.models import Card, Person, Verdict
 from bot.inbound.guard import Guard, ack_with, ack_with_error
 from bot.inbound.payloads import (
     Payload,
+    act,
+    choice,
     clicker,
     is_direct,
     meaning,
     message_of,
+    once_sent,
     place_of,
-    press,
     suggestion,
     typist,
     value,
 )
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.messages import click_answers, ephemerals, forms, lists
+from bot.ledger.steps import Act
+from bot.messages import answers, forms, lists, paste_form
 from bot.messages.block_kit import Message
-from bot.messages.cards import Action
-from bot.messages.many import ephemerals as many_ephemerals, paste_form
-from bot.requests.deciding import Answer, Deciding
-from bot.requests.pasting import Pasting
-from bot.requests.pending import PendingList
-from bot.requests.posting import Place
-from bot.requests.service import RequestService
+from bot.messages.card import Action
+from bot.requests.ask import Ask as Asking
+from bot.requests.decide import Answer, Decide
+from bot.requests.follow_ups import FollowUps
+from bot.requests.lists import Lists
+from bot.requests.paste import Paste
+from bot.requests.private_messages import Place
 
 log = structlog.get_logger(__name__)
 
@@ -56,23 +59,25 @@ class Listeners:
 
     def __init__(
         self,
-        service: RequestService,
-        deciding: Deciding,
-        pasting: Pasting,
-        pending: PendingList,
+        asking: Asking,
+        decide: Decide,
+        follow_ups: FollowUps,
+        lists: Lists,
+        paste: Paste,
         guard: Guard,
         customer_url: str | None = None,
     ) -> None:
         self._customer_url = customer_url
-        self._service = service
-        self._deciding = deciding
-        self._pasting = pasting
-        self._pending = pending
+        self._asking = asking
+        self._decide = decide
+        self._follow_ups = follow_ups
+        self._lists = lists
+        self._paste = paste
         self._guard = guard
 
     def register(self, app: AsyncApp) -> None:
         """Register the listeners with Bolt."""
-        app.command(ephemerals.COMMAND)(self._guard.listener(self.on_unlatch_command))
+        app.command(answers.COMMAND)(self._guard.listener(self.on_unlatch_command))
         app.action(Action.CONFIRM)(self._guard.listener(self.on_confirm_clicked))
         app.action(Action.CANCEL)(self._guard.listener(self.on_cancel_clicked))
         app.action(Action.UNDO)(self._guard.listener(self.on_undo_clicked))
@@ -89,51 +94,51 @@ class Listeners:
         place = Place(body["channel_id"], body["response_url"])
         match parse(body.get("text", ""), self._customer_url):
             case Malformed(why=why, usage=usage):
-                await ack_with(ack, ephemerals.malformed(why, usage))
+                await ack_with(ack, answers.malformed(why, usage))
             case Help():
                 await ack_with(ack, lists.usage())
             case Ask() | AskMany() | AmbiguousAsk() | Many() if is_direct(body):
-                await ack_with(ack, ephemerals.direct_message())
+                await ack_with(ack, answers.direct_message())
             case Ask() | AskMany() as ask:
                 await ack()
-                self._guard.spawn(self._asking(person, place, ask), place)
+                self._guard.spawn(self._ask(person, place, ask, act(body)), place)
             case AmbiguousAsk(ambiguous=ambiguous):
-                await ack_with(ack, many_ephemerals.which_meaning(ambiguous))
+                await ack_with(ack, answers.which_meaning(ambiguous))
             case Many():
                 await ack()
-                opening = self._pasting.open_form(person, place, body["trigger_id"])
+                opening = self._paste.open_form(person, place, body["trigger_id"])
                 self._guard.spawn(opening, place)
             case Find() as find:
                 await ack()
-                self._guard.spawn(self._service.find(person, place, find), place)
+                self._guard.spawn(self._lists.find(person, place, find), place)
             case History() as history:
                 await ack()
-                self._guard.spawn(self._service.history(person, place, history), place)
+                self._guard.spawn(self._lists.history(person, place, history), place)
             case Pending():
                 await ack()
-                self._guard.spawn(self._pending.show(person, place), place)
+                self._guard.spawn(self._lists.pending(person, place), place)
 
     async def on_confirm_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Unlatch customer**: decides, then acknowledges; the work follows."""
-        await self._decide(ack, body, Verdict.CONFIRMED)
+        await self._take_verdict(ack, body, Verdict.CONFIRMED)
 
     async def on_cancel_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Cancel**: decides, then acknowledges; on somebody else's card, a form follows."""
         try:
-            request = await self._deciding.others_request(value(body), clicker(body))
+            card = await self._decide.others_card(value(body), clicker(body))
         except LedgerUnavailable as error:
             await self._answer_click(ack, body, _not_recorded(error))
             return
-        if request is None:
-            await self._decide(ack, body, Verdict.CANCELLED)
+        if card is None:
+            await self._take_verdict(ack, body, Verdict.CANCELLED)
         else:
-            await self._offer_form(ack, body, request)
+            await self._offer_form(ack, body, card)
 
     async def on_decline_sent(self, ack: AsyncAck, body: Payload) -> None:
         """**Decline** in the form: decides, then acknowledges, which closes the form."""
         try:
             declined = forms.read_declined(body["view"])
-            answer = await self._deciding.decline(declined, clicker(body))
+            answer = await self._decide.decline(declined, clicker(body), act(body))
         except LedgerUnavailable as error:
             log.error("form not recorded", why=str(error))  # noqa: TRY400  # expected
             text = forms.LEDGER_UNCERTAIN if error.uncertain else forms.LEDGER_DOWN
@@ -142,13 +147,14 @@ class Listeners:
         if answer is None:
             await ack()
         else:
-            await ack(response_action="update", view=forms.answer_form(answer))
+            message = answer if isinstance(answer, Message) else await answer()
+            await ack(response_action="update", view=forms.answer_form(message))
 
-    async def _offer_form(self, ack: AsyncAck, body: Payload, request: Request) -> None:
-        message_ts, person = message_of(body), clicker(body)
+    async def _offer_form(self, ack: AsyncAck, body: Payload, card: Card) -> None:
+        message_ts, place = message_of(body), place_of(body)
         try:
-            refusal = await self._deciding.refusal(
-                request, person, message_ts, place_of(body).response_url
+            refusal = await self._decide.refusal(
+                card, clicker(body), message_ts, place.response_url
             )
         except LedgerUnavailable as error:
             refusal = _not_recorded(error)
@@ -156,23 +162,21 @@ class Listeners:
             await self._answer_click(ack, body, refusal)
             return
         await ack()
-        place = place_of(body)
-        opening = self._deciding.open_form(request, place, body["trigger_id"], message_ts)
+        opening = self._decide.open_form(card, place, body["trigger_id"], message_ts)
         self._guard.spawn(opening, place)
 
     async def on_undo_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Undo…**: acknowledges; a new card follows."""
         await ack()
         place = place_of(body)
-        self._guard.spawn(
-            self._service.undo(value(body), clicker(body), place), place, pressed=True
-        )
+        undoing = self._follow_ups.undo(value(body), clicker(body), place, act(body))
+        self._guard.spawn(undoing, place, pressed=True)
 
     async def on_check_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Check again**: acknowledges; the outcome or a new card follows."""
         await ack()
         place = place_of(body)
-        checking = self._service.check_again(value(body), clicker(body), place)
+        checking = self._follow_ups.check_again(value(body), clicker(body), place, act(body))
         self._guard.spawn(checking, place, pressed=True)
 
     async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
@@ -184,8 +188,8 @@ class Listeners:
         """**Stop**: acknowledges; what is not begun is left alone."""
         await ack()
         place = place_of(body)
-        stopping = self._service.stop(value(body), clicker(body), place)
-        self._guard.spawn(stopping, place, interrupted=click_answers.stop_interrupted)
+        stopping = self._decide.stop(value(body), clicker(body), place, act(body))
+        self._guard.spawn(stopping, place, interrupted=answers.stop_interrupted)
 
     async def on_meaning_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """One of two meanings of a text: the same as typing it with its commas."""
@@ -197,35 +201,33 @@ class Listeners:
         place = place_of(body)
         if isinstance(ask, Malformed):
             log.error("button not understood", why=ask.why)
-            self._guard.tell(place, ephemerals.malformed(ask.why))
+            self._guard.tell(place, answers.malformed(ask.why))
         else:
-            self._guard.spawn(self._asking(clicker(body), place, ask, press(body)), place)
+            self._guard.spawn(self._ask(clicker(body), place, ask, choice(body)), place)
 
     async def on_many_sent(self, ack: AsyncAck, body: Payload) -> None:
         """**Ask** in the form of `/unlatch many`: acknowledges, or says what is wrong."""
         sent = paste_form.read_sent(body["view"])
-        ask = self._pasting.read(sent)
+        ask = self._paste.read(sent)
         if not isinstance(ask, Ask | AskMany):
             await ack(response_action="errors", errors=dict(ask))
             return
         await ack()
         place = Place(sent.channel_id, sent.response_url)
         # a double click, or "Try again?" after an answer that Slack did not get, sends it twice
-        once = paste_form.identity(sent)
-        self._guard.spawn(self._asking(clicker(body), place, ask, once), place)
+        once = once_sent(paste_form.identity(sent))
+        self._guard.spawn(self._ask(clicker(body), place, ask, once), place)
 
-    async def _asking(
-        self, person: Person, place: Place, ask: Ask | AskMany, once: str | None = None
-    ) -> None:
-        if isinstance(ask, Ask):
-            await self._service.ask(person, place, ask, once)
-        else:
-            await self._service.ask_many(person, place, ask, once)
+    async def _ask(self, person: Person, place: Place, ask: Ask | AskMany, by: Act) -> None:
+        ids = (ask.customer_id,) if isinstance(ask, Ask) else ask.customer_ids
+        typed = ask.typed if isinstance(ask, Ask) else ""
+        await self._asking.ask(person, place, ids, ask.reason, by, typed)
 
-    async def _decide(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
+    async def _take_verdict(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:
-            message = await self._deciding.decide(
-                value(body), verdict, clicker(body), place_of(body), message_of(body)
+            message = await self._decide.decide(
+                *(value(body), verdict, clicker(body)),
+                *(place_of(body), message_of(body), act(body)),
             )
         except LedgerUnavailable as error:
             message = _not_recorded(error)
@@ -239,4 +241,4 @@ class Listeners:
 
 def _not_recorded(error: LedgerUnavailable) -> Message:
     log.error("click not recorded", why=str(error))
-    return ephemerals.ledger_down(uncertain=error.uncertain)
+    return answers.ledger_down(uncertain=error.uncertain)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from typing import Any
+from uuid import uuid4
 
 from bot.domain.batch_input import MAX_DIGITS
 from bot.domain.commands import Ask, AskMany, Malformed, asked
 from bot.domain.models import Person
-from bot.requests.posting import Place
+from bot.ledger.steps import Act
+from bot.requests.private_messages import Place
 
 Payload = dict[str, Any]
 
@@ -28,13 +31,36 @@ def value(body: Payload) -> str:
     return str(body["actions"][0].get("value", ""))
 
 
-def press(body: Payload) -> str | None:
-    """What tells a press from others; both halves of a double click have the same.
+def act(body: Payload) -> Act:
+    """What a person did, by Slack's own id of it: the same if Slack delivers it again.
 
-    None if Slack does not say where the button is.
+    A command has a `trigger_id`, a press an `action_ts`, a form that was sent its view's id.
     """
-    message_ts = message_of(body)
-    return json.dumps([message_ts, body["user"]["id"], value(body)]) if message_ts else None
+    if "command" in body:
+        return Act(_hashed("command", body.get("trigger_id") or uuid4().hex))
+    if "view" in body:
+        return Act(_hashed("view", body["view"]["id"]))
+    action = body["actions"][0]
+    pressed_at = action.get("action_ts") or uuid4().hex
+    who = body["user"]["id"]
+    return Act(_hashed("press", message_of(body), who, action.get("action_id"), pressed_at))
+
+
+def choice(body: Payload) -> Act:
+    """A press on a button that asks for a card; both halves of a double click are the same act."""
+    message_ts, pressed = message_of(body), act(body)
+    if not message_ts:
+        return pressed
+    return Act(pressed.id, _hashed("choice", message_ts, body["user"]["id"], value(body)))
+
+
+def once_sent(identity: str) -> Act:
+    """A form that was sent, with these texts: somebody may change them before sending it again."""
+    return Act(_hashed("form", identity))
+
+
+def _hashed(*parts: object) -> str:
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def meaning(body: Payload) -> Ask | AskMany | Malformed:

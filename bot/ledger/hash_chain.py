@@ -5,11 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
-
-from bot.domain.models import Event, NewEvent, Request
 
 IMMUTABLE = (
     "id",
@@ -31,32 +28,40 @@ NOT_POSTED = "2:"
 """Begins a fingerprint that was taken before the card was posted, and so covers no `ts`."""
 
 
-def chained(request: Request, new_event: NewEvent) -> Event:
-    """The request's next event, with its number and hash."""
-    event = Event(
-        request_id=request.id,
-        number=request.events + 1,
-        at=new_event.at,
-        type=new_event.type,
-        actor=new_event.actor,
-        details=new_event.details,
-        previous=request.head,
-    )
-    return replace(event, hash=digest(event))
+def chained(
+    row: Mapping[str, Any], at: datetime, event_type: str, actor: str, details: str
+) -> dict[str, Any]:
+    """The next event of a request's row, as a row of `events`; `details` is canonical JSON."""
+    number = row["events"] + 1
+    previous = row["head"]
+    return {
+        "request_id": row["id"],
+        "number": number,
+        "at": at,
+        "type": event_type,
+        "actor": actor,
+        "details": details,
+        "previous": previous,
+        "hash": digest(previous, row["id"], number, at, event_type, actor, details),
+    }
 
 
-def digest(event: Event) -> str:
-    """The SHA-256, in hex, of an event's content and the hash of the event before it."""
-    content = [
-        event.previous,
-        event.request_id,
-        event.number,
-        event.at.isoformat(timespec="microseconds"),
-        event.type,
-        event.actor,
-        event.details,
-    ]
-    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+def digest(
+    previous: str,
+    request_id: str,
+    number: int,
+    at: datetime,
+    event_type: str,
+    actor: str,
+    details: str,
+) -> str:
+    """The SHA-256, in hex, of an event's content and the hash of the event before it.
+
+    `details` is the text as stored, canonical JSON, and is hashed as it is.
+    """
+    time = at.isoformat(timespec="microseconds")
+    start = canonical_json([previous, request_id, number, time, event_type, actor])
+    return hashlib.sha256(f"{start[:-1]},{details}]".encode()).hexdigest()
 
 
 def fingerprint(row: Mapping[str, Any], *, posted: bool) -> str:

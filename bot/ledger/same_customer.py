@@ -1,10 +1,12 @@
 """What else is done for a card's customers: one thing at a time for a customer.
 
-These functions run inside a transaction that their caller began. The ledger's own count of events
-says what came first: a clock can be set back, and instances' clocks differ.
+These functions run inside a step's transaction. The ledger's own count of events says what came
+first: a clock can be set back, and instances' clocks differ.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
 
 from sqlalchemy import (
     ColumnElement,
@@ -18,16 +20,17 @@ from sqlalchemy import (
 )
 
 from bot.domain.meanings import OUTCOMES
-from bot.domain.models import Card, EventType, Request, Verdict
-from bot.ledger.database.statements import Statement
-from bot.ledger.mapping import request_of
-from bot.ledger.schema import card_id_of_row, events, requests
+from bot.domain.models import Card, EventType, Kind, Request, Verdict
+from bot.ledger.database.statements import Statement, run
+from bot.ledger.rows import request_of
+from bot.ledger.tables import card_id_of_row, events, requests
 
 # an outcome that only a newer version knows may have changed the customer
 IS_EFFECTIVE = and_(
     *(requests.c.outcome != outcome for outcome, m in OUTCOMES.items() if not m.effective)
 )
-CUSTOMERS_OF_CARD = select(requests.c.customer_id).where(card_id_of_row == bindparam("card_id"))
+IS_TO_BE_EXECUTED = and_(requests.c.verdict == Verdict.CONFIRMED, requests.c.outcome.is_(None))
+_CUSTOMERS_OF_CARD = select(requests.c.customer_id).where(card_id_of_row == bindparam("card_id"))
 _changed_at = func.coalesce(requests.c.settled_at, requests.c.decided_at)
 _since = events.alias("since")
 
@@ -49,28 +52,31 @@ def _has_changed_after(event: ScalarSelect[int]) -> ColumnElement[bool]:
 _asked = select(_since.c.id).where(
     _since.c.request_id == bindparam("card_id"), _since.c.number == 1
 )
-_last_of_type = select(func.max(_since.c.id)).where(
-    _since.c.request_id == bindparam("request_id"), _since.c.type == bindparam("since")
+_mine = requests.alias("mine")
+_own_change = select(func.max(_since.c.id)).where(
+    _since.c.request_id == _mine.c.id,
+    # an outcome, a verdict and their events have the same names
+    _since.c.type == func.coalesce(_mine.c.outcome, _mine.c.verdict, EventType.REQUESTED),
 )
-OTHERS = Statement(
+SINCE_ASKED = Statement(
     select(requests)
     .where(
-        requests.c.customer_id.in_(CUSTOMERS_OF_CARD),
+        requests.c.customer_id.in_(_CUSTOMERS_OF_CARD),
         card_id_of_row != bindparam("card_id"),
         _has_changed_after(_asked.scalar_subquery()),
     )
     .order_by(_changed_at.desc())
 )
-CHANGED_SINCE = Statement(
-    select(requests)
+CHANGED_SINCE = (
+    select(requests, _mine.c.id.label("mine"))
     .where(
-        requests.c.customer_id == bindparam("customer"),
-        requests.c.id != bindparam("request_id"),
-        _has_changed_after(_last_of_type.scalar_subquery()),
+        _mine.c.id.in_(bindparam("request_ids", expanding=True)),
+        requests.c.customer_id == _mine.c.customer_id,
+        requests.c.id != _mine.c.id,
+        _has_changed_after(_own_change.scalar_subquery()),
     )
     .order_by(_changed_at.desc())
 )
-FIRST_OF_CARD = requests.alias("first_of_card")
 FOLLOW_UP = (
     select(requests)
     .where(
@@ -80,43 +86,50 @@ FOLLOW_UP = (
         card_id_of_row != bindparam("card_id"),
         # not the request that the thread belongs to
         requests.c.message_ts.is_(None) | (requests.c.message_ts != requests.c.thread_ts),
-        requests.c.outcome.is_(None),
-        requests.c.verdict.is_(None) | (requests.c.verdict == Verdict.CONFIRMED),
-        # a refused request, or a card that could not be posted, is never due
-        requests.c.due_at.is_not(None)
-        | requests.c.card_id.in_(
-            select(FIRST_OF_CARD.c.id).where(FIRST_OF_CARD.c.due_at.is_not(None))
-        ),
+        requests.c.is_open | IS_TO_BE_EXECUTED,
     )
     .limit(1)
 )
+UNFINISHED = select(func.count()).where(
+    requests.c.id.in_(bindparam("request_ids", expanding=True)), IS_TO_BE_EXECUTED
+)
 
 
-def lock_customers(connection: Connection, card: Card) -> None:
+def lock_customers(connection: Connection, customer_ids: Iterable[int]) -> None:
     """Make other transactions about the same customers wait; SQLite has one writer anyway."""
     if connection.dialect.name == "postgresql":
-        # in one order everywhere, so that two cards can't wait for each other
-        for customer_id in sorted({r.customer.customer_id for r in card.requests}):
-            connection.execute(select(func.pg_advisory_xact_lock(customer_id)))
+        # in one order everywhere, so that two cards can't wait for each other; in one statement
+        ids = sorted(set(customer_ids))
+        lock = "SELECT pg_advisory_xact_lock(id) FROM unnest(%(ids)s::bigint[]) AS id"
+        run(connection, lock, {"ids": ids}).fetchall()
 
 
-def others_since_asked(connection: Connection, card: Card) -> list[Request]:
+def since_asked(connection: Connection, card_id: str) -> list[Request]:
     """What other cards did for a card's customers since it was asked or are doing, latest first."""
-    return [request_of(row) for row in OTHERS.rows(connection, {"card_id": card.id})]
+    return [request_of(row) for row in SINCE_ASKED.rows(connection, {"card_id": card_id})]
 
 
-def changed_since(connection: Connection, request: Request) -> list[Request]:
-    """What else was done for a request's customer since its outcome, or is being done.
+def changed_since(
+    connection: Connection, request_ids: Sequence[str]
+) -> Mapping[str, Sequence[Request]]:
+    """What else was done for the customer of each request since its outcome, or is being done.
 
-    Without an outcome, since its verdict; without a verdict, since it was asked. Latest first.
+    Without an outcome, since its verdict; without a verdict, since it was asked. Latest first; a
+    request whose customer nothing has changed is left out.
     """
-    since = request.outcome or request.verdict or EventType.REQUESTED
-    values = {
-        "customer": request.customer.customer_id,
-        "request_id": request.id,
-        "since": since,
-    }
-    return [request_of(row) for row in CHANGED_SINCE.rows(connection, values)]
+    found: dict[str, list[Request]] = {}
+    values = {"request_ids": list(request_ids)}
+    for row in connection.execute(CHANGED_SINCE, values).mappings():
+        found.setdefault(row["mine"], []).append(request_of(row))
+    return found
+
+
+def overtakers(connection: Connection, request_ids: Sequence[str]) -> dict[str, Request]:
+    """For each request, the last other one that changed its customer since, or may have."""
+    found = changed_since(connection, request_ids)
+    # an undo of the very request that came to nothing can be repeated
+    others = {mine: [o for o in found[mine] if o.undoes != mine] for mine in found}
+    return {mine: each[0] for mine, each in others.items() if each}
 
 
 def open_follow_up(connection: Connection, card: Card) -> Request | None:
@@ -129,3 +142,36 @@ def open_follow_up(connection: Connection, card: Card) -> Request | None:
     }
     row = connection.execute(FOLLOW_UP, values).mappings().one_or_none()
     return request_of(row) if row else None
+
+
+def running(card: Card, others: Sequence[Request]) -> dict[str, list[str]]:
+    """For each request of a card, by its id, those for its customer that are being executed."""
+    waits = {
+        request.id: [
+            other.id
+            for other in others
+            if other.outcome is None
+            and other.customer.customer_id == request.customer.customer_id
+        ]
+        for request in card.requests
+    }
+    return {request_id: found for request_id, found in waits.items() if found}
+
+
+def overtaking(card: Card, others: Sequence[Request]) -> Request | None:
+    """The first of `others` that a card must not be confirmed after."""
+    return next((other for other in others if not _can_wait(card.first, other)), None)
+
+
+def _can_wait(request: Request, other: Request) -> bool:
+    """Whether a request can be confirmed while another is executed, and wait for its end.
+
+    Two that clear the same customer can: the second finds nothing left to clear. An undo can't.
+    """
+    return other.outcome is None and request.kind is other.kind is Kind.UNLATCH
+
+
+def unfinished(connection: Connection, request_ids: Sequence[str]) -> bool:
+    """Whether any of these requests is still being executed."""
+    found = connection.execute(UNFINISHED, {"request_ids": list(request_ids)})
+    return bool(found.scalar_one())

@@ -1,103 +1,112 @@
-"""Undoes a cleared request, and checks one with an unknown outcome again."""
+"""**Undo…** and **Check again**: both read the customers before they offer anything."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import timedelta
 from weakref import WeakValueDictionary
 
 import structlog
+from sqlalchemy import Connection
 
 from bot.domain.meanings import may_be_checked, may_be_undone
-from bot.domain.models import Card, Customer, EventType, Kind, LeftOut, NewEvent, Person, Request
+from bot.domain.models import Card, Customer, Kind, LeftOut, Person, Request
 from bot.fusebill.errors import FusebillError
-from bot.ledger.gate import FollowUpOpen, Overtaken
-from bot.ledger.store import Ledger
-from bot.messages import click_answers, ephemerals
-from bot.messages.block_kit import Message
+from bot.ledger import rows, same_customer, work_steps
+from bot.ledger.steps import Act, FollowUpOpen
+from bot.ledger.work_steps import Result
+from bot.messages import answers
 from bot.messages.fusebill_errors import reason
-from bot.messages.many import ephemerals as many_ephemerals
 from bot.messages.phrases import Links, display_name
 from bot.ops.metrics import Metrics
-from bot.requests.lookup import Lookup
-from bot.requests.posting import CardPoster, Place
-from bot.requests.preview import Preview
-from bot.requests.publishing.redrawing import Redrawing
-from bot.requests.work.results import ExecutionResult, compare
-from bot.requests.work.worker import Worker
+from bot.requests.ask import Ask, new_card
+from bot.requests.customers import Customers, Found
+from bot.requests.execution import compare
+from bot.requests.lists import Lists
+from bot.requests.permissions import Permissions
+from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.runner import Runner
+from bot.requests.show import Show
 
 log = structlog.get_logger(__name__)
 
 
 class FollowUps:
-    """Handles **Undo…** and **Check again**; both read the customer before they offer anything."""
+    """Handles **Undo…** and **Check again** on a card's result."""
 
     def __init__(
         self,
-        ledger: Ledger,
-        lookup: Lookup,
-        preview: Preview,
-        poster: CardPoster,
-        worker: Worker,
-        redrawing: Redrawing,
+        runner: Runner,
+        ask: Ask,
+        customers: Customers,
+        show: Show,
+        lists: Lists,
+        permissions: Permissions,
+        private: PrivateMessages,
         links: Links,
         metrics: Metrics,
+        *,
+        recheck_after_s: int,
     ) -> None:
-        self._ledger = ledger
-        self._lookup = lookup
-        self._preview = preview
-        self._poster = poster
-        self._worker = worker
-        self._redrawing = redrawing
+        self._runner = runner
+        self._ask = ask
+        self._customers = customers
+        self._show = show
+        self._lists = lists
+        self._permissions = permissions
+        self._private = private
         self._links = links
         self._metrics = metrics
+        self._recheck_after = timedelta(seconds=recheck_after_s)
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
-    async def undo(self, card: Card, person: Person, place: Place) -> None:
+    async def undo(self, card_id: str, person: Person, place: Place, act: Act) -> None:
         """Post a card in the same thread that offers to latch the customers to their old ids."""
-        async with self._locked(card) as current:
-            undoable = [request for request in current.requests if may_be_undone(request)]
-            if not undoable:
-                self._redrawing.catch_up(current.first)
-                await self._poster.send_ephemeral(place, click_answers.nothing_to_undo())
-            elif await self._ledger.open_follow_up(current):
-                await self._poster.send_ephemeral(place, click_answers.follow_up_open())
-            else:
-                await self._undo(undoable, person, place)
-
-    async def _undo(self, undoable: Sequence[Request], person: Person, place: Place) -> None:
-        """Offer to undo what nothing else has changed since; the rest is left out and named."""
-        left_out: list[LeftOut] = []
-        unchanged: list[Request] = []
-        for request in undoable:
-            other = await self._ledger.changed_since(request)
-            if other is None:
-                unchanged.append(request)
-                continue
-            if len(undoable) == 1:
-                await self._say_changed(other, place)
+        person = self._permissions.policy.with_home_team(person)
+        async with self._followed(card_id, person, place) as card:
+            if card is None:
                 return
-            left_out.append(_left_out(request, _changed_by(other)))
+            undoable = [request for request in card.requests if may_be_undone(request)]
+            if not undoable:
+                self._show.pressed_late(card, card.first.message_ts or "", "")
+                await self._private.send(place, answers.nothing_to_undo())
+            elif await self._is_followed_up(card):
+                await self._private.send(place, answers.follow_up_open())
+            else:
+                await self._undo(undoable, person, place, act)
+
+    async def _undo(
+        self, undoable: Sequence[Request], person: Person, place: Place, act: Act
+    ) -> None:
+        """Offer to undo what nothing else has changed since; the rest is left out and named."""
+        ids = [request.id for request in undoable]
+        others = await self._runner.read(lambda c: same_customer.overtakers(c, ids))
+        if len(undoable) == 1 and others:
+            await self._say_changed(others[ids[0]], place)
+            return
+        unchanged = [request for request in undoable if request.id not in others]
+        left_out = [_left_out(r, _changed_by(others[r.id])) for r in undoable if r.id in others]
         found = await self._read(unchanged, place)
         restorable: list[tuple[Request, Customer]] = []
-        for request, customer in zip(unchanged, found, strict=True):
+        for request in unchanged:
+            customer = found[request.customer.customer_id]
             if isinstance(customer, FusebillError):
                 left_out.append(_left_out(request, f"could not be read: {reason(customer)}"))
             elif not customer.ids:
                 restorable.append((request, customer))
             elif len(undoable) == 1:
-                latched = click_answers.latched_meanwhile(customer, self._links)
-                await self._poster.send_ephemeral(place, latched)
+                latched = answers.latched_meanwhile(customer, self._links)
+                await self._private.send(place, latched)
                 return
             else:
                 left_out.append(_left_out(request, "latched to other ids now"))
         if restorable:
-            await self._offer_undo(restorable, left_out, person, place)
+            await self._offer_undo(restorable, left_out, person, place, act)
         elif len(undoable) > 1:
-            await self._poster.send_ephemeral(place, click_answers.nothing_left_to_undo(left_out))
+            await self._private.send(place, answers.nothing_left_to_undo(left_out))
 
     async def _offer_undo(
         self,
@@ -105,11 +114,12 @@ class FollowUps:
         left_out: Sequence[LeftOut],
         person: Person,
         place: Place,
+        act: Act,
     ) -> None:
         requests = [request for request, _customer in restorable]
         restored = [replace(customer, ids=request.customer.ids) for request, customer in restorable]
         why = requests[0].reason
-        relatch = self._poster.card(
+        relatch = new_card(
             person,
             place,
             restored,
@@ -117,70 +127,47 @@ class FollowUps:
             kind=Kind.RELATCH,
             follows=requests,
         )
-        if await self._post(relatch, place, left_out) and left_out and len(requests) == 1:
-            others = many_ephemerals.others_not_undone(left_out, self._links)
-            await self._poster.send_ephemeral(place, others)
+        if await self._ask.post(relatch, place, act, left_out) and left_out and len(requests) == 1:
+            others = answers.others_not_undone(left_out, self._links)
+            await self._private.send(place, others)
 
-    async def _post(self, card: Card, place: Place, left_out: Sequence[LeftOut] = ()) -> bool:
-        """Post a card, unless another instance was quicker: the ledger decides."""
-        try:
-            return await self._poster.post(card, place, left_out)
-        except FollowUpOpen:
-            await self._poster.send_ephemeral(place, click_answers.follow_up_open())
-        except Overtaken as error:
-            await self._say_changed(error.by, place)
-        return False
-
-    async def _say_changed(self, other: Request, place: Place) -> None:
-        url = await self._lookup.permalink(other)
-        await self._poster.send_ephemeral(place, click_answers.changed_since(other, url))
-
-    async def check_again(self, card: Card, person: Person, place: Place) -> None:
+    async def check_again(self, card_id: str, person: Person, place: Place, act: Act) -> None:
         """Read the customers whose outcome is unknown: record what happened, or post a new card.
 
         The new card is about those that still have the ids that the card shows.
         """
-        async with self._locked(card) as current:
-            unknown = [request for request in current.requests if may_be_checked(request)]
+        person = self._permissions.policy.with_home_team(person)
+        async with self._followed(card_id, person, place) as card:
+            if card is None:
+                return
+            unknown = [request for request in card.requests if may_be_checked(request)]
             if not unknown:
-                self._redrawing.catch_up(current.first)
-                await self._poster.send_ephemeral(place, click_answers.outcome_known())
-            elif await self._ledger.open_follow_up(current):
-                await self._poster.send_ephemeral(place, click_answers.follow_up_open())
+                self._show.pressed_late(card, card.first.message_ts or "", "")
+                await self._private.send(place, answers.outcome_known())
+            elif await self._is_followed_up(card):
+                await self._private.send(place, answers.follow_up_open())
             else:
-                await self._check(unknown, person, place)
+                await self._check(card, unknown, person, place, act)
 
-    async def _check(self, unknown: Sequence[Request], person: Person, place: Place) -> None:
-        recorded: list[str] = []
+    async def _check(
+        self, card: Card, unknown: Sequence[Request], person: Person, place: Place, act: Act
+    ) -> None:
+        found = await self._read(unknown, place)
+        results: dict[str, Result] = {}
         still_latched: list[Request] = []
-        changed_by: list[Request] = []
-        # what keeps one from being recorded may keep many: it is said once
-        refusals: dict[str, Message] = {}
-        for request, customer in zip(unknown, await self._read(unknown, place), strict=True):
+        for request in unknown:
+            customer = found[request.customer.customer_id]
             if isinstance(customer, FusebillError):
                 continue
             result = compare(customer.ids, request, called=True)
             if result is None:
                 still_latched.append(request)
-                continue
-            try:
-                refusal = await self._record(request, result, person)
-            except Overtaken as error:
-                changed_by.append(error.by)
-                continue
-            if refusal is None:
-                recorded.append(request.id)
             else:
-                refusals[refusal.text] = refusal
-        if recorded:
-            # not redraw(): a RESTORED outcome also marks the undone request
-            self._worker.conclude_soon(unknown[0].card_id, recorded)
-        for refusal in refusals.values():
-            await self._poster.send_ephemeral(place, refusal)
-        if changed_by:
-            await self._say_unknown_since(changed_by, place)
+                results[request.id] = result.result
+        if results and not await self._record(card, results, person, place):
+            return
         if still_latched:
-            again = self._poster.card(
+            again = new_card(
                 person,
                 place,
                 [request.customer for request in still_latched],
@@ -188,64 +175,70 @@ class FollowUps:
                 kind=unknown[0].kind,
                 follows=still_latched,
             )
-            await self._post(again, place)
+            await self._ask.post(again, place, act)
+
+    async def _record(
+        self, card: Card, results: Mapping[str, Result], person: Person, place: Place
+    ) -> bool:
+        """Record outcomes that the customers show now; false if another request is open."""
+        now, others = await self._runner.run(
+            work_steps.looked_again, card.id, person, results, self._recheck_after
+        )
+        if isinstance(others, FollowUpOpen):
+            await self._private.send(place, answers.follow_up_open())
+            return False
+        for request in now.requests:
+            if request.id in results and request.id not in others and request.outcome:
+                self._metrics.outcomes.labels(request.kind, request.outcome).inc()
+        if others:
+            await self._say_unknown_since([each.by for each in others.values()], place)
+        return True
+
+    async def _say_changed(self, other: Request, place: Place) -> None:
+        url = await self._lists.permalink(other)
+        await self._private.send(place, answers.changed_since(other, url))
 
     async def _say_unknown_since(self, changed_by: Sequence[Request], place: Place) -> None:
         if len(changed_by) == 1:
-            url = await self._lookup.permalink(changed_by[0])
-            said = click_answers.unknown_since(changed_by[0], url)
+            url = await self._lists.permalink(changed_by[0])
+            said = answers.unknown_since(changed_by[0], url)
         else:
-            ids = [request.customer.customer_id for request in changed_by]
-            said = many_ephemerals.many_unknown_since(ids)
-        await self._poster.send_ephemeral(place, said)
-
-    async def _record(
-        self, request: Request, result: ExecutionResult, person: Person
-    ) -> Message | None:
-        """Record an outcome that the customer shows now; returns why that is wrong, if it is.
-
-        Raises: Overtaken.
-        """
-        now = datetime.now(UTC)
-        event = NewEvent(now, EventType(result.outcome), person.user_id, result.details)
-
-        def known(current: Request) -> Request | None:
-            if not may_be_checked(current):
-                return None
-            due_at = self._worker.lease(now)
-            return replace(current, outcome=result.outcome, settled_at=now, due_at=due_at)
-
-        try:
-            history = await self._ledger.append(request, event, known, alone=True)
-        except FollowUpOpen:
-            return click_answers.follow_up_open()
-        if history is None:
-            return click_answers.outcome_known()
-        self._metrics.outcomes.labels(request.kind, result.outcome).inc()
-        return None
+            said = answers.many_unknown_since([each.customer.customer_id for each in changed_by])
+        await self._private.send(place, said)
 
     @asynccontextmanager
-    async def _locked(self, card: Card) -> AsyncIterator[Card]:
-        """The card as it is now, one click at a time: people click twice.
+    async def _followed(
+        self, card_id: str, person: Person, place: Place
+    ) -> AsyncIterator[Card | None]:
+        """The card as it is now, one click at a time: people click twice. None if it may not be.
 
         This saves reads and is no promise: another instance has locks of its own, so what must not
         happen twice is asked again in the transaction that writes it.
         """
-        async with self._locks.setdefault(card.id, asyncio.Lock()):
-            yield await self._ledger.get_card(card.id) or card
+        async with self._locks.setdefault(card_id, asyncio.Lock()):
+            card = await self._runner.read(lambda c: rows.read(c, card_id))
+            if card is None:
+                await self._private.send(place, answers.no_such_request())
+            elif not await self._permissions.may_follow_up(card, person, place):
+                card = None
+            yield card
 
-    async def _read(
-        self, requests: Sequence[Request], place: Place
-    ) -> Sequence[Customer | FusebillError]:
+    async def _is_followed_up(self, card: Card) -> bool:
+        def work(connection: Connection) -> bool:
+            return same_customer.open_follow_up(connection, card) is not None
+
+        return await self._runner.read(work)
+
+    async def _read(self, requests: Sequence[Request], place: Place) -> Found:
         """Read the customers of requests; tell the person why one could not be read."""
         ids = [request.customer.customer_id for request in requests]
-        found = await self._preview.read_all(ids, place)
+        found = await self._customers.read(ids, place)
         for customer_id in ids:
             if isinstance(error := found[customer_id], FusebillError):
-                await self._poster.send_ephemeral(place, ephemerals.not_read(customer_id, error))
+                await self._private.send(place, answers.not_read(customer_id, error))
                 # one is enough: the reason is mostly the same for all
                 break
-        return [found[customer_id] for customer_id in ids]
+        return found
 
 
 def _changed_by(other: Request) -> str:

@@ -8,18 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from uuid import uuid4
 
 import structlog
 
-from bot.domain.models import Card, EventType, NewEvent, Person, Request, Verdict
+from bot.domain.models import Card, Customer, Kind, Person, Request, Verdict
 from bot.domain.policy import Decision, Members, Policy, may_ask, may_decide, may_read
-from bot.ledger.gate import Judge
-from bot.ledger.store import Ledger
-from bot.messages import ephemerals
+from bot.ledger import steps
+from bot.ledger.database.engine import LedgerUnavailable
+from bot.ledger.steps import Judge
+from bot.messages import answers
 from bot.ops.metrics import Metrics
-from bot.requests.posting import CardPoster, Place
-from bot.requests.publishing.redrawing import Redrawing
-from bot.settings import Timing
+from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.runner import Runner
 
 log = structlog.get_logger(__name__)
 
@@ -32,39 +33,35 @@ class Permissions:
 
     def __init__(
         self,
-        ledger: Ledger,
-        poster: CardPoster,
-        redrawing: Redrawing,
+        runner: Runner,
+        private: PrivateMessages,
         policy: Policy,
         members: Callable[[], Members],
         metrics: Metrics,
-        timing: Timing,
     ) -> None:
-        self._ledger = ledger
-        self._poster = poster
-        self._redrawing = redrawing
-        self._policy = policy
+        self._runner = runner
+        self._private = private
+        self.policy = policy
         self._members = members
         self._metrics = metrics
-        self._timing = timing
 
     async def may_ask(
         self, person: Person, place: Place, reason: str, customer_id: int, typed: str
     ) -> bool:
         """Whether a person may ask for a card; a refusal is recorded with what was `typed`."""
-        decision = may_ask(self._policy, person, place.channel_id, reason, self._members())
+        decision = may_ask(self.policy, person, place.channel_id, reason, self._members())
         return await self._allow_command(decision, person, place, customer_id, typed)
 
     async def may_read(
         self, person: Person, place: Place, command: str, customer_id: int = 0
     ) -> bool:
         """Whether a person may see customers and past requests here."""
-        decision = may_read(self._policy, person, place.channel_id, self._members())
+        decision = may_read(self.policy, person, place.channel_id, self._members())
         return await self._allow_command(decision, person, place, customer_id, command)
 
     async def may_follow_up(self, card: Card, person: Person, place: Place) -> bool:
         """Whether a person may undo what a card did, or check it again."""
-        decision = may_read(self._policy, person, card.first.channel_id, self._members())
+        decision = may_read(self.policy, person, card.first.channel_id, self._members())
         return await self._allow_click(decision, card, person, place)
 
     async def may_stop(self, card: Card, person: Person, place: Place) -> bool:
@@ -77,7 +74,7 @@ class Permissions:
         members = self._members()
 
         def judge(request: Request, other: Request | None) -> Decision:
-            return may_decide(self._policy, request, verdict, person, members, other=other)
+            return may_decide(self.policy, request, verdict, person, members, other=other)
 
         return judge
 
@@ -90,10 +87,30 @@ class Permissions:
     async def _allow_command(
         self, decision: Decision, person: Person, place: Place, customer_id: int, typed: str
     ) -> bool:
-        if not decision.allowed:
-            self.count_refusal(decision, person)
-            await self._poster.deny(person, place, customer_id, typed, decision)
-        return decision.allowed
+        """`customer_id` is 0 if the command named no customer."""
+        if decision.allowed:
+            return True
+        self.count_refusal(decision, person)
+        # the step dates it
+        now = datetime.now(UTC)
+        denied = Request(
+            id=uuid4().hex,
+            kind=Kind.UNLATCH,
+            customer=Customer(customer_id),
+            channel_id=place.channel_id,
+            message_ts=None,
+            thread_ts=None,
+            requester=person,
+            reason=typed,
+            asked_at=now,
+            expires_at=now,
+        )
+        try:
+            await self._runner.run(steps.refused_to_ask, denied, decision)
+        except LedgerUnavailable as error:
+            log.error("refusal not recorded", why=str(error))  # noqa: TRY400  # expected
+        await self._private.send(place, answers.denied(decision.why, decision.channels))
+        return False
 
     async def _allow_click(
         self, decision: Decision, card: Card, person: Person, place: Place
@@ -101,10 +118,6 @@ class Permissions:
         if decision.allowed:
             return True
         self.count_refusal(decision, person)
-        now = datetime.now(UTC)
-        why: dict[str, object] = {"why": decision.why}
-        denial = NewEvent(now, EventType.DECISION_DENIED, person.user_id, why)
-        if await self._ledger.deny(card.first, denial, now + self._timing.lease):
-            self._redrawing.redraw(card.id)
-        await self._poster.send_ephemeral(place, ephemerals.denied(decision.why, decision.channels))
+        await self._runner.run(steps.refused, card.id, person, decision.why)
+        await self._private.send(place, answers.denied(decision.why, decision.channels))
         return False

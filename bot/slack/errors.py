@@ -30,6 +30,7 @@ from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.webhook.webhook_response import WebhookResponse
 
 MAX_RETRY_AFTER_S = 600.0
+MAX_PAUSE_S = 30.0
 BUSY = frozenset({"ratelimited", "rate_limited", "http_429"})
 PASSING = frozenset(
     {
@@ -127,6 +128,11 @@ class Redirected(aiohttp.ClientError):
 def is_retryable(error: Exception) -> TypeGuard[SlackUnavailable]:
     """Whether the same call may succeed soon, without anybody's help."""
     return isinstance(error, SlackUnavailable) and not isinstance(error, SlackBlocked)
+
+
+def pause_of(error: SlackUnavailable) -> bool | float:
+    """How long stamina waits: as long as Slack asked, up to 30 s, or True for its own pauses."""
+    return min(error.retry_after_s, MAX_PAUSE_S) if error.retry_after_s else True
 
 
 def is_verdict(error: SlackError) -> bool:

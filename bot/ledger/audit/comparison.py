@@ -13,7 +13,7 @@ from sqlalchemy import Engine, RowMapping, select
 
 from bot.ledger.audit.log_files import NotReadable, event_line, lines
 from bot.ledger.database.engine import streaming
-from bot.ledger.schema import events, requests
+from bot.ledger.tables import events, requests
 from bot.ledger.witness import MESSAGE
 
 MAX_COUNT = 2**63 - 1

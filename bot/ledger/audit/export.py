@@ -15,9 +15,9 @@ from sqlalchemy import Engine, RowMapping, Select, and_, or_, select
 
 from bot.domain.models import EventType
 from bot.ledger.database.engine import streaming
-from bot.ledger.mapping import stored, time_of
-from bot.ledger.queries import IS_TO_BE_EXECUTED
-from bot.ledger.schema import card_id_of_row, events, requests
+from bot.ledger.rows import stored, time_of
+from bot.ledger.same_customer import IS_TO_BE_EXECUTED
+from bot.ledger.tables import card_id_of_row, events, requests
 
 WIDTHS = {
     "at": 27,

@@ -19,8 +19,8 @@ from bot.ledger.hash_chain import (
     fingerprint,
     place_on_card,
 )
-from bot.ledger.mapping import event_of, stored, time_of
-from bot.ledger.schema import Moment, events, requests
+from bot.ledger.rows import event_of, stored, time_of
+from bot.ledger.tables import Moment, events, requests
 
 
 def verify(engine: Engine) -> Generator[str, None, None]:

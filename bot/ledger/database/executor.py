@@ -144,7 +144,8 @@ class Pool:
             ):
                 used = connection.info.setdefault("used", [])
                 try:
-                    connection.exec_driver_sql("SELECT 1")
+                    asked = connection.exec_driver_sql("SELECT clock_timestamp()")
+                    connection.info["now"] = asked.scalar_one()
                 except DBAPIError as error:
                     # this connection worked before: the server has been restarted since
                     if error.connection_invalidated and used:

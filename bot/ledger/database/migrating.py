@@ -9,7 +9,7 @@ from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from bot.environment import this_bot
 from bot.ledger.database.engine import LedgerUnavailable, reason
-from bot.ledger.schema import REVISION
+from bot.ledger.tables import REVISION
 
 log = structlog.get_logger(__name__)
 

@@ -10,9 +10,19 @@ Types are converted as the tables declare them, and errors are SQLAlchemy's.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import BindParameter, Connection, Delete, Dialect, Insert, Select, Update
+from sqlalchemy import (
+    BindParameter,
+    Connection,
+    Delete,
+    Dialect,
+    Insert,
+    Select,
+    TextualSelect,
+    Update,
+)
 from sqlalchemy.exc import DBAPIError, StatementError
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.types import TypeEngine
@@ -20,7 +30,7 @@ from sqlalchemy.types import TypeEngine
 Values = Mapping[str, Any]
 Row = dict[str, Any]
 Converter = Callable[[Any], Any]
-Core = Select[Any] | Insert | Update | Delete
+Core = Select[Any] | TextualSelect | Insert | Update | Delete
 
 
 class Statement:
@@ -50,14 +60,14 @@ class Statement:
         changed: int = run(connection, compiled.sql, compiled.bind(values)).rowcount
         return changed
 
-    def insert(self, connection: Connection, values: Values) -> int:
-        """Insert one row; returns the `id` that the database gave it."""
-        compiled = self._for(connection, values)
-        cursor = run(connection, compiled.sql, compiled.bind(values))
+    def insert(self, connection: Connection, several: Sequence[Values]) -> list[int]:
+        """Insert rows, at least one; returns the `id` that the database gave to each."""
+        compiled = self._for(connection, several[0])
+        bound = [compiled.bind(values) for values in several]
+        if connection.dialect.name == "sqlite":
+            return [run(connection, compiled.sql, each).lastrowid for each in bound]
         # SQLAlchemy adds RETURNING for a key that PostgreSQL generates
-        sqlite = connection.dialect.name == "sqlite"
-        given: int = cursor.lastrowid if sqlite else cursor.fetchone()[0]
-        return given
+        return run_many(connection, compiled.sql, bound, returning=True)
 
     def many(self, connection: Connection, several: Sequence[Values]) -> None:
         """Run the statement once for each of several, at least one."""
@@ -113,12 +123,40 @@ def run(connection: Connection, sql: str, parameters: Sequence[Any] | Values = (
         raise _translated(connection, sql, error) from error
 
 
-def run_many(connection: Connection, sql: str, several: Sequence[Sequence[Any] | Values]) -> None:
-    """Run SQL text once for each of several parameters. Raises: DBAPIError."""
+def run_many(
+    connection: Connection,
+    sql: str,
+    several: Sequence[Sequence[Any] | Values],
+    *,
+    returning: bool = False,
+) -> list[int]:
+    """Run SQL text once for each of several parameters, in one round trip.
+
+    Returns the first value that each returns, where PostgreSQL's driver is told that it does.
+    Raises: DBAPIError.
+    """
+    cursor = _driver(connection).cursor()
     try:
-        _driver(connection).cursor().executemany(sql, several)
+        if not returning:
+            cursor.executemany(sql, several)
+            return []
+        cursor.executemany(sql, several, returning=True)
+        given = [cursor.fetchone()[0]]
+        while cursor.nextset():
+            given.append(cursor.fetchone()[0])
     except connection.dialect.loaded_dbapi.Error as error:
         raise _translated(connection, sql, error) from error
+    else:
+        return given
+
+
+def clock(connection: Connection) -> datetime:
+    """The time when the transaction began: the database's, or on SQLite this machine's.
+
+    Two instances on one PostgreSQL agree on what is due, whatever their own clocks say.
+    """
+    now: datetime | None = connection.info.get("now")
+    return datetime.now(UTC) if now is None else now.astimezone(UTC)
 
 
 def _driver(connection: Connection) -> Any:  # noqa: ANN401  # sqlite3's connection, or psycopg's

@@ -8,52 +8,49 @@ import structlog
 
 from bot.domain.commands import Ask, AskMany
 from bot.domain.models import Person
-from bot.domain.policy import Policy
-from bot.messages.many import ephemerals as many_ephemerals
-from bot.messages.many.paste_form import Errors, Sent, paste_form, understood
+from bot.messages import answers
+from bot.messages.paste_form import Errors, Sent, paste_form, understood
 from bot.requests.permissions import Permissions
-from bot.requests.posting import CardPoster, Place
-from bot.slack.client import Slack, SlackError, is_verdict
+from bot.requests.private_messages import Place, PrivateMessages
+from bot.slack.client import Slack
+from bot.slack.errors import SlackError, is_verdict
 
 log = structlog.get_logger(__name__)
 
 
-class Pasting:
+class Paste:
     """Opens the form for somebody who may ask; the rules are checked again when it is sent."""
 
     def __init__(
         self,
         slack: Slack,
-        poster: CardPoster,
-        policy: Policy,
+        private: PrivateMessages,
         permissions: Permissions,
         customer_url: str | None = None,
     ) -> None:
         self._slack = slack
-        self._poster = poster
-        self._policy = policy
+        self._private = private
         self._permissions = permissions
         self._customer_url = customer_url
 
     async def open_form(self, person: Person, place: Place, trigger_id: str) -> None:
         """Open the form; who may not ask, or gets no form from Slack, is told so privately."""
-        person = self._policy.with_home_team(person)
+        person = self._permissions.policy.with_home_team(person)
         # whoever may ask may read; the reason is not typed yet
         if not await self._permissions.may_read(person, place, "/unlatch many"):
             return
-        needs_reason = self._policy.require_reason
+        needs_reason = self._permissions.policy.require_reason
         now = datetime.now(UTC)
         form = paste_form(place.channel_id, place.response_url, now, needs_reason=needs_reason)
         try:
             await self._slack.open_form(trigger_id, form)
         except SlackError as error:
             log.warning("form not opened", why=error.code)
-            await self._poster.send_ephemeral(
-                place, many_ephemerals.form_not_opened(certain=is_verdict(error))
-            )
+            said = answers.paste_form_not_opened(certain=is_verdict(error))
+            await self._private.send(place, said)
 
     def read(self, sent: Sent) -> Ask | AskMany | Errors:
         """What a form that was sent asks for, or what is wrong with it by field."""
-        needs_reason = self._policy.require_reason
+        needs_reason = self._permissions.policy.require_reason
         now, customer_url = datetime.now(UTC), self._customer_url
         return understood(sent, now, needs_reason=needs_reason, customer_url=customer_url)

@@ -1,18 +1,19 @@
 """Executes a confirmed request: reads the customer, compares it with the card, calls Fusebill.
 
-What people saw on the card is what may be cleared, and a call whose answer was lost may have worked
-or not. So the customer is read and compared before every call, retries and reclaimed work
-included, and an outcome is reported only if Fusebill showed it:
+A request changes a customer's ids from X to Y: an unlatch from those on the card to none, an undo
+from none to those. What people saw on the card is what may be changed, and a call whose answer was
+lost may have worked or not. So the customer is read and compared before every call, retries and
+work that was taken over included, and an outcome is reported only if Fusebill showed it:
 
-    ids as on the card ──────> call; ids gone in its answer or when read back ──> CLEARED
-    no ids ──────────────────> ALREADY_CLEAR, or CLEARED if an earlier call may have cleared them
+    ids are X ───────────────> call; ids are Y in its answer or when read back ──> done
+    ids are Y ───────────────> done if an earlier call may have changed them; else not the bot's
     other ids ───────────────> CHANGED, no (further) call
-    accepted (2xx) ──────────> read back until the ids are gone; else UNKNOWN
-    refused (4xx) ───────────> read back: ids as on the card ──> REFUSED, nothing was changed
-    no conclusive answer ────> read again, call again if the ids are as on the card; else UNKNOWN
+    accepted (2xx) ──────────> read back until the ids are Y; else UNKNOWN
+    refused (4xx) ───────────> read back: ids are X ──> REFUSED, nothing was changed
+    no conclusive answer ────> read again, call again if the ids are X; else UNKNOWN
 
-A relatch works the other way round: it calls only if the customer has no ids. What Fusebill
-answered to each call that may have changed something is kept in the `details` as `calls`.
+What Fusebill answered to each call that may have changed something is kept in the `details` as
+`calls`. Before each call, `before_call` is awaited: whoever executes must still hold the work.
 """
 
 from __future__ import annotations
@@ -20,9 +21,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, field, replace
+from datetime import datetime
 from time import monotonic
 
-from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Request
+from bot.domain.models import Customer, HubSpotIds, Outcome, Request
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import (
     FusebillError,
@@ -33,24 +35,36 @@ from bot.fusebill.errors import (
     Unavailable,
 )
 from bot.fusebill.responses import Accepted
+from bot.ledger.work_steps import Result
 from bot.messages.fusebill_errors import may_pass, reason
 from bot.ops.retries import retried
-from bot.requests.work.results import (
-    ExecutionResult,
-    changed,
-    compare,
-    done,
-    evidence,
-    on_the_way,
-    starting,
-    wanted,
-)
 
 ATTEMPTS = 6
 LOOKS = 5  # after a success that did not show the change, beyond a first one at once
+MAX_CALL_TEXT = 9_000  # characters of Fusebill's words kept of each call
+
+BeforeCall = Callable[[], Awaitable[None]]
 
 
-Announce = Callable[[], Awaitable[object]]
+class NotToBeCalled(Exception):
+    """Somebody stopped the request before its first call."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExecutionResult:
+    """The outcome, and the `details` for its event in the ledger.
+
+    With `retry_at`, nothing was changed because Fusebill takes no more calls until then.
+    """
+
+    outcome: Outcome
+    details: dict[str, object] = field(default_factory=dict)
+    retry_at: datetime | None = None
+
+    @property
+    def result(self) -> Result:
+        """What is recorded of it."""
+        return Result(self.outcome, self.details)
 
 
 @dataclass(slots=True)
@@ -60,14 +74,13 @@ class _Progress:
     `sent`: a call of the bot may be the reason for what a read shows. `in_doubt`: a call may have
     taken effect, or may still do so, and Fusebill did not say. `calls` is the evidence, one entry
     for each call that may have changed something, and `refusal` the last of them that was refused.
-    `announce` is awaited before the first.
     """
 
     request: Request
     sent: bool
     in_doubt: bool
     deadline: float
-    announce: Announce | None = None
+    before_call: BeforeCall
     calls: list[dict[str, object]] = field(default_factory=list)
     refusal: FusebillRefused | None = None
     last_error: FusebillError = field(default_factory=FusebillError)
@@ -95,16 +108,15 @@ class Execution:
         self._look_s = look_s
 
     async def execute(
-        self, request: Request, *, may_have_called: bool, announce: Announce | None = None
+        self, request: Request, before_call: BeforeCall, *, may_have_called: bool
     ) -> ExecutionResult:
         """Execute a request; every FusebillError becomes an outcome.
 
-        `may_have_called`: a worker that held the request before may have made the call. `announce`
-        is awaited before this one makes its first, and what it raises is raised.
+        `may_have_called`: the call may have been made before. What `before_call` raises is raised.
         """
         started = monotonic()
         deadline = started + self._budget_s
-        progress = _Progress(request, may_have_called, may_have_called, deadline, announce)
+        progress = _Progress(request, may_have_called, may_have_called, deadline, before_call)
         try:
             async with asyncio.timeout(self._budget_s):
                 result = await self._execute_with_retries(progress)
@@ -171,10 +183,9 @@ class Execution:
         found = compare(before.ids, request, called=progress.sent)
         if found:
             return found
-        if progress.announce and not progress.calls:
-            await progress.announce()
+        await progress.before_call()
         accepted = await self._call(progress)
-        if accepted.customer is not None and accepted.customer.ids == wanted(request):
+        if accepted.customer is not None and accepted.customer.ids == request.ids_after:
             return done(request, "answer", accepted.status)
         return await self._read_back(accepted, progress)
 
@@ -182,8 +193,7 @@ class Execution:
         """Make the call that changes the customer, and keep what came of it as evidence."""
         in_doubt, sent = progress.in_doubt, progress.sent
         progress.in_doubt = progress.sent = True
-        relatch = progress.request.kind is Kind.RELATCH
-        operation = "latch_customer" if relatch else "unlatch_customer"
+        operation = "latch_customer" if progress.request.ids_after else "unlatch_customer"
         entry: dict[str, object] = {"operation": operation, "status": None}
         progress.calls.append(entry)
         started = monotonic()
@@ -206,10 +216,10 @@ class Execution:
             entry["seconds"] = round(monotonic() - started, 3)
 
     async def _send(self, request: Request) -> Accepted:
-        customer = request.customer
-        if request.kind is Kind.RELATCH:
-            return await self._fusebill.latch_customer(customer.customer_id, customer.ids)
-        return await self._fusebill.unlatch_customer(customer.customer_id)
+        customer_id = request.customer.customer_id
+        if request.ids_after:
+            return await self._fusebill.latch_customer(customer_id, request.ids_after)
+        return await self._fusebill.unlatch_customer(customer_id)
 
     async def _read_back(self, accepted: Accepted, progress: _Progress) -> ExecutionResult:
         """Look for a change that Fusebill accepted, longer and longer apart: it may come late."""
@@ -226,13 +236,13 @@ class Execution:
                     break
                 await asyncio.sleep(0 if wait_s is True else wait_s)
                 continue
-            if seen == wanted(request):
+            if seen == request.ids_after:
                 return done(request, "read_back")
-            if not on_the_way(seen, request):
+            if not _on_the_way(seen, request):
                 break
         if seen is None:
             return _failed(progress.last_error, progress)
-        if seen != starting(request):
+        if seen != request.ids_before:
             return changed(seen, called=True)
         why = (
             f"The call was answered with HTTP {accepted.status}, but the change does not show yet."
@@ -260,11 +270,60 @@ class Execution:
             # only Fusebill's own word is enough by itself
             progress.in_doubt = progress.in_doubt or not refusal.own_form
             raise refusal from error
-        if after.ids == wanted(request):
+        if after.ids == request.ids_after:
             return done(request, "read_back")
-        if after.ids != starting(request):
+        if after.ids != request.ids_before:
             return changed(after.ids, called=True)
         raise refusal
+
+
+def compare(ids: HubSpotIds, request: Request, *, called: bool) -> ExecutionResult | None:
+    """The outcome that a customer's ids show; None if the request can still be executed.
+
+    `called` says whether a call of the bot may have changed the ids already.
+    """
+    if ids == request.ids_before:
+        return None
+    if ids == request.ids_after and called:
+        return done(request, "read_back")
+    if not ids:
+        return ExecutionResult(Outcome.ALREADY_CLEAR)
+    return changed(ids, called=called)
+
+
+def _on_the_way(ids: HubSpotIds, request: Request) -> bool:
+    """Whether each id is still the old one or already the new one."""
+    old, new = request.ids_before, request.ids_after
+    return ids.vid in (old.vid, new.vid) and ids.company_id in (old.company_id, new.company_id)
+
+
+def done(request: Request, how: str, status: int | None = None) -> ExecutionResult:
+    """The request is done; `how` Fusebill showed it: in its `answer`, or when `read_back`."""
+    outcome = Outcome.RESTORED if request.ids_after else Outcome.CLEARED
+    details: dict[str, object] = {**asdict(request.customer.ids), "how": how}
+    return ExecutionResult(outcome, details | ({"status": status} if status else {}))
+
+
+def changed(ids: HubSpotIds, *, called: bool) -> ExecutionResult:
+    """The customer has other ids than the card showed; `called` as for `compare`."""
+    return ExecutionResult(
+        Outcome.CHANGED, {"found": asdict(ids)} | ({"called": True} if called else {})
+    )
+
+
+def evidence(answer: FusebillError | Accepted) -> dict[str, object]:
+    """What came of a call, for the ledger: everything that the vendor's support would ask for."""
+    texts: list[str] = []
+    left = MAX_CALL_TEXT
+    for each in answer.texts:
+        texts += [each[:left]] if left > 0 else []
+        left -= len(each)
+    found: dict[str, object] = {"texts": texts} if texts else {}
+    if answer.why:
+        found["why"] = answer.why
+    if isinstance(answer, FusebillError) and answer.error_id is not None:
+        found["error_id"] = answer.error_id
+    return {"status": answer.status} | found
 
 
 def _failed(

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     Column,
     DateTime,
     Dialect,
@@ -18,10 +19,11 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     func,
 )
 
-REVISION = "0005"
+REVISION = "0006"
 """The migration that this code needs."""
 
 
@@ -45,6 +47,7 @@ class Moment(TypeDecorator[datetime]):
 
 
 metadata = MetaData()
+Id = BigInteger().with_variant(Integer, "sqlite")
 
 requests = Table(
     "requests",
@@ -67,28 +70,21 @@ requests = Table(
     Column("decided_at", Moment),
     Column("outcome", String(16)),
     Column("settled_at", Moment),
-    Column("due_at", Moment),
-    Column("claim", Integer, nullable=False),
-    Column("deliveries", Integer, nullable=False),
-    Column("mirrored_through", Integer, nullable=False),
     Column("events", Integer, nullable=False),
     Column("head", String(64), nullable=False),
     Column("undoes", String(32)),
     Column("undone_by", String(32)),
-    # until when an instance holds the thread, to post what it lacks; not a field of Request
-    Column("posting_until", Moment),
     # null in rows that a version before 0005 wrote: the request is a card of its own
     Column("card_id", String(32)),
     Column("position", Integer, nullable=False, server_default="1"),
     Column("card_size", Integer, nullable=False, server_default="1"),
+    # of a card that waits for a decision
+    Column("is_open", Boolean, nullable=False, server_default=false()),
+    # of a card's first request: how many of the card's events its thread shows
+    Column("shown_events", Integer, nullable=False, server_default="0"),
 )
 
-# The migration makes the first index partial (`due_at IS NOT NULL`), since the sweep reads no other
-# rows. Declaring that here would load PostgreSQL's dialect at each start.
-due = Index("requests_due", requests.c.due_at)
 by_time = Index("requests_by_time", requests.c.asked_at)
-# partial too: a decided request without a clock whose thread lacks events
-stale = Index("requests_stale", requests.c.asked_at)
 card_id_of_row = func.coalesce(requests.c.card_id, requests.c.id, type_=String(32))
 """The id of the card of a request, in each version's rows."""
 by_card = Index("requests_by_card", card_id_of_row, requests.c.position)
@@ -97,7 +93,7 @@ by_customer = Index("requests_by_customer", requests.c.customer_id, requests.c.a
 events = Table(
     "events",
     metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("id", Id, primary_key=True),
     Column("request_id", ForeignKey("requests.id"), nullable=False),
     Column("number", Integer, nullable=False),
     Column("at", Moment, nullable=False),
@@ -112,11 +108,47 @@ events = Table(
 response_urls = Table(
     "response_urls",
     metadata,
-    Column("id", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("id", Id, primary_key=True),
     Column("request_id", ForeignKey("requests.id"), nullable=False),
     Column("user_id", String(32), nullable=False),
     Column("url", Text, nullable=False),
     Column("expires_at", Moment, nullable=False),
     Index("response_urls_by_request", "request_id"),
     Index("response_urls_by_expiry", "expires_at"),
+)
+
+# The migration makes the indexes of the jobs partial. Declaring that here would load PostgreSQL's
+# dialect at each start.
+jobs = Table(
+    "jobs",
+    metadata,
+    # never reused, so that (id, takes) tells one take from all others
+    Column("id", Id, primary_key=True),
+    # no foreign key: setting one must not lock another card's row
+    Column("card_id", String(32), nullable=False),
+    Column("kind", String(16), nullable=False),
+    # null: given up, until somebody presses or the bot is restarted
+    Column("due_at", Moment),
+    Column("set_at", Moment, nullable=False),
+    # null: nobody holds it
+    Column("holder", String(32)),
+    Column("held_until", Moment),
+    Column("takes", Integer, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("wanted", Integer, nullable=False),
+    UniqueConstraint("card_id", "kind"),
+    Index("jobs_due", "kind", "due_at"),
+    Index("jobs_held", "holder"),
+    sqlite_autoincrement=True,
+)
+
+acts = Table(
+    "acts",
+    metadata,
+    # Slack's id of what a person did, hashed
+    Column("id", String(64), primary_key=True),
+    Column("card_id", String(32), nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("came_of_it", String(16), nullable=False),
+    Index("acts_by_time", "at"),
 )

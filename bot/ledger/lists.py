@@ -1,0 +1,98 @@
+"""Reads what is listed and measured: past and open requests, and what is still to be done.
+
+Each function runs in a transaction of its own, and changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import datetime
+
+from sqlalchemy import Connection, bindparam, func, select
+
+from bot.domain.models import EventType, Request
+from bot.ledger import same_customer
+from bot.ledger.database.statements import clock
+from bot.ledger.jobs import Kind
+from bot.ledger.rows import event_of, request_of
+from bot.ledger.tables import card_id_of_row, events, jobs, requests
+
+MAX_OPEN = 1000
+"""Rows: a card of many customers that is being executed has one for each."""
+
+_UNDER_WAY = select(jobs.c.card_id).where(
+    jobs.c.kind.in_([Kind.POST, Kind.EXPIRE, Kind.WORK])
+)
+OPEN = (
+    select(requests)
+    .where(
+        # by their jobs: a long history is never read
+        card_id_of_row.in_(_UNDER_WAY),
+        (requests.c.is_open & (requests.c.expires_at > bindparam("now")))
+        | same_customer.IS_TO_BE_EXECUTED,
+    )
+    .order_by(requests.c.asked_at)
+    .limit(MAX_OPEN)
+)
+DECLINED = select(events).where(
+    events.c.request_id.in_(bindparam("request_ids", expanding=True)),
+    events.c.type == EventType.DECLINED,
+)
+WAITING = select(func.count()).where(jobs.c.kind.in_([Kind.POST, Kind.EXPIRE]))
+LONGEST_DUE = select(func.min(jobs.c.due_at)).where(
+    jobs.c.due_at.is_not(None), jobs.c.holder.is_(None) | (jobs.c.held_until <= bindparam("now"))
+)
+NOT_SHOWN = select(jobs.c.card_id).where(
+    jobs.c.kind == Kind.SHOW, jobs.c.card_id.in_(bindparam("cards", expanding=True))
+)
+
+
+def recent(connection: Connection, customer_id: int | None, limit: int = 10) -> Sequence[Request]:
+    """The last requests with a card, newest first, of one customer; or of all, one a card."""
+    query = select(requests).where(requests.c.message_ts.is_not(None))
+    if customer_id is not None:
+        query = query.where(requests.c.customer_id == customer_id)
+    else:
+        query = query.where(requests.c.position == 1)
+    found = connection.execute(query.order_by(requests.c.asked_at.desc()).limit(limit))
+    return [request_of(row) for row in found.mappings()]
+
+
+def not_shown(connection: Connection, card_ids: Sequence[str]) -> Sequence[str]:
+    """Those of these cards that Slack does not show as they are."""
+    return list(connection.execute(NOT_SHOWN, {"cards": list(card_ids)}).scalars())
+
+
+def still_open(connection: Connection) -> Sequence[Request]:
+    """The first request of each card that waits for a decision or is worked on, oldest first.
+
+    A row that can't be read is skipped: whoever takes its job logs it.
+    """
+    found: list[Request] = []
+    for row in connection.execute(OPEN, {"now": clock(connection)}).mappings():
+        with suppress(ValueError, TypeError, LookupError):
+            found.append(request_of(row))
+    one_a_card = {request.card_id: request for request in reversed(found)}
+    return sorted(one_a_card.values(), key=lambda request: request.asked_at)
+
+
+def decline_reasons(connection: Connection, request_ids: Sequence[str]) -> Mapping[str, str]:
+    """Why requests were declined, by id; a request without a reason is left out."""
+    if not request_ids:
+        return {}
+    rows = connection.execute(DECLINED, {"request_ids": list(request_ids)}).mappings()
+    why = {e.request_id: str(e.details.get("why", "")) for e in map(event_of, rows)}
+    return {request_id: reason for request_id, reason in why.items() if reason}
+
+
+def waiting(connection: Connection) -> int:
+    """How many cards wait for a decision."""
+    return int(connection.execute(WAITING).scalar_one())
+
+
+def overdue_s(connection: Connection) -> float:
+    """For how many seconds the job that has been due longest waits for somebody to take it."""
+    now = clock(connection)
+    due_at: datetime | None = connection.execute(LONGEST_DUE, {"now": now}).scalar()
+    return max((now - due_at).total_seconds(), 0.0) if due_at else 0.0

@@ -1,0 +1,288 @@
+"""Reads cards from their rows, and writes what steps change.
+
+The statements are built at import, since building one costs more than running it, and compiled once
+(`database.statements`). None of them is run once a customer: fifty customers take as many round
+trips to the database as one.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    RowMapping,
+    String,
+    Table,
+    bindparam,
+    cast,
+    insert,
+    select,
+    update,
+)
+
+from bot.domain.models import (
+    Card,
+    Customer,
+    Event,
+    EventType,
+    HubSpotIds,
+    Kind,
+    Outcome,
+    Person,
+    Request,
+    Verdict,
+)
+from bot.ledger import witness
+from bot.ledger.database.statements import Row, Statement
+from bot.ledger.hash_chain import canonical_json, chained
+from bot.ledger.tables import Moment, card_id_of_row, events, requests
+
+AnyRow = RowMapping | Mapping[str, Any]
+CHANGING = (
+    "message_ts",
+    "thread_ts",
+    "expires_at",
+    "is_open",
+    "verdict",
+    "decider_id",
+    "decider_team_id",
+    "decided_at",
+    "outcome",
+    "settled_at",
+    "undone_by",
+    "shown_events",
+    "events",
+    "head",
+)
+"""The columns of `requests` that may change after the insert."""
+
+_CARD = select(requests).where(card_id_of_row == bindparam("card_id")).order_by(requests.c.position)
+CARD = Statement(_CARD)
+CARD_LOCKED = Statement(_CARD.with_for_update(key_share=True))
+_OF_CARD = select(requests.c.id).where(card_id_of_row == bindparam("card_id"))
+EVENTS = Statement(
+    select(events).where(events.c.request_id.in_(_OF_CARD)).order_by(events.c.id)
+)
+ADD = Statement(insert(requests))
+ADD_EVENT = Statement(insert(events))
+SAVE = Statement(update(requests).where(requests.c.id == bindparam("request_id")))
+NOTE_SHOWN = Statement(
+    update(requests)
+    # what a thread shows never becomes less, whoever notes it first
+    .where(requests.c.id == bindparam("card_id"), requests.c.shown_events < bindparam("shown"))
+    .values(shown_events=bindparam("shown"))
+)
+CARDS_OF = select(card_id_of_row).where(requests.c.id.in_(bindparam("ids", expanding=True)))
+
+
+@dataclass(slots=True)
+class LockedCard:
+    """A card's rows, locked until the transaction ends, and its events.
+
+    A step changes the rows and appends events; `save` writes them. Hashes cover the rows as they
+    are stored, so these and not the values that are made from them are what is changed.
+    """
+
+    rows: list[Row]
+    events: list[Row]
+    new_events: list[Row]
+    changed: set[int]
+
+    @property
+    def first(self) -> Row:
+        """The row that speaks for the card."""
+        return self.rows[0]
+
+    @property
+    def card(self) -> Card:
+        """The card as its rows are now."""
+        return card_of(self.rows, self.events)
+
+    def change(self, row: Row, **columns: object) -> None:
+        """Change columns of one of the rows."""
+        row.update(columns)
+        self.changed.add(self.rows.index(row))
+
+    def change_all(self, **columns: object) -> None:
+        """Change columns of all rows: what belongs to the card."""
+        for row in self.rows:
+            row.update(columns)
+        self.changed.update(range(len(self.rows)))
+
+    def append(
+        self, row: Row, at: datetime, event: EventType, actor: str, details: Mapping[str, object]
+    ) -> None:
+        """Append an event to the chain of one of the rows; never earlier than the card's last."""
+        at = max([at, *(each["at"] for each in self.events[-1:])])
+        new = chained(row, at, event, actor, canonical_json(details))
+        self.change(row, events=new["number"], head=new["hash"])
+        self.new_events.append(new)
+        self.events.append(new)
+
+    def save(self, connection: Connection) -> None:
+        """Write the changed rows and the new events."""
+        insert_events(connection, self.new_events)
+        changed = [self.rows[index] for index in sorted(self.changed)]
+        if changed:
+            SAVE.many(connection, [_changing(row) for row in changed])
+        self.new_events, self.changed = [], set()
+
+
+def read(connection: Connection, card_id: str) -> Card | None:
+    """The card as it is now, None if there is none."""
+    rows = CARD.rows(connection, {"card_id": card_id})
+    return card_of(rows, EVENTS.rows(connection, {"card_id": card_id})) if rows else None
+
+
+def lock(connection: Connection, card_id: str) -> LockedCard:
+    """Read a card and lock its rows until the transaction ends. Raises: KeyError."""
+    rows = CARD_LOCKED.rows(connection, {"card_id": card_id})
+    if not rows:
+        raise KeyError(card_id)
+    return LockedCard(rows, EVENTS.rows(connection, {"card_id": card_id}), [], set())
+
+
+def insert_card(connection: Connection, new: LockedCard) -> None:
+    """Insert a card's rows, each with the events that were appended."""
+    ADD.many(connection, new.rows)
+    insert_events(connection, new.new_events)
+    new.new_events, new.changed = [], set()
+
+
+def insert_events(connection: Connection, new: Sequence[Row]) -> None:
+    """Insert events, and give each the number that the database counts it by."""
+    if not new:
+        return
+    for event, count in zip(new, ADD_EVENT.insert(connection, new), strict=True):
+        event["id"] = count
+        witness.saw(connection, event_of(event), count)
+
+
+def note_shown(connection: Connection, card_id: str, shown: int) -> None:
+    """Note how many of a card's events its thread shows."""
+    NOTE_SHOWN.execute(connection, {"card_id": card_id, "shown": shown})
+
+
+def cards_of(connection: Connection, request_ids: Sequence[str]) -> set[str]:
+    """The ids of the cards that these requests are on."""
+    return set(connection.execute(CARDS_OF, {"ids": list(request_ids)}).scalars())
+
+
+def _changing(row: Row) -> Row:
+    return {name: row[name] for name in CHANGING} | {"request_id": row["id"]}
+
+
+def card_of(rows: Sequence[AnyRow], event_rows: Iterable[AnyRow]) -> Card:
+    """Rows of `requests` and `events` as a card."""
+    found: dict[str, list[Event]] = {row["id"]: [] for row in rows}
+    for row in event_rows:
+        found[row["request_id"]].append(event_of(row))
+    return Card(tuple(request_of(row, tuple(found[row["id"]])) for row in rows))
+
+
+def request_of(row: AnyRow, of_it: tuple[Event, ...] = ()) -> Request:
+    """A row of `requests` as a domain object, with its events if they were read."""
+    customer = json.loads(row["customer"])
+    decider_id = row["decider_id"]
+    return Request(
+        id=row["id"],
+        kind=Kind(row["kind"]),
+        # people read and search the column, so it decides which customer a call changes
+        customer=Customer.of(customer | {"customer_id": row["customer_id"]}),
+        channel_id=row["channel_id"],
+        message_ts=row["message_ts"],
+        thread_ts=row["thread_ts"],
+        requester=Person(row["requester_id"], row["requester_team_id"]),
+        reason=row["reason"],
+        asked_at=row["asked_at"],
+        expires_at=row["expires_at"],
+        is_open=row["is_open"],
+        verdict=row["verdict"] and Verdict(row["verdict"]),
+        decider=Person(decider_id, row["decider_team_id"]) if decider_id else None,
+        decided_at=row["decided_at"],
+        outcome=row["outcome"] and Outcome(row["outcome"]),
+        settled_at=row["settled_at"],
+        undoes=row["undoes"],
+        undone_by=row["undone_by"],
+        card_id=row["card_id"] or row["id"],
+        position=row["position"],
+        card_size=row["card_size"],
+        shown_events=row["shown_events"],
+        event_count=row["events"],
+        head=row["head"],
+        events=of_it,
+    )
+
+
+def request_row(request: Request) -> Row:
+    """A new request as the columns of `requests`, before its first event."""
+    return {
+        "id": request.id,
+        "kind": request.kind,
+        "customer_id": request.customer.customer_id,
+        "customer": canonical_json(_stored(request.customer)),
+        "channel_id": request.channel_id,
+        "message_ts": request.message_ts,
+        "thread_ts": request.thread_ts,
+        "requester_id": request.requester.user_id,
+        "requester_team_id": request.requester.team_id,
+        "reason": request.reason,
+        "asked_at": request.asked_at,
+        "expires_at": request.expires_at,
+        "is_open": request.is_open,
+        "verdict": None,
+        "decider_id": None,
+        "decider_team_id": None,
+        "decided_at": None,
+        "outcome": None,
+        "settled_at": None,
+        "events": 0,
+        "head": "",
+        "undoes": request.undoes,
+        "undone_by": None,
+        "card_id": request.card_id,
+        "position": request.position,
+        "card_size": request.card_size,
+        "shown_events": 0,
+    }
+
+
+def _stored(customer: Customer) -> dict[str, Any]:
+    """A customer as JSON keeps it; `dataclasses.asdict` costs ten times as much, for its copies."""
+    fields = {name: getattr(customer, name) for name in Customer.__match_args__}
+    ids = {name: getattr(customer.ids, name) for name in HubSpotIds.__match_args__}
+    return fields | {"ids": ids}
+
+
+def event_of(row: AnyRow) -> Event:
+    """A row of `events` as a domain object."""
+    return Event(
+        request_id=row["request_id"],
+        number=row["number"],
+        at=row["at"],
+        type=EventType(row["type"]),
+        actor=row["actor"],
+        details=json.loads(row["details"]),
+        previous=row["previous"],
+        hash=row["hash"],
+        id=row["id"],
+    )
+
+
+def stored(table: Table, prefix: str = "") -> Iterator[ColumnElement[Any]]:
+    """The columns, times as text: a value that is not a time must not stop the reading."""
+    for each in table.c:
+        column = cast(each, String) if isinstance(each.type, Moment) else each
+        yield column.label(prefix + each.name)
+
+
+def time_of(stored: object) -> datetime:
+    """Parse a time that `stored` returned; UTC if it has no zone. Raises: ValueError."""
+    moment = datetime.fromisoformat(str(stored))
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

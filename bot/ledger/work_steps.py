@@ -1,0 +1,292 @@
+"""The steps of a card after its decision: its work, its drawing, its reminder and its recheck.
+
+Each is what the process that holds a job writes, and is refused (LostHold) once another one holds
+it. See `steps` for what a step is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from bot.domain.clock import is_worth_a_reminder
+from bot.domain.meanings import may_be_checked
+from bot.domain.models import Card, EventType, Outcome, Person, Request
+from bot.ledger import jobs, response_urls, rows, same_customer
+from bot.ledger.jobs import Job, Kind, Transaction
+from bot.ledger.steps import FollowUpOpen, Overtaken
+
+OLDER_VERSION = "an older version"
+"""Who holds work that a version before 0006 began: see the migration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of a request: its outcome, and the `details` for its event."""
+
+    outcome: Outcome
+    details: dict[str, object] = field(default_factory=dict)
+
+
+def resumed(tx: Transaction, job: Job, *, older_version: bool) -> Card:
+    """Note that work was interrupted and is taken up again; returns the card.
+
+    An `older_version` did not always write down that it was about to call, so what it held may have
+    been called. Raises: LostHold.
+    """
+    locked = rows.lock(tx.connection, job.card_id)
+    for row, request in zip(locked.rows, locked.card.requests, strict=True):
+        if request.is_to_be_executed:
+            locked.append(row, tx.now, EventType.RECLAIMED, "", {"claim": job.takes})
+            if older_version and not request.is_begun:
+                locked.append(row, tx.now, EventType.BEGUN, "", {"older_version": True})
+    locked.save(tx.connection)
+    jobs.extend(tx, job)
+    return locked.card
+
+
+def begun(tx: Transaction, job: Job, request_ids: Sequence[str]) -> frozenset[str]:
+    """Note that these requests are about to be called; returns those that may be.
+
+    The others have an outcome by now: somebody stopped them. The hold is found and extended in the
+    same transaction. Raises: LostHold.
+    """
+    locked = rows.lock(tx.connection, job.card_id)
+    may_call = set[str]()
+    for row, request in zip(locked.rows, locked.card.requests, strict=True):
+        if row["id"] in request_ids and request.is_to_be_executed:
+            may_call.add(row["id"])
+            if not request.is_begun:
+                locked.append(row, tx.now, EventType.BEGUN, "", {})
+    locked.save(tx.connection)
+    jobs.extend(tx, job)
+    return frozenset(may_call)
+
+
+def recorded(
+    tx: Transaction, job: Job, results: Mapping[str, Result], recheck_after: timedelta
+) -> Card:
+    """Write outcomes, mark what was undone, and have both cards drawn; returns the card.
+
+    Raises: LostHold.
+    """
+    locked = rows.lock(tx.connection, job.card_id)
+    _settle(tx, locked, results, actor="")
+    locked.save(tx.connection)
+    _after_outcomes(tx, locked.card, results, recheck_after)
+    if any(request.is_to_be_executed for request in locked.card.requests):
+        jobs.extend(tx, job)
+    else:
+        jobs.end(tx, job, unless_set_again=False)
+        if locked.first["message_ts"]:
+            tx.set(job.card_id, Kind.SHOW, here=True)
+    tx.finish(locked.card)
+    return locked.card
+
+
+def _settle(
+    tx: Transaction, locked: rows.LockedCard, results: Mapping[str, Result], actor: str
+) -> None:
+    for row in locked.rows:
+        result = results.get(row["id"])
+        # what was stopped, or written by a commit whose answer was lost, has its outcome
+        if result is None or row["outcome"] not in (None, Outcome.UNKNOWN):
+            continue
+        at = max(tx.now, locked.events[-1]["at"])
+        locked.change(row, outcome=result.outcome, settled_at=at)
+        locked.append(row, at, EventType(result.outcome), actor, result.details)
+
+
+def _after_outcomes(
+    tx: Transaction, card: Card, results: Mapping[str, Result], recheck_after: timedelta
+) -> None:
+    """Mark what a card undid, and set when its cleared customers are read once more."""
+    settled = [request for request in card.requests if request.id in results]
+    undone = {
+        request.undoes: request
+        for request in settled
+        if request.outcome is Outcome.RESTORED and request.undoes
+    }
+    if undone:
+        _mark_undone(tx, undone)
+    if recheck_after and any(request.outcome is Outcome.CLEARED for request in settled):
+        tx.set(card.id, Kind.RECHECK, tx.now + recheck_after)
+
+
+def _mark_undone(tx: Transaction, by: Mapping[str, Request]) -> None:
+    """Mark the requests that others undid, by id; the cards in one order for all steps."""
+    for card_id in sorted(rows.cards_of(tx.connection, list(by))):
+        locked = rows.lock(tx.connection, card_id)
+        for row in locked.rows:
+            relatch = by.get(row["id"])
+            if relatch is None or row["undone_by"] is not None:
+                continue
+            actor = relatch.decider.user_id if relatch.decider else ""
+            locked.change(row, undone_by=relatch.id)
+            locked.append(row, tx.now, EventType.UNDONE, actor, {"by_request": relatch.id})
+        locked.save(tx.connection)
+        if locked.first["message_ts"]:
+            tx.set(card_id, Kind.SHOW, here=True)
+
+
+def progressed(tx: Transaction, job: Job) -> None:
+    """Have a card drawn whose work takes long. Raises: LostHold."""
+    jobs.require_held(tx, job)
+    tx.set(job.card_id, Kind.SHOW, here=True)
+    tx.finish()
+
+
+def looked_again(
+    tx: Transaction,
+    card_id: str,
+    person: Person,
+    results: Mapping[str, Result],
+    recheck_after: timedelta,
+) -> tuple[Card, FollowUpOpen | Mapping[str, Overtaken]]:
+    """Record the outcomes of unknown requests that their customers show now.
+
+    Not of those whose customer another request has changed since: what it shows says nothing of
+    them. Not while another request in the thread is open. Raises: KeyError.
+    """
+    locked = rows.lock(tx.connection, card_id)
+    same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))
+    card = locked.card
+    if same_customer.open_follow_up(tx.connection, card):
+        return card, FollowUpOpen()
+    unknown = {request.id for request in card.requests if may_be_checked(request)}
+    others = same_customer.overtakers(tx.connection, sorted(unknown & results.keys()))
+    overtaken = {request_id: Overtaken(other) for request_id, other in others.items()}
+    known = {i: result for i, result in results.items() if i in unknown - overtaken.keys()}
+    _settle(tx, locked, known, person.user_id)
+    locked.save(tx.connection)
+    _after_outcomes(tx, locked.card, known, recheck_after)
+    if known and locked.first["message_ts"]:
+        tx.set(card_id, Kind.SHOW, here=True)
+    tx.finish(locked.card)
+    return locked.card, overtaken
+
+
+def to_show(tx: Transaction, job: Job) -> Card | None:
+    """The card as it is now, to be drawn; notes what is drawn with it. Raises: LostHold."""
+    row = jobs.require_held(tx, job)
+    job.wanted = row["wanted"]
+    return rows.read(tx.connection, job.card_id)
+
+
+def shown(tx: Transaction, job: Job, events: int) -> bool:
+    """Note how many of a card's events its thread shows, and end the job.
+
+    False if there is more to show: the job was set again since the card was read. Raises: LostHold.
+    """
+    rows.note_shown(tx.connection, job.card_id, events)
+    if not jobs.end(tx, job):
+        return False
+    response_urls.forget_all(tx.connection, job.card_id)
+    return True
+
+
+def shown_so_far(tx: Transaction, job: Job, events: int) -> None:
+    """Note how many of a card's events its thread shows, while more are posted."""
+    jobs.require_held(tx, job)
+    rows.note_shown(tx.connection, job.card_id, events)
+
+
+def not_shown(
+    tx: Transaction,
+    job: Job,
+    events: int,
+    *,
+    again_in: timedelta | None = None,
+    attempts: int = 0,
+    why: str = "",
+    gone: bool = False,
+) -> None:
+    """Note that Slack did not take a card or a reply, and try again later, or never by itself.
+
+    `why` is what Slack said when the bot gives up; it becomes an event, once. If the card is
+    `gone`, nothing is left to show. Raises: LostHold.
+    """
+    rows.note_shown(tx.connection, job.card_id, events)
+    if why:
+        locked = rows.lock(tx.connection, job.card_id)
+        details: dict[str, object] = {"why": why}
+        last = locked.card.first.events[-1]
+        # tried again on somebody's press: no news
+        if (last.type, last.details) != (EventType.DELIVERY_FAILED, details):
+            locked.append(locked.first, tx.now, EventType.DELIVERY_FAILED, "", details)
+        if gone:
+            locked.change(locked.first, shown_events=len(locked.events))
+        locked.save(tx.connection)
+    if not gone:
+        again_at = tx.now + again_in if again_in is not None else None
+        jobs.put_off(tx, job, again_at, attempts=attempts)
+    elif not jobs.end(tx, job):
+        jobs.put_off(tx, job, tx.now, attempts=0)
+
+
+def reminded(tx: Transaction, job: Job, *, notifies: bool) -> Card | None:
+    """Note that a waiting card's people are reminded now, before they are.
+
+    None if that makes no sense any more: it is decided or too late, or nobody is to be notified.
+    Raises: LostHold.
+    """
+    locked = rows.lock(tx.connection, job.card_id)
+    jobs.end(tx, job, unless_set_again=False)
+    if not notifies or not is_worth_a_reminder(locked.card.first, tx.now):
+        return None
+    locked.append(locked.first, tx.now, EventType.REMINDED, "", {})
+    locked.save(tx.connection)
+    return locked.card
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What a cleared customer was found to be: its event, or the time to look again."""
+
+    event: EventType | None
+    details: dict[str, object] = field(default_factory=dict)
+    again_at: datetime | None = None
+
+
+def rechecked(tx: Transaction, job: Job, found: Mapping[str, Looked]) -> Card:
+    """Record what cleared customers look like, unless a later request may have changed them.
+
+    Raises: LostHold.
+    """
+    locked = rows.lock(tx.connection, job.card_id)
+    same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))
+    others = same_customer.changed_since(tx.connection, sorted(found))
+    again = [each.again_at for each in found.values() if each.again_at and not each.event]
+    is_news = False
+    for row, request in zip(locked.rows, locked.card.requests, strict=True):
+        looked = found.get(row["id"])
+        later = others.get(row["id"], ())
+        if looked is None or looked.event is None or request.undone_by:
+            continue
+        if later:
+            # it changed the customer, or is about to: what it shows is no surprise
+            running = any(other.outcome is None for other in later)
+            again += [looked.again_at] if running and looked.again_at else []
+            continue
+        locked.append(row, tx.now, looked.event, "", looked.details)
+        is_news = is_news or looked.event is not EventType.RECHECKED
+    locked.save(tx.connection)
+    if again:
+        jobs.put_off(tx, job, min(again), attempts=job.attempts)
+    else:
+        jobs.end(tx, job, unless_set_again=False)
+    if is_news and locked.first["message_ts"]:
+        tx.set(job.card_id, Kind.SHOW, here=True)
+    tx.finish(locked.card)
+    return locked.card
+
+
+def done_with(tx: Transaction, job: Job) -> None:
+    """End a job that has nothing to do. Raises: LostHold."""
+    jobs.end(tx, job, unless_set_again=False)
+
+
+def later(tx: Transaction, job: Job, again_in: timedelta) -> None:
+    """Let a job go, to be taken again later. Raises: LostHold."""
+    jobs.put_off(tx, job, tx.now + again_in, attempts=job.attempts)

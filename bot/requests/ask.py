@@ -1,0 +1,357 @@
+"""Asks about customers: reads them, records a card's requests, and posts the card.
+
+A request is in the ledger before its card is posted, and its posting is a job. So a click may be
+quicker than the note that the card was posted, and a bot that dies in between leaves a job that any
+bot takes up.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from time import monotonic
+from uuid import uuid4
+
+import structlog
+
+from bot.domain.models import Card, Customer, Kind as RequestKind, LeftOut, Person, Request
+from bot.fusebill.errors import CustomerNotFound, FusebillError, FusebillRefused
+from bot.ledger import steps, work_steps
+from bot.ledger.database.engine import LedgerUnavailable
+from bot.ledger.jobs import Job, Kind
+from bot.ledger.steps import Act, Asked, FollowUpOpen, Overtaken
+from bot.messages import answers, card as card_messages
+from bot.messages.block_kit import Message, cut
+from bot.messages.fusebill_errors import reason as words_of
+from bot.messages.phrases import Links, display_name
+from bot.ops.metrics import Metrics
+from bot.ops.retries import retried
+from bot.requests.customers import Customers, Found, is_about_customer
+from bot.requests.lists import Lists
+from bot.requests.permissions import Permissions
+from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.runner import Runner
+from bot.requests.show import Show, pause_after
+from bot.settings import Timing
+from bot.slack.client import Slack
+from bot.slack.errors import SlackBusy, SlackError, is_retryable, pause_of
+from bot.slack.rate_limiter import meanwhile
+
+log = structlog.get_logger(__name__)
+
+MAX_POST_ATTEMPTS = 5
+NOTE_TIMEOUT_S = 20.0
+POSTED_AT_ONCE_S = 1.0
+WAIT_NOTICE_AFTER_S = 3.0
+WHY_LENGTH = 120
+INTERRUPTED = "the bot was interrupted before the card was posted"
+
+
+class Ask:
+    """Asks for cards: reads the customers, and records what is asked."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        customers: Customers,
+        lists: Lists,
+        permissions: Permissions,
+        private: PrivateMessages,
+        links: Links,
+        metrics: Metrics,
+        *,
+        expires_after_s: int,
+    ) -> None:
+        self._runner = runner
+        self._customers = customers
+        self._lists = lists
+        self._permissions = permissions
+        self._private = private
+        self._links = links
+        self._metrics = metrics
+        self._expires_after = timedelta(seconds=expires_after_s)
+
+    async def ask(
+        self,
+        person: Person,
+        place: Place,
+        customer_ids: Sequence[int],
+        reason: str,
+        act: Act,
+        typed: str = "",
+    ) -> None:
+        """Read the customers and post one card for all that are latched.
+
+        `typed` is the number as it was typed, if it was one. The same act again posts no card.
+        """
+        started = monotonic()
+        if act.while_open and await self._asked_before(act, place):
+            return
+        person = self._permissions.policy.with_home_team(person)
+        ids = ", ".join(map(str, customer_ids))
+        all_typed = reason if len(customer_ids) == 1 else f"{ids} {reason}".rstrip()
+        if not await self._permissions.may_ask(person, place, reason, customer_ids[0], all_typed):
+            return
+        found = await self._customers.read(customer_ids, place)
+        latched = [each for each in found.values() if isinstance(each, Customer) and each.ids]
+        if not latched:
+            if not await self._asked_before(act, place):
+                await self._explain(found, place, reason, typed)
+            return
+        on_card = {customer.customer_id for customer in latched}
+        left_out = [_left_out(i, each) for i, each in found.items() if i not in on_card]
+        card = new_card(person, place, latched, reason)
+        if await self.post(card, place, act, left_out):
+            self._metrics.card_seconds.observe(monotonic() - started)
+            if left_out and len(latched) == 1:
+                others = answers.others_left_out(left_out, self._links)
+                await self._private.send(place, others)
+
+    async def _explain(self, found: Found, place: Place, reason: str, typed: str) -> None:
+        """Say why there is nothing to ask about."""
+        [(first_id, first), *others] = found.items()
+        if others and (error := _common_error(list(found.values()))):
+            await self._private.send(place, answers.not_read(first_id, error))
+        elif others:
+            left_out = [_left_out(*each) for each in found.items()]
+            await self._private.send(place, answers.none_to_unlatch(left_out, self._links))
+        elif isinstance(first, Customer):
+            await self._private.send(place, answers.not_latched(first, self._links))
+        else:
+            await self._lists.explain(first_id, typed, reason, place, first)
+
+    async def post(
+        self, card: Card, place: Place, act: Act, left_out: Sequence[LeftOut] = ()
+    ) -> bool:
+        """Record a card's requests and post the card; false if there is none, which is told.
+
+        `left_out` are customers that were asked for and are not on the card.
+        """
+        try:
+            result = await self._runner.run(
+                steps.asked, card, act, self._expires_after, place.response_url, left_out
+            )
+        except LedgerUnavailable as error:
+            log.error("request not recorded", why=str(error))  # noqa: TRY400  # expected
+            not_recorded = answers.not_recorded(card.first, uncertain=error.uncertain)
+            await self._private.send(place, not_recorded)
+            return False
+        match result:
+            case Asked(before=False, card=asked):
+                return await self._is_posted(asked)
+            case Asked():
+                await self._say_asked_already(result.card, place)
+            case FollowUpOpen():
+                await self._private.send(place, answers.follow_up_open())
+            case Overtaken(by=by):
+                url = await self._lists.permalink(by)
+                await self._private.send(place, answers.changed_since(by, url))
+        return False
+
+
+    async def _is_posted(self, card: Card) -> bool:
+        """Wait until the card's posting ends; whether it has a message then."""
+        job = self._runner.running(card.id, Kind.POST)
+        if job is None:
+            return False
+        await job.done.wait()
+        return job.card is not None and job.card.first.message_ts is not None
+
+    async def _asked_before(self, act: Act, place: Place) -> bool:
+        card = await self._runner.run(steps.card_of_act, act)
+        if card:
+            await self._say_asked_already(card, place)
+        return card is not None
+
+    async def _say_asked_already(self, card: Card, place: Place) -> None:
+        log.info("asked already", card_id=card.id)
+        await self._private.send(place, answers.asked_already())
+
+
+class PostCards:
+    """Does the job of posting a card; `bot_user_id` is the user that people invite."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        slack: Slack,
+        show: Show,
+        private: PrivateMessages,
+        links: Links,
+        metrics: Metrics,
+        timing: Timing,
+        notify: Sequence[str] = (),
+        *,
+        expires_after_s: int,
+    ) -> None:
+        self._runner = runner
+        self._slack = slack
+        self._show = show
+        self._private = private
+        self._links = links
+        self._metrics = metrics
+        self._timing = timing
+        self._notify = notify
+        self._expires_after = timedelta(seconds=expires_after_s)
+        self.bot_user_id = ""
+
+    async def handle(self, job: Job) -> None:
+        """Post a card and note that; end the request if Slack refuses the card."""
+        is_new = job.card is not None
+        card = job.card or await self._runner.run(work_steps.to_show, job)
+        if card is None or not card.first.is_open or card.first.message_ts:
+            await self._runner.run(work_steps.done_with, job)
+            return
+        if not is_new:
+            log.warning("request without a card taken up", request_id=card.id)
+            if card.first.expires_at <= job.taken_at:
+                await self._end(job, card, INTERRUPTED, answers.never_posted(card))
+                return
+        try:
+            message_ts, expires_at = await self._post(job, card)
+        except SlackError as error:
+            await self._not_posted(job, card, error, is_new=is_new)
+            return
+        except asyncio.CancelledError:
+            # the bot stops: whoever asked is told that no card will come, so none may
+            if is_new:
+                await self._end(job, card, INTERRUPTED, answers.stopped())
+            raise
+        await self._note(job, card, message_ts, expires_at)
+
+    async def _post(self, job: Job, card: Card) -> tuple[str, datetime]:
+        """Returns the card's `ts` and the expiry that it shows, counted from its posting."""
+        expires_at = card.first.expires_at
+
+        def message() -> Message:
+            nonlocal expires_at
+            job.require_held()
+            now = job.now()
+            if now - card.first.asked_at >= timedelta(seconds=POSTED_AT_ONCE_S):
+                expires_at = now + self._expires_after
+            expiring = [replace(each, expires_at=expires_at) for each in card.requests]
+            return card_messages.draw(Card(tuple(expiring)), self._links, self._notify)
+
+        async def notify() -> None:
+            await asyncio.sleep(WAIT_NOTICE_AFTER_S)
+            people = await self._private.people_of(card)
+            await self._private.send_to(people[:1], answers.on_wait())
+
+        async with meanwhile(notify) as on_wait:
+            place = (card.first.channel_id, message, card.first.thread_ts)
+            message_ts = await retried(
+                lambda: self._slack.post(*place, on_wait=on_wait),
+                _should_retry,
+                attempts=MAX_POST_ATTEMPTS,
+                timeout_s=None,
+                wait_initial=0.5,
+            )
+        return message_ts, expires_at
+
+    async def _note(self, job: Job, card: Card, message_ts: str, expires_at: datetime) -> None:
+        """Note the card's `ts`; failing that, a click does, or another card is posted."""
+        reminds = bool(self._notify)
+        now = await self._runner.run_patiently(
+            NOTE_TIMEOUT_S, steps.posted, job, message_ts, expires_at, reminds=reminds
+        )
+        job.card = now
+        if now.first.message_ts != message_ts:
+            await self._show.retire_duplicate(now, message_ts)
+        self._metrics.requests.labels(card.first.kind).inc()
+        for request in now.requests:
+            log.info(
+                "asked",
+                request_id=request.id,
+                kind=request.kind,
+                customer_id=request.customer.customer_id,
+                user_id=request.requester.user_id,
+                channel_id=request.channel_id,
+                message_ts=message_ts,
+            )
+
+    async def _not_posted(self, job: Job, card: Card, error: SlackError, *, is_new: bool) -> None:
+        log.warning("card not posted", why=error.code, channel_id=card.first.channel_id)
+        if not is_new and is_retryable(error):
+            pause = timedelta(seconds=pause_after(job.attempts, self._timing.pause_s))
+            job.attempts += 1
+            await self._runner.run(work_steps.later, job, pause)
+            return
+        refused = answers.cannot_post(error.code, self.bot_user_id)
+        said = refused if is_new else answers.never_posted(card)
+        await self._end(job, card, f"Slack did not take it: {error.code}", said)
+
+    async def _end(self, job: Job, card: Card, why: str, said: Message) -> None:
+        """End a request without a card, then say so: nobody may see a card that was called off."""
+        people = await self._private.people_of(card)
+        if await self._runner.run(steps.unposted, job, why):
+            await self._private.send_to(people, said)
+
+
+def new_card(
+    person: Person,
+    place: Place,
+    customers: Sequence[Customer],
+    reason: str,
+    *,
+    kind: RequestKind = RequestKind.UNLATCH,
+    follows: Sequence[Request] = (),
+) -> Card:
+    """A card that asks about these customers, not recorded yet: the step dates it.
+
+    A card that `follows` requests, one for each customer, goes into the thread of the first.
+    """
+    now = datetime.now(UTC)
+    card_id = uuid4().hex
+    before = follows[0] if follows else None
+    requests = [
+        Request(
+            id=uuid4().hex if position > 1 else card_id,
+            kind=kind,
+            customer=customer,
+            channel_id=before.channel_id if before else place.channel_id,
+            message_ts=None,
+            thread_ts=before.thread_ts if before else None,
+            requester=person,
+            reason=reason,
+            asked_at=now,
+            expires_at=now,
+            card_id=card_id,
+            position=position,
+            card_size=len(customers),
+        )
+        for position, customer in enumerate(customers, 1)
+    ]
+    if kind is RequestKind.RELATCH:
+        # a relatch that follows a relatch is another attempt to undo the same request
+        requests = [
+            replace(request, undoes=undone.undoes or undone.id)
+            for request, undone in zip(requests, follows, strict=True)
+        ]
+    return Card(tuple(requests))
+
+
+def _should_retry(error: Exception) -> bool | float:
+    # SlackBusy already waited as long as it may
+    return is_retryable(error) and not isinstance(error, SlackBusy) and pause_of(error)
+
+
+def _common_error(results: Sequence[Customer | FusebillError]) -> FusebillError | None:
+    """Why none of the customers could be read; None if any was, or if each has its own reason."""
+    errors = [each for each in results if isinstance(each, FusebillError)]
+    if len(errors) < len(results) or any(map(is_about_customer, errors)):
+        return None
+    return errors[0]
+
+
+def _left_out(customer_id: int, result: Customer | FusebillError) -> LeftOut:
+    match result:
+        case Customer():
+            return LeftOut(customer_id, "not latched to anything", display_name(result))
+        case CustomerNotFound():
+            return LeftOut(customer_id, "not known in Fusebill")
+        case _:
+            own_words = type(result) is FusebillRefused and result.texts
+            why = result.texts[0] if own_words else words_of(result)
+            return LeftOut(customer_id, f"could not be read: {cut(why, WHY_LENGTH)}")

@@ -1,0 +1,165 @@
+"""Reads customers from Fusebill, one or many side by side, to ask about them; changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from dataclasses import dataclass, field
+
+import structlog
+
+from bot.domain.models import Customer
+from bot.fusebill.client import FusebillClient
+from bot.fusebill.errors import (
+    CustomerNotFound,
+    FusebillError,
+    FusebillRefused,
+    NotReached,
+    OutcomeUnknown,
+    RateLimited,
+    Unavailable,
+)
+from bot.fusebill.pace import MINUTE, Pace
+from bot.messages import answers
+from bot.ops.retries import retried
+from bot.requests.private_messages import Place, PrivateMessages
+
+log = structlog.get_logger(__name__)
+
+READ_TIMEOUT_S = 12.0
+PROGRESS_AFTER_S = 1.5
+PROGRESS_EVERY_S = 3.0
+MAX_PROGRESS_MESSAGES = 3
+"""A response_url takes five messages; the answer, and that a card is on its way, need two."""
+MAX_AT_ONCE = 8
+MAX_FAILURES = 8
+"""So many in a row are no trouble with single customers: the others are not tried."""
+MAX_REFUSALS = 3
+
+Found = dict[int, Customer | FusebillError]
+"""Each customer that was asked for, in that order, or why it could not be read."""
+
+
+@dataclass(slots=True)
+class _Reading:
+    """What is read so far; `failures` counts those since a customer was last read."""
+
+    total: int
+    found: Found = field(default_factory=dict)
+    failures: int = 0
+    tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    why_over: FusebillError = field(default_factory=FusebillError)
+
+    def add(self, customer_id: int, result: Customer | FusebillError) -> None:
+        self.found[customer_id] = result
+        if not isinstance(result, FusebillError) or is_about_customer(result):
+            self.failures = 0
+            return
+        self.failures += 1
+        if self.failures >= MAX_FAILURES or isinstance(result, RateLimited):
+            self.why_over = result
+            # some may be waiting for minutes until Fusebill takes calls again
+            for task in self.tasks:
+                task.cancel()
+
+
+class Customers:
+    """Reads at most eight of many at once in a process, and keeps to Fusebill's limits."""
+
+    def __init__(self, fusebill: FusebillClient, private: PrivateMessages, pace: Pace) -> None:
+        self._fusebill = fusebill
+        self._private = private
+        self._pace = pace
+        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+
+    async def read(self, customer_ids: Sequence[int], place: Place) -> Found:
+        """Read customers; tell the person how far it is if it takes long."""
+        reading = _Reading(len(customer_ids))
+        read = self._read_alone if len(customer_ids) == 1 else self._read_in_turn
+        async with self._progress(reading, customer_ids, place), asyncio.TaskGroup() as tasks:
+            for customer_id in customer_ids:
+                reading.tasks.append(tasks.create_task(self._read(customer_id, read, reading)))
+        return {each: reading.found.get(each) or reading.why_over for each in customer_ids}
+
+    async def _read(
+        self,
+        customer_id: int,
+        read: Callable[[int], Awaitable[Customer]],
+        reading: _Reading,
+    ) -> None:
+        try:
+            reading.add(customer_id, await read(customer_id))
+        except FusebillError as error:
+            log.info("customer not read", customer_id=customer_id, why=str(error))
+            reading.add(customer_id, error)
+
+    async def _read_alone(self, customer_id: int) -> Customer:
+        """A single customer never waits for others, and not for long."""
+        return await self._patiently(customer_id, nullcontext, READ_TIMEOUT_S)
+
+    async def _read_in_turn(self, customer_id: int) -> Customer:
+        """One of many waits for its turn, and for Fusebill's next minute."""
+        async with self._slots:
+            for refusals in range(1, MAX_REFUSALS + 1):
+                try:
+                    return await self._patiently(customer_id, self._pace.call, None)
+                except RateLimited as error:
+                    # within a minute the pace waits as long as Fusebill says
+                    waits = error.retry_at and error.wait_s(MINUTE.total_seconds()) is not False
+                    if not waits or refusals == MAX_REFUSALS:
+                        raise
+        raise AssertionError("unreachable: the last call returns or raises")
+
+    async def _patiently(
+        self,
+        customer_id: int,
+        turn: Callable[[], AbstractAsyncContextManager[None]],
+        timeout_s: float | None,
+    ) -> Customer:
+        """Read a customer, and again after a failure that may pass. Raises: FusebillError."""
+
+        async def read() -> Customer:
+            async with turn():
+                return await self._fusebill.get_customer(customer_id)
+
+        return await retried(
+            read, _should_retry, attempts=3, timeout_s=timeout_s, wait_initial=0.3
+        )
+
+    @asynccontextmanager
+    async def _progress(
+        self, reading: _Reading, customer_ids: Sequence[int], place: Place
+    ) -> AsyncIterator[None]:
+        one = reading.total == 1
+
+        async def notify() -> None:
+            await asyncio.sleep(PROGRESS_AFTER_S)
+            shown, sent = -1, 0
+            while sent < (1 if one else MAX_PROGRESS_MESSAGES):
+                if (done := len(reading.found)) != shown:
+                    how_far = answers.reading_many(done, reading.total)
+                    said = answers.looking_up(customer_ids[0]) if one else how_far
+                    await self._private.send(place, said)
+                    shown, sent = done, sent + 1
+                await asyncio.sleep(PROGRESS_EVERY_S)
+
+        task = asyncio.create_task(notify())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+def is_about_customer(error: FusebillError) -> bool:
+    """Whether an error says something about one customer, and nothing about Fusebill itself."""
+    return isinstance(error, CustomerNotFound) or type(error) is FusebillRefused
+
+
+def _should_retry(error: Exception) -> bool | float:
+    if isinstance(error, RateLimited | Unavailable):
+        return error.wait_s(READ_TIMEOUT_S)
+    if isinstance(error, NotReached):
+        return error.may_pass
+    return isinstance(error, OutcomeUnknown)

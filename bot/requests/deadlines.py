@@ -1,0 +1,113 @@
+"""What a waiting card's time brings: its reminder, and its end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+import structlog
+
+from bot.domain.clock import is_worth_a_reminder
+from bot.domain.models import Card, Verdict
+from bot.ledger import rows, steps, work_steps
+from bot.ledger.database.engine import LedgerUnavailable
+from bot.ledger.jobs import Job
+from bot.messages.thread import reminder
+from bot.ops.metrics import Metrics
+from bot.requests.runner import Runner
+from bot.requests.work import Work
+from bot.settings import Timing
+from bot.slack.client import Slack
+from bot.slack.errors import SlackError, is_retryable
+
+log = structlog.get_logger(__name__)
+
+MAX_REMINDER_PAUSE_S = 30.0
+
+
+class Deadlines:
+    """Does the jobs that remind of a card and that end it.
+
+    `notify` are the users and user groups to mention; none turns reminders off.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        slack: Slack,
+        work: Work,
+        notify: Sequence[str],
+        metrics: Metrics,
+        timing: Timing,
+    ) -> None:
+        self._runner = runner
+        self._slack = slack
+        self._work = work
+        self._notify = notify
+        self._metrics = metrics
+        self._timing = timing
+        self._started_at = datetime.now(UTC)
+
+    async def expire(self, job: Job) -> None:
+        """End a card that nobody decided."""
+        card = await self._runner.run(work_steps.to_show, job)
+        if card is None or not card.first.is_open:
+            await self._runner.run(work_steps.done_with, job)
+            return
+        now, expires_at = job.now(), card.first.expires_at
+        if now < expires_at:
+            # this machine's clock was set back
+            await self._runner.run(work_steps.later, job, expires_at - now)
+            return
+        seen: Mapping[str, Mapping[str, object]] = {}
+        if card.first.asked_at < self._started_at:
+            # a decision may be missing: no bot ran, or the ledger is an older copy
+            found = await asyncio.gather(*map(self._work.look, card.requests))
+            away = {"away": True} if now - expires_at > self._timing.hold else {}
+            seen = {r.id: each | away for r, each in zip(card.requests, found, strict=True)}
+        decided = await self._runner.run(
+            steps.decided, card.id, Verdict.EXPIRED, None, seen=seen
+        )
+        if decided.mismatch:
+            log.error("card not expired", why=decided.mismatch, card_id=card.id)
+            await self._runner.run(work_steps.later, job, timedelta(hours=1))
+        elif decided.taken:
+            self._metrics.verdicts.labels(card.first.kind, Verdict.EXPIRED).inc()
+
+    async def remind(self, job: Job) -> None:
+        """Remind the people to notify of a card that still waits, once.
+
+        The reminder is in the ledger before it is posted, so that no other process posts it too and
+        a crash can't repeat it. While Slack is away it is tried again, as long as it makes sense.
+        """
+        card = await self._runner.run(work_steps.reminded, job, notifies=bool(self._notify))
+        if card is None:
+            return
+        pause_s = self._timing.pause_s
+        while await self._is_worth_it(card):
+            try:
+                # without waiting for a turn: by then the card may be decided
+                await self._slack.post(
+                    card.first.channel_id,
+                    reminder(card, self._notify),
+                    card.first.thread_ts,
+                    max_wait_s=0.0,
+                )
+            except SlackError as error:
+                log.warning("reminder not posted", request_id=card.id, why=error.code)
+                if not is_retryable(error):
+                    return
+                await asyncio.sleep(max(pause_s, error.retry_after_s or 0.0))
+                pause_s = min(pause_s * 2, MAX_REMINDER_PAUSE_S)
+            else:
+                log.info("reminded", request_id=card.id)
+                return
+
+    async def _is_worth_it(self, card: Card) -> bool:
+        try:
+            current = await self._runner.read(lambda c: rows.read(c, card.id))
+        except LedgerUnavailable:
+            # nobody knows whether it was decided meanwhile
+            return False
+        return current is not None and is_worth_a_reminder(current.first, datetime.now(UTC))

@@ -1,0 +1,196 @@
+"""What people decide about a card: a click, the form that declines, and **Stop**.
+
+**Cancel** on somebody else's card opens a form for the reason, which decides nothing, and declines
+when it is sent. The gate itself is a step of the ledger, `steps.decided`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import partial
+
+import structlog
+
+from bot.domain.models import Card, Person, Request, Verdict
+from bot.ledger import rows, steps
+from bot.ledger.database.engine import LedgerUnavailable
+from bot.ledger.steps import Act, Decided
+from bot.messages import answers
+from bot.messages.block_kit import Message
+from bot.messages.forms import Declined, decline_form
+from bot.messages.phrases import Links
+from bot.ops.metrics import Metrics
+from bot.requests.lists import Lists
+from bot.requests.permissions import Permissions
+from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.runner import Runner
+from bot.requests.show import Show
+from bot.slack.client import Slack
+from bot.slack.errors import SlackError, is_verdict
+
+log = structlog.get_logger(__name__)
+
+STOP_TIMEOUT_S = 8.0
+
+Answer = Message | Callable[[], Awaitable[Message]]
+"""What a person is told; a function if Slack has to be asked for it, after the click's ack."""
+
+
+class Decide:
+    """Takes the verdict of a button, or of the form that asks who declines for a reason."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        slack: Slack,
+        show: Show,
+        lists: Lists,
+        permissions: Permissions,
+        private: PrivateMessages,
+        links: Links,
+        metrics: Metrics,
+    ) -> None:
+        self._runner = runner
+        self._slack = slack
+        self._show = show
+        self._lists = lists
+        self._permissions = permissions
+        self._private = private
+        self._links = links
+        self._metrics = metrics
+
+    async def decide(
+        self,
+        card_id: str,
+        verdict: Verdict,
+        person: Person,
+        place: Place,
+        message_ts: str,
+        act: Act | None = None,
+        reason: str = "",
+    ) -> Answer | None:
+        """Decide a card; the verdict is in the ledger when this returns, and its work has begun.
+
+        `message_ts` is the card that was clicked: a duplicate if Slack posted the card twice.
+        Returns None if the verdict was taken, otherwise the message for the person.
+        Raises: LedgerUnavailable.
+        """
+        person = self._permissions.policy.with_home_team(person)
+        try:
+            decided = await self._runner.run_urgently(
+                steps.decided,
+                card_id,
+                verdict,
+                person,
+                act,
+                judge=self._permissions.judge(person, verdict),
+                details={"why": reason} if reason else None,
+                message_ts=message_ts,
+                response_url=place.response_url,
+            )
+        except KeyError:
+            return answers.no_such_request()
+        self._show.retire_soon(decided.card, message_ts)
+        if decided.taken:
+            self._metrics.verdicts.labels(decided.card.first.kind, verdict).inc()
+            return None
+        if decided.mismatch:
+            log.error("card not decided", why=decided.mismatch, card_id=card_id)
+            return answers.mismatch()
+        if decided.decision.allowed:
+            self._show.pressed_late(decided.card, message_ts, place.response_url)
+            return answers.too_late(decided.card)
+        return self._refusal(decided, person)
+
+    def _refusal(self, decided: Decided, person: Person) -> Answer:
+        self._permissions.count_refusal(decided.decision, person)
+        if decided.other:
+            return partial(self._overtaken, decided.decision.why, decided.other)
+        return answers.denied(decided.decision.why)
+
+    async def _overtaken(self, why: str, other: Request) -> Message:
+        return answers.overtaken(why, other, await self._lists.permalink(other))
+
+    async def others_card(self, card_id: str, person: Person) -> Card | None:
+        """The card, if it is somebody else's: only its requester cancels without a form.
+
+        Raises: LedgerUnavailable.
+        """
+        card = await self._runner.read(lambda c: rows.read(c, card_id))
+        own = card is not None and card.first.requester.user_id == person.user_id
+        return None if own else card
+
+    async def refusal(
+        self, card: Card, person: Person, message_ts: str, response_url: str
+    ) -> Message | None:
+        """Why this person gets no form: too late, or not allowed. None if they may decline.
+
+        A card that should no longer offer the button is brought up to date.
+        Raises: LedgerUnavailable.
+        """
+        if not card.first.is_open or card.first.expires_at <= datetime.now(UTC):
+            self._show.retire_soon(card, message_ts)
+            self._show.pressed_late(card, message_ts, response_url)
+            return answers.too_late(card)
+        person = self._permissions.policy.with_home_team(person)
+        decision = self._permissions.judge(person, Verdict.DECLINED)(card.first, None)
+        if decision.allowed:
+            return None
+        self._show.retire_soon(card, message_ts)
+        self._permissions.count_refusal(decision, person)
+        await self._runner.run_urgently(steps.refused, card.id, person, decision.why)
+        return answers.denied(decision.why)
+
+    async def open_form(self, card: Card, place: Place, trigger_id: str, message_ts: str) -> None:
+        """Open the form; if Slack doesn't, tell the person to press again."""
+        try:
+            form = decline_form(card, message_ts, self._links, place.response_url)
+            await self._slack.open_form(trigger_id, form)
+        except SlackError as error:
+            log.warning("form not opened", why=error.code, request_id=card.id)
+            said = answers.decline_form_not_opened(certain=is_verdict(error))
+            await self._private.send(place, said)
+
+    async def decline(self, declined: Declined, person: Person, act: Act) -> Answer | None:
+        """Decline a card with the form; the verdict is in the ledger when this returns.
+
+        Returns None if the verdict was taken, otherwise what to tell the person.
+        Raises: LedgerUnavailable.
+        """
+        place = Place("", declined.response_url)
+        return await self.decide(
+            declined.request_id,
+            Verdict.DECLINED,
+            person,
+            place,
+            declined.message_ts,
+            act,
+            declined.reason,
+        )
+
+    async def stop(self, card_id: str, person: Person, place: Place, act: Act) -> None:
+        """Handle **Stop** on a card whose work is in progress, by its requester or a confirmer.
+
+        The work goes on as soon as the ledger does, and must be stopped first: so try for a while.
+        """
+        try:
+            await self._stop(card_id, person, place, act)
+        except LedgerUnavailable as error:
+            log.error("stop not recorded", why=str(error))  # noqa: TRY400  # expected
+            await self._private.send(place, answers.not_stopped(uncertain=error.uncertain))
+
+    async def _stop(self, card_id: str, person: Person, place: Place, act: Act) -> None:
+        card = await self._runner.read_patiently(STOP_TIMEOUT_S, lambda c: rows.read(c, card_id))
+        if card is None:
+            await self._private.send(place, answers.no_such_request())
+            return
+        person = self._permissions.policy.with_home_team(person)
+        if not await self._permissions.may_stop(card, person, place):
+            return
+        stopped = await self._runner.run_patiently(
+            STOP_TIMEOUT_S, steps.stopped, card_id, person, act
+        )
+        if stopped is None:
+            self._show.pressed_late(card, card.first.message_ts or "", place.response_url)
+            await self._private.send(place, answers.nothing_to_stop())

@@ -1,0 +1,143 @@
+"""Answers one person's questions: finds customers, lists past and open requests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+
+import structlog
+
+from bot.domain.commands import Ask, Find, History
+from bot.domain.models import Customer, Person, Request, Verdict
+from bot.fusebill.client import FusebillClient
+from bot.fusebill.errors import CustomerNotFound, FusebillError
+from bot.ledger import lists as ledger_lists
+from bot.ledger.database.engine import LedgerUnavailable
+from bot.ledger.jobs import Kind, Transaction
+from bot.messages import answers, lists
+from bot.messages.lists import OpenRequest
+from bot.messages.phrases import Links
+from bot.requests.permissions import Permissions
+from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.runner import Runner
+from bot.slack.client import Slack
+from bot.slack.errors import SlackError
+
+log = structlog.get_logger(__name__)
+
+MAX_HITS = 5
+MAX_SHOWN = 10
+
+
+class Lists:
+    """Reads from Fusebill and the ledger; changes nothing. `advisers` are whom to ask."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        fusebill: FusebillClient,
+        slack: Slack,
+        permissions: Permissions,
+        private: PrivateMessages,
+        links: Links,
+    ) -> None:
+        self._runner = runner
+        self._fusebill = fusebill
+        self._slack = slack
+        self._permissions = permissions
+        self._private = private
+        self._links = links
+
+    async def explain(
+        self, customer_id: int, typed: str, reason: str, place: Place, error: FusebillError
+    ) -> None:
+        """Say why a customer could not be read; search for an unknown id as a reference."""
+        log.info("customer not read", customer_id=customer_id, why=str(error))
+        hits: Sequence[Customer] = ()
+        if isinstance(error, CustomerNotFound):
+            try:
+                number = typed or str(customer_id)
+                found = await self._fusebill.find_customers("Reference", number, limit=MAX_HITS)
+                hits = found.customers
+            except FusebillError as search_error:
+                log.info("reference not looked up", why=str(search_error))
+        if hits:
+            asked = Ask(customer_id, reason, typed)
+            await self._private.send(place, lists.did_you_mean(asked, hits, self._links))
+        else:
+            await self._private.send(place, answers.not_read(customer_id, error))
+
+    async def find(self, person: Person, place: Place, find: Find) -> None:
+        """Show customers whose company name, reference or email contains a text."""
+        text = find.text
+        if not await self._permissions.may_read(person, place, f"/unlatch find {text}"):
+            return
+        searches = [
+            self._fusebill.find_customers(field, text, contains=True, limit=MAX_HITS + 1)
+            for field in ("CompanyName", "Reference", "PrimaryEmail")
+        ]
+        try:
+            results = await asyncio.gather(*searches)
+        except FusebillError as error:
+            await self._private.send(place, answers.search_failed(text, error))
+            return
+        hits = {customer.customer_id: customer for r in results for customer in r.customers}
+        shown = list(hits.values())[:MAX_HITS]
+        more = len(hits) > MAX_HITS or not all(r.complete for r in results)
+        await self._private.send(place, lists.found(text, shown, self._links, more=more))
+
+    async def history(self, person: Person, place: Place, history: History) -> None:
+        """Show the last requests, each with a link to its card; draw again those that are stale."""
+        customer_id = history.customer_id
+        if not await self._permissions.may_read(
+            person, place, "/unlatch history", customer_id or 0
+        ):
+            return
+        try:
+            requests = await self._runner.read(lambda c: ledger_lists.recent(c, customer_id))
+            cards = [request.card_id for request in requests]
+            await self._runner.run(_draw_stale, cards)
+            declined = [each.id for each in requests if each.verdict is Verdict.DECLINED]
+            reasons = await self._runner.read(lambda c: ledger_lists.decline_reasons(c, declined))
+        except LedgerUnavailable:
+            await self._private.send(place, answers.ledger_down(pressed=False))
+            return
+        permalinks = await asyncio.gather(*map(self.permalink, requests))
+        past = list(zip(requests, permalinks, strict=True))
+        advisers = self._permissions.policy.named_confirmers
+        await self._private.send(place, lists.history(customer_id, past, advisers, reasons))
+
+    async def pending(self, person: Person, place: Place) -> None:
+        """Show up to ten open requests, oldest first, those that the person may decide first."""
+        if not await self._permissions.may_read(person, place, "/unlatch pending"):
+            return
+        found = await self._runner.read(ledger_lists.still_open)
+        judge = self._permissions.judge(person, Verdict.CONFIRMED)
+        decidable = {each.id: not each.verdict and judge(each, None).allowed for each in found}
+        # sorted() keeps the order of equals: oldest first
+        ordered = sorted(found, key=lambda request: not decidable[request.id])
+        shown = ordered[:MAX_SHOWN]
+        urls = await asyncio.gather(*map(self.permalink, shown))
+        listed = [
+            OpenRequest(request, url, decidable[request.id])
+            for request, url in zip(shown, urls, strict=True)
+        ]
+        await self._private.send(place, lists.pending(listed, len(ordered) - len(shown)))
+
+    async def permalink(self, request: Request) -> str | None:
+        """The URL of a request's card; None if Slack can't say."""
+        try:
+            return await self._slack.permalink(request.channel_id, request.message_ts or "")
+        except SlackError:
+            return None
+
+
+def _draw_stale(tx: Transaction, card_ids: Sequence[str]) -> None:
+    """Have those of these cards drawn now that Slack did not take."""
+    if card_ids:
+        for card_id in ledger_lists.not_shown(tx.connection, card_ids):
+            tx.set(card_id, Kind.SHOW)
+        tx.finish()
+
+

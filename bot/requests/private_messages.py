@@ -1,0 +1,93 @@
+"""Sends messages that only one person sees, through the `response_url`s that Slack gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import structlog
+
+from bot.domain.models import Card
+from bot.ledger import response_urls
+from bot.ledger.database.engine import LedgerUnavailable
+from bot.ledger.response_urls import ResponseUrl
+from bot.messages.block_kit import Message
+from bot.ops.retries import retried
+from bot.requests.runner import Runner
+from bot.slack.client import Slack
+from bot.slack.errors import SlackError, SlackUnavailable, is_retryable, pause_of
+
+log = structlog.get_logger(__name__)
+
+MAX_ATTEMPTS = 3
+TIMEOUT_S = 8.0
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where somebody typed or clicked: the channel, and the `response_url` to answer only them."""
+
+    channel_id: str
+    response_url: str
+
+
+class PrivateMessages:
+    """Tells people what others need not see. A failure is logged, not raised."""
+
+    def __init__(self, runner: Runner, slack: Slack) -> None:
+        self._runner = runner
+        self._slack = slack
+
+    async def send(self, place: Place, message: Message) -> None:
+        """Tell the person who typed or clicked here."""
+        if not place.response_url:
+            log.warning("ephemeral not delivered", why="Slack sent no response_url")
+            return
+        try:
+            await retried(
+                lambda: self._slack.send_ephemeral(place.response_url, message),
+                lambda error: is_retryable(error) and pause_of(error),
+                attempts=MAX_ATTEMPTS,
+                timeout_s=TIMEOUT_S,
+                wait_initial=0.3,
+            )
+        except SlackError as error:
+            log.warning("ephemeral not delivered", why=error.code)
+
+    async def tell(self, card: Card, message: Message) -> None:
+        """Tell the requester and the decider of a card what it can't show, once.
+
+        The ledger keeps their URLs until then, as long as these work.
+        """
+        used = await self.send_to(await self.people_of(card), message)
+        if used:
+            try:
+                await self._runner.read(lambda c: response_urls.forget(c, used))
+            except LedgerUnavailable as error:
+                log.warning("people may be told twice", why=str(error))
+
+    async def people_of(self, card: Card) -> Sequence[ResponseUrl]:
+        """The URLs of the people of a card, newest first; none if the ledger does not answer."""
+        try:
+            return await self._runner.read(lambda c: response_urls.of_card(c, card.id))
+        except LedgerUnavailable as error:
+            log.warning("people of a card not known yet", why=str(error))
+            return ()
+
+    async def send_to(
+        self, urls: Sequence[ResponseUrl], message: Message
+    ) -> Sequence[ResponseUrl]:
+        """Tell each person once; returns the URLs that are not needed any more."""
+        told, used = set[str](), list[ResponseUrl]()
+        for url in urls:
+            try:
+                if url.user_id not in told:
+                    await self._slack.send_ephemeral(url.url, message)
+                    told.add(url.user_id)
+                used.append(url)
+            except SlackUnavailable as error:
+                log.warning("result not sent to a person yet", why=error.code)
+            except SlackError as error:
+                used.append(url)
+                log.warning("result not sent to a person", why=error.code)
+        return used

@@ -1,0 +1,238 @@
+"""Runs the ledger's steps, and the jobs that they set.
+
+One place knows what a transaction may do to its caller: it fails, it takes too long, or nobody
+knows whether its commit took effect. A step is then run once more, since each looks before it
+changes anything. A step can leave jobs held by this process: they start here as soon as the step
+has committed, so no caller starts anything. Whatever is lost on the way (a killed process, a lost
+commit, a hold that ended) is found by the next look at what is due, in any process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from datetime import timedelta
+from functools import partial
+from time import monotonic
+from typing import Concatenate, ParamSpec, TypeVar
+from uuid import uuid4
+
+import structlog
+from sqlalchemy import Connection
+from sqlalchemy.exc import IntegrityError
+
+from bot.ledger import jobs, steps, work_steps
+from bot.ledger.database.engine import Database, LedgerUnavailable
+from bot.ledger.jobs import Job, Kind, LostHold, Transaction
+from bot.ops.background import BackgroundTasks
+from bot.ops.retries import retried
+from bot.settings import Timing
+
+T = TypeVar("T")
+P = ParamSpec("P")
+Step = Callable[Concatenate[Transaction, P], T]
+Handler = Callable[[Job], Awaitable[None]]
+
+log = structlog.get_logger(__name__)
+
+MAX_RETRY_DELAY_S = 0.5
+"""A step of a click that fails faster than this is run once more: both fit into Slack's 3 s."""
+PLACES: Mapping[Kind, int] = {
+    Kind.POST: 8,
+    Kind.REMIND: 4,
+    Kind.EXPIRE: 8,
+    Kind.WORK: 16,
+    Kind.SHOW: 16,
+    Kind.RECHECK: 4,
+}
+"""How many jobs of each kind a process takes at once, beside those that its own steps began."""
+TIDY_EVERY_S = 60.0
+AFTER_A_BUG = timedelta(minutes=1)
+"""A job that failed for a reason that nobody expected is tried again after this."""
+
+
+class Runner:
+    """Runs steps and jobs in one process; `holder` is new for each."""
+
+    def __init__(self, database: Database, tasks: BackgroundTasks, timing: Timing) -> None:
+        self._database = database
+        self._tasks = tasks
+        self._timing = timing
+        self._holder = uuid4().hex
+        self._handlers: dict[str, Handler] = {}
+        self._running: dict[int, Job] = {}
+        self._taken: Counter[str] = Counter()
+        self._look_again = asyncio.Event()
+        self._failed_cards: set[str] = set()
+        self.draining = False
+
+    def handle(self, handlers: Mapping[Kind, Handler]) -> None:
+        """Say who does the jobs of each kind."""
+        self._handlers.update(handlers)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """Run a transaction that only reads. Raises: LedgerUnavailable."""
+        return await self._database.run(work)
+
+    async def run(self, step: Step[P, T], *args: P.args, **values: P.kwargs) -> T:
+        """Run a step, once more if nobody knows whether it took effect; start what it left held.
+
+        Raises: LedgerUnavailable; what the step raises, LostHold or KeyError.
+        """
+        return await self._run(partial(step, *args, **values), urgent=False)
+
+    async def run_urgently(self, step: Step[P, T], *args: P.args, **values: P.kwargs) -> T:
+        """Run a step that somebody's click waits for; after any quick failure once more."""
+        return await self._run(partial(step, *args, **values), urgent=True)
+
+    async def run_patiently(
+        self, timeout_s: float, step: Step[P, T], *args: P.args, **values: P.kwargs
+    ) -> T:
+        """Run a step, and after a failure again and again, for so many seconds."""
+        return await retried(
+            lambda: self._run(partial(step, *args, **values), urgent=False),
+            LedgerUnavailable,
+            attempts=None,
+            timeout_s=timeout_s,
+            wait_max=2.0,
+        )
+
+    async def read_patiently(self, timeout_s: float, work: Callable[[Connection], T]) -> T:
+        """Run a transaction that only reads, and after a failure again, for so many seconds."""
+        return await retried(
+            lambda: self.read(work),
+            LedgerUnavailable,
+            attempts=None,
+            timeout_s=timeout_s,
+            wait_max=1.0,
+        )
+
+    def running(self, card_id: str, kind: Kind) -> Job | None:
+        """A card's job of a kind, if this process is at it."""
+        found = (job for job in self._running.values() if job.card_id == card_id)
+        return next((job for job in found if job.kind == kind), None)
+
+    async def _run(self, step: Callable[[Transaction], T], *, urgent: bool) -> T:
+        try:
+            result, transaction = await self._committed(step, urgent=urgent)
+        except LedgerUnavailable as error:
+            if error.uncertain:
+                self._look_again.set()
+            raise
+        for job in transaction.held:
+            if job.id not in self._running:
+                self._start(job)
+        for job_id in transaction.set_again:
+            if job_id in self._running:
+                self._running[job_id].changed.set()
+        return result
+
+    async def _committed(
+        self, step: Callable[[Transaction], T], *, urgent: bool
+    ) -> tuple[T, Transaction]:
+        def work(connection: Connection) -> tuple[T, Transaction]:
+            transaction = self._transaction(connection)
+            return step(transaction), transaction
+
+        began = monotonic()
+        try:
+            return await self._database.run(work, urgent=urgent)
+        except LedgerUnavailable as error:
+            # the same act, delivered twice at once
+            conflict = isinstance(error.__cause__, IntegrityError)
+            quick = urgent and monotonic() - began <= MAX_RETRY_DELAY_S
+            if not (error.uncertain or conflict or quick):
+                raise
+            first = error
+        try:
+            return await self._database.run(work, urgent=urgent)
+        except LedgerUnavailable as error:
+            uncertain = error.uncertain or first.uncertain
+            raise LedgerUnavailable(str(error), uncertain=uncertain) from error.__cause__
+
+    def _transaction(self, connection: Connection) -> Transaction:
+        return Transaction(connection, self._holder, self._timing.hold)
+
+    def _start(self, job: Job, *, taken: bool = False) -> None:
+        self._running[job.id] = job
+        self._taken[job.kind] += taken
+        self._tasks.spawn(self._do(job, taken=taken))
+
+    async def _do(self, job: Job, *, taken: bool) -> None:
+        try:
+            with structlog.contextvars.bound_contextvars(card_id=job.card_id):
+                await self._handled(job)
+        finally:
+            job.done.set()
+            del self._running[job.id]
+            self._taken[job.kind] -= taken
+            if taken:
+                # more may be due than there were places
+                self._look_again.set()
+
+    async def _handled(self, job: Job) -> None:
+        try:
+            await self._handlers[job.kind](job)
+        except LostHold as error:
+            log.warning("hold lost: another process does this", job=str(error))
+        except LedgerUnavailable as error:
+            log.error("ledger unavailable, the job will be taken again", why=str(error))  # noqa: TRY400  # expected, no traceback
+        except Exception:
+            if job.card_id not in self._failed_cards:
+                log.exception("job failed", kind=job.kind)
+            self._failed_cards.add(job.card_id)
+            with suppress(LedgerUnavailable, LostHold):
+                await self.run(work_steps.later, job, AFTER_A_BUG)
+
+    async def keep(self, stopping: asyncio.Event) -> None:
+        """Take what is due and renew what is held until the bot stops; then only renew."""
+        tidied_at = float("-inf")
+        renewed_at = monotonic()
+        caught_up = False
+        while True:
+            try:
+                if not (caught_up or stopping.is_set()):
+                    await self.run(jobs.show_all_again)
+                    caught_up = True
+                if monotonic() - renewed_at >= self._timing.hold_s / 3:
+                    renewed_at = monotonic()
+                    await self._renew()
+                if not stopping.is_set():
+                    await self._take_due()
+                    if monotonic() - tidied_at >= TIDY_EVERY_S:
+                        tidied_at = monotonic()
+                        await self.run(steps.tidied)
+            except LedgerUnavailable as error:
+                log.warning("look at what is due postponed", why=str(error))
+            except Exception:
+                log.exception("look at what is due failed")
+            pause_s = min(self._timing.sweep_every_s, self._timing.hold_s / 3)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._look_again.wait(), pause_s)
+                # a failing database must not be asked without a pause
+                await asyncio.sleep(min(pause_s, 0.05))
+            self._look_again.clear()
+
+    async def _take_due(self) -> None:
+        free = {Kind(kind): PLACES[Kind(kind)] - self._taken[kind] for kind in self._handlers}
+        for job in await self.run(self._take, {k: places for k, places in free.items() if places}):
+            # a step that was slow may have started it meanwhile; the hold that it has is over then
+            if job.id not in self._running:
+                self._start(job, taken=True)
+
+    def _take(self, transaction: Transaction, free: Mapping[Kind, int]) -> list[Job]:
+        running = set(self._running)
+        taken = (jobs.take(transaction, kind, n, running) for kind, n in free.items())
+        return [job for of_kind in taken for job in of_kind]
+
+    async def _renew(self) -> None:
+        running = list(self._running.values())
+        if not running:
+            return
+        began = jobs.seconds()
+        held = await self.run(jobs.renew, running)
+        for job in running:
+            if job.id in held:
+                job.deadline = max(job.deadline, began + self._timing.hold_s)

@@ -1,0 +1,240 @@
+"""Draws a posted card and its thread as the ledger has them, for as long as Slack needs.
+
+Drawing is a job, and whoever holds it is the only one who draws, so an older card never replaces a
+newer one. Before it draws, it notes how often the job was set; if that has changed when Slack has
+taken everything, something happened meanwhile, and it draws again. The ledger says how many of the
+card's events the thread shows, so a retry posts only the rest. What Slack does not take is tried
+again later and later, for about a week; the people who wait are told the result privately.
+
+Three messages are not drawn here: a new card (`ask`), a reminder (`decide`), and the answer to one
+person. Two more are, for whoever presses on a card that should no longer have its buttons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import timedelta
+
+import structlog
+
+from bot.domain.models import Card
+from bot.ledger import steps, work_steps
+from bot.ledger.database.engine import LedgerUnavailable
+from bot.ledger.jobs import Job
+from bot.messages import answers, card as card_messages, thread
+from bot.messages.phrases import Links
+from bot.ops.background import BackgroundTasks
+from bot.ops.metrics import Metrics
+from bot.requests.private_messages import PrivateMessages
+from bot.requests.runner import Runner
+from bot.settings import Timing
+from bot.slack.client import Slack
+from bot.slack.errors import SlackBlocked, SlackError, SlackRefused, SlackUnavailable
+
+log = structlog.get_logger(__name__)
+
+QUICK_PAUSE_S = 60.0
+MAX_PAUSE_S = 3600.0
+MAX_ATTEMPTS = 206
+"""About a week of attempts, with the pauses of `pause_after`."""
+PATIENT_ATTEMPTS = 6
+"""After so many attempts, about a minute, the people who wait are told the result privately."""
+
+
+class Show:
+    """Does the job of drawing a card and its thread."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        slack: Slack,
+        private: PrivateMessages,
+        links: Links,
+        tasks: BackgroundTasks,
+        metrics: Metrics,
+        timing: Timing,
+    ) -> None:
+        self._runner = runner
+        self._slack = slack
+        self._private = private
+        self._links = links
+        self._tasks = tasks
+        self._metrics = metrics
+        self._timing = timing
+
+    async def handle(self, job: Job) -> None:
+        """Draw the card and its thread until Slack has both, or until that has to wait."""
+        card = job.card
+        while True:
+            card = card or await self._runner.run(work_steps.to_show, job)
+            if card is None or card.first.message_ts is None:
+                await self._runner.run(work_steps.done_with, job)
+                return
+            job.changed.clear()
+            with structlog.contextvars.bound_contextvars(**about(card)):
+                is_over = await self._draw(job, card)
+            if is_over:
+                return
+            card = None
+
+    async def _draw(self, job: Job, card: Card) -> bool:
+        """Draw the card once as it is; returns whether that ends the job, or puts it off."""
+        if card.first.verdict and not card.is_finished:
+            await self._draw_progress(job, card)
+            if not card.is_of_many:
+                # one step of its work is left, and sets this job again
+                return await self._runner.run(work_steps.shown, job, card.first.shown_events)
+            with suppress(TimeoutError):
+                await asyncio.wait_for(job.changed.wait(), self._timing.progress_every_s)
+            return False
+        drawn, replied = await asyncio.gather(
+            self._draw_card(job, card), self._draw_thread(job, card), return_exceptions=True
+        )
+        failures = [each for each in (drawn, replied) if isinstance(each, BaseException)]
+        for failure in failures:
+            if not isinstance(failure, SlackError):
+                raise failure
+        shown = card.first.shown_events if isinstance(replied, BaseException) else replied
+        if not failures:
+            return await self._runner.run(work_steps.shown, job, shown)
+        await self._not_drawn(job, card, [f for f in failures if isinstance(f, SlackError)])
+        return True
+
+    async def _draw_progress(self, job: Job, card: Card) -> None:
+        """Show how far the work is, without waiting for a turn: by then it would be old."""
+        try:
+            await self._update(job, card, max_wait_s=0.0)
+        except SlackError as error:
+            log.warning("working card not shown", why=error.code)
+
+    async def _draw_card(self, job: Job, card: Card) -> None:
+        # an open card is as it was posted
+        if card.first.verdict:
+            await self._update(job, card)
+
+    async def _update(self, job: Job, card: Card, **options: float) -> None:
+        job.require_held()
+        message = card_messages.draw(card, self._links)
+        await self._slack.update(
+            card.first.channel_id, card.first.message_ts or "", message, **options
+        )
+
+    async def _draw_thread(self, job: Job, card: Card) -> int:
+        """Post the events that the thread lacks; returns how many it shows then."""
+        shown = card.first.shown_events
+        # without a thread they would go into the channel
+        while card.first.thread_ts and (reply := thread.next_reply(card, shown, self._links)):
+            if shown > card.first.shown_events:
+                # after each reply, so that a retry goes on from here
+                await self._runner.run(work_steps.shown_so_far, job, shown)
+            job.require_held()
+            await self._slack.post(card.first.channel_id, reply.message, card.first.thread_ts)
+            shown = reply.shown
+        return shown
+
+    async def _not_drawn(self, job: Job, card: Card, failures: Sequence[SlackError]) -> None:
+        """Try again later; give up where that makes no sense."""
+        job.attempts += 1
+        passing = [each for each in failures if isinstance(each, SlackUnavailable)]
+        if any(_may_last(each, job) for each in failures) and card.is_finished:
+            gone = len(passing) < len(failures)
+            text = answers.outcome_without_card(card, self._links, gone=gone)
+            await self._private.tell(card, text)
+        codes = ", ".join(sorted({each.code for each in failures}))
+        shown = card.first.shown_events
+        if passing and job.attempts <= MAX_ATTEMPTS:
+            pause_s = pause_after(job.attempts - 1, self._timing.pause_s)
+            pause_s = max([pause_s, *(each.retry_after_s or 0.0 for each in passing)])
+            log.warning("slack unavailable", why=codes, again_in_s=pause_s)
+            again_in = timedelta(seconds=pause_s)
+            await self._runner.run(
+                work_steps.not_shown, job, shown, again_in=again_in, attempts=job.attempts
+            )
+            return
+        self._metrics.undelivered.inc()
+        log.error("gave up updating slack", why=codes)
+        why = f"Slack did not take it: {codes}"
+        await self._runner.run(
+            work_steps.not_shown,
+            job,
+            shown,
+            attempts=job.attempts,
+            why=why,
+            gone=not passing,
+        )
+
+    def pressed_late(self, card: Card, message_ts: str, response_url: str) -> None:
+        """Bring a card up to date after a press that it should not offer, in the background."""
+        # a press's URL can only replace the card that was pressed
+        own = message_ts == card.first.message_ts
+        self._tasks.spawn(self._catch_up(card, response_url if own else ""))
+
+    async def _catch_up(self, card: Card, response_url: str) -> None:
+        try:
+            stale = await self._runner.run(steps.pressed_late, card.id)
+        except LedgerUnavailable as error:
+            log.warning("card not brought up to date", why=str(error))
+            return
+        if stale is None or not response_url:
+            return
+        try:
+            # at once, even if the bot is not in the channel
+            message = card_messages.draw(stale, self._links)
+            await self._slack.replace_original(response_url, message)
+        except SlackError as error:
+            log.warning("pressed card not replaced", why=error.code)
+
+    def retire_soon(self, card: Card, message_ts: str) -> None:
+        """Remove the buttons from a duplicate card, in the background; not from the card itself."""
+        # a card that the ledger does not know yet is no duplicate
+        if message_ts and card.first.message_ts and message_ts != card.first.message_ts:
+            self._tasks.spawn(self.retire_duplicate(card, message_ts))
+
+    async def retire_duplicate(self, card: Card, message_ts: str) -> None:
+        """Remove the buttons from a duplicate card, and link to the request's own card.
+
+        Slack can post a card and lose its answer. The bot then posts it again, and the ledger
+        knows only one of them.
+        """
+        channel_id = card.first.channel_id
+        url = None
+        with suppress(SlackError):
+            url = await self._slack.permalink(channel_id, card.first.message_ts or "")
+        try:
+            await self._slack.update(channel_id, message_ts, card_messages.duplicate(card, url))
+        except SlackError as error:
+            log.warning("duplicate card not retired", why=error.code, message_ts=message_ts)
+
+
+def pause_after(attempts: int, first_s: float) -> float:
+    """The pause in seconds after so many failed attempts: doubled up to a minute, then 10 % longer.
+
+    So an outage of an hour is over for a card a few minutes after it is over for Slack, and a
+    channel that the bot was removed from costs a call an hour.
+    """
+    doublings = max(math.ceil(math.log2(QUICK_PAUSE_S / first_s)), 0)
+    if attempts < doublings:
+        return first_s * 2.0**attempts
+    return min(QUICK_PAUSE_S * 1.1 ** min(attempts - doublings, 100), MAX_PAUSE_S)
+
+
+def about(card: Card) -> dict[str, object]:
+    """The fields that every log line about a card has."""
+    first = card.first
+    return {
+        "request_id": first.id,
+        "customer_id": first.customer.customer_id,
+        "channel_id": first.channel_id,
+        "message_ts": first.message_ts,
+        "requester": first.requester.user_id,
+        "decider": first.decider and first.decider.user_id,
+    }
+
+
+def _may_last(failure: SlackError, job: Job) -> bool:
+    """Whether a failure may outlast the half hour in which people can be told privately."""
+    refused = isinstance(failure, SlackRefused | SlackBlocked)
+    return refused or job.attempts > PATIENT_ATTEMPTS

@@ -1,0 +1,275 @@
+"""Does what a card was confirmed for: the work of each of its customers, and what follows later.
+
+A click that was acknowledged must reach its end even if the process is killed at any point. So the
+work is a job, and each step is in the ledger before the next one starts: that a call is about to be
+made before it is made, its outcome before anybody is told. Whoever takes over what another process
+began reads first and calls only if the ids are still as on the card.
+
+A customer of a card of many takes its turn: few at a time in a process, and none while Fusebill has
+no calls left for this minute. What other cards do for a customer is waited for. What several
+customers have to write at the same time is written in one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from functools import partial
+from typing import Generic, TypeVar
+
+import structlog
+
+from bot.domain.models import Card, Outcome, Request
+from bot.fusebill.pace import Pace
+from bot.ledger import rows, same_customer, work_steps
+from bot.ledger.database.engine import LedgerUnavailable
+from bot.ledger.jobs import Job, LostHold, seconds
+from bot.ledger.work_steps import Result
+from bot.ops.metrics import Metrics
+from bot.requests.execution import Execution, ExecutionResult, NotToBeCalled
+from bot.requests.runner import Runner
+from bot.requests.show import about
+from bot.settings import Timing
+
+T = TypeVar("T")
+R = TypeVar("R")
+log = structlog.get_logger(__name__)
+
+FIRST_LOOK_S = 0.1
+MAX_INTERRUPTIONS = 5
+MAX_CONCURRENT_CUSTOMERS = 8
+"""Of cards of many customers, in this process."""
+CALLS_A_CUSTOMER = 3
+"""It is read, changed, and perhaps read again."""
+MAX_REFUSALS = 3
+"""So often one of many customers waits for its next turn after "too many calls"."""
+RECORD_TIMEOUT_S = 600.0
+
+
+class Batches(Generic[T, R]):
+    """Writes values of several tasks together: what arrives during one write goes into the next."""
+
+    def __init__(self, write: Callable[[Sequence[T]], Awaitable[R]]) -> None:
+        self._write = write
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._turn = asyncio.Lock()
+
+    async def add(self, value: T) -> R:
+        """Write a value, perhaps with others; returns what the write did."""
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((value, future))
+        async with self._turn:
+            if not future.done():
+                batch, self._waiting = self._waiting, []
+                await self._flush(batch)
+        return future.result()
+
+    async def _flush(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+        try:
+            result = await self._write([value for value, _future in batch])
+        except BaseException as error:
+            for _value, future in batch:
+                future.set_exception(error)
+                # each task that waits raises it; one that was cancelled does not
+                future.exception()
+        else:
+            for _value, future in batch:
+                future.set_result(result)
+
+
+@dataclass(slots=True)
+class _CardWork:
+    """The work on one card in this process: its job, and what its customers write together."""
+
+    job: Job
+    card: Card
+    begin: Batches[str, frozenset[str]]
+    record: Batches[tuple[str, Result], Card]
+
+
+class Work:
+    """Executes decided cards and records their outcomes."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        execution: Execution,
+        pace: Pace,
+        metrics: Metrics,
+        timing: Timing,
+        *,
+        recheck_after_s: int,
+    ) -> None:
+        self._runner = runner
+        self._execution = execution
+        self._pace = pace
+        self._metrics = metrics
+        self._timing = timing
+        self._recheck_after = timedelta(seconds=recheck_after_s)
+        self._turns = asyncio.Semaphore(MAX_CONCURRENT_CUSTOMERS)
+
+    async def handle(self, job: Job) -> None:
+        """Execute a decided card's requests and record their outcomes; can be run again."""
+        card = job.card or await self._taken_over(job)
+        to_do = [request for request in card.requests if request.is_to_be_executed]
+        work = _CardWork(
+            job,
+            card,
+            Batches(partial(self._begin, job)),
+            Batches(partial(self._record, job)),
+        )
+        with structlog.contextvars.bound_contextvars(**about(card)):
+            async with self._progress(job):
+                results = await asyncio.gather(
+                    *(self._finish(work, request) for request in to_do), return_exceptions=True
+                )
+            if not to_do:
+                await self._runner.run(work_steps.done_with, job)
+        for failure in results:
+            if isinstance(failure, BaseException):
+                raise failure
+
+    async def _taken_over(self, job: Job) -> Card:
+        older_version = job.previous == work_steps.OLDER_VERSION
+        card = await self._runner.run(work_steps.resumed, job, older_version=older_version)
+        abandoned = sum(request.is_to_be_executed for request in card.requests)
+        if abandoned:
+            self._metrics.reclaimed.inc(abandoned)
+            log.warning("abandoned work reclaimed", request_id=card.id, requests=abandoned)
+        return card
+
+    async def _finish(self, work: _CardWork, request: Request) -> None:
+        """Execute one request and record its outcome."""
+        with structlog.contextvars.bound_contextvars(**about(Card((request,)))):
+            await self._wait_for(_others(request))
+            try:
+                result = await self._executed(work, request)
+            except NotToBeCalled:
+                return
+            await work.record.add((request.id, result.result))
+            self._metrics.outcomes.labels(request.kind, result.outcome).inc()
+            if request.decided_at:
+                took_s = (work.job.now() - request.decided_at).total_seconds()
+                self._metrics.result_seconds.labels(request.kind).observe(took_s)
+            log.info("executed", outcome=result.outcome, **_loggable(result))
+
+    async def _executed(self, work: _CardWork, request: Request) -> ExecutionResult:
+        """Execute a request, in another turn if Fusebill takes no more calls for a while."""
+        may_have_called = request.is_begun
+        refused: list[ExecutionResult] = []
+        while True:
+            async with self._turn(request):
+                result = await self._take_turn(work, request, may_have_called=may_have_called)
+            if len(refused) >= MAX_REFUSALS or not self._can_wait(request, result):
+                return _with_calls_of(refused, result)
+            refused.append(result)
+
+    async def _take_turn(
+        self, work: _CardWork, request: Request, *, may_have_called: bool
+    ) -> ExecutionResult:
+        if request.card_size > 1 and await self._is_stopping(work):
+            return await self._execution.stop(request, may_have_called=may_have_called)
+        if work.job.attempts > MAX_INTERRUPTIONS:
+            why = f"The bot was interrupted {MAX_INTERRUPTIONS} times and does not try again."
+            return ExecutionResult(Outcome.UNKNOWN, {"why": why})
+        has_begun = False
+
+        async def before_call() -> None:
+            nonlocal has_begun
+            if not has_begun and request.id not in await work.begin.add(request.id):
+                raise NotToBeCalled(request.id)
+            has_begun = True
+            work.job.require_held()
+
+        return await self._execution.execute(
+            request, before_call, may_have_called=may_have_called
+        )
+
+    async def _begin(self, job: Job, request_ids: Sequence[str]) -> frozenset[str]:
+        """Write down that these are about to be called, as the one who holds the work."""
+        began = seconds()
+        may_call = await self._runner.run_patiently(
+            self._timing.hold_s / 2, work_steps.begun, job, request_ids
+        )
+        job.deadline = began + self._timing.hold_s
+        return may_call
+
+    async def _record(self, job: Job, results: Sequence[tuple[str, Result]]) -> Card:
+        """Keeps trying: an outcome is known only here until it is in the ledger."""
+        return await self._runner.run_patiently(
+            RECORD_TIMEOUT_S, work_steps.recorded, job, dict(results), self._recheck_after
+        )
+
+    async def _is_stopping(self, work: _CardWork) -> bool:
+        card = await self._runner.read_patiently(
+            self._timing.hold_s / 2, lambda c: rows.read(c, work.card.id)
+        )
+        return card is not None and card.is_stopping
+
+    def _can_wait(self, request: Request, result: ExecutionResult) -> bool:
+        """Whether one of many customers has another turn, once Fusebill takes calls again."""
+        return request.card_size > 1 and self._pace.wait_until(result.retry_at)
+
+    async def _wait_for(self, others: Sequence[str]) -> None:
+        """One thing at a time for a customer: wait until these requests have an outcome."""
+        pause_s = FIRST_LOOK_S
+        while others and await self._runner.read_patiently(
+            self._timing.hold_s / 2, lambda c: same_customer.unfinished(c, others)
+        ):
+            await asyncio.sleep(pause_s)
+            pause_s = min(2 * pause_s, self._timing.hold_s / 3)
+
+    @asynccontextmanager
+    async def _turn(self, request: Request) -> AsyncIterator[None]:
+        """A turn for one of many customers; a card of one never waits for them."""
+        if request.card_size == 1:
+            yield
+            return
+        async with self._turns, self._pace.call(CALLS_A_CUSTOMER):
+            yield
+
+    @asynccontextmanager
+    async def _progress(self, job: Job) -> AsyncIterator[None]:
+        """Have the card drawn while its work takes long."""
+
+        async def show() -> None:
+            try:
+                await self._runner.run(work_steps.progressed, job)
+            except (LedgerUnavailable, LostHold) as error:
+                log.warning("working card not shown", why=str(error))
+
+        tasks: list[asyncio.Task[None]] = []
+        timer = asyncio.get_running_loop().call_later(
+            self._timing.working_after_s, lambda: tasks.append(asyncio.create_task(show()))
+        )
+        try:
+            yield
+        finally:
+            timer.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def look(self, request: Request) -> Mapping[str, object]:
+        """What a request's customer is like now, read in its turn: see `Execution.look`."""
+        async with self._turn(request):
+            return await self._execution.look(request)
+
+
+def _others(request: Request) -> Sequence[str]:
+    """The requests that a confirmed one has to wait for, from the event that confirmed it."""
+    found = [each.details.get("after") for each in request.events if each.type == "confirmed"]
+    return [str(other) for each in found if isinstance(each, list) for other in each]
+
+
+def _with_calls_of(earlier: Sequence[ExecutionResult], last: ExecutionResult) -> ExecutionResult:
+    """The last result, with the evidence of each call that was refused before."""
+    results = [result.details.get("calls") for result in (*earlier, last)]
+    calls = [call for found in results if isinstance(found, list) for call in found]
+    return replace(last, details=last.details | ({"calls": calls} if calls else {}))
+
+
+def _loggable(result: ExecutionResult) -> dict[str, object]:
+    known = ("status", "calls", "seconds", "why", "how", "found", "vid", "company_id")
+    return {name: result.details[name] for name in known if name in result.details}
