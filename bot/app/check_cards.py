@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from bot.app.check_result import CheckResult, warning
 from bot.domain.meanings import VERDICTS
 from bot.domain.models import (
-    CardHistory,
+    Card,
     Customer,
     Event,
     EventType,
@@ -18,24 +19,12 @@ from bot.domain.models import (
     Outcome,
     Person,
     Request,
-    RequestHistory,
     Verdict,
 )
 from bot.messages.block_kit import Message
-from bot.messages.cards import (
-    confirmation_card,
-    decided_card,
-    other_card,
-    working_card,
-)
-from bot.messages.many.cards import (
-    confirmation_card_of_many,
-    decided_card_of_many,
-    working_card_of_many,
-)
-from bot.messages.many.threads import thread_replies
+from bot.messages.card import draw, duplicate
 from bot.messages.phrases import Links
-from bot.messages.threads import thread_reply
+from bot.messages.thread import next_reply
 from bot.slack.client import Slack, SlackError
 
 UNKNOWN_METHOD = "unknown_method"
@@ -53,6 +42,12 @@ _SAMPLE = Request(
     asked_at=_NOW,
     expires_at=_NOW,
 )
+
+_CONFIRMED: dict[str, Any] = {
+    "verdict": Verdict.CONFIRMED,
+    "decider": _SOMEBODY,
+    "decided_at": _NOW,
+}
 
 
 async def cards(slack: Slack, links: Links) -> CheckResult:
@@ -88,52 +83,42 @@ def _not_checked(error: SlackError) -> CheckResult:
 
 def sample_cards(links: Links) -> Iterator[tuple[str, Message]]:
     """Each kind of card and of thread reply, with a name for it."""
-    for kind in Kind:
-        asked = replace(_SAMPLE, kind=kind)
-        yield f"a card to {kind}", confirmation_card(asked, links)
-        yield f"a card that is being done ({kind})", working_card(asked, links)
-    for verdict in Verdict:
-        decided = replace(_SAMPLE, verdict=verdict, decider=_SOMEBODY, decided_at=_NOW)
-        if not VERDICTS[verdict].executes:
-            yield f"a card: {verdict}", decided_card(decided, [], links)
+    for size in (1, 2):
+        many = " of many" if size > 1 else ""
+        for kind in Kind:
+            asked = _card(size, EventType.REQUESTED, kind=kind, is_open=True)
+            yield f"a card{many} to {kind}", draw(asked, links)
+            working = _card(size, EventType.CONFIRMED, kind=kind, **_CONFIRMED)
+            yield f"a card{many} that is being done ({kind})", draw(working, links)
+        for verdict in Verdict:
+            if not VERDICTS[verdict].executes:
+                decided = _card(size, EventType(verdict), **_CONFIRMED | {"verdict": verdict})
+                yield f"a card{many}: {verdict}", draw(decided, links)
     for outcome in Outcome:
-        done = replace(
-            *(_SAMPLE,),
-            verdict=Verdict.CONFIRMED,
-            decider=_SOMEBODY,
-            decided_at=_NOW,
-            outcome=outcome,
-        )
-        yield f"a card: {outcome}", decided_card(done, [_event(EventType(outcome))], links)
-    yield "a card that was posted twice", other_card(_SAMPLE, None)
-    yield "a thread's reply", thread_reply([_event(each) for each in EventType], _SAMPLE, links)
-    yield from _sample_cards_of_many(links)
-
-
-def _sample_cards_of_many(links: Links) -> Iterator[tuple[str, Message]]:
-    confirmed = replace(
-        _SAMPLE, verdict=Verdict.CONFIRMED, decider=_SOMEBODY, decided_at=_NOW, card_size=2
-    )
-    for kind in Kind:
-        asked = _card(replace(_SAMPLE, kind=kind), EventType.REQUESTED)
-        yield f"a card to {kind} many", confirmation_card_of_many(asked, links)
-        working = _card(replace(confirmed, kind=kind), EventType.CONFIRMED)
-        yield f"a card of many that is being done ({kind})", working_card_of_many(working, links)
-    expired = _card(replace(_SAMPLE, verdict=Verdict.EXPIRED), EventType.EXPIRED)
-    yield "a card of many: expired", decided_card_of_many(expired, links)
-    histories = [
-        RequestHistory(replace(confirmed, outcome=outcome), (_event(EventType(outcome)),))
-        for outcome in Outcome
+        done = _card(1, EventType(outcome), **_CONFIRMED, outcome=outcome)
+        yield f"a card: {outcome}", draw(done, links)
+    yield "a card that was posted twice", duplicate(_card(1, EventType.REQUESTED), None)
+    everything = Card((replace(_SAMPLE, **_CONFIRMED, events=tuple(map(_event, EventType))),))
+    yield from _replies("a thread's reply", everything, links)
+    results = [
+        replace(_SAMPLE, **_CONFIRMED, outcome=each, card_size=2, events=(_event(EventType(each)),))
+        for each in Outcome
     ]
-    done = CardHistory(tuple(histories))
-    yield "a card of many: its results", decided_card_of_many(done, links)
-    for number, reply in enumerate(thread_replies(done, [0] * len(histories), links), 1):
-        yield f"a thread's reply {number} about many", reply.message
+    yield "a card of many: its results", draw(Card(tuple(results)), links)
+    yield from _replies("a thread's reply about many", Card(tuple(results)), links)
 
 
-def _card(request: Request, event: EventType) -> CardHistory:
-    """A card of two customers, to both of which the same has happened."""
-    return CardHistory((RequestHistory(request, (_event(event),)),) * 2)
+def _replies(name: str, card: Card, links: Links) -> Iterator[tuple[str, Message]]:
+    shown, number = 0, 0
+    while reply := next_reply(card, shown, links):
+        shown, number = reply.shown, number + 1
+        yield f"{name}, {number}", reply.message
+
+
+def _card(size: int, event: EventType, **changes: Any) -> Card:  # noqa: ANN401  # fields of Request
+    """A card of so many customers, to all of which the same has happened."""
+    request = replace(_SAMPLE, card_size=size, events=(_event(event),), **changes)
+    return Card((request,) * size)
 
 
 def _event(type_: EventType) -> Event:

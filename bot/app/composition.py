@@ -115,9 +115,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             *(runner, slack, show, private, links, metrics, timing, notify),
             expires_after_s=expires_after_s,
         )
-        work = Work(
-            *(runner, execution, pace, metrics, timing), recheck_after_s=recheck_after_s
-        )
+        work = Work(*(runner, execution, pace, metrics, timing), recheck_after_s=recheck_after_s)
         deadlines = Deadlines(runner, slack, work, notify, metrics, timing)
         runner.handle(
             {

@@ -30,9 +30,7 @@ BoltListener = Callable[[AsyncAck, Payload, AsyncBoltContext], Awaitable[None]]
 class Guard:
     """Runs listeners and the work that follows their acks, and answers for what fails in them."""
 
-    def __init__(
-        self, private: PrivateMessages, tasks: BackgroundTasks, metrics: Metrics
-    ) -> None:
+    def __init__(self, private: PrivateMessages, tasks: BackgroundTasks, metrics: Metrics) -> None:
         self._private = private
         self._tasks = tasks
         self._metrics = metrics

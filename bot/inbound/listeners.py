@@ -38,7 +38,7 @@ from bot.inbound.payloads import (
 )
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.steps import Act
-from bot.messages import answers, forms, lists, paste_form
+from bot.messages import answers, click_answers, forms, lists
 from bot.messages.block_kit import Message
 from bot.messages.card import Action
 from bot.requests.ask import Ask as Asking
@@ -86,7 +86,7 @@ class Listeners:
         app.action(Action.STOP)(self._guard.listener(self.on_stop_clicked))
         app.action(Action.MEANT)(self._guard.listener(self.on_meaning_clicked))
         app.view(forms.DECLINE)(self._guard.listener(self.on_decline_sent))
-        app.view(paste_form.PASTE)(self._guard.listener(self.on_many_sent))
+        app.view(forms.PASTE)(self._guard.listener(self.on_many_sent))
 
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
         """`/unlatch …`: acknowledges at once; the work follows."""
@@ -189,7 +189,7 @@ class Listeners:
         await ack()
         place = place_of(body)
         stopping = self._decide.stop(value(body), clicker(body), place, act(body))
-        self._guard.spawn(stopping, place, interrupted=answers.stop_interrupted)
+        self._guard.spawn(stopping, place, interrupted=click_answers.stop_interrupted)
 
     async def on_meaning_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """One of two meanings of a text: the same as typing it with its commas."""
@@ -207,7 +207,7 @@ class Listeners:
 
     async def on_many_sent(self, ack: AsyncAck, body: Payload) -> None:
         """**Ask** in the form of `/unlatch many`: acknowledges, or says what is wrong."""
-        sent = paste_form.read_sent(body["view"])
+        sent = forms.read_sent(body["view"])
         ask = self._paste.read(sent)
         if not isinstance(ask, Ask | AskMany):
             await ack(response_action="errors", errors=dict(ask))
@@ -215,7 +215,7 @@ class Listeners:
         await ack()
         place = Place(sent.channel_id, sent.response_url)
         # a double click, or "Try again?" after an answer that Slack did not get, sends it twice
-        once = once_sent(paste_form.identity(sent))
+        once = once_sent(forms.identity(sent))
         self._guard.spawn(self._ask(clicker(body), place, ask, once), place)
 
     async def _ask(self, person: Person, place: Place, ask: Ask | AskMany, by: Act) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.messages.ephemerals import COMMAND
+from bot.messages.answers import COMMAND
 
 EVENTS_PATH = "/slack/events"
 USAGE_HINT = "<customerId>, … [reason] | many | find <text> | history [id] | pending | help"

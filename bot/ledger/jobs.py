@@ -180,7 +180,9 @@ SHOW_ALL = Statement(
 
 @dataclass(slots=True)
 class Transaction:
-    """A transaction of one step: its connection, its time, and the jobs that it sets and removes.
+    """A transaction of one step: its connection, and the jobs that it sets and removes.
+
+    `now` is the database's time when the transaction began.
 
     The jobs are written last, in one order, so that two steps can't wait for each other. Those that
     are set `here` are held by this process from the start, unless another one holds them: then
@@ -193,12 +195,12 @@ class Transaction:
     began: float = field(default_factory=seconds)
     held: list[Job] = field(default_factory=list)
     set_again: list[int] = field(default_factory=list)
+    now: datetime = field(init=False)
     _changes: dict[tuple[str, str], tuple[datetime, bool] | None] = field(default_factory=dict)
 
-    @property
-    def now(self) -> datetime:
-        """The database's time when the transaction began."""
-        return clock(self.connection)
+    def __post_init__(self) -> None:
+        """The time of a step is one time."""
+        self.now = clock(self.connection)
 
     def set(
         self, card_id: str, kind: Kind, due_at: datetime | None = None, *, here: bool = False
@@ -221,7 +223,12 @@ class Transaction:
                 self._set(card_id, kind, *change, own)
 
     def _set(
-        self, card_id: str, kind: str, due_at: datetime, here: bool, card: Card | None  # noqa: FBT001
+        self,
+        card_id: str,
+        kind: str,
+        due_at: datetime,
+        here: bool,
+        card: Card | None,  # noqa: FBT001
     ) -> None:
         now = self.now
         values = {

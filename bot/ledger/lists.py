@@ -21,9 +21,7 @@ from bot.ledger.tables import card_id_of_row, events, jobs, requests
 MAX_OPEN = 1000
 """Rows: a card of many customers that is being executed has one for each."""
 
-_UNDER_WAY = select(jobs.c.card_id).where(
-    jobs.c.kind.in_([Kind.POST, Kind.EXPIRE, Kind.WORK])
-)
+_UNDER_WAY = select(jobs.c.card_id).where(jobs.c.kind.in_([Kind.POST, Kind.EXPIRE, Kind.WORK]))
 OPEN = (
     select(requests)
     .where(

@@ -51,9 +51,7 @@ class ResponseUrl:
         return f"ResponseUrl({self.id}, {self.user_id})"
 
 
-def remember(
-    connection: Connection, card_id: str, person: Person, url: str, now: datetime
-) -> None:
+def remember(connection: Connection, card_id: str, person: Person, url: str, now: datetime) -> None:
     """Keep a response URL while it works."""
     values = {"request_id": card_id, "user_id": person.user_id, "url": url}
     _REMEMBER.execute(connection, values | {"expires_at": now + LIFETIME})

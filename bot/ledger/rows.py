@@ -66,16 +66,14 @@ _CARD = select(requests).where(card_id_of_row == bindparam("card_id")).order_by(
 CARD = Statement(_CARD)
 CARD_LOCKED = Statement(_CARD.with_for_update(key_share=True))
 _OF_CARD = select(requests.c.id).where(card_id_of_row == bindparam("card_id"))
-EVENTS = Statement(
-    select(events).where(events.c.request_id.in_(_OF_CARD)).order_by(events.c.id)
-)
+EVENTS = Statement(select(events).where(events.c.request_id.in_(_OF_CARD)).order_by(events.c.id))
 ADD = Statement(insert(requests))
 ADD_EVENT = Statement(insert(events))
 SAVE = Statement(update(requests).where(requests.c.id == bindparam("request_id")))
 NOTE_SHOWN = Statement(
     update(requests)
     # what a thread shows never becomes less, whoever notes it first
-    .where(requests.c.id == bindparam("card_id"), requests.c.shown_events < bindparam("shown"))
+    .where(requests.c.id == bindparam("card"), requests.c.shown_events < bindparam("shown"))
     .values(shown_events=bindparam("shown"))
 )
 CARDS_OF = select(card_id_of_row).where(requests.c.id.in_(bindparam("ids", expanding=True)))
@@ -166,7 +164,7 @@ def insert_events(connection: Connection, new: Sequence[Row]) -> None:
 
 def note_shown(connection: Connection, card_id: str, shown: int) -> None:
     """Note how many of a card's events its thread shows."""
-    NOTE_SHOWN.execute(connection, {"card_id": card_id, "shown": shown})
+    NOTE_SHOWN.execute(connection, {"card": card_id, "shown": shown})
 
 
 def cards_of(connection: Connection, request_ids: Sequence[str]) -> set[str]:

@@ -150,8 +150,7 @@ def running(card: Card, others: Sequence[Request]) -> dict[str, list[str]]:
         request.id: [
             other.id
             for other in others
-            if other.outcome is None
-            and other.customer.customer_id == request.customer.customer_id
+            if other.outcome is None and other.customer.customer_id == request.customer.customer_id
         ]
         for request in card.requests
     }

@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 
 from bot.domain.models import EventType
+from bot.ledger.database.statements import Row
 from bot.ledger.hash_chain import NOT_POSTED, digest, fingerprint
-from bot.ledger.rows import LockedCard, Row
+from bot.ledger.rows import LockedCard
 
 
 def mismatch(locked: LockedCard) -> str:

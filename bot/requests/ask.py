@@ -22,7 +22,7 @@ from bot.ledger import steps, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Job, Kind
 from bot.ledger.steps import Act, Asked, FollowUpOpen, Overtaken
-from bot.messages import answers, card as card_messages
+from bot.messages import answers, card as card_messages, click_answers
 from bot.messages.block_kit import Message, cut
 from bot.messages.fusebill_errors import reason as words_of
 from bot.messages.phrases import Links, display_name
@@ -106,7 +106,7 @@ class Ask:
         if await self.post(card, place, act, left_out):
             self._metrics.card_seconds.observe(monotonic() - started)
             if left_out and len(latched) == 1:
-                others = answers.others_left_out(left_out, self._links)
+                others = answers.others_left_out(RequestKind.UNLATCH, left_out, self._links)
                 await self._private.send(place, others)
 
     async def _explain(self, found: Found, place: Place, reason: str, typed: str) -> None:
@@ -144,12 +144,11 @@ class Ask:
             case Asked():
                 await self._say_asked_already(result.card, place)
             case FollowUpOpen():
-                await self._private.send(place, answers.follow_up_open())
+                await self._private.send(place, click_answers.follow_up_open())
             case Overtaken(by=by):
                 url = await self._lists.permalink(by)
-                await self._private.send(place, answers.changed_since(by, url))
+                await self._private.send(place, click_answers.changed_since(by, url))
         return False
-
 
     async def _is_posted(self, card: Card) -> bool:
         """Wait until the card's posting ends; whether it has a message then."""
@@ -167,7 +166,7 @@ class Ask:
 
     async def _say_asked_already(self, card: Card, place: Place) -> None:
         log.info("asked already", card_id=card.id)
-        await self._private.send(place, answers.asked_already())
+        await self._private.send(place, click_answers.asked_already())
 
 
 class PostCards:
@@ -207,7 +206,7 @@ class PostCards:
         if not is_new:
             log.warning("request without a card taken up", request_id=card.id)
             if card.first.expires_at <= job.taken_at:
-                await self._end(job, card, INTERRUPTED, answers.never_posted(card))
+                await self._end(job, card, INTERRUPTED, answers.never_posted(card.first))
                 return
         try:
             message_ts, expires_at = await self._post(job, card)
@@ -279,7 +278,7 @@ class PostCards:
             await self._runner.run(work_steps.later, job, pause)
             return
         refused = answers.cannot_post(error.code, self.bot_user_id)
-        said = refused if is_new else answers.never_posted(card)
+        said = refused if is_new else answers.never_posted(card.first)
         await self._end(job, card, f"Slack did not take it: {error.code}", said)
 
     async def _end(self, job: Job, card: Card, why: str, said: Message) -> None:

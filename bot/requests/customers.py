@@ -123,9 +123,7 @@ class Customers:
             async with turn():
                 return await self._fusebill.get_customer(customer_id)
 
-        return await retried(
-            read, _should_retry, attempts=3, timeout_s=timeout_s, wait_initial=0.3
-        )
+        return await retried(read, _should_retry, attempts=3, timeout_s=timeout_s, wait_initial=0.3)
 
     @asynccontextmanager
     async def _progress(

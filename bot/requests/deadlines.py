@@ -64,11 +64,9 @@ class Deadlines:
         if card.first.asked_at < self._started_at:
             # a decision may be missing: no bot ran, or the ledger is an older copy
             found = await asyncio.gather(*map(self._work.look, card.requests))
-            away = {"away": True} if now - expires_at > self._timing.hold else {}
-            seen = {r.id: each | away for r, each in zip(card.requests, found, strict=True)}
-        decided = await self._runner.run(
-            steps.decided, card.id, Verdict.EXPIRED, None, seen=seen
-        )
+            away: dict[str, object] = {"away": True} if now - expires_at > self._timing.hold else {}
+            seen = {r.id: {**each, **away} for r, each in zip(card.requests, found, strict=True)}
+        decided = await self._runner.run(steps.decided, card.id, Verdict.EXPIRED, None, seen=seen)
         if decided.mismatch:
             log.error("card not expired", why=decided.mismatch, card_id=card.id)
             await self._runner.run(work_steps.later, job, timedelta(hours=1))

@@ -16,7 +16,7 @@ from bot.domain.models import Card, Person, Request, Verdict
 from bot.ledger import rows, steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.steps import Act, Decided
-from bot.messages import answers
+from bot.messages import answers, click_answers
 from bot.messages.block_kit import Message
 from bot.messages.forms import Declined, decline_form
 from bot.messages.phrases import Links
@@ -90,17 +90,17 @@ class Decide:
                 response_url=place.response_url,
             )
         except KeyError:
-            return answers.no_such_request()
+            return click_answers.no_such_request()
         self._show.retire_soon(decided.card, message_ts)
         if decided.taken:
             self._metrics.verdicts.labels(decided.card.first.kind, verdict).inc()
             return None
         if decided.mismatch:
             log.error("card not decided", why=decided.mismatch, card_id=card_id)
-            return answers.mismatch()
+            return click_answers.mismatch()
         if decided.decision.allowed:
             self._show.pressed_late(decided.card, message_ts, place.response_url)
-            return answers.too_late(decided.card)
+            return click_answers.too_late(decided.card)
         return self._refusal(decided, person)
 
     def _refusal(self, decided: Decided, person: Person) -> Answer:
@@ -110,7 +110,7 @@ class Decide:
         return answers.denied(decided.decision.why)
 
     async def _overtaken(self, why: str, other: Request) -> Message:
-        return answers.overtaken(why, other, await self._lists.permalink(other))
+        return click_answers.overtaken(why, other, await self._lists.permalink(other))
 
     async def others_card(self, card_id: str, person: Person) -> Card | None:
         """The card, if it is somebody else's: only its requester cancels without a form.
@@ -132,7 +132,7 @@ class Decide:
         if not card.first.is_open or card.first.expires_at <= datetime.now(UTC):
             self._show.retire_soon(card, message_ts)
             self._show.pressed_late(card, message_ts, response_url)
-            return answers.too_late(card)
+            return click_answers.too_late(card)
         person = self._permissions.policy.with_home_team(person)
         decision = self._permissions.judge(person, Verdict.DECLINED)(card.first, None)
         if decision.allowed:
@@ -149,7 +149,7 @@ class Decide:
             await self._slack.open_form(trigger_id, form)
         except SlackError as error:
             log.warning("form not opened", why=error.code, request_id=card.id)
-            said = answers.decline_form_not_opened(certain=is_verdict(error))
+            said = answers.form_not_opened(certain=is_verdict(error), pressed=True)
             await self._private.send(place, said)
 
     async def decline(self, declined: Declined, person: Person, act: Act) -> Answer | None:
@@ -178,12 +178,12 @@ class Decide:
             await self._stop(card_id, person, place, act)
         except LedgerUnavailable as error:
             log.error("stop not recorded", why=str(error))  # noqa: TRY400  # expected
-            await self._private.send(place, answers.not_stopped(uncertain=error.uncertain))
+            await self._private.send(place, click_answers.not_stopped(uncertain=error.uncertain))
 
     async def _stop(self, card_id: str, person: Person, place: Place, act: Act) -> None:
         card = await self._runner.read_patiently(STOP_TIMEOUT_S, lambda c: rows.read(c, card_id))
         if card is None:
-            await self._private.send(place, answers.no_such_request())
+            await self._private.send(place, click_answers.no_such_request())
             return
         person = self._permissions.policy.with_home_team(person)
         if not await self._permissions.may_stop(card, person, place):
@@ -193,4 +193,4 @@ class Decide:
         )
         if stopped is None:
             self._show.pressed_late(card, card.first.message_ts or "", place.response_url)
-            await self._private.send(place, answers.nothing_to_stop())
+            await self._private.send(place, click_answers.nothing_to_stop())

@@ -18,7 +18,7 @@ from bot.fusebill.errors import FusebillError
 from bot.ledger import rows, same_customer, work_steps
 from bot.ledger.steps import Act, FollowUpOpen
 from bot.ledger.work_steps import Result
-from bot.messages import answers
+from bot.messages import answers, click_answers
 from bot.messages.fusebill_errors import reason
 from bot.messages.phrases import Links, display_name
 from bot.ops.metrics import Metrics
@@ -72,9 +72,9 @@ class FollowUps:
             undoable = [request for request in card.requests if may_be_undone(request)]
             if not undoable:
                 self._show.pressed_late(card, card.first.message_ts or "", "")
-                await self._private.send(place, answers.nothing_to_undo())
+                await self._private.send(place, click_answers.nothing_to_undo())
             elif await self._is_followed_up(card):
-                await self._private.send(place, answers.follow_up_open())
+                await self._private.send(place, click_answers.follow_up_open())
             else:
                 await self._undo(undoable, person, place, act)
 
@@ -98,7 +98,7 @@ class FollowUps:
             elif not customer.ids:
                 restorable.append((request, customer))
             elif len(undoable) == 1:
-                latched = answers.latched_meanwhile(customer, self._links)
+                latched = click_answers.latched_meanwhile(customer, self._links)
                 await self._private.send(place, latched)
                 return
             else:
@@ -106,7 +106,7 @@ class FollowUps:
         if restorable:
             await self._offer_undo(restorable, left_out, person, place, act)
         elif len(undoable) > 1:
-            await self._private.send(place, answers.nothing_left_to_undo(left_out))
+            await self._private.send(place, click_answers.nothing_left_to_undo(left_out))
 
     async def _offer_undo(
         self,
@@ -128,7 +128,7 @@ class FollowUps:
             follows=requests,
         )
         if await self._ask.post(relatch, place, act, left_out) and left_out and len(requests) == 1:
-            others = answers.others_not_undone(left_out, self._links)
+            others = answers.others_left_out(Kind.RELATCH, left_out, self._links)
             await self._private.send(place, others)
 
     async def check_again(self, card_id: str, person: Person, place: Place, act: Act) -> None:
@@ -143,9 +143,9 @@ class FollowUps:
             unknown = [request for request in card.requests if may_be_checked(request)]
             if not unknown:
                 self._show.pressed_late(card, card.first.message_ts or "", "")
-                await self._private.send(place, answers.outcome_known())
+                await self._private.send(place, click_answers.outcome_known())
             elif await self._is_followed_up(card):
-                await self._private.send(place, answers.follow_up_open())
+                await self._private.send(place, click_answers.follow_up_open())
             else:
                 await self._check(card, unknown, person, place, act)
 
@@ -185,7 +185,7 @@ class FollowUps:
             work_steps.looked_again, card.id, person, results, self._recheck_after
         )
         if isinstance(others, FollowUpOpen):
-            await self._private.send(place, answers.follow_up_open())
+            await self._private.send(place, click_answers.follow_up_open())
             return False
         for request in now.requests:
             if request.id in results and request.id not in others and request.outcome:
@@ -196,15 +196,11 @@ class FollowUps:
 
     async def _say_changed(self, other: Request, place: Place) -> None:
         url = await self._lists.permalink(other)
-        await self._private.send(place, answers.changed_since(other, url))
+        await self._private.send(place, click_answers.changed_since(other, url))
 
     async def _say_unknown_since(self, changed_by: Sequence[Request], place: Place) -> None:
-        if len(changed_by) == 1:
-            url = await self._lists.permalink(changed_by[0])
-            said = answers.unknown_since(changed_by[0], url)
-        else:
-            said = answers.many_unknown_since([each.customer.customer_id for each in changed_by])
-        await self._private.send(place, said)
+        url = await self._lists.permalink(changed_by[0]) if len(changed_by) == 1 else None
+        await self._private.send(place, click_answers.unknown_since(changed_by, url))
 
     @asynccontextmanager
     async def _followed(
@@ -218,7 +214,7 @@ class FollowUps:
         async with self._locks.setdefault(card_id, asyncio.Lock()):
             card = await self._runner.read(lambda c: rows.read(c, card_id))
             if card is None:
-                await self._private.send(place, answers.no_such_request())
+                await self._private.send(place, click_answers.no_such_request())
             elif not await self._permissions.may_follow_up(card, person, place):
                 card = None
             yield card

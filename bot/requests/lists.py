@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-
 import structlog
 
 from bot.domain.commands import Ask, Find, History
@@ -139,5 +138,3 @@ def _draw_stale(tx: Transaction, card_ids: Sequence[str]) -> None:
         for card_id in ledger_lists.not_shown(tx.connection, card_ids):
             tx.set(card_id, Kind.SHOW)
         tx.finish()
-
-

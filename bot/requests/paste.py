@@ -9,7 +9,7 @@ import structlog
 from bot.domain.commands import Ask, AskMany
 from bot.domain.models import Person
 from bot.messages import answers
-from bot.messages.paste_form import Errors, Sent, paste_form, understood
+from bot.messages.forms import Errors, Sent, paste_form, understood
 from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages
 from bot.slack.client import Slack
@@ -46,7 +46,7 @@ class Paste:
             await self._slack.open_form(trigger_id, form)
         except SlackError as error:
             log.warning("form not opened", why=error.code)
-            said = answers.paste_form_not_opened(certain=is_verdict(error))
+            said = answers.form_not_opened(certain=is_verdict(error), pressed=False)
             await self._private.send(place, said)
 
     def read(self, sent: Sent) -> Ask | AskMany | Errors:

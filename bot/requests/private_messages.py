@@ -74,9 +74,7 @@ class PrivateMessages:
             log.warning("people of a card not known yet", why=str(error))
             return ()
 
-    async def send_to(
-        self, urls: Sequence[ResponseUrl], message: Message
-    ) -> Sequence[ResponseUrl]:
+    async def send_to(self, urls: Sequence[ResponseUrl], message: Message) -> Sequence[ResponseUrl]:
         """Tell each person once; returns the URLs that are not needed any more."""
         told, used = set[str](), list[ResponseUrl]()
         for url in urls:

@@ -48,7 +48,8 @@ class Recheck:
         if card is None or not waiting:
             await self._runner.run(work_steps.done_with, job)
             return
-        together = max(each for each in waiting.values() if each - min(waiting.values()) <= TOGETHER)
+        first = min(waiting.values())
+        together = max(each for each in waiting.values() if each - first <= TOGETHER)
         if together > now:
             await self._runner.run(work_steps.later, job, together - now)
             return

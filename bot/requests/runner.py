@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
-from functools import partial
 from time import monotonic
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
@@ -61,7 +60,7 @@ class Runner:
         self._tasks = tasks
         self._timing = timing
         self._holder = uuid4().hex
-        self._handlers: dict[str, Handler] = {}
+        self._handlers: dict[Kind, Handler] = {}
         self._running: dict[int, Job] = {}
         self._taken: Counter[str] = Counter()
         self._look_again = asyncio.Event()
@@ -81,18 +80,18 @@ class Runner:
 
         Raises: LedgerUnavailable; what the step raises, LostHold or KeyError.
         """
-        return await self._run(partial(step, *args, **values), urgent=False)
+        return await self._run(lambda tx: step(tx, *args, **values), urgent=False)
 
     async def run_urgently(self, step: Step[P, T], *args: P.args, **values: P.kwargs) -> T:
         """Run a step that somebody's click waits for; after any quick failure once more."""
-        return await self._run(partial(step, *args, **values), urgent=True)
+        return await self._run(lambda tx: step(tx, *args, **values), urgent=True)
 
     async def run_patiently(
         self, timeout_s: float, step: Step[P, T], *args: P.args, **values: P.kwargs
     ) -> T:
         """Run a step, and after a failure again and again, for so many seconds."""
         return await retried(
-            lambda: self._run(partial(step, *args, **values), urgent=False),
+            lambda: self._run(lambda tx: step(tx, *args, **values), urgent=False),
             LedgerUnavailable,
             attempts=None,
             timeout_s=timeout_s,
@@ -174,7 +173,7 @@ class Runner:
 
     async def _handled(self, job: Job) -> None:
         try:
-            await self._handlers[job.kind](job)
+            await self._handlers[Kind(job.kind)](job)
         except LostHold as error:
             log.warning("hold lost: another process does this", job=str(error))
         except LedgerUnavailable as error:
@@ -216,7 +215,7 @@ class Runner:
             self._look_again.clear()
 
     async def _take_due(self) -> None:
-        free = {Kind(kind): PLACES[Kind(kind)] - self._taken[kind] for kind in self._handlers}
+        free = {kind: PLACES[kind] - self._taken[kind] for kind in self._handlers}
         for job in await self.run(self._take, {k: places for k, places in free.items() if places}):
             # a step that was slow may have started it meanwhile; the hold that it has is over then
             if job.id not in self._running:

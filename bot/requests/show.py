@@ -33,6 +33,7 @@ from bot.requests.runner import Runner
 from bot.settings import Timing
 from bot.slack.client import Slack
 from bot.slack.errors import SlackBlocked, SlackError, SlackRefused, SlackUnavailable
+from bot.slack.rate_limiter import MAX_WAIT_S
 
 log = structlog.get_logger(__name__)
 
@@ -115,11 +116,11 @@ class Show:
         if card.first.verdict:
             await self._update(job, card)
 
-    async def _update(self, job: Job, card: Card, **options: float) -> None:
+    async def _update(self, job: Job, card: Card, *, max_wait_s: float = MAX_WAIT_S) -> None:
         job.require_held()
         message = card_messages.draw(card, self._links)
         await self._slack.update(
-            card.first.channel_id, card.first.message_ts or "", message, **options
+            card.first.channel_id, card.first.message_ts or "", message, max_wait_s=max_wait_s
         )
 
     async def _draw_thread(self, job: Job, card: Card) -> int:

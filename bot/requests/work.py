@@ -21,6 +21,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 import structlog
+from sqlalchemy import Connection
 
 from bot.domain.models import Card, Outcome, Request
 from bot.fusebill.pace import Pace
@@ -70,10 +71,10 @@ class Batches(Generic[T, R]):
     async def _flush(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
         try:
             result = await self._write([value for value, _future in batch])
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001  # each task that waits raises it
             for _value, future in batch:
                 future.set_exception(error)
-                # each task that waits raises it; one that was cancelled does not
+                # one that was cancelled raises nothing
                 future.exception()
         else:
             for _value, future in batch:
@@ -184,9 +185,7 @@ class Work:
             has_begun = True
             work.job.require_held()
 
-        return await self._execution.execute(
-            request, before_call, may_have_called=may_have_called
-        )
+        return await self._execution.execute(request, before_call, may_have_called=may_have_called)
 
     async def _begin(self, job: Job, request_ids: Sequence[str]) -> frozenset[str]:
         """Write down that these are about to be called, as the one who holds the work."""
@@ -215,10 +214,14 @@ class Work:
 
     async def _wait_for(self, others: Sequence[str]) -> None:
         """One thing at a time for a customer: wait until these requests have an outcome."""
+        if not others:
+            return
         pause_s = FIRST_LOOK_S
-        while others and await self._runner.read_patiently(
-            self._timing.hold_s / 2, lambda c: same_customer.unfinished(c, others)
-        ):
+
+        def unfinished(connection: Connection) -> bool:
+            return same_customer.unfinished(connection, others)
+
+        while await self._runner.read_patiently(self._timing.hold_s / 2, unfinished):
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, self._timing.hold_s / 3)
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
 from itertools import groupby
 
 from sqlalchemy import Engine, RowMapping, func, select
 
-from bot.domain.clock import reminder_at
 from bot.domain.models import EventType, Outcome, Verdict
 from bot.ledger.database.engine import streaming
 from bot.ledger.hash_chain import (
@@ -107,16 +105,16 @@ def _is_unchanged(row: RowMapping) -> bool:
         same_text = canonical_json(event.details) == row["details"]
     except (ValueError, TypeError, RecursionError):
         return False
-    return same_text and bool(digest(event) == row["hash"])
+    names = ("previous", "request_id", "number", "at", "type", "actor", "details")
+    values = dict(row) | {"at": event.at}
+    return same_text and bool(digest(*(values[name] for name in names)) == row["hash"])
 
 
 def _expected(row: RowMapping) -> dict[str, object]:
     """The values that an event implies for its request's own row."""
     details, at = event_of(row).details, time_of(row["at"])
     if row["number"] == 1:
-        # an undecided card waits until its reminder or until it expires, never longer
-        first = row["own_position"] == 1
-        waits = first and row["type"] == EventType.REQUESTED
+        waits = row["type"] == EventType.REQUESTED
         names = "verdict decider_id decider_team_id decided_at outcome settled_at undone_by"
         empty = names.split()
         # a version before 0005 wrote no place on a card
@@ -154,22 +152,10 @@ def _actual(row: RowMapping, expected: Mapping[str, object]) -> dict[str, object
         own = {c.name: _parsed(row[f"own_{c.name}"], c.type) for c in requests.c}
     except ValueError:
         return {}
-    waits = own["verdict"] is None and own["due_at"] is not None
-    card_due = (own["expires_at"], _reminder(own))
-    if waits and own["message_ts"] is not None and own["due_at"] not in card_due:
-        return {}
     posted = not str(expected.get("row")).startswith(NOT_POSTED)
     vouched = {"row": fingerprint(own, posted=posted), "card": place_on_card(own)}
-    actual = own | vouched | {"waits": waits}
+    actual = own | vouched | {"waits": bool(own["is_open"])}
     return {name: actual[name] for name in expected}
-
-
-def _reminder(own: Mapping[str, object]) -> datetime | None:
-    """When the card is due before its expiry, for its reminder."""
-    asked_at, expires_at = own["asked_at"], own["expires_at"]
-    if isinstance(asked_at, datetime) and isinstance(expires_at, datetime):
-        return reminder_at(asked_at, expires_at)
-    return None
 
 
 def _parsed(value: object, kind: object) -> object:

@@ -55,9 +55,7 @@ def upgrade() -> None:
         found = list(requests)
         if len(found) > 1:
             shown = _shown_events(connection, found)
-            connection.execute(
-                old.update().where(old.c.id == card).values(shown_events=shown)
-            )
+            connection.execute(old.update().where(old.c.id == card).values(shown_events=shown))
         for job in _jobs_of(found):
             connection.execute(jobs.insert().values(card_id=card, **job))
     for index in OLD_INDEXES:
@@ -146,13 +144,13 @@ def _recreate_old_indexes() -> None:
 
 
 def _old_requests() -> sa.TableClause:
-    names = "id card_id verdict outcome head undone_by kind message_ts".split()
-    numbers = "position card_size events claim deliveries mirrored_through shown_events".split()
-    times = "due_at posting_until asked_at expires_at settled_at".split()
+    names = ("id", "card_id", "verdict", "outcome", "undone_by", "message_ts")
+    numbers = ("position", "card_size", "events", "claim", "deliveries", "mirrored_through")
+    times = ("due_at", "posting_until", "expires_at", "settled_at")
     return sa.table(
         "requests",
         *(sa.column(name, sa.String) for name in names),
-        *(sa.column(name, sa.Integer) for name in numbers),
+        *(sa.column(name, sa.Integer) for name in (*numbers, "shown_events")),
         *(sa.column(name, MOMENT) for name in times),
         sa.column("is_open", sa.Boolean),
     )
@@ -238,9 +236,13 @@ def _show_again(connection: sa.Connection, old: sa.TableClause, card_id: str) ->
     events = sa.table(
         "events", sa.column("id", ID), sa.column("request_id"), sa.column("number", sa.Integer)
     )
-    rows = connection.execute(
-        sa.select(old).where(sa.func.coalesce(old.c.card_id, old.c.id) == card_id)
-    ).mappings().all()
+    rows = (
+        connection.execute(
+            sa.select(old).where(sa.func.coalesce(old.c.card_id, old.c.id) == card_id)
+        )
+        .mappings()
+        .all()
+    )
     ids = [row["id"] for row in rows]
     shown = next((row["shown_events"] for row in rows if row["position"] == 1), 0)
     in_order = sa.select(events.c.request_id).where(events.c.request_id.in_(ids))
