@@ -1,4 +1,4 @@
-"""What each verdict, outcome and event is: one table for each enum.
+"""What each kind, verdict, outcome and event is: one table for each enum.
 
 Cards, lists, threads, ephemerals, and the ledger's queries and verification read these tables
 instead of listing members themselves. To add a member to an enum, start here: a test fails until
@@ -11,7 +11,33 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bot.domain.models import EventType, OpenEnum, Outcome, Request, Verdict
+from bot.domain.models import EventType, Kind, OpenEnum, Outcome, Request, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class KindMeaning:
+    """How a request of a kind is worded; `{}` stands for its customer, or for "47 customers".
+
+    `ask` is the question on the card, and what the thread says that somebody asked; `asked_to` says
+    the latter of one customer. `button` is that of a card of one customer, in Slack's `style`; that
+    of many says `ask`. `doing` heads the card while the work lasts, and `done` is what becomes of a
+    customer. `label` introduces the ids on the card, `latched` says of many customers how they are
+    before. `left_alone` explains the outcome CHANGED.
+    `again` is what to type, or to press, to ask once more; `{}` stands for an id or for "many".
+    `mark` stands before a state in a list.
+    """
+
+    ask: str
+    asked_to: str
+    button: str
+    style: str
+    doing: str
+    done: str
+    label: str
+    latched: str
+    left_alone: str
+    again: str
+    mark: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +103,54 @@ class Meanings(dict[Member, Meaning]):
 def _title(value: str) -> str:
     return value.replace("_", " ").capitalize()
 
+
+def _unknown_kind(value: str) -> KindMeaning:
+    title = _title(value)
+    return KindMeaning(
+        ask=f"{title} {{}}",
+        asked_to=title.lower(),
+        button=title,
+        style="primary",
+        doing=f"{title}: {{}}",
+        done="done",
+        label="HubSpot ids",
+        latched="on this card",
+        left_alone="The HubSpot ids are not the ones that were confirmed, so nothing was done.",
+        again="/unlatch help",
+        mark=f"{title.lower()} ",
+    )
+
+
+KINDS: Mapping[Kind, KindMeaning] = Meanings(
+    _unknown_kind,
+    {
+        Kind.UNLATCH: KindMeaning(
+            ask="Unlatch {}",
+            asked_to="unlatch",
+            button="Unlatch customer",
+            style="danger",
+            doing="Unlatching {}",
+            done="unlatched",
+            label="Would be cleared",
+            latched="latched",
+            left_alone="The HubSpot ids are not the ones that were confirmed, so nothing was done.",
+            again="/unlatch {}",
+        ),
+        Kind.RELATCH: KindMeaning(
+            ask="Latch {} again",
+            asked_to="latch again",
+            button="Latch again",
+            style="primary",
+            doing="Latching {} again",
+            done="latched again",
+            label="Would be latched to",
+            latched="to be latched again",
+            left_alone="The customer has been latched to something else, so it was left alone.",
+            again="Undo…",
+            mark="undo ",
+        ),
+    },
+)
 
 VERDICTS: Mapping[Verdict, VerdictMeaning] = Meanings(
     lambda value: VerdictMeaning("❓", _title(value), f"{_title(value)} by"),
