@@ -1,10 +1,12 @@
 """Everything the bot says in Slack, as pure functions from domain values to Block Kit messages.
 
-`block_kit` builds, escapes and cuts; `tables` shows many customers at once; `phrases` words
-customers, ids and Fusebill's errors; `events` words what happened to a request. From these, `cards`
-makes cards, `threads` the replies in their threads, `forms` the modals, `ephemerals` the messages
-that only one person sees, `click_answers` those to a click that can't be followed, and `lists`
-search results, past and open requests, and help.
-`many` does the same for cards of several customers, and `drawing` chooses between the two.
-Nothing here does I/O. It may import `domain` and the errors of `fusebill`. Start with `cards`.
+`card` draws a card as it is now and `thread` composes the replies in its thread; both take a `Card`
+of 1 to 50 requests with their events, and only their layout looks at the number. `results` words
+how a card ended or how far it is, `events` what happened to one of its customers. `answers` and
+`click_answers` are what one person sees after a command or a press, `lists` search results, past
+and open requests and help, `forms` the modals. `phrases` words customers and ids, `fusebill_errors`
+the errors and answers of Fusebill; `tables` shows many customers at once; `block_kit` builds,
+escapes and cuts. What differs between kinds, verdicts, outcomes and events stands in
+`bot.domain.meanings`. Nothing here does I/O. It may import `domain` and the errors of `fusebill`.
+Start with `card`.
 """

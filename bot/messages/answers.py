@@ -1,11 +1,14 @@
-"""Builds the messages that only the person who typed or clicked sees."""
+"""Answers to commands and forms, and the bot's own troubles: what only one person sees."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 
+from bot.domain.batch_input import Ambiguous, Reading
 from bot.domain.commands import ASK_USAGE
-from bot.domain.models import Customer, Event, Request
+from bot.domain.meanings import KINDS
+from bot.domain.models import Card, Customer, Kind, LeftOut, Request
 from bot.fusebill.errors import (
     CustomerNotFound,
     FusebillError,
@@ -14,28 +17,39 @@ from bot.fusebill.errors import (
 )
 from bot.messages.block_kit import (
     HEADER_LENGTH,
+    Block,
     Line,
     Message,
+    bold,
+    button,
+    buttons,
     channel,
     code,
+    lines,
     message,
     say,
     text,
+    units,
     user,
 )
-from bot.messages.events import ask_again, result_text
+from bot.messages.card import Action, left_out_lines
 from bot.messages.fusebill_errors import advice, emoji, reason
 from bot.messages.phrases import (
     Links,
+    amount,
+    ask_again,
     customer_lines,
     display_name,
     error_lines,
-    one_of_many,
     subject,
 )
+from bot.messages.results import not_as_asked, result_of
 
 COMMAND = "/unlatch"
 USAGE = f"{COMMAND} {ASK_USAGE}"
+MAX_VALUE_LENGTH = 2_000
+"""Of a button: docs.slack.dev/reference/block-kit/block-elements/button-element"""
+SHOWN_REASON_LENGTH = 500
 
 
 def malformed(why: str, usage: str = ASK_USAGE) -> Message:
@@ -59,9 +73,61 @@ def denied(why: str, channels: Sequence[str] = ()) -> Message:
     return message([[say("🔒 "), text(why, limit=400), *places]])
 
 
+def which_meaning(ambiguous: Ambiguous) -> Message:
+    """Ask which of two meanings a text has: each has a button, and says what it would do.
+
+    Where a button can't carry its meaning, the message says how to type it.
+    """
+    many, few = ambiguous.many, ambiguous.few
+    return message(
+        [[say("❓ This can mean two things, so nothing was done. Which do you mean?")]],
+        *_choice(many, _customers(many), f"{COMMAND} {_ids(many)} …"),
+        *_choice(
+            few,
+            f"{_customers(few)}, the rest is the reason",
+            f"{COMMAND} {_ids(few)} because …",
+        ),
+    )
+
+
+def _choice(reading: Reading, label: str, typed: str) -> Iterator[Block]:
+    """One meaning in words, with its button; if that can't carry it, with what to type."""
+    value = json.dumps(
+        {"ids": reading.customer_ids, "reason": reading.reason},
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+    why: Line = (
+        [bold("Why: "), text(reading.reason, limit=SHOWN_REASON_LENGTH)]
+        if reading.reason
+        else [say("Without a reason.")]
+    )
+    said: list[Line] = [[bold(f"{_customers(reading)}: "), say(_ids(reading))], why]
+    pressed = buttons(button(label, Action.MEANT, value))
+    if pressed and units(value) <= MAX_VALUE_LENGTH:
+        yield lines(said)
+        yield pressed
+    else:
+        yield lines([*said, [say("This is too long for a button. Type: "), code(typed)]])
+
+
+def _customers(reading: Reading) -> str:
+    count = len(reading.customer_ids)
+    return "One customer" if count == 1 else amount(count, "customer")
+
+
+def _ids(reading: Reading) -> str:
+    return ", ".join(map(str, reading.customer_ids))
+
+
 def looking_up(customer_id: int) -> Message:
     """Fusebill is slow to answer."""
     return message([[say(f"⏳ Still reading customer {customer_id} from Fusebill …")]])
+
+
+def reading_many(done: int, total: int) -> Message:
+    """Fusebill is slow to show so many customers: how far the bot is."""
+    return message([[say(f"⏳ Still reading from Fusebill: {done} of {total} customers …")]])
 
 
 def not_latched(customer: Customer, links: Links) -> Message:
@@ -85,6 +151,18 @@ def not_read(customer_id: int, error: FusebillError) -> Message:
     )
 
 
+def search_failed(wanted: str, error: FusebillError) -> Message:
+    """Fusebill could not search."""
+    return message(
+        [
+            [say("❌ Fusebill could not search for "), text(wanted, limit=80), say(".")],
+            [text(reason(error), limit=400)],
+            *_quoted(error),
+            *advice(error),
+        ]
+    )
+
+
 def _trouble(customer_id: int, error: FusebillError) -> str:
     """What went wrong; names the customer where it is about the customer."""
     about: dict[type[FusebillError], str] = {
@@ -98,6 +176,37 @@ def _quoted(error: FusebillError) -> list[Line]:
     """The answer's words; for a refusal without any, that there were none."""
     silent = type(error) is FusebillRefused or isinstance(error, KeyRefused | CustomerNotFound)
     return list(error_lines(error.texts, error.status)) if error.texts or silent else []
+
+
+def none_to_unlatch(left_out: Sequence[LeftOut], links: Links | None = None) -> Message:
+    """No customer is left to ask about: each with why."""
+    many = amount(len(left_out), "customer")
+    nothing = f"☝️ Of {many}, none can be unlatched. No card was posted, and nothing was changed."
+    return message([[say(nothing)]], left_out_lines(left_out, links or Links()))
+
+
+def others_left_out(kind: Kind, left_out: Sequence[LeftOut], links: Links) -> Message:
+    """Of several customers only one is on the card, which names no others: each with why."""
+    many = amount(len(left_out) + 1, "customer")
+    done = KINDS[kind].done
+    only = f"☝️ Of {many}, only one can be {done}. Its card does not show the others:"
+    return message([[say(only)]], left_out_lines(left_out, links))
+
+
+def form_not_opened(*, certain: bool, pressed: bool) -> Message:
+    """Slack did not open a form; not `certain` if its answer was lost.
+
+    `pressed` says whether a press on **Cancel** asked for the form; else it was a command.
+    """
+    done, again = ("decided", "press Cancel again.") if pressed else ("done", "type it again: ")
+    said = (
+        f"Slack did not open the form, so nothing was {done}. {again[0].upper()}{again[1:]}"
+        if certain
+        else f"Slack did not say whether it opened the form. Nothing was {done}."
+        f" If you see no form, {again}"
+    )
+    typed = [] if pressed else [code(f"{COMMAND} many")]
+    return message([[say(f"📝 {said}"), *typed]])
 
 
 def on_wait() -> Message:
@@ -178,24 +287,19 @@ def never_posted(request: Request) -> Message:
     )
 
 
-def outcome_without_card(
-    request: Request, events: Sequence[Event], links: Links, *, gone: bool
-) -> Message:
+def outcome_without_card(card: Card, links: Links, *, gone: bool) -> Message:
     """The outcome for one person, since the card can't show it; `gone`: it never will."""
-    result = result_text(request, events, links)
-    name = text(one_of_many(request), limit=HEADER_LENGTH)
-    why = say(where_the_card_is(gone=gone))
-    return message([[say(f"{result.title}: "), name], *result.lines, [why]])
-
-
-def where_the_card_is(*, gone: bool) -> str:
-    """Why somebody gets a result privately; `gone`: the card will never show it."""
-    if gone:
-        return "The card is gone or can't be changed any more, so you get the result here."
-    return (
-        "Slack does not let the bot update the card now, so you get the result here. If the"
+    result = result_of(card, links)
+    why = (
+        "The card is gone or can't be changed any more, so you get the result here."
+        if gone
+        else "Slack does not let the bot update the card now, so you get the result here. If the"
         " bot is no longer in the channel, invite it again: the card will follow."
     )
+    # the lines about many customers speak of the card's table
+    said = [[say(each)] for each in not_as_asked(card)] if card.is_of_many else result.lines
+    about = text(subject(card.first), limit=HEADER_LENGTH)
+    return message([[say(f"{result.title}: "), about], *said, [say(why)]])
 
 
 def stopped() -> Message:
@@ -212,16 +316,4 @@ def failed() -> Message:
     """An unexpected error in the bot; shows no details."""
     return message(
         [[say("💥 Something went wrong in the bot. Look at the card before you retry.")]]
-    )
-
-
-def search_failed(wanted: str, error: FusebillError) -> Message:
-    """Fusebill could not search."""
-    return message(
-        [
-            [say("❌ Fusebill could not search for "), text(wanted, limit=80), say(".")],
-            [text(reason(error), limit=400)],
-            *_quoted(error),
-            *advice(error),
-        ]
     )

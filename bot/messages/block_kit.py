@@ -17,6 +17,8 @@ from typing import Any
 Block = dict[str, Any]
 Inline = dict[str, Any]
 Line = Sequence[Inline]
+Part = Block | Iterable[Line] | None
+"""A block, or lines that become one; None is left out of a message."""
 Form = dict[str, Any]
 """A modal view, as `views.open` takes it."""
 
@@ -48,7 +50,7 @@ class Message:
     without_table: list[Block] | None = None
 
 
-def message(*parts: Block | Iterable[Line] | None) -> Message:
+def message(*parts: Part) -> Message:
     """Build a message from blocks and lines; lines become one rich_text block, None is skipped."""
     blocks = [part if isinstance(part, dict) else lines(part) for part in parts if part]
     plain = "\n".join(filter(None, map(_plain_text, blocks)))

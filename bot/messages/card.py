@@ -1,16 +1,18 @@
-"""Builds cards from a request and its events."""
+"""Draws cards: the question, the work, the result; one customer in lines, many in a table."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
 
-from bot.domain.meanings import VERDICTS, may_be_checked, may_be_undone
-from bot.domain.models import Event, EventType, Kind, Request
+from bot.domain.meanings import KINDS, VERDICTS, may_be_checked, may_be_undone
+from bot.domain.models import Card, LeftOut, Request
 from bot.messages.block_kit import (
     Block,
     Line,
     Message,
+    Part,
     bold,
     button,
     buttons,
@@ -22,24 +24,29 @@ from bot.messages.block_kit import (
     text,
     user,
 )
-from bot.messages.events import actor, found_ids, result_text
 from bot.messages.phrases import (
     Links,
+    amount,
     customer_lines,
     ids_inline,
     mentions,
     reference_line,
     subject,
-    titled,
 )
+from bot.messages.results import later_lines, progress, result_of, state
+from bot.messages.tables import with_table
+
+BAR_LENGTH = 20
+LEFT_OUT_LENGTH = 2_500
+LEFT_OUT_WHY_LENGTH = 80
+MAX_WHYS = 5
 
 
 class Action(StrEnum):
-    """The `action_id` of each button; the button's value is the id of a request.
+    """The `action_id` of each button; the button's value is the id of a card.
 
-    On a card of many customers it is the id of the card. Two differ: the value of `USE` is a
-    customer's id and, after a blank, the reason; that of `MEANT` is JSON, the `ids` and the
-    `reason` of one meaning of a command's text.
+    Two differ: the value of `USE` is a customer's id and, after a blank, the reason; that of
+    `MEANT` is JSON, the `ids` and the `reason` of one meaning of a command's text.
     """
 
     CONFIRM = "unlatch_confirm"
@@ -51,88 +58,162 @@ class Action(StrEnum):
     MEANT = "unlatch_meant"
 
 
-def confirmation_card(request: Request, links: Links, notify: Sequence[str] = ()) -> Message:
-    """The card that asks for a decision: which customer, which ids, who asks and why.
+def draw(card: Card, links: Links, notify: Sequence[str] = ()) -> Message:
+    """What the card shows now: the question, the work that it waits for, or the result.
 
-    `notify` are the users and user groups to mention, so that they come and decide.
+    `notify` are the users and user groups that the question mentions, so that they come and decide.
     """
-    customer = request.customer
-    relatch = request.kind is Kind.RELATCH
-    title = f"Latch {titled(customer)} again?" if relatch else f"Unlatch {titled(customer)}?"
-    effect = "Would be latched to" if relatch else "Would be cleared"
-    verb, style = ("Latch again", "primary") if relatch else ("Unlatch customer", "danger")
-    return message(
-        header(title),
-        list(customer_lines(customer, links)),
-        [[bold(f"{effect}: "), *ids_inline(customer.ids, links)]],
-        [
-            *asked_lines(request),
-            [bold("Expires: "), date(request.expires_at)],
-            *([[bold("For: "), *mentions(notify)]] if notify else []),
-        ],
-        buttons(
-            button(verb, Action.CONFIRM, request.id, style),
-            button("Cancel", Action.CANCEL, request.id),
-        ),
-    )
+    if card.first.verdict is None:
+        return _question(card, links, notify)
+    return _result(card, links) if card.is_finished else _work(card, links)
 
 
-def working_card(request: Request, links: Links) -> Message:
-    """The card while Fusebill works on a confirmed request; it has no buttons."""
-    doing = "Latching" if request.kind is Kind.RELATCH else "Unlatching"
-    return message(
-        header(f"⏳ {doing} {titled(request.customer)} …"),
-        [[say("Waiting for Fusebill. This card will show the result.")]],
-        [[bold("Ids: "), *ids_inline(request.customer.ids, links)], *people_lines(request)],
-    )
-
-
-def decided_card(request: Request, events: Sequence[Event], links: Links) -> Message:
-    """The card of a decided request: the result, who decided and when, and the next step."""
-    result = result_text(request, events, links)
-    return message(
-        header(f"{result.title}: {titled(request.customer)}"),
-        result.lines,
-        [*reference_line(request.customer), *people_lines(request), *_later_lines(events, links)],
-        buttons(_next_button(request)),
-    )
-
-
-def other_card(request: Request, url: str | None) -> Message:
+def duplicate(card: Card, url: str | None) -> Message:
     """Replaces the duplicate of a card that was posted twice; it has no buttons."""
     other = link(url, "the other card") if url else say("the other card in this channel")
     return message(
-        header(f"☝️ See the other card: {subject(request)}"),
+        header(f"☝️ See the other card: {subject(card.first)}"),
         [[say("This card was posted twice. The result will appear on "), other, say(".")]],
-        list(asked_lines(request)),
+        list(_asked_lines(card.first)),
     )
 
 
-def _next_button(request: Request) -> Block | None:
-    if may_be_checked(request):
-        return button("Check again", Action.CHECK, request.id, "primary")
-    return button("Undo…", Action.UNDO, request.id) if may_be_undone(request) else None
+def _question(card: Card, links: Links, notify: Sequence[str]) -> Message:
+    """Ask for a decision: about which customers, which ids, who asks and why."""
+    first, kind, about = card.first, KINDS[card.first.kind], subject(card.first)
+    ask = kind.ask.replace("{}", about)
+    asked = [
+        *_asked_lines(first),
+        [bold("Expires: "), date(first.expires_at)],
+        *([[bold("For: "), *mentions(notify)]] if notify else []),
+    ]
+    verb = ask if card.is_of_many else kind.button
+    choice = buttons(
+        button(verb, Action.CONFIRM, card.id, kind.style),
+        button("Cancel", Action.CANCEL, card.id),
+    )
+    return _laid_out(
+        card, [header(f"{ask}?"), *_asked_about(card, links, asked)], [choice], links=links
+    )
 
 
-def _later_lines(events: Sequence[Event], links: Links) -> Iterator[Line]:
-    for event in events:
-        if event.type is EventType.UNDONE:
-            yield [bold("Undone by: "), actor(event), say(", "), date(event.at)]
-        if event.type is EventType.LATCHED_AGAIN:
-            ids = ids_inline(found_ids(event), links)
-            yield [bold("⚠️ Latched again: "), *ids, say(", "), date(event.at)]
+def _work(card: Card, links: Links) -> Message:
+    """The card while Fusebill works on it; that of many shows how far it is, and **Stop**."""
+    first, doing = card.first, KINDS[card.first.kind].doing
+    title = header(f"⏳ {doing.replace('{}', subject(first))} …")
+    if not card.is_of_many:
+        ids: Line = [bold("Ids: "), *ids_inline(first.customer.ids, links)]
+        waits: Line = [say("Waiting for Fusebill. This card will show the result.")]
+        return message(title, [waits], [ids, *_people_lines(first)])
+    stopping: Line = [bold("Stopping… "), say("What has not begun is left alone.")]
+    stop = buttons(button("Stop", Action.STOP, card.id, "danger"))
+    above: list[Part] = [
+        title,
+        _bar(card),
+        [[bold(progress(card))], *([stopping] if card.is_stopping else [])],
+        None if card.is_stopping else stop,
+        list(_people_lines(first)),
+    ]
+    return _laid_out(card, above, results=[*map(state, card.requests)], links=links)
 
 
-def asked_lines(request: Request) -> Iterator[Line]:
+def _result(card: Card, links: Links) -> Message:
+    """The card of a decided request: its result, who decided and when, and the next steps."""
+    result = result_of(card, links)
+    people = [*_people_lines(card.first), *later_lines(card, links)]
+    # a table has the references in a column
+    reference = [] if card.is_of_many else reference_line(card.first.customer)
+    return _laid_out(
+        card,
+        [header(result.heading), result.lines, [*reference, *people]],
+        [buttons(*_next_buttons(card))],
+        results=result.each,
+        links=links,
+    )
+
+
+def _laid_out(
+    card: Card,
+    above: Sequence[Part],
+    below: Sequence[Part] = (),
+    *,
+    results: Sequence[str] = (),
+    links: Links,
+) -> Message:
+    """A card of many has the table of its customers in its middle."""
+    if card.is_of_many:
+        return with_table(above, card.requests, below, results=results, links=links)
+    return message(*above, *below)
+
+
+def _asked_about(card: Card, links: Links, asked: list[Line]) -> Iterator[Part]:
+    """Which customers and ids the question is about, and who `asked`."""
+    if card.is_of_many:
+        yield [[say(_summary(card))]]
+        yield asked
+        yield left_out_lines(card.left_out, links)
+    else:
+        customer, label = card.first.customer, KINDS[card.first.kind].label
+        yield list(customer_lines(customer, links))
+        yield [[bold(f"{label}: "), *ids_inline(customer.ids, links)]]
+        yield asked
+
+
+def _summary(card: Card) -> str:
+    """How many customers are on the card and latched to what, and how many are left out."""
+    requests, whys = card.requests, Counter(each.why for each in card.left_out)
+    contacts = sum(request.customer.ids.vid is not None for request in requests)
+    companies = sum(request.customer.ids.company_id is not None for request in requests)
+    ids = f"{amount(contacts, 'contact')}, {amount(companies, 'company', 'companies')}"
+    on_it = f"{len(requests)} {KINDS[card.first.kind].latched}: {ids}"
+    if not whys:
+        return f"{on_it}."
+    few = len(whys) <= MAX_WHYS and sum(map(len, whys)) <= LEFT_OUT_WHY_LENGTH
+    if not few:
+        return f"{on_it}; {whys.total()} left out."
+    return f"{on_it}; {', '.join(f'{n} {why}' for why, n in whys.items())}: left out."
+
+
+def left_out_lines(left_out: Sequence[LeftOut], links: Links) -> list[Line]:
+    """Name each customer that is not on the card, and why; values are cut so that all fit."""
+    room = max(LEFT_OUT_LENGTH // max(len(left_out), 1) - 30, 20)
+    return [
+        [
+            bold("Left out: "),
+            link(links.customer(each.customer_id), str(each.customer_id)),
+            say(": "),
+            text(each.why, limit=min(LEFT_OUT_WHY_LENGTH, room)),
+            *([say(" ("), text(each.name, limit=min(60, room)), say(")")] if each.name else []),
+        ]
+        for each in left_out
+    ]
+
+
+def _bar(card: Card) -> Block:
+    """A bar of text characters; no part of the message's text, since it can't be read aloud."""
+    done = sum(request.outcome is not None for request in card.requests)
+    full = BAR_LENGTH * done // len(card.requests)
+    bar = "█" * full + "░" * (BAR_LENGTH - full)
+    return {"type": "section", "text": {"type": "plain_text", "text": bar}}
+
+
+def _next_buttons(card: Card) -> Iterator[Block]:
+    if any(map(may_be_checked, card.requests)):
+        yield button("Check again", Action.CHECK, card.id, "primary")
+    if any(map(may_be_undone, card.requests)):
+        yield button("Undo…", Action.UNDO, card.id)
+
+
+def _asked_lines(request: Request) -> Iterator[Line]:
     """Who asked, when, and why."""
     yield [bold("Asked by: "), user(request.requester.user_id), say(", "), date(request.asked_at)]
     if request.reason:
         yield [bold("Why: "), text(request.reason, limit=500)]
 
 
-def people_lines(request: Request) -> Iterator[Line]:
+def _people_lines(request: Request) -> Iterator[Line]:
     """Who asked and who decided, when, and why."""
-    yield from asked_lines(request)
+    yield from _asked_lines(request)
     if request.verdict and request.decided_at:
         who = [user(request.decider.user_id), say(", ")] if request.decider else []
         yield [bold(f"{VERDICTS[request.verdict].label}: "), *who, date(request.decided_at)]

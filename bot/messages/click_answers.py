@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bot.domain.meanings import OUTCOMES, VERDICTS
-from bot.domain.models import Customer, LeftOut, Request
+from bot.domain.models import Card, Customer, LeftOut, Request
+from bot.messages.answers import COMMAND, USAGE
 from bot.messages.block_kit import (
     Inline,
     Line,
@@ -18,12 +19,7 @@ from bot.messages.block_kit import (
     text,
     user,
 )
-from bot.messages.ephemerals import USAGE
-from bot.messages.events import ask_again
-from bot.messages.phrases import (
-    Links,
-    ids_inline,
-)
+from bot.messages.phrases import Links, amount, ask_again, ids_inline
 
 
 def no_such_request() -> Message:
@@ -38,41 +34,35 @@ def no_such_request() -> Message:
     )
 
 
-def form_not_opened(*, certain: bool) -> Message:
-    """Slack did not open the form for a reason; not `certain` if its answer was lost."""
-    text = (
-        "📝 Slack did not open the form, so nothing was decided. Press Cancel again."
-        if certain
-        else "📝 Slack did not say whether it opened the form. Nothing was decided."
-        " If you see no form, press Cancel again."
-    )
-    return message([[say(text)]])
-
-
-def too_late(request: Request) -> Message:
-    """The request is already decided: by whom and when, and the outcome; or that it expired."""
+def too_late(card: Card) -> Message:
+    """The card is already decided: by whom and when, and the outcome; or that it expired."""
+    request = card.first
     if request.verdict and request.decider and request.decided_at:
+        verdict = VERDICTS[request.verdict]
         decided: Line = [
-            say(f"☝️ This request was {VERDICTS[request.verdict].label.lower()} "),
+            say(f"☝️ This request was {verdict.label.lower()} "),
             user(request.decider.user_id),
             say(", "),
             date(request.decided_at),
             say(". Your click changed nothing."),
         ]
-        if request.card_size > 1 and VERDICTS[request.verdict].executes:
-            return message([decided, [say("The card shows what came of each customer.")]])
-        if request.outcome:
-            meaning = OUTCOMES[request.outcome]
-            return message([decided, [say(f"The result: {meaning.emoji} {meaning.title}.")]])
-        executes = VERDICTS[request.verdict].executes
-        progress: list[Line] = [[say("The result is not known yet.")]] if executes else []
-        return message([decided, *progress])
+        return message([decided, *([[say(_known(card))]] if verdict.executes else [])])
     again = code(ask_again(request))
-    if request.verdict is None and request.due_at is None:
+    if request.verdict is None and not request.is_open:
         closed = "⌛ This request was closed because its card could not be posted in time;"
         return message([[say(f"{closed} nothing was changed. Ask again: "), again]])
     expired = say("⌛ This request has expired; your click changed nothing. Ask again: ")
     return message([[expired, again]])
+
+
+def _known(card: Card) -> str:
+    """What is known of the result of a confirmed card."""
+    if card.is_of_many:
+        return "The card shows what came of each customer."
+    if card.first.outcome is None:
+        return "The result is not known yet."
+    meaning = OUTCOMES[card.first.outcome]
+    return f"The result: {meaning.emoji} {meaning.title}."
 
 
 def overtaken(why: str, other: Request, url: str | None) -> Message:
@@ -91,15 +81,20 @@ def changed_since(other: Request, url: str | None) -> Message:
     )
 
 
-def unknown_since(other: Request, url: str | None) -> Message:
-    """An unknown outcome can't be read off a customer that another request has changed since."""
-    return message(
-        [
-            [say(f"☝️ We can't see any more what this did: the customer {_since(other)}.")],
-            [*_other(other, url)],
-            [say("To see how things are now: "), code(f"/unlatch {other.customer.customer_id}")],
-        ]
-    )
+def unknown_since(others: Sequence[Request], url: str | None) -> Message:
+    """An unknown outcome can't be read off a customer that another request has changed since.
+
+    `others` are those requests, one for each customer; `url` is the card of the only one.
+    """
+    ids = ", ".join(str(other.customer.customer_id) for other in others)
+    now = [say("To see how things are now: "), code(f"{COMMAND} {ids}")]
+    start = "☝️ We can't see any more what this did"
+    if len(others) > 1:
+        since = "they have been changed since, or are being changed."
+        return message([[say(f"{start} to {amount(len(others), 'customer')}: {since}")], now])
+    first = others[0]
+    since = f"the customer {_since(first)}."
+    return message([[say(f"{start}: {since}")], [*_other(first, url)], now])
 
 
 def _since(other: Request) -> str:

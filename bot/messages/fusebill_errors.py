@@ -1,14 +1,17 @@
 """Says whose "no" an error of Fusebill is and what to do: for people, and for the bot's admin.
 
-One table, a row for each error; nobody is told to try again where repeating can't help.
+One table, a row for each error; nobody is told to try again where repeating can't help. What
+Fusebill answered to the calls for a request is worded from the evidence in its event.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
+from bot.domain.models import Event
 from bot.fusebill.errors import (
     CustomerNotFound,
     Forbidden,
@@ -23,6 +26,7 @@ from bot.fusebill.errors import (
     WrongAddress,
 )
 from bot.messages.block_kit import Line, cut, date, say, text
+from bot.messages.phrases import error_lines
 
 WHY_LENGTH = 260
 QUOTED = 3  # texts of one call: the first is often only "An error has occurred."
@@ -165,7 +169,47 @@ def fix(error: FusebillError) -> str:
     return connection or _words(error).fix
 
 
-def call_line(number: int | None, entry: Mapping[str, object]) -> Line:
+def _words(error: FusebillError) -> ErrorWords:
+    return next(WORDS[kind] for kind in type(error).__mro__ if kind in WORDS)
+
+
+def answer_lines(event: Event) -> Iterator[Line]:
+    """What Fusebill answered: each call that may have changed something, then the last error."""
+    texts: Any = event.details.get("texts", ())
+    status: Any = event.details.get("status")
+    calls = calls_of(event)
+    lines = call_lines(calls)
+    if calls and status and _is_answer(calls[-1], status, texts):
+        lines.pop()  # the same answer: quoted once, with all its words
+    yield from lines
+    # without words, the reason above says what the answer was
+    if texts or f"HTTP {status}" not in str(event.details.get("why", "")):
+        yield from error_lines(texts, status)
+
+
+def call_details(event: Event) -> Line:
+    """How Fusebill answered and how long it took, as far as it is known."""
+    calls, seconds = calls_of(event), event.details.get("seconds")
+    statuses = [call.get("status") for call in calls] or [event.details.get("status")]
+    shown = [f"HTTP {status}" if status else "not at all" for status in statuses]
+    known = bool(calls) or any(statuses)
+    answered = [say(f" · Fusebill answered {', '.join(shown)}")] if known else []
+    return [*answered, say(f" · took {seconds} s")] if seconds is not None else answered
+
+
+def calls_of(event: Event) -> list[dict[str, object]]:
+    """The event's calls to Fusebill; none in events of before they were kept."""
+    calls = event.details.get("calls")
+    return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
+
+
+def call_lines(calls: list[dict[str, object]]) -> list[Line]:
+    """A line for each call, numbered if there are several."""
+    several = len(calls) > 1
+    return [_call_line(n if several else None, call) for n, call in enumerate(calls, 1)]
+
+
+def _call_line(number: int | None, entry: Mapping[str, object]) -> Line:
     """One call that may have changed something, as the ledger holds it: its status and words.
 
     `number` counts the calls, None for the only one.
@@ -185,5 +229,8 @@ def call_line(number: int | None, entry: Mapping[str, object]) -> Line:
     return [answered, say(" (“"), *parts[1:], say(f"”{more})")]
 
 
-def _words(error: FusebillError) -> ErrorWords:
-    return next(WORDS[kind] for kind in type(error).__mro__ if kind in WORDS)
+def _is_answer(call: dict[str, Any], status: int, texts: Sequence[str]) -> bool:
+    """Whether the last error is the answer to this call; the call keeps fewer of its words."""
+    kept: Sequence[str] = call.get("texts", ())
+    same = all(whole.startswith(start) for start, whole in zip(kept, texts, strict=False))
+    return call.get("status") == status and same and bool(kept) == bool(texts)

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from bot.domain.batch_input import MAX_CUSTOMERS
 from bot.domain.commands import Ask
-from bot.domain.meanings import OUTCOMES, VERDICTS
-from bot.domain.models import Customer, Kind, Outcome, Request
+from bot.domain.meanings import KINDS, OUTCOMES, VERDICTS
+from bot.domain.models import Customer, Outcome, Request
+from bot.messages.answers import COMMAND, USAGE
 from bot.messages.block_kit import (
     Block,
     Line,
@@ -24,12 +25,9 @@ from bot.messages.block_kit import (
     say,
     text,
     user,
-    user_group,
 )
-from bot.messages.cards import Action
-from bot.messages.ephemerals import COMMAND, USAGE
-from bot.messages.events import reason_line
-from bot.messages.phrases import Links, display_name, ids_inline
+from bot.messages.card import Action
+from bot.messages.phrases import Links, display_name, ids_inline, mentions, reason_line
 
 
 def usage() -> Message:
@@ -101,8 +99,7 @@ def history(
     """
     scope = f" for customer {customer_id}" if customer_id else ""
     if not past:
-        mentions = [user_group(i) if i.startswith("S") else user(i) for i in advisers]
-        people = [part for mention in mentions for part in (mention, say(" "))]
+        people = [*mentions(advisers), say(" ")] if advisers else []
         advice = [
             say("If you expected one, ask "),
             *(people or [say("the people who run this bot.")]),
@@ -157,7 +154,7 @@ def _past(request: Request, address: str | None) -> Iterator[Line]:
 
 
 def _state(request: Request) -> str:
-    """The state of a request in a few words; an undo is named as such."""
+    """The state of a request in a few words; a kind that is no unlatch is named."""
     state = "⏳ waiting for a click"
     if request.outcome:
         meaning = OUTCOMES[request.outcome]
@@ -166,10 +163,10 @@ def _state(request: Request) -> str:
     elif request.verdict:
         verdict = VERDICTS[request.verdict]
         state = f"{verdict.emoji} {verdict.title.lower()}"
-    if request.kind is not Kind.RELATCH or request.outcome is Outcome.RESTORED:
-        return state
-    mark, _, words = state.partition(" ")
-    return f"{mark} undo {words}"
+    if request.outcome is Outcome.RESTORED:
+        return state  # its title says what it was
+    emoji, _, words = state.partition(" ")
+    return f"{emoji} {KINDS[request.kind].mark}{words}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +204,7 @@ def _open_lines(each: OpenRequest) -> Iterator[Line]:
 
 
 def _open_state(each: OpenRequest) -> str:
-    undo = "undo " if each.request.kind is Kind.RELATCH else ""
+    kind = KINDS[each.request.kind].mark
     if each.request.verdict:
-        return f"⏳ {undo}under way"
-    return f"☝️ {undo}you may decide" if each.may_decide else f"🕒 {undo}waits for somebody else"
+        return f"⏳ {kind}under way"
+    return f"☝️ {kind}you may decide" if each.may_decide else f"🕒 {kind}waits for somebody else"

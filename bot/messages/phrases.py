@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from unicodedata import bidirectional
 
+from bot.domain.meanings import KINDS
 from bot.domain.models import Customer, HubSpotIds, Request
 from bot.messages.block_kit import Inline, Line, bold, cut, link, say, text, user, user_group
 
@@ -76,12 +77,6 @@ def with_others(request: Request) -> str:
     return f"{titled(request.customer)}{f' and {more} more' if more else ''}"
 
 
-def one_of_many(request: Request) -> str:
-    """The customer of one request, and that its card has others too."""
-    of = f", one of {request.card_size} on its card" if request.card_size > 1 else ""
-    return f"{titled(request.customer)}{of}"
-
-
 def customer_lines(customer: Customer, links: Links) -> Iterator[Line]:
     """Describe a customer, one line for each field that Fusebill has."""
     customer_id = str(customer.customer_id)
@@ -133,3 +128,15 @@ def error_lines(texts: Sequence[str], status: int | None) -> Iterator[Line]:
         yield [say("Fusebill: "), text(value, limit=limit), *status_words]
     if not texts and status:
         yield [say(f"Fusebill answered HTTP {status} and gave no reason.")]
+
+
+def ask_again(request: Request) -> str:
+    """What to type or click to make the same request again."""
+    who = "many" if request.card_size > 1 else str(request.customer.customer_id)
+    return KINDS[request.kind].again.replace("{}", who)
+
+
+def reason_line(reason: str) -> Iterator[Line]:
+    """Why somebody declined; no line without a reason."""
+    if reason:
+        yield [bold("Reason: "), text(reason, limit=500)]

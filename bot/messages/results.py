@@ -1,145 +1,211 @@
-"""Words how the customers of a card fared: counts for its header, a few words for each of them."""
+"""Words how a card ended or how far its work is: for its header, its lines and its table."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
 
-from bot.domain.meanings import EVENTS, OUTCOMES
-from bot.domain.models import (
-    CardHistory,
-    Event,
-    EventType,
-    HubSpotIds,
-    Kind,
-    Outcome,
-    Request,
-    RequestHistory,
-    Verdict,
-)
+from bot.domain.meanings import EVENTS, OUTCOMES, VERDICTS
+from bot.domain.models import Card, Event, EventType, Outcome, Request, Verdict
 from bot.messages.block_kit import Line, bold, code, date, say
-from bot.messages.events import actor, ask_again, how_it_expired, outcome_title
-from bot.messages.phrases import amount
+from bot.messages.events import (
+    actor,
+    found_ids,
+    how_it_expired,
+    outcome_lines,
+    outcome_title,
+    seen_at_expiry,
+    why_of,
+)
+from bot.messages.phrases import Links, amount, ask_again, ids_inline, reason_line, subject
 
 MAX_NAMED = 10
+NEWER: Line = [say("A newer version of the bot recorded this; it knows more about it.")]
 
 
-def counts(history: CardHistory) -> str:
-    """How many customers have which outcome: "✅ 45 unlatched · ❓ 1 unknown"."""
-    found = _outcomes(history)
-    return " · ".join(
-        f"{OUTCOMES[each].emoji} {found[each]} {OUTCOMES[each].count}" for each in in_order(found)
-    )
+@dataclass(frozen=True, slots=True)
+class Result:
+    """How a decided card ended: a `title`, lines, and for a table the words of each customer.
+
+    `heading` is the title with what the card is about; counts say that by themselves.
+    """
+
+    title: str
+    heading: str
+    lines: list[Line]
+    each: Sequence[str] = ()
 
 
-def not_as_asked(history: CardHistory) -> Iterator[str]:
-    """Which customers are not as the card asked, by outcome: "❌ not done: 3100017, 3100025"."""
-    requests = history.card.requests
-    for outcome in in_order(_outcomes(history)):
-        meaning = OUTCOMES[outcome]
-        if not meaning.as_asked:
-            named = named_ids([each for each in requests if each.outcome is outcome])
-            yield f"{meaning.emoji} {meaning.count}: {named}"
+def result_of(card: Card, links: Links) -> Result:
+    """The result of a decided card: what came of its customers, or why nothing was done."""
+    verdict = card.first.verdict or Verdict.CONFIRMED
+    if not card.is_of_many:
+        return _customer_result(card, links) or _ended(card, verdict, links)
+    return _counted(card) if VERDICTS[verdict].executes else _ended(card, verdict, links)
 
 
-def progress(history: CardHistory) -> str:
-    """How far the work is, and what is not as asked: "31 of 47, 1 not done"."""
-    found = _outcomes(history)
-    others = [each for each in in_order(found) if not OUTCOMES[each].as_asked]
-    said = [f"{found[each]} {OUTCOMES[each].count}" for each in others]
-    return ", ".join([f"{found.total()} of {len(history.histories)}", *said])
+def _customer_result(card: Card, links: Links) -> Result | None:
+    """The last outcome of a card's one customer; None without any."""
+    request, about = card.first, subject(card.first)
+    if request.outcome and not request.outcome.is_known:
+        unknown = OUTCOMES[request.outcome]
+        title = f"{unknown.emoji} {unknown.title}"
+        return Result(title, f"{title}: {about}", [NEWER])
+    for event in reversed(request.events):
+        if outcome := EVENTS[event.type].outcome:
+            title = outcome_title(event, outcome)
+            said = [*outcome_lines(event, outcome, request, links)]
+            return Result(title, f"{title}: {about}", said)
+    return None
 
 
-def in_order(outcomes: Collection[Outcome]) -> list[Outcome]:
-    """Outcomes in the order of their table; those of a newer version of the bot come last."""
-    known = [each for each in OUTCOMES if each in outcomes]
-    return [*known, *(each for each in outcomes if not each.is_known)]
+def _counted(card: Card) -> Result:
+    many = amount(len(card.requests), "customer")
+    thread: Line = [say(" The thread says more about each that is not as asked.")]
+    hint = thread if any(not_as_asked(card)) else []
+    title = counts(card)
+    lines: list[Line] = [[say(f"{many} on this card."), *hint]]
+    return Result(title, title, lines, [*map(state, card.requests)])
 
 
-def state(history: RequestHistory) -> str:
-    """A customer's result in a few words, and what came after it."""
-    request, later = history.request, {event.type for event in history.events}
-    if request.outcome is None:
-        return "⏳ not done yet" if request.claim else "waiting"
-    meaning = OUTCOMES[request.outcome]
+def _ended(card: Card, verdict: Verdict, links: Links) -> Result:
+    """A card of which nothing was done, or not yet."""
+    meaning = VERDICTS[verdict]
     title = f"{meaning.emoji} {meaning.title}"
-    for event in history.events:
-        if EVENTS[event.type].outcome is request.outcome:
-            title = outcome_title(event, request.outcome)
-    if request.undone_by or EventType.UNDONE in later:
-        return f"{title.lower()}, undone"
-    return title.lower() + (", latched again" if EventType.LATCHED_AGAIN in later else "")
+    expired = verdict is Verdict.EXPIRED
+    each = _seen_at_expiry(card) if expired and card.is_of_many else []
+    lines = [*_verdict_lines(card, verdict, links)]
+    return Result(title, f"{title}: {subject(card.first)}", lines, each)
 
 
-def later_lines(history: CardHistory) -> Iterator[Line]:
-    """What happened to the customers after their result: undone by whom, or latched again."""
-    events = [event for each in history.histories for event in each.events]
-    undone = [event for event in events if event.type is EventType.UNDONE]
-    for person in dict.fromkeys(event.actor for event in undone):
-        theirs = [event for event in undone if event.actor == person]
-        yield [
-            bold("Undone by: "),
-            actor(theirs[-1]),
-            say(", "),
-            date(theirs[-1].at),
-            say(f" ({amount(len(theirs), 'customer')})"),
-        ]
-    again = [
-        (each.request, event)
-        for each in history.histories
-        for event in each.events
-        if event.type is EventType.LATCHED_AGAIN
-    ]
-    if again:
-        requests = [request for request, _event in again]
-        at = max(event.at for _request, event in again)
-        yield [bold("⚠️ Latched again: "), say(named_ids(requests)), say(", "), date(at)]
+def _verdict_lines(card: Card, verdict: Verdict, links: Links) -> Iterator[Line]:
+    if not verdict.is_known:
+        yield NEWER
+    elif VERDICTS[verdict].executes:
+        yield [say("The result is not known yet.")]
+    elif verdict is Verdict.EXPIRED:
+        yield from expiry_lines(card, links)
+    else:
+        decided = _event_of(card.first, verdict)
+        yield from reason_line(why_of(decided) if decided else "")
+        if card.is_of_many:
+            yield [say("Nothing was changed. The table is what the card showed.")]
+        else:
+            ids = ids_inline(card.first.customer.ids, links)
+            yield [say("Nothing was changed. The card showed: "), *ids]
 
 
-def named_ids(requests: Sequence[Request]) -> str:
-    """The first customers' ids, and how many more there are."""
-    ids = ", ".join(str(request.customer.customer_id) for request in requests[:MAX_NAMED])
-    more = len(requests) - MAX_NAMED
-    return f"{ids} and {more} more" if more > 0 else ids
-
-
-def seen_at_expiry(history: CardHistory) -> list[str]:
-    """How each customer was when the card expired; empty if the bot did not have to look."""
-    expiries = [event_of(each, Verdict.EXPIRED) for each in history.histories]
-    looked = [e for e in expiries if e and not {"found", "unread"}.isdisjoint(e.details)]
-    if not looked:
-        return []
-    return [
-        _seen(each.request, expiry)
-        for each, expiry in zip(history.histories, expiries, strict=True)
-    ]
-
-
-def expiry_lines(history: CardHistory) -> Iterator[Line]:
+def expiry_lines(card: Card, links: Links) -> Iterator[Line]:
     """How the card expired, how its customers were then, and how to try again."""
-    expiry, seen = event_of(history.first, Verdict.EXPIRED), Counter(seen_at_expiry(history))
-    how = how_it_expired(expiry)
-    found = ", ".join(f"{number} {words}" for words, number in seen.items())
-    yield [say(f"{how}; {found or 'nothing was changed'}.")]
-    yield [say("To try again: "), code(ask_again(history.first.request))]
+    expiry = _event_of(card.first, Verdict.EXPIRED)
+    if card.is_of_many:
+        seen = Counter(_seen_at_expiry(card))
+        counted = ", ".join(f"{number} {words}" for words, number in seen.items())
+        found: Line = [say(f"{counted}.")] if counted else []
+    else:
+        found = seen_at_expiry(expiry, card.first, links) if expiry else []
+    yield [say(f"{how_it_expired(expiry)}; "), *(found or [say("nothing was changed.")])]
+    yield [say("To try again: "), code(ask_again(card.first))]
 
 
-def event_of(history: RequestHistory, verdict: Verdict) -> Event | None:
-    """The event that set a verdict, if the request has it."""
-    return next((each for each in history.events if EVENTS[each.type].verdict is verdict), None)
-
-
-def _outcomes(history: CardHistory) -> Counter[Outcome]:
-    return Counter(each.request.outcome for each in history.histories if each.request.outcome)
+def _seen_at_expiry(card: Card) -> list[str]:
+    """How each customer was when the card expired; empty if the bot did not have to look."""
+    expiries = [_event_of(request, Verdict.EXPIRED) for request in card.requests]
+    looked = [
+        each for each in expiries if each and not {"found", "unread"}.isdisjoint(each.details)
+    ]
+    return [*map(_seen, card.requests, expiries)] if looked else []
 
 
 def _seen(request: Request, expiry: Event | None) -> str:
     if expiry is None or "found" not in expiry.details:
         return "could not be read"
-    ids = HubSpotIds.of(expiry.details["found"])
-    relatch = request.kind is Kind.RELATCH
+    ids = found_ids(expiry)
     if not ids:
-        return "not latched" if relatch else "no longer latched"
-    if ids != request.customer.ids:
-        return "latched to other ids"
-    return "latched to these ids" if relatch else "still latched"
+        return "no longer latched" if request.ids_before else "not latched"
+    if ids == request.ids_before:
+        return "still latched"
+    return "latched to these ids" if ids == request.ids_after else "latched to other ids"
+
+
+def _event_of(request: Request, verdict: Verdict) -> Event | None:
+    """The event that set a verdict, if the request has it."""
+    return next((each for each in request.events if EVENTS[each.type].verdict is verdict), None)
+
+
+def counts(card: Card) -> str:
+    """How many customers have which outcome: "✅ 45 unlatched · ❓ 1 unknown"."""
+    found = _outcomes(card)
+    return " · ".join(
+        f"{OUTCOMES[each].emoji} {found[each]} {OUTCOMES[each].count}" for each in _in_order(found)
+    )
+
+
+def not_as_asked(card: Card) -> Iterator[str]:
+    """Which customers are not as the card asked, by outcome: "❌ not done: 3100017, 3100025"."""
+    for outcome in _in_order(_outcomes(card)):
+        meaning = OUTCOMES[outcome]
+        if not meaning.as_asked:
+            named = _named_ids([each for each in card.requests if each.outcome is outcome])
+            yield f"{meaning.emoji} {meaning.count}: {named}"
+
+
+def progress(card: Card) -> str:
+    """How far the work is, and what is not as asked: "31 of 47, 1 not done"."""
+    found = _outcomes(card)
+    others = [each for each in _in_order(found) if not OUTCOMES[each].as_asked]
+    said = [f"{found[each]} {OUTCOMES[each].count}" for each in others]
+    return ", ".join([f"{found.total()} of {len(card.requests)}", *said])
+
+
+def _outcomes(card: Card) -> Counter[Outcome]:
+    return Counter(each.outcome for each in card.requests if each.outcome)
+
+
+def _in_order(outcomes: Collection[Outcome]) -> list[Outcome]:
+    """Outcomes in the order of their table; those of a newer version of the bot come last."""
+    known = [each for each in OUTCOMES if each in outcomes]
+    return [*known, *(each for each in outcomes if not each.is_known)]
+
+
+def state(request: Request) -> str:
+    """A customer's result in a few words, and what came after it."""
+    if request.outcome is None:
+        return "⏳ not done yet" if request.is_begun else "waiting"
+    meaning = OUTCOMES[request.outcome]
+    title = f"{meaning.emoji} {meaning.title}"
+    for event in request.events:
+        if EVENTS[event.type].outcome is request.outcome:
+            title = outcome_title(event, request.outcome)
+    later = {event.type for event in request.events}
+    if request.undone_by or EventType.UNDONE in later:
+        return f"{title.lower()}, undone"
+    return title.lower() + (", latched again" if EventType.LATCHED_AGAIN in later else "")
+
+
+def later_lines(card: Card, links: Links) -> Iterator[Line]:
+    """What happened to the customers after their result: undone by whom, or latched again."""
+    undone = [each for each in card.events if each.type is EventType.UNDONE]
+    for person in dict.fromkeys(event.actor for event in undone):
+        theirs = [event for event in undone if event.actor == person]
+        number = [say(f" ({amount(len(theirs), 'customer')})")] if card.is_of_many else []
+        yield [bold("Undone by: "), actor(theirs[-1]), say(", "), date(theirs[-1].at), *number]
+    again = [
+        (request, event)
+        for request in card.requests
+        for event in request.events
+        if event.type is EventType.LATCHED_AGAIN
+    ]
+    if again:
+        last = max((event for _request, event in again), key=lambda event: event.at)
+        named: Line = [say(_named_ids([request for request, _event in again]))]
+        what = named if card.is_of_many else ids_inline(found_ids(last), links)
+        yield [bold("⚠️ Latched again: "), *what, say(", "), date(last.at)]
+
+
+def _named_ids(requests: Sequence[Request]) -> str:
+    """The first customers' ids, and how many more there are."""
+    ids = ", ".join(str(request.customer.customer_id) for request in requests[:MAX_NAMED])
+    more = len(requests) - MAX_NAMED
+    return f"{ids} and {more} more" if more > 0 else ids

@@ -1,64 +1,146 @@
-"""Builds the replies in a card's thread: the result first, then what led to it; the reminder."""
+"""Composes the replies in a card's thread: the result first, then what led to it; the reminder.
+
+A reply about many customers names each that is not simply done, with Fusebill's words, those with
+the same words together; what happened to many of them in the same way is said once.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from bot.domain.meanings import EVENTS, VERDICTS
-from bot.domain.models import Event, EventType, Request
+from bot.domain.meanings import EVENTS, KINDS, OUTCOMES, VERDICTS
+from bot.domain.models import Card, Event, EventType, Request
 from bot.messages.block_kit import (
     HEADER_LENGTH,
+    MESSAGE_LENGTH,
+    TEXT_LENGTH,
     Line,
     Message,
     bold,
     date,
+    lines,
     message,
     say,
+    size,
     text,
+    text_units,
     user,
 )
 from bot.messages.events import (
     actor,
     event_lines,
     expiry_line,
-    found_ids,
+    latched_again_words,
     outcome_lines,
     outcome_title,
-    reason_line,
+    why_of,
 )
-from bot.messages.fusebill_calls import call_details
-from bot.messages.phrases import Links, ids_inline, mentions, subject, titled
+from bot.messages.fusebill_errors import call_details
+from bot.messages.phrases import Links, amount, mentions, reason_line, subject, titled
+from bot.messages.results import counts, expiry_lines, progress
+
+EVENTS_A_REPLY = 10
+"""Of one customer."""
+_COUNTED = frozenset({EventType.RECLAIMED, EventType.BEGUN, EventType.RECHECKED, EventType.UNDONE})
+"""Happens to each customer by itself, in the same words."""
 
 
-def thread_reply(events: Sequence[Event], request: Request, links: Links) -> Message:
-    """One reply for the thread: the result and whom it concerns, then the events in order.
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A reply, and how many of the card's events the thread shows with it."""
 
-    A notification shows the first words only, so a reply about a result begins with it.
+    message: Message
+    shown: int
+
+
+class _Happened(NamedTuple):
+    """An event, and the request that it happened to."""
+
+    request: Request
+    event: Event
+
+
+def lacks_reply(card: Card, shown: int) -> bool:
+    """Whether a thread that shows this many of the card's events lacks more than quiet ones."""
+    return any(not EVENTS[event.type].quiet for event in card.events[shown:])
+
+
+def next_reply(card: Card, shown: int, links: Links) -> Reply | None:
+    """The next reply that the thread lacks; None if only `quiet` events are missing, or none.
+
+    Whoever has posted it goes on from its `shown`: nothing is said twice, except for the result in
+    the first line, which also heads replies that only tell what led to it.
     """
-    results = [event for event in events if _is_result(event)]
-    if not results:
-        return message([line for event in events for line in event_lines(event, request, links)])
-    result = results[-1]
-    trail = [
-        line
-        for event in events
-        for line in (
-            _result_trail(event, request, links)
-            if event is result
-            else event_lines(event, request, links)
-        )
-    ]
-    return message([*_result_lines(result, request, links), *trail])
+    if not lacks_reply(card, shown):
+        return None
+    missing = _happened(card)[shown:]
+    steps = _steps(missing) if card.is_of_many else [[each] for each in missing[:EVENTS_A_REPLY]]
+    told = [each for step in steps for each in step]
+    while not _fits(card, reply := _composed(card, told, missing, links)) and len(steps) > 1:
+        steps = steps[: len(steps) // 2]
+        told = [each for step in steps for each in step]
+    return Reply(message(reply), shown + len(told))
 
 
-def reminder(request: Request, notify: Sequence[str]) -> Message:
+def reminder(card: Card, notify: Sequence[str]) -> Message:
     """Remind the people to notify of a card that still waits for a decision."""
     return message(
         [
-            [say("⏰ Still waiting for a decision: "), text(subject(request)), say(". ")],
-            [say("It expires "), date(request.expires_at), say(". "), *mentions(notify)],
+            [say("⏰ Still waiting for a decision: "), text(subject(card.first)), say(". ")],
+            [say("It expires "), date(card.first.expires_at), say(". "), *mentions(notify)],
         ]
     )
+
+
+def _happened(card: Card) -> list[_Happened]:
+    """The card's events, in the order of `card.events`."""
+    found = [_Happened(request, event) for request in card.requests for event in request.events]
+    return sorted(found, key=lambda each: each.event.id)
+
+
+def _steps(missing: Sequence[_Happened]) -> list[list[_Happened]]:
+    """The events, with those together that happened to several customers at once."""
+    steps: list[list[_Happened]] = []
+    for each in missing:
+        if steps and _is_of_step(each, steps[-1]):
+            steps[-1].append(each)
+        else:
+            steps.append([each])
+    return steps
+
+
+def _is_of_step(each: _Happened, step: Sequence[_Happened]) -> bool:
+    is_outcome = EVENTS[each.event.type].outcome is not None
+    is_same = _sameness(each.event) == _sameness(step[0].event)
+    return is_same and not is_outcome and all(other.request is not each.request for other in step)
+
+
+def _sameness(event: Event) -> tuple[EventType, str, str]:
+    return event.type, event.actor, why_of(event)
+
+
+def _fits(card: Card, reply: list[Line]) -> bool:
+    # One answer of Fusebill may be longer than a message's text, though never than its blocks: of
+    # one customer the text is cut, as everywhere. Of many it would lose whole customers.
+    is_text_whole = not card.is_of_many or text_units(reply) <= TEXT_LENGTH
+    return is_text_whole and size([lines(reply)]) <= MESSAGE_LENGTH
+
+
+def _composed(
+    card: Card, told: Sequence[_Happened], missing: Sequence[_Happened], links: Links
+) -> list[Line]:
+    """A reply with the `told` ones of the missing events; the result among all of them heads it.
+
+    A notification shows the first words only, so a reply about a result begins with it.
+    """
+    result = next((each for each in reversed(missing) if _is_result(each.event)), None)
+    heading = _heading(card, result, missing, links) if result else []
+    if card.is_of_many:
+        return [*heading, *_each_customer(told, links), *_what_happened(card, told, links)]
+    return [*heading, *_about_one(told, result, links)]
 
 
 def _is_result(event: Event) -> bool:
@@ -67,45 +149,48 @@ def _is_result(event: Event) -> bool:
     return ends or meaning.outcome is not None or event.type is EventType.LATCHED_AGAIN
 
 
-def _result_lines(event: Event, request: Request, links: Links) -> Iterator[Line]:
-    meaning = EVENTS[event.type]
-    requester = user(request.requester.user_id)
-    customer = text(titled(request.customer), limit=HEADER_LENGTH)
+def _heading(
+    card: Card, result: _Happened, missing: Sequence[_Happened], links: Links
+) -> Iterator[Line]:
+    """The result in one line that names who asked; for many customers, counts."""
+    first, meaning = card.first, EVENTS[result.event.type]
+    about: Line = [
+        text(subject(first), limit=HEADER_LENGTH),
+        say("  "),
+        user(first.requester.user_id),
+    ]
     if meaning.outcome:
-        title = outcome_title(event, meaning.outcome)
-        yield [bold(f"{title}: "), customer, say("  "), requester]
-        yield from outcome_lines(event, meaning.outcome, request, links)
+        numbers = counts(card) if card.is_finished else f"⏳ {progress(card)}"
+        title = numbers if card.is_of_many else outcome_title(result.event, meaning.outcome)
+        yield [bold(f"{title}: "), *about]
     elif meaning.verdict:
         verdict = VERDICTS[meaning.verdict]
-        yield [bold(f"{verdict.emoji} {verdict.title}: "), customer, say("  "), requester]
-        yield from reason_line(str(event.details.get("why", "")))
+        yield [bold(f"{verdict.emoji} {verdict.title}: "), *about]
+        yield from reason_line(why_of(result.event))
     else:
-        yield _latched_again(event, request, links)
+        number = sum(each.event.type is EventType.LATCHED_AGAIN for each in missing)
+        which: Line = [say(f"{number} of {subject(first)}")]
+        what = which if card.is_of_many else latched_again_words(result.event, first, links)
+        people = {each.user_id for each in (first.requester, first.decider) if each}
+        yield [bold("⚠️ Latched again: "), *what, say(".  "), *mentions(sorted(people))]
 
 
-def _latched_again(event: Event, request: Request, links: Links) -> Line:
-    people = {request.requester.user_id, *([request.decider.user_id] if request.decider else [])}
-    return [
-        bold("⚠️ Latched again: "),
-        *latched_again_words(event, request, links),
-        say(".  "),
-        *mentions(sorted(people)),
-    ]
+def _about_one(told: Sequence[_Happened], result: _Happened | None, links: Links) -> Iterator[Line]:
+    """The words of the result in the heading, then each event."""
+    for each in told:
+        outcome = EVENTS[each.event.type].outcome
+        if each is result and outcome:
+            yield from outcome_lines(each.event, outcome, each.request, links)
+    for each in told:
+        if each is result:
+            yield from _short_lines(each, links)
+        else:
+            yield from event_lines(each.event, each.request, links)
 
 
-def latched_again_words(event: Event, request: Request, links: Links) -> Line:
-    """What a cleared customer is latched to again, and which ids were cleared when."""
-    found, cleared = found_ids(event), request.customer.ids
-    about = (
-        [say(", the ids that were cleared at ")]
-        if found == cleared
-        else [say("; "), *ids_inline(cleared, links), say(" were cleared at ")]
-    )
-    return [*ids_inline(found, links), *about, date(request.settled_at or event.at)]
-
-
-def _result_trail(event: Event, request: Request, links: Links) -> Iterator[Line]:
-    meaning = EVENTS[event.type]
+def _short_lines(each: _Happened, links: Links) -> Iterator[Line]:
+    """An event of which the heading says what came of it."""
+    event, meaning = each.event, EVENTS[each.event.type]
     if meaning.outcome:
         # the emoji heads the reply, and need not be repeated
         title = outcome_title(event, meaning.outcome).partition(" ")[2].lower()
@@ -115,4 +200,86 @@ def _result_trail(event: Event, request: Request, links: Links) -> Iterator[Line
     elif event.actor:
         yield [date(event.at), say("  "), actor(event), say(f" {event.type} it")]
     else:
-        yield [date(event.at), say("  "), *expiry_line(event, request, links)]
+        yield [date(event.at), say("  "), *expiry_line(event, each.request, links)]
+
+
+def _each_customer(told: Sequence[_Happened], links: Links) -> Iterator[Line]:
+    """Each customer that is not simply done, in the card's order, with its words."""
+    same: dict[str, tuple[str, list[Line], list[_Happened]]] = {}
+    for each in sorted(told, key=lambda each: each.request.position):
+        if said := _description(each, links):
+            same.setdefault(str(said), (*said, []))[2].append(each)
+    for title, words, found in same.values():
+        names = [
+            [text(titled(request.customer), limit=HEADER_LENGTH), *call_details(event)]
+            for request, event in found
+        ]
+        if len(names) == 1:
+            yield [bold(f"{title}: "), *names[0]]
+        else:
+            yield [bold(f"{title}: "), say(amount(len(names), "customer"))]
+            yield from ([say("• "), *name] for name in names)
+        yield from words
+
+
+def _description(each: _Happened, links: Links) -> tuple[str, list[Line]] | None:
+    """A title and words for an event that concerns one customer; None if a count is enough."""
+    request, event = each
+    if event.type is EventType.LATCHED_AGAIN:
+        return "⚠️ Latched again", [latched_again_words(event, request, links)]
+    outcome = EVENTS[event.type].outcome
+    if outcome is None:
+        return None
+    words, meaning = list(outcome_lines(event, outcome, request, links)), OUTCOMES[outcome]
+    earlier = (other for other in request.events if other.number < event.number)
+    is_news = any(EVENTS[other.type].outcome for other in earlier)
+    # a first line names the ids; more lines quote an answer that was not the usual one
+    if meaning.as_asked and meaning.effective and len(words) == 1 and not is_news:
+        return None
+    return outcome_title(event, outcome), words
+
+
+def _what_happened(card: Card, told: Sequence[_Happened], links: Links) -> Iterator[Line]:
+    """What else happened, in order; the same that happened to many customers is said once."""
+    same: dict[tuple[object, ...], list[_Happened]] = {}
+    times = Counter[tuple[str, EventType]]()
+    for each in told:
+        if _description(each, links):
+            continue
+        request, event = each
+        times[request.id, event.type] += 1
+        is_counted = EVENTS[event.type].outcome is not None
+        how = () if is_counted else (*_sameness(event), times[request.id, event.type])
+        same.setdefault((event.type, *how), []).append(each)
+    for found in same.values():
+        yield from _shared_lines(card, found, links)
+
+
+def _shared_lines(card: Card, found: Sequence[_Happened], links: Links) -> Iterator[Line]:
+    request, event = found[0]
+    meaning = EVENTS[event.type]
+    if meaning.outcome:
+        last = max(each.event.at for each in found)
+        yield [date(last), say(f"  {len(found)} {OUTCOMES[meaning.outcome].count}")]
+    elif event.type is EventType.REQUESTED:
+        yield from _requested(card, event)
+    elif event.type is EventType.EXPIRED:
+        how, *_again = expiry_lines(card, links)
+        yield [date(event.at), say("  "), *how]
+    elif meaning.verdict:
+        yield [date(event.at), say("  "), actor(event), say(f" {event.type} it")]
+    else:
+        line, *more = event_lines(event, request, links)
+        many = amount(len(found), "customer")
+        yield [*line, *([say(f" ({many})")] if event.type in _COUNTED else [])]
+        yield from more
+
+
+def _requested(card: Card, event: Event) -> Iterator[Line]:
+    ask = KINDS[card.first.kind].ask.replace("{}", subject(card.first))
+    left = len(card.left_out)
+    left_out = f"; {amount(left, 'other')} left out, named on the card" if left else ""
+    asked_to = f"{ask[0].lower()}{ask[1:]}"
+    yield [date(event.at), say("  "), actor(event), say(f" asked to {asked_to}{left_out}")]
+    if card.first.reason:
+        yield [say("Why: "), text(card.first.reason, limit=500)]
