@@ -8,13 +8,16 @@ import pytest
 
 from bot.domain.meanings import EVENTS, KINDS, OUTCOMES, VERDICTS
 from bot.domain.models import EventType, Kind, Outcome, Verdict
+from bot.fusebill.errors import FusebillError
 from bot.messages.block_kit import message
 from bot.messages.card import Action, draw
 from bot.messages.events import event_lines
+from bot.messages.fusebill_errors import WORDS
 from bot.messages.lists import history
 from bot.messages.results import result_of
 from bot.messages.thread import next_reply
 from tests.support.hostile import CARD, NO_LINKS, card_of_one, event, shown
+from tests.support.many import card_of, customers, happened
 from tests.support.names import BOB
 
 
@@ -75,6 +78,28 @@ def test_a_reply_about_a_result_begins_with_it_and_mentions_the_requester(
 def test_every_event_has_a_line_for_the_thread(event_type: EventType) -> None:
     line = shown(message(list(event_lines(event(event_type, "U0BOB"), CARD, NO_LINKS))))
     assert line.partition("UTC")[2].strip()
+
+
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("event_type", EventType)
+def test_no_event_is_lost_in_a_thread(event_type: EventType, count: int) -> None:
+    asked = card_of(customers(count))
+    card = happened(happened(asked, event_type, "U0BOB"), EventType.STOP_REQUESTED, "U0BOB", to=[0])
+    reply = next_reply(card, len(asked.events), NO_LINKS)
+    alone = next_reply(happened(asked, EventType.STOP_REQUESTED, "U0BOB", to=[0]), count, NO_LINKS)
+    assert reply
+    assert alone
+    assert reply.shown == len(card.events)
+    assert len(reply.message.text.splitlines()) > len(alone.message.text.splitlines())
+
+
+def errors_of(kind: type[FusebillError]) -> set[type[FusebillError]]:
+    """An error and all that are more specific."""
+    return {kind}.union(*map(errors_of, kind.__subclasses__()))
+
+
+def test_every_error_of_fusebill_has_words_of_its_own() -> None:
+    assert set(WORDS) == errors_of(FusebillError)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
