@@ -30,59 +30,62 @@ class OpenEnum(StrEnum):
 
 
 class Kind(OpenEnum):
-    """What a request asks for."""
+    """What a request asks for; `bot.domain.meanings.KINDS` words each."""
 
-    UNLATCH = "unlatch"
-    RELATCH = "relatch"
+    UNLATCH = "unlatch"  # clear the HubSpot ids that the customer has
+    RELATCH = "relatch"  # undo: give a cleared customer the ids back that it had
 
 
 class Verdict(OpenEnum):
-    """How a card was decided."""
+    """How a card was decided; `bot.domain.meanings.VERDICTS` words each."""
 
-    CONFIRMED = "confirmed"
-    CANCELLED = "cancelled"
-    DECLINED = "declined"
-    EXPIRED = "expired"
+    CONFIRMED = "confirmed"  # somebody who may decide pressed the card's button; work follows
+    CANCELLED = "cancelled"  # who asked took it back; nothing is done
+    DECLINED = "declined"  # somebody who may decide said no, with or without a reason
+    EXPIRED = "expired"  # nobody decided in time; nothing is done
 
 
 class Outcome(OpenEnum):
-    """The result of a confirmed request."""
+    """The result of a confirmed request; `bot.domain.meanings.OUTCOMES` words each."""
 
-    CLEARED = "cleared"
-    RESTORED = "restored"
-    ALREADY_CLEAR = "already_clear"
-    CHANGED = "changed"
-    REFUSED = "refused"
-    UNKNOWN = "unknown"
-    STOPPED = "stopped"
+    CLEARED = "cleared"  # an unlatch was done: the customer has no ids any more
+    RESTORED = "restored"  # an undo was done: the customer has its ids again
+    ALREADY_CLEAR = "already_clear"  # the customer had no ids any more; nothing was called
+    CHANGED = "changed"  # the customer has other ids than the card showed
+    REFUSED = "refused"  # known not to be done: Fusebill refused, or was not reached
+    UNKNOWN = "unknown"  # a call may have changed the customer, and nothing shows whether it did
+    STOPPED = "stopped"  # somebody pressed Stop before the customer's turn; nothing was called
 
 
 class EventType(OpenEnum):
-    """What happened to a request; the ledger keeps every event."""
+    """What happened to a request; `bot.domain.meanings.EVENTS` says what each sets.
 
-    REQUESTED = "requested"
-    POSTED = "posted"
-    ASK_DENIED = "ask_denied"
-    DECISION_DENIED = "decision_denied"
-    CONFIRMED = "confirmed"
+    The ledger keeps every event, so a value is never renamed.
+    """
+
+    REQUESTED = "requested"  # somebody asked; the card is not posted yet
+    POSTED = "posted"  # the card was posted late, and its life began then
+    ASK_DENIED = "ask_denied"  # somebody asked who may not, or not there; it gets no card
+    DECISION_DENIED = "decision_denied"  # somebody pressed who may not decide
+    CONFIRMED = "confirmed"  # sets the verdict of this name, as the next three do
     CANCELLED = "cancelled"
     DECLINED = "declined"
     EXPIRED = "expired"
-    REMINDED = "reminded"
-    RECLAIMED = "adopted"
-    BEGUN = "begun"
-    CLEARED = "cleared"
+    REMINDED = "reminded"  # those who may decide were reminded of a card that waits
+    RECLAIMED = "adopted"  # another worker took up work that was interrupted
+    BEGUN = "begun"  # the customer was read and is as the card showed: a call may follow
+    CLEARED = "cleared"  # sets the outcome of this name, as the next six do
     RESTORED = "restored"
     ALREADY_CLEAR = "already_clear"
     CHANGED = "changed"
     REFUSED = "refused"
     UNKNOWN = "unknown"
     STOPPED = "stopped"
-    STOP_REQUESTED = "stop_requested"
-    UNDONE = "undone"
-    RECHECKED = "rechecked"
-    LATCHED_AGAIN = "latched_again"
-    DELIVERY_FAILED = "delivery_failed"
+    STOP_REQUESTED = "stop_requested"  # somebody pressed Stop; kept by the card's first request
+    UNDONE = "undone"  # another request gave the customer its ids back
+    RECHECKED = "rechecked"  # a cleared customer was read again, and is still clear
+    LATCHED_AGAIN = "latched_again"  # a cleared customer was read again, and has ids
+    DELIVERY_FAILED = "delivery_failed"  # Slack does not take the card or a reply
 
 
 def _known(kind: type[HubSpotIds | Customer], stored: object) -> dict[str, Any]:
@@ -223,6 +226,13 @@ class Request:
         """Whether it was confirmed and has no outcome yet: its work may be under way."""
         # the one verdict that executes: a test compares this with the table in meanings.py
         return self.verdict is Verdict.CONFIRMED and self.outcome is None
+
+    @property
+    def waits_for(self) -> tuple[str, ...]:
+        """The requests for the same customer that have to end before this one begins."""
+        confirmed = (event for event in self.events if event.type is EventType.CONFIRMED)
+        after = next((event.details.get("after") for event in confirmed), None)
+        return tuple(map(str, after)) if isinstance(after, list) else ()
 
     @property
     def is_begun(self) -> bool:

@@ -58,7 +58,8 @@ def begun(tx: Transaction, job: Job, request_ids: Sequence[str]) -> frozenset[st
         if row["id"] in request_ids and request.is_to_be_executed:
             may_call.add(row["id"])
             if not request.is_begun:
-                locked.append(row, tx.now, EventType.BEGUN, "", {})
+                waited: dict[str, object] = {"waited": True} if request.waits_for else {}
+                locked.append(row, tx.now, EventType.BEGUN, "", waited)
     locked.save(tx.connection)
     jobs.extend(tx, job)
     return frozenset(may_call)

@@ -136,11 +136,17 @@ def _composed(
 
     A notification shows the first words only, so a reply about a result begins with it.
     """
+    told = [each for each in told if _says_something(each.event)]
     result = next((each for each in reversed(missing) if _is_result(each.event)), None)
     heading = _heading(card, result, missing, links) if result else []
     if card.is_of_many:
         return [*heading, *_each_customer(told, links), *_what_happened(card, told, links)]
     return [*heading, *_about_one(told, result, links)]
+
+
+def _says_something(event: Event) -> bool:
+    """Whether an event is news: that a call begins is none, unless it had to wait for its turn."""
+    return event.type is not EventType.BEGUN or bool(event.details.get("waited"))
 
 
 def _is_result(event: Event) -> bool:

@@ -145,7 +145,7 @@ class Work:
     async def _finish(self, work: _CardWork, request: Request) -> None:
         """Execute one request and record its outcome."""
         with structlog.contextvars.bound_contextvars(**about(Card((request,)))):
-            await self._wait_for(_others(request))
+            await self._wait_for(request.waits_for)
             try:
                 result = await self._executed(work, request)
             except NotToBeCalled:
@@ -258,12 +258,6 @@ class Work:
         """What a request's customer is like now, read in its turn: see `Execution.look`."""
         async with self._turn(request):
             return await self._execution.look(request)
-
-
-def _others(request: Request) -> Sequence[str]:
-    """The requests that a confirmed one has to wait for, from the event that confirmed it."""
-    found = [each.details.get("after") for each in request.events if each.type == "confirmed"]
-    return [str(other) for each in found if isinstance(each, list) for other in each]
 
 
 def _with_calls_of(earlier: Sequence[ExecutionResult], last: ExecutionResult) -> ExecutionResult:

@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from bot.messages.card import Action
 from bot.ops import logs
 from bot.sandbox.slack.simulator import Delivery
 from tests.support.names import CANCEL, CHANNEL, CONFIRM
@@ -52,6 +53,13 @@ async def test_an_exception_about_the_ack_does_not_undo_it(world: World, action_
     assert (delivery.status, delivery.body) == (200, "")
     # without the guard Bolt would wait for three seconds and answer 404
     assert delivery.seconds < 2.5
+
+
+@pytest.mark.parametrize("action", Action)
+async def test_every_button_has_a_listener(world: World, action: Action) -> None:
+    # Bolt answers 404 to what nobody listens to
+    assert (await signed(world, click("5f0c", action))).status == 200
+    assert (await signed(world, click("5f0c", f"{action}_of_tomorrow"))).status == 404
 
 
 @pytest.mark.parametrize(

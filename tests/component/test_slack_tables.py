@@ -8,7 +8,7 @@ import pytest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.messages.block_kit import Message, message, say
-from bot.messages.many.cards import confirmation_card_of_many
+from bot.messages.card import draw
 from bot.sandbox.slack.simulator import SimulatedSlack, text_of
 from bot.slack.client import Slack, SlackRefused
 from bot.slack.errors import UNPOSTABLE, SlackBlocked
@@ -17,7 +17,7 @@ from tests.support.hostile import NO_LINKS
 from tests.support.many import card_of, customers
 from tests.support.names import CHANNEL
 
-CARD = confirmation_card_of_many(card_of(customers(3)), NO_LINKS)
+CARD = draw(card_of(customers(3)), NO_LINKS)
 LINE = "Id 2554530, Company Lost Pedals, Reference REF-1, Contact 102, Company id 202"
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from hypothesis import strategies as st
 
 from bot.domain.models import (
+    Card,
     Customer,
     Event,
     EventType,
@@ -133,6 +134,11 @@ def event(type_: EventType, actor: str = "", **details: object) -> Event:
     return Event("5f0c", 1, NOON, type_, actor, details)
 
 
+def card_of_one(request: Request, *events: Event) -> Card:
+    """The card of a request to which these events happened."""
+    return Card((replace(request, events=events),))
+
+
 def shown(message: Message) -> str:
     """All text that a person can read in a message."""
     return f"{message.text}\n{text_of(message.blocks)}"
@@ -175,10 +181,8 @@ def mentions_and_links(message: Message) -> set[str]:
     return markup
 
 
-def people_of(request: Request, events: tuple[Event, ...] = ()) -> set[str]:
-    """Mentions of the people whom a message about a request may name."""
-    ids = {request.requester.user_id, *(each.actor for each in events)}
-    return {
-        f"<@{user_id}>"
-        for user_id in ids | ({request.decider.user_id} if request.decider else set())
-    }
+def people_of(card: Card) -> set[str]:
+    """Mentions of the people whom a message about a card may name."""
+    people = [card.first.requester, *(request.decider for request in card.requests)]
+    ids = {person.user_id for person in people if person}
+    return {f"<@{user_id}>" for user_id in ids | {event.actor for event in card.events}}

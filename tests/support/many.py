@@ -9,13 +9,13 @@ from typing import Any
 
 from bot.domain.meanings import EVENTS, VERDICTS
 from bot.domain.models import (
-    CardHistory,
+    Card,
     Customer,
     Event,
     EventType,
     HubSpotIds,
     Outcome,
-    RequestHistory,
+    Request,
     Verdict,
 )
 from tests.support.hostile import CARD, NOON, STOLEN_BIKES
@@ -44,70 +44,62 @@ def customers(count: int) -> list[Customer]:
     ]
 
 
-def card_of(on_it: Sequence[Customer], **changes: Any) -> CardHistory:
+def card_of(on_it: Sequence[Customer], **changes: Any) -> Card:
     """A card that asks about these customers and waits for a decision."""
     left_out = changes.pop("left_out", [])
-    histories = [
-        RequestHistory(
-            replace(
-                CARD,
-                id=f"5f{position:02}",
-                card_id="5f01",
-                customer=customer,
-                position=position,
-                card_size=len(on_it),
-                **changes,
-            ),
-            (),
+    requests = [
+        replace(
+            CARD,
+            id=f"5f{position:02}",
+            card_id="5f01",
+            customer=customer,
+            position=position,
+            card_size=len(on_it),
+            **changes,
         )
         for position, customer in enumerate(on_it, 1)
     ]
     details = {"left_out": left_out} if left_out else {}
-    return happened(CardHistory(tuple(histories)), EventType.REQUESTED, "U0ALICE", **details)
+    return happened(Card(tuple(requests)), EventType.REQUESTED, "U0ALICE", **details)
 
 
 def happened(
-    card: CardHistory,
+    card: Card,
     event: EventType,
     actor: str = "",
     *,
     to: Iterable[int] | None = None,
     **details: object,
-) -> CardHistory:
+) -> Card:
     """The card after an event of the requests with these indexes; by default, of all."""
-    chosen = range(len(card.histories)) if to is None else set(to)
-    return CardHistory(
+    chosen = range(len(card.requests)) if to is None else set(to)
+    last = max((each.id for each in card.events), default=0)
+    return Card(
         tuple(
-            _happened(each, event, actor, details) if index in chosen else each
-            for index, each in enumerate(card.histories)
+            _happened(each, event, actor, details, last + index + 1) if index in chosen else each
+            for index, each in enumerate(card.requests)
         )
     )
 
 
-def confirmed(card: CardHistory) -> CardHistory:
+def confirmed(card: Card) -> Card:
     """The card once Bob has confirmed it."""
     return happened(card, EventType.CONFIRMED, BOB.user_id)
 
 
-def numbers(card: CardHistory) -> tuple[int, ...]:
-    """How many events each request has."""
-    return tuple(len(each.events) for each in card.histories)
-
-
 def _happened(
-    history: RequestHistory, event: EventType, actor: str, details: dict[str, object]
-) -> RequestHistory:
-    number = len(history.events) + 1
+    request: Request, event: EventType, actor: str, details: dict[str, object], id_: int
+) -> Request:
+    number = len(request.events) + 1
     at = NOON + timedelta(seconds=number)
-    new = Event(history.request.id, number, at, event, actor, details)
+    new = Event(request.id, number, at, event, actor, details, id=id_)
     changes: dict[str, Any] = {}
     verdict, outcome = EVENTS[event].verdict, EVENTS[event].outcome
     if verdict:
         changes = {"verdict": verdict, "decider": BOB if actor else None, "decided_at": at}
     if outcome:
         changes = {"outcome": outcome, "settled_at": at}
-    request = replace(history.request, **changes, events=number)
-    return RequestHistory(request, (*history.events, new))
+    return replace(request, **changes, event_count=number, events=(*request.events, new))
 
 
 RESULTS: dict[Outcome, EventType] = {outcome: EventType(outcome) for outcome in Outcome}

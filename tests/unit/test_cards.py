@@ -9,17 +9,21 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.models import Customer, Event, EventType, HubSpotIds, Kind, Request, Verdict
-from bot.messages.block_kit import Message
-from bot.messages.cards import (
-    Action,
-    confirmation_card,
-    decided_card,
-    other_card,
-    working_card,
+from bot.domain.models import (
+    Customer,
+    Event,
+    EventType,
+    HubSpotIds,
+    Kind,
+    Outcome,
+    Request,
+    Verdict,
 )
-from bot.messages.drawing import EVENTS_A_REPLY
-from bot.messages.threads import thread_reply
+from bot.messages.block_kit import Message
+from bot.messages.card import Action, draw, duplicate
+from bot.messages.phrases import Links
+from bot.messages.results import result_of
+from bot.messages.thread import EVENTS_A_REPLY, next_reply
 from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from tests.support.hostile import (
     ALL_LINKS,
@@ -30,6 +34,7 @@ from tests.support.hostile import (
     NOON,
     REQUESTS,
     TEXTS,
+    card_of_one,
     event,
     inlines,
     mentions_and_links,
@@ -52,28 +57,40 @@ class Drawn:
     people: set[str]
 
 
+def question(request: Request, links: Links) -> Message:
+    """The card of a request that waits for a decision."""
+    return draw_of(replace(request, verdict=None, outcome=None), links)
+
+
+def draw_of(request: Request, links: Links, *events: Event) -> Message:
+    return draw(card_of_one(request, *events), links)
+
+
 @st.composite
 def cards(draw: st.DrawFn) -> Drawn:
     request = draw(REQUESTS)
     links = draw(ALL_LINKS)
     events = tuple(draw(st.lists(EVENTS, max_size=3)))
-    card = draw(
+    card = card_of_one(request, *events)
+    message = draw(
         st.sampled_from(
             [
-                confirmation_card(request, links),
-                working_card(request, links),
-                decided_card(request, events, links),
-                other_card(request, None),
-                other_card(request, "https://sandbox.slack.com/archives/C0BILLING/p1"),
+                question(request, links),
+                draw_of(replace(request, verdict=Verdict.CONFIRMED, outcome=None), links),
+                draw_of(
+                    replace(request, verdict=request.verdict or Verdict.EXPIRED), links, *events
+                ),
+                duplicate(card, None),
+                duplicate(card, "https://sandbox.slack.com/archives/C0BILLING/p1"),
             ]
         )
     )
-    return Drawn(card, request, people_of(request, events))
+    return Drawn(message, request, people_of(card))
 
 
 @st.composite
 def replies(draw: st.DrawFn) -> Drawn:
-    """A reply as the publisher batches them: some events, at most one of them an outcome."""
+    """A reply as the thread is told: some events, at most one of them an outcome."""
     request = draw(REQUESTS)
     why = draw(TEXTS)
     earlier = [
@@ -84,16 +101,21 @@ def replies(draw: st.DrawFn) -> Drawn:
     outcome = event(
         draw(st.sampled_from(OUTCOMES)), texts=draw(ERRORS), status=409, seconds=0.1, why="Refused."
     )
-    events = (*earlier, outcome)
-    reply = thread_reply(events, request, draw(ALL_LINKS))
-    return Drawn(reply, request, people_of(request, events))
+    card = card_of_one(request, *earlier, outcome)
+    reply = next_reply(card, 0, draw(ALL_LINKS))
+    assert reply
+    assert reply.shown == EVENTS_A_REPLY
+    return Drawn(reply.message, request, people_of(card))
 
 
 @st.composite
 def lone_replies(draw: st.DrawFn) -> Drawn:
     request, only = draw(REQUESTS), draw(EVENTS)
-    reply = thread_reply([only], request, draw(ALL_LINKS))
-    return Drawn(reply, request, people_of(request, (only,)))
+    # a quiet event waits for the next that is not
+    card = card_of_one(request, only, event(EventType.DECISION_DENIED, "U0BOB", why="No."))
+    reply = next_reply(card, 0, draw(ALL_LINKS))
+    assert reply
+    return Drawn(reply.message, request, people_of(card))
 
 
 ANY = st.one_of(cards(), replies(), lone_replies())
@@ -146,14 +168,14 @@ def test_a_buttons_value_is_the_requests_id_and_nothing_else(drawn: Drawn) -> No
 def test_a_confirmation_card_shows_every_id_that_would_be_cleared(
     request: Request, links: Any
 ) -> None:
-    card = text_of(confirmation_card(request, links).blocks)
+    card = text_of(question(request, links).blocks)
     ids = request.customer.ids
     assert ids.vid is None or f"contact {ids.vid}" in card
     assert ids.company_id is None or f"company {ids.company_id}" in card
 
 
 def test_the_confirmation_card_shows_the_customer_the_ids_the_requester_and_the_reason() -> None:
-    assert text_of(confirmation_card(CARD, NO_LINKS).blocks).splitlines() == [
+    assert text_of(question(CARD, NO_LINKS).blocks).splitlines() == [
         "Unlatch Stolen Bikes (2554529)?",
         "Fusebill id: 2554529",
         "Company: Stolen Bikes",
@@ -171,7 +193,7 @@ def test_the_confirmation_card_shows_the_customer_the_ids_the_requester_and_the_
 
 def test_the_confirmation_card_leaves_out_empty_fields() -> None:
     bare = replace(CARD, reason="", customer=Customer(2554529, HubSpotIds(101)))
-    assert text_of(confirmation_card(bare, NO_LINKS).blocks).splitlines() == [
+    assert text_of(question(bare, NO_LINKS).blocks).splitlines() == [
         "Unlatch customer 2554529?",
         "Fusebill id: 2554529",
         "Would be cleared: contact 101",
@@ -182,7 +204,7 @@ def test_the_confirmation_card_leaves_out_empty_fields() -> None:
 
 
 def test_ids_are_links_if_the_settings_are_given() -> None:
-    links = {i["text"]: i["url"] for i in inlines(confirmation_card(CARD, LINKS)) if "url" in i}
+    links = {i["text"]: i["url"] for i in inlines(question(CARD, LINKS)) if "url" in i}
     assert links == {
         "2554529": "https://admin.example/customers/2554529",
         "101": "https://app-eu1.hubspot.com/contacts/777/record/0-1/101",
@@ -191,7 +213,7 @@ def test_ids_are_links_if_the_settings_are_given() -> None:
 
 
 def test_without_those_settings_no_id_is_a_link() -> None:
-    assert not [i for i in inlines(confirmation_card(CARD, NO_LINKS)) if i["type"] == "link"]
+    assert not [i for i in inlines(question(CARD, NO_LINKS)) if i["type"] == "link"]
 
 
 @pytest.mark.parametrize(
@@ -201,24 +223,25 @@ def test_without_those_settings_no_id_is_a_link() -> None:
 def test_one_button_names_the_action_and_the_other_cancels(
     kind: Kind, label: str, style: str
 ) -> None:
-    card = confirmation_card(replace(CARD, kind=kind), NO_LINKS)
+    card = question(replace(CARD, kind=kind), NO_LINKS)
     actions = card.blocks[-1]["elements"]
     offered = [(b["text"]["text"], b["action_id"], b.get("style")) for b in actions]
     assert offered == [(label, Action.CONFIRM, style), ("Cancel", Action.CANCEL, None)]
 
 
-@given(REQUESTS, st.lists(EVENTS, max_size=3), ALL_LINKS)
+@given(REQUESTS, st.sampled_from(Verdict), st.lists(EVENTS, max_size=3), ALL_LINKS)
 def test_a_decided_card_cannot_be_decided_again(
-    request: Request, events: list[Event], links: Any
+    request: Request, verdict: Verdict, events: list[Event], links: Any
 ) -> None:
-    for card in (working_card(request, links), decided_card(request, events, links)):
+    for outcome in (None, request.outcome):
+        card = draw_of(replace(request, verdict=verdict, outcome=outcome), links, *events)
         blocks = [{"block_id": str(n), **block} for n, block in enumerate(card.blocks)]
         offered = {button["action_id"] for _block_id, button in buttons(blocks)}
         assert not offered & {Action.CONFIRM, Action.CANCEL}
 
 
 def test_the_working_card_says_that_it_waits_for_fusebill() -> None:
-    card = shown(working_card(replace(CARD, verdict=Verdict.CONFIRMED), NO_LINKS))
+    card = shown(draw_of(replace(CARD, verdict=Verdict.CONFIRMED), NO_LINKS))
     assert "⏳ Unlatching Stolen Bikes (2554529)" in card
     assert "Waiting for Fusebill" in card
     assert "contact 101, company 202" in card
@@ -235,7 +258,7 @@ def test_the_working_card_says_that_it_waits_for_fusebill() -> None:
 def test_a_decided_card_says_who_decided_and_when(verdict: Verdict, line: str) -> None:
     decider = None if verdict is Verdict.EXPIRED else BOB
     decided = replace(CARD, verdict=verdict, decider=decider, decided_at=NOON)
-    card = text_of(decided_card(decided, [], NO_LINKS).blocks).splitlines()
+    card = text_of(draw_of(decided, NO_LINKS).blocks).splitlines()
     assert card[-1] == line
     assert "Asked by: <@U0ALICE>, 2026-11-23 12:00:00 UTC" in card
     assert "Why: moved to the new portal" in card
@@ -251,7 +274,6 @@ def test_a_decided_card_says_who_decided_and_when(verdict: Verdict, line: str) -
             "Nothing was changed. The card showed: contact 101, company 202",
         ),
         (Verdict.EXPIRED, None, "⌛ Expired", "nothing was changed"),
-        (Verdict.CONFIRMED, None, "⏳ In progress", "not known yet"),
         (
             Verdict.CONFIRMED,
             event(EventType.CLEARED, how="answer", status=200, seconds=0.2),
@@ -288,16 +310,29 @@ def test_the_card_shows_the_result(
     verdict: Verdict, outcome: Event | None, title: str, line: str
 ) -> None:
     decided = replace(CARD, verdict=verdict, decider=BOB, decided_at=NOON)
-    card = text_of(decided_card(decided, [outcome] if outcome else [], NO_LINKS).blocks)
+    if outcome:
+        decided = replace(decided, outcome=Outcome(outcome.type))
+    card = text_of(draw_of(decided, NO_LINKS, *([outcome] if outcome else [])).blocks)
     assert card.startswith(f"{title}: Stolen Bikes (2554529)\n")
     assert line in card
+
+
+def test_a_result_that_is_not_there_yet_is_not_claimed() -> None:
+    confirmed = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON)
+    result = result_of(card_of_one(confirmed), NO_LINKS)
+    assert result.heading == "⏳ In progress: Stolen Bikes (2554529)"
+    assert "not known yet" in str(result.lines)
+    card = text_of(draw_of(confirmed, NO_LINKS).blocks)
+    assert card.startswith("⏳ Unlatching Stolen Bikes (2554529) …\n")
 
 
 def test_the_card_shows_each_of_fusebills_errors_cut_separately() -> None:
     errors = ["x" * 9_000, *(f"error {n}" for n in range(19))]
     refused = event(EventType.REFUSED, texts=errors, status=409, why="Fusebill refused.")
-    decided = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON)
-    card = text_of(decided_card(decided, [refused], NO_LINKS).blocks)
+    decided = replace(
+        CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON, outcome=Outcome.REFUSED
+    )
+    card = text_of(draw_of(decided, NO_LINKS, refused).blocks)
     assert all(f"Fusebill: error {n} (HTTP 409)" in card for n in range(19))
     assert re.search(r"Fusebill: x{100,}… \(HTTP 409\)", card)
 
@@ -309,7 +344,10 @@ def test_a_reply_begins_with_the_result_and_lists_each_event_with_its_time() -> 
         event(EventType.CLEARED, status=200, seconds=0.21, how="answer"),
     ]
     at = "2026-11-23 12:00:00 UTC"
-    assert text_of(thread_reply(events, CARD, NO_LINKS).blocks).splitlines() == [
+    reply = next_reply(card_of_one(CARD, *events), 0, NO_LINKS)
+    assert reply
+    assert reply.shown == 3
+    assert text_of(reply.message.blocks).splitlines() == [
         "✅ Unlatched: Stolen Bikes (2554529)  <@U0ALICE>",
         "Cleared: contact 101, company 202",
         f"{at}  <@U0ALICE> asked to unlatch 2554529, Stolen Bikes: contact 101, company 202",

@@ -10,8 +10,9 @@ from hypothesis import given
 
 from bot.domain.models import Event, EventType, HubSpotIds, Kind, Request, Verdict
 from bot.messages.block_kit import Line, message
-from bot.messages.events import event_lines, result_text
+from bot.messages.events import event_lines
 from bot.messages.phrases import Links
+from bot.messages.results import result_of
 from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
@@ -19,6 +20,7 @@ from tests.support.hostile import (
     EVENTS,
     NO_LINKS,
     REQUESTS,
+    card_of_one,
     event,
     refused_by_slack,
     shown,
@@ -84,6 +86,13 @@ def test_each_event_is_shown_with_its_time(what: Event, lines: list[str]) -> Non
     assert words(event_lines(what, CARD, NO_LINKS)) == [AT + lines[0], *lines[1:]]
 
 
+def test_an_undo_whose_turn_came_was_still_to_be_done() -> None:
+    undo = replace(CARD, kind=Kind.RELATCH)
+    assert words(event_lines(event(EventType.BEGUN), undo, NO_LINKS)) == [
+        f"{AT}its turn came, and the customer was still not latched"
+    ]
+
+
 def test_a_request_to_latch_again_says_so() -> None:
     asked = event(EventType.REQUESTED, "U0BOB")
     first = words(event_lines(asked, replace(CARD, kind=Kind.RELATCH), NO_LINKS))[0]
@@ -97,7 +106,7 @@ def test_slack_accepts_every_event(what: Event, request: Request, links: Links) 
 
 @given(EVENTS, REQUESTS, ALL_LINKS)
 def test_every_result_has_a_title_and_words(what: Event, request: Request, links: Links) -> None:
-    result = result_text(request, [what], links)
+    result = result_of(card_of_one(request, what), links)
     drawn = message(result.lines)
     assert result.title
     assert refused_by_slack(drawn) == []
@@ -107,7 +116,8 @@ def test_every_result_has_a_title_and_words(what: Event, request: Request, links
 @pytest.mark.parametrize("outcome", [EventType.REFUSED, EventType.UNKNOWN])
 def test_a_lone_surrogate_in_a_reason_does_not_block_the_message(outcome: EventType) -> None:
     broken = event(outcome, why="\ud83d Fusebill refused.")
-    drawn = message(result_text(replace(CARD, verdict=Verdict.CONFIRMED), [broken], NO_LINKS).lines)
+    card = card_of_one(replace(CARD, verdict=Verdict.CONFIRMED), broken)
+    drawn = message(result_of(card, NO_LINKS).lines)
     assert refused_by_slack(drawn) == []
     assert "Fusebill refused." in shown(drawn)
 
@@ -120,7 +130,7 @@ def test_the_last_outcome_is_the_result() -> None:
         event(EventType.CLEARED),
         event(EventType.DELIVERY_FAILED, why="gone"),
     ]
-    assert result_text(confirmed, events, NO_LINKS).title == "✅ Unlatched"
+    assert result_of(card_of_one(confirmed, *events), NO_LINKS).title == "✅ Unlatched"
 
 
 LOOKED: list[tuple[Kind, dict[str, object], str]] = [
@@ -137,7 +147,9 @@ def test_a_card_that_ended_early_says_why() -> None:
     expiry = event(EventType.EXPIRED, "", found={"vid": 7}, early=True)
     request = replace(CARD, verdict=Verdict.EXPIRED)
     early = "the clock of the bot's machine was set back, so the card ended early; the customer is"
-    assert early.capitalize() in shown(message(result_text(request, [expiry], NO_LINKS).lines))
+    assert early.capitalize() in shown(
+        message(result_of(card_of_one(request, expiry), NO_LINKS).lines)
+    )
     line = shown(message(list(event_lines(expiry, request, NO_LINKS))))
     assert f"expired: {early}" in line
 
@@ -158,7 +170,7 @@ def test_an_expired_card_that_nobody_watched_says_what_was_seen(
     )
     expiry = event(EventType.EXPIRED, "", **details | ({"away": True} if away else {}))
     for said in (
-        shown(message(result_text(request, [expiry], NO_LINKS).lines)),
+        shown(message(result_of(card_of_one(request, expiry), NO_LINKS).lines)),
         shown(message(list(event_lines(expiry, request, NO_LINKS)))),
     ):
         assert f"the customer {expected}" in said

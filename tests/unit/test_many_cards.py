@@ -10,22 +10,16 @@ from hypothesis import given, settings, strategies as st
 
 from bot.domain.meanings import OUTCOMES, VERDICTS
 from bot.domain.models import (
-    CardHistory,
+    Card,
     Customer,
     EventType,
     HubSpotIds,
     Kind,
     Outcome,
-    RequestHistory,
     Verdict,
 )
 from bot.messages.block_kit import Message
-from bot.messages.cards import Action
-from bot.messages.many.cards import (
-    confirmation_card_of_many,
-    decided_card_of_many,
-    working_card_of_many,
-)
+from bot.messages.card import Action, draw
 from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from tests.support.hostile import (
     ALL_LINKS,
@@ -74,7 +68,7 @@ def pressable(message: Message) -> list[tuple[str, str, str]]:
     return [(b["text"]["text"], b["action_id"], b["value"]) for _id, b in buttons(blocks)]
 
 
-def results(*outcomes: Outcome, **details: Any) -> CardHistory:
+def results(*outcomes: Outcome, **details: Any) -> Card:
     """A card of which each customer has its outcome."""
     card = confirmed(card_of(customers(len(outcomes))))
     for index, outcome in enumerate(outcomes):
@@ -82,56 +76,61 @@ def results(*outcomes: Outcome, **details: Any) -> CardHistory:
     return card
 
 
+def with_all(card: Card, **changes: Any) -> Card:
+    """The card with these changes to each of its requests."""
+    return Card(tuple(replace(each, **changes) for each in card.requests))
+
+
+def confirmed_anew(card: Card) -> Card:
+    """The card while its work has just begun."""
+    return with_all(card, verdict=Verdict.CONFIRMED, outcome=None)
+
+
 @st.composite
-def histories(draw: st.DrawFn) -> CardHistory:
+def any_cards(draw: st.DrawFn) -> Card:
     """Cards as the ledger may hold them: any customers, any events, any state."""
     first = draw(REQUESTS)
     on_it = draw(st.lists(CUSTOMERS, min_size=2, max_size=6))
     left = draw(st.lists(st.fixed_dictionaries({"customer_id": st.integers(1), "why": WHYS})))
     card = card_of(on_it, left_out=left)
     made = [
-        RequestHistory(
-            replace(
-                each.request,
-                kind=first.kind,
-                reason=first.reason,
-                verdict=first.verdict,
-                decider=first.decider,
-                decided_at=first.decided_at,
-                outcome=draw(st.none() | st.sampled_from([*Outcome, Outcome("from_tomorrow")])),
-            ),
-            (*each.events, *draw(st.lists(EVENTS, max_size=2))),
+        replace(
+            each,
+            kind=first.kind,
+            reason=first.reason,
+            verdict=first.verdict,
+            decider=first.decider,
+            decided_at=first.decided_at,
+            outcome=draw(st.none() | st.sampled_from([*Outcome, Outcome("from_tomorrow")])),
+            events=(*each.events, *draw(st.lists(EVENTS, max_size=2))),
         )
-        for each in card.histories
+        for each in card.requests
     ]
-    return CardHistory(tuple(made))
+    return Card(tuple(made))
 
 
-@given(histories(), ALL_LINKS)
+@given(any_cards(), ALL_LINKS)
 @settings(max_examples=50)
-def test_slack_takes_every_card_as_a_table_and_as_lines(history: CardHistory, links: Any) -> None:
-    people = {p for each in history.histories for p in people_of(each.request, each.events)}
-    for card in (
-        confirmation_card_of_many(history, links, ["U0BOB", "S0OPS"]),
-        working_card_of_many(history, links),
-        decided_card_of_many(history, links),
-    ):
-        assert refused_by_slack(card) == []
-        assert refused_by_slack(as_lines(card)) == []
-        assert len(card.text.encode("utf-16-le")) // 2 <= 3_000
-        assert "None" not in shown(card)
-        marked = {m for m in mentions_and_links(card) if not m.startswith("https://")}
-        assert marked <= people | {"<@U0BOB>", "<usergroup>", "<!subteam^S0OPS>"}
+def test_slack_takes_every_card_as_a_table_and_as_lines(card: Card, links: Any) -> None:
+    for state in (card, with_all(card, verdict=None), confirmed_anew(card)):
+        message = draw(state, links, ["U0BOB", "S0OPS"])
+        assert refused_by_slack(message) == []
+        assert refused_by_slack(as_lines(message)) == []
+        assert len(message.text.encode("utf-16-le")) // 2 <= 3_000
+        assert "None" not in shown(message)
+        marked = {m for m in mentions_and_links(message) if not m.startswith("https://")}
+        assert marked <= people_of(card) | {"<@U0BOB>", "<usergroup>", "<!subteam^S0OPS>"}
 
 
 @pytest.mark.parametrize("outcome", [None, *Outcome])
 def test_fifty_customers_with_the_longest_names_fit_with_all_their_ids(
     outcome: Outcome | None,
 ) -> None:
-    card = confirmed(card_of([LONG] * 50, reason="r" * 500, left_out=LEFT_OUT * 3))
+    asked = card_of([LONG] * 50, reason="r" * 500, left_out=LEFT_OUT * 3)
+    card = confirmed(asked)
     card = happened(card, RESULTS[outcome], why="w" * 300) if outcome else card
-    for draw in (confirmation_card_of_many, working_card_of_many, decided_card_of_many):
-        message = draw(card, LINKS)
+    for each in (asked, confirmed(asked), card):
+        message = draw(each, LINKS)
         assert refused_by_slack(message) == []
         assert refused_by_slack(as_lines(message)) == []
         rows = table_of(message)[1:]
@@ -147,8 +146,8 @@ def test_a_card_with_much_beside_its_table_stays_within_slacks_limit_for_a_messa
     people = [f"U{number:010}" for number in range(50)]
     card = card_of([LONG] * 50, reason="r" * 500, left_out=left_out)
     for message in (
-        confirmation_card_of_many(card, LINKS, people),
-        confirmation_card_of_many(card, NO_LINKS, people),
+        draw(card, LINKS, people),
+        draw(card, NO_LINKS, people),
     ):
         assert refused_by_slack(message) == []
         assert refused_by_slack(as_lines(message)) == []
@@ -157,7 +156,7 @@ def test_a_card_with_much_beside_its_table_stays_within_slacks_limit_for_a_messa
 
 
 def test_the_preview_asks_once_about_all_customers() -> None:
-    message = confirmation_card_of_many(card_of(customers(2), left_out=LEFT_OUT), NO_LINKS)
+    message = draw(card_of(customers(2), left_out=LEFT_OUT), NO_LINKS)
     assert lines(message) == [
         "Unlatch 2 customers?",
         SUMMARY,
@@ -179,7 +178,7 @@ def test_the_preview_asks_once_about_all_customers() -> None:
 
 
 def test_the_same_is_there_as_lines_with_the_same_buttons() -> None:
-    message = confirmation_card_of_many(card_of(customers(2)), NO_LINKS)
+    message = draw(card_of(customers(2)), NO_LINKS)
     assert lines(as_lines(message))[-3:] == [
         "Id 2554529, Company Stolen Bikes, Reference REF-0, Contact 101, Company id 201",
         "Id 2554530, Company Lost Pedals, Reference REF-1, Contact 102, Company id 202",
@@ -189,7 +188,7 @@ def test_the_same_is_there_as_lines_with_the_same_buttons() -> None:
 
 
 def test_the_numbers_of_the_table_are_right_aligned_and_whole_texts() -> None:
-    message = confirmation_card_of_many(card_of(customers(2)), NO_LINKS)
+    message = draw(card_of(customers(2)), NO_LINKS)
     (table,) = [block for block in message.blocks if block["type"] == "table"]
     aligned = [each["align"] for each in table["column_settings"]]
     assert aligned == ["right", "left", "left", "right", "right"]
@@ -197,7 +196,7 @@ def test_the_numbers_of_the_table_are_right_aligned_and_whole_texts() -> None:
 
 
 def test_an_undo_of_many_asks_to_latch_them_again() -> None:
-    message = confirmation_card_of_many(card_of(customers(2), kind=Kind.RELATCH), NO_LINKS)
+    message = draw(card_of(customers(2), kind=Kind.RELATCH), NO_LINKS)
     assert lines(message)[:2] == [
         "Latch 2 customers again?",
         "2 to be latched again: 2 contacts, 2 companies.",
@@ -206,22 +205,22 @@ def test_an_undo_of_many_asks_to_latch_them_again() -> None:
 
 
 def test_people_to_notify_are_mentioned() -> None:
-    message = confirmation_card_of_many(card_of(customers(2)), NO_LINKS, ["U0BOB", "S0OPS"])
+    message = draw(card_of(customers(2)), NO_LINKS, ["U0BOB", "S0OPS"])
     assert "For: <@U0BOB> <!subteam^S0OPS>" in message.text
 
 
 def test_a_customer_with_a_contact_alone_counts_no_company() -> None:
     only = [Customer(7, HubSpotIds(101), company_name="Bikes"), *customers(1)]
-    message = confirmation_card_of_many(card_of(only), NO_LINKS)
+    message = draw(card_of(only), NO_LINKS)
     assert lines(message)[1] == "2 latched: 2 contacts, 1 company."
     assert table_of(message)[1] == ["7", "Bikes", "-", "101", "-"]
 
 
 def test_ids_are_linked_where_the_links_fit() -> None:
-    few = mentions_and_links_of_table(confirmation_card_of_many(card_of(customers(2)), LINKS))
+    few = mentions_and_links_of_table(draw(card_of(customers(2)), LINKS))
     assert "https://admin.example/customers/2554530" in few
     assert "https://app-eu1.hubspot.com/contacts/777/record/0-2/202" in few
-    many = confirmation_card_of_many(card_of([LONG] * 50), LINKS)
+    many = draw(card_of([LONG] * 50), LINKS)
     assert mentions_and_links_of_table(many) == ""
 
 
@@ -232,7 +231,7 @@ def mentions_and_links_of_table(message: Message) -> str:
 
 
 def test_the_text_names_every_customer_and_what_is_asked_of_them() -> None:
-    text = confirmation_card_of_many(card_of(customers(47), left_out=LEFT_OUT), NO_LINKS).text
+    text = draw(card_of(customers(47), left_out=LEFT_OUT), NO_LINKS).text
     assert text.startswith("Unlatch 47 customers?\n47 latched: 47 contacts, 47 companies; 2 ")
     for customer in customers(47):
         assert f"Id {customer.customer_id}: " in text
@@ -240,7 +239,7 @@ def test_the_text_names_every_customer_and_what_is_asked_of_them() -> None:
 
 
 def test_a_text_without_room_for_all_says_how_many_more_there_are() -> None:
-    text = confirmation_card_of_many(card_of([LONG] * 50, reason="r" * 500), NO_LINKS).text
+    text = draw(card_of([LONG] * 50, reason="r" * 500), NO_LINKS).text
     *_lines, last = text.splitlines()
     named = text.count(f"Id {LONG.customer_id}")
     assert last == f"{50 - named} more customers on the card."
@@ -248,7 +247,7 @@ def test_a_text_without_room_for_all_says_how_many_more_there_are() -> None:
 
 
 def test_more_customers_than_this_version_knows_are_counted() -> None:
-    message = confirmation_card_of_many(card_of(customers(60)), NO_LINKS)
+    message = draw(card_of(customers(60)), NO_LINKS)
     assert "Unlatch 60 customers?" in message.text
     assert "10 more are not shown." in text_of(message.blocks)
     assert "10 more are not shown." in text_of(message.without_table)
@@ -258,7 +257,7 @@ def test_the_working_card_shows_how_far_it_is_and_can_be_stopped() -> None:
     card = confirmed(card_of(customers(4)))
     card = happened(card, EventType.CLEARED, to=[0, 1])
     card = happened(card, EventType.REFUSED, to=[2], why="on hold")
-    message = working_card_of_many(card, NO_LINKS)
+    message = draw(card, NO_LINKS)
     assert lines(message)[:4] == [
         "⏳ Unlatching 4 customers …",
         "█" * 15 + "░" * 5,
@@ -276,14 +275,14 @@ def test_the_working_card_shows_how_far_it_is_and_can_be_stopped() -> None:
 
 
 def test_a_bar_is_nothing_to_read_aloud() -> None:
-    text = working_card_of_many(confirmed(card_of(customers(2))), NO_LINKS).text
+    text = draw(confirmed(card_of(customers(2))), NO_LINKS).text
     assert text.splitlines()[:2] == ["⏳ Unlatching 2 customers …", "0 of 2"]
     assert "░" not in text
 
 
-def test_a_customer_that_has_a_worker_is_under_way() -> None:
-    card = confirmed(card_of(customers(2), claim=1))
-    assert [row[1] for row in table_of(working_card_of_many(card, NO_LINKS))[1:]] == [
+def test_a_customer_that_may_have_been_called_for_is_under_way() -> None:
+    card = happened(confirmed(card_of(customers(2))), EventType.BEGUN)
+    assert [row[1] for row in table_of(draw(card, NO_LINKS))[1:]] == [
         "⏳ not done yet",
         "⏳ not done yet",
     ]
@@ -291,30 +290,28 @@ def test_a_customer_that_has_a_worker_is_under_way() -> None:
 
 def test_the_work_of_an_undo_is_named_as_one() -> None:
     card = confirmed(card_of(customers(2), kind=Kind.RELATCH))
-    assert lines(working_card_of_many(card, NO_LINKS))[0] == "⏳ Latching 2 customers again …"
+    assert lines(draw(card, NO_LINKS))[0] == "⏳ Latching 2 customers again …"
 
 
 def test_a_stopped_card_says_so_and_has_no_button() -> None:
     card = confirmed(card_of(customers(3)))
     card = happened(card, EventType.STOP_REQUESTED, BOB.user_id, to=[0])
-    message = working_card_of_many(card, NO_LINKS)
+    message = draw(card, NO_LINKS)
     assert "Stopping… What has not begun is left alone." in lines(message)
     assert pressable(message) == []
 
 
-def test_the_bar_is_full_only_once_all_is_done() -> None:
+def test_the_bar_is_never_full_before_all_is_done() -> None:
     card = confirmed(card_of(customers(50)))
     card = happened(card, EventType.CLEARED, to=range(49))
-    assert lines(working_card_of_many(card, NO_LINKS))[1] == "█" * 19 + "░"
+    assert lines(draw(card, NO_LINKS))[1] == "█" * 19 + "░"
     card = happened(card, EventType.CLEARED, to=[49])
-    message = working_card_of_many(card, NO_LINKS)
-    assert lines(message)[1:3] == ["█" * 20, "50 of 50"]
-    assert pressable(message) == []
+    assert lines(draw(card, NO_LINKS))[:2] == ["✅ 50 unlatched", "50 customers on this card."]
 
 
 def test_the_result_counts_each_outcome_and_names_it_for_each_customer() -> None:
     card = results(Outcome.CLEARED, Outcome.CHANGED, Outcome.UNKNOWN, Outcome.CLEARED)
-    message = decided_card_of_many(card, NO_LINKS)
+    message = draw(card, NO_LINKS)
     assert lines(message)[:2] == [
         "✅ 2 unlatched · ⚠️ 1 other ids · ❓ 1 unknown",
         "4 customers on this card. The thread says more about each that is not as asked.",
@@ -333,7 +330,7 @@ def test_the_result_counts_each_outcome_and_names_it_for_each_customer() -> None
 
 
 def test_what_fusebill_was_called_for_is_not_called_undone() -> None:
-    message = decided_card_of_many(results(Outcome.CHANGED, Outcome.CHANGED, called=True), NO_LINKS)
+    message = draw(results(Outcome.CHANGED, Outcome.CHANGED, called=True), NO_LINKS)
     assert [row[1] for row in table_of(message)[1:]] == ["⚠️ other ids than confirmed"] * 2
     assert "not done" not in message.text
 
@@ -341,7 +338,7 @@ def test_what_fusebill_was_called_for_is_not_called_undone() -> None:
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_has_its_count_its_words_and_its_buttons(outcome: Outcome) -> None:
     meaning = OUTCOMES[outcome]
-    message = decided_card_of_many(results(outcome, outcome), NO_LINKS)
+    message = draw(results(outcome, outcome), NO_LINKS)
     assert lines(message)[0] == f"{meaning.emoji} 2 {meaning.count}"
     assert table_of(message)[1][1] == f"{meaning.emoji} {meaning.title.lower()}"
     actions = {action for _label, action, _value in pressable(message)}
@@ -352,21 +349,20 @@ def test_every_outcome_has_its_count_its_words_and_its_buttons(outcome: Outcome)
 
 def test_an_outcome_of_a_newer_version_is_shown_as_it_is() -> None:
     card = results(Outcome.CLEARED, Outcome.CLEARED)
-    changed = replace(card.histories[1].request, outcome=Outcome("moved_on"))
-    card = CardHistory((card.first, RequestHistory(changed, card.histories[1].events)))
-    message = decided_card_of_many(card, NO_LINKS)
+    card = Card((card.first, replace(card.requests[1], outcome=Outcome("moved_on"))))
+    message = draw(card, NO_LINKS)
     assert lines(message)[0] == "✅ 1 unlatched · ❓ 1 moved on"
     assert table_of(message)[2][1] == "❓ moved on"
 
 
 def test_a_result_that_is_not_there_yet_is_not_claimed() -> None:
     card = happened(confirmed(card_of(customers(2))), EventType.CLEARED, to=[0])
-    assert decided_card_of_many(card, NO_LINKS) == working_card_of_many(card, NO_LINKS)
+    assert lines(draw(card, NO_LINKS))[0] == "⏳ Unlatching 2 customers …"
 
 
 def test_an_undo_is_told_with_who_and_how_many() -> None:
     card = happened(results(*[Outcome.CLEARED] * 3), EventType.UNDONE, "U0BOB", to=[0, 1])
-    message = decided_card_of_many(card, NO_LINKS)
+    message = draw(card, NO_LINKS)
     assert any(
         line.startswith("Undone by: <@U0BOB>, ") and line.endswith(" (2 customers)")
         for line in lines(message)
@@ -379,17 +375,13 @@ def test_an_undo_is_told_with_who_and_how_many() -> None:
 
 
 def test_nothing_that_was_undone_can_be_undone_again() -> None:
-    card = results(Outcome.CLEARED, Outcome.CLEARED)
-    undone = [replace(each.request, undone_by="beef") for each in card.histories]
-    card = CardHistory(
-        tuple(RequestHistory(r, h.events) for r, h in zip(undone, card.histories, strict=True))
-    )
-    assert pressable(decided_card_of_many(card, NO_LINKS)) == []
+    card = with_all(results(Outcome.CLEARED, Outcome.CLEARED), undone_by="beef")
+    assert pressable(draw(card, NO_LINKS)) == []
 
 
 def test_customers_that_are_latched_again_are_named() -> None:
     card = happened(results(*[Outcome.CLEARED] * 12), EventType.LATCHED_AGAIN, to=range(12))
-    message = decided_card_of_many(card, NO_LINKS)
+    message = draw(card, NO_LINKS)
     assert "⚠️ Latched again: 2554529, 2554530, " in message.text
     assert " and 2 more, " in message.text
     assert table_of(message)[1][1] == "✅ unlatched, latched again"
@@ -399,7 +391,7 @@ def test_customers_that_are_latched_again_are_named() -> None:
 def test_a_card_that_was_not_confirmed_says_so_and_has_no_buttons(verdict: Verdict) -> None:
     meaning, actor = VERDICTS[verdict], "" if verdict is Verdict.EXPIRED else "U0BOB"
     card = happened(card_of(customers(2)), EventType(verdict), actor, why="wrong portal")
-    message = decided_card_of_many(card, NO_LINKS)
+    message = draw(card, NO_LINKS)
     assert lines(message)[0] == f"{meaning.emoji} {meaning.title}: 2 customers"
     assert "othing was changed." in message.text
     assert pressable(message) == []
@@ -408,7 +400,7 @@ def test_a_card_that_was_not_confirmed_says_so_and_has_no_buttons(verdict: Verdi
 
 def test_an_expired_card_says_how_to_try_again() -> None:
     card = happened(card_of(customers(2)), EventType.EXPIRED)
-    assert lines(decided_card_of_many(card, NO_LINKS))[1:3] == [
+    assert lines(draw(card, NO_LINKS))[1:3] == [
         "Nobody decided in time; nothing was changed.",
         "To try again: /unlatch many",
     ]
@@ -420,7 +412,7 @@ def test_what_expired_while_the_bot_was_away_is_told_for_each_customer() -> None
     found: list[dict[str, Any]] = [{"found": same}, {"found": {}}, {"found": {"vid": 9}}]
     for index, details in enumerate([*found, {"unread": True}]):
         card = happened(card, EventType.EXPIRED, to=[index], away=True, **details)
-    message = decided_card_of_many(card, NO_LINKS)
+    message = draw(card, NO_LINKS)
     assert lines(message)[1] == (
         "Expired while the bot was away; 1 still latched, 1 no longer latched,"
         " 1 latched to other ids, 1 could not be read."
@@ -437,7 +429,7 @@ def test_what_expired_while_the_bot_was_away_is_told_for_each_customer() -> None
 
 def test_a_verdict_of_a_newer_version_is_shown_as_it_is() -> None:
     card = card_of(customers(2), verdict=Verdict("postponed"), decided_at=NOON)
-    message = decided_card_of_many(card, NO_LINKS)
+    message = draw(card, NO_LINKS)
     assert lines(message)[0] == "❓ Postponed: 2 customers"
     assert "changed" not in message.text
     assert pressable(message) == []

@@ -6,18 +6,23 @@ from dataclasses import replace
 
 import pytest
 
-from bot.domain.meanings import EVENTS, OUTCOMES, VERDICTS
+from bot.domain.meanings import EVENTS, KINDS, OUTCOMES, VERDICTS
 from bot.domain.models import EventType, Kind, Outcome, Verdict
+from bot.fusebill.errors import FusebillError
 from bot.messages.block_kit import message
-from bot.messages.cards import Action, confirmation_card, decided_card, working_card
-from bot.messages.events import event_lines, result_text
+from bot.messages.card import Action, draw
+from bot.messages.events import event_lines
+from bot.messages.fusebill_errors import WORDS
 from bot.messages.lists import history
-from bot.messages.threads import thread_reply
-from tests.support.hostile import CARD, NO_LINKS, event, shown
+from bot.messages.results import result_of
+from bot.messages.thread import next_reply
+from tests.support.hostile import CARD, NO_LINKS, card_of_one, event, shown
+from tests.support.many import card_of, customers, happened
 from tests.support.names import BOB
 
 
-def test_every_verdict_outcome_and_event_has_a_row() -> None:
+def test_every_kind_verdict_outcome_and_event_has_a_row() -> None:
+    assert set(KINDS) == set(Kind)
     assert set(VERDICTS) == set(Verdict)
     assert set(OUTCOMES) == set(Outcome)
     assert set(EVENTS) == set(EventType)
@@ -62,7 +67,9 @@ def test_a_reply_about_a_result_begins_with_it_and_mentions_the_requester(
     what = event(event_type, "U0BOB", why="so")
     outcome, verdict = EVENTS[event_type].outcome, EVENTS[event_type].verdict
     meaning = OUTCOMES[outcome] if outcome else VERDICTS[verdict or Verdict.EXPIRED]
-    [first, *_] = thread_reply([asked, what], CARD, NO_LINKS).text.splitlines()
+    reply = next_reply(card_of_one(CARD, asked, what), 0, NO_LINKS)
+    assert reply
+    [first, *_] = reply.message.text.splitlines()
     assert first.startswith(f"{meaning.emoji} {meaning.title}: Stolen Bikes (2554529)")
     assert first.endswith("<@U0ALICE>")
 
@@ -73,11 +80,33 @@ def test_every_event_has_a_line_for_the_thread(event_type: EventType) -> None:
     assert line.partition("UTC")[2].strip()
 
 
+@pytest.mark.parametrize("count", [1, 2])
+@pytest.mark.parametrize("event_type", EventType)
+def test_no_event_is_lost_in_a_thread(event_type: EventType, count: int) -> None:
+    asked = card_of(customers(count))
+    card = happened(happened(asked, event_type, "U0BOB"), EventType.STOP_REQUESTED, "U0BOB", to=[0])
+    reply = next_reply(card, len(asked.events), NO_LINKS)
+    alone = next_reply(happened(asked, EventType.STOP_REQUESTED, "U0BOB", to=[0]), count, NO_LINKS)
+    assert reply
+    assert alone
+    assert reply.shown == len(card.events)
+    assert len(reply.message.text.splitlines()) > len(alone.message.text.splitlines())
+
+
+def errors_of(kind: type[FusebillError]) -> set[type[FusebillError]]:
+    """An error and all that are more specific."""
+    return {kind}.union(*map(errors_of, kind.__subclasses__()))
+
+
+def test_every_error_of_fusebill_has_words_of_its_own() -> None:
+    assert set(WORDS) == errors_of(FusebillError)
+
+
 @pytest.mark.parametrize("outcome", Outcome)
 def test_every_outcome_heads_the_card_and_the_list_with_the_same_words(outcome: Outcome) -> None:
     meaning = OUTCOMES[outcome]
     done = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, outcome=outcome)
-    title = result_text(done, [event(EventType(outcome))], NO_LINKS).title
+    title = result_of(card_of_one(done, event(EventType(outcome))), NO_LINKS).title
     assert title == f"{meaning.emoji} {meaning.title}"
     assert f"{meaning.emoji} {meaning.title.lower()}" in shown(history(None, [(done, None)], []))
 
@@ -86,7 +115,7 @@ def test_every_outcome_heads_the_card_and_the_list_with_the_same_words(outcome: 
 def test_a_card_offers_what_its_outcome_allows(outcome: Outcome) -> None:
     meaning = OUTCOMES[outcome]
     done = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, outcome=outcome)
-    card = str(decided_card(done, [event(EventType(outcome))], NO_LINKS).blocks)
+    card = str(draw(card_of_one(done, event(EventType(outcome))), NO_LINKS).blocks)
     assert (Action.UNDO in card) is meaning.may_be_undone
     assert (Action.CHECK in card) is meaning.may_be_checked
 
@@ -94,12 +123,23 @@ def test_a_card_offers_what_its_outcome_allows(outcome: Outcome) -> None:
 @pytest.mark.parametrize("verdict", Verdict)
 def test_every_verdict_heads_the_card_of_a_request_that_has_no_outcome(verdict: Verdict) -> None:
     meaning = VERDICTS[verdict]
-    title = result_text(replace(CARD, verdict=verdict), [], NO_LINKS).title
+    title = result_of(card_of_one(replace(CARD, verdict=verdict)), NO_LINKS).title
     assert title == f"{meaning.emoji} {meaning.title}"
 
 
-@pytest.mark.parametrize("kind", Kind)
+@pytest.mark.parametrize("kind", [*Kind, Kind("swap")])
 def test_every_kind_has_a_card_to_confirm_and_one_for_the_work(kind: Kind) -> None:
     request = replace(CARD, kind=kind)
-    assert shown(confirmation_card(request, NO_LINKS))
-    assert shown(working_card(request, NO_LINKS))
+    asked = draw(card_of_one(request), NO_LINKS)
+    working = draw(card_of_one(replace(request, verdict=Verdict.CONFIRMED)), NO_LINKS)
+    for drawn, words in ((asked, KINDS[kind].ask), (working, KINDS[kind].doing)):
+        assert words.replace("{}", "Stolen Bikes (2554529)") in shown(drawn)
+    assert KINDS[kind].button in shown(asked)
+    assert "{}" not in shown(asked) + shown(working)
+
+
+def test_a_kind_of_a_newer_version_is_not_taken_for_an_unlatch() -> None:
+    swap = replace(CARD, kind=Kind("swap"))
+    said = shown(draw(card_of_one(swap, event(EventType.REQUESTED, "U0ALICE")), NO_LINKS))
+    assert "latch" not in said.lower().replace("unlatch_", "")
+    assert "⏳ swap waiting for a click" in shown(history(None, [(swap, None)], []))

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bot.domain.commands import Ask, AskMany
-from bot.messages.many.paste_form import (
+from bot.messages.forms import (
     OPEN_FOR,
     TOO_OLD,
     Sent,

@@ -23,7 +23,7 @@ from bot.fusebill.errors import (
     Unavailable,
     WrongAddress,
 )
-from bot.messages import click_answers, ephemerals
+from bot.messages import answers, click_answers
 from bot.messages.block_kit import Message
 from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import (
@@ -38,6 +38,7 @@ from tests.support.hostile import (
     STOLEN_BIKES,
     TEXTS,
     TIMES,
+    card_of_one,
     mentions_and_links,
     refused_by_slack,
     shown,
@@ -60,32 +61,32 @@ ERRORS |= st.builds(
 )
 CODES = st.from_regex(r"[a-z_]{1,300}", fullmatch=True).filter(lambda code: "null" not in code)
 ANY = st.one_of(
-    st.builds(ephemerals.malformed, TEXTS),
-    st.builds(ephemerals.denied, TEXTS),
-    st.builds(ephemerals.looking_up, NUMBERS),
-    st.builds(ephemerals.not_latched, CUSTOMERS, ALL_LINKS),
-    st.builds(ephemerals.not_read, NUMBERS, ERRORS),
-    st.builds(ephemerals.cannot_post, CODES, st.just("U0UNLATCH")),
-    st.builds(click_answers.too_late, REQUESTS),
-    st.builds(ephemerals.not_recorded, REQUESTS, uncertain=st.booleans()),
-    st.builds(ephemerals.never_posted, REQUESTS),
+    st.builds(answers.malformed, TEXTS),
+    st.builds(answers.denied, TEXTS),
+    st.builds(answers.looking_up, NUMBERS),
+    st.builds(answers.not_latched, CUSTOMERS, ALL_LINKS),
+    st.builds(answers.not_read, NUMBERS, ERRORS),
+    st.builds(answers.cannot_post, CODES, st.just("U0UNLATCH")),
+    st.builds(click_answers.too_late, REQUESTS.map(card_of_one)),
+    st.builds(answers.not_recorded, REQUESTS, uncertain=st.booleans()),
+    st.builds(answers.never_posted, REQUESTS),
     st.builds(
-        lambda request, gone: ephemerals.outcome_without_card(request, (), NO_LINKS, gone=gone),
-        REQUESTS,
+        lambda card, gone: answers.outcome_without_card(card, NO_LINKS, gone=gone),
+        REQUESTS.map(card_of_one),
         st.booleans(),
     ),
     st.builds(click_answers.latched_meanwhile, CUSTOMERS, ALL_LINKS),
-    st.builds(ephemerals.search_failed, TEXTS, ERRORS),
+    st.builds(answers.search_failed, TEXTS, ERRORS),
     st.sampled_from(
         [
-            ephemerals.denied("Use it in:", ["C0BILLING", "C0ADMINS"]),
+            answers.denied("Use it in:", ["C0BILLING", "C0ADMINS"]),
             click_answers.no_such_request(),
-            ephemerals.ledger_down(),
-            ephemerals.ledger_down(uncertain=True),
-            ephemerals.ledger_down(pressed=False),
+            answers.ledger_down(),
+            answers.ledger_down(uncertain=True),
+            answers.ledger_down(pressed=False),
             click_answers.stop_interrupted(),
-            ephemerals.stopped(),
-            ephemerals.failed(),
+            answers.stopped(),
+            answers.failed(),
             click_answers.nothing_to_undo(),
             click_answers.follow_up_open(),
             click_answers.outcome_known(),
@@ -123,7 +124,7 @@ def test_no_ephemeral_shows_none_or_null(message: Message) -> None:
 def test_a_malformed_command_is_answered_in_one_line_with_the_usage(typed: str) -> None:
     command = parse(typed)
     assert isinstance(command, Malformed)
-    (line,) = words(ephemerals.malformed(command.why)).splitlines()
+    (line,) = words(answers.malformed(command.why)).splitlines()
     assert line.endswith(" Type /unlatch <customerId> [reason]")
 
 
@@ -159,7 +160,7 @@ def test_a_malformed_command_is_answered_in_one_line_with_the_usage(typed: str) 
 def test_a_failed_read_is_explained_in_fusebills_words(
     error: FusebillError, lines: list[str]
 ) -> None:
-    answer = words(ephemerals.not_read(7, error))
+    answer = words(answers.not_read(7, error))
     assert "Nothing was changed." in answer.splitlines()[0]
     for line in lines:
         assert line in answer
@@ -169,12 +170,12 @@ def test_a_failed_read_is_explained_in_fusebills_words(
 def test_a_failed_read_always_says_that_nothing_was_changed(
     customer_id: int, error: FusebillError
 ) -> None:
-    assert "Nothing was changed." in ephemerals.not_read(customer_id, error).text.splitlines()[0]
+    assert "Nothing was changed." in answers.not_read(customer_id, error).text.splitlines()[0]
 
 
 def test_a_customer_that_is_not_latched_is_shown_without_a_button() -> None:
     unlatched = replace(STOLEN_BIKES, ids=HubSpotIds())
-    message = ephemerals.not_latched(unlatched, LINKS)
+    message = answers.not_latched(unlatched, LINKS)
     assert words(message).splitlines()[:3] == [
         "☑️ Stolen Bikes is not latched to anything in HubSpot, so there is nothing to clear.",
         "Fusebill id: 2554529",
@@ -195,7 +196,7 @@ def test_a_customer_that_is_not_latched_is_shown_without_a_button() -> None:
     ],
 )
 def test_a_card_that_cannot_be_posted_says_what_to_do(code: str, advice: str) -> None:
-    message = ephemerals.cannot_post(code, "U0UNLATCH")
+    message = answers.cannot_post(code, "U0UNLATCH")
     assert advice in words(message)
     assert "nothing was changed" in message.text
 
@@ -213,17 +214,17 @@ def test_a_late_click_is_answered_with_who_decided_and_when(
     verdict: Verdict | None, expected: str
 ) -> None:
     decider = BOB if verdict is not Verdict.EXPIRED else None
-    decided = replace(CARD, verdict=verdict, decider=decider, decided_at=NOON, due_at=NOON)
-    assert expected in words(click_answers.too_late(decided))
+    decided = replace(CARD, verdict=verdict, decider=decider, decided_at=NOON, is_open=True)
+    assert expected in words(click_answers.too_late(card_of_one(decided)))
 
 
 def test_a_click_on_a_card_whose_request_was_closed_says_why() -> None:
-    closed = words(click_answers.too_late(replace(CARD, due_at=None)))
+    closed = words(click_answers.too_late(card_of_one(replace(CARD, is_open=False))))
     assert "could not be posted in time; nothing was changed. Ask again: /unlatch" in closed
 
 
 def test_a_refusal_links_the_channels_it_names() -> None:
-    message = ephemerals.denied("Use it in:", ["C0ADMINS", "C0BILLING"])
+    message = answers.denied("Use it in:", ["C0ADMINS", "C0BILLING"])
     assert message.text == "🔒 Use it in: <#C0ADMINS> <#C0BILLING>"
     assert mentions_and_links(message) == {"<#C0ADMINS>", "<#C0BILLING>"}
 
@@ -232,12 +233,12 @@ def test_a_lost_request_says_how_to_ask_again() -> None:
     assert words(click_answers.no_such_request()).endswith(
         "Ask again: /unlatch <customerId> [reason]"
     )
-    assert words(ephemerals.not_recorded(CARD)).endswith("ask again: /unlatch 2554529")
-    assert words(ephemerals.never_posted(CARD)).endswith("Ask again: /unlatch 2554529")
+    assert words(answers.not_recorded(CARD)).endswith("ask again: /unlatch 2554529")
+    assert words(answers.never_posted(CARD)).endswith("Ask again: /unlatch 2554529")
 
 
 def test_a_request_that_may_have_been_saved_is_not_called_lost() -> None:
-    told = words(ephemerals.not_recorded(CARD, uncertain=True))
+    told = words(answers.not_recorded(CARD, uncertain=True))
     assert "Your card may still appear" in told
     assert "nothing was changed" not in told.lower()
 
@@ -245,11 +246,28 @@ def test_a_request_that_may_have_been_saved_is_not_called_lost() -> None:
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_late_click_is_answered_with_the_outcome(outcome: Outcome) -> None:
     done = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON, outcome=outcome)
-    assert OUTCOMES[outcome].title in words(click_answers.too_late(done))
+    assert OUTCOMES[outcome].title in words(click_answers.too_late(card_of_one(done)))
+
+
+@pytest.mark.parametrize(
+    ("certain", "pressed", "said"),
+    [
+        (True, True, "so nothing was decided. Press Cancel again."),
+        (True, False, "so nothing was done. Type it again: /unlatch many"),
+        (False, True, "Nothing was decided. If you see no form, press Cancel again."),
+        (False, False, "Nothing was done. If you see no form, type it again: /unlatch many"),
+    ],
+)
+def test_a_form_that_slack_did_not_open_says_what_to_do(
+    *, certain: bool, pressed: bool, said: str
+) -> None:
+    told = words(answers.form_not_opened(certain=certain, pressed=pressed))
+    assert told.endswith(said)
+    assert ("did not say" in told) is not certain
 
 
 def test_nothing_is_linked_without_the_settings() -> None:
-    assert mentions_and_links(ephemerals.not_latched(STOLEN_BIKES, NO_LINKS)) == set()
+    assert mentions_and_links(answers.not_latched(STOLEN_BIKES, NO_LINKS)) == set()
 
 
 @pytest.mark.parametrize(
@@ -265,6 +283,6 @@ def test_nothing_is_linked_without_the_settings() -> None:
     ],
 )
 def test_nobody_is_told_to_try_again_where_that_cannot_help(error: FusebillError) -> None:
-    for shown_to_person in (ephemerals.not_read(7, error), ephemerals.search_failed("x", error)):
+    for shown_to_person in (answers.not_read(7, error), answers.search_failed("x", error)):
         assert "Try again" not in words(shown_to_person)
-    assert "gave no reason" not in words(ephemerals.not_read(7, NotUnderstood(200, (), "empty")))
+    assert "gave no reason" not in words(answers.not_read(7, NotUnderstood(200, (), "empty")))

@@ -1,18 +1,18 @@
-"""The thread of a card of many customers: the summary first, each trouble once, in its words."""
+"""The thread of a card: the result first, each trouble once, in its words; nothing is lost."""
 
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from typing import Any
 
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from bot.domain.meanings import OUTCOMES, VERDICTS
-from bot.domain.models import CardHistory, EventType, Outcome, RequestHistory, Verdict
+from bot.domain.meanings import EVENTS, OUTCOMES, VERDICTS
+from bot.domain.models import Card, EventType, Outcome, Verdict
 from bot.messages.block_kit import Message
-from bot.messages.many.threads import Reply, thread_replies
+from bot.messages.phrases import Links
+from bot.messages.thread import EVENTS_A_REPLY, Reply, lacks_reply, next_reply
 from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
@@ -33,7 +33,6 @@ from tests.support.many import (
     confirmed,
     customers,
     happened,
-    numbers,
 )
 
 ON_HOLD: dict[str, Any] = {
@@ -50,19 +49,25 @@ def lines(*messages: Message) -> list[str]:
     return [line.partition(" UTC  ")[2] or line for line in found]
 
 
-def replies(card: CardHistory, shown_: tuple[int, ...] | None = None) -> list[Reply]:
-    return thread_replies(card, shown_ or (0,) * len(card.histories), NO_LINKS)
+def replies(card: Card, shown_: int = 0, links: Links = NO_LINKS) -> list[Reply]:
+    """All replies that a thread lacks which shows so many of the card's events."""
+    found = []
+    while reply := next_reply(card, shown_, links):
+        assert reply.shown > shown_
+        shown_ = reply.shown
+        found.append(reply)
+    return found
 
 
-def words(card: CardHistory, shown_: tuple[int, ...] | None = None) -> list[str]:
+def words(card: Card, shown_: int = 0) -> list[str]:
     return lines(*(reply.message for reply in replies(card, shown_)))
 
 
 @st.composite
-def stories(draw: st.DrawFn) -> CardHistory:
+def stories(draw: st.DrawFn) -> Card:
     """A card to which anything happened, in an order that the ledger would allow."""
-    card = card_of(draw(st.lists(CUSTOMERS, min_size=2, max_size=6)))
-    size = len(card.histories)
+    card = card_of(draw(st.lists(CUSTOMERS, min_size=1, max_size=6)))
+    size = len(card.requests)
     types = [*EventType, EventType("from_tomorrow")]
     for type_ in draw(st.lists(st.sampled_from(types), max_size=8)):
         actor = draw(st.sampled_from(["", "U0ALICE", "U0BOB"]))
@@ -73,32 +78,45 @@ def stories(draw: st.DrawFn) -> CardHistory:
 
 @given(stories(), ALL_LINKS)
 @settings(max_examples=100)
-def test_slack_takes_every_reply_and_nobody_else_is_mentioned(
-    card: CardHistory, links: Any
-) -> None:
-    people = {p for each in card.histories for p in people_of(each.request, each.events)}
-    for reply in thread_replies(card, (0,) * len(card.histories), links):
+def test_slack_takes_every_reply_and_nobody_else_is_mentioned(card: Card, links: Any) -> None:
+    for reply in replies(card, links=links):
         assert refused_by_slack(reply.message) == []
         assert "None" not in shown(reply.message)
         marked = {m for m in mentions_and_links(reply.message) if not m.startswith("https://a")}
-        assert marked <= people
+        assert marked <= people_of(card)
 
 
 @given(stories())
-def test_the_last_reply_says_all_and_no_reply_takes_anything_back(card: CardHistory) -> None:
+def test_the_last_reply_leaves_only_quiet_events_unsaid(card: Card) -> None:
     found = replies(card)
-    assert found[-1].through == numbers(card)
-    for before, after in pairwise(found):
-        assert all(a <= b for a, b in zip(before.through, after.through, strict=True))
-    assert replies(card, numbers(card)) == []
+    assert found  # somebody asked
+    assert all(EVENTS[each.type].quiet for each in card.events[found[-1].shown :])
+    assert next_reply(card, len(card.events), NO_LINKS) is None
 
 
 @given(stories(), st.data())
-def test_whoever_goes_on_from_a_reply_ends_where_all_is_said(
-    card: CardHistory, data: st.DataObject
+def test_whoever_goes_on_from_a_reply_says_what_the_others_would_have_said(
+    card: Card, data: st.DataObject
 ) -> None:
-    reply = data.draw(st.sampled_from(replies(card)))
-    assert [reply, *replies(card, reply.through)][-1].through == numbers(card)
+    found = replies(card)
+    index = data.draw(st.integers(0, len(found) - 1))
+    assert replies(card, found[index].shown) == found[index + 1 :]
+
+
+@given(stories(), st.integers(0, 60))
+def test_a_thread_lacks_a_reply_exactly_if_there_is_one(card: Card, number: int) -> None:
+    assert lacks_reply(card, number) is (next_reply(card, number, NO_LINKS) is not None)
+
+
+@pytest.mark.parametrize("size", [1, 2, 50])
+def test_every_event_is_said_once_and_in_order_however_many_replies_it_takes(size: int) -> None:
+    card = card_of(customers(size))
+    for number in range(40):
+        why = f"try {number:02} " + "no " * 80
+        card = happened(card, EventType.DECISION_DENIED, "U0BOB", why=why)
+    said = [line for line in words(card) if "refused" in line]
+    assert [int(line.partition("try ")[2][:2]) for line in said] == list(range(40))
+    assert len(replies(card)) > 2
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -108,10 +126,10 @@ def test_fifty_customers_with_the_longest_words_fit_into_their_replies(outcome: 
         # different words for each, so that none are said together
         texts = [f"{index} {'x' * 300}"] * 20
         card = happened(card, RESULTS[outcome], to=[index], why=f"{index}", texts=texts, status=409)
-    found = thread_replies(card, [0] * 50, LINKS)
+    found = replies(card, links=LINKS)
     for reply in found:
         assert refused_by_slack(reply.message) == []
-    assert found[-1].through == numbers(card)
+    assert found[-1].shown == len(card.events)
 
 
 def test_the_summary_comes_first_then_each_customer_that_is_not_cleared() -> None:
@@ -165,7 +183,7 @@ def test_an_unusual_answer_to_a_call_that_cleared_is_quoted() -> None:
 def test_what_a_second_look_found_is_said_of_that_customer() -> None:
     card = happened(confirmed(card_of(customers(3))), EventType.CLEARED, to=[0, 2])
     card = happened(card, EventType.UNKNOWN, to=[1], why="no answer")
-    before = numbers(card)
+    before = len(card.events)
     card = happened(card, EventType.CLEARED, to=[1])
     assert words(card, before) == [
         "✅ 3 unlatched: 3 customers  <@U0ALICE>",
@@ -176,7 +194,7 @@ def test_what_a_second_look_found_is_said_of_that_customer() -> None:
 
 def test_a_customer_latched_again_is_told_to_who_asked_and_who_confirmed() -> None:
     card = happened(confirmed(card_of(customers(3))), EventType.CLEARED)
-    before = numbers(card)
+    before = len(card.events)
     card = happened(card, EventType.LATCHED_AGAIN, to=[1], found={"vid": 102, "company_id": 202})
     first, second, third = words(card, before)
     assert first == "⚠️ Latched again: 1 of 3 customers.  <@U0ALICE> <@U0BOB>"
@@ -231,7 +249,7 @@ def test_customers_that_are_left_out_are_counted() -> None:
 
 def test_quiet_events_wait_for_the_next_that_is_not() -> None:
     card = happened(card_of(customers(2)), EventType.REMINDED, to=[0])
-    before = (1, 1)
+    before = 2
     assert replies(card, before) == []
     card = happened(card, EventType.CANCELLED, "U0ALICE")
     said = words(card, before)
@@ -241,7 +259,7 @@ def test_quiet_events_wait_for_the_next_that_is_not() -> None:
 
 def test_only_what_the_thread_lacks_is_said() -> None:
     card = confirmed(card_of(customers(2)))
-    before = numbers(card)
+    before = len(card.events)
     said = words(happened(card, EventType.CLEARED), before)
     assert said == ["✅ 2 unlatched: 2 customers  <@U0ALICE>", "2 unlatched"]
 
@@ -252,12 +270,8 @@ def test_a_long_thread_goes_on_where_the_last_reply_ended_without_naming_anybody
         card = happened(card, EventType.REFUSED, to=[index], why=f"{index} " + "because " * 30)
     found = replies(card)
     assert len(found) > 2
-    for reply, rest in zip(found, [found[n:] for n in range(1, len(found) + 1)], strict=True):
-        again = replies(card, reply.through)
-        names = [line for line in lines(*(each.message for each in again)) if "Not done: " in line]
-        assert names == [
-            line for line in lines(*(each.message for each in rest)) if "Not done: " in line
-        ]
+    for reply in found:
+        assert lines(reply.message)[0] == "❌ 40 not done: 40 customers  <@U0ALICE>"
     said = "\n".join(lines(*(reply.message for reply in found)))
     assert all(said.count(f"({each.customer_id})") == 1 for each in customers(40))
     assert said.count("<@U0BOB> confirmed it") == 1
@@ -300,8 +314,18 @@ def test_every_outcome_is_counted_and_named_unless_it_is_what_was_asked(outcome:
 def test_an_event_of_a_newer_version_is_shown_as_it_is() -> None:
     card = happened(card_of(customers(2)), EventType("moved_on"), "U0BOB", to=[1])
     assert words(card)[-1] == "<@U0BOB>: moved on"
-    changed = [replace(each.request, outcome=Outcome("moved_on")) for each in card.histories]
-    card = CardHistory(
-        tuple(RequestHistory(r, h.events) for r, h in zip(changed, card.histories, strict=True))
-    )
-    assert replies(card)
+    changed = [replace(each, outcome=Outcome("moved_on")) for each in card.requests]
+    assert replies(Card(tuple(changed)))
+
+
+def test_what_a_single_request_went_through_is_told_in_replies_of_some_events() -> None:
+    card = card_of(customers(1))
+    for number in range(12):
+        card = happened(card, EventType.DECISION_DENIED, "U0BOB", why=f"{number}")
+    card = happened(card, EventType.CANCELLED, "U0ALICE")
+    first, second = replies(card)
+    assert (first.shown, second.shown) == (EVENTS_A_REPLY, 14)
+    # a notification shows the first words only
+    heading = "🚫 Cancelled: Stolen Bikes (2554529)  <@U0ALICE>"
+    assert [lines(each.message)[0] for each in (first, second)] == [heading] * 2
+    assert words(card).count("<@U0ALICE> cancelled it") == 1

@@ -11,19 +11,20 @@ from hypothesis import given, strategies as st
 
 from bot.domain.batch_input import Ambiguous, Reading, read_ids
 from bot.domain.meanings import VERDICTS
-from bot.domain.models import EventType, Kind, LeftOut, Request, Verdict
-from bot.messages import click_answers, ephemerals, lists
-from bot.messages.block_kit import Message
-from bot.messages.cards import Action, other_card
-from bot.messages.forms import decline_form
-from bot.messages.lists import OpenRequest, pending
-from bot.messages.many.ephemerals import (
+from bot.domain.models import EventType, Kind, LeftOut, Verdict
+from bot.messages import answers, click_answers, lists
+from bot.messages.answers import (
     none_to_unlatch,
-    outcome_of_many_without_card,
+    others_left_out,
+    outcome_without_card,
     reading_many,
     which_meaning,
 )
-from bot.messages.threads import reminder
+from bot.messages.block_kit import Message
+from bot.messages.card import Action, duplicate
+from bot.messages.forms import decline_form
+from bot.messages.lists import OpenRequest, pending
+from bot.messages.thread import next_reply, reminder
 from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from bot.sandbox.slack.validation.view_checks import problems
 from tests.support.hostile import (
@@ -145,11 +146,33 @@ def test_if_no_customer_is_left_each_is_named_with_why() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("kind", "done"), [(Kind.UNLATCH, "unlatched"), (Kind.RELATCH, "latched again")]
+)
+def test_a_card_of_one_does_not_hide_the_customers_that_were_left_out(
+    kind: Kind, done: str
+) -> None:
+    assert lines(others_left_out(kind, [LeftOut(7, "not known")], NO_LINKS)) == [
+        f"☝️ Of 2 customers, only one can be {done}. Its card does not show the others:",
+        "Left out: 7: not known",
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_who_checks_too_late_is_told_how_to_see_what_is_now(count: int) -> None:
+    others = card_of(customers(count)).requests
+    said = lines(click_answers.unknown_since(others, None))
+    who = "" if count == 1 else " to 2 customers"
+    assert said[0].startswith(f"☝️ We can't see any more what this did{who}: ")
+    ids = ", ".join(str(each.customer_id) for each in customers(count))
+    assert said[-1] == f"To see how things are now: /unlatch {ids}"
+
+
 @pytest.mark.parametrize("gone", [True, False])
 def test_the_outcome_of_many_without_a_card_is_the_cards(*, gone: bool) -> None:
     card = happened(confirmed(card_of(customers(3))), EventType.CLEARED, to=[0, 1])
     card = happened(card, EventType.UNKNOWN, to=[2])
-    first, others, why = lines(outcome_of_many_without_card(card, gone=gone))
+    first, others, why = lines(outcome_without_card(card, NO_LINKS, gone=gone))
     assert first == "✅ 2 unlatched · ❓ 1 unknown: 3 customers"
     assert others == "❓ unknown: 2554531"
     assert ("gone" in why) is gone
@@ -158,27 +181,29 @@ def test_the_outcome_of_many_without_a_card_is_the_cards(*, gone: bool) -> None:
 @pytest.mark.parametrize("verdict", ENDINGS)
 def test_without_a_card_the_verdict_about_many_is_said(verdict: Verdict) -> None:
     card = happened(card_of(customers(3)), EventType(verdict), "U0BOB")
-    first, _why = lines(outcome_of_many_without_card(card, gone=True))
+    first, _why = lines(outcome_without_card(card, NO_LINKS, gone=True))
     assert first == f"{VERDICTS[verdict].emoji} {VERDICTS[verdict].title}: 3 customers"
 
 
+OPEN_47 = card_of(customers(47), is_open=True)
 DECIDED = replace(OF_47, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON)
+DONE_47 = happened(confirmed(OPEN_47), EventType.CLEARED)
 ABOUT_47 = {
-    "other_card": other_card(OF_47, None),
-    "reminder": reminder(OF_47, ["U0BOB"]),
-    "never_posted": ephemerals.never_posted(OF_47),
-    "expired": click_answers.too_late(replace(OF_47, verdict=Verdict.EXPIRED)),
-    "not_recorded": ephemerals.not_recorded(OF_47),
+    "duplicate": duplicate(OPEN_47, None),
+    "reminder": reminder(OPEN_47, ["U0BOB"]),
+    "never_posted": answers.never_posted(OF_47),
+    "expired": click_answers.too_late(happened(OPEN_47, EventType.EXPIRED)),
+    "not_recorded": answers.not_recorded(OF_47),
     "pending": pending([OpenRequest(OF_47, None, may_decide=True)], 0),
     "history": lists.history(2554529, [(DECIDED, None)], []),
-    "outcome": ephemerals.outcome_without_card(DECIDED, (), NO_LINKS, gone=True),
+    "outcome": outcome_without_card(DONE_47, NO_LINKS, gone=True),
 }
 
 
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("other_card", "See the other card: 47 customers"),
+        ("duplicate", "See the other card: 47 customers"),
         ("reminder", "Still waiting for a decision: 47 customers."),
         ("never_posted", "could not post your card for 47 customers."),
         ("never_posted", "Ask again: /unlatch many"),
@@ -186,7 +211,7 @@ ABOUT_47 = {
         ("not_recorded", "ask again: /unlatch many"),
         ("pending", "2554529 Stolen Bikes and 46 more"),
         ("history", "2554529 Stolen Bikes · one of 47 on its card"),
-        ("outcome", "Stolen Bikes (2554529), one of 47 on its card"),
+        ("outcome", "✅ 47 unlatched: 47 customers"),
     ],
 )
 def test_messages_about_a_request_say_that_its_card_has_more_customers(
@@ -198,14 +223,14 @@ def test_messages_about_a_request_say_that_its_card_has_more_customers(
 
 def test_a_late_click_does_not_take_one_customers_result_for_the_cards() -> None:
     card = happened(confirmed(card_of(customers(2))), EventType.CLEARED, to=[0])
-    said = shown(click_answers.too_late(card.first.request))
+    said = shown(click_answers.too_late(card))
     assert "The card shows what came of each customer." in said
     assert "Unlatched" not in said
 
 
 @pytest.mark.parametrize("size", [1, 47])
 def test_the_form_that_declines_says_how_many_customers_it_is_about(size: int) -> None:
-    form = decline_form(replace(CARD, card_size=size), "1.2", NO_LINKS)
+    form = decline_form(card_of(customers(size)), "1.2", NO_LINKS)
     assert problems(form) == []
     many = "Stolen Bikes (2554529) and 46 more" in str(form)
     # one customer's ids would look like those of all
@@ -214,7 +239,7 @@ def test_the_form_that_declines_says_how_many_customers_it_is_about(size: int) -
 
 
 def test_an_undo_of_many_is_asked_for_again_on_the_card() -> None:
-    undo: Request = replace(OF_47, kind=Kind.RELATCH, verdict=Verdict.EXPIRED)
+    undo = happened(card_of(customers(47), kind=Kind.RELATCH), EventType.EXPIRED)
     assert "Ask again: Undo…" in shown(click_answers.too_late(undo))
 
 
@@ -226,6 +251,6 @@ def test_the_help_names_both_ways_to_ask_for_many() -> None:
 
 def test_a_changed_customer_of_many_is_looked_at_by_its_own_id() -> None:
     card = happened(confirmed(card_of(customers(2))), EventType.CHANGED, to=[1])
-    changed = card.histories[1]
-    message = ephemerals.outcome_without_card(changed.request, changed.events, NO_LINKS, gone=True)
-    assert "To see the new ids and decide: /unlatch 2554530" in shown(message)
+    reply = next_reply(card, 0, NO_LINKS)
+    assert reply
+    assert "To see the new ids and decide: /unlatch 2554530" in shown(reply.message)
