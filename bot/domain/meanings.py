@@ -22,9 +22,8 @@ class KindMeaning:
     the latter of one customer. `button` is that of a card of one customer, in Slack's `style`; that
     of many says `ask`. `doing` heads the card while the work lasts, and `done` is what becomes of a
     customer. `label` introduces the ids on the card, `latched` says of many customers how they are
-    before. `left_alone` explains the outcome CHANGED.
-    `again` is what to type, or to press, to ask once more; `{}` stands for an id or for "many".
-    `mark` stands before a state in a list.
+    before. `left_alone` explains the outcome CHANGED. `again` is what to type, or to press, to ask
+    once more, with an id or "many" for `{}`. `mark` stands before a state in a list.
     """
 
     ask: str

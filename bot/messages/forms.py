@@ -30,9 +30,10 @@ from bot.messages.block_kit import (
 )
 from bot.messages.phrases import Links, ids_inline, titled, with_others
 
+REASON = "reason"
+
 DECLINE = "unlatch_decline"
 """The `callback_id` of the form that declines a request."""
-REASON = "reason"
 TITLE = "Decline this request?"
 LEDGER_DOWN = (
     "The bot's ledger can't be reached, so nothing was decided. Press Decline again in a minute."
@@ -41,6 +42,8 @@ LEDGER_UNCERTAIN = (
     "The bot's ledger did not answer in time. We don't know yet if this counted. Press Decline"
     " again: a request is decided only once."
 )
+FAILED = "Something went wrong in the bot. Close this and look at the card before you retry."
+
 PASTE = "unlatch_many"
 """The `callback_id` of the form of `/unlatch many`."""
 IDS = "ids"
@@ -54,7 +57,6 @@ TOO_OLD = (
     " type /unlatch many again."
 )
 NO_REASON = "A reason is needed."
-FAILED = "Something went wrong in the bot. Close this and look at the card before you retry."
 
 Errors = Mapping[str, str]
 """What is wrong with a form that was sent, by the field's `block_id`."""

@@ -140,17 +140,23 @@ def _hits(hits: Sequence[Customer], links: Links, reason: str) -> Iterator[Block
 
 
 def _past(request: Request, address: str | None) -> Iterator[Line]:
-    customer = request.customer
-    card = [say(" · "), link(address, "card")] if address else []
-    name = [say(" "), text(display_name(customer), limit=60)] if display_name(customer) else []
-    many = [say(f" · one of {request.card_size} on its card")] if request.card_size > 1 else []
-    yield [bold(_state(request)), say(f" · {customer.customer_id}"), *name, *many, *card]
+    many = f" · one of {request.card_size} on its card" if request.card_size > 1 else ""
+    yield _named(_state(request), request, many, address)
     asked: list[Block] = [say("asked by "), user(request.requester.user_id), say(", ")]
     decided: list[Block] = []
     if request.decider and request.verdict and request.decided_at:
         by = f"; {request.verdict} by "
         decided = [say(by), user(request.decider.user_id), say(", "), date(request.decided_at)]
     yield [*asked, date(request.asked_at), *decided]
+
+
+def _named(state: str, request: Request, others: str, address: str | None) -> Line:
+    """A request's state, its customer, what is said of the `others` on its card, and its card."""
+    customer = request.customer
+    name = [say(" "), text(display_name(customer), limit=60)] if display_name(customer) else []
+    card = [say(" · "), link(address, "card")] if address else []
+    more = [say(others)] if others else []
+    return [bold(state), say(f" · {customer.customer_id}"), *name, *more, *card]
 
 
 def _state(request: Request) -> str:
@@ -191,11 +197,9 @@ def pending(shown: Sequence[OpenRequest], more: int) -> Message:
 
 
 def _open_lines(each: OpenRequest) -> Iterator[Line]:
-    request, customer = each.request, each.request.customer
-    name = [say(" "), text(display_name(customer), limit=60)] if display_name(customer) else []
-    card = [say(" · "), link(each.url, "card")] if each.url else []
-    more = [say(f" and {request.card_size - 1} more")] if request.card_size > 1 else []
-    yield [bold(_open_state(each)), say(f" · {customer.customer_id}"), *name, *more, *card]
+    request = each.request
+    more = f" and {request.card_size - 1} more" if request.card_size > 1 else ""
+    yield _named(_open_state(each), request, more, each.url)
     until = [say("; expires "), date(request.expires_at)] if request.verdict is None else []
     asked = [say("asked by "), user(request.requester.user_id), say(", "), date(request.asked_at)]
     yield [*asked, *until]

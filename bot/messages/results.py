@@ -47,17 +47,20 @@ def result_of(card: Card, links: Links) -> Result:
 
 def _customer_result(card: Card, links: Links) -> Result | None:
     """The last outcome of a card's one customer; None without any."""
-    request, about = card.first, subject(card.first)
+    request = card.first
     if request.outcome and not request.outcome.is_known:
         unknown = OUTCOMES[request.outcome]
-        title = f"{unknown.emoji} {unknown.title}"
-        return Result(title, f"{title}: {about}", [NEWER])
+        return _named(f"{unknown.emoji} {unknown.title}", card, [NEWER])
     for event in reversed(request.events):
         if outcome := EVENTS[event.type].outcome:
-            title = outcome_title(event, outcome)
             said = [*outcome_lines(event, outcome, request, links)]
-            return Result(title, f"{title}: {about}", said)
+            return _named(outcome_title(event, outcome), card, said)
     return None
+
+
+def _named(title: str, card: Card, lines: list[Line], each: Sequence[str] = ()) -> Result:
+    """A result whose title does not say by itself what the card is about."""
+    return Result(title, f"{title}: {subject(card.first)}", lines, each)
 
 
 def _counted(card: Card) -> Result:
@@ -71,12 +74,10 @@ def _counted(card: Card) -> Result:
 
 def _ended(card: Card, verdict: Verdict, links: Links) -> Result:
     """A card of which nothing was done, or not yet."""
-    meaning = VERDICTS[verdict]
-    title = f"{meaning.emoji} {meaning.title}"
-    expired = verdict is Verdict.EXPIRED
+    meaning, expired = VERDICTS[verdict], verdict is Verdict.EXPIRED
     each = _seen_at_expiry(card) if expired and card.is_of_many else []
     lines = [*_verdict_lines(card, verdict, links)]
-    return Result(title, f"{title}: {subject(card.first)}", lines, each)
+    return _named(f"{meaning.emoji} {meaning.title}", card, lines, each)
 
 
 def _verdict_lines(card: Card, verdict: Verdict, links: Links) -> Iterator[Line]:

@@ -139,9 +139,11 @@ def _composed(
     told = [each for each in told if _says_something(each.event)]
     result = next((each for each in reversed(missing) if _is_result(each.event)), None)
     heading = _heading(card, result, missing, links) if result else []
-    if card.is_of_many:
-        return [*heading, *_each_customer(told, links), *_what_happened(card, told, links)]
-    return [*heading, *_about_one(told, result, links)]
+    if not card.is_of_many:
+        return [*heading, *_about_one(told, result, links)]
+    described = [(each, _description(each, links)) for each in told]
+    others = [each for each, words in described if not words]
+    return [*heading, *_each_customer(described), *_what_happened(card, others, links)]
 
 
 def _says_something(event: Event) -> bool:
@@ -209,11 +211,13 @@ def _short_lines(each: _Happened, links: Links) -> Iterator[Line]:
         yield [date(event.at), say("  "), *expiry_line(event, each.request, links)]
 
 
-def _each_customer(told: Sequence[_Happened], links: Links) -> Iterator[Line]:
+def _each_customer(
+    described: Sequence[tuple[_Happened, tuple[str, list[Line]] | None]],
+) -> Iterator[Line]:
     """Each customer that is not simply done, in the card's order, with its words."""
     same: dict[str, tuple[str, list[Line], list[_Happened]]] = {}
-    for each in sorted(told, key=lambda each: each.request.position):
-        if said := _description(each, links):
+    for each, said in sorted(described, key=lambda pair: pair[0].request.position):
+        if said:
             same.setdefault(str(said), (*said, []))[2].append(each)
     for title, words, found in same.values():
         names = [
@@ -245,13 +249,11 @@ def _description(each: _Happened, links: Links) -> tuple[str, list[Line]] | None
     return outcome_title(event, outcome), words
 
 
-def _what_happened(card: Card, told: Sequence[_Happened], links: Links) -> Iterator[Line]:
+def _what_happened(card: Card, others: Sequence[_Happened], links: Links) -> Iterator[Line]:
     """What else happened, in order; the same that happened to many customers is said once."""
     same: dict[tuple[object, ...], list[_Happened]] = {}
     times = Counter[tuple[str, EventType]]()
-    for each in told:
-        if _description(each, links):
-            continue
+    for each in others:
         request, event = each
         times[request.id, event.type] += 1
         is_counted = EVENTS[event.type].outcome is not None
