@@ -13,7 +13,8 @@ from bot.ledger.database.engine import open_engine
 from bot.ledger.schema import requests
 
 CHANGES_A_CARD = (b"UPDATE requests", b"COMMIT")
-"""What a transaction that changes a request of a card sends to PostgreSQL."""
+ADDS_AN_EVENT = (b"INSERT INTO events", b"COMMIT")
+"""What transactions that do this send to PostgreSQL, for `Proxy.loses_answer_to`."""
 
 
 def tamper(
@@ -50,7 +51,7 @@ def lose(database_url: str, table: str) -> None:
 @contextmanager
 def locked(postgresql_url: str, ts: str | None = None) -> Iterator[None]:
     """An admin's transaction that was left open locks one card, or all."""
-    lock = "SELECT 1 FROM requests WHERE message_ts = %s OR %s IS NULL FOR UPDATE"
+    lock = "SELECT 1 FROM requests WHERE message_ts = %s OR %s::text IS NULL FOR UPDATE"
     with psycopg.connect(postgresql_url) as connection:
         connection.execute(lock.encode(), [ts, ts])
         yield

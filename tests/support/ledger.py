@@ -42,6 +42,8 @@ from bot.requests.publishing.publisher import MAX_PUBLISH_ATTEMPTS
 from tests.support.kept import Due, Job, KeptCard, KeptRequest, cards_in
 
 HOUR = timedelta(hours=1)
+HOLD_LOST = "claim lost"
+"""What the log says when a worker finds that another process has taken over its card."""
 
 
 def create(database_url: str) -> None:
