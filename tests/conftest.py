@@ -14,13 +14,11 @@ import structlog
 
 from bot.app.composition import build
 from bot.app.server import listening
-from bot.ledger.database.engine import open_engine
-from bot.ledger.database.migrating import migrate
 from bot.ops import logs
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import Mode, Timing
-from tests.support import postgresql
+from tests.support import ledger, postgresql
 from tests.support.world import QUICK, OpenWorld, World, settings_for
 
 # no deadline: how long an example takes depends on the machine
@@ -67,7 +65,7 @@ def open_world(tmp_path: Path) -> OpenWorld:
                 slack.request_url = f"{address}/slack/events"
             else:
                 await slack.workspace.until(lambda: bool(slack.socket_mode.links))
-            yield World(slack, fusebill, bot, address)
+            yield World(slack, fusebill, bot, address, settings.database_url.get_secret_value())
 
     return opened
 
@@ -90,9 +88,7 @@ def postgresql_server() -> Iterator[str]:
 def postgresql_ledger(postgresql_server: str) -> Iterator[str]:
     """An empty ledger on PostgreSQL, to copy for each test."""
     with postgresql.database(postgresql_server) as url:
-        engine = open_engine(url)
-        migrate(engine)
-        engine.dispose()
+        ledger.create(url)
         yield url
 
 

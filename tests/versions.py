@@ -57,7 +57,8 @@ async def write(folder: Path) -> str:
         bot = await stack.enter_async_context(build(settings, QUICK))
         address, _ended = await stack.enter_async_context(listening(bot, settings, "http"))
         slack.request_url = f"{address}/slack/events"
-        world = World(slack, fusebill, bot, address)
+        url = settings.database_url.get_secret_value()
+        world = World(slack, fusebill, bot, address, url)
         card, older = await world.ask(), await world.ask()
         await world.press("U0ALICE", card, CONFIRM)
         await world.press("U0BOB", card, CONFIRM)
@@ -69,7 +70,7 @@ async def write(folder: Path) -> str:
         await asyncio.gather(*(slack.click("U0BOB", each.ts, CONFIRM) for each in at_once))
         await world.settled()
         await world.ask("3100042 waits")
-        return settings.database_url.get_secret_value()
+        return url
 
 
 def take_back(url: str, revision: str) -> None:

@@ -7,16 +7,15 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.ledger.database.engine import Database, open_engine
-from bot.ledger.database.migrating import migrate
 from bot.ledger.leases import Leases
 from bot.ledger.store import Ledger
+from tests.support.ledger import create
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    engine = open_engine(database_url)
-    migrate(engine)
-    opened = Database(engine)
+    create(database_url)
+    opened = Database(open_engine(database_url))
     yield opened
     await opened.close()
 

@@ -31,9 +31,7 @@ from bot.domain.models import (
     NewEvent,
     Outcome,
     Request,
-    Verdict,
 )
-from bot.domain.policy import Decision
 from bot.ledger.audit.export import (
     COLUMNS,
     FORMULA,
@@ -46,18 +44,18 @@ from bot.ledger.audit.export import (
     read,
 )
 from bot.ledger.audit.verify import verify
-from bot.ledger.database.engine import Database, open_engine
-from bot.ledger.database.migrating import migrate
+from bot.ledger.database.engine import open_engine
 from bot.ledger.hash_chain import digest, fingerprint
 from bot.ledger.mapping import event_of, event_row, request_of, request_row
 from bot.ledger.schema import events, requests
-from bot.ledger.store import Ledger
 from tests.support.hostile import CARD, NOON, STOLEN_BIKES, TEXTS
+from tests.support.ledger import create
 from tests.support.names import ALICE, BOB
 from tests.support.rights import open_folder, without_rights
+from tests.support.writing import Writing, writing
 
 AT_TWO_THIRDS = "'2026-11-24 12:10:00.000000'"
-FIRST = replace(CARD, id="a" * 32, due_at=NOON + timedelta(minutes=15))
+FIRST = replace(CARD, id="a" * 32)
 SECOND = replace(
     FIRST,
     id="b" * 32,
@@ -66,7 +64,6 @@ SECOND = replace(
     reason="",
     asked_at=NOON + timedelta(days=1),
     expires_at=NOON + timedelta(days=1, minutes=15),
-    due_at=NOON + timedelta(days=1, minutes=15),
 )
 
 
@@ -74,9 +71,7 @@ SECOND = replace(
 def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An empty SQLite ledger for the tests to copy."""
     path = tmp_path_factory.mktemp("ledger") / "empty.db"
-    engine = open_engine(f"sqlite:///{path}")
-    migrate(engine)
-    engine.dispose()
+    create(f"sqlite:///{path}")
     return path
 
 
@@ -96,10 +91,9 @@ def file_url(tmp_path: Path, empty_file: Path) -> str:
 
 
 @pytest.fixture
-async def ledger(url: str) -> AsyncIterator[Ledger]:
-    database = Database(open_engine(url))
-    yield Ledger(database)
-    await database.close()
+async def ledger(url: str) -> AsyncIterator[Writing]:
+    async with writing(url) as opened:
+        yield opened
 
 
 @pytest.fixture
@@ -122,35 +116,25 @@ def asked(request: Request) -> NewEvent:
     return NewEvent(request.asked_at, EventType.REQUESTED, request.requester.user_id, details)
 
 
-async def complete(ledger: Ledger, request: Request) -> None:
+async def complete(ledger: Writing, request: Request) -> None:
     """Four events, a minute apart: requested, denied to Alice, confirmed by Bob, cleared."""
-    await ledger.add(request, asked(request))
 
-    async def decide(minute: int, who: Any, why: str) -> Request:
-        at = request.asked_at + timedelta(minutes=minute)
-        confirmed = NewEvent(at, EventType.CONFIRMED, who.user_id, {})
-        result = await ledger.decide(
-            request.id,
-            Verdict.CONFIRMED,
-            confirmed,
-            decider=who,
-            due_at=at,
-            judge=lambda _request, _other: Decision(allowed=not why, why=why),
-        )
-        return result.request
+    def at(minute: int, kind: EventType, actor: str = "", **details: object) -> NewEvent:
+        return NewEvent(request.asked_at + timedelta(minutes=minute), kind, actor, details)
 
-    await decide(1, ALICE, "Two people are needed.")
-    decided = await decide(2, BOB, "")
-    at = request.asked_at + timedelta(minutes=3)
-    cleared = NewEvent(at, EventType.CLEARED, "", {"vid": 101, "company_id": 202, "status": 200})
-    await ledger.record(decided, cleared, outcome=Outcome.CLEARED, settled_at=at, due_at=None)
+    await ledger.ask(request, asked(request))
+    by_alice = at(1, EventType.CONFIRMED, ALICE.user_id)
+    await ledger.confirm(request, by_alice, ALICE, denied="Two people are needed.")
+    await ledger.confirm(request, at(2, EventType.CONFIRMED, BOB.user_id), BOB)
+    cleared = at(3, EventType.CLEARED, vid=101, company_id=202, status=200)
+    await ledger.finish(request, cleared, Outcome.CLEARED)
 
 
 @pytest.fixture
-async def two(ledger: Ledger) -> None:
+async def two(ledger: Writing) -> None:
     """Two requests on two days: the first completed, the second undecided."""
     await complete(ledger, FIRST)
-    await ledger.add(SECOND, asked(SECOND))
+    await ledger.ask(SECOND, asked(SECOND))
 
 
 def change(url: str, statement: str) -> None:
@@ -341,14 +325,14 @@ def test_who_shows_what_came_of_a_confirmation(run: Audit) -> None:
 
 
 @pytest.fixture
-async def stopped_card(ledger: Ledger) -> tuple[Request, Request]:
+async def stopped_card(ledger: Writing) -> tuple[Request, Request]:
     """A card of customers 2554529 and 3100025, on which Carl pressed **Stop**."""
     first = replace(CARD, id="a" * 32, card_id="a" * 32, card_size=2)
     second = replace(first, id="b" * 32, position=2, customer=Customer(3100025, CARD.customer.ids))
     for request in (first, second, replace(CARD, id="c" * 32)):
-        await ledger.add(request, asked(request))
+        await ledger.ask(request, asked(request))
     stop = NewEvent(NOON + timedelta(minutes=1), EventType.STOP_REQUESTED, "U0CARL", {})
-    await ledger.record(first, stop, fenced=False)
+    await ledger.note(first, stop)
     return first, second
 
 
@@ -370,13 +354,13 @@ async def test_each_customer_of_a_card_shows_who_stopped_it(reader: Engine) -> N
 
 
 async def test_unfinished_shows_what_was_confirmed_and_has_no_outcome(
-    ledger: Ledger, reader: Engine
+    ledger: Writing, reader: Engine
 ) -> None:
     await complete(ledger, FIRST)
     for request in (SECOND, replace(SECOND, id="c" * 32)):
-        await ledger.add(request, asked(request))
+        await ledger.ask(request, asked(request))
     confirmed = NewEvent(NOON, EventType.CONFIRMED, ALICE.user_id, {})
-    await ledger.decide(SECOND.id, Verdict.CONFIRMED, confirmed, decider=ALICE, due_at=NOON)
+    await ledger.confirm(SECOND, confirmed, ALICE)
     rows = list(read(reader, Filter(unfinished=True)))
     assert {row["request_id"] for row in rows} == {SECOND.id}
 
@@ -414,11 +398,11 @@ def test_an_invalid_customer_id_exits_2(
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"], ["--verify"]], ids=str)
 async def test_lone_surrogates_in_fusebills_texts_break_no_format(
-    run: Audit, ledger: Ledger, form: list[str]
+    run: Audit, ledger: Writing, form: list[str]
 ) -> None:
     new_event = asked(FIRST)
     new_event.details["texts"] = ["half \ud83d of \udead it"]
-    await ledger.add(FIRST, new_event)
+    await ledger.ask(FIRST, new_event)
     code, out, err = run(*form)
     assert (code, err) == (0, "")
     assert out.encode()
@@ -494,7 +478,7 @@ def fill(
         rows: list[dict[str, Any]] = []
         chains: list[dict[str, Any]] = []
         for number in range(start, min(start + at_a_time, count)):
-            request = replace(FIRST, id=f"{number:032x}")
+            request = replace(FIRST, id=f"{number:032x}", due_at=FIRST.expires_at)
             chain = list(chained(request, events_each, why))
             rows.append(request_row(replace(request, events=events_each, head=chain[-1].hash)))
             chains.extend(event_row(event) for event in chain)
@@ -801,9 +785,9 @@ def test_a_copy_can_be_read_where_nothing_can_be_written(
     assert out
 
 
-async def test_events_are_sorted_by_time_not_by_insertion(ledger: Ledger, reader: Engine) -> None:
-    await ledger.add(SECOND, asked(SECOND))
-    await ledger.add(FIRST, asked(FIRST))
+async def test_events_are_sorted_by_time_not_by_insertion(ledger: Writing, reader: Engine) -> None:
+    await ledger.ask(SECOND, asked(SECOND))
+    await ledger.ask(FIRST, asked(FIRST))
     assert [row["request_id"][0] for row in read(reader, Filter())] == ["a", "b"]
 
 

@@ -4,27 +4,23 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from bot.domain.models import (
     Card,
-    EventType,
     HubSpotIds,
     Kind,
-    NewEvent,
     Outcome,
     Person,
     Request,
     Verdict,
 )
 from bot.sandbox.slack.simulator import text_of
+from tests.support.ledger import confirm_without_worker, what_is_due
 from tests.support.names import ALICE, BIKES, BOB, CHANNEL
 from tests.support.workshop import Parts, workshop
-
-HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -35,16 +31,9 @@ async def shop(tmp_path: Path) -> AsyncIterator[Parts]:
 
 async def decided(shop: Parts, request: Request, outcome: Outcome | None) -> Request:
     """A request confirmed by Bob, with an outcome if given, and no worker on it."""
-    now = datetime.now(UTC)
-    confirmed = NewEvent(now, EventType.CONFIRMED, "U0BOB", {})
-    result = await shop.ledger.decide(
-        request.id, Verdict.CONFIRMED, confirmed, decider=BOB, due_at=now + HOUR
-    )
-    if outcome is None:
-        return result.request
-    event = NewEvent(now, EventType(outcome), "", {"why": "…", "found": {}})
-    history = await shop.ledger.record(result.request, event, outcome=outcome, due_at=None)
-    return history.request
+    await confirm_without_worker(shop.database_url, request.id, BOB, outcome)
+    [now] = [each for each in await shop.requests() if each.id == request.id]
+    return now
 
 
 async def ended(
@@ -152,8 +141,8 @@ async def test_checking_a_changed_customer_again_shows_the_outcome(
     shop.fusebill.customers[BIKES].update(ids)
     await shop.follow_ups.check_again(Card((first,)), BOB, shop.place("U0BOB"))
     assert (await card_text(shop, first)).startswith(title)
-    (request,) = await shop.requests()
-    assert request.due_at is None
+    assert len(await shop.requests()) == 1
+    assert what_is_due(shop.database_url) == []
 
 
 async def test_if_the_customer_cannot_be_read_nothing_is_offered(shop: Parts) -> None:
@@ -179,6 +168,6 @@ async def test_a_refusal_reaches_the_person_the_ledger_the_thread_and_the_metric
         text_of(m.blocks) for m in shop.double.workspace.thread(CHANNEL, first.message_ts or "")
     )
     assert thread.endswith(f"<@U0CAROL> was refused: “{why}”")
-    (request,) = await shop.requests()
-    assert request.due_at is None
+    assert len(await shop.requests()) == 1
+    assert what_is_due(shop.database_url) == []
     assert b'unlatch_refusals_total{reason="not_listed"} 1.0' in shop.metrics.render()

@@ -14,7 +14,8 @@ import pytest
 from bot.messages.card import Action
 from bot.ops import logs
 from bot.sandbox.slack.simulator import Delivery
-from tests.support.names import CANCEL, CHANNEL, CONFIRM
+from tests.support.damage import spoil
+from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
 from tests.support.reading import operations, request_id
 from tests.support.world import QUICK, OpenWorld, World
 
@@ -147,19 +148,12 @@ async def test_a_request_that_cannot_be_recorded_gets_no_card(world: World, tmp_
     assert world.slack.workspace.messages(CHANNEL) == []
 
 
-def spoil(folder: Path, where: str = "1 = 1") -> None:
-    """Make requests' rows unreadable, as a manual change of the database might."""
-    with sqlite3.connect(folder / "ledger.db") as other:
-        other.execute(f"UPDATE requests SET customer = 'oops' WHERE {where}")
-    other.close()
-
-
 @pytest.mark.parametrize("action_id", [CONFIRM, CANCEL])
 async def test_a_click_that_fails_in_the_bot_is_acknowledged_and_answered(
-    world: World, tmp_path: Path, action_id: str
+    world: World, action_id: str
 ) -> None:
     card = await world.ask()
-    spoil(tmp_path)
+    spoil(world.database_url)
     delivery = await world.slack.click("U0BOB", card.ts, action_id)
     await world.settled()
     assert (delivery.status, delivery.body) == (200, "")
@@ -168,21 +162,21 @@ async def test_a_click_that_fails_in_the_bot_is_acknowledged_and_answered(
 
 
 async def test_work_that_fails_after_the_ack_is_reported_to_the_person(
-    world: World, tmp_path: Path
+    world: World,
 ) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, CONFIRM)
-    spoil(tmp_path)
+    spoil(world.database_url)
     await world.press("U0BOB", card, "unlatch_undo")
     assert "Something went wrong in the bot" in world.last_ephemeral("U0BOB")
 
 
 async def test_other_cards_expire_though_one_row_cannot_be_read(
-    open_world: OpenWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    open_world: OpenWorld, capsys: pytest.CaptureFixture[str]
 ) -> None:
     async with open_world(unlatch_expires_after_s=1) as world:
         spoiled, other = await world.ask(), await world.ask("3100025 why")
-        spoil(tmp_path, "customer_id = 2554529")
+        spoil(world.database_url, BIKES)
         await world.slack.workspace.until(lambda: "Expired" in world.card(other))
         assert "[Unlatch customer]" in world.card(spoiled)
     assert capsys.readouterr().out.count("row can't be read") == 1

@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from bot.domain.commands import Ask
 from bot.fusebill.errors import (
@@ -18,7 +17,7 @@ from bot.fusebill.errors import (
     OutcomeUnknown,
     RateLimited,
 )
-from bot.ledger.database.engine import open_engine
+from tests.support.damage import lose
 from tests.support.names import ALICE, BIKES
 from tests.support.workshop import Parts, workshop
 
@@ -144,9 +143,6 @@ async def test_history_leaves_out_a_permalink_that_slack_does_not_give(shop: Par
 
 
 async def test_history_says_that_the_ledger_is_unavailable(shop: Parts) -> None:
-    engine = open_engine(shop.database_url)
-    with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE requests RENAME TO gone"))
-    engine.dispose()
+    lose(shop.database_url, "requests")
     await shop.lookup.history(None, shop.place())
     assert shop.ephemerals()[-1].startswith("💾 The bot's ledger can't be reached")

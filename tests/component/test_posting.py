@@ -7,13 +7,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from bot.domain.models import Customer, HubSpotIds, Kind, Request
 from bot.domain.policy import Decision
-from bot.ledger.database.engine import open_engine
-from bot.ledger.hash_chain import fingerprint
-from bot.ledger.mapping import request_row
+from tests.support.damage import lose
+from tests.support.kept import Due
+from tests.support.ledger import card_at, row_fingerprint, what_is_due
 from tests.support.names import ALICE, CHANNEL
 from tests.support.workshop import Parts, workshop
 
@@ -33,13 +32,6 @@ async def posted(shop: Parts) -> Request:
     return recorded
 
 
-def break_ledger(shop: Parts) -> None:
-    engine = open_engine(shop.database_url)
-    with engine.begin() as connection:
-        connection.execute(text("ALTER TABLE events RENAME TO gone"))
-    engine.dispose()
-
-
 async def test_a_posted_card_is_recorded_with_its_ts_and_thread(
     shop: Parts,
 ) -> None:
@@ -51,9 +43,10 @@ async def test_a_posted_card_is_recorded_with_its_ts_and_thread(
 
 async def test_the_first_event_holds_what_the_hash_chain_covers(shop: Parts) -> None:
     request = await posted(shop)
-    history = await shop.ledger.request_history(request.id)
-    assert history.events[0].details == {
-        "row": fingerprint(request_row(request), posted=False),
+    [card] = shop.posted()
+    kept = card_at(shop.database_url, card.ts)
+    assert kept.events[0].details == {
+        "row": row_fingerprint(shop.database_url, card.ts, posted=False),
         "card": [request.id, 1, 1],
         "kind": "unlatch",
         "customer_id": 2554529,
@@ -68,7 +61,7 @@ async def test_a_card_is_due_when_it_expires(tmp_path: Path) -> None:
     async with workshop(tmp_path, expires_after_s=60) as shop:
         request = await posted(shop)
         assert request.expires_at == request.asked_at + timedelta(seconds=60)
-        assert request.due_at == request.expires_at
+        assert what_is_due(shop.database_url) == [Due(request.id, "expire", request.expires_at)]
 
 
 async def test_each_request_has_its_own_id(shop: Parts) -> None:
@@ -102,7 +95,7 @@ async def test_if_slack_refuses_the_card_the_request_ends_and_the_person_learns_
     assert not await shop.poster.post(shop.poster.card(ALICE, place, [CUSTOMER], ""), place)
     assert [row["event"] for row in shop.rows()] == ["requested", "delivery_failed"]
     assert shop.rows()[-1]["why"] == "Slack did not take it: channel_not_found"
-    assert (await shop.ledger.waiting(), await shop.requests()) == (0, [])
+    assert (what_is_due(shop.database_url), await shop.requests()) == ([], [])
     assert "Type /invite <@U0UNLATCH> here" in shop.ephemerals()[-1]
 
 
@@ -114,7 +107,7 @@ async def test_posting_is_retried_after_a_temporary_failure_of_slack(shop: Parts
 
 
 async def test_a_request_that_could_not_be_recorded_gets_no_card(shop: Parts) -> None:
-    break_ledger(shop)
+    lose(shop.database_url, "events")
     place = shop.place()
     assert not await shop.poster.post(shop.poster.card(ALICE, place, [CUSTOMER], ""), place)
     assert shop.posted() == []
@@ -145,11 +138,7 @@ async def test_a_refusal_is_sent_and_recorded_without_a_card(shop: Parts) -> Non
 
 async def test_a_refusal_is_never_due(shop: Parts) -> None:
     await shop.poster.deny(ALICE, shop.place(), 2554529, "", NO)
-    engine = open_engine(shop.database_url, read_only=True)
-    with engine.connect() as connection:
-        due = connection.execute(text("SELECT due_at FROM requests")).scalars().all()
-    engine.dispose()
-    assert due == [None]
+    assert (len(shop.rows()), what_is_due(shop.database_url)) == (1, [])
 
 
 @pytest.mark.parametrize("failure", ["slack", "ledger"])
@@ -159,7 +148,7 @@ async def test_a_refusal_reaches_the_person_or_the_ledger_if_the_other_fails(
     if failure == "slack":
         shop.double.faults.fail("response_url", status=500, times=None)
     else:
-        break_ledger(shop)
+        lose(shop.database_url, "events")
     await shop.poster.deny(ALICE, shop.place(), 2554529, "", NO)
     assert shop.ephemerals() == ([] if failure == "slack" else ["🔒 You are not on the list."])
 

@@ -21,20 +21,21 @@ import pytest
 from sqlalchemy import Connection, Engine, delete, select, text, update
 
 from bot.__main__ import main
-from bot.domain.models import Customer, EventType, HubSpotIds, NewEvent, Verdict
+from bot.domain.models import Customer, EventType, HubSpotIds, NewEvent
 from bot.ledger.database.engine import Database, open_engine
 from bot.ledger.database.migrating import migrate
 from bot.ledger.hash_chain import chained
 from bot.ledger.mapping import event_row, request_of
 from bot.ledger.schema import events, requests
-from bot.ledger.store import Ledger
 from bot.ops import logs
 from tests.support import postgresql
+from tests.support.damage import ADDS_AN_EVENT
 from tests.support.hostile import CARD, NOON
 from tests.support.names import ALICE, BOB
 from tests.support.proxy import Proxy
+from tests.support.writing import Writing, writing
 
-FIRST = replace(CARD, id="a" * 32, due_at=NOON + timedelta(minutes=15))
+FIRST = replace(CARD, id="a" * 32)
 SECOND = replace(FIRST, id="b" * 32, customer=Customer(3100025, HubSpotIds(5151, None)))
 LATER = NOON + timedelta(minutes=1)
 GOOD = "Nothing was changed in what the ledger holds: requests: 2, events: 4."
@@ -68,19 +69,16 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-async def ledger(engine: Engine, log_file: Path) -> AsyncIterator[Ledger]:  # noqa: ARG001  # logs into it
+async def ledger(database_url: str, engine: Engine, log_file: Path) -> AsyncIterator[Writing]:  # noqa: ARG001  # exists, and logs into it
     """A ledger with two requests: the first was confirmed and refused to Alice, in three events."""
-    database = Database(engine)
-    ledger = Ledger(database)
-    for request in (FIRST, SECOND):
-        asked = NewEvent(request.asked_at, EventType.REQUESTED, ALICE.user_id, {})
-        await ledger.add(request, asked)
-    confirmed = NewEvent(LATER, EventType.CONFIRMED, BOB.user_id, {})
-    await ledger.decide(FIRST.id, Verdict.CONFIRMED, confirmed, decider=BOB, due_at=LATER)
-    denied = NewEvent(LATER, EventType.DECISION_DENIED, ALICE.user_id, {"why": "too late"})
-    await ledger.record(FIRST, denied, fenced=False)
-    yield ledger
-    await database.close()
+    async with writing(database_url) as ledger:
+        for request in (FIRST, SECOND):
+            asked = NewEvent(request.asked_at, EventType.REQUESTED, ALICE.user_id, {})
+            await ledger.ask(request, asked)
+        await ledger.confirm(FIRST, NewEvent(LATER, EventType.CONFIRMED, BOB.user_id, {}), BOB)
+        denied = NewEvent(LATER, EventType.DECISION_DENIED, ALICE.user_id, {"why": "too late"})
+        await ledger.note(FIRST, denied)
+        yield ledger
 
 
 def written(log_file: Path) -> list[dict[str, Any]]:
@@ -142,13 +140,10 @@ async def test_an_event_whose_commit_has_no_answer_is_logged_as_uncertain(
     postgresql_url: str, log_file: Path
 ) -> None:
     opens, url = postgresql.proxied(postgresql_url)
-    async with Proxy(opens) as proxy:
-        database = Database(open_engine(url.format(port=proxy.port)))
-        ledger = Ledger(database)
-        proxy.loses_answer_to = (b"INSERT INTO events", b"COMMIT")
+    async with Proxy(opens) as proxy, writing(url.format(port=proxy.port)) as ledger:
+        proxy.loses_answer_to = ADDS_AN_EVENT
         # the second try finds what the first has written
-        await ledger.add(FIRST, NewEvent(NOON, EventType.REQUESTED, ALICE.user_id, {}))
-        await database.close()
+        await ledger.ask(FIRST, NewEvent(NOON, EventType.REQUESTED, ALICE.user_id, {}))
     (line,) = written(log_file)
     assert (line["request_id"], line["uncertain"]) == (FIRST.id, True)
 

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from tests.support.clock import set_back
+from tests.support.ledger import set_back
 from tests.support.names import BIKES, CONFIRM, UNDO
 from tests.support.world import OpenWorld, World
 

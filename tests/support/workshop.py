@@ -9,9 +9,7 @@ from pathlib import Path
 
 from bot.app.composition import build
 from bot.domain.models import Request
-from bot.ledger.audit.export import Filter, Row, read
-from bot.ledger.database.engine import open_engine
-from bot.ledger.store import Ledger
+from bot.ledger.audit.export import Row
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
 from bot.requests.follow_ups import FollowUps
@@ -24,6 +22,7 @@ from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.response_urls import Origin
 from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
 from bot.settings import Timing
+from tests.support.ledger import audit_rows, read_requests
 from tests.support.names import CHANNEL
 from tests.support.world import settings_for
 
@@ -34,7 +33,6 @@ class Parts:
 
     double: SimulatedSlack
     fusebill: SimulatedFusebill
-    ledger: Ledger
     metrics: Metrics
     tasks: BackgroundTasks
     poster: CardPoster
@@ -61,14 +59,11 @@ class Parts:
 
     async def requests(self) -> list[Request]:
         """The requests that had a card, newest first."""
-        return list(await self.ledger.recent_requests(None, limit=100))
+        return await read_requests(self.database_url)
 
     def rows(self) -> list[Row]:
         """The ledger as an auditor reads it."""
-        engine = open_engine(self.database_url, read_only=True)
-        rows = list(read(engine, Filter()))
-        engine.dispose()
-        return rows
+        return audit_rows(self.database_url)
 
 
 @asynccontextmanager
@@ -85,6 +80,6 @@ async def workshop(folder: Path, *, expires_after_s: int = 900) -> AsyncIterator
         async with build(settings, Timing(execution_s=2.0)) as bot:
             url = settings.database_url.get_secret_value()
             yield Parts(
-                *(double, fusebill, bot.ledger, bot.metrics, bot.tasks, bot.poster, bot.lookup),
+                *(double, fusebill, bot.metrics, bot.tasks, bot.poster, bot.lookup),
                 *(bot.preview, bot.worker, bot.follow_ups, bot.permissions, url),
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -12,6 +13,8 @@ from bot.app.composition import Bot
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import OpenView, PostedMessage, SimulatedSlack, text_of
 from bot.settings import Settings, Timing
+from tests.support import ledger
+from tests.support.kept import KeptCard, KeptRequest
 from tests.support.names import CANCEL, CHANNEL
 
 QUICK = Timing(sweep_every_s=0.1, look_s=0.02)
@@ -25,6 +28,7 @@ class World:
     fusebill: SimulatedFusebill
     bot: Bot
     address: str
+    database_url: str
 
     async def ask(self, text: str = "2554529 moved", user_id: str = "U0ALICE") -> PostedMessage:
         """Type `/unlatch …` and wait for the card."""
@@ -44,6 +48,26 @@ class World:
     async def settled(self) -> None:
         """Wait until the bot has no background task left."""
         await self.slack.workspace.until(lambda: not len(self.bot.tasks), 30.0)
+
+    async def cards(self) -> list[KeptCard]:
+        """All cards in the ledger that Slack has, oldest first."""
+        # in a thread: what the ledger is read through may need this one
+        return await asyncio.to_thread(ledger.cards, self.database_url)
+
+    async def kept(self, card: PostedMessage) -> KeptCard:
+        """A card as the ledger keeps it. Raises: ValueError if it does not know the card."""
+        return await asyncio.to_thread(ledger.card_at, self.database_url, card.ts)
+
+    async def kept_when(self, card: PostedMessage, holds: Callable[[KeptCard], object]) -> KeptCard:
+        """Wait until something holds of a card in the ledger. Raises: TimeoutError after 10 s."""
+        async with asyncio.timeout(10.0):
+            while not holds(kept := await self.kept(card)):  # noqa: ASYNC110  # no event for it
+                await asyncio.sleep(0.02)
+        return kept
+
+    async def requests_about(self, customer_id: int) -> list[KeptRequest]:
+        """What was asked about a customer, newest first."""
+        return await asyncio.to_thread(ledger.requests_about, self.database_url, customer_id)
 
     async def reply_to(self, text: str, user_id: str = "U0ALICE") -> str:
         """Type `/unlatch …`; returns the ephemeral that answers it."""
