@@ -228,7 +228,7 @@ class Transaction:
         kind: str,
         due_at: datetime,
         here: bool,
-        card: Card | None,  # noqa: FBT001
+        card: Card | None,
     ) -> None:
         now = self.now
         values = {

@@ -10,7 +10,7 @@ import psycopg
 from sqlalchemy import text, true, update
 
 from bot.ledger.database.engine import open_engine
-from bot.ledger.schema import requests
+from bot.ledger.tables import jobs, requests
 
 CHANGES_A_CARD = (b"UPDATE requests", b"COMMIT")
 ADDS_AN_EVENT = (b"INSERT INTO events", b"COMMIT")
@@ -29,9 +29,8 @@ def tamper(
     with engine.begin() as connection:
         connection.execute(update(requests).where(where).values(values))
         if "expires_at" in values:
-            is_open = requests.c.verdict.is_(None)
-            later = update(requests).where(where, is_open).values(due_at=values["expires_at"])
-            connection.execute(later)
+            ends = jobs.c.kind == "expire"
+            connection.execute(update(jobs).where(ends).values(due_at=values["expires_at"]))
     engine.dispose()
 
 

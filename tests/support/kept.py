@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
@@ -11,7 +11,7 @@ from typing import Any, Literal
 from sqlalchemy import ColumnElement, Connection, RowMapping, select
 
 from bot.domain.models import Customer, EventType, Kind, Outcome, Person, Verdict
-from bot.ledger.schema import events, requests
+from bot.ledger.tables import events, jobs, requests
 
 Job = Literal["post", "remind", "expire", "work", "show", "recheck"]
 """The kinds of thing that may still have to be done for a card."""
@@ -122,43 +122,33 @@ def cards_in(connection: Connection, *where: ColumnElement[bool]) -> list[KeptCa
     happened: dict[str, list[KeptEvent]] = {}
     for row in connection.execute(query).mappings():
         happened.setdefault(row["request_id"], []).append(_event(row))
-    return [_card(card_id, of_card, happened) for card_id, of_card in rows.items()]
+    due: dict[str, list[AnyRow]] = {}
+    for row in connection.execute(select(jobs)).mappings():
+        due.setdefault(row["card_id"], []).append(row)
+    return [
+        _card(card_id, of_card, happened, due.get(card_id, [])) for card_id, of_card in rows.items()
+    ]
 
 
 def _card(
-    card_id: str, rows: Sequence[AnyRow], happened: Mapping[str, list[KeptEvent]]
+    card_id: str,
+    rows: Sequence[AnyRow],
+    happened: Mapping[str, list[KeptEvent]],
+    job_rows: Sequence[AnyRow],
 ) -> KeptCard:
-    soonest: dict[Job, datetime] = {}
-    for row in rows:
-        for kind, at in _due(row):
-            soonest[kind] = min(at, soonest.get(kind, at))
-    due = [Due(card_id, kind, at) for kind, at in soonest.items()]
+    due = [
+        Due(card_id, row["kind"], row["held_until"] or row["due_at"])
+        for row in job_rows
+        if row["due_at"] is not None
+    ]
     first = rows[0]
     return KeptCard(
         tuple(_request(row, card_id, happened.get(row["id"], [])) for row in rows),
-        is_open=first["verdict"] is None and first["due_at"] is not None,
+        is_open=first["is_open"],
         due=tuple(sorted(due, key=lambda each: each.at)),
-        tries=first["deliveries"],
-        thread_is_complete=all(row["mirrored_through"] >= row["events"] for row in rows),
+        tries=sum(row["attempts"] for row in job_rows if row["kind"] == "show"),
+        thread_is_complete=first["shown_events"] >= sum(row["events"] for row in rows),
     )
-
-
-def _due(row: AnyRow) -> Iterator[tuple[Job, datetime]]:
-    at = row["due_at"]
-    if at is None:
-        return
-    if row["verdict"] is None:
-        if row["message_ts"] is None:
-            yield "post", at
-            return
-        if at < row["expires_at"]:
-            yield "remind", at
-        yield "expire", max(at, row["expires_at"])
-    elif row["verdict"] == Verdict.CONFIRMED and row["outcome"] is None:
-        yield "work", at
-    else:
-        shown = row["mirrored_through"] >= row["events"] and row["deliveries"] == 0
-        yield ("recheck" if shown and row["outcome"] == Outcome.CLEARED else "show"), at
 
 
 def _request(row: AnyRow, card_id: str, happened: Sequence[KeptEvent]) -> KeptRequest:

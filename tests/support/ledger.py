@@ -4,8 +4,6 @@ No other helper names the ledger's classes, tables and columns, but `kept`, whic
 `damage`, for what somebody breaks. The functions take a database's URL, so that they serve a bot in
 this process and those in their own. They block: where the bot reaches its database through this
 process (a proxy), call them in a thread, as `World` does.
-
-At the end stands a request as the tests of the ledger's own classes write it.
 """
 
 from __future__ import annotations
@@ -17,32 +15,29 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, func, select, update
 
-from bot.domain.models import (
-    Customer,
-    EventType,
-    HubSpotIds,
-    Kind,
-    NewEvent,
-    Outcome,
-    Person,
-    Request,
-    RequestHistory,
-    Verdict,
-)
-from bot.domain.policy import Decision
+from bot.domain.models import Outcome, Person, Request, Verdict
+from bot.ledger import lists, steps, work_steps
 from bot.ledger.audit.export import Filter, Row, read
 from bot.ledger.audit.verify import verify
-from bot.ledger.database.engine import Database, open_engine
+from bot.ledger.database.engine import open_engine
 from bot.ledger.database.migrating import migrate
-from bot.ledger.gate import DecisionResult
 from bot.ledger.hash_chain import fingerprint
-from bot.ledger.schema import Moment, card_id_of_row, events, metadata, requests, response_urls
-from bot.ledger.store import Ledger
-from bot.requests.publishing.publisher import MAX_PUBLISH_ATTEMPTS
+from bot.ledger.jobs import Transaction
+from bot.ledger.tables import (
+    Moment,
+    card_id_of_row,
+    events,
+    jobs,
+    metadata,
+    requests,
+    response_urls,
+)
+from bot.ledger.work_steps import Result
+from bot.requests.show import MAX_ATTEMPTS
 from tests.support.kept import Due, Job, KeptCard, KeptRequest, cards_in
 
 HOUR = timedelta(hours=1)
-HOLD_LOST = "claim lost"
+HOLD_LOST = "hold lost"
 """What the log says when a worker finds that another process has taken over its card."""
 
 
@@ -90,12 +85,14 @@ def what_is_due(database_url: str) -> list[Due]:
 @contextmanager
 def settling(database_url: str) -> Iterator[Callable[[], bool]]:
     """Asks, as often as wanted, whether nothing is still to be done for any decided card."""
-    left = requests.c.verdict.is_not(None) & requests.c.due_at.is_not(None)
+    # an undecided card waits for its reminder and its expiry
+    waits = jobs.c.kind.in_(["post", "remind", "expire"])
     engine = open_engine(database_url, read_only=True)
 
     def settled() -> bool:
         with engine.connect() as connection:
-            return not connection.execute(select(func.count()).where(left)).scalar()
+            left = select(func.count()).where(~waits, jobs.c.due_at.is_not(None))
+            return not connection.execute(left).scalar()
 
     yield settled
     engine.dispose()
@@ -132,13 +129,10 @@ def kept_urls(database_url: str, card_id: str) -> list[str]:
         return list(connection.execute(query).scalars())
 
 
-async def read_requests(database_url: str) -> list[Request]:
+def read_requests(database_url: str) -> list[Request]:
     """The first request of each card as the bot reads it, newest first, to call its parts with."""
-    database = Database(open_engine(database_url, read_only=True))
-    try:
-        return list(await Ledger(database).recent_requests(None, limit=100))
-    finally:
-        await database.close()
+    with reading(database_url) as connection:
+        return list(lists.recent(connection, None, limit=100))
 
 
 def make_due(database_url: str, card_id: str, kind: Job, at: datetime | None = None) -> None:
@@ -146,25 +140,26 @@ def make_due(database_url: str, card_id: str, kind: Job, at: datetime | None = N
 
     A card that is to expire sooner than it says is no longer what its events vouch for.
     """
-    of_kind: dict[Job, ColumnElement[bool]] = {
-        "work": (card_id_of_row == card_id) & requests.c.outcome.is_(None),
-        "recheck": (card_id_of_row == card_id) & (requests.c.outcome == Outcome.CLEARED),
-    }
     moment = at or datetime.now(UTC)
-    # the first request holds the card's clock
-    _change(database_url, of_kind.get(kind, requests.c.id == card_id), due_at=moment)
+    _set(database_url, card_id, kind, due_at=moment, holder=None, held_until=None)
     if kind == "expire":
         _change(database_url, card_id_of_row == card_id, expires_at=moment)
 
 
 def give_up_next_time(database_url: str, card_id: str) -> None:
     """Let the next attempt to show a card be the last; it waits for this attempt now."""
-    _change(database_url, requests.c.id == card_id, deliveries=MAX_PUBLISH_ATTEMPTS - 1)
+    _set(database_url, card_id, "show", attempts=MAX_ATTEMPTS, due_at=datetime.now(UTC))
 
 
 def lose_hold(database_url: str, card_id: str) -> None:
-    """Let whoever holds a card lose it, as if another process had taken it over."""
-    _change(database_url, card_id_of_row == card_id, claim=requests.c.claim + 1)
+    """Let whoever holds a card's jobs lose them, as if another process had taken them over."""
+    other = {"holder": "another process", "held_until": datetime.now(UTC) + HOUR}
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        held = jobs.c.holder.is_not(None)
+        lost = update(jobs).where(jobs.c.card_id == card_id, held)
+        connection.execute(lost.values(takes=jobs.c.takes + 1, **other))
+    engine.dispose()
 
 
 def age_urls(database_url: str, by: timedelta) -> None:
@@ -181,26 +176,24 @@ def set_back(database_url: str, by: timedelta) -> None:
         _move(database_url, [each for each in table.c if isinstance(each.type, Moment)], by)
 
 
-async def confirm_without_worker(
+def confirm_without_worker(
     database_url: str, card_id: str, decider: Person, outcome: Outcome | None = None
 ) -> None:
     """Confirm a card of one request, as a process does that hangs right after.
 
     With an `outcome`, it has recorded this as well, and the ledger takes it for shown.
     """
-    now = datetime.now(UTC)
-    database = Database(open_engine(database_url))
-    try:
-        ledger = Ledger(database)
-        confirmed = NewEvent(now, EventType.CONFIRMED, decider.user_id, {})
-        result = await ledger.decide(
-            card_id, Verdict.CONFIRMED, confirmed, decider=decider, due_at=now + HOUR
-        )
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        hangs = Transaction(connection, "a process that hangs", HOUR)
+        steps.decided(hangs, card_id, Verdict.CONFIRMED, decider)
         if outcome is not None:
-            event = NewEvent(now, EventType(outcome), "", {"why": "…", "found": {}})
-            await ledger.record(result.request, event, outcome=outcome, due_at=None)
-    finally:
-        await database.close()
+            (job,) = hangs.held
+            result = Result(outcome, {"why": "…", "found": {}})
+            records = Transaction(connection, "a process that hangs", HOUR)
+            work_steps.recorded(records, job, {card_id: result}, timedelta())
+            connection.execute(jobs.delete().where(jobs.c.card_id == card_id))
+    engine.dispose()
 
 
 @contextmanager
@@ -222,6 +215,18 @@ def _change(database_url: str, where: ColumnElement[bool], **values: object) -> 
     assert changed, "the ledger has no such card"
 
 
+def _set(database_url: str, card_id: str, kind: Job, **values: object) -> None:
+    """Change a card's job, or set it first."""
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        job = (jobs.c.card_id == card_id) & (jobs.c.kind == kind)
+        if not connection.execute(update(jobs).where(job).values(values)).rowcount:
+            new = {"takes": 0, "attempts": 0, "wanted": 1, "set_at": datetime.now(UTC)}
+            insert = jobs.insert().values(new | {"card_id": card_id, "kind": kind} | values)
+            connection.execute(insert)
+    engine.dispose()
+
+
 def _move(database_url: str, times: Sequence[Column[Any]], by: timedelta) -> None:
     engine = open_engine(database_url)
     with engine.begin() as connection:
@@ -231,42 +236,3 @@ def _move(database_url: str, times: Sequence[Column[Any]], by: timedelta) -> Non
                 later = {time.name: row[time] + by}
                 connection.execute(table.update().where(table.c.id == row["id"]).values(later))
     engine.dispose()
-
-
-NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
-LEASE = timedelta(seconds=30)
-LATER = NOW + LEASE + timedelta(seconds=1)
-ALICE, BOB = Person("U0ALICE", "T0SANDBOX"), Person("U0BOB", "T0PARTNER")
-REQUEST = Request(
-    id="a" * 32,
-    kind=Kind.UNLATCH,
-    customer=Customer(2554529, HubSpotIds(101, 434381295294), "Zoë", "Stolen Bikes 🚲", "2554530"),
-    channel_id="C0BILLING",
-    message_ts="1795476057.349284",
-    thread_ts="1795476057.349284",
-    requester=ALICE,
-    reason="moved — “new” portal",
-    asked_at=NOW,
-    expires_at=NOW + timedelta(minutes=15),
-    due_at=NOW + timedelta(minutes=15),
-)
-NOT_LISTED = Decision(allowed=False, why="not on the list")
-ASKED = NewEvent(NOW, EventType.REQUESTED, "U0ALICE", {"reason": "moved", "vid": 101})
-
-
-async def confirm(ledger: Ledger, at: datetime = NOW, **result: object) -> DecisionResult:
-    new_event = NewEvent(at, EventType.CONFIRMED, "U0BOB", {})
-    values: dict[str, object] = {"decider": BOB, "due_at": at + LEASE, **result}
-    return await ledger.decide(REQUEST.id, Verdict.CONFIRMED, new_event, **values)  # type: ignore[arg-type]  # by name
-
-
-async def confirmed(ledger: Ledger) -> Request:
-    await ledger.add(REQUEST, ASKED)
-    return (await confirm(ledger)).request
-
-
-async def cleared(ledger: Ledger, request: Request) -> RequestHistory:
-    new_event = NewEvent(NOW, EventType.CLEARED, "", {"status": 200})
-    return await ledger.record(
-        request, new_event, outcome=Outcome.CLEARED, settled_at=NOW, due_at=NOW + LEASE
-    )
