@@ -220,15 +220,11 @@ class Transaction:
                 REMOVE.execute(self.connection, {"card_id": card_id, "kind": kind})
             else:
                 own = card if card and card.id == card_id else None
-                self._set(card_id, kind, *change, own)
+                due_at, here = change
+                self._set(card_id, kind, due_at, own, here=here)
 
     def _set(
-        self,
-        card_id: str,
-        kind: str,
-        due_at: datetime,
-        here: bool,
-        card: Card | None,
+        self, card_id: str, kind: str, due_at: datetime, card: Card | None, *, here: bool
     ) -> None:
         now = self.now
         values = {

@@ -84,13 +84,22 @@ def test_every_event_has_a_line_for_the_thread(event_type: EventType) -> None:
 @pytest.mark.parametrize("event_type", EventType)
 def test_no_event_is_lost_in_a_thread(event_type: EventType, count: int) -> None:
     asked = card_of(customers(count))
-    card = happened(happened(asked, event_type, "U0BOB"), EventType.STOP_REQUESTED, "U0BOB", to=[0])
+    card = happened(asked, event_type, "U0BOB", waited=True)
+    card = happened(card, EventType.STOP_REQUESTED, "U0BOB", to=[0])
     reply = next_reply(card, len(asked.events), NO_LINKS)
     alone = next_reply(happened(asked, EventType.STOP_REQUESTED, "U0BOB", to=[0]), count, NO_LINKS)
     assert reply
     assert alone
     assert reply.shown == len(card.events)
     assert len(reply.message.text.splitlines()) > len(alone.message.text.splitlines())
+
+
+def test_that_a_call_begins_at_once_is_not_told_in_the_thread() -> None:
+    begun = happened(card_of(customers(1)), EventType.BEGUN)
+    reply = next_reply(happened(begun, EventType.CLEARED), 1, NO_LINKS)
+    assert reply
+    assert reply.shown == len(begun.events) + 1
+    assert "turn" not in reply.message.text
 
 
 def errors_of(kind: type[FusebillError]) -> set[type[FusebillError]]:
