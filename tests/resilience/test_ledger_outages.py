@@ -252,7 +252,7 @@ async def test_locked_cards_leave_connections_for_clicks(
         add_customers(world)
         for customer in CUSTOMERS:
             await world.ask(f"{customer} moved")
-        soon = datetime.now(UTC) + timedelta(seconds=1)
+        soon = datetime.now(UTC) + timedelta(seconds=3)
         for card in await world.cards():
             make_due(postgresql_url, card.id, "expire", soon)
         with locked(postgresql_url), psycopg.connect(postgresql_url, autocommit=True) as observer:
