@@ -112,11 +112,10 @@ async def test_the_result_of_a_check_is_recorded_with_who_checked(
         card = await unknown(world)
         world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
         await world.press("U0ALICE", card, CHECK)
-        (request,) = await world.bot.ledger.recent_requests(BIKES)
-        history = await world.bot.ledger.request_history(request.id)
-        assert (request.outcome, request.due_at) == (Outcome.CLEARED, None)
-        assert [e.type for e in history.events][-2:] == [EventType.UNKNOWN, EventType.CLEARED]
-        assert history.events[-1].actor == "U0ALICE"
+        kept = await world.kept(card)
+        assert (kept.first.outcome, kept.is_settled) == (Outcome.CLEARED, True)
+        assert kept.story[-2:] == [EventType.UNKNOWN, EventType.CLEARED]
+        assert kept.events[-1].actor == "U0ALICE"
         assert world.thread(card).count("✅ Unlatched") == 1
 
 
@@ -172,7 +171,7 @@ async def test_a_guest_may_not_check_and_the_refusal_is_in_the_thread(
 async def test_a_known_outcome_needs_no_second_check(open_world: OpenWorld) -> None:
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world)
-        (request,) = await world.bot.ledger.recent_requests(BIKES)
+        (request,) = await world.requests_about(BIKES)
         world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
         await world.press("U0BOB", card, CHECK)
         await world.slack.forge_click("U0ALICE", card.ts, CHECK, request.id)

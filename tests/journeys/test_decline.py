@@ -13,11 +13,9 @@ from urllib.parse import urlencode
 import pytest
 
 from bot.domain.models import EventType
-from bot.ledger.audit.export import Filter, read
-from bot.ledger.audit.verify import verify
-from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.simulator import OpenView, PostedMessage, text_of
-from tests.support.faults import history_of
+from tests.support.damage import spoil
+from tests.support.ledger import audit_rows, broken
 from tests.support.names import CANCEL, CHANNEL, CONFIRM
 from tests.support.reading import operations, without_times
 from tests.support.world import OpenWorld, World
@@ -35,7 +33,7 @@ def forms(world: World) -> list[OpenView]:
 
 
 async def events(world: World, card: PostedMessage) -> list[EventType]:
-    return [event.type for event in (await history_of(world, card)).events]
+    return (await world.kept(card)).story
 
 
 async def test_cancel_on_somebody_elses_card_opens_a_form_and_decides_nothing(
@@ -91,7 +89,7 @@ async def test_the_thread_begins_with_the_verdict_and_tells_the_requester(world:
     ]
 
 
-async def test_history_and_audit_show_by_whom_and_why(world: World, tmp_path: Path) -> None:
+async def test_history_and_audit_show_by_whom_and_why(world: World) -> None:
     card = await world.ask()
     await world.decline("U0BOB", card, WHY)
     listed = without_times(await world.reply_to("history")).splitlines()
@@ -100,11 +98,9 @@ async def test_history_and_audit_show_by_whom_and_why(world: World, tmp_path: Pa
         "asked by <@U0ALICE>, AT; declined by <@U0BOB>, AT",
         f"Reason: {WHY}",
     ]
-    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db", read_only=True)
-    last = list(read(engine, Filter()))[-1]
+    last = audit_rows(world.database_url)[-1]
     assert [last[name] for name in ("event", "who", "why")] == ["declined", "U0BOB", WHY]
-    assert list(verify(engine)) == []
-    engine.dispose()
+    assert broken(world.database_url) == []
 
 
 async def test_a_reason_is_optional(world: World) -> None:
@@ -158,9 +154,8 @@ async def test_who_sends_the_form_after_the_expiry_is_told_so_in_the_form(
 
 async def test_who_presses_cancel_too_late_gets_no_form(world: World) -> None:
     card = await world.ask()
-    [request] = await world.bot.ledger.recent_requests(None)
     await world.press("U0ALICE", card, CANCEL)
-    await world.slack.forge_click("U0BOB", card.ts, CANCEL, request.id)
+    await world.slack.forge_click("U0BOB", card.ts, CANCEL, (await world.kept(card)).id)
     await world.settled()
     assert "was cancelled by <@U0ALICE>" in world.last_ephemeral("U0BOB")
     assert forms(world) == []
@@ -255,12 +250,10 @@ async def test_a_ledger_that_fails_is_told_beside_the_reason_which_is_kept(
     assert f"Reason: {WHY}" in world.card(card)
 
 
-async def test_a_form_that_fails_in_the_bot_says_so_and_stays(world: World, tmp_path: Path) -> None:
+async def test_a_form_that_fails_in_the_bot_says_so_and_stays(world: World) -> None:
     card = await world.ask()
     form = await world.open_form("U0BOB", card)
-    with sqlite3.connect(tmp_path / "ledger.db") as other:
-        other.execute("UPDATE requests SET customer = 'oops'")
-    other.close()
+    spoil(world.database_url)
     await world.slack.submit(form.id, {"reason": WHY})
     assert "Something went wrong in the bot" in world.slack.views.get(form.id).errors["reason"]
 
@@ -292,10 +285,9 @@ async def test_a_form_works_over_socket_mode_too(open_world: OpenWorld) -> None:
 async def test_the_form_sends_no_more_than_ids_with_it(world: World) -> None:
     card = await world.ask()
     form = await world.open_form("U0BOB", card)
-    [request] = await world.bot.ledger.recent_requests(None)
     carried = json.loads(form.view["private_metadata"])
     assert carried.pop("response_url").startswith("http")
-    assert carried == {"request_id": request.id, "message_ts": card.ts}
+    assert carried == {"request_id": (await world.kept(card)).id, "message_ts": card.ts}
 
 
 async def test_who_declines_where_the_card_cannot_change_is_told_privately(

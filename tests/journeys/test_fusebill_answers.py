@@ -8,8 +8,8 @@ import pytest
 
 from bot.domain.models import Outcome
 from bot.ledger.audit import export
-from bot.ledger.database.engine import open_engine
 from bot.settings import Timing
+from tests.support.ledger import audit_rows
 from tests.support.names import BIKES, CHECK, CONFIRM
 from tests.support.reading import answer_to, operations
 from tests.support.world import OpenWorld, World
@@ -115,17 +115,12 @@ async def test_an_outage_is_waited_for_as_it_says(world: World) -> None:
 
 
 async def test_audit_shows_each_call_with_status_words_and_error_id(
-    world: World, tmp_path: object
+    world: World,
 ) -> None:
     world.fusebill.misbehave("queue", operation="unlatch_customer")
     await confirmed(world)
-    history = await world.bot.ledger.request_history(
-        (await world.bot.ledger.recent_requests(BIKES))[0].id
-    )
-    assert history.request.outcome is Outcome.CLEARED
-    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db", read_only=True)
-    rows = list(export.read(engine, export.Filter()))
-    engine.dispose()
+    assert (await world.requests_about(BIKES))[0].outcome is Outcome.CLEARED
+    rows = audit_rows(world.database_url)
     last = json.loads(list(export.as_json(rows))[-1])
     first, second = last["details"]["calls"]
     assert first.pop("seconds") < 2

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from pathlib import Path
 
 from bot.domain.models import EventType, Outcome, Verdict
-from bot.ledger.audit.export import Filter, read
-from bot.ledger.database.engine import open_engine
-from tests.support.ledger import broken
+from tests.support.ledger import audit_rows, broken
 from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import operations
 from tests.support.world import OpenWorld, World
@@ -23,14 +20,12 @@ async def outcomes(world: World) -> Counter[Outcome | None]:
     found = [
         request
         for customer in (BIKES, JOINERY, DENTAL)
-        for request in await world.bot.ledger.recent_requests(customer)
+        for request in await world.requests_about(customer)
     ]
     return Counter(request.outcome for request in found)
 
 
-async def test_one_confirmation_unlatches_all_customers_of_the_card(
-    world: World, tmp_path: Path
-) -> None:
+async def test_one_confirmation_unlatches_all_customers_of_the_card(world: World) -> None:
     card = await world.ask(THREE)
     await world.press("U0BOB", card, CONFIRM)
     assert "✅ 3 unlatched" in world.card(card)
@@ -40,7 +35,7 @@ async def test_one_confirmation_unlatches_all_customers_of_the_card(
     assert all(
         world.fusebill.customers[each]["hubSpotId"] is None for each in (BIKES, JOINERY, DENTAL)
     )
-    assert broken(f"sqlite:///{tmp_path}/ledger.db") == []
+    assert broken(world.database_url) == []
 
 
 async def test_the_thread_says_the_summary_first_and_then_who_is_not_cleared(
@@ -56,15 +51,15 @@ async def test_the_thread_says_the_summary_first_and_then_who_is_not_cleared(
     assert await outcomes(world) == {Outcome.CLEARED: 2, Outcome.CHANGED: 1}
 
 
-async def test_cancelling_the_card_cancels_all_of_it(world: World, tmp_path: Path) -> None:
+async def test_cancelling_the_card_cancels_all_of_it(world: World) -> None:
     card = await world.ask(THREE)
     await world.press("U0ALICE", card, CANCEL)
     assert "Cancelled" in world.card(card)
     for customer in (BIKES, JOINERY, DENTAL):
-        [request] = await world.bot.ledger.recent_requests(customer)
+        [request] = await world.requests_about(customer)
         assert request.verdict is Verdict.CANCELLED
     assert "unlatch_customer" not in operations(world)
-    assert broken(f"sqlite:///{tmp_path}/ledger.db") == []
+    assert broken(world.database_url) == []
 
 
 async def test_two_people_are_needed_for_the_whole_card(open_world: OpenWorld) -> None:
@@ -88,7 +83,7 @@ async def test_a_customer_that_another_card_has_changed_stops_the_whole_card(
     assert Counter(operations(world))["unlatch_customer"] == 1
 
 
-async def test_undo_latches_again_all_that_were_cleared(world: World, tmp_path: Path) -> None:
+async def test_undo_latches_again_all_that_were_cleared(world: World) -> None:
     card = await world.ask(THREE)
     before = {each: world.fusebill.customers[each]["hubSpotId"] for each in (BIKES, JOINERY)}
     await world.press("U0BOB", card, CONFIRM)
@@ -100,9 +95,9 @@ async def test_undo_latches_again_all_that_were_cleared(world: World, tmp_path: 
     assert "[Undo…]" not in world.card(card)
     for customer, vid in before.items():
         assert world.fusebill.customers[customer]["hubSpotId"] == vid
-        relatch, first = await world.bot.ledger.recent_requests(customer)
+        relatch, first = await world.requests_about(customer)
         assert (relatch.undoes, first.undone_by) == (first.id, relatch.id)
-    assert broken(f"sqlite:///{tmp_path}/ledger.db") == []
+    assert broken(world.database_url) == []
 
 
 async def test_undo_leaves_out_who_has_been_latched_to_something_else(world: World) -> None:
@@ -132,16 +127,13 @@ async def test_check_again_looks_at_those_that_are_unknown_and_asks_about_the_re
     assert [str(DENTAL) in text for text in asked] == [True]
 
 
-async def test_a_customer_finds_its_card_in_history_and_audit(world: World, tmp_path: Path) -> None:
+async def test_a_customer_finds_its_card_in_history_and_audit(world: World) -> None:
     card = await world.ask(THREE)
     await world.press("U0BOB", card, CONFIRM)
     assert f"· {JOINERY}" in await world.reply_to(f"history {JOINERY}")
-    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db", read_only=True)
-    rows = list(read(engine, Filter(customer_id=JOINERY)))
-    everything = list(read(engine, Filter()))
-    engine.dispose()
+    rows = audit_rows(world.database_url, JOINERY)
     assert [row["event"] for row in rows] == ["requested", "confirmed", "cleared"]
-    assert len({row["card_id"] for row in everything}) == 1
+    assert len({row["card_id"] for row in audit_rows(world.database_url)}) == 1
 
 
 async def test_stop_leaves_alone_what_is_not_begun(open_world: OpenWorld) -> None:
@@ -174,7 +166,4 @@ async def test_only_who_may_confirm_or_the_requester_can_stop(open_world: OpenWo
         await world.slack.workspace.until(lambda: "[Stop]" in world.card(card))
         await world.press("U0GUEST", card, STOP)
         assert "🔒" in world.last_ephemeral("U0GUEST")
-        history = await world.bot.ledger.card_history(
-            (await world.bot.ledger.recent_requests(BIKES))[0].card_id
-        )
-        assert EventType.STOP_REQUESTED not in [event.type for event in history.first.events]
+        assert EventType.STOP_REQUESTED not in (await world.kept(card)).story

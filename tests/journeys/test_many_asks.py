@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 
-from bot.ledger.audit.export import Filter, read
-from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.delivery import submission_payload
 from bot.sandbox.slack.proxy_answers import PROXY_ANSWERS
 from bot.sandbox.slack.simulator import OpenView
 from bot.sandbox.slack.workspace import Channel
+from tests.support.ledger import audit_rows
 from tests.support.names import BIKES, CANCEL, CHANNEL
 from tests.support.reading import answer_to, heard_by, operations, parts
 from tests.support.world import OpenWorld, World
@@ -182,16 +180,12 @@ async def test_in_a_direct_message_people_are_sent_to_a_channel(world: World, te
     assert (operations(world), world.slack.views.all()) == ([], [])
 
 
-async def test_a_refusal_is_recorded_once_with_what_was_typed(
-    open_world: OpenWorld, tmp_path: Path
-) -> None:
+async def test_a_refusal_is_recorded_once_with_what_was_typed(open_world: OpenWorld) -> None:
     async with open_world(unlatch_requesters=frozenset({"U0BOB"})) as world:
         told = await answer_to(world, f"{BIKES}, {JOINERY} moved")
         assert "You are not on the list" in told
         assert operations(world) == []
-    engine = open_engine(f"sqlite:///{tmp_path}/ledger.db", read_only=True)
-    [row] = read(engine, Filter())
-    engine.dispose()
+    [row] = audit_rows(world.database_url)
     assert (row["customer_id"], row["event"]) == (BIKES, "ask_denied")
     assert f"{BIKES}, {JOINERY} moved" in str(row)
 

@@ -12,7 +12,6 @@ import pytest
 from bot.domain.models import EventType
 from bot.sandbox.slack.simulator import PostedMessage, text_of
 from tests.support.bot_process import PACE
-from tests.support.faults import history_of
 from tests.support.ledger import broken
 from tests.support.names import CANCEL, CHANNEL, CONFIRM, UNDO
 from tests.support.reading import parts, without_times
@@ -85,8 +84,8 @@ async def test_one_reply_reminds_them_at_two_thirds_and_says_when_it_expires(
         ]
         assert mentioned(reminder) == PEOPLE
         await staged.until(lambda: "Expired" in staged.card(card))
-        [history] = await staged.settled()
-        assert [event.type for event in history.events] == [
+        [kept] = await staged.settled()
+        assert kept.story == [
             EventType.REQUESTED,
             EventType.REMINDED,
             EventType.EXPIRED,
@@ -124,16 +123,14 @@ async def test_a_decided_card_reminds_nobody(open_world: OpenWorld) -> None:
         await asyncio.sleep(1.8)
         await world.settled()
         assert reminders(world, card) == []
-        types = [event.type for event in (await history_of(world, card)).events]
-        assert EventType.REMINDED not in types
+        assert EventType.REMINDED not in (await world.kept(card)).story
 
 
 async def test_without_people_to_notify_nobody_is_reminded(open_world: OpenWorld) -> None:
     async with open_world(unlatch_expires_after_s=1) as world:
         card = await world.ask()
         await world.slack.workspace.until(lambda: "Expired" in world.card(card))
-        types = [event.type for event in (await history_of(world, card)).events]
-        assert EventType.REMINDED not in types
+        assert EventType.REMINDED not in (await world.kept(card)).story
 
 
 @pytest.mark.parametrize("fault", [{"status": 503}, {"error": "ratelimited"}, {"drop": "before"}])
@@ -187,7 +184,6 @@ async def test_a_bot_killed_as_it_reminds_does_not_remind_twice(
         await staged.until(trap.sprung.is_set)
         await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=LIFE_S)
         await staged.until(lambda: "Expired" in staged.card(card))
-        [history] = await staged.settled()
-        types = [event.type for event in history.events]
-        assert types.count(EventType.REMINDED) == 1
+        [kept] = await staged.settled()
+        assert kept.story.count(EventType.REMINDED) == 1
         assert len(reminders(staged, card)) == (1 if when == "after" else 0)

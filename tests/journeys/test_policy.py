@@ -11,10 +11,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from bot.ledger.audit.export import Filter, Row, read
-from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.simulator import Delivery, PostedMessage, SimulatedSlack, User
 from bot.sandbox.slack.workspace import Team
+from tests.support.ledger import audit_rows
 from tests.support.names import CANCEL, CHANNEL, CONFIRM
 from tests.support.stage import stage
 from tests.support.world import OpenWorld, World
@@ -23,14 +22,6 @@ TWO = "You made this request yourself. The two-person rule needs somebody else t
 CONFIRMERS = "You are not on the list of people who may confirm."
 CANCELLERS = "You are not on the list of people who may cancel somebody else's request."
 GROUP_UNKNOWN = "Slack can't say right now who may confirm. Try again in a minute."
-
-
-def kept(folder: Path) -> list[Row]:
-    """The ledger as an auditor reads it."""
-    engine = open_engine(f"sqlite:///{folder}/ledger.db", read_only=True)
-    rows = list(read(engine, Filter()))
-    engine.dispose()
-    return rows
 
 
 def ephemeral_readers(world: World) -> set[str]:
@@ -108,12 +99,12 @@ async def test_a_refused_ask_is_answered_privately_and_reads_nothing(
 
 @pytest.mark.parametrize("case", ASKS.values(), ids=ASKS)
 async def test_a_refusal_to_ask_is_in_the_ledger_with_its_reason(
-    open_world: OpenWorld, tmp_path: Path, case: Case
+    open_world: OpenWorld, case: Case
 ) -> None:
     async with open_world(**case.settings) as world:
         await world.reply_to(case.text, case.user_id)
         await world.settled()
-        (row,) = kept(tmp_path)
+        (row,) = audit_rows(world.database_url)
         assert (row["event"], row["who"], row["customer_id"], row["channel_id"]) == (
             *("ask_denied", case.user_id, 2554529, CHANNEL),
         )
@@ -208,12 +199,12 @@ async def test_a_refused_click_is_answered_privately_and_changes_nothing(
 
 @pytest.mark.parametrize("case", CLICKS.values(), ids=CLICKS)
 async def test_a_refusal_to_decide_is_in_the_ledger_and_in_the_thread(
-    open_world: OpenWorld, tmp_path: Path, case: Case
+    open_world: OpenWorld, case: Case
 ) -> None:
     async with open_world(**case.settings) as world:
         card = await world.ask()
         await world.press(case.user_id, card, case.action_id)
-        denied = [r for r in kept(tmp_path) if r["event"] == "decision_denied"]
+        denied = [r for r in audit_rows(world.database_url) if r["event"] == "decision_denied"]
         assert [(row["who"], row["why"]) for row in denied] == [(case.user_id, case.why)]
         line = f"<@{case.user_id}> was refused: “{case.why}”"
         assert world.thread(card).splitlines()[-1].endswith(line)
@@ -395,12 +386,12 @@ async def test_a_rule_set_after_the_card_applies_at_the_click(
     ],
 )
 async def test_a_refused_search_is_in_the_ledger(
-    open_world: OpenWorld, tmp_path: Path, text: str, customer_id: int | None, tried: str
+    open_world: OpenWorld, text: str, customer_id: int | None, tried: str
 ) -> None:
     async with open_world(unlatch_requesters=frozenset({"U0BOB"})) as world:
         await world.reply_to(text)
         await world.settled()
-        (row,) = kept(tmp_path)
+        (row,) = audit_rows(world.database_url)
         assert (row["event"], row["who"], row["customer_id"]) == (
             "ask_denied",
             "U0ALICE",

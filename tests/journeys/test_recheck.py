@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.models import EventType, RequestHistory
+from bot.domain.models import EventType
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
-from tests.support.faults import history_of
+from tests.support.kept import KeptCard
 from tests.support.ledger import broken
 from tests.support.names import BIKES, CHANNEL, CONFIRM, UNDO
 from tests.support.reading import operations, without_times
@@ -36,18 +36,15 @@ def latch(place: World | Stage, vid: int | None = 101, company_id: int | None = 
     place.fusebill.customers[BIKES].update(hubSpotId=vid, hubSpotCompanyId=company_id)
 
 
-def checks(history: RequestHistory) -> list[EventType]:
-    return [event.type for event in history.events if event.type in CHECKS]
+def checks(card: KeptCard) -> list[EventType]:
+    return [event_type for event_type in card.story if event_type in CHECKS]
 
 
 async def checked(world: World, card: PostedMessage) -> list[EventType]:
     """Wait for the recheck; returns its events."""
-    for _ in range(100):
-        if found := checks(await history_of(world, card)):
-            break
-        await asyncio.sleep(0.1)
+    kept = await world.kept_when(card, checks)
     await world.settled()
-    return found
+    return checks(kept)
 
 
 async def cleared(world: World) -> PostedMessage:
@@ -71,8 +68,8 @@ async def test_a_customer_that_is_still_clear_disturbs_nobody(open_world: OpenWo
         assert await checked(world, card) == [EventType.RECHECKED]
         assert len(world.slack.calls) == said
         assert operations(world)[-1] == "get_customer"
-        request = (await history_of(world, card)).request
-        assert (request.due_at, request.publish_attempts) == (None, 0)
+        kept = await world.kept(card)
+        assert (kept.due, kept.tries) == ((), 0)
 
 
 async def test_a_customer_latched_again_rings_requester_and_decider_in_the_thread(
@@ -121,30 +118,31 @@ async def test_it_is_read_once_only(open_world: OpenWorld) -> None:
         await asyncio.sleep(0.7)
         await world.settled()
         assert len(operations(world)) == read
-        assert checks(await history_of(world, card)) == [EventType.RECHECKED]
+        assert checks(await world.kept(card)) == [EventType.RECHECKED]
 
 
 async def test_zero_turns_it_off(world: World) -> None:
     card = await cleared(world)
-    request = (await history_of(world, card)).request
-    assert request.due_at is None
+    assert (await world.kept(card)).is_settled
 
 
 async def test_the_default_is_an_hour_after_it_was_cleared(open_world: OpenWorld) -> None:
     async with open_world(unlatch_recheck_after_s=3600) as world:
         card = await cleared(world)
-        request = (await history_of(world, card)).request
-        assert request.due_at is not None
-        assert request.settled_at is not None
-        assert (request.due_at - request.settled_at).total_seconds() == 3600
+        kept = await world.kept(card)
+        [recheck] = kept.due
+        assert recheck.kind == "recheck"
+        assert kept.first.settled_at is not None
+        assert (recheck.at - kept.first.settled_at).total_seconds() == 3600
 
 
 async def test_a_card_that_is_drawn_again_keeps_its_recheck(open_world: OpenWorld) -> None:
     async with open_world(unlatch_recheck_after_s=3600) as world:
         card = await cleared(world)
-        due_at = (await history_of(world, card)).request.due_at
+        due = (await world.kept(card)).due
         await world.press("U0GUEST", card, UNDO)
-        assert (await history_of(world, card)).request.due_at == due_at
+        assert (await world.kept(card)).due == due
+        assert [each.kind for each in due] == ["recheck"]
 
 
 async def test_after_an_undo_nobody_is_told(open_world: OpenWorld) -> None:
@@ -155,8 +153,8 @@ async def test_after_an_undo_nobody_is_told(open_world: OpenWorld) -> None:
         await world.press("U0BOB", undo, CONFIRM)
         await asyncio.sleep(2.3)
         await world.settled()
-        history = await history_of(world, card)
-        assert (checks(history), history.request.due_at) == ([], None)
+        kept = await world.kept(card)
+        assert (checks(kept), kept.is_settled) == ([], True)
         assert AGAIN not in world.thread(card)
 
 
@@ -178,7 +176,7 @@ async def test_an_undo_under_way_is_not_taken_for_the_sync(open_world: OpenWorld
         await asyncio.sleep(2.3)
         release.set()
         await world.settled()
-        assert checks(await history_of(world, card)) == []
+        assert checks(await world.kept(card)) == []
         assert AGAIN not in world.thread(card)
 
 
@@ -196,7 +194,7 @@ async def test_what_a_later_request_restored_is_not_taken_for_the_sync(
         await world.settled()
         assert world.fusebill.customers[BIKES]["hubSpotId"] == 901
         for card in (first, second):
-            assert checks(await history_of(world, card)) == []
+            assert checks(await world.kept(card)) == []
 
 
 async def test_a_read_that_fails_is_repeated_until_fusebill_answers(
@@ -231,8 +229,8 @@ async def test_a_bot_that_was_down_at_that_time_looks_when_it_is_back(staged: St
     latch(staged)
     await asyncio.sleep(2.0)
     await staged.start(timing=SOON, unlatch_recheck_after_s=2)
-    [history] = await staged.settled()
-    assert checks(history) == [EventType.LATCHED_AGAIN]
+    [kept] = await staged.settled()
+    assert checks(kept) == [EventType.LATCHED_AGAIN]
     assert AGAIN in staged.thread(card)
     assert broken(staged.database_url) == []
 
@@ -257,8 +255,8 @@ async def test_a_bot_killed_as_it_looks_is_followed_by_the_next(
     trap.arm()
     await staged.until(trap.sprung.is_set)
     await staged.start(unlatch_recheck_after_s=2)
-    [history] = await staged.settled()
-    assert checks(history) == [EventType.LATCHED_AGAIN]
+    [kept] = await staged.settled()
+    assert checks(kept) == [EventType.LATCHED_AGAIN]
     assert AGAIN in staged.thread(card)
     assert AGAIN in staged.card(card)
 
@@ -269,8 +267,8 @@ async def test_two_instances_look_once(postgresql_url: str, tmp_path: Path) -> N
             await staged.start(timing=SOON, unlatch_recheck_after_s=2)
         card = await confirm(staged)
         latch(staged)
-        [history] = await staged.settled()
-        assert checks(history) == [EventType.LATCHED_AGAIN]
+        [kept] = await staged.settled()
+        assert checks(kept) == [EventType.LATCHED_AGAIN]
         await staged.until(lambda: AGAIN in staged.thread(card))
         assert staged.thread(card).count(AGAIN) == 1
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
-from bot.domain.models import Card, EventType, Kind, NewEvent, Outcome, Request, Verdict
+from bot.domain.models import EventType, Kind, Outcome
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
+from tests.support.kept import KeptRequest
+from tests.support.ledger import confirm_without_worker, make_due
 from tests.support.names import BIKES, BOB, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import without_times
 from tests.support.stage import Stage, Trap, stage
@@ -48,9 +49,9 @@ async def undo_card(world: World, card: PostedMessage, user_id: str = "U0BOB") -
     return replies(world, card)[-1]
 
 
-async def last_request(world: World) -> Request:
+async def last_request(world: World) -> KeptRequest:
     """The newest request with a card."""
-    return (await world.bot.ledger.recent_requests(None))[0]
+    return (await world.cards())[-1].first
 
 
 async def test_undo_posts_a_card_in_the_same_thread(
@@ -229,8 +230,8 @@ async def test_a_refused_undo_is_in_the_ledger_and_the_thread(
         await world.press(user_id, card, UNDO)
         assert world.last_ephemeral(user_id) == f"🔒 {why}"
         assert world.thread(card).endswith(f"<@{user_id}> was refused: “{why}”")
-        history = await world.bot.ledger.request_history((await last_request(world)).id)
-        assert (history.events[-1].type, history.events[-1].actor) == ("decision_denied", user_id)
+        last = (await world.kept(card)).events[-1]
+        assert (last.type, last.actor) == ("decision_denied", user_id)
         assert "[Undo…]" in world.card(card)
 
 
@@ -321,21 +322,13 @@ async def test_an_undone_customer_can_be_unlatched_again(world: World) -> None:
     assert "[Undo…]" not in world.card(card)
 
 
-async def worker_died(world: World, undo: Request, *, after_outcome: bool) -> None:
+async def worker_died(world: World, undo: PostedMessage, *, after_outcome: bool) -> None:
     """The state after a worker died: after the verdict, or after the outcome was written."""
-    now = datetime.now(UTC)
-    ledger = world.bot.ledger
     world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
-    gate = await ledger.decide(
-        undo.id,
-        Verdict.CONFIRMED,
-        NewEvent(now, EventType.CONFIRMED, "U0BOB", {}),
-        decider=BOB,
-        due_at=now + timedelta(seconds=0 if not after_outcome else 60),
-    )
-    if after_outcome:
-        restored = NewEvent(now, EventType.RESTORED, "", {})
-        await ledger.record(gate.request, restored, outcome=Outcome.RESTORED, due_at=now)
+    card_id = (await world.kept(undo)).id
+    outcome = Outcome.RESTORED if after_outcome else None
+    await confirm_without_worker(world.database_url, card_id, BOB, outcome)
+    make_due(world.database_url, card_id, "show" if after_outcome else "work")
 
 
 @pytest.mark.parametrize("after_outcome", [False, True])
@@ -344,7 +337,7 @@ async def test_an_undo_whose_worker_died_is_finished_and_marked(
 ) -> None:
     card = await cleared(world)
     undo = await undo_card(world, card)
-    await worker_died(world, await last_request(world), after_outcome=after_outcome)
+    await worker_died(world, undo, after_outcome=after_outcome)
     await world.slack.workspace.until(lambda: "Undone by: <@U0BOB>" in world.card(card))
     await world.settled()
     assert "✅ Latched again" in world.card(undo)
@@ -355,13 +348,16 @@ async def test_an_undo_whose_worker_died_is_finished_and_marked(
 
 async def test_an_undo_finished_twice_is_marked_once(world: World) -> None:
     card = await cleared(world)
-    await world.press("U0ALICE", await undo_card(world, card), CONFIRM)
-    undo, first = await world.bot.ledger.recent_requests(BIKES)
-    await world.bot.worker.finish(Card((undo,)))
+    posted = await undo_card(world, card)
+    await world.press("U0ALICE", posted, CONFIRM)
+    undo, first = await world.requests_about(BIKES)
+    said = len(world.slack.calls)
+    make_due(world.database_url, undo.id, "show")
+    await world.slack.workspace.until(lambda: len(world.slack.calls) > said)
     await world.settled()
-    history = await world.bot.ledger.request_history(first.id)
-    assert [event.type for event in history.events].count(EventType.UNDONE) == 1
-    assert history.request.undone_by == undo.id
+    assert (await world.kept(posted)).is_settled
+    assert (await world.kept(card)).story.count(EventType.UNDONE) == 1
+    assert first.undone_by == undo.id
     assert (undo.kind, undo.undoes) == (Kind.RELATCH, first.id)
 
 
@@ -400,7 +396,7 @@ async def test_an_undo_that_turns_out_not_done_gets_a_new_card(
         await world.press("U0ALICE", replies(world, card)[-1], CONFIRM)
         assert ids(world) == (101, 202)
         assert "Undone by: <@U0ALICE>" in world.card(card)
-        first = (await world.bot.ledger.recent_requests(BIKES))[-1]
+        first = (await world.requests_about(BIKES))[-1]
         assert first.undone_by == (await last_request(world)).id
 
 
@@ -417,8 +413,7 @@ async def test_a_bot_killed_during_an_undo_finishes_after_a_restart(
         await staged.slack.click("U0BOB", card.ts, UNDO)
         await staged.until(lambda: "[Latch again]" in staged.thread(card))
         undo = staged.slack.workspace.thread(CHANNEL, card.ts)[-1]
-        while len(await staged.histories()) < 2:  # noqa: ASYNC110  # another process writes the row
-            await asyncio.sleep(0.01)
+        await staged.until(lambda: len(staged.cards()) == 2)
         Trap(staged, (when, "latch_customer")).arm()
         await staged.slack.click("U0ALICE", undo.ts, CONFIRM)
         await staged.until(lambda: staged.bots[-1].process.exitcode is not None)

@@ -11,13 +11,10 @@ import pytest
 
 from bot.app.composition import build
 from bot.app.server import listening
-from bot.messages.phrases import Links
-from bot.requests.publishing.private_messages import PrivateMessages
-from bot.requests.publishing.publisher import Publisher
-from bot.requests.publishing.thread_replies import ThreadReplies
 from bot.sandbox.slack.simulator import PostedMessage
-from tests.support.faults import TIMING, history_of, posted_once_in_order
+from tests.support.faults import TIMING, posted_once_in_order
 from tests.support.names import CHANNEL, CONFIRM, UNDO
+from tests.support.reading import request_id
 from tests.support.world import OpenWorld, World, settings_for
 
 
@@ -50,11 +47,8 @@ async def test_an_old_card_that_slack_updates_late_does_not_stay(open_world: Ope
         asyncio.get_running_loop().call_later(0.5, held.released.set)
         await world.settled()
         assert "Undone by" in world.card(card)
-        history = await history_of(world, card)
-        assert (history.request.due_at, history.request.last_posted_event) == (
-            None,
-            len(history.events),
-        )
+        kept = await world.kept(card)
+        assert (kept.is_settled, kept.thread_is_complete) == (True, True)
 
 
 async def test_a_refusal_being_posted_is_not_posted_again_with_the_result(
@@ -122,7 +116,7 @@ async def test_an_old_card_of_another_instance_is_replaced_soon(
         await world.slack.workspace.until(lambda: "Undone by" not in world.card(card))
         await world.slack.workspace.until(lambda: "Undone by" in world.card(card))
         await world.slack.workspace.until(lambda: not len(other.tasks) and not len(world.bot.tasks))
-        assert (await history_of(world, card)).request.due_at is None
+        assert (await world.kept(card)).is_settled
 
 
 async def posted_twice(world: World) -> tuple[PostedMessage, PostedMessage]:
@@ -134,22 +128,11 @@ async def posted_twice(world: World) -> tuple[PostedMessage, PostedMessage]:
     return orphan, own
 
 
-def publisher_of(world: World) -> Publisher:
-    bot = world.bot
-    threads = ThreadReplies(bot.leases, bot.slack, Links(), TIMING)
-    private = PrivateMessages(bot.outbox, bot.slack)
-    return Publisher(
-        *(bot.ledger, bot.leases, bot.slack, threads, private),
-        *(Links(), bot.metrics, TIMING),
-    )
-
-
-async def test_a_duplicate_card_links_to_the_other_and_has_no_buttons(
+async def test_a_duplicate_card_that_is_pressed_links_to_the_other_and_has_no_buttons(
     world: World,
 ) -> None:
     orphan, own = await posted_twice(world)
-    request = (await history_of(world, own)).request
-    await publisher_of(world).retire_duplicate(request, orphan.ts)
+    await world.press("U0GUEST", orphan, CONFIRM)
     text = world.card(orphan)
     assert text.startswith("☝️ See the other card: Stolen Bikes")
     assert "moved <&> on" in text
@@ -160,24 +143,26 @@ async def test_a_duplicate_card_links_to_the_other_and_has_no_buttons(
 
 
 async def test_a_duplicate_card_mentions_the_other_if_there_is_no_permalink(world: World) -> None:
-    orphan, own = await posted_twice(world)
-    request = (await history_of(world, own)).request
+    orphan, _own = await posted_twice(world)
     world.slack.faults.fail("chat.getPermalink", error="message_not_found")
-    await publisher_of(world).retire_duplicate(request, orphan.ts)
+    await world.press("U0GUEST", orphan, CONFIRM)
     assert "the other card in this channel" in world.card(orphan)
 
 
 async def test_the_requests_own_card_is_never_retired(world: World) -> None:
     card = await world.ask()
-    calls = len(world.slack.calls)
-    await publisher_of(world).retire_duplicate((await history_of(world, card)).request, card.ts)
-    assert len(world.slack.calls) == calls
+    before = len(world.slack.calls)
+    await world.press("U0GUEST", card, CONFIRM)
+    called = {call.method for call in world.slack.calls[before:]}
+    assert called == {"response_url", "chat.postMessage"}
+    assert "[Unlatch customer]" in world.card(card)
 
 
 async def test_a_duplicate_card_that_slack_does_not_find_is_only_logged(
     world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
     card = await world.ask()
-    await publisher_of(world).retire_duplicate((await history_of(world, card)).request, "1.000001")
+    await world.slack.forge_click("U0GUEST", "1.000001", CONFIRM, request_id(card))
+    await world.settled()
     assert "duplicate card not retired" in capsys.readouterr().out
     assert "[Unlatch customer]" in world.card(card)

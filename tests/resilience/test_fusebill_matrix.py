@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 
 from bot.domain.meanings import EVENTS
-from bot.domain.models import Kind, Outcome, RequestHistory
+from bot.domain.models import Kind, Outcome
 from bot.sandbox.fusebill.simulator import KINDS, Call, sample_customers
 from bot.sandbox.fusebill.wire import ANSWERS
 from bot.settings import Timing
+from tests.support.kept import KeptRequest
 from tests.support.names import BIKES, CHANNEL, CONFIRM, UNDO
 from tests.support.world import OpenWorld, World
 
@@ -99,14 +100,13 @@ def populate(world: World) -> None:
         world.fusebill.customers[cell.customer_id] = row | fields
 
 
-async def newest(world: World, customer_id: int) -> RequestHistory:
-    (request, *_) = await world.bot.ledger.recent_requests(customer_id)
-    return await world.bot.ledger.request_history(request.id)
+async def newest(world: World, customer_id: int) -> KeptRequest:
+    return (await world.requests_about(customer_id))[0]
 
 
 async def click(world: World, chosen: list[Cell], action_id: str) -> None:
     """Press the same button of each cell's newest card, all at once."""
-    cards = [(await newest(world, cell.customer_id)).request for cell in chosen]
+    cards = [await newest(world, cell.customer_id) for cell in chosen]
     await asyncio.gather(
         *(world.slack.click("U0BOB", card.message_ts or "", action_id) for card in cards)
     )
@@ -130,17 +130,16 @@ def title_of(card: str) -> str:
     return card.partition(":")[0]
 
 
-def wrong(world: World, cell: Cell, answer: str, history: RequestHistory) -> Iterator[str]:
+def wrong(world: World, cell: Cell, answer: str, request: KeptRequest) -> Iterator[str]:
     """What is wrong with the end of this cell; nothing if all is well."""
     calls = [call for call in world.fusebill.calls if call.customer_id == cell.customer_id]
     writes = [call for call in calls if call.operation == WRITES[cell.kind]]
     yield from written_too_often(calls, writes)
-    request = history.request
     message = world.slack.workspace.message(CHANNEL, request.message_ts or "")
     root = world.slack.workspace.message(CHANNEL, request.thread_ts or request.message_ts or "")
     card, thread = world.card(message), world.thread(root)
     yield from untrue(world, cell, answer, request.outcome, card)
-    yield from forgotten(history, writes, thread)
+    yield from forgotten(request, writes, thread)
     if cell.meets == "write" and writes and (words := words_of(answer)) and words not in thread:
         yield f"the thread lacks “{words}”"
     if "Try again" in card + thread.rpartition("confirmed it")[2]:
@@ -182,8 +181,8 @@ def untrue(
         yield f"“{title_of(card)}” though the ids went from {before} to {now}"
 
 
-def forgotten(history: RequestHistory, writes: list[Call], thread: str) -> Iterator[str]:
-    ended = [each for each in history.events if EVENTS[each.type].outcome]
+def forgotten(request: KeptRequest, writes: list[Call], thread: str) -> Iterator[str]:
+    ended = [each for each in request.events if EVENTS[each.type].outcome]
     if not ended:
         yield "it has no outcome"
         return

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
 import pytest
 
-from bot.domain.models import EventType, RequestHistory
+from bot.domain.models import EventType
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
+from tests.support.kept import KeptCard
+from tests.support.ledger import HOLD_LOST
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.stage import Stage, Trap, stage
 
@@ -46,11 +48,11 @@ async def test_twenty_clicks_at_once_on_two_instances_make_one_call(staged: Stag
     await staged.start(timing=PATIENT)
     card = await staged.ask()
     assert await click_everywhere(staged, card, "unlatch_confirm", 20) == {200}
-    [history] = await staged.settled()
+    [kept] = await staged.settled()
 
     await staged.until(lambda: len(staged.slack.workspace.ephemerals("U0BOB")) == 19)
     assert staged.calls("unlatch_customer") == 1
-    assert [event.type for event in history.events] == ["requested", "confirmed", "cleared"]
+    assert kept.story == ["requested", "confirmed", "cleared"]
     assert len(staged.slack.workspace.thread("C0BILLING", card.ts)) == 1
 
 
@@ -63,11 +65,9 @@ async def test_confirm_and_cancel_at_once_make_one_verdict(staged: Stage) -> Non
             click_everywhere(staged, card, "unlatch_confirm", 4),
             click_everywhere(staged, card, "unlatch_cancel", 4, "U0ALICE"),
         )
-    histories = await staged.settled()
+    kept = await staged.settled()
 
-    verdicts = [
-        [e.type for e in h.events if e.type in ("confirmed", "cancelled")] for h in histories
-    ]
+    verdicts = [[e for e in each.story if e in ("confirmed", "cancelled")] for each in kept]
     assert [len(v) for v in verdicts] == [1, 1, 1, 1]
 
 
@@ -112,7 +112,7 @@ async def test_an_instance_that_slept_through_its_lease_clears_no_new_ids(
 
     frozen.signal(SIGCONT)
     await click
-    await staged.until(lambda: "claim lost" in staged.log)
+    await staged.until(lambda: HOLD_LOST in staged.log)
     assert staged.calls("unlatch_customer") == 1
     assert staged.fusebill.customers[BIKES]["hubSpotId"] == 901
     assert "Cleared: contact 101, company 202" in staged.card(card)
@@ -168,7 +168,7 @@ def lines(staged: Stage, card: PostedMessage, text: str) -> int:
     return staged.thread(card).count(text)
 
 
-async def quiet(staged: Stage, heard_by: str, before: int) -> Sequence[RequestHistory]:
+async def quiet(staged: Stage, heard_by: str, before: int) -> list[KeptCard]:
     """Wait until one of two clicks was answered with an ephemeral, and all work is done."""
     await staged.until(lambda: len(staged.slack.workspace.ephemerals(heard_by)) > before)
     return await staged.settled()
@@ -183,14 +183,14 @@ async def test_undo_pressed_on_two_instances_at_once_asks_once(staged: Stage) ->
         await staged.slack.click("U0BOB", card.ts, CONFIRM)
         await staged.settled()
         before = len(staged.slack.workspace.ephemerals("U0BOB"))
-        asked = len(await staged.histories())
+        asked = len(staged.cards())
         await click_everywhere(staged, card, UNDO, 2)
         await quiet(staged, "U0BOB", before)
         # the card may be noted as posted after the other click was answered
         await staged.until(
             lambda card=card: staged.slack.workspace.thread(CHANNEL, card.ts)[-1].ts in staged.log
         )
-        assert len(await staged.histories()) == asked + 1
+        assert len(staged.cards()) == asked + 1
 
 
 async def test_check_again_on_two_instances_at_once_finds_the_outcome_once(
@@ -210,8 +210,8 @@ async def test_check_again_on_two_instances_at_once_finds_the_outcome_once(
         latch(staged, None, None)
         await click_everywhere(staged, card, CHECK, 2)
         await staged.until(lambda card=card: lines(staged, card, "✅ Unlatched") > 0)
-        history = (await staged.settled())[-1]
-        assert [event.type for event in history.events].count(EventType.CLEARED) == 1
+        kept = (await staged.settled())[-1]
+        assert kept.story.count(EventType.CLEARED) == 1
         assert lines(staged, card, "✅ Unlatched") == 1
         assert lines(staged, card, "asked to unlatch") == 1
 
@@ -227,8 +227,8 @@ async def test_a_refused_double_click_on_two_instances_is_one_line(staged: Stage
             lambda before=before: len(staged.slack.workspace.ephemerals("U0ALICE")) == before + 2
         )
         await staged.until(lambda card=card: lines(staged, card, "was refused") > 0)
-        history = (await staged.histories())[-1]
-        assert [event.type for event in history.events] == ["requested", "decision_denied"]
+        kept = staged.cards()[-1]
+        assert kept.story == ["requested", "decision_denied"]
         await staged.slack.click("U0BOB", card.ts, "unlatch_cancel")
         await staged.settled()
         assert lines(staged, card, "was refused") == 1

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, closing
+from contextlib import AsyncExitStack
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import psycopg
@@ -16,14 +17,14 @@ from bot.domain.models import EventType
 from bot.ledger.database.executor import CONNECTIONS
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support import postgresql
-from tests.support.faults import TIMING, calls, confirm, history_of, posted_once_in_order, shown
+from tests.support.damage import CHANGES_A_CARD, locked, lose, refused
+from tests.support.faults import TIMING, calls, confirm, posted_once_in_order, shown
+from tests.support.ledger import make_due
 from tests.support.names import BIKES, CHANNEL, UNDO
 from tests.support.proxy import Proxy
 from tests.support.world import OpenWorld, World
 
 STOP = "unlatch_stop"
-REQUEST_UPDATE = (b"UPDATE requests", b"COMMIT")
-"""What a transaction that changes a request sends to PostgreSQL."""
 
 BLOCKED = (
     "SELECT count(*) FROM pg_stat_activity"
@@ -129,13 +130,13 @@ async def test_an_outcome_whose_commit_was_not_confirmed_is_not_recorded_twice(
 
     async def lose(operation: str) -> None:
         if operation == "unlatch_customer":
-            proxy.loses_answer_to = REQUEST_UPDATE
+            proxy.loses_answer_to = CHANGES_A_CARD
 
     world.fusebill.after = lose
     await confirm(world, card)
     await shown(world, card, "✅ Unlatched")
     assert proxy.loses_answer_to is None
-    assert [event.type for event in (await history_of(world, card)).events] == [
+    assert (await world.kept(card)).story == [
         EventType.REQUESTED,
         EventType.CONFIRMED,
         EventType.CLEARED,
@@ -147,7 +148,7 @@ async def test_a_click_whose_commit_was_not_confirmed_counts(
 ) -> None:
     world, proxy = proxied_world
     card = await world.ask()
-    proxy.loses_answer_to = REQUEST_UPDATE
+    proxy.loses_answer_to = CHANGES_A_CARD
     await confirm(world, card)
     await shown(world, card, "✅ Unlatched")
     assert proxy.loses_answer_to is None
@@ -236,14 +237,11 @@ async def test_a_card_whose_row_somebody_has_locked_does_not_hold_up_the_others(
     async with open_world(
         timing=timing, database_url=postgresql_url, unlatch_expires_after_s=1
     ) as world:
-        locked, other = await world.ask(), await world.ask("3100025 moved")
-        # an admin's transaction that was left open
-        with psycopg.connect(postgresql_url) as connection:
-            lock = "SELECT 1 FROM requests WHERE message_ts = %s FOR UPDATE"
-            connection.execute(lock, [locked.ts])
+        stuck, other = await world.ask(), await world.ask("3100025 moved")
+        with locked(postgresql_url, stuck.ts):
             await world.slack.workspace.until(lambda: "Expired" in world.card(other))
-            assert "[Unlatch customer]" in world.card(locked)
-        await world.slack.workspace.until(lambda: "Expired" in world.card(locked))
+            assert "[Unlatch customer]" in world.card(stuck)
+        await world.slack.workspace.until(lambda: "Expired" in world.card(stuck))
 
 
 async def test_locked_cards_leave_connections_for_clicks(
@@ -254,13 +252,11 @@ async def test_locked_cards_leave_connections_for_clicks(
         add_customers(world)
         for customer in CUSTOMERS:
             await world.ask(f"{customer} moved")
-        with (
-            psycopg.connect(postgresql_url) as admin,
-            psycopg.connect(postgresql_url, autocommit=True) as observer,
-        ):
-            admin.execute("UPDATE requests SET due_at = asked_at, expires_at = asked_at")
-            admin.commit()
-            admin.execute("SELECT 1 FROM requests FOR UPDATE")
+        soon = datetime.now(UTC) + timedelta(seconds=3)
+        for card in await world.cards():
+            make_due(postgresql_url, card.id, "expire", soon)
+        with locked(postgresql_url), psycopg.connect(postgresql_url, autocommit=True) as observer:
+            assert datetime.now(UTC) < soon
             blocked: list[int] = []
             async with asyncio.timeout(10):
                 while blocked.count(0) == len(blocked) or len(blocked) < 100:
@@ -297,9 +293,7 @@ async def test_without_a_ledger_only_a_press_is_told_to_look_at_its_card(
         await confirm(world, card)
         await shown(world, card, "✅ Unlatched")
         await world.settled()
-        with sqlite3.connect(url.removeprefix("sqlite:///")) as other:
-            other.execute("ALTER TABLE requests RENAME TO gone")
-        other.close()
+        lose(url, "requests")
         if text == "undo":
             await world.press("U0BOB", card, "unlatch_undo")
         else:
@@ -321,14 +315,9 @@ async def test_what_the_ledger_did_not_take_is_left_due_though_the_card_is_drawn
         await shown(world, card, "✅ Unlatched")
         await world.press("U0ALICE", card, UNDO)
         undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
-        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as other:
-            other.execute(
-                "CREATE TRIGGER refused BEFORE INSERT ON events WHEN NEW.type = 'undone'"
-                " BEGIN SELECT RAISE(ABORT, 'refused'); END"
-            )
+        with refused(url, "undone"):
             await confirm(world, undo)
             await world.slack.workspace.until(lambda: "Latched again" in world.card(undo))
             await world.settled()
             assert "Undone by" not in world.card(card)
-            other.execute("DROP TRIGGER refused")
         await world.slack.workspace.until(lambda: "Undone by" in world.card(card))

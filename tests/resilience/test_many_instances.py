@@ -13,11 +13,11 @@ from signal import SIGCONT, SIGSTOP
 import pytest
 
 from bot.domain.models import Outcome
-from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.resilience.test_instances import click_everywhere, lines
-from tests.resilience.test_many_crash import all_outcomes, ask, broken
+from tests.resilience.test_many_crash import all_outcomes, ask
 from tests.support.bot_process import PACE, BotProcess
+from tests.support.ledger import broken, story_of_all
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
 from tests.support.stage import Stage, add_customers, stage
 
@@ -51,11 +51,7 @@ def called(staged: Stage) -> Counter[int | None]:
 
 def events(staged: Stage) -> Counter[str]:
     """How often each type of event stands in the ledger."""
-    engine = open_engine(staged.database_url, read_only=True)
-    with engine.connect() as connection:
-        rows = connection.exec_driver_sql("SELECT type FROM events").scalars().all()
-    engine.dispose()
-    return Counter(map(str, rows))
+    return Counter(story_of_all(staged.database_url))
 
 
 async def ask_about(staged: Stage, customers: Sequence[int]) -> PostedMessage:
@@ -96,7 +92,7 @@ async def test_a_form_that_is_sent_twice_at_once_on_two_instances_is_one_card(
         await staged.until(lambda n=race: len(staged.slack.workspace.messages(CHANNEL)) > n)
         assert len(staged.slack.workspace.messages(CHANNEL)) == race + 1
     assert events(staged)["requested"] == RACES * (1 if ids == str(BIKES) else ALL)
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []
 
 
 @pytest.mark.parametrize("after_calls", [1, 5, 9])
@@ -129,7 +125,7 @@ async def test_an_instance_that_sleeps_through_the_work_and_wakes_calls_nobody_t
     assert "[Stop]" not in staged.card(card)
     assert all_outcomes(staged) == {Outcome.CLEARED: ALL}
     assert lines(staged, card, f"✅ {ALL} unlatched") == 1
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []
     assert other.process.exitcode is None
 
 
@@ -146,7 +142,7 @@ async def test_stop_at_one_instance_stops_the_work_of_the_other(staged: Stage) -
     assert called(staged).total() == 8
     assert all_outcomes(staged) == {Outcome.CLEARED: 8, Outcome.STOPPED: 4}
     assert lines(staged, card, "pressed Stop") == 1
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []
 
 
 async def test_stop_twice_at_once_is_one_stop(staged: Stage) -> None:
@@ -160,7 +156,7 @@ async def test_stop_twice_at_once_is_one_stop(staged: Stage) -> None:
     await staged.settled(40.0)
     assert lines(staged, card, "pressed Stop") == 1
     assert "4 stopped" in staged.card(card)
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []
 
 
 async def test_a_stopped_card_whose_worker_is_killed_says_what_was_done(staged: Stage) -> None:
@@ -179,7 +175,7 @@ async def test_a_stopped_card_whose_worker_is_killed_says_what_was_done(staged: 
     assert found[Outcome.CLEARED] == len(done), (found, done)
     assert found[Outcome.STOPPED] == ALL - len(done)
     assert max(called(staged).values()) == 1
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []
 
 
 async def test_two_cards_that_share_customers_in_another_order_both_end(staged: Stage) -> None:
@@ -211,7 +207,7 @@ async def test_two_cards_that_share_customers_in_another_order_both_end(staged: 
             await staged.slack.click("U0ALICE", card.ts, "unlatch_cancel")
             await staged.until(lambda c=card: "Cancelled" in staged.card(c))
         await staged.settled(30.0)
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []
 
 
 async def test_undo_of_many_pressed_on_two_instances_at_once_asks_once(staged: Stage) -> None:
@@ -237,7 +233,7 @@ async def test_undo_of_many_pressed_on_two_instances_at_once_asks_once(staged: S
         assert "[Undo…]" not in staged.card(card)
     latches = sum(c.operation == "latch_customer" for c in staged.fusebill.calls)
     assert latches == RACES * ALL
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []
 
 
 async def test_check_again_of_many_on_two_instances_at_once_records_each_once(
@@ -265,4 +261,4 @@ async def test_check_again_of_many_on_two_instances_at_once_records_each_once(
         # who came too late is told so once, not once for each customer
         said = [e.text for e in staged.slack.workspace.ephemerals("U0BOB") if "known" in e.text]
         assert len(said) <= 2 * (race + 1)
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []

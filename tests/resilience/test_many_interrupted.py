@@ -9,9 +9,10 @@ from time import monotonic
 import pytest
 
 from bot.domain.models import Outcome
-from tests.resilience.test_many_crash import all_outcomes, ask, broken
+from tests.resilience.test_many_crash import all_outcomes, ask
 from tests.resilience.test_many_instances import ask_about
 from tests.support.bot_process import PACE
+from tests.support.ledger import broken
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
 from tests.support.stage import Stage, Trap
 from tests.support.world import QUICK, OpenWorld, World
@@ -73,7 +74,7 @@ async def test_work_goes_on_after_a_refused_stop_and_a_kill(staged: Stage) -> No
     await staged.until(lambda: "12 unlatched" in staged.card(card), 30.0)
     await staged.settled(30.0)
     assert all_outcomes(staged) == {Outcome.CLEARED: len(CUSTOMERS)}
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []
 
 
 async def test_stop_as_the_last_customer_finishes_leaves_the_result_on_the_card(
@@ -155,7 +156,7 @@ async def test_an_undo_of_many_that_is_killed_latches_each_again_and_marks_all(
     await staged.until(lambda: staged.card(card).count("unlatched, undone") == len(CUSTOMERS))
     assert "[Undo…]" not in staged.card(card)
     assert {staged.fusebill.customers[each]["hubSpotId"] - each for each in CUSTOMERS} == {0}
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []
 
 
 async def test_a_bot_that_is_told_to_stop_leaves_the_rest_of_a_card_to_the_next(
@@ -174,7 +175,7 @@ async def test_a_bot_that_is_told_to_stop_leaves_the_rest_of_a_card_to_the_next(
     assert all_outcomes(staged) == {Outcome.CLEARED: len(CUSTOMERS)}
     assert "12 unlatched" in staged.card(card)
     assert "12 unlatched" in staged.thread(card)
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []
 
 
 async def test_a_refused_stop_that_is_pressed_three_times_at_once_is_one_line(
@@ -189,7 +190,7 @@ async def test_a_refused_stop_that_is_pressed_three_times_at_once_is_one_line(
     await staged.settled(40.0)
     assert "12 unlatched" in staged.card(card)
     assert staged.thread(card).count("was refused") == 1
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []
 
 
 async def test_a_card_of_many_that_waits_for_another_can_be_stopped(staged: Stage) -> None:
@@ -205,7 +206,7 @@ async def test_a_card_of_many_that_waits_for_another_can_be_stopped(staged: Stag
     assert "✅ 12 unlatched" in staged.card(one)
     assert "🛑 12 stopped" in staged.card(two)
     assert staged.calls("unlatch_customer") == len(CUSTOMERS)
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []
 
 
 async def test_many_wait_for_fusebills_next_minute_and_keep_what_was_refused_before(

@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection
 
 from bot.domain.models import EventType, Verdict
 from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
+from tests.support.damage import tamper
 from tests.support.faults import TIMING, calls, posted_once_in_order, shown
-from tests.support.ledger import broken
+from tests.support.ledger import broken, what_is_due
 from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
 from tests.support.stage import Stage, Trap, stage
 from tests.support.world import OpenWorld, World
@@ -77,11 +80,9 @@ async def test_a_card_posted_by_a_bot_that_was_killed_counts_and_has_no_rival(
     await staged.start(timing=slow)
     [card] = cards(staged)
     await staged.slack.click("U0ALICE", card.ts, action)
-    [history] = await staged.settled()
-    assert history.request.message_ts == card.ts
-    assert history.request.verdict is (
-        Verdict.CONFIRMED if action == CONFIRM else Verdict.CANCELLED
-    )
+    [kept] = await staged.settled()
+    assert kept.first.message_ts == card.ts
+    assert kept.first.verdict is (Verdict.CONFIRMED if action == CONFIRM else Verdict.CANCELLED)
     assert len(cards(staged)) == 1
     assert staged.slack.workspace.ephemerals("U0ALICE") == []
 
@@ -95,8 +96,8 @@ async def test_a_card_that_the_ledger_does_not_know_yet_can_be_declined(staged: 
     await staged.slack.click("U0BOB", card.ts, CANCEL)
     await staged.until(lambda: bool(staged.slack.views.all()))
     await staged.slack.submit(staged.slack.views.all()[-1].id, {"reason": "wrong customer"})
-    [history] = await staged.settled()
-    assert (history.request.message_ts, history.request.verdict) == (card.ts, Verdict.DECLINED)
+    [kept] = await staged.settled()
+    assert (kept.first.message_ts, kept.first.verdict) == (card.ts, Verdict.DECLINED)
     assert "⛔ Declined" in staged.card(card)
     assert broken(staged.database_url) == []
 
@@ -209,29 +210,27 @@ async def test_a_press_on_a_card_of_a_request_that_ended_says_so_and_changes_not
     await world.press("U0BOB", orphan, CONFIRM)
     assert "could not be posted in time; nothing was changed" in world.last_ephemeral("U0BOB")
     assert calls(world) == 0
-    assert await world.bot.ledger.waiting() == 0
+    assert what_is_due(world.database_url) == []
 
 
 async def test_only_a_card_that_is_posted_late_has_an_event_for_it(world: World) -> None:
-    await world.ask()
-    [request] = await world.bot.ledger.recent_requests(None)
-    events = (await world.bot.ledger.request_history(request.id)).events
-    assert [event.type for event in events] == [EventType.REQUESTED]
+    card = await world.ask()
+    assert (await world.kept(card)).story == [EventType.REQUESTED]
 
 
 @pytest.mark.parametrize("late", [False, True])
 @pytest.mark.parametrize(
     ("decided", "changed"),
     [
-        (False, "expires_at = '2099-01-01 00:00:00.000000', due_at = '2099-01-01 00:00:00.000000'"),
-        (False, "reason = 'another'"),
-        (True, "message_ts = '1.1'"),
-        (True, "thread_ts = '1.1'"),
-        (True, "expires_at = '2099-01-01 00:00:00.000000'"),
+        (False, {"expires_at": datetime(2099, 1, 1, tzinfo=UTC)}),
+        (False, {"reason": "another"}),
+        (True, {"message_ts": "1.1"}),
+        (True, {"thread_ts": "1.1"}),
+        (True, {"expires_at": datetime(2099, 1, 1, tzinfo=UTC)}),
     ],
 )
 async def test_verify_finds_a_change_of_a_row_that_was_written_before_its_card(
-    open_world: OpenWorld, tmp_path: Path, changed: str, *, decided: bool, late: bool
+    open_world: OpenWorld, tmp_path: Path, changed: dict[str, Any], *, decided: bool, late: bool
 ) -> None:
     async with open_world(timing=TIMING) as world:
         if late:
@@ -241,9 +240,6 @@ async def test_verify_finds_a_change_of_a_row_that_was_written_before_its_card(
             await world.press("U0ALICE", card, CANCEL)
             await world.settled()
     assert broken(ledger_of(tmp_path)) == []
-    engine = open_engine(ledger_of(tmp_path))
-    with engine.begin() as connection:
-        connection.execute(text(f"UPDATE requests SET {changed}"))  # the test's own
-    engine.dispose()
+    tamper(ledger_of(tmp_path), **changed)
     [line] = broken(ledger_of(tmp_path))
     assert line.endswith("its own row was changed")

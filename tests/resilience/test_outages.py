@@ -17,7 +17,6 @@ from tests.support.faults import (
     calls,
     confirm,
     confirm_until_given_up,
-    history_of,
     posted_once_in_order,
     shown,
 )
@@ -218,13 +217,13 @@ async def test_a_permanent_refusal_of_slack_is_recorded_and_logged(
     world.slack.faults.fail("*", error=code, times=None)
     await confirm(world, card)
     await world.settled()
-    history = await history_of(world, card)
-    assert [event.type for event in history.events][-2:] == [
+    kept = await world.kept(card)
+    assert kept.story[-2:] == [
         EventType.CLEARED,
         EventType.DELIVERY_FAILED,
     ]
-    assert code in str(history.events[-1].details["why"])
-    assert history.request.due_at is None
+    assert code in str(kept.events[-1].details["why"])
+    assert kept.is_settled
     assert "gave up updating slack" in capsys.readouterr().out
     assert calls(world) == 1
 

@@ -11,6 +11,7 @@ from time import monotonic
 
 import pytest
 
+from bot.domain.models import EventType
 from bot.sandbox.fusebill.simulator import sample_customers
 from bot.sandbox.slack.simulator import text_of
 from bot.settings import Timing
@@ -18,6 +19,7 @@ from bot.slack.client import SlackBusy, SlackRefused
 from bot.slack.errors import MAX_RETRY_AFTER_S
 from bot.slack.rate_limiter import RateLimiter
 from tests.support.faults import TIMING, calls, confirm, posted_once_in_order, shown
+from tests.support.kept import Due
 from tests.support.names import BIKES, CHANNEL, CONFIRM
 from tests.support.world import OpenWorld, World
 
@@ -59,10 +61,11 @@ async def test_a_card_expires_counted_from_its_posting(open_world: OpenWorld) ->
     async with open_world(unlatch_expires_after_s=2) as world:
         world.slack.faults.fail(POST, status=429, retry_after=3)
         card = await world.ask()
-        [request] = await world.bot.ledger.recent_requests(None)
-        assert (request.expires_at - request.asked_at).total_seconds() >= 4.9
-        assert request.due_at == request.expires_at
-        assert f"{int(request.expires_at.timestamp())}" in str(card.blocks)
+        kept = await world.kept(card)
+        expires_at = kept.first.expires_at
+        assert (expires_at - kept.first.asked_at).total_seconds() >= 4.9
+        assert kept.due == (Due(kept.id, "expire", expires_at),)
+        assert f"{int(expires_at.timestamp())}" in str(card.blocks)
         await world.press("U0BOB", card, CONFIRM)
         assert calls(world) == 1
 
@@ -113,7 +116,7 @@ async def test_the_threads_of_a_burst_of_clicks_are_posted_a_second_apart(
         assert monotonic() - began < 9
         assert all("✅ Unlatched" in world.card(card) for card in cards)
         assert all(posted_once_in_order(world.thread(card)) for card in cards)
-        assert [r.publish_attempts for r in await world.bot.ledger.recent_requests(None)] == [0] * 6
+        assert [kept.tries for kept in await world.cards()] == [0] * 6
         assert answers(world)[429] <= 5
 
 
@@ -123,10 +126,7 @@ async def test_card_updates_wait_for_their_limit_too(open_world: OpenWorld) -> N
         world.slack.limits.limit("chat.update")
         await asyncio.gather(*(confirm(world, card) for card in cards))
         await world.settled()
-        requests = await world.bot.ledger.recent_requests(None)
-        assert [(request.due_at, request.publish_attempts) for request in requests] == [
-            (None, 0)
-        ] * 3
+        assert [(kept.due, kept.tries) for kept in await world.cards()] == [((), 0)] * 3
         assert not any("[Unlatch customer]" in world.card(card) for card in cards)
 
 
@@ -135,16 +135,16 @@ async def test_a_worker_that_waits_for_slack_renews_its_lease(open_world: OpenWo
         card = await world.ask()
         world.slack.faults.fail(POST, status=429, retry_after=3)
         await confirm(world, card)
-        leases = set()
+        held_until = set()
         async with asyncio.timeout(10):
             while not world.slack.workspace.thread(CHANNEL, card.ts):
-                [request] = await world.bot.ledger.recent_requests(None)
-                leases.add(request.due_at)
+                held_until |= {due.at for due in (await world.kept(card)).due}
                 await asyncio.sleep(0.05)
         await shown(world, card, "✅ Unlatched")
-        assert len(leases) > 4
-        [request] = await world.bot.ledger.recent_requests(None)
-        assert (request.claim, request.publish_attempts, request.due_at) == (1, 0, None)
+        assert len(held_until) > 4
+        kept = await world.kept(card)
+        assert (kept.tries, kept.due) == (0, ())
+        assert EventType.RECLAIMED not in kept.story
 
 
 @pytest.mark.parametrize("method", ["chat.update", POST])
@@ -156,9 +156,8 @@ async def test_an_absurd_retry_after_is_capped(
         world.slack.faults.fail(method, status=429, retry_after=10**12)
         await confirm(world, card)
         await world.settled()
-        [request] = await world.bot.ledger.recent_requests(None)
-        assert request.due_at is not None
-        assert 590 < (request.due_at - datetime.now(UTC)).total_seconds() <= MAX_RETRY_AFTER_S
+        [due] = (await world.kept(card)).due
+        assert 590 < (due.at - datetime.now(UTC)).total_seconds() <= MAX_RETRY_AFTER_S
         assert "Traceback" not in capsys.readouterr().out
 
 

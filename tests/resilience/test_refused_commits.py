@@ -10,7 +10,7 @@ import pytest
 from bot.domain.models import EventType
 from bot.sandbox.slack.simulator import PostedMessage, text_of
 from tests.support import postgresql
-from tests.support.faults import TIMING, calls, confirm, history_of, shown
+from tests.support.faults import TIMING, calls, confirm, shown
 from tests.support.names import CHANNEL, CONFIRM
 from tests.support.stage import stage
 from tests.support.world import OpenWorld, World
@@ -27,7 +27,7 @@ async def world(open_world: OpenWorld, postgresql_url: str) -> AsyncIterator[Wor
 
 
 async def types(world: World, card: PostedMessage) -> list[EventType]:
-    return [event.type for event in (await history_of(world, card)).events]
+    return (await world.kept(card)).story
 
 
 DONE = [EventType.REQUESTED, EventType.CONFIRMED, EventType.CLEARED]
@@ -108,6 +108,6 @@ async def test_a_click_on_a_disk_that_takes_no_more_can_be_repeated(tmp_path: Pa
         assert staged.calls("unlatch_customer") == 0
         bot.limit_file_size(None)
         await staged.slack.click("U0BOB", card.ts, CONFIRM)
-        [history] = await staged.settled()
-        assert [event.type for event in history.events] == DONE
+        [kept] = await staged.settled()
+        assert kept.story == DONE
         assert staged.calls("unlatch_customer") == 1

@@ -59,9 +59,9 @@ async def test_what_was_confirmed_and_not_done_at_the_backup_is_done_after_the_r
         await staged.until(trap.sprung.is_set)
         backup = back_up(tmp_path)
         await restore(staged, backup)
-        [history] = await staged.settled()
+        [kept] = await staged.settled()
         assert staged.calls("unlatch_customer") >= 1
-        assert (history.request.verdict, history.request.outcome) == ("confirmed", "cleared")
+        assert (kept.first.verdict, kept.first.outcome) == ("confirmed", "cleared")
         assert "✅ Unlatched" in staged.card(card)
 
 

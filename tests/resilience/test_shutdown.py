@@ -72,7 +72,7 @@ async def test_a_stopping_bot_finishes_acknowledged_work(staged: Stage, mode: Mo
     assert await bot.ended() == 0
     assert "Cleared: contact 101, company 202" in staged.card(card)
     assert "Unlatched" in staged.thread(card)
-    assert [history.request.due_at for history in await staged.histories()] == [None]
+    assert [card.is_settled for card in staged.cards()] == [True]
     assert staged.log.rstrip().endswith("}")
 
 
@@ -128,7 +128,7 @@ async def test_a_click_in_flight_when_the_bot_stops_is_acknowledged_and_executed
     assert (await click).status == 200
     assert await bot.ended() == 0
     assert "Cleared: contact 101, company 202" in staged.card(card)
-    assert [history.request.due_at for history in await staged.histories()] == [None]
+    assert [card.is_settled for card in staged.cards()] == [True]
 
 
 @pytest.mark.parametrize("mode", ["http", "socket"])

@@ -22,7 +22,7 @@ from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.slack.client import Slack, SlackError, is_retryable
 from bot.slack.errors import PASSING, UNCHANGEABLE, UNPOSTABLE
 from bot.slack.session import open_session
-from tests.support.faults import TIMING, calls, confirm, history_of, posted_once_in_order, shown
+from tests.support.faults import TIMING, calls, confirm, posted_once_in_order, shown
 from tests.support.names import BIKES, CHANNEL
 from tests.support.world import OpenWorld, World, settings_for
 
@@ -182,8 +182,7 @@ async def test_what_was_decided_is_shown_once_slack_allows_it_again(
     world.slack.faults.clear()
     await shown(world, card, "✅ Unlatched")
     assert posted_once_in_order(world.thread(card))
-    history = await history_of(world, card)
-    assert EventType.DELIVERY_FAILED not in [event.type for event in history.events]
+    assert EventType.DELIVERY_FAILED not in (await world.kept(card)).story
 
 
 @pytest.mark.parametrize("code", sorted(UNPOSTABLE))
@@ -208,9 +207,9 @@ async def test_a_message_that_can_never_be_changed_is_not_tried_again(
         world.slack.faults.fail("chat.update", error=code, times=None)
         await confirm(world, card)
         await world.settled()
-        history = await history_of(world, card)
-        assert history.events[-1].type is EventType.DELIVERY_FAILED
-        assert history.request.due_at is None
+        kept = await world.kept(card)
+        assert kept.story[-1] is EventType.DELIVERY_FAILED
+        assert kept.is_settled
         assert sum(call.method == "chat.update" for call in world.slack.calls) == 1
 
 

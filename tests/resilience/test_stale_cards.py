@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,10 @@ from tests.support.faults import (
     calls,
     confirm,
     confirm_until_given_up,
-    history_of,
     posted_once_in_order,
     shown,
 )
+from tests.support.ledger import age_urls, kept_urls
 from tests.support.names import CANCEL, CHANNEL, CONFIRM
 from tests.support.reading import request_id
 from tests.support.world import OpenWorld, World, settings_for
@@ -132,25 +133,21 @@ async def test_people_are_told_by_the_next_process_if_this_one_could_not(
 
 async def test_response_urls_are_erased_when_they_are_not_needed_any_more(world: World) -> None:
     card = await world.ask()
-    request = (await history_of(world, card)).request
-    now = datetime.now(UTC)
-    assert len(await world.bot.outbox.response_urls(request.id, now)) == 1
+    card_id = (await world.kept(card)).id
+    assert len(kept_urls(world.database_url, card_id)) == 1
     await confirm(world, card)
     await shown(world, card, "✅ Unlatched")
-    assert await world.bot.outbox.response_urls(request.id, now) == []
-
-
-LEASE = timedelta(seconds=30)
+    assert kept_urls(world.database_url, card_id) == []
 
 
 async def test_response_urls_are_erased_when_they_expire(world: World) -> None:
     card = await world.ask()
-    request = (await history_of(world, card)).request
-    now = datetime.now(UTC)
-    await world.bot.leases.overdue(now + timedelta(minutes=28), LEASE)
-    assert len(await world.bot.outbox.response_urls(request.id, now)) == 1
-    await world.bot.leases.overdue(now + timedelta(minutes=30), LEASE)
-    assert await world.bot.outbox.response_urls(request.id, now) == []
+    card_id = (await world.kept(card)).id
+    age_urls(world.database_url, timedelta(minutes=28))
+    await asyncio.sleep(0.3)  # some sweeps
+    assert len(kept_urls(world.database_url, card_id)) == 1
+    age_urls(world.database_url, timedelta(minutes=2))
+    await world.slack.workspace.until(lambda: not kept_urls(world.database_url, card_id))
 
 
 async def test_response_urls_are_in_no_log(
@@ -165,8 +162,6 @@ async def test_response_urls_are_in_no_log(
     assert "result not sent to a person yet" in printed.out
     assert "/actions/" not in printed.out + printed.err
     assert "/commands/" not in printed.out + printed.err
-    request = (await history_of(world, card)).request
-    assert "http" not in repr(await world.bot.outbox.response_urls(request.id, datetime.now(UTC)))
 
 
 async def test_a_press_on_a_stale_card_tells_the_outcome_and_draws_card_and_thread(
@@ -241,9 +236,9 @@ async def test_a_card_that_is_gone_for_good_is_not_tried_again_by_a_restart(
     world.slack.faults.fail("chat.update", error="message_not_found", times=None)
     await confirm(world, card)
     await world.settled()
-    events = len((await history_of(world, card)).events)
+    events = len((await world.kept(card)).events)
     before = len(world.slack.calls)
     async with build(settings_for(world.slack, world.fusebill, tmp_path), TIMING):
         await world.slack.workspace.until(lambda: len(world.slack.calls) > before)
     assert {call.method for call in world.slack.calls[before:]} == {"auth.test"}
-    assert len((await history_of(world, card)).events) == events
+    assert len((await world.kept(card)).events) == events

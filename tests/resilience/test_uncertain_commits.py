@@ -17,13 +17,10 @@ import pytest
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
 
-from bot.ledger.audit.export import Filter, read
-from bot.ledger.audit.verify import verify
-from bot.ledger.database.engine import open_engine
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
 from tests.support import postgresql
-from tests.support.faults import history_of
+from tests.support.ledger import audit_rows, broken, lose_hold
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.proxy import Proxy
 from tests.support.reading import operations, request_id
@@ -105,13 +102,9 @@ class Scene:
 
         Without the note that a card was posted late, which a slow disk makes it.
         """
-        engine = open_engine(self.database_url, read_only=True)
-        try:
-            assert list(verify(engine)) == []
-            types = [row["event"] for row in read(engine, Filter())]
-            return [event_type for event_type in types if event_type != "posted"]
-        finally:
-            engine.dispose()
+        assert broken(self.database_url) == []
+        types = [row["event"] for row in audit_rows(self.database_url)]
+        return [event_type for event_type in types if event_type != "posted"]
 
     def replies(self, card: PostedMessage) -> list[str]:
         replies = self.world.slack.workspace.thread(CHANNEL, card.ts)
@@ -198,8 +191,7 @@ async def decide(scene: Scene, card: PostedMessage | None = None) -> None:
 async def decide_a_card_that_was_taken_over(scene: Scene) -> None:
     # the process that posted the card was not the first that tried
     card = await scene.world.ask()
-    request = (await history_of(scene.world, card)).request
-    await scene.world.bot.leases.change(request, claim=request.claim + 1)
+    lose_hold(scene.database_url, (await scene.world.kept(card)).id)
     await decide(scene, card)
 
 

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.models import EventType, Outcome, RequestHistory, Verdict
-from bot.ledger.database.engine import open_engine
-from bot.ledger.database.migrating import migrate
-from tests.support.ledger import broken
+from bot.domain.models import EventType, Outcome, Verdict
+from tests.support.damage import tamper
+from tests.support.kept import KeptCard
+from tests.support.ledger import broken, create
 from tests.support.names import CONFIRM
 from tests.support.stage import Stage, stage
 
@@ -32,9 +32,7 @@ def old_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 
 def test_migrating_an_older_ledger_keeps_every_hash(old_ledger: str) -> None:
-    engine = open_engine(old_ledger)
-    migrate(engine)
-    engine.dispose()
+    create(old_ledger)
     assert broken(old_ledger) == []
 
 
@@ -43,13 +41,13 @@ async def test_the_open_work_of_an_older_version_is_finished(
 ) -> None:
     async with stage(old_ledger, tmp_path) as staged:
         await staged.start()
-        histories = await _all_done(staged)
-        by_customer = {h.request.customer.customer_id: h for h in histories}
+        cards = await _all_done(staged)
+        by_customer = {card.first.customer.customer_id: card for card in cards}
         assert staged.calls("unlatch_customer") == 1
         done = by_customer[DECIDED_NOT_DONE]
-        assert done.request.outcome is Outcome.CLEARED
-        assert EventType.RECLAIMED in [event.type for event in done.events]
-        assert by_customer[WAITING].request.verdict is Verdict.EXPIRED
+        assert done.first.outcome is Outcome.CLEARED
+        assert EventType.RECLAIMED in done.story
+        assert by_customer[WAITING].first.verdict is Verdict.EXPIRED
     assert broken(old_ledger) == []
 
 
@@ -58,7 +56,7 @@ async def test_every_outcome_that_an_older_version_wrote_is_read(
 ) -> None:
     async with stage(old_ledger, tmp_path) as staged:
         await staged.start()
-        outcomes = Counter(history.request.outcome for history in await _all_done(staged))
+        outcomes = Counter(card.first.outcome for card in await _all_done(staged))
         # 0.1.0 had no card that could be stopped
         assert set(Outcome) - {Outcome.STOPPED} <= outcomes.keys()
 
@@ -70,24 +68,21 @@ async def test_a_card_of_a_kind_that_only_a_newer_version_knows_is_left_alone(
         bot = await staged.start(unlatch_expires_after_s=2)
         card = await staged.ask()
         await bot.kill()
-        connection = sqlite3.connect(tmp_path / "ledger.db")
-        with connection:
-            connection.execute("UPDATE requests SET kind = 'swap'")
-        connection.close()
+        tamper(staged.database_url, kind="swap")
         await staged.start()
         await staged.slack.click("U0BOB", card.ts, CONFIRM)
         await staged.until(lambda: bool(staged.slack.workspace.ephemerals("U0BOB")))
         await asyncio.sleep(2.5)
-        [history] = await staged.histories()
-        assert (history.request.kind, history.request.verdict) == ("swap", None)
+        [kept] = staged.cards()
+        assert (kept.first.kind, kept.first.verdict) == ("swap", None)
         assert staged.calls("unlatch_customer") == 0
         assert "sweep failed" not in staged.log
 
 
-async def _all_done(staged: Stage) -> list[RequestHistory]:
+async def _all_done(staged: Stage) -> list[KeptCard]:
     for _ in range(100):
-        histories = list(await staged.settled())
-        if all(history.request.verdict for history in histories):
-            return histories
+        cards = await staged.settled()
+        if all(card.first.verdict for card in cards):
+            return cards
         await asyncio.sleep(0.1)
     raise AssertionError(staged.log)

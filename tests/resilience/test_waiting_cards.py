@@ -8,9 +8,9 @@ from dataclasses import replace
 import pytest
 
 from bot.sandbox.slack.simulator import PostedMessage
-from tests.resilience.test_many_crash import broken
 from tests.resilience.test_many_instances import ask_about
 from tests.support.bot_process import PACE
+from tests.support.ledger import broken
 from tests.support.names import BIKES, CONFIRM, CUSTOMERS
 from tests.support.stage import Stage, Trap
 
@@ -34,7 +34,7 @@ async def confirm(staged: Stage, cards: Sequence[PostedMessage]) -> None:
 async def ended(staged: Stage) -> None:
     await staged.start(timing=PATIENT)
     await staged.settled(30.0)
-    assert broken(staged) == []
+    assert broken(staged.database_url) == []
 
 
 @one_and_many

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bot.domain.models import EventType, RequestHistory
-from bot.requests.publishing.publisher import MAX_PUBLISH_ATTEMPTS
+from bot.domain.models import EventType
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
+from tests.support import ledger
 from tests.support.world import World
 
 # the lease is longer than any of these tests: no request may be reclaimed
@@ -24,19 +24,13 @@ async def confirm(world: World, card: PostedMessage) -> None:
 
 
 async def confirm_until_given_up(world: World, card: PostedMessage) -> None:
-    """Confirm a card that has one attempt left, until the bot gives up on Slack."""
-    request = (await history_of(world, card)).request
-    await world.bot.leases.change(request, publish_attempts=MAX_PUBLISH_ATTEMPTS)
+    """Confirm a card while Slack takes nothing, until the bot gives up on Slack."""
     await confirm(world, card)
+    kept = await world.kept_when(card, lambda kept: kept.jobs == ["show"])
+    ledger.give_up_next_time(world.database_url, kept.id)
+    kept = await world.kept_when(card, lambda kept: kept.is_settled)
     await world.settled()
-    history = await history_of(world, card)
-    assert history.events[-1].type is EventType.DELIVERY_FAILED
-    assert history.request.due_at is None
-
-
-async def history_of(world: World, card: PostedMessage) -> RequestHistory:
-    [request] = [r for r in await world.bot.ledger.recent_requests(None) if r.message_ts == card.ts]
-    return await world.bot.ledger.request_history(request.id)
+    assert kept.story[-1] is EventType.DELIVERY_FAILED
 
 
 async def shown(world: World, card: PostedMessage, title: str) -> None:

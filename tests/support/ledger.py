@@ -1,9 +1,10 @@
 """What a test asks of a ledger: its cards, what is due, and to let it fall due or be taken over.
 
-No other helper names the ledger's classes, tables and columns, but `kept`, which reads rows, and
-`damage`, for what somebody breaks. The functions take a database's URL, so that they serve a bot in
-this process and those in their own. They block: where the bot reaches its database through this
-process (a proxy), call them in a thread, as `World` does.
+No other helper names the ledger's classes, tables and columns, but `kept`, which reads rows,
+`writing`, for tests of what reads a ledger, and `damage`, for what somebody breaks. The functions
+take a database's URL, so that they serve a bot in this process and those in their own. They block:
+where the bot reaches its database through this process (a proxy), call them in a thread, as `World`
+does.
 """
 
 from __future__ import annotations

@@ -3,22 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import func, select
-
-from bot.domain.models import RequestHistory
-from bot.ledger.database.engine import Database, open_engine
-from bot.ledger.schema import requests
-from bot.ledger.store import Ledger
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
 from bot.settings import Mode, Timing
+from tests.support import ledger
 from tests.support.bot_process import PACE, BotProcess, bot_process
+from tests.support.kept import KeptCard
 from tests.support.names import BIKES, CHANNEL, CUSTOMERS
 from tests.support.world import settings_for
 
@@ -95,30 +91,15 @@ class Stage:
         """How often an operation of Fusebill was called."""
         return sum(call.operation == operation for call in self.fusebill.calls)
 
-    async def histories(self) -> Sequence[RequestHistory]:
-        """All requests with their events, oldest first."""
-        database = Database(open_engine(self.database_url, read_only=True))
-        try:
-            ledger = Ledger(database)
-            found = await ledger.recent_requests(None, limit=1000)
-            return [await ledger.request_history(request.id) for request in reversed(found)]
-        finally:
-            await database.close()
+    def cards(self) -> list[KeptCard]:
+        """All cards in the ledger that Slack has, oldest first."""
+        return ledger.cards(self.database_url)
 
-    async def settled(self, timeout_s: float = 15.0) -> Sequence[RequestHistory]:
-        """Wait until no decided request is due any more; returns all histories."""
-        decided = requests.c.verdict.is_not(None) & requests.c.due_at.is_not(None)
-        engine = open_engine(self.database_url, read_only=True)
-
-        def done() -> bool:
-            with engine.connect() as connection:
-                return not connection.execute(select(func.count()).where(decided)).scalar()
-
-        try:
-            await self.until(done, timeout_s)
-        finally:
-            engine.dispose()
-        return await self.histories()
+    async def settled(self, timeout_s: float = 15.0) -> list[KeptCard]:
+        """Wait until nothing is still to be done for any decided card; returns all cards."""
+        with ledger.settling(self.database_url) as settled:
+            await self.until(settled, timeout_s)
+        return self.cards()
 
 
 @dataclass(slots=True)
