@@ -12,7 +12,7 @@ from bot.ops import logs
 from bot.settings import Timing, load
 
 TIMING = Timing(
-    lease_s=900.0,
+    hold_s=900.0,
     execution_s=300.0,
     fusebill_call_s=60.0,
     sweep_every_s=600.0,

@@ -22,7 +22,7 @@ NOTIFY = frozenset({"U0BOB", "S0OPS"})
 PEOPLE = ["S0OPS", "U0BOB"]
 REMINDER = "⏰ Still waiting for a decision"
 LIFE_S = 3
-PATIENT = replace(PACE, lease_s=10.0)
+PATIENT = replace(PACE, hold_s=10.0)
 
 
 def mentioned(message: PostedMessage) -> list[str]:

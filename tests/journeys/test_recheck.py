@@ -19,7 +19,7 @@ from tests.support.reading import operations, without_times
 from tests.support.stage import Stage, Trap, stage
 from tests.support.world import OpenWorld, World
 
-SOON = replace(PACE, lease_s=10.0, recheck_pause_s=0.2, pause_s=0.1)
+SOON = replace(PACE, hold_s=10.0, recheck_pause_s=0.2, pause_s=0.1)
 AGAIN = "⚠️ Latched again: "
 THE_SAME = "the ids that were cleared at AT."
 CHECKS = (EventType.RECHECKED, EventType.LATCHED_AGAIN)

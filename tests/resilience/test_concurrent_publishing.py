@@ -96,7 +96,7 @@ async def test_an_old_card_of_another_instance_is_replaced_soon(
     open_world: OpenWorld, tmp_path: Path
 ) -> None:
     # the old drawing is held for less than a lease, also on a busy machine
-    timing = replace(TIMING, lease_s=5.0)
+    timing = replace(TIMING, hold_s=5.0)
     async with open_world(timing=timing) as world, AsyncExitStack() as stack:
         card = await world.ask()
         await world.press("U0BOB", card, CONFIRM)

@@ -191,7 +191,7 @@ async def test_a_card_that_expired_while_the_bot_was_dead_is_shown_as_expired(
     card = await staged.ask()
     await bot.kill()
     # longer than the lease: the bot was away, it was not just restarted
-    await asyncio.sleep(PACE.lease_s + 1)
+    await asyncio.sleep(PACE.hold_s + 1)
     await staged.start()
     await staged.until(lambda: "Expired" in staged.card(card))
     await staged.settled()

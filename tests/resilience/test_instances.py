@@ -20,7 +20,7 @@ from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.stage import Stage, Trap, stage
 
 # long enough that no live instance loses its lease on a loaded machine
-PATIENT = replace(PACE, lease_s=10.0)
+PATIENT = replace(PACE, hold_s=10.0)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ async def test_an_instance_that_slept_through_its_lease_clears_no_new_ids(
 async def test_a_drawing_of_an_instance_that_slept_does_not_stay_on_the_card(
     staged: Stage, drawing: str
 ) -> None:
-    frozen = await staged.start(timing=replace(PACE, working_after_s=0.2, lease_s=1.0))
+    frozen = await staged.start(timing=replace(PACE, working_after_s=0.2, hold_s=1.0))
     card = await staged.ask()
     held, awake = asyncio.Event(), asyncio.Event()
 

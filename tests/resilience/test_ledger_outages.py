@@ -308,7 +308,7 @@ async def test_what_the_ledger_did_not_take_is_left_due_though_the_card_is_drawn
     open_world: OpenWorld, tmp_path: Path
 ) -> None:
     url = f"sqlite:///{tmp_path}/ledger.db"
-    timing = replace(TIMING, lease_s=3.0)
+    timing = replace(TIMING, hold_s=3.0)
     async with open_world(timing=timing, database_url=url) as world:
         card = await world.ask()
         await confirm(world, card)

@@ -22,9 +22,9 @@ from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
 from tests.support.stage import Stage, add_customers, stage
 
 STOP = "unlatch_stop"
-PATIENT = replace(PACE, lease_s=10.0)
+PATIENT = replace(PACE, hold_s=10.0)
 # the card is drawn often, so that instances have something to draw over
-BUSY = replace(PACE, lease_s=1.0, working_after_s=0.1, progress_every_s=0.1)
+BUSY = replace(PACE, hold_s=1.0, working_after_s=0.1, progress_every_s=0.1)
 RACES = int(os.environ.get("RACES", "4"))
 ALL = len(CUSTOMERS)
 

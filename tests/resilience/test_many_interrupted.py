@@ -59,7 +59,7 @@ async def test_an_undo_of_many_that_could_not_be_posted_does_not_block_the_next(
 
 async def test_work_goes_on_after_a_refused_stop_and_a_kill(staged: Stage) -> None:
     first = await staged.start(
-        timing=replace(PACE, lease_s=2.0), unlatch_confirmers=frozenset({"U0BOB"})
+        timing=replace(PACE, hold_s=2.0), unlatch_confirmers=frozenset({"U0BOB"})
     )
     card = await ask(staged)
     staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=1.2)
@@ -162,7 +162,7 @@ async def test_an_undo_of_many_that_is_killed_latches_each_again_and_marks_all(
 async def test_a_bot_that_is_told_to_stop_leaves_the_rest_of_a_card_to_the_next(
     staged: Stage,
 ) -> None:
-    timing = replace(PACE, drains_for_s=0.5, lease_s=2.0)
+    timing = replace(PACE, drains_for_s=0.5, hold_s=2.0)
     bot = await staged.start(timing=timing)
     card = await ask(staged)
     staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=0.7)
@@ -181,7 +181,7 @@ async def test_a_bot_that_is_told_to_stop_leaves_the_rest_of_a_card_to_the_next(
 async def test_a_refused_stop_that_is_pressed_three_times_at_once_is_one_line(
     staged: Stage,
 ) -> None:
-    await staged.start(timing=replace(PACE, lease_s=3.0), unlatch_confirmers=frozenset({"U0BOB"}))
+    await staged.start(timing=replace(PACE, hold_s=3.0), unlatch_confirmers=frozenset({"U0BOB"}))
     card = await ask(staged)
     staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=1.0)
     await staged.slack.click("U0BOB", card.ts, CONFIRM)
@@ -194,7 +194,7 @@ async def test_a_refused_stop_that_is_pressed_three_times_at_once_is_one_line(
 
 
 async def test_a_card_of_many_that_waits_for_another_can_be_stopped(staged: Stage) -> None:
-    await staged.start(timing=replace(PACE, lease_s=3.0, working_after_s=0.1))
+    await staged.start(timing=replace(PACE, hold_s=3.0, working_after_s=0.1))
     one = await ask(staged)
     two = await ask_about(staged, CUSTOMERS[::-1])
     staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=1.0)

@@ -74,7 +74,7 @@ async def test_a_card_posted_by_a_bot_that_was_killed_counts_and_has_no_rival(
     staged: Stage, action: str
 ) -> None:
     # a bot whose lease is long: the next one does not post another card before the click
-    slow = replace(PACE, lease_s=5.0)
+    slow = replace(PACE, hold_s=5.0)
     await staged.start(timing=slow)
     await ask_and_die(staged, "after")
     await staged.start(timing=slow)
@@ -88,7 +88,7 @@ async def test_a_card_posted_by_a_bot_that_was_killed_counts_and_has_no_rival(
 
 
 async def test_a_card_that_the_ledger_does_not_know_yet_can_be_declined(staged: Stage) -> None:
-    slow = replace(PACE, lease_s=5.0)
+    slow = replace(PACE, hold_s=5.0)
     await staged.start(timing=slow)
     await ask_and_die(staged, "after")
     await staged.start(timing=slow)

@@ -163,7 +163,7 @@ async def test_requests_are_executed_while_slack_is_down_and_every_card_catches_
 
 
 async def test_a_slow_slack_does_not_attract_more_workers(open_world: OpenWorld) -> None:
-    async with open_world(timing=replace(TIMING, lease_s=0.2)) as world:
+    async with open_world(timing=replace(TIMING, hold_s=0.2)) as world:
         card = await world.ask()
         opened = asyncio.Event()
 

@@ -131,7 +131,7 @@ async def test_card_updates_wait_for_their_limit_too(open_world: OpenWorld) -> N
 
 
 async def test_a_worker_that_waits_for_slack_renews_its_lease(open_world: OpenWorld) -> None:
-    async with open_world(timing=replace(TIMING, lease_s=0.6)) as world:
+    async with open_world(timing=replace(TIMING, hold_s=0.6)) as world:
         card = await world.ask()
         world.slack.faults.fail(POST, status=429, retry_after=3)
         await confirm(world, card)

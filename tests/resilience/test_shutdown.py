@@ -135,7 +135,7 @@ async def test_a_click_in_flight_when_the_bot_stops_is_acknowledged_and_executed
 async def test_a_stop_ends_in_time_though_slack_and_fusebill_hang(
     staged: Stage, mode: Mode
 ) -> None:
-    pace = replace(PACE, drains_for_s=0.5, working_after_s=0.1, execution_s=24, lease_s=30)
+    pace = replace(PACE, drains_for_s=0.5, working_after_s=0.1, execution_s=24, hold_s=30)
     bot = await staged.start(mode=mode, timing=pace)
     card = await staged.ask()
     fusebill, slack = Gate("unlatch_customer"), Gate("chat.update")

@@ -26,7 +26,7 @@ from tests.support.proxy import Proxy
 from tests.support.reading import operations, request_id
 from tests.support.world import OpenWorld, World
 
-TIMING = Timing(lease_s=20, execution_s=0.4, sweep_every_s=0.2)
+TIMING = Timing(hold_s=20, execution_s=0.4, sweep_every_s=0.2)
 SLOWER_THAN_THE_ANSWER_S = 2.4
 
 

@@ -15,7 +15,7 @@ from tests.support.names import BIKES, CONFIRM, CUSTOMERS
 from tests.support.stage import Stage, Trap
 
 STOP = "unlatch_stop"
-PATIENT = replace(PACE, lease_s=2.0)
+PATIENT = replace(PACE, hold_s=2.0)
 MANY = CUSTOMERS[:4]
 one_and_many = pytest.mark.parametrize("ids", [[BIKES], MANY], ids=["one", "many"])
 

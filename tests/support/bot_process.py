@@ -18,7 +18,7 @@ from bot.ops import logs
 from bot.settings import Mode, Settings, Timing, load
 
 # a process never reclaims its own running work, so the lease may be shorter than the execution
-PACE = Timing(lease_s=0.3, execution_s=6.0, sweep_every_s=0.05)
+PACE = Timing(hold_s=0.3, execution_s=6.0, sweep_every_s=0.05)
 
 _forks = get_context("forkserver")
 _forks.set_forkserver_preload(["__main__", "tests.support.bot_process"])
