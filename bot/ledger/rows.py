@@ -79,6 +79,10 @@ NOTE_SHOWN = Statement(
 CARDS_OF = select(card_id_of_row).where(requests.c.id.in_(bindparam("ids", expanding=True)))
 
 
+class NoSuchCard(Exception):
+    """The ledger has no card with this id."""
+
+
 @dataclass(slots=True)
 class LockedCard:
     """A card's rows, locked until the transaction ends, and its events.
@@ -96,6 +100,11 @@ class LockedCard:
     def first(self) -> Row:
         """The row that speaks for the card."""
         return self.rows[0]
+
+    @property
+    def id(self) -> str:
+        """The card's id."""
+        return str(self.first["card_id"] or self.first["id"])
 
     @property
     def card(self) -> Card:
@@ -139,10 +148,10 @@ def read(connection: Connection, card_id: str) -> Card | None:
 
 
 def lock(connection: Connection, card_id: str) -> LockedCard:
-    """Read a card and lock its rows until the transaction ends. Raises: KeyError."""
+    """Read a card and lock its rows until the transaction ends. Raises: NoSuchCard."""
     rows = CARD_LOCKED.rows(connection, {"card_id": card_id})
     if not rows:
-        raise KeyError(card_id)
+        raise NoSuchCard(card_id)
     return LockedCard(rows, EVENTS.rows(connection, {"card_id": card_id}), [], set())
 
 

@@ -184,7 +184,7 @@ def refused(tx: Transaction, card_id: str, person: Person, why: str) -> bool:
 def _show_if_posted(tx: Transaction, locked: rows.LockedCard) -> None:
     # without a card it is shown once that is posted
     if locked.first["message_ts"]:
-        tx.set(locked.card.id, Kind.SHOW, here=True)
+        tx.set(locked.id, Kind.SHOW, here=True)
 
 
 def _deny(
@@ -276,7 +276,7 @@ def decided(
     an expiry (of nobody's) only after. A click on the card `message_ts` may be quicker than the
     note that it was posted: then this notes it. `response_url` is kept while it works. `details`
     are added to each event, and `seen` has more for each request.
-    Raises: KeyError if there is no such card.
+    Raises: NoSuchCard if there is no such card.
     """
     locked = rows.lock(tx.connection, card_id)
     card = locked.card
@@ -357,7 +357,7 @@ def _denied(
     if _deny(tx, locked, person, details):
         _show_if_posted(tx, locked)
     locked.save(tx.connection)
-    _keep(tx, act, locked.card.id, "denied")
+    _keep(tx, act, locked.id, "denied")
     tx.finish(locked.card)
     return Decided(locked.card, taken=False, decision=decision, other=other)
 
@@ -378,7 +378,7 @@ def _as_before(card: Card, came: str, person: Person | None) -> Decided:
 def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Card | None:
     """Stop a card's work: what nobody has begun ends now; None if nothing is left to do.
 
-    What was begun ends as a look at the customer shows. Raises: KeyError.
+    What was begun ends as a look at the customer shows. Raises: NoSuchCard.
     """
     locked = rows.lock(tx.connection, card_id)
     if _came_of(tx, act) == "stopped":

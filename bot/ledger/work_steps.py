@@ -148,7 +148,7 @@ def looked_again(
     """Record the outcomes of unknown requests that their customers show now.
 
     Not of those whose customer another request has changed since: what it shows says nothing of
-    them. Not while another request in the thread is open. Raises: KeyError.
+    them. Not while another request in the thread is open. Raises: NoSuchCard.
     """
     locked = rows.lock(tx.connection, card_id)
     same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))

@@ -15,6 +15,7 @@ import structlog
 from bot.domain.models import Card, Person, Request, Verdict
 from bot.ledger import rows, steps
 from bot.ledger.database.engine import LedgerUnavailable
+from bot.ledger.rows import NoSuchCard
 from bot.ledger.steps import Act, Decided
 from bot.messages import answers, click_answers
 from bot.messages.block_kit import Message
@@ -89,7 +90,7 @@ class Decide:
                 message_ts=message_ts,
                 response_url=place.response_url,
             )
-        except KeyError:
+        except NoSuchCard:
             return click_answers.no_such_request()
         self._show.retire_soon(decided.card, message_ts)
         if decided.taken:

@@ -78,7 +78,7 @@ class Runner:
     async def run(self, step: Step[P, T], *args: P.args, **values: P.kwargs) -> T:
         """Run a step, once more if nobody knows whether it took effect; start what it left held.
 
-        Raises: LedgerUnavailable; what the step raises, LostHold or KeyError.
+        Raises: LedgerUnavailable; what the step raises, such as LostHold or NoSuchCard.
         """
         return await self._run(lambda tx: step(tx, *args, **values), urgent=False)
 
