@@ -59,6 +59,11 @@ class Ask:
     reason: str
     typed: str = field(default="", compare=False)
 
+    @property
+    def customer_ids(self) -> tuple[int, ...]:
+        """The one customer, as `AskMany` names several."""
+        return (self.customer_id,)
+
 
 @dataclass(frozen=True, slots=True)
 class AskMany:
@@ -66,6 +71,7 @@ class AskMany:
 
     customer_ids: tuple[int, ...]
     reason: str
+    typed: str = field(default="", init=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from bot.domain.commands import (
     Pending,
     parse,
 )
-from bot.domain.models import Card, Person, Verdict
+from bot.domain.models import Card, Verdict
 from bot.inbound.guard import Guard, ack_with, ack_with_error
 from bot.inbound.payloads import (
     Payload,
@@ -37,7 +37,6 @@ from bot.inbound.payloads import (
     value,
 )
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.ledger.steps import Act
 from bot.messages import answers, click_answers, forms, lists
 from bot.messages.block_kit import Message
 from bot.messages.card import Action
@@ -101,7 +100,10 @@ class Listeners:
                 await ack_with(ack, answers.direct_message())
             case Ask() | AskMany() as ask:
                 await ack()
-                self._guard.spawn(self._ask(person, place, ask, act(body)), place)
+                asking = self._asking.ask(
+                    *(person, place, ask.customer_ids, ask.reason, act(body)), ask.typed
+                )
+                self._guard.spawn(asking, place)
             case AmbiguousAsk(ambiguous=ambiguous):
                 await ack_with(ack, answers.which_meaning(ambiguous))
             case Many():
@@ -203,7 +205,10 @@ class Listeners:
             log.error("button not understood", why=ask.why)
             self._guard.tell(place, answers.malformed(ask.why))
         else:
-            self._guard.spawn(self._ask(clicker(body), place, ask, choice(body)), place)
+            asking = self._asking.ask_once(
+                *(clicker(body), place, ask.customer_ids, ask.reason, choice(body))
+            )
+            self._guard.spawn(asking, place)
 
     async def on_many_sent(self, ack: AsyncAck, body: Payload) -> None:
         """**Ask** in the form of `/unlatch many`: acknowledges, or says what is wrong."""
@@ -216,12 +221,8 @@ class Listeners:
         place = Place(sent.channel_id, sent.response_url)
         # a double click, or "Try again?" after an answer that Slack did not get, sends it twice
         once = once_sent(forms.identity(sent))
-        self._guard.spawn(self._ask(clicker(body), place, ask, once), place)
-
-    async def _ask(self, person: Person, place: Place, ask: Ask | AskMany, by: Act) -> None:
-        ids = (ask.customer_id,) if isinstance(ask, Ask) else ask.customer_ids
-        typed = ask.typed if isinstance(ask, Ask) else ""
-        await self._asking.ask(person, place, ids, ask.reason, by, typed)
+        asking = self._asking.ask_once(clicker(body), place, ask.customer_ids, ask.reason, once)
+        self._guard.spawn(asking, place)
 
     async def _take_verdict(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:

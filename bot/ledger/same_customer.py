@@ -53,10 +53,14 @@ _asked = select(_since.c.id).where(
     _since.c.request_id == bindparam("card_id"), _since.c.number == 1
 )
 _mine = requests.alias("mine")
-_own_change = select(func.max(_since.c.id)).where(
-    _since.c.request_id == _mine.c.id,
-    # an outcome, a verdict and their events have the same names
-    _since.c.type == func.coalesce(_mine.c.outcome, _mine.c.verdict, EventType.REQUESTED),
+_own_change = (
+    select(func.max(_since.c.id))
+    .where(
+        _since.c.request_id == _mine.c.id,
+        # an outcome, a verdict and their events have the same names
+        _since.c.type == func.coalesce(_mine.c.outcome, _mine.c.verdict, EventType.REQUESTED),
+    )
+    .correlate(_mine)
 )
 SINCE_ASKED = Statement(
     select(requests)

@@ -157,7 +157,7 @@ def looked_again(
         return card, FollowUpOpen()
     unknown = {request.id for request in card.requests if may_be_checked(request)}
     others = same_customer.overtakers(tx.connection, sorted(unknown & results.keys()))
-    overtaken = {request_id: Overtaken(other) for request_id, other in others.items()}
+    overtaken = {r.id: Overtaken(others[r.id]) for r in card.requests if r.id in others}
     known = {i: result for i, result in results.items() if i in unknown - overtaken.keys()}
     _settle(tx, locked, known, person.user_id)
     locked.save(tx.connection)

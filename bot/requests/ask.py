@@ -87,8 +87,6 @@ class Ask:
         `typed` is the number as it was typed, if it was one. The same act again posts no card.
         """
         started = monotonic()
-        if act.while_open and await self._asked_before(act, place):
-            return
         person = self._permissions.policy.with_home_team(person)
         ids = ", ".join(map(str, customer_ids))
         all_typed = reason if len(customer_ids) == 1 else f"{ids} {reason}".rstrip()
@@ -108,6 +106,13 @@ class Ask:
             if left_out and len(latched) == 1:
                 others = answers.others_left_out(RequestKind.UNLATCH, left_out, self._links)
                 await self._private.send(place, others)
+
+    async def ask_once(
+        self, person: Person, place: Place, customer_ids: Sequence[int], reason: str, act: Act
+    ) -> None:
+        """Ask as `ask` does, for a button or a form that people press twice."""
+        if not await self._asked_before(act, place):
+            await self.ask(person, place, customer_ids, reason, act)
 
     async def _explain(self, found: Found, place: Place, reason: str, typed: str) -> None:
         """Say why there is nothing to ask about."""

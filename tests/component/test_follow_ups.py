@@ -31,7 +31,7 @@ async def shop(tmp_path: Path) -> AsyncIterator[Parts]:
 
 async def decided(shop: Parts, request: Request, outcome: Outcome | None) -> Request:
     """A request confirmed by Bob, with an outcome if given, and no worker on it."""
-    await confirm_without_worker(shop.database_url, request.id, BOB, outcome)
+    confirm_without_worker(shop.database_url, request.id, BOB, outcome)
     [now] = [each for each in await shop.requests() if each.id == request.id]
     return now
 

@@ -132,7 +132,7 @@ async def test_a_customer_finds_its_card_in_history_and_audit(world: World) -> N
     await world.press("U0BOB", card, CONFIRM)
     assert f"· {JOINERY}" in await world.reply_to(f"history {JOINERY}")
     rows = audit_rows(world.database_url, JOINERY)
-    assert [row["event"] for row in rows] == ["requested", "confirmed", "cleared"]
+    assert [row["event"] for row in rows] == ["requested", "confirmed", "begun", "cleared"]
     assert len({row["card_id"] for row in audit_rows(world.database_url)}) == 1
 
 

@@ -327,7 +327,7 @@ async def worker_died(world: World, undo: PostedMessage, *, after_outcome: bool)
     world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
     card_id = (await world.kept(undo)).id
     outcome = Outcome.RESTORED if after_outcome else None
-    await confirm_without_worker(world.database_url, card_id, BOB, outcome)
+    confirm_without_worker(world.database_url, card_id, BOB, outcome)
     make_due(world.database_url, card_id, "show" if after_outcome else "work")
 
 

@@ -59,7 +59,7 @@ class Parts:
 
     async def requests(self) -> list[Request]:
         """The requests that had a card, newest first."""
-        return await read_requests(self.database_url)
+        return read_requests(self.database_url)
 
     def rows(self) -> list[Row]:
         """The ledger as an auditor reads it."""
