@@ -423,6 +423,12 @@ def pressed_late(tx: Transaction, card_id: str) -> Card | None:
     return card
 
 
+def draw_again(tx: Transaction, card_id: str) -> None:
+    """Have a card drawn once more, as it is now."""
+    tx.set(card_id, Kind.SHOW)
+    tx.finish()
+
+
 def card_of_act(tx: Transaction, act: Act) -> Card | None:
     """The card that the same act led to, as it is now; also of one that shares `while_open`."""
     if found := _ACT.row(tx.connection, {"act": act.id}):

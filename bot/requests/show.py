@@ -23,7 +23,7 @@ import structlog
 from bot.domain.models import Card
 from bot.ledger import steps, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.ledger.jobs import Job
+from bot.ledger.jobs import Job, LostHold
 from bot.messages import answers, card as card_messages, thread
 from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
@@ -68,6 +68,14 @@ class Show:
 
     async def handle(self, job: Job) -> None:
         """Draw the card and its thread until Slack has both, or until that has to wait."""
+        try:
+            await self._draw_until_shown(job)
+        except LostHold:
+            # a process that slept may have drawn over what its successor drew
+            await self._runner.run(steps.draw_again, job.card_id)
+            raise
+
+    async def _draw_until_shown(self, job: Job) -> None:
         card = job.card
         while True:
             card = card or await self._runner.run(work_steps.to_show, job)

@@ -173,7 +173,7 @@ class Work:
     ) -> ExecutionResult:
         if request.card_size > 1 and await self._is_stopping(work):
             return await self._execution.stop(request, may_have_called=may_have_called)
-        if work.job.attempts > MAX_INTERRUPTIONS:
+        if work.job.attempts >= MAX_INTERRUPTIONS:
             why = f"The bot was interrupted {MAX_INTERRUPTIONS} times and does not try again."
             return ExecutionResult(Outcome.UNKNOWN, {"why": why})
         has_begun = False
