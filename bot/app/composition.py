@@ -108,7 +108,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         notify = sorted(settings.unlatch_notify)
         recheck_after_s = settings.unlatch_recheck_after_s
         expires_after_s = settings.unlatch_expires_after_s
-        runner = Runner(database, tasks, timing)
+        runner = Runner(database, tasks, timing, stopping)
         private = PrivateMessages(runner, slack)
         show = Show(runner, slack, private, links, tasks, metrics, timing)
         post = PostCards(
@@ -127,7 +127,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
                 Kind.RECHECK: Recheck(runner, fusebill, recheck_after_s, timing).handle,
             }
         )
-        await stack.enter_async_context(_running(runner.keep(stopping)))
+        await stack.enter_async_context(_running(runner.keep()))
         # before the jobs stop being renewed
         stack.push_async_callback(_drain, tasks, timing)
 

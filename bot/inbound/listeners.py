@@ -156,7 +156,7 @@ class Listeners:
         message_ts, place = message_of(body), place_of(body)
         try:
             refusal = await self._decide.refusal(
-                card, clicker(body), message_ts, place.response_url
+                card, clicker(body), message_ts, place.response_url, act(body)
             )
         except LedgerUnavailable as error:
             refusal = _not_recorded(error)

@@ -78,7 +78,7 @@ class Show:
     async def _draw_until_shown(self, job: Job) -> None:
         card = job.card
         while True:
-            card = card or await self._runner.run(work_steps.to_show, job)
+            card = card or await self._runner.run(work_steps.as_it_is, job)
             if card is None or card.first.message_ts is None:
                 await self._runner.run(work_steps.done_with, job)
                 return
