@@ -29,7 +29,7 @@ from bot.ledger.database.engine import open_engine
 from bot.ledger.database.migrating import migrate
 from bot.ledger.hash_chain import digest
 from bot.ledger.mapping import event_row, request_row
-from bot.ledger.schema import events, requests
+from bot.ledger.tables import events, requests
 from tests.support import postgresql
 
 MAX_WRITTEN = 20_000

@@ -29,7 +29,7 @@ from bot.ledger.database.engine import (
 )
 from bot.ledger.database.executor import CONNECTIONS, MAX_SHARED_COMMIT
 from bot.ledger.database.migrating import SchemaMismatch, migrate, require_current, version
-from bot.ledger.schema import REVISION, metadata
+from bot.ledger.tables import REVISION, metadata
 from tests.support import postgresql
 from tests.support.proxy import Proxy
 from tests.versions import take_back

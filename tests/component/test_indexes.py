@@ -12,7 +12,7 @@ from bot.ledger import due_requests, queries, same_customer
 from bot.ledger.database.engine import open_engine
 from bot.ledger.database.migrating import migrate
 from bot.ledger.database.statements import Statement
-from bot.ledger.schema import requests
+from bot.ledger.tables import requests
 
 QUERIES: dict[str, tuple[Select[Any] | Statement, dict[str, object]]] = {
     "the request of a click": (queries.ONE, {"request_id": "a" * 32}),

@@ -8,10 +8,10 @@ from pathlib import Path
 from time import monotonic
 
 import pytest
+from bot.requests.preview import MAX_AT_ONCE, Preview
 
 from bot.domain.models import LeftOut
 from bot.fusebill.errors import FusebillError, KeyRefused, NotReached, RateLimited, Unavailable
-from bot.requests.preview import MAX_AT_ONCE, Preview
 from bot.sandbox.fusebill.customers import sample_customers
 from tests.support.names import BIKES
 from tests.support.workshop import Parts, workshop
