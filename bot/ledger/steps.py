@@ -250,7 +250,9 @@ def unposted(tx: Transaction, job: Job, why: str) -> bool:
     ends = locked.first["is_open"] and locked.first["message_ts"] is None
     if ends:
         locked.change_all(is_open=False)
-        locked.append(locked.first, tx.now, EventType.DELIVERY_FAILED, "", {"why": why})
+        for row in locked.rows:
+            # each request's own events say that it waits no longer
+            locked.append(row, tx.now, EventType.DELIVERY_FAILED, "", {"why": why})
         locked.save(tx.connection)
         response_urls.forget_all(tx.connection, job.card_id)
     jobs.end(tx, job, unless_set_again=False)

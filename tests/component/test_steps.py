@@ -335,10 +335,10 @@ async def test_a_card_that_was_posted_late_lives_from_then_on(
 
 
 async def test_a_request_whose_card_cannot_be_posted_ends(one: Process, database_url: str) -> None:
-    await one.ask()
+    await one.ask(*card_of(2))
     assert await one.run(steps.unposted, one.held[Kind.POST], "no such channel")
     card = await one.card()
-    assert (card.first.is_open, story(card)[-1]) == (False, EventType.DELIVERY_FAILED)
+    assert (card.first.is_open, story(card)[2:]) == (False, [EventType.DELIVERY_FAILED] * 2)
     assert await kinds(one) == set()
     assert not (await one.confirm()).taken
     assert broken(database_url) == []

@@ -168,7 +168,7 @@ def card_of(size: int, request: Request = REQUEST) -> list[Request]:
     return [
         replace(
             request,
-            id=request.id if position == 1 else f"{request.id[:30]}{position:02}",
+            id=request.id if position == 1 else f"{position:02}{request.id[2:]}",
             customer=replace(
                 request.customer, customer_id=request.customer.customer_id + position - 1
             ),
