@@ -26,9 +26,8 @@ FILES = [
     "tests/resilience",
     "tests/component/test_ephemeral_delivery.py",
     "tests/component/test_socket_mode.py",
-    "tests/component/test_ledger.py",
-    "tests/component/test_gate.py",
-    "tests/component/test_leases.py",
+    "tests/component/test_jobs.py",
+    "tests/component/test_steps.py",
     "tests/component/test_engine.py",
 ]
 COUNTS = Counter[str]()

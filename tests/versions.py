@@ -16,15 +16,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from alembic import command
-from alembic.config import Config
-
 from bot.app.composition import build
 from bot.app.server import listening
-from bot.ledger.database.engine import open_engine
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
 from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM, UNDO
+from tests.support.older import migrate_to
 from tests.support.world import QUICK, World, settings_for
 
 RELEASED = {"0.1.0": ("ea2c74a", "0001")}
@@ -73,18 +70,6 @@ async def write(folder: Path) -> str:
         return url
 
 
-def take_back(url: str, revision: str) -> None:
-    """Take the schema back to an older revision, as somebody who goes back would."""
-    config = Config()
-    config.set_main_option("script_location", "bot:ledger/migrations")
-    config.set_main_option("path_separator", "os")
-    engine = open_engine(url)
-    with engine.begin() as connection:
-        config.attributes["connection"] = connection
-        command.downgrade(config, revision)
-    engine.dispose()
-
-
 def run(folder: Path, *words: str, **environment: str) -> str:
     """Run the old code with this Python; returns what it printed."""
     done = subprocess.run(
@@ -109,7 +94,7 @@ def check(version: str) -> None:
         return
     with TemporaryDirectory() as folder:
         url = asyncio.run(write(Path(folder)))
-        take_back(url, revision)
+        migrate_to(url, revision)
         old = Path(folder) / "old"
         subprocess.run(["git", "worktree", "add", "--detach", old, commit], check=True)
         try:

@@ -143,9 +143,10 @@ DUE = Statement(
     select(jobs)
     .where(
         jobs.c.kind == bindparam("job_kind"),
-        (jobs.c.due_at <= bindparam("now"))
-        # this machine's clock was set back
-        | (jobs.c.due_at.is_not(None) & (jobs.c.set_at > bindparam("never_yet"))),
+        # by itself: only then does SQLite use the index
+        jobs.c.due_at.is_not(None),
+        # else this machine's clock was set back
+        (jobs.c.due_at <= bindparam("now")) | (jobs.c.set_at > bindparam("never_yet")),
         jobs.c.holder.is_(None)
         | ((jobs.c.holder == bindparam("me")) & (jobs.c.held_until <= bindparam("lost_by")))
         | (jobs.c.held_until <= bindparam("now"))

@@ -21,7 +21,11 @@ from bot.ledger.tables import card_id_of_row, events, jobs, requests
 MAX_OPEN = 1000
 """Rows: a card of many customers that is being executed has one for each."""
 
-_UNDER_WAY = select(jobs.c.card_id).where(jobs.c.kind.in_([Kind.POST, Kind.EXPIRE, Kind.WORK]))
+# none of these is ever given up; with that, an index has them
+_HAS_TIME = jobs.c.due_at.is_not(None)
+_UNDER_WAY = select(jobs.c.card_id).where(
+    jobs.c.kind.in_([Kind.POST, Kind.EXPIRE, Kind.WORK]), _HAS_TIME
+)
 OPEN = (
     select(requests)
     .where(
@@ -37,9 +41,9 @@ DECLINED = select(events).where(
     events.c.request_id.in_(bindparam("request_ids", expanding=True)),
     events.c.type == EventType.DECLINED,
 )
-WAITING = select(func.count()).where(jobs.c.kind.in_([Kind.POST, Kind.EXPIRE]))
+WAITING = select(func.count()).where(jobs.c.kind.in_([Kind.POST, Kind.EXPIRE]), _HAS_TIME)
 LONGEST_DUE = select(func.min(jobs.c.due_at)).where(
-    jobs.c.due_at.is_not(None), jobs.c.holder.is_(None) | (jobs.c.held_until <= bindparam("now"))
+    _HAS_TIME, jobs.c.holder.is_(None) | (jobs.c.held_until <= bindparam("now"))
 )
 NOT_SHOWN = select(jobs.c.card_id).where(
     jobs.c.kind == Kind.SHOW, jobs.c.card_id.in_(bindparam("cards", expanding=True))

@@ -258,7 +258,9 @@ def unposted(tx: Transaction, job: Job, why: str) -> bool:
     if locked.first["is_open"] and not has_card:
         jobs.end(tx, job, unless_set_again=False)
         locked.change_all(is_open=False)
-        locked.append(locked.first, tx.now, EventType.DELIVERY_FAILED, "", {"why": why})
+        for row in locked.rows:
+            # each request's own events say that it waits no longer
+            locked.append(row, tx.now, EventType.DELIVERY_FAILED, "", {"why": why})
         locked.save(tx.connection)
         response_urls.forget_all(tx.connection, job.card_id)
     return not has_card

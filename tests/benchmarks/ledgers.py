@@ -5,18 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
 
 from sqlalchemy import Connection, Engine, Table, insert, text
 
 from bot.domain.models import (
     Customer,
-    Event,
     EventType,
     HubSpotIds,
     Kind,
@@ -27,15 +25,16 @@ from bot.domain.models import (
 )
 from bot.ledger.database.engine import open_engine
 from bot.ledger.database.migrating import migrate
-from bot.ledger.hash_chain import digest
-from bot.ledger.mapping import event_row, request_row
-from bot.ledger.schema import events, requests
+from bot.ledger.hash_chain import canonical_json, chained
+from bot.ledger.rows import request_row
+from bot.ledger.tables import events, requests
 from tests.support import postgresql
 
 MAX_WRITTEN = 20_000
 """Of these each has a valid chain of five events; more are copies of them with other ids."""
 PATIENT = "SET statement_timeout = 0; SET lock_timeout = 0"
 """The bot's engine, which fills the ledgers too, gives no statement and no autovacuum that long."""
+_Row = dict[str, Any]
 _ALICE, _BOB = Person("U0ALICE", "T0BENCH"), Person("U0BOB", "T0BENCH")
 _EVENTS: tuple[tuple[EventType, str, dict[str, object]], ...] = (
     (EventType.REQUESTED, "U0ALICE", {"reason": "moved", "vid": 434381295294, "company_id": 202}),
@@ -92,9 +91,8 @@ def _fill(engine: Engine, how_many: int, card_size: int) -> None:
         how_many, doublings = how_many // 2, doublings + 1
     with engine.begin() as connection:
         histories = list(_settled(how_many, card_size))
-        connection.execute(insert(requests), [request_row(request) for request, _ in histories])
-        rows = [event_row(event) for _, history in histories for event in history]
-        connection.execute(insert(events), rows)
+        connection.execute(insert(requests), [row for row, _ in histories])
+        connection.execute(insert(events), [event for _, history in histories for event in history])
     for number in range(doublings):
         with engine.begin() as connection:
             _double(connection, number)
@@ -135,15 +133,25 @@ def _with_engine(url: str, work: Callable[[Engine], object]) -> None:
         engine.dispose()
 
 
-def _settled(how_many: int, card_size: int) -> Iterator[tuple[Request, list[Event]]]:
+def _settled(how_many: int, card_size: int) -> Iterator[tuple[_Row, list[_Row]]]:
     card_id = ""
     for number in range(how_many):
         position = number % card_size
         request = _request(number // card_size, 1_000_000 + number, card_size)
         card_id = request.id if position == 0 else card_id
-        request = replace(request, card_id=card_id, position=position + 1)
-        history = list(_chain(request.id, request.asked_at))
-        yield replace(request, events=len(history), head=history[-1].hash), history
+        row = request_row(request) | {"card_id": card_id, "position": position + 1}
+        at = request.asked_at
+        row |= {
+            "verdict": Verdict.CONFIRMED,
+            "decider_id": _BOB.user_id,
+            "decider_team_id": _BOB.team_id,
+            "decided_at": at + timedelta(seconds=2),
+            "outcome": Outcome.CLEARED,
+            "settled_at": at + timedelta(seconds=4),
+            "shown_events": 0 if position else len(_EVENTS) * card_size,
+        }
+        history = list(_chain(row, at))
+        yield row, history
 
 
 def _request(card: int, customer_id: int, card_size: int) -> Request:
@@ -168,21 +176,14 @@ def _request(card: int, customer_id: int, card_size: int) -> Request:
         reason="moved to the new portal",
         asked_at=at,
         expires_at=at + timedelta(minutes=15),
-        verdict=Verdict.CONFIRMED,
-        decider=_BOB,
-        decided_at=at + timedelta(seconds=2),
-        outcome=Outcome.CLEARED,
-        settled_at=at + timedelta(seconds=4),
-        claim=2,
-        last_posted_event=len(_EVENTS),
         card_size=card_size,
     )
 
 
-def _chain(request_id: str, at: datetime) -> Iterator[Event]:
-    previous = ""
-    for number, (kind, actor, details) in enumerate(_EVENTS, 1):
-        moment = at + timedelta(seconds=number - 1)
-        event = Event(request_id, number, moment, kind, actor, details, previous)
-        previous = digest(event)
-        yield replace(event, hash=previous)
+def _chain(row: _Row, at: datetime) -> Iterator[_Row]:
+    """The events of a request, which its row then ends with."""
+    for number, (kind, actor, details) in enumerate(_EVENTS):
+        moment = at + timedelta(seconds=number)
+        event = chained(row, moment, kind, actor, canonical_json(details))
+        row |= {"events": event["number"], "head": event["hash"]}
+        yield event

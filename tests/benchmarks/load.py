@@ -32,6 +32,7 @@ TIMEOUT_S = 60.0
 
 _PERSON = {"id": "U0ALICE", "username": "alice", "name": "alice", "team_id": TEAM_ID}
 _numbers = count(1)
+"""Each act of a person has ids of its own, by which the bot knows it."""
 
 
 @dataclass(slots=True)
@@ -162,7 +163,7 @@ def _command(flow: Flow, response_url: str) -> dict[str, str]:
         "api_app_id": "A0BENCH",
         "is_enterprise_install": "false",
         "response_url": response_url,
-        "trigger_id": "1.2.3",
+        "trigger_id": f"1.2.{next(_numbers)}",
     }
 
 
@@ -180,7 +181,7 @@ def _click(flow: Flow, response_url: str) -> dict[str, Any]:
             "channel_id": flow.channel_id,
             "is_ephemeral": False,
         },
-        "trigger_id": "1.2.3",
+        "trigger_id": f"1.2.{next(_numbers)}",
         "team": {"id": TEAM_ID, "domain": "bench"},
         "enterprise": None,
         "is_enterprise_install": False,
@@ -189,6 +190,10 @@ def _click(flow: Flow, response_url: str) -> dict[str, Any]:
         "state": {"values": {}},
         "response_url": response_url,
         "actions": [
-            {**button, "block_id": actions.get("block_id", "b1"), "action_ts": "1795000000.1"}
+            {
+                **button,
+                "block_id": actions.get("block_id", "b1"),
+                "action_ts": f"1795000000.{next(_numbers)}",
+            }
         ],
     }

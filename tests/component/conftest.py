@@ -1,4 +1,4 @@
-"""Fixtures: the ledger's classes on an empty database of each kind."""
+"""Fixtures: processes that run steps on an empty database of each kind."""
 
 from __future__ import annotations
 
@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.ledger.database.engine import Database, open_engine
-from bot.ledger.leases import Leases
-from bot.ledger.store import Ledger
 from tests.support.ledger import create
+from tests.support.steps import Process
 
 
 @pytest.fixture
@@ -21,10 +20,10 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def ledger(database: Database) -> Ledger:
-    return Ledger(database)
+def one(database: Database) -> Process:
+    return Process(database, "one")
 
 
 @pytest.fixture
-def leases(database: Database) -> Leases:
-    return Leases(database)
+def other(database: Database) -> Process:
+    return Process(database, "other")

@@ -25,13 +25,12 @@ from sqlalchemy import Engine, insert, text
 from bot.__main__ import main
 from bot.domain.models import (
     Customer,
-    Event,
     EventType,
     HubSpotIds,
-    NewEvent,
     Outcome,
     Request,
 )
+from bot.domain.policy import Decision
 from bot.ledger.audit.export import (
     COLUMNS,
     FORMULA,
@@ -45,16 +44,15 @@ from bot.ledger.audit.export import (
 )
 from bot.ledger.audit.verify import verify
 from bot.ledger.database.engine import open_engine
-from bot.ledger.hash_chain import digest, fingerprint
-from bot.ledger.mapping import event_of, event_row, request_of, request_row
-from bot.ledger.schema import events, requests
+from bot.ledger.hash_chain import canonical_json, chained, digest, fingerprint
+from bot.ledger.rows import request_of, request_row
+from bot.ledger.tables import events, requests
 from tests.support.hostile import CARD, NOON, STOLEN_BIKES, TEXTS
 from tests.support.ledger import create
 from tests.support.names import ALICE, BOB
 from tests.support.rights import open_folder, without_rights
-from tests.support.writing import Writing, writing
+from tests.support.steps import Process, process
 
-AT_TWO_THIRDS = "'2026-11-24 12:10:00.000000'"
 FIRST = replace(CARD, id="a" * 32)
 SECOND = replace(
     FIRST,
@@ -91,8 +89,9 @@ def file_url(tmp_path: Path, empty_file: Path) -> str:
 
 
 @pytest.fixture
-async def ledger(url: str) -> AsyncIterator[Writing]:
-    async with writing(url) as opened:
+async def ledger(url: str) -> AsyncIterator[Process]:
+    """A process that writes the ledger."""
+    async with process(url) as opened:
         yield opened
 
 
@@ -104,37 +103,30 @@ def reader(url: str) -> Iterator[Engine]:
     engine.dispose()
 
 
-def asked(request: Request) -> NewEvent:
-    details: dict[str, object] = {
-        "kind": request.kind,
-        "customer_id": request.customer.customer_id,
-        "channel_id": request.channel_id,
-        "reason": request.reason,
-        "vid": request.customer.ids.vid,
-        "company_id": request.customer.ids.company_id,
-    }
-    return NewEvent(request.asked_at, EventType.REQUESTED, request.requester.user_id, details)
+async def ask(ledger: Process, *card: Request) -> None:
+    """Ask for a card at the time that it says."""
+    ledger.now = card[0].asked_at
+    await ledger.ask(*card)
 
 
-async def complete(ledger: Writing, request: Request) -> None:
+async def complete(ledger: Process, request: Request) -> None:
     """Four events, a minute apart: requested, denied to Alice, confirmed by Bob, cleared."""
-
-    def at(minute: int, kind: EventType, actor: str = "", **details: object) -> NewEvent:
-        return NewEvent(request.asked_at + timedelta(minutes=minute), kind, actor, details)
-
-    await ledger.ask(request, asked(request))
-    by_alice = at(1, EventType.CONFIRMED, ALICE.user_id)
-    await ledger.confirm(request, by_alice, ALICE, denied="Two people are needed.")
-    await ledger.confirm(request, at(2, EventType.CONFIRMED, BOB.user_id), BOB)
-    cleared = at(3, EventType.CLEARED, vid=101, company_id=202, status=200)
-    await ledger.finish(request, cleared, Outcome.CLEARED)
+    minute = timedelta(minutes=1)
+    await ask(ledger, request)
+    ledger.now += minute
+    why = Decision(allowed=False, why="Two people are needed.")
+    await ledger.confirm(request.id, ALICE, judge=lambda _request, _other: why)
+    ledger.now += minute
+    await ledger.confirm(request.id, BOB)
+    ledger.now += minute
+    await ledger.record(Outcome.CLEARED, {"vid": 101, "company_id": 202, "status": 200})
 
 
 @pytest.fixture
-async def two(ledger: Writing) -> None:
+async def two(ledger: Process) -> None:
     """Two requests on two days: the first completed, the second undecided."""
     await complete(ledger, FIRST)
-    await ledger.ask(SECOND, asked(SECOND))
+    await ask(ledger, SECOND)
 
 
 def change(url: str, statement: str) -> None:
@@ -325,14 +317,14 @@ def test_who_shows_what_came_of_a_confirmation(run: Audit) -> None:
 
 
 @pytest.fixture
-async def stopped_card(ledger: Writing) -> tuple[Request, Request]:
+async def stopped_card(ledger: Process) -> tuple[Request, Request]:
     """A card of customers 2554529 and 3100025, on which Carl pressed **Stop**."""
     first = replace(CARD, id="a" * 32, card_id="a" * 32, card_size=2)
     second = replace(first, id="b" * 32, position=2, customer=Customer(3100025, CARD.customer.ids))
-    for request in (first, second, replace(CARD, id="c" * 32)):
-        await ledger.ask(request, asked(request))
-    stop = NewEvent(NOON + timedelta(minutes=1), EventType.STOP_REQUESTED, "U0CARL", {})
-    await ledger.note(first, stop)
+    await ask(ledger, first, second)
+    await ask(ledger, replace(CARD, id="c" * 32))
+    ledger.now += timedelta(minutes=1)
+    await ledger.note(first.id, EventType.STOP_REQUESTED, "U0CARL")
     return first, second
 
 
@@ -354,13 +346,12 @@ async def test_each_customer_of_a_card_shows_who_stopped_it(reader: Engine) -> N
 
 
 async def test_unfinished_shows_what_was_confirmed_and_has_no_outcome(
-    ledger: Writing, reader: Engine
+    ledger: Process, reader: Engine
 ) -> None:
     await complete(ledger, FIRST)
     for request in (SECOND, replace(SECOND, id="c" * 32)):
-        await ledger.ask(request, asked(request))
-    confirmed = NewEvent(NOON, EventType.CONFIRMED, ALICE.user_id, {})
-    await ledger.confirm(SECOND, confirmed, ALICE)
+        await ask(ledger, request)
+    await ledger.confirm(SECOND.id, ALICE)
     rows = list(read(reader, Filter(unfinished=True)))
     assert {row["request_id"] for row in rows} == {SECOND.id}
 
@@ -398,11 +389,11 @@ def test_an_invalid_customer_id_exits_2(
 
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"], ["--verify"]], ids=str)
 async def test_lone_surrogates_in_fusebills_texts_break_no_format(
-    run: Audit, ledger: Writing, form: list[str]
+    run: Audit, ledger: Process, form: list[str]
 ) -> None:
-    new_event = asked(FIRST)
-    new_event.details["texts"] = ["half \ud83d of \udead it"]
-    await ledger.ask(FIRST, new_event)
+    await ask(ledger, FIRST)
+    await ledger.confirm(FIRST.id)
+    await ledger.record(Outcome.REFUSED, {"texts": ["half \ud83d of \udead it"]})
     code, out, err = run(*form)
     assert (code, err) == (0, "")
     assert out.encode()
@@ -478,27 +469,24 @@ def fill(
         rows: list[dict[str, Any]] = []
         chains: list[dict[str, Any]] = []
         for number in range(start, min(start + at_a_time, count)):
-            request = replace(FIRST, id=f"{number:032x}", due_at=FIRST.expires_at)
-            chain = list(chained(request, events_each, why))
-            rows.append(request_row(replace(request, events=events_each, head=chain[-1].hash)))
-            chains.extend(event_row(event) for event in chain)
+            row = request_row(replace(FIRST, id=f"{number:032x}", is_open=True))
+            chains.extend(chain(row, events_each, why))
+            rows.append(row)
         with engine.begin() as connection:
             connection.execute(insert(requests), rows)
             connection.execute(insert(events), chains)
     engine.dispose()
 
 
-def chained(request: Request, count: int, why: str) -> Iterator[Event]:
-    """A chain of events: the request, then denied decisions."""
-    previous = ""
-    for number in range(1, count + 1):
-        type_, details = EventType.DECISION_DENIED, dict[str, object](why=why)
-        if number == 1:
-            type_, details = EventType.REQUESTED, asked(request).details
-            details = details | {"row": fingerprint(request_row(request), posted=True)}
-        event = Event(request.id, number, NOON, type_, "U0ALICE", details, previous)
-        previous = digest(event)
-        yield replace(event, hash=previous)
+def chain(row: dict[str, Any], count: int, why: str) -> Iterator[dict[str, Any]]:
+    """A chain of events, which the request's row then ends with: asked, then denied decisions."""
+    asked = {"reason": row["reason"], "row": fingerprint(row, posted=True)}
+    for number in range(count):
+        type_ = EventType.DECISION_DENIED if number else EventType.REQUESTED
+        details = canonical_json({"why": why} if number else asked)
+        event = chained(row, NOON, type_, "U0ALICE", details)
+        row |= {"events": event["number"], "head": event["hash"]}
+        yield event
 
 
 def growth_mb(work: Callable[[], object]) -> float:
@@ -648,7 +636,8 @@ def test_verify_names_the_first_row_that_was_changed_or_removed(
 
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize(
-    "changed", ["due_at = '2099-01-01 00:00:00.000000'", "due_at = NULL", "verdict = 'confirmed'"]
+    "changed",
+    ["expires_at = '2099-01-01 00:00:00.000000'", "is_open = false", "verdict = 'confirmed'"],
 )
 def test_verify_names_an_undecided_card_whose_life_was_changed(
     url: str, run: Audit, changed: str
@@ -658,8 +647,14 @@ def test_verify_names_an_undecided_card_whose_life_was_changed(
 
 
 @pytest.mark.usefixtures("two")
-def test_a_card_that_is_due_for_its_reminder_verifies(url: str, run: Audit) -> None:
-    change(url, f"UPDATE requests SET due_at = {AT_TWO_THIRDS} WHERE id = '{'b' * 32}'")
+def test_verify_names_a_decided_card_that_was_opened_again(url: str, run: Audit) -> None:
+    change(url, f"UPDATE requests SET is_open = true WHERE id = '{'a' * 32}'")
+    assert run("--verify") == (1, f"{A}: its own row was changed\n", "")
+
+
+@pytest.mark.usefixtures("two")
+def test_no_hash_covers_when_something_is_done(url: str, run: Audit) -> None:
+    change(url, "UPDATE jobs SET due_at = '2099-01-01 00:00:00.000000'")
     assert run("--verify")[0] == 0
 
 
@@ -785,9 +780,9 @@ def test_a_copy_can_be_read_where_nothing_can_be_written(
     assert out
 
 
-async def test_events_are_sorted_by_time_not_by_insertion(ledger: Writing, reader: Engine) -> None:
-    await ledger.ask(SECOND, asked(SECOND))
-    await ledger.ask(FIRST, asked(FIRST))
+async def test_events_are_sorted_by_time_not_by_insertion(ledger: Process, reader: Engine) -> None:
+    await ask(ledger, SECOND)
+    await ask(ledger, FIRST)
     assert [row["request_id"][0] for row in read(reader, Filter())] == ["a", "b"]
 
 
@@ -802,11 +797,11 @@ def rehash(url: str, number: int, actor: str) -> None:
     engine = open_engine(url)
     with engine.begin() as connection:
         query = events.select().where(events.c.request_id == FIRST.id, events.c.number == number)
-        event = event_of(connection.execute(query).mappings().one())
-        forged = replace(event, actor=actor)
-        row = event_row(replace(forged, hash=digest(forged)))
+        forged = dict(connection.execute(query).mappings().one()) | {"actor": actor}
+        names = ("previous", "request_id", "number", "at", "type", "actor", "details")
+        new = {"actor": actor, "hash": digest(*(forged[name] for name in names))}
         where = (events.c.request_id == FIRST.id) & (events.c.number == number)
-        connection.execute(events.update().where(where).values(row))
+        connection.execute(events.update().where(where).values(new))
     engine.dispose()
 
 

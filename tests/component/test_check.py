@@ -24,7 +24,7 @@ from bot.app.check_cards import sample_cards
 from bot.domain.models import Outcome
 from bot.ledger.database.engine import open_engine
 from bot.ledger.database.migrating import migrate
-from bot.ledger.schema import REVISION
+from bot.ledger.tables import REVISION
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import Settings

@@ -18,7 +18,7 @@ import aiohttp
 import pytest
 
 from bot.app.starting import CannotListen
-from bot.ledger.schema import REVISION
+from bot.ledger.tables import REVISION
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
 from tests.support.names import BIKES, CHANNEL, CONFIRM

@@ -29,10 +29,10 @@ from bot.ledger.database.engine import (
 )
 from bot.ledger.database.executor import CONNECTIONS, MAX_SHARED_COMMIT
 from bot.ledger.database.migrating import SchemaMismatch, migrate, require_current, version
-from bot.ledger.schema import REVISION, metadata
+from bot.ledger.tables import REVISION, metadata
 from tests.support import postgresql
+from tests.support.older import migrate_to
 from tests.support.proxy import Proxy
-from tests.versions import take_back
 
 ACK_TIMEOUT_S = 3.0
 
@@ -176,7 +176,7 @@ async def test_two_instances_can_migrate_at_once(database_url: str) -> None:
 async def test_a_migration_that_waits_for_an_audit_keeps_no_click_waiting(
     postgresql_url: str,
 ) -> None:
-    take_back(postgresql_url, "0003")
+    migrate_to(postgresql_url, "0003")
     engine = open_engine(postgresql_url)
     with psycopg.connect(postgresql_url) as audit, capture_logs() as logs:
         audit.execute("SELECT count(*) FROM requests")
@@ -197,7 +197,7 @@ async def test_a_migration_that_waits_for_an_audit_keeps_no_click_waiting(
 
 
 async def test_a_migration_that_waited_in_vain_says_for_what(postgresql_url: str) -> None:
-    take_back(postgresql_url, "0003")
+    migrate_to(postgresql_url, "0003")
     engine = open_engine(postgresql_url)
     with psycopg.connect(postgresql_url) as audit:
         audit.execute("SELECT count(*) FROM requests")

@@ -3,87 +3,82 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import replace
-from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bot.domain.models import (
-    Card,
-    HubSpotIds,
-    Kind,
-    Outcome,
-    Person,
-    Request,
-    Verdict,
+from bot.domain.models import HubSpotIds, Kind, Outcome, Verdict
+from bot.sandbox.slack.simulator import PostedMessage
+from bot.sandbox.slack.workspace import User
+from tests.support.kept import KeptRequest
+from tests.support.ledger import (
+    audit_rows,
+    confirm_without_worker,
+    make_due,
+    what_is_due,
 )
-from bot.sandbox.slack.simulator import text_of
-from tests.support.ledger import confirm_without_worker, what_is_due
-from tests.support.names import ALICE, BIKES, BOB, CHANNEL
-from tests.support.workshop import Parts, workshop
+from tests.support.names import BIKES, BOB, CHECK, UNDO
+from tests.support.world import OpenWorld, World
+
+GONE: dict[str, Any] = {"hubSpotId": None, "hubSpotCompanyId": None}
 
 
 @pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Parts]:
-    async with workshop(tmp_path) as opened:
+async def world(open_world: OpenWorld) -> AsyncIterator[World]:
+    async with open_world(unlatch_confirmers=frozenset({"U0BOB"})) as opened:
         yield opened
 
 
-async def decided(shop: Parts, request: Request, outcome: Outcome | None) -> Request:
-    """A request confirmed by Bob, with an outcome if given, and no worker on it."""
-    confirm_without_worker(shop.database_url, request.id, BOB, outcome)
-    [now] = [each for each in await shop.requests() if each.id == request.id]
-    return now
-
-
-async def ended(
-    shop: Parts, outcome: Outcome, kind: Kind = Kind.UNLATCH, reason: str = "moved"
-) -> Request:
-    """A finished request; if it was cleared, the customer has no ids."""
-    customer = await shop.lookup.read(BIKES, shop.place())
-    card = shop.poster.card(ALICE, shop.place(), [customer], reason)
-    asked = Card((replace(card.first, kind=kind),))
-    await shop.poster.post(asked, shop.place())
+async def ended(world: World, outcome: Outcome, reason: str = "moved") -> PostedMessage:
+    """A card with an outcome; if it was cleared, the customer has no ids."""
+    posted = await world.ask(f"{BIKES} {reason}".rstrip())
+    card_id = (await world.kept(posted)).id
+    confirm_without_worker(world.database_url, card_id, BOB, outcome)
     if outcome is Outcome.CLEARED:
-        shop.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
-    return await decided(shop, (await shop.requests())[0], outcome)
+        world.fusebill.customers[BIKES].update(GONE)
+    return posted
 
 
-async def card_text(shop: Parts, request: Request) -> str:
-    """The text of a request's card once the bot is done."""
-    await shop.tasks.drain(10)
-    return text_of(shop.double.workspace.message(CHANNEL, request.message_ts or "").blocks)
+async def newest(world: World) -> KeptRequest:
+    return (await world.requests_about(BIKES))[0]
 
 
-async def test_an_undo_latches_to_the_ids_on_the_card(shop: Parts) -> None:
-    first = await ended(shop, Outcome.CLEARED)
-    await shop.follow_ups.undo(Card((first,)), BOB, shop.place("U0BOB"))
-    undo = (await shop.requests())[0]
+async def follow(world: World, action: str, posted: PostedMessage, user_id: str = "U0BOB") -> None:
+    """Press a button of a card that Slack does not show as it is yet."""
+    card_id = (await world.kept(posted)).id
+    await world.slack.forge_click(user_id, posted.ts, action, card_id)
+    await world.settled()
+
+
+async def test_an_undo_latches_to_the_ids_on_the_card(world: World) -> None:
+    posted = await ended(world, Outcome.CLEARED)
+    first = await newest(world)
+    await follow(world, UNDO, posted)
+    undo = await newest(world)
     assert (undo.kind, undo.undoes, undo.requester) == (Kind.RELATCH, first.id, BOB)
     assert undo.customer.ids == HubSpotIds(101, 202)
     assert (undo.thread_ts, undo.reason) == (first.message_ts, "Undo: moved")
 
 
-async def test_an_undo_shows_the_customer_as_it_is_now(shop: Parts) -> None:
-    first = await ended(shop, Outcome.CLEARED)
-    shop.fusebill.customers[BIKES].update(companyName="Found Bikes")
-    await shop.follow_ups.undo(Card((first,)), BOB, shop.place("U0BOB"))
-    assert (await shop.requests())[0].customer.company_name == "Found Bikes"
+async def test_an_undo_shows_the_customer_as_it_is_now(world: World) -> None:
+    posted = await ended(world, Outcome.CLEARED)
+    world.fusebill.customers[BIKES].update(companyName="Found Bikes")
+    await follow(world, UNDO, posted)
+    assert (await newest(world)).customer.company_name == "Found Bikes"
 
 
-async def test_an_undo_of_a_request_without_a_reason_says_only_undo(shop: Parts) -> None:
-    first = await ended(shop, Outcome.CLEARED, reason="")
-    await shop.follow_ups.undo(Card((first,)), BOB, shop.place("U0BOB"))
-    assert (await shop.requests())[0].reason == "Undo"
+async def test_an_undo_of_a_request_without_a_reason_says_only_undo(world: World) -> None:
+    await follow(world, UNDO, await ended(world, Outcome.CLEARED, reason=""))
+    assert (await newest(world)).reason == "Undo"
 
 
 @pytest.mark.parametrize("outcome", [o for o in Outcome if o is not Outcome.CLEARED])
-async def test_only_a_cleared_request_can_be_undone(shop: Parts, outcome: Outcome) -> None:
-    first = await ended(shop, outcome)
-    reads = len(shop.fusebill.calls)
-    await shop.follow_ups.undo(Card((first,)), BOB, shop.place("U0BOB"))
-    assert "nothing to undo" in shop.ephemerals("U0BOB")[-1]
-    assert (len(await shop.requests()), len(shop.fusebill.calls)) == (1, reads)
+async def test_only_a_cleared_request_can_be_undone(world: World, outcome: Outcome) -> None:
+    posted = await ended(world, outcome)
+    reads = len(world.fusebill.calls)
+    await follow(world, UNDO, posted)
+    assert "nothing to undo" in world.last_ephemeral("U0BOB")
+    assert (len(await world.cards()), len(world.fusebill.calls)) == (1, reads)
 
 
 @pytest.mark.parametrize(
@@ -98,76 +93,73 @@ async def test_only_a_cleared_request_can_be_undone(shop: Parts, outcome: Outcom
     ids=str,
 )
 async def test_a_second_undo_is_offered_only_if_the_first_failed(
-    shop: Parts,
+    world: World,
     verdict: Verdict | None,
     outcome: Outcome | None,
     offered: bool,  # noqa: FBT001  # parametrized
 ) -> None:
-    first = await ended(shop, Outcome.CLEARED)
-    await shop.follow_ups.undo(Card((first,)), BOB, shop.place("U0BOB"))
+    posted = await ended(world, Outcome.CLEARED)
+    await follow(world, UNDO, posted)
     if verdict:
-        await decided(shop, (await shop.requests())[0], outcome)
-    await shop.follow_ups.undo(Card((first,)), ALICE, shop.place())
-    assert len(await shop.requests()) == (3 if offered else 2)
-    assert any("already an open request" in text for text in shop.ephemerals()) is not offered
+        undo = await newest(world)
+        confirm_without_worker(world.database_url, undo.id, BOB, outcome)
+    await follow(world, UNDO, posted)
+    assert len(await world.cards()) == (3 if offered else 2)
+    told = world.ephemerals("U0BOB")
+    assert any("already an open request" in text for text in told) is not offered
 
 
-async def test_checking_a_known_outcome_again_says_so(shop: Parts) -> None:
-    first = await ended(shop, Outcome.REFUSED)
-    await shop.follow_ups.check_again(Card((first,)), BOB, shop.place("U0BOB"))
-    assert "outcome is already known" in shop.ephemerals("U0BOB")[-1]
+async def test_checking_a_known_outcome_again_says_so(world: World) -> None:
+    await follow(world, CHECK, await ended(world, Outcome.REFUSED))
+    assert "outcome is already known" in world.last_ephemeral("U0BOB")
 
 
-async def test_checking_an_unchanged_customer_again_posts_a_new_card(shop: Parts) -> None:
-    first = await ended(shop, Outcome.UNKNOWN)
-    await shop.follow_ups.check_again(Card((first,)), BOB, shop.place("U0BOB"))
-    again = (await shop.requests())[0]
+async def test_checking_an_unchanged_customer_again_posts_a_new_card(world: World) -> None:
+    posted = await ended(world, Outcome.UNKNOWN)
+    await follow(world, CHECK, posted)
+    again = await newest(world)
     assert (again.requester, again.kind, again.reason) == (BOB, Kind.UNLATCH, "moved")
-    assert (again.thread_ts, again.undoes) == (first.message_ts, None)
+    assert (again.thread_ts, again.undoes) == (posted.ts, None)
 
 
 @pytest.mark.parametrize(
     ("ids", "title"),
-    [
-        ({"hubSpotId": None, "hubSpotCompanyId": None}, "✅ Unlatched"),
-        ({"hubSpotId": 7}, "⚠️ Other ids than confirmed"),
-    ],
+    [(GONE, "✅ Unlatched"), ({"hubSpotId": 7}, "⚠️ Other ids than confirmed")],
     ids=["gone", "others"],
 )
 async def test_checking_a_changed_customer_again_shows_the_outcome(
-    shop: Parts, ids: dict[str, int | None], title: str
+    world: World, ids: dict[str, int | None], title: str
 ) -> None:
-    first = await ended(shop, Outcome.UNKNOWN)
-    shop.fusebill.customers[BIKES].update(ids)
-    await shop.follow_ups.check_again(Card((first,)), BOB, shop.place("U0BOB"))
-    assert (await card_text(shop, first)).startswith(title)
-    assert len(await shop.requests()) == 1
-    assert what_is_due(shop.database_url) == []
+    posted = await ended(world, Outcome.UNKNOWN)
+    world.fusebill.customers[BIKES].update(ids)
+    await follow(world, CHECK, posted)
+    assert world.card(posted).startswith(title)
+    assert len(await world.cards()) == 1
+    assert what_is_due(world.database_url) == []
 
 
-async def test_if_the_customer_cannot_be_read_nothing_is_offered(shop: Parts) -> None:
-    first = await ended(shop, Outcome.UNKNOWN)
-    shop.fusebill.misbehave("conflict", times=None)
-    await shop.follow_ups.check_again(Card((first,)), BOB, shop.place("U0BOB"))
-    assert "refused to show customer 2554529" in shop.ephemerals("U0BOB")[-1]
-    assert len(await shop.requests()) == 1
+async def test_if_the_customer_cannot_be_read_nothing_is_offered(world: World) -> None:
+    posted = await ended(world, Outcome.UNKNOWN)
+    world.fusebill.misbehave("conflict", times=None)
+    await follow(world, CHECK, posted)
+    assert "refused to show customer 2554529" in world.last_ephemeral("U0BOB")
+    assert len(await world.cards()) == 1
 
 
 async def test_a_refusal_reaches_the_person_the_ledger_the_thread_and_the_metrics(
-    shop: Parts,
+    world: World,
 ) -> None:
-    first = await ended(shop, Outcome.CLEARED)
-    carol = Person("U0CAROL", "T0SANDBOX")
+    world.slack.workspace.users["U0CAROL"] = User("U0CAROL", "carol", "Carol", color="3c9f6b")
+    posted = await ended(world, Outcome.CLEARED)
+    make_due(world.database_url, (await world.kept(posted)).id, "show")
+    await world.slack.workspace.until(lambda: "[Undo…]" in world.card(posted))
     why = "You are not on the list of people who may cancel somebody else's request."
-    assert not await shop.permissions.may_stop(Card((first,)), carol, shop.place("U0CAROL"))
-    assert "[Undo…]" in await card_text(shop, first)
-    assert shop.ephemerals("U0CAROL") == [f"🔒 {why}"]
-    row = shop.rows()[-1]
+    await follow(world, "unlatch_stop", posted, "U0CAROL")
+    assert "[Undo…]" in world.card(posted)
+    assert world.ephemerals("U0CAROL") == [f"🔒 {why}"]
+    row = audit_rows(world.database_url)[-1]
     assert (row["event"], row["who"], row["why"]) == ("decision_denied", "U0CAROL", why)
-    thread = "\n".join(
-        text_of(m.blocks) for m in shop.double.workspace.thread(CHANNEL, first.message_ts or "")
-    )
-    assert thread.endswith(f"<@U0CAROL> was refused: “{why}”")
-    assert len(await shop.requests()) == 1
-    assert what_is_due(shop.database_url) == []
-    assert b'unlatch_refusals_total{reason="not_listed"} 1.0' in shop.metrics.render()
+    assert world.thread(posted).endswith(f"<@U0CAROL> was refused: “{why}”")
+    assert len(await world.cards()) == 1
+    assert what_is_due(world.database_url) == []
+    assert b'unlatch_refusals_total{reason="not_listed"} 1.0' in world.bot.metrics.render()

@@ -3,51 +3,39 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
-from bot.domain.models import Customer, HubSpotIds, Kind, Request
-from bot.domain.policy import Decision
+from bot.domain.models import Customer, HubSpotIds, Kind
+from bot.requests.ask import new_card
+from bot.requests.private_messages import Place
 from tests.support.damage import lose
 from tests.support.kept import Due
-from tests.support.ledger import card_at, row_fingerprint, what_is_due
-from tests.support.names import ALICE, CHANNEL
-from tests.support.workshop import Parts, workshop
+from tests.support.ledger import audit_rows, broken, row_fingerprint, what_is_due
+from tests.support.names import ALICE, BIKES, CHANNEL
+from tests.support.world import OpenWorld, World
 
-CUSTOMER = Customer(2554529, HubSpotIds(101, 202), company_name="Stolen Bikes")
-
-
-@pytest.fixture
-async def shop(tmp_path: Path) -> AsyncIterator[Parts]:
-    async with workshop(tmp_path) as opened:
-        yield opened
+CUSTOMER = Customer(BIKES, HubSpotIds(101, 202), company_name="Stolen Bikes")
+PLACE = Place(CHANNEL, "")
+REFUSED = "🔒 You are not on the list of people who may ask for an unlatch."
 
 
-async def posted(shop: Parts) -> Request:
-    card = shop.poster.card(ALICE, shop.place(), [CUSTOMER], "moved")
-    assert await shop.poster.post(card, shop.place())
-    (recorded,) = await shop.requests()
-    return recorded
+async def test_a_posted_card_is_recorded_with_its_ts_and_thread(world: World) -> None:
+    posted = await world.ask()
+    request = (await world.kept(posted)).first
+    assert (request.message_ts, request.thread_ts) == (posted.ts, posted.ts)
+    assert (request.requester, request.reason) == (ALICE, "moved")
+    assert (request.customer.customer_id, request.customer.ids) == (BIKES, HubSpotIds(101, 202))
 
 
-async def test_a_posted_card_is_recorded_with_its_ts_and_thread(
-    shop: Parts,
-) -> None:
-    request = await posted(shop)
-    (card,) = shop.posted()
-    assert (request.message_ts, request.thread_ts) == (card.ts, card.ts)
-    assert (request.requester, request.reason, request.customer) == (ALICE, "moved", CUSTOMER)
-
-
-async def test_the_first_event_holds_what_the_hash_chain_covers(shop: Parts) -> None:
-    request = await posted(shop)
-    [card] = shop.posted()
-    kept = card_at(shop.database_url, card.ts)
+async def test_the_first_event_holds_what_the_hash_chain_covers(world: World) -> None:
+    posted = await world.ask()
+    kept = await world.kept(posted)
     assert kept.events[0].details == {
-        "row": row_fingerprint(shop.database_url, card.ts, posted=False),
-        "card": [request.id, 1, 1],
+        "row": row_fingerprint(world.database_url, posted.ts, posted=False),
+        "card": [kept.id, 1, 1],
         "kind": "unlatch",
         "customer_id": 2554529,
         "channel_id": CHANNEL,
@@ -57,103 +45,106 @@ async def test_the_first_event_holds_what_the_hash_chain_covers(shop: Parts) -> 
     }
 
 
-async def test_a_card_is_due_when_it_expires(tmp_path: Path) -> None:
-    async with workshop(tmp_path, expires_after_s=60) as shop:
-        request = await posted(shop)
-        assert request.expires_at == request.asked_at + timedelta(seconds=60)
-        assert what_is_due(shop.database_url) == [Due(request.id, "expire", request.expires_at)]
+async def test_a_card_is_due_when_it_expires(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_expires_after_s=60) as world:
+        kept = await world.kept(await world.ask())
+        assert kept.first.expires_at == kept.first.asked_at + timedelta(seconds=60)
+        assert what_is_due(world.database_url) == [Due(kept.id, "expire", kept.first.expires_at)]
 
 
-async def test_each_request_has_its_own_id(shop: Parts) -> None:
-    one, other = (shop.poster.card(ALICE, shop.place(), [CUSTOMER], "") for _ in range(2))
-    assert one.id != other.id
+def test_each_request_has_its_own_id() -> None:
+    one, other = (new_card(ALICE, PLACE, [CUSTOMER] * 2, "") for _ in range(2))
+    assert len({request.id for request in (*one.requests, *other.requests)}) == 4
 
 
-async def test_a_follow_up_goes_into_the_thread_of_its_request(shop: Parts) -> None:
-    first = await posted(shop)
-    elsewhere = shop.place(channel_id="C0PUBLIC")
-    again = shop.poster.card(ALICE, elsewhere, [CUSTOMER], "moved", follows=[first])
-    await shop.poster.post(again, elsewhere)
-    last = (await shop.requests())[0]
-    assert (last.channel_id, last.thread_ts) == (CHANNEL, first.message_ts)
-    assert last.message_ts != first.message_ts
-    assert last.undoes is None
+def test_a_follow_up_goes_into_the_thread_of_its_request() -> None:
+    first = replace(new_card(ALICE, PLACE, [CUSTOMER], "").first, message_ts="1.2", thread_ts="1.2")
+    again = new_card(ALICE, Place("C0PUBLIC", ""), [CUSTOMER], "moved", follows=[first]).first
+    assert (again.channel_id, again.thread_ts, again.message_ts) == (CHANNEL, "1.2", None)
+    assert again.undoes is None
 
 
-async def test_an_undo_after_a_failed_undo_undoes_the_first_request(shop: Parts) -> None:
-    first = await posted(shop)
-    asked = (ALICE, shop.place(), [CUSTOMER], "")
-    undo = shop.poster.card(*asked, kind=Kind.RELATCH, follows=[first]).first
-    again = shop.poster.card(*asked, kind=Kind.RELATCH, follows=[undo]).first
+def test_an_undo_after_a_failed_undo_undoes_the_first_request() -> None:
+    first = new_card(ALICE, PLACE, [CUSTOMER], "").first
+    asked = (ALICE, PLACE, [CUSTOMER], "")
+    undo = new_card(*asked, kind=Kind.RELATCH, follows=[first]).first
+    again = new_card(*asked, kind=Kind.RELATCH, follows=[undo]).first
     assert (undo.undoes, again.undoes) == (first.id, first.id)
 
 
 async def test_if_slack_refuses_the_card_the_request_ends_and_the_person_learns_why(
-    shop: Parts,
+    world: World,
 ) -> None:
-    place = shop.place(channel_id="C0PRIVATE")
-    assert not await shop.poster.post(shop.poster.card(ALICE, place, [CUSTOMER], ""), place)
-    assert [row["event"] for row in shop.rows()] == ["requested", "delivery_failed"]
-    assert shop.rows()[-1]["why"] == "Slack did not take it: channel_not_found"
-    assert (what_is_due(shop.database_url), await shop.requests()) == ([], [])
-    assert "Type /invite <@U0UNLATCH> here" in shop.ephemerals()[-1]
+    await world.slack.command("U0ALICE", "2554529", channel_id="C0PRIVATE")
+    await world.settled()
+    requested, failed = audit_rows(world.database_url)
+    assert (requested["event"], failed["event"]) == ("requested", "delivery_failed")
+    assert failed["why"] == "Slack did not take it: channel_not_found"
+    assert (what_is_due(world.database_url), await world.cards()) == ([], [])
+    assert "Type /invite <@U0UNLATCH> here" in world.last_ephemeral("U0ALICE")
+    assert broken(world.database_url) == []
 
 
-async def test_posting_is_retried_after_a_temporary_failure_of_slack(shop: Parts) -> None:
-    shop.double.faults.fail("chat.postMessage", status=503)
-    await posted(shop)
-    assert len(shop.posted()) == 1
-    assert shop.ephemerals() == []
+async def test_posting_is_retried_after_a_temporary_failure_of_slack(world: World) -> None:
+    world.slack.faults.fail("chat.postMessage", status=503)
+    await world.ask()
+    assert len(world.slack.workspace.everything(CHANNEL)) == 1
+    assert world.ephemerals("U0ALICE") == []
 
 
-async def test_a_request_that_could_not_be_recorded_gets_no_card(shop: Parts) -> None:
-    lose(shop.database_url, "events")
-    place = shop.place()
-    assert not await shop.poster.post(shop.poster.card(ALICE, place, [CUSTOMER], ""), place)
-    assert shop.posted() == []
-    assert "no card was posted" in shop.ephemerals()[-1]
+async def test_a_request_that_could_not_be_recorded_gets_no_card(world: World) -> None:
+    lose(world.database_url, "events")
+    assert "no card was posted" in await world.reply_to("2554529")
+    assert world.slack.workspace.everything(CHANNEL) == []
 
 
-async def test_only_a_recorded_card_is_counted(shop: Parts) -> None:
-    await posted(shop)
-    place = shop.place(channel_id="C0PRIVATE")
-    await shop.poster.post(shop.poster.card(ALICE, place, [CUSTOMER], ""), place)
-    assert 'unlatch_requests_total{kind="unlatch"} 1.0' in shop.metrics.render().decode()
+async def test_only_a_recorded_card_is_counted(world: World) -> None:
+    await world.ask()
+    await world.slack.command("U0ALICE", "2554529", channel_id="C0PRIVATE")
+    await world.settled()
+    counted = 'unlatch_requests_total{kind="unlatch"} 1.0'
+    assert counted in world.bot.metrics.render().decode()
 
 
-NO = Decision(allowed=False, why="You are not on the list.", label="not_listed")
+@pytest.fixture
+async def strict(open_world: OpenWorld) -> AsyncIterator[World]:
+    """A world in which Alice may not ask."""
+    async with open_world(unlatch_requesters=frozenset({"U0BOB"})) as opened:
+        yield opened
 
 
-async def test_a_refusal_is_sent_and_recorded_without_a_card(shop: Parts) -> None:
-    await shop.poster.deny(ALICE, shop.place(), 2554529, "moved", NO)
-    assert shop.ephemerals() == ["🔒 You are not on the list."]
-    (row,) = shop.rows()
-    assert (row["event"], row["why"], row["details"]) == (
-        "ask_denied",
-        "You are not on the list.",
-        {"reason": "moved"},
-    )
-    assert (shop.posted(), await shop.requests()) == ([], [])
+async def test_a_refusal_is_sent_and_recorded_without_a_card(strict: World) -> None:
+    assert await strict.reply_to("2554529 moved") == REFUSED
+    [row] = audit_rows(strict.database_url)
+    assert (row["event"], f"🔒 {row['why']}") == ("ask_denied", REFUSED)
+    assert row["details"] == {"reason": "moved"}
+    assert strict.slack.workspace.everything(CHANNEL) == []
+    assert await strict.cards() == []
 
 
-async def test_a_refusal_is_never_due(shop: Parts) -> None:
-    await shop.poster.deny(ALICE, shop.place(), 2554529, "", NO)
-    assert (len(shop.rows()), what_is_due(shop.database_url)) == (1, [])
+async def test_a_refusal_is_never_due(strict: World) -> None:
+    await strict.reply_to("2554529")
+    assert len(audit_rows(strict.database_url)) == 1
+    assert what_is_due(strict.database_url) == []
 
 
 @pytest.mark.parametrize("failure", ["slack", "ledger"])
 async def test_a_refusal_reaches_the_person_or_the_ledger_if_the_other_fails(
-    shop: Parts, failure: str
+    strict: World, failure: str
 ) -> None:
     if failure == "slack":
-        shop.double.faults.fail("response_url", status=500, times=None)
+        strict.slack.faults.fail("response_url", status=500, times=None)
     else:
-        lose(shop.database_url, "events")
-    await shop.poster.deny(ALICE, shop.place(), 2554529, "", NO)
-    assert shop.ephemerals() == ([] if failure == "slack" else ["🔒 You are not on the list."])
+        lose(strict.database_url, "events")
+    await strict.slack.command("U0ALICE", "2554529")
+    await strict.settled()
+    assert strict.ephemerals("U0ALICE") == ([] if failure == "slack" else [REFUSED])
+    if failure == "slack":
+        assert len(audit_rows(strict.database_url)) == 1
 
 
-async def test_a_refusal_is_recorded_though_slack_is_down(shop: Parts) -> None:
-    shop.double.faults.down = True
-    await shop.poster.deny(ALICE, shop.place(), 2554529, "", NO)
-    assert len(shop.rows()) == 1
+async def test_a_refusal_is_recorded_though_slack_is_down(strict: World) -> None:
+    strict.slack.faults.down = True
+    await strict.slack.command("U0ALICE", "2554529")
+    await strict.settled()
+    assert len(audit_rows(strict.database_url)) == 1

@@ -12,8 +12,8 @@ from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 from bot.ledger.database.engine import open_engine, reason
 from bot.ledger.database.migrating import migrate
 from bot.ledger.database.statements import Statement, run
-from bot.ledger.mapping import request_row
-from bot.ledger.schema import requests, response_urls
+from bot.ledger.rows import request_row
+from bot.ledger.tables import requests, response_urls
 from tests.support.hostile import CARD
 
 NOON = datetime(2026, 11, 25, 12, 0, 0, 123456, tzinfo=UTC)
@@ -64,10 +64,10 @@ def test_values_written_in_the_statement_count_beside_the_parameters(
     assert OF_BO.row(connection, {"now": NOON - timedelta(seconds=1)}) == {"url": row("UBO")["url"]}
 
 
-def test_an_insert_returns_the_id_of_the_row(connection: Connection) -> None:
-    first = ADD.insert(connection, row("UBO"))
-    second = ADD.insert(connection, row("UAL"))
-    assert [found["id"] for found in ALL.rows(connection, {})] == [first, second]
+def test_an_insert_returns_the_id_of_each_row(connection: Connection) -> None:
+    given = ADD.insert(connection, [row("UBO"), row("UAL")])
+    given += ADD.insert(connection, [row("UCY")])
+    assert [found["id"] for found in ALL.rows(connection, {})] == given
 
 
 def test_a_change_returns_how_many_rows_it_changed(connection: Connection) -> None:

@@ -21,19 +21,19 @@ import pytest
 from sqlalchemy import Connection, Engine, delete, select, text, update
 
 from bot.__main__ import main
-from bot.domain.models import Customer, EventType, HubSpotIds, NewEvent
-from bot.ledger.database.engine import Database, open_engine
+from bot.domain.models import Customer, EventType, HubSpotIds
+from bot.ledger import rows, steps
+from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
 from bot.ledger.database.migrating import migrate
 from bot.ledger.hash_chain import chained
-from bot.ledger.mapping import event_row, request_of
-from bot.ledger.schema import events, requests
+from bot.ledger.tables import events, requests
 from bot.ops import logs
 from tests.support import postgresql
 from tests.support.damage import ADDS_AN_EVENT
 from tests.support.hostile import CARD, NOON
 from tests.support.names import ALICE, BOB
 from tests.support.proxy import Proxy
-from tests.support.writing import Writing, writing
+from tests.support.steps import Process, process
 
 FIRST = replace(CARD, id="a" * 32)
 SECOND = replace(FIRST, id="b" * 32, customer=Customer(3100025, HubSpotIds(5151, None)))
@@ -69,15 +69,15 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-async def ledger(database_url: str, engine: Engine, log_file: Path) -> AsyncIterator[Writing]:  # noqa: ARG001  # exists, and logs into it
+async def ledger(database_url: str, engine: Engine, log_file: Path) -> AsyncIterator[Process]:  # noqa: ARG001  # exists, and logs into it
     """A ledger with two requests: the first was confirmed and refused to Alice, in three events."""
-    async with writing(database_url) as ledger:
+    async with process(database_url) as ledger:
+        ledger.now = NOON
         for request in (FIRST, SECOND):
-            asked = NewEvent(request.asked_at, EventType.REQUESTED, ALICE.user_id, {})
-            await ledger.ask(request, asked)
-        await ledger.confirm(FIRST, NewEvent(LATER, EventType.CONFIRMED, BOB.user_id, {}), BOB)
-        denied = NewEvent(LATER, EventType.DECISION_DENIED, ALICE.user_id, {"why": "too late"})
-        await ledger.note(FIRST, denied)
+            await ledger.ask(request)
+        ledger.now = LATER
+        await ledger.confirm(FIRST.id, BOB)
+        await ledger.run(steps.refused, FIRST.id, ALICE, "too late")
         yield ledger
 
 
@@ -125,8 +125,9 @@ async def test_an_event_whose_transaction_failed_is_not_logged(
     before = written(log_file)
 
     def fails(connection: Connection) -> None:
-        first = chained(replace(SECOND, events=1), NewEvent(LATER, EventType.EXPIRED, "", {}))
-        connection.execute(events.insert(), event_row(first))
+        locked = rows.lock(connection, SECOND.id)
+        locked.append(locked.first, LATER, EventType.EXPIRED, "", {})
+        locked.save(connection)
         raise ZeroDivisionError
 
     database = Database(engine)
@@ -140,10 +141,11 @@ async def test_an_event_whose_commit_has_no_answer_is_logged_as_uncertain(
     postgresql_url: str, log_file: Path
 ) -> None:
     opens, url = postgresql.proxied(postgresql_url)
-    async with Proxy(opens) as proxy, writing(url.format(port=proxy.port)) as ledger:
+    async with Proxy(opens) as proxy, process(url.format(port=proxy.port)) as ledger:
         proxy.loses_answer_to = ADDS_AN_EVENT
-        # the second try finds what the first has written
-        await ledger.ask(FIRST, NewEvent(NOON, EventType.REQUESTED, ALICE.user_id, {}))
+        with pytest.raises(LedgerUnavailable) as raised:
+            await ledger.ask(FIRST)
+    assert raised.value.uncertain
     (line,) = written(log_file)
     assert (line["request_id"], line["uncertain"]) == (FIRST.id, True)
 
@@ -164,7 +166,7 @@ def set_back(engine: Engine) -> None:
             select(events.c.hash).where(events.c.request_id == FIRST.id)
         ).scalar_one()
         nothing = dict.fromkeys(("verdict", "decider_id", "decider_team_id", "decided_at"))
-        values = nothing | {"events": 1, "head": head, "due_at": FIRST.expires_at}
+        values = nothing | {"events": 1, "head": head, "is_open": True}
         connection.execute(update(requests).where(requests.c.id == FIRST.id).values(values))
 
 
@@ -174,16 +176,13 @@ def recompute(engine: Engine) -> None:
     with engine.begin() as connection:
         row = connection.execute(select(requests).where(requests.c.id == FIRST.id)).mappings().one()
         stored = connection.execute(select(events).where(chain).order_by(events.c.number))
-        request = replace(request_of(row), events=0, head="")
+        own = dict(row) | {"events": 0, "head": ""}
         for event in stored.mappings().all():
             actor = ALICE.user_id if event["number"] == 2 else event["actor"]
-            details = json.loads(event["details"])
-            forged = chained(request, NewEvent(event["at"], event["type"], actor, details))
-            connection.execute(
-                update(events).where(events.c.id == event["id"]).values(event_row(forged))
-            )
-            request = replace(request, events=forged.number, head=forged.hash)
-        values = {"head": request.head, "decider_id": ALICE.user_id}
+            forged = chained(own, event["at"], event["type"], actor, event["details"])
+            connection.execute(update(events).where(events.c.id == event["id"]).values(forged))
+            own |= {"events": forged["number"], "head": forged["hash"]}
+        values = {"head": own["head"], "decider_id": ALICE.user_id}
         connection.execute(update(requests).where(requests.c.id == FIRST.id).values(values))
 
 

@@ -1,85 +1,63 @@
-"""The parts of the bot behind the listeners, between the simulators, for direct calls."""
+"""What reads customers to ask about them, between the simulators, for direct calls."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from bot.app.composition import build
-from bot.domain.models import Request
-from bot.ledger.audit.export import Row
-from bot.ops.background import BackgroundTasks
-from bot.ops.metrics import Metrics
-from bot.requests.follow_ups import FollowUps
-from bot.requests.lookup import Lookup
-from bot.requests.permissions import Permissions
-from bot.requests.posting import CardPoster, Place
-from bot.requests.preview import Preview
-from bot.requests.work.worker import Worker
+from bot.domain.models import Customer
+from bot.fusebill.answers import RateLimit
+from bot.fusebill.client import FusebillClient
+from bot.fusebill.errors import FusebillError
+from bot.fusebill.pace import Pace
+from bot.fusebill.transport import AiohttpTransport
+from bot.requests.customers import Customers
+from bot.requests.private_messages import Place, PrivateMessages
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.response_urls import Origin
-from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
-from bot.settings import Timing
-from tests.support.ledger import audit_rows, read_requests
+from bot.sandbox.slack.simulator import SimulatedSlack, text_of
 from tests.support.names import CHANNEL
-from tests.support.world import settings_for
+from tests.support.world import QUICK, settings_for
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """The parts, and the simulators that they call; `double` is Slack."""
+class Workshop:
+    """The reader, and the simulators that it calls."""
 
-    double: SimulatedSlack
+    slack: SimulatedSlack
     fusebill: SimulatedFusebill
-    metrics: Metrics
-    tasks: BackgroundTasks
-    poster: CardPoster
-    lookup: Lookup
-    preview: Preview
-    worker: Worker
-    follow_ups: FollowUps
-    permissions: Permissions
-    database_url: str
+    customers: Customers
 
-    def place(self, user_id: str = "U0ALICE", channel_id: str = CHANNEL) -> Place:
-        """A place with a response_url for one person."""
-        path = self.double.responses.issue(Origin(user_id, channel_id))
-        return Place(channel_id, f"{self.double.url}{path}")
+    async def read(self, *customer_ids: int) -> dict[int, Customer | FusebillError]:
+        """Read customers for Alice."""
+        path = self.slack.responses.issue(Origin("U0ALICE", CHANNEL))
+        return await self.customers.read(customer_ids, Place(CHANNEL, f"{self.slack.url}{path}"))
 
-    def ephemerals(self, user_id: str = "U0ALICE") -> list[str]:
-        """The ephemerals of one person, oldest first."""
-        ephemerals = self.double.workspace.ephemerals(user_id)
-        return [text_of(ephemeral.blocks) or ephemeral.text for ephemeral in ephemerals]
-
-    def posted(self, channel_id: str = CHANNEL) -> list[PostedMessage]:
-        """The messages of a channel, including replies."""
-        return self.double.workspace.everything(channel_id)
-
-    async def requests(self) -> list[Request]:
-        """The requests that had a card, newest first."""
-        return read_requests(self.database_url)
-
-    def rows(self) -> list[Row]:
-        """The ledger as an auditor reads it."""
-        return audit_rows(self.database_url)
+    def told(self) -> Sequence[str]:
+        """What Alice was told meanwhile, oldest first."""
+        ephemerals = self.slack.workspace.ephemerals("U0ALICE")
+        return [text_of(each.blocks) or each.text for each in ephemerals]
 
 
 @asynccontextmanager
-async def workshop(folder: Path, *, expires_after_s: int = 900) -> AsyncIterator[Parts]:
-    """Build a bot on a SQLite ledger in a folder, without a server for Slack's requests."""
-    async with SimulatedSlack() as double, SimulatedFusebill() as fusebill:
-        settings = settings_for(
-            double,
-            fusebill,
-            folder,
-            unlatch_expires_after_s=expires_after_s,
-            unlatch_confirmers=frozenset({"U0BOB"}),
-        )
-        async with build(settings, Timing(execution_s=2.0)) as bot:
-            url = settings.database_url.get_secret_value()
-            yield Parts(
-                *(double, fusebill, bot.metrics, bot.tasks, bot.poster, bot.lookup),
-                *(bot.preview, bot.worker, bot.follow_ups, bot.permissions, url),
+async def workshop(folder: Path) -> AsyncIterator[Workshop]:
+    """The reader of a bot on a SQLite ledger in a folder."""
+    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+        settings = settings_for(slack, fusebill, folder)
+        async with build(settings, QUICK) as bot, AiohttpTransport() as http:
+            pace = Pace()
+
+            def observe(
+                _operation: str, _status: int | None, _s: float, limit: RateLimit | None
+            ) -> None:
+                if limit:
+                    pace.observe(limit.minute)
+
+            client = FusebillClient(
+                *(http, settings.fusebill_base_url, settings.fusebill_api_key), observe=observe
             )
+            private = PrivateMessages(bot.runner, bot.slack)
+            yield Workshop(slack, fusebill, Customers(client, private, pace))

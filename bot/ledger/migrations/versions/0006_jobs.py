@@ -80,19 +80,14 @@ def downgrade() -> None:
     card_id = sa.func.coalesce(old.c.card_id, old.c.id)
     connection.execute(old.update().where(card_id.in_(held)).values(claim=2))
     connection.execute(old.update().values(mirrored_through=old.c.events))
-    for job in connection.execute(sa.select(jobs).order_by(jobs.c.due_at.desc())).mappings():
-        of_card = card_id == job["card_id"]
-        if job["kind"] == "work":
-            to_do = sa.and_(of_card, old.c.outcome.is_(None))
-            connection.execute(old.update().where(to_do).values(due_at=job["due_at"]))
-        elif job["kind"] == "recheck":
-            cleared = sa.and_(of_card, old.c.outcome == "cleared", old.c.undone_by.is_(None))
-            connection.execute(old.update().where(cleared).values(due_at=job["due_at"]))
-        else:
-            first = sa.and_(of_card, old.c.position == 1)
-            connection.execute(old.update().where(first).values(due_at=job["due_at"]))
-    for job in connection.execute(sa.select(jobs).where(jobs.c.kind == "show")).mappings():
-        _show_again(connection, old, job["card_id"])
+    unfinished = sa.select(jobs.c.card_id).where(jobs.c.kind.in_(["show", "work"]))
+    is_unfinished = sa.or_(old.c.is_open, card_id.in_(unfinished))
+    of_cards = sa.select(card_id).where(is_unfinished).distinct()
+    for found in connection.execute(of_cards).scalars().all():
+        _show_the_rest(connection, old, found)
+    # the earliest time last
+    for job in connection.execute(sa.select(jobs).order_by(jobs.c.due_at.desc())).mappings().all():
+        _set_clock(connection, old, job)
     _recreate_old_indexes()
     op.drop_column("requests", "is_open")
     op.drop_column("requests", "shown_events")
@@ -167,45 +162,55 @@ def _jobs() -> sa.TableClause:
 
 def _jobs_of(requests: list[Any]) -> Iterator[dict[str, object]]:
     """What is still to be done for a card, from the clocks of its requests."""
-    first, now = requests[0], _now()
     new: dict[str, object] = {
-        "set_at": now,
+        "set_at": _now(),
         "holder": None,
         "held_until": None,
         "takes": 0,
         "attempts": 0,
         "wanted": 1,
     }
+    of_card = _jobs_of_decided if requests[0]["verdict"] else _jobs_of_undecided
+    for job in of_card(requests):
+        yield new | job
+
+
+def _jobs_of_undecided(requests: list[Any]) -> Iterator[dict[str, object]]:
+    first = requests[0]
+    if first["due_at"] is None:
+        return
+    if first["message_ts"] is None:
+        yield {"kind": "post", "due_at": first["due_at"]}
+        return
+    yield {"kind": "expire", "due_at": first["expires_at"]}
+    if _utc(first["due_at"]) < _utc(first["expires_at"]):
+        yield {"kind": "remind", "due_at": first["due_at"]}
+
+
+def _jobs_of_decided(requests: list[Any]) -> Iterator[dict[str, object]]:
+    first = requests[0]
     to_do = [r for r in requests if r["verdict"] == "confirmed" and r["outcome"] is None]
     shows_all = all(r["mirrored_through"] >= r["events"] for r in requests)
-    if first["verdict"] is None:
-        if first["due_at"] is None:
-            return
-        if first["message_ts"] is None:
-            yield new | {"kind": "post", "due_at": first["due_at"]}
-            return
-        yield new | {"kind": "expire", "due_at": first["expires_at"]}
-        if _utc(first["due_at"]) < _utc(first["expires_at"]):
-            yield new | {"kind": "remind", "due_at": first["due_at"]}
-        return
-    if to_do:
-        ends = max((_utc(r["due_at"]) for r in to_do if r["due_at"]), default=now)
-        held = {"holder": OLDER_VERSION, "held_until": _stored(ends)}
-        yield new | held | {"kind": "work", "due_at": now, "takes": 1}
-        return
+    tried = first["deliveries"]
     cleared = [r for r in requests if _waits_for_recheck(r)]
-    rechecks = [
-        r["due_at"] if shows_all else _stored(_utc(r["settled_at"]) + USUAL_RECHECK)
-        for r in cleared
-    ]
-    if rechecks:
-        yield new | {"kind": "recheck", "due_at": min(rechecks)}
-    clocks = [r["due_at"] for r in requests if r["due_at"] and not (shows_all and r in cleared)]
+    if cleared:
+        # what is shown waits for nothing but its recheck
+        own = [r["due_at"] for r in cleared]
+        usual = [_stored(_utc(r["settled_at"]) + USUAL_RECHECK) for r in cleared]
+        yield {"kind": "recheck", "due_at": min(own if shows_all and not to_do else usual)}
+    if to_do:
+        ends = max((_utc(r["due_at"]) for r in to_do if r["due_at"]), default=_utc(_now()))
+        held = {"holder": OLDER_VERSION, "held_until": _stored(ends)}
+        yield held | {"kind": "work", "due_at": _now(), "takes": 1}
+        return
+    # if it was tried before, nothing tells a pause from the time of the recheck
+    waiting = () if tried or not shows_all else cleared
+    clocks = [r["due_at"] for r in requests if r["due_at"] and r not in waiting]
     if clocks:
-        yield new | {"kind": "show", "due_at": min(clocks), "attempts": first["deliveries"]}
-    elif not shows_all and first["message_ts"] is not None and first["deliveries"]:
-        # tried, and given up until a restart
-        yield new | {"kind": "show", "due_at": None, "attempts": first["deliveries"]}
+        yield {"kind": "show", "due_at": min(clocks), "attempts": tried}
+    elif not shows_all and first["message_ts"] is not None and tried:
+        # given up until a restart
+        yield {"kind": "show", "due_at": None, "attempts": tried}
 
 
 def _waits_for_recheck(request: Any) -> bool:  # noqa: ANN401  # a row
@@ -231,7 +236,25 @@ def _shown_events(connection: sa.Connection, requests: list[Any]) -> int:
     return count
 
 
-def _show_again(connection: sa.Connection, old: sa.TableClause, card_id: str) -> None:
+def _set_clock(connection: sa.Connection, old: sa.TableClause, job: Any) -> None:  # noqa: ANN401  # a row
+    """Let the requests of a job's card be due when the job is."""
+    of_card = sa.func.coalesce(old.c.card_id, old.c.id) == job["card_id"]
+    first = sa.and_(of_card, old.c.position == 1)
+    if job["kind"] == "show":
+        connection.execute(old.update().where(first).values(deliveries=job["attempts"]))
+    if job["due_at"] is None:
+        return
+    due, due_at = first, job["due_at"]
+    if job["kind"] == "work":
+        due = sa.and_(of_card, old.c.verdict == "confirmed", old.c.outcome.is_(None))
+        # whoever holds it may still be calling
+        due_at = job["held_until"] or due_at
+    elif job["kind"] == "recheck":
+        due = sa.and_(of_card, old.c.outcome == "cleared", old.c.undone_by.is_(None))
+    connection.execute(old.update().where(due).values(due_at=due_at))
+
+
+def _show_the_rest(connection: sa.Connection, old: sa.TableClause, card_id: str) -> None:
     """An older version shows the events of each request from a number on."""
     events = sa.table(
         "events", sa.column("id", ID), sa.column("request_id"), sa.column("number", sa.Integer)
