@@ -37,6 +37,7 @@ from bot.fusebill.errors import (
 from bot.fusebill.responses import Accepted, Found
 from bot.fusebill.transport import AiohttpTransport
 from bot.sandbox.fusebill.customers import sample_customers
+from bot.sandbox.fusebill.misbehaviour import LATE_OR_LOST
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from tests.support.names import BIKES
 
@@ -764,6 +765,25 @@ async def test_a_write_never_takes_a_connection_that_the_server_has_closed(
             await client.unlatch_customer(BIKES)
     assert len(received) == 60
     assert sum(line.startswith(b"POST ") for line in received) == 40
+
+
+@pytest.mark.parametrize("change", ["unlatch", "latch"])
+async def test_after_a_lost_reply_a_write_has_a_connection_of_its_own(
+    client: FusebillClient, server: SimulatedFusebill, change: str
+) -> None:
+    server.misbehave(**LATE_OR_LOST["closes 5 ms after an answer"])
+    lost = 0
+    for _ in range(10):
+        await client.get_customer(BIKES)
+        try:
+            if change == "unlatch":
+                await client.unlatch_customer(BIKES)
+            else:
+                await client.latch_customer(BIKES, HubSpotIds(101, 202))
+        except OutcomeUnknown:
+            lost += 1
+    assert lost <= 1, "only the reply that was lost first"
+    assert sum(call.executed for call in server.calls) >= 9
 
 
 async def test_an_unknown_host_is_named_as_such(http: httpx.AsyncBaseTransport) -> None:
