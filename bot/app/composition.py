@@ -287,5 +287,6 @@ def _fusebill(
         settings.fusebill_base_url,
         settings.fusebill_api_key,
         observe=observe,
-        call_s=timing.fusebill_call_s,
+        read_s=timing.fusebill_read_s,
+        write_s=timing.fusebill_write_s,
     )

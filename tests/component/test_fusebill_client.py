@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from bot.domain.models import Customer, HubSpotIds
 from bot.fusebill.answers import RateLimit
-from bot.fusebill.client import TIMEOUT, FusebillClient
+from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import (
     CustomerNotFound,
     Forbidden,
@@ -39,6 +39,7 @@ from bot.fusebill.transport import AiohttpTransport
 from bot.sandbox.fusebill.customers import sample_customers
 from bot.sandbox.fusebill.misbehaviour import LATE_OR_LOST
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
+from bot.settings import Timing
 from tests.support.names import BIKES
 
 if TYPE_CHECKING:
@@ -457,16 +458,35 @@ async def test_a_timeout_leaves_the_outcome_unknown(
     server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     server.misbehave("hang")
-    impatient = FusebillClient(http, server.url, KEY, timeout=httpx.Timeout(0.1))
-    with pytest.raises(OutcomeUnknown, match="in time") as caught:
+    impatient = FusebillClient(http, server.url, KEY, write_s=0.1)
+    with pytest.raises(OutcomeUnknown, match=r"no complete answer within 0\.1 s") as caught:
         await impatient.unlatch_customer(BIKES)
     assert caught.value.status is None
+
+
+async def test_a_write_is_waited_for_longer_than_a_read(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
+) -> None:
+    client = FusebillClient(http, server.url, KEY, read_s=0.2, write_s=2.0)
+    server.misbehave(**LATE_OR_LOST["takes 9 s"] | {"seconds": 0.5})
+    accepted = await client.unlatch_customer(BIKES)
+    assert accepted.customer == await client.get_customer(BIKES)
+    server.misbehave("slow", operation="get_customer", seconds=0.5)
+    with pytest.raises(OutcomeUnknown, match=r"no complete answer within 0\.2 s"):
+        await client.get_customer(BIKES)
+    server.misbehave("slow", operation="list_customers", seconds=0.5)
+    with pytest.raises(OutcomeUnknown, match=r"no complete answer within 0\.2 s"):
+        await client.find_customers("Reference", "1337")
+
+
+def test_a_write_may_take_30_seconds_and_a_read_8() -> None:
+    assert (Timing().fusebill_write_s, Timing().fusebill_read_s) == (30.0, 8.0)
 
 
 async def test_an_endless_slow_body_times_out(http: httpx.AsyncBaseTransport) -> None:
     async with endless_server(b" ", pause_s=0.02) as url, asyncio.timeout(3):
         with pytest.raises(OutcomeUnknown, match="no complete answer"):
-            await FusebillClient(http, url, KEY, call_s=0.3).unlatch_customer(BIKES)
+            await FusebillClient(http, url, KEY, write_s=0.3).unlatch_customer(BIKES)
 
 
 async def test_an_endless_fast_body_is_cut_off(http: httpx.AsyncBaseTransport) -> None:
@@ -900,7 +920,3 @@ async def test_this_machine_is_called_without_a_proxy(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     assert (await client.get_customer(BIKES)).ids
-
-
-def test_every_httpx_timeout_is_set() -> None:
-    assert httpx.Timeout(connect=3, read=6, write=3, pool=3) == TIMEOUT
