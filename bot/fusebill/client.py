@@ -34,8 +34,9 @@ T = TypeVar("T")
 Field = Literal["Reference", "CompanyName", "PrimaryEmail"]
 
 READ_TIMEOUT_S = 8.0
-WRITE_TIMEOUT_S = 30.0  # HubSpot is called behind it
+WRITE_TIMEOUT_S = 30.0  # HubSpot is called behind it, and a write that was given up may still run
 SLOT_TIMEOUT_S = 10.0  # for a free slot, before anything is sent
+LOST_AT_ONCE_S = 1.0  # a connection that is lost later may have left the call running
 CONNECTING = httpx.Timeout(None, connect=3.0, pool=3.0).as_dict()
 """The rest is up to the limits of a whole call: each byte of a slow body restarts httpx's own."""
 MAX_BODY = 1_000_000  # bytes
@@ -175,7 +176,7 @@ class FusebillClient:
                 answer = await self._exchange(self._request(method, path, body))
         except TimeoutError:
             why = f"no complete answer within {limit_s:g} s"
-            raise OutcomeUnknown(why=why) from None
+            raise OutcomeUnknown(why=why, may_still_run=True) from None
         finally:
             self._slots.release()
             if self._observe is not None:
@@ -213,6 +214,7 @@ class FusebillClient:
         )
 
     async def _exchange(self, request: httpx.Request) -> Answer:
+        began = perf_counter()
         # `from None`: httpx's exceptions hold the request, which holds the key
         try:
             response = await self._http.handle_async_request(request)
@@ -225,10 +227,13 @@ class FusebillClient:
             detail = str(error.__cause__ or type(error).__name__)
             raise NotReached(why, detail, may_pass=why not in _LASTING) from None
         except httpx.TimeoutException:
-            raise OutcomeUnknown(why="no answer in time") from None
+            raise OutcomeUnknown(why="no answer in time", may_still_run=True) from None
         except httpx.HTTPError as error:
             lost = f"{type(error).__name__}: {error}"
-            raise OutcomeUnknown(why="the answer was lost", detail=lost) from None
+            late = perf_counter() - began > LOST_AT_ONCE_S
+            raise OutcomeUnknown(
+                why="the answer was lost", detail=lost, may_still_run=late
+            ) from None
 
     def _accepted(self, answer: Answer, customer_id: int) -> Accepted:
         accepted = self._without_key(accepted_of, answer, customer_id)

@@ -30,6 +30,12 @@ class FusebillError(Exception):
     `detail` is the same at full length, for logs. `error_id` is Fusebill's `ErrorId`, None if there
     was none. `own_form` says that the body is Fusebill's documented form of error. `retry_at` is
     when the answer says to try again.
+
+    `may_still_run`: the call may have reached Fusebill and not have ended yet, so that it can take
+    effect later than anything that is read now. That is so after a time-out, whether the bot
+    (nobody answered) or somebody on the way (HTTP 408, 504) stopped waiting, and after a connection
+    that was lost more than a second after the call began. Whatever else was answered, and a
+    connection that was lost at once, ended the call.
     """
 
     def __init__(
@@ -42,6 +48,7 @@ class FusebillError(Exception):
         error_id: int | None = None,
         own_form: bool = False,
         retry_at: datetime | None = None,
+        may_still_run: bool = False,
     ) -> None:
         super().__init__()
         self.status = status
@@ -51,6 +58,7 @@ class FusebillError(Exception):
         self.error_id = error_id
         self.own_form = own_form
         self.retry_at = retry_at
+        self.may_still_run = may_still_run
 
     def __str__(self) -> str:
         parts = [f"HTTP {self.status}" if self.status else "", self.why, self.detail, *self.texts]

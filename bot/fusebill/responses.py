@@ -44,9 +44,10 @@ _KINDS: dict[int, type[FusebillError]] = {
     HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS: Forbidden,
     HTTPStatus.METHOD_NOT_ALLOWED: WrongAddress,
     HTTPStatus.TOO_MANY_REQUESTS: RateLimited,
-    # from a gateway that stopped waiting: Fusebill may still have made the change
     HTTPStatus.REQUEST_TIMEOUT: Unavailable,
 }
+_GIVEN_UP = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT)
+"""From somebody who stopped waiting for Fusebill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +160,7 @@ def _error_of(answer: Answer) -> FusebillError:
         error_id=error_id,
         own_form=own_form,
         retry_at=retry_at(answer),
+        may_still_run=answer.status in _GIVEN_UP,
     )
 
 

@@ -38,12 +38,12 @@ from bot.fusebill.responses import Accepted, Found
 from bot.fusebill.transport import AiohttpTransport
 from bot.sandbox.fusebill.customers import sample_customers
 from bot.sandbox.fusebill.misbehaviour import LATE_OR_LOST
-from bot.sandbox.fusebill.simulator import SimulatedFusebill
+from bot.sandbox.fusebill.simulator import KINDS, SimulatedFusebill
 from bot.settings import Timing
 from tests.support.names import BIKES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
 KEY = "MDpzYW5kYm94"
 
@@ -481,6 +481,64 @@ async def test_a_write_is_waited_for_longer_than_a_read(
 
 def test_a_write_may_take_30_seconds_and_a_read_8() -> None:
     assert (Timing().fusebill_write_s, Timing().fusebill_read_s) == (30.0, 8.0)
+
+
+# The call may still run
+
+
+async def failure(call: Awaitable[object]) -> FusebillError:
+    with pytest.raises(FusebillError) as caught:
+        await call
+    return caught.value
+
+
+async def test_a_call_may_still_run_after_a_time_out_and_may_then_take_effect(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
+) -> None:
+    client = FusebillClient(http, server.url, KEY, write_s=0.2)
+    server.misbehave(**LATE_OR_LOST["outlives the client"] | {"seconds": 0.1})
+    assert (await failure(client.unlatch_customer(BIKES))).may_still_run
+    assert (await client.get_customer(BIKES)).ids
+    await asyncio.sleep(0.3)
+    assert not (await client.get_customer(BIKES)).ids
+
+
+async def test_a_call_may_still_run_after_a_body_that_does_not_end(
+    http: httpx.AsyncBaseTransport,
+) -> None:
+    async with endless_server(b" ", pause_s=0.02) as url:
+        client = FusebillClient(http, url, KEY, write_s=0.2)
+        assert (await failure(client.unlatch_customer(BIKES))).may_still_run
+
+
+async def test_a_call_may_still_run_if_its_connection_was_lost_after_more_than_a_second(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    server.misbehave(**LATE_OR_LOST["lost after 2 s"] | {"seconds": 1.2})
+    late = await failure(client.unlatch_customer(BIKES))
+    server.misbehave(**LATE_OR_LOST["lost after 2 s"] | {"seconds": 0.2})
+    soon = await failure(client.unlatch_customer(BIKES))
+    assert (late.why, soon.why) == ("the answer was lost", "the answer was lost")
+    assert (late.may_still_run, soon.may_still_run) == (True, False)
+
+
+@pytest.mark.parametrize("answer", KINDS)
+async def test_no_whole_answer_but_a_408_or_504_leaves_a_call_running(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport, answer: str
+) -> None:
+    client = FusebillClient(http, server.url, KEY, write_s=0.5)
+    server.misbehave(answer, seconds=0.01)
+    (ended,) = await asyncio.gather(client.unlatch_customer(BIKES), return_exceptions=True)
+    server.hang_up()
+    may_still_run = isinstance(ended, FusebillError) and ended.may_still_run
+    assert may_still_run is (answer in ("hang", "timeout_408", "page_504"))
+
+
+async def test_nothing_runs_where_nothing_was_sent(
+    http: httpx.AsyncBaseTransport, unused_tcp_port: int
+) -> None:
+    client = FusebillClient(http, f"http://127.0.0.1:{unused_tcp_port}/v1", KEY)
+    assert not (await failure(client.unlatch_customer(BIKES))).may_still_run
 
 
 async def test_an_endless_slow_body_times_out(http: httpx.AsyncBaseTransport) -> None:
