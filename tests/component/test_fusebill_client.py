@@ -582,12 +582,48 @@ async def test_a_body_over_one_megabyte_shows_no_customer(http: httpx.AsyncBaseT
             await FusebillClient(http, url, KEY).get_customer(BIKES)
 
 
-async def test_a_refusal_whose_body_is_lost_is_still_a_refusal(
+async def test_a_refusal_whose_body_is_lost_is_nobodys_word(
     http: httpx.AsyncBaseTransport,
 ) -> None:
     error = await error_from(http, b'HTTP/1.1 409 Conflict\r\nContent-Length: 99\r\n\r\n{"Err')
-    assert type(error) is FusebillRefused
-    assert (error.texts, error.own_form) == ((), False)
+    assert type(error) is OutcomeUnknown
+    assert (error.status, error.texts, error.own_form) == (409, (), False)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "status"),
+    [("site is stopped", Forbidden, 403), ("back soon", NotUnderstood, 200)],
+)
+async def test_one_page_of_somebody_else_is_nobodys_word_and_passes(
+    client: FusebillClient,
+    server: SimulatedFusebill,
+    trouble: str,
+    kind: type[FusebillError],
+    status: int,
+) -> None:
+    server.misbehave(**LATE_OR_LOST[trouble])
+    before = await client.get_customer(BIKES)
+    page = await failure(client.get_customer(BIKES))
+    assert (type(page), page.status) == (kind, status)
+    assert isinstance(page, OutcomeUnknown)
+    assert page.may_pass
+    assert page.texts == (f"{status} gateway",), "its words say what came"
+    assert await client.get_customer(BIKES) == before
+
+
+@pytest.mark.parametrize("answer", ["no_route", "iis_404", "empty_404", "half_404"])
+async def test_only_fusebills_own_404_says_that_a_customer_is_gone(
+    client: FusebillClient, server: SimulatedFusebill, answer: str
+) -> None:
+    server.misbehave(answer)
+    other = await failure(client.get_customer(BIKES))
+    assert not isinstance(other, CustomerNotFound)
+    assert other.may_pass
+    server.misbehave(**LATE_OR_LOST["deleted"])
+    for call in (client.get_customer, client.unlatch_customer):
+        gone = await failure(call(BIKES))
+        assert (type(gone), gone.own_form) == (CustomerNotFound, True)
+        assert not gone.may_pass
 
 
 async def test_a_transport_of_httpx_can_make_the_calls(server: SimulatedFusebill) -> None:
@@ -629,13 +665,13 @@ async def test_an_outage_says_when_to_retry(
     assert caught.value.retry_at - datetime.now(UTC) > timedelta(seconds=28)
 
 
-async def test_a_refusal_with_a_broken_encoding_is_still_a_refusal(
+async def test_a_refusal_with_a_broken_encoding_is_nobodys_word(
     http: httpx.AsyncBaseTransport,
 ) -> None:
     error = await error_from(
         http, http_answer("409 Conflict", b"no gzip", "Content-Encoding: gzip")
     )
-    assert type(error) is FusebillRefused
+    assert type(error) is OutcomeUnknown
 
 
 async def test_an_answer_that_is_compressed_all_the_same_is_read(
