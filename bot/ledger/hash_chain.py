@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -33,34 +32,42 @@ NOT_POSTED = "2:"
 
 def chained(request: Request, new_event: NewEvent) -> Event:
     """The request's next event, with its number and hash."""
-    event = Event(
+    number, details = request.events + 1, canonical_json(new_event.details)
+    return Event(
         request_id=request.id,
-        number=request.events + 1,
+        number=number,
         at=new_event.at,
         type=new_event.type,
         actor=new_event.actor,
         details=new_event.details,
         previous=request.head,
+        hash=digest(
+            *(request.head, request.id, number, new_event.at),
+            *(new_event.type, new_event.actor, details),
+        ),
     )
-    return replace(event, hash=digest(event))
 
 
-def digest(event: Event) -> str:
-    """The SHA-256, in hex, of an event's content and the hash of the event before it."""
-    content = [
-        event.previous,
-        event.request_id,
-        event.number,
-        event.at.isoformat(timespec="microseconds"),
-        event.type,
-        event.actor,
-        event.details,
-    ]
-    return hashlib.sha256(canonical_json(content).encode()).hexdigest()
+def digest(
+    previous: str,
+    request_id: str,
+    number: int,
+    at: datetime,
+    event_type: str,
+    actor: str,
+    details: str,
+) -> str:
+    """The SHA-256, in hex, of an event's content and the hash of the event before it.
+
+    `details` is the text as stored, canonical JSON, and is hashed as it is.
+    """
+    time = at.isoformat(timespec="microseconds")
+    start = canonical_json([previous, request_id, number, time, event_type, actor])
+    return hashlib.sha256(f"{start[:-1]},{details}]".encode()).hexdigest()
 
 
 def fingerprint(row: Mapping[str, Any], *, posted: bool) -> str:
-    """The SHA-256, in hex, of the columns of a request's row that never change.
+    """The SHA-256, in hex, of the columns of a request's row that never change, as stored.
 
     Before the card is `posted` its `ts` and its thread's are not known: the event that posts it
     late, or decides it, holds the fingerprint of the whole.

@@ -27,10 +27,10 @@ from bot.domain.models import (
 )
 from bot.ledger.database.engine import open_engine
 from bot.ledger.database.migrating import migrate
-from bot.ledger.hash_chain import digest
 from bot.ledger.mapping import event_row, request_row
 from bot.ledger.schema import events, requests
 from tests.support import postgresql
+from tests.support.ledger import hash_of
 
 MAX_WRITTEN = 20_000
 """Of these each has a valid chain of five events; more are copies of them with other ids."""
@@ -184,5 +184,5 @@ def _chain(request_id: str, at: datetime) -> Iterator[Event]:
     for number, (kind, actor, details) in enumerate(_EVENTS, 1):
         moment = at + timedelta(seconds=number - 1)
         event = Event(request_id, number, moment, kind, actor, details, previous)
-        previous = digest(event)
+        previous = hash_of(event)
         yield replace(event, hash=previous)

@@ -19,7 +19,6 @@ from bot.domain.models import (
 from bot.ledger.audit.export import Filter, read
 from bot.ledger.audit.verify import verify
 from bot.ledger.database.engine import open_engine
-from bot.ledger.hash_chain import digest
 from bot.ledger.leases import Leases
 from bot.ledger.store import Ledger
 from bot.messages import lists
@@ -37,6 +36,7 @@ from tests.support.ledger import (
     cleared,
     confirm,
     confirmed,
+    hash_of,
 )
 
 
@@ -56,7 +56,7 @@ async def test_each_event_holds_the_previous_hash_and_the_request_the_last(ledge
         "",
         *(e.hash for e in history.events[:-1]),
     ]
-    assert all(event.hash == digest(event) for event in history.events)
+    assert all(event.hash == hash_of(event) for event in history.events)
     assert (history.request.events, history.request.head) == (3, history.events[-1].hash)
 
 
@@ -77,7 +77,7 @@ async def test_a_changed_event_no_longer_matches_its_hash(
     ledger: Ledger, change: dict[str, object]
 ) -> None:
     event = (await cleared(ledger, await confirmed(ledger))).events[-1]
-    assert digest(replace(event, **change)) != event.hash  # type: ignore[arg-type]  # by name
+    assert hash_of(replace(event, **change)) != event.hash  # type: ignore[arg-type]  # by name
 
 
 async def test_recent_requests_are_newest_first_and_can_be_of_one_customer(

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.ledger.hash_chain import digest
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
+from tests.support.ledger import hash_of
 from tests.support.names import BIKES
 from tests.support.stage import Stage, Trap, stage
 
@@ -79,7 +79,7 @@ async def test_after_a_kill_at_any_point_the_next_process_finishes_the_work(
     # the call is repeated only if it was lost before its effect
     assert staged.calls("unlatch_customer") == (2 if point == ("before", "unlatch_customer") else 1)
     assert [event.number for event in history.events] == list(range(1, len(expected) + 1))
-    assert all(event.hash == digest(event) for event in history.events)
+    assert all(event.hash == hash_of(event) for event in history.events)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from bot.domain.models import (
     Customer,
+    Event,
     EventType,
     HubSpotIds,
     Kind,
@@ -20,6 +21,7 @@ from bot.domain.policy import Decision
 from bot.ledger.audit.verify import verify
 from bot.ledger.database.engine import open_engine
 from bot.ledger.gate import DecisionResult
+from bot.ledger.hash_chain import canonical_json, digest
 from bot.ledger.store import Ledger
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
@@ -68,3 +70,16 @@ def broken(database_url: str) -> list[str]:
         return list(verify(engine))
     finally:
         engine.dispose()
+
+
+def hash_of(event: Event) -> str:
+    """The hash that an event must have."""
+    return digest(
+        event.previous,
+        event.request_id,
+        event.number,
+        event.at,
+        event.type,
+        event.actor,
+        canonical_json(event.details),
+    )

@@ -1,9 +1,13 @@
-"""Verifies that nobody changed the ledger: each request's chain of events, and its own row."""
+"""Verifies that nobody changed the ledger: each request's chain of events, and its own row.
+
+What a hash vouches for is the text as stored. Nothing here is made anew from today's classes, so a
+row of an older or a newer version, whose customer has other fields, is as sound as one of today's.
+"""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 
@@ -14,12 +18,11 @@ from bot.domain.models import EventType, Outcome, Verdict
 from bot.ledger.database.engine import streaming
 from bot.ledger.hash_chain import (
     NOT_POSTED,
-    canonical_json,
     digest,
     fingerprint,
     place_on_card,
 )
-from bot.ledger.mapping import event_of, stored, time_of
+from bot.ledger.mapping import stored, time_of
 from bot.ledger.schema import Moment, events, requests
 
 
@@ -101,18 +104,24 @@ def _problems(chain: Iterable[RowMapping]) -> Iterator[str]:
 
 
 def _is_unchanged(row: RowMapping) -> bool:
+    names = ("previous", "request_id", "number", "at", "type", "actor", "details")
     try:
-        event = replace(event_of(row), at=time_of(row["at"]))
-        # the hash covers the values: a key that stands twice, say, would show only in the text
-        same_text = canonical_json(event.details) == row["details"]
+        values = dict(row) | {"at": time_of(row["at"])}
+        return isinstance(_details(row), dict) and bool(
+            digest(*(values[name] for name in names)) == row["hash"]
+        )
     except (ValueError, TypeError, RecursionError):
         return False
-    return same_text and bool(digest(event) == row["hash"])
+
+
+def _details(row: RowMapping) -> dict[str, object]:
+    details: dict[str, object] = json.loads(row["details"])
+    return details
 
 
 def _expected(row: RowMapping) -> dict[str, object]:
     """The values that an event implies for its request's own row."""
-    details, at = event_of(row).details, time_of(row["at"])
+    details, at = _details(row), time_of(row["at"])
     if row["number"] == 1:
         # an undecided card waits until its reminder or until it expires, never longer
         first = row["own_position"] == 1
