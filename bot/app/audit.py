@@ -57,7 +57,7 @@ def add_arguments(audit: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="with --verify: logs (also .gz; - is standard input) or --heads kept elsewhere",
+        help="with --verify: logs as JSON lines, or --heads, that were kept elsewhere",
     )
     audit.set_defaults(form="table")
 
@@ -113,7 +113,7 @@ def _verify(engine: Engine, against: list[Path] | None) -> bool:
 
     logged = comparison.read(against) if against else comparison.LoggedEvents()
     if against and not logged.events:
-        print("The files have no `ledger event` lines. Are they JSON logs, at LOG_LEVEL INFO?")
+        print("The files have no `ledger event` lines. Are they unpacked JSON, of LOG_LEVEL INFO?")
         return False
     for path in logged.without:
         print(f"Note: {path} has no `ledger event` line.")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import bz2
 import gzip
 import json
 import logging
-import lzma
 import os
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -218,54 +214,31 @@ def test_logs_find_what_the_ledger_alone_cannot_show(
         lambda line: f"Nov 25 03:04:05 host unlatch-bot[7]: {line}",
         lambda line: f"2026-11-25T03:04:05+00:00 app[web.1]: {line}",
         lambda line: f"2026-11-25T03:04:05.123456789Z stderr F {line}",
-        lambda line: json.dumps({"log": f"{line}\n", "stream": "stderr"}),
-        lambda line: json.dumps({"MESSAGE": line, "_PID": "7"}),
-        lambda line: json.dumps({"jsonPayload": json.loads(line)}),
-        lambda line: json.dumps({"log": {"offset": 7}, "message": line, "event": {"dataset": "x"}}),
-        lambda line: f'2026-11-25T03:04:05Z {{app="unlatch-bot", pod="a"}} {line}',
     ],
-    ids=[
-        *("plain", "syslog", "heroku", "kubernetes", "docker", "journald", "cloud"),
-        *("filebeat", "loki"),
-    ],
+    ids=["plain", "syslog", "heroku", "kubernetes"],
 )
 @pytest.mark.usefixtures("ledger")
-def test_logs_are_read_as_they_were_shipped_and_other_lines_are_ignored(
+def test_logs_are_read_behind_what_a_service_puts_before_each_line_and_other_lines_are_ignored(
     audit: Audit, engine: Engine, log_file: Path, wrap: Callable[[str], str]
 ) -> None:
     shipped = ["Starting…", "{", '["ledger event"]', *map(wrap, log_file.read_text().splitlines())]
-    packed = log_file.with_name("bot.log.1.gz")
-    packed.write_bytes(gzip.compress("\n".join(shipped).encode()))
-    code, printed = audit("--verify", "--against", packed)
+    kept = log_file.with_name("bot.log.1")
+    kept.write_text("\n".join(shipped))
+    code, printed = audit("--verify", "--against", kept)
     assert (code, printed.splitlines()) == (0, witnessed(4))
     remove(engine)
-    assert audit("--verify", "--against", packed)[0] == 1
+    assert audit("--verify", "--against", kept)[0] == 1
 
 
-@pytest.mark.parametrize("pack", [bytes, gzip.compress], ids=["plain", "gzip"])
 @pytest.mark.usefixtures("ledger")
-def test_logs_can_come_through_a_pipe(
-    audit: Audit, log_file: Path, tmp_path: Path, pack: Callable[[bytes], bytes]
-) -> None:
+def test_logs_can_come_through_a_pipe(audit: Audit, log_file: Path, tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
-    writer = Thread(target=pipe.write_bytes, args=[pack(log_file.read_bytes())])
+    writer = Thread(target=pipe.write_bytes, args=[log_file.read_bytes()])
     writer.start()
     code, printed = audit("--verify", "--against", pipe)
     writer.join()
     assert (code, printed.splitlines()) == (0, witnessed(4))
-
-
-@pytest.mark.usefixtures("ledger")
-def test_a_dash_stands_for_standard_input(database_url: str, log_file: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "bot", "audit", "--verify", "--against", "-"],
-        env=os.environ | {"DATABASE_URL": database_url},
-        input=log_file.read_bytes(),
-        capture_output=True,
-        check=False,
-    )
-    assert (done.returncode, done.stdout.decode().splitlines()) == (0, witnessed(4))
 
 
 @pytest.mark.usefixtures("ledger")
@@ -332,22 +305,14 @@ def test_logs_without_events_prove_nothing(audit: Audit, tmp_path: Path) -> None
     ("content", "why"),
     [
         (None, "No such file or directory"),
-        (gzip.compress(b"x" * 9999)[:-9], "it is not whole"),
-        (gzip.compress(b"x" * 9999)[:10] + b"\xff" * 99, "it is not whole"),
-        (gzip.compress(b"x" * 9999) + b"junk", "it is not whole"),
-        (lzma.compress(b"x" * 9999), "it is xz: unpack it first"),
-        (bz2.compress(b"x" * 9999), "it is bzip2: unpack it first"),
-        ("x".encode("utf-16"), "it is UTF-16: convert it to UTF-8 first"),
+        (gzip.compress(b"x" * 9999), "no `ledger event` lines. Are they unpacked"),
         (b'{"event": "ledger event", "number": 1}\n', "lacks its fields"),
         (
             b'{"event": "ledger event", "request_id": "a", "number": 1e999, "hash": ""}\n',
             "lacks its fields",
         ),
     ],
-    ids=[
-        *("missing", "cut", "corrupt", "trailing", "xz", "bzip2", "utf-16"),
-        *("other fields", "no number"),
-    ],
+    ids=["missing", "packed", "other fields", "no number"],
 )
 @pytest.mark.usefixtures("ledger")
 def test_logs_that_cannot_be_read_are_one_line_and_exit_code_1(
@@ -358,8 +323,8 @@ def test_logs_that_cannot_be_read_are_one_line_and_exit_code_1(
         path.write_bytes(content)
     code, printed = audit("--verify", "--against", path)
     assert (code, len(printed.splitlines())) == (1, 1)
-    assert printed.startswith(str(path))
     assert why in printed
+    assert printed.startswith((str(path), "The files have no"))
 
 
 @pytest.mark.parametrize("tamper", TAMPERING, ids=lambda tamper: tamper.__name__)

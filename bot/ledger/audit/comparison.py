@@ -11,7 +11,7 @@ from typing import Any
 
 from sqlalchemy import Engine, RowMapping, select
 
-from bot.ledger.audit.log_files import NotReadable, event_line, lines
+from bot.ledger.audit.log_files import NotReadable, bot_lines
 from bot.ledger.database.engine import streaming
 from bot.ledger.schema import events, requests
 from bot.ledger.witness import MESSAGE
@@ -58,7 +58,7 @@ class LoggedEvents:
 
 
 def read(paths: Iterable[Path]) -> LoggedEvents:
-    """Read JSON logs as they were shipped; every other line is ignored.
+    """Read logs as JSON lines; every other line is ignored.
 
     Raises: NotReadable.
     """
@@ -66,8 +66,10 @@ def read(paths: Iterable[Path]) -> LoggedEvents:
     for path in paths:
         event = None
         try:
-            for event in filter(None, map(event_line, lines(path))):  # used after the loop
-                found.add(event)
+            for line in bot_lines(path):
+                if line["event"] == MESSAGE:
+                    event = line
+                    found.add(line)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise NotReadable(f"{path}: a `{MESSAGE}` line lacks its fields") from None
         if event is None:
