@@ -23,6 +23,7 @@ from bot.fusebill.pace import Pace
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.guard import Guard
 from bot.inbound.listeners import Listeners
+from bot.ledger import witness
 from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
 from bot.ledger.database.migrating import migrate, require_current, version
 from bot.ledger.due_requests import DueRequests
@@ -245,6 +246,7 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
     await asyncio.to_thread(prepare)
     database = Database(engine)
     stack.push_async_callback(database.close)
+    await database.run(witness.log_again)
     return database
 
 

@@ -29,6 +29,7 @@ from tests.support import postgresql
 from tests.support.hostile import CARD, NOON
 from tests.support.names import ALICE, BOB
 from tests.support.proxy import Proxy
+from tests.support.stage import stage
 
 FIRST = replace(CARD, id="a" * 32, due_at=NOON + timedelta(minutes=15))
 SECOND = replace(FIRST, id="b" * 32, customer=Customer(3100025, HubSpotIds(5151, None)))
@@ -134,7 +135,7 @@ async def test_an_event_whose_transaction_failed_is_not_logged(
     assert written(log_file) == before
 
 
-async def test_an_event_whose_commit_has_no_answer_is_logged_as_uncertain(
+async def test_an_event_whose_commit_has_no_answer_gets_its_line_once_it_is_known(
     postgresql_url: str, log_file: Path
 ) -> None:
     opens, url = postgresql.proxied(postgresql_url)
@@ -145,8 +146,11 @@ async def test_an_event_whose_commit_has_no_answer_is_logged_as_uncertain(
         # the second try finds what the first has written
         await ledger.add(FIRST, NewEvent(NOON, EventType.REQUESTED, ALICE.user_id, {}))
         await database.close()
-    (line,) = written(log_file)
-    assert (line["request_id"], line["uncertain"]) == (FIRST.id, True)
+    doubtful, known = written(log_file)
+    assert (doubtful["request_id"], doubtful["uncertain"]) == (FIRST.id, True)
+    names = ("request_id", "number", "type", "actor", "hash", "count")
+    assert [known[name] for name in names] == [doubtful[name] for name in names]
+    assert "uncertain" not in known, "as soon as the second try has found it"
 
 
 def remove(engine: Engine) -> None:
@@ -279,6 +283,20 @@ def test_an_event_without_a_line_is_named_but_proves_nothing(audit: Audit, log_f
     note, *good = printed.splitlines()
     assert (code, good) == (0, witnessed(3))
     assert f"1, the first is request {SECOND.id}, event 1" in note
+
+
+async def test_the_bot_logs_the_last_events_again_as_it_starts(tmp_path: Path) -> None:
+    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as staged:
+        bot = await staged.start()
+        await staged.ask()
+        await bot.kill()
+        before = written(tmp_path / "bot.log")
+        await staged.start()
+        after = written(tmp_path / "bot.log")[len(before) :]
+    assert before
+    assert not any("again" in line for line in before)
+    assert all(line["again"] for line in after)
+    assert [line["hash"] for line in after] == [line["hash"] for line in before]
 
 
 @pytest.mark.usefixtures("ledger")
