@@ -24,6 +24,7 @@ from bot.ledger.hash_chain import chained
 from bot.ledger.mapping import event_row, request_of
 from bot.ledger.schema import events, requests
 from bot.ledger.store import Ledger
+from bot.ledger.witness import log_again
 from bot.ops import logs
 from tests.support import postgresql
 from tests.support.hostile import CARD, NOON
@@ -255,10 +256,18 @@ def test_a_file_without_any_event_is_named(audit: Audit, log_file: Path, tmp_pat
 
 
 @pytest.mark.usefixtures("ledger")
-def test_a_count_that_no_database_reaches_is_ignored(audit: Audit, log_file: Path) -> None:
+def test_a_count_that_no_database_reaches_is_a_contradiction(audit: Audit, log_file: Path) -> None:
     line = written(log_file)[0] | {"count": 10**30}
     with log_file.open("a") as file:
         file.write(json.dumps(line) + "\n")
+    code, printed = audit("--verify", "--against", log_file)
+    found = f"request {FIRST.id}, event 1: counted as 1, in the logs as 1{'0' * 30}"
+    assert (code, printed.splitlines()) == (1, [found])
+
+
+@pytest.mark.usefixtures("ledger")
+def test_the_same_line_twice_is_no_finding(audit: Audit, log_file: Path) -> None:
+    log_file.write_text(log_file.read_text() * 2)
     code, printed = audit("--verify", "--against", log_file)
     assert (code, printed.splitlines()) == (0, witnessed(4))
 
@@ -276,13 +285,46 @@ def test_files_of_several_instances_are_read_together(
 
 
 @pytest.mark.usefixtures("ledger")
-def test_an_event_without_a_line_is_named_but_proves_nothing(audit: Audit, log_file: Path) -> None:
+def test_an_event_without_a_line_is_a_finding_that_says_how_to_rule_out_a_lost_line(
+    audit: Audit, log_file: Path
+) -> None:
     lines = log_file.read_text().splitlines(keepends=True)
     log_file.write_text("".join([lines[0], *lines[2:]]))
     code, printed = audit("--verify", "--against", log_file)
+    found, how = printed.splitlines()
+    assert code == 1
+    assert found == f"request {SECOND.id}, event 1: no line in the logs, which cover it"
+    assert how.startswith("An event without a line was written by somebody else, or its line was")
+    assert "To rule that out, give the logs of all instances" in how
+
+
+def killed_and_started(engine: Engine, log_file: Path, *, lost: int) -> Path:
+    """The kept logs of a bot that was killed before it had written its `lost` last lines."""
+    begun = {"event": "listening", "level": "info", "timestamp": f"{NOON:%FT%T}Z"}
+    before = log_file.read_text().splitlines(keepends=True)
+    with engine.connect() as connection:
+        log_again(connection)
+    after = log_file.read_text().splitlines(keepends=True)[len(before) :]
+    kept = log_file.with_name("kept.log")
+    kept.write_text("".join([json.dumps(begun) + "\n", *before[:-lost], *after]))
+    return kept
+
+
+@pytest.mark.usefixtures("ledger")
+def test_a_kill_between_commit_and_line_accuses_nobody(
+    audit: Audit, engine: Engine, log_file: Path
+) -> None:
+    kept = killed_and_started(engine, log_file, lost=2)
+    restated = written(kept)[2:]
+    assert [line["count"] for line in restated] == [1, 2, 3, 4]
+    assert all(line["again"] for line in restated)
+    code, printed = audit("--verify", "--against", kept)
     note, *good = printed.splitlines()
-    assert (code, good) == (0, witnessed(3))
-    assert f"1, the first is request {SECOND.id}, event 1" in note
+    assert (code, good) == (0, witnessed(4))
+    assert note.startswith(
+        "Note: events that only a start of the bot has logged: 2,"
+        f" the first is request {FIRST.id}, event 2."
+    )
 
 
 async def test_the_bot_logs_the_last_events_again_as_it_starts(tmp_path: Path) -> None:
