@@ -11,7 +11,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from datetime import datetime
 from itertools import groupby
 
-from sqlalchemy import Engine, RowMapping, func, select
+from sqlalchemy import Engine, RowMapping, func, or_, select
 
 from bot.domain.clock import reminder_at
 from bot.domain.models import EventType, Outcome, Verdict
@@ -23,7 +23,7 @@ from bot.ledger.hash_chain import (
     place_on_card,
 )
 from bot.ledger.mapping import stored, time_of
-from bot.ledger.schema import Moment, events, requests
+from bot.ledger.schema import Moment, card_id_of_row, events, requests
 
 
 def verify(engine: Engine) -> Generator[str, None, None]:
@@ -43,12 +43,12 @@ def verify(engine: Engine) -> Generator[str, None, None]:
         .distinct()
         .order_by(events.c.request_id)
     )
-    incomplete = (
-        select(requests.c.card_id, func.count(), func.max(requests.c.card_size))
-        .where(requests.c.card_size > 1)
-        .group_by(requests.c.card_id)
-        .having(func.count() != func.max(requests.c.card_size))
-        .order_by(requests.c.card_id)
+    sizes = func.min(requests.c.card_size), func.max(requests.c.card_size)
+    miscounted = (
+        select(card_id_of_row.label("card_id"), func.count(), *sizes)
+        .group_by(card_id_of_row)
+        .having(or_(*(func.count() != each for each in sizes)))
+        .order_by(card_id_of_row)
     )
     with streaming(engine) as connection:
         rows = connection.execute(query).mappings()
@@ -56,8 +56,11 @@ def verify(engine: Engine) -> Generator[str, None, None]:
             yield from (f"request {request_id}{problem}" for problem in _problems(chain))
         for request_id in connection.execute(orphans).scalars():
             yield f"request {request_id}: its own row is missing"
-        for card_id, found, size in connection.execute(incomplete):
-            yield f"card {card_id}: {found} of its {size} requests are there"
+        for card_id, found, smallest, largest in connection.execute(miscounted):
+            added = found > smallest
+            problem = f"{found} requests are on it, not {smallest}"
+            missing = f"{found} of its {largest} requests are there"
+            yield f"card {card_id}: {problem if added else missing}"
 
 
 def size(engine: Engine) -> str:
@@ -128,9 +131,9 @@ def _expected(row: RowMapping) -> dict[str, object]:
         waits = first and row["type"] == EventType.REQUESTED
         names = "verdict decider_id decider_team_id decided_at outcome settled_at undone_by"
         empty = names.split()
-        # a version before 0005 wrote no place on a card
-        place = {"card": details["card"]} if "card" in details else {}
-        return {"row": details.get("row"), "waits": waits, **place} | dict.fromkeys(empty)
+        # version 0.1.0 wrote no place: each of its requests is a card of its own
+        place = details.get("card", [row["own_id"], 1, 1])
+        return {"row": details.get("row"), "waits": waits, "card": place} | dict.fromkeys(empty)
     if row["type"] in set(Verdict):
         who = row["actor"] or None
         # version 0.1.0 did not write the team into the event
@@ -168,7 +171,8 @@ def _actual(row: RowMapping, expected: Mapping[str, object]) -> dict[str, object
     if waits and own["message_ts"] is not None and own["due_at"] not in card_due:
         return {}
     posted = not str(expected.get("row")).startswith(NOT_POSTED)
-    vouched = {"row": fingerprint(own, posted=posted), "card": place_on_card(own)}
+    card_id, *place = place_on_card(own)
+    vouched = {"row": fingerprint(own, posted=posted), "card": [card_id or own["id"], *place]}
     actual = own | vouched | {"waits": waits}
     return {name: actual[name] for name in expected}
 
