@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 from sqlalchemy import Connection, Engine, delete, insert, select, update
@@ -24,6 +24,7 @@ from bot.ledger.database.migrating import migrate
 from bot.ledger.hash_chain import canonical_json, digest, fingerprint, place_on_card
 from bot.ledger.schema import events, requests
 from bot.ledger.store import Ledger
+from bot.ledger.witness import log_again
 from bot.ops import logs
 from tests.support.hostile import CARD, NOON
 from tests.support.names import ALICE, BOB
@@ -54,16 +55,20 @@ async def kept(engine: Engine, tmp_path: Path) -> Path:
     They cover an hour before and after; all that happened is in between.
     """
     path = tmp_path / "bot.log"
-    logs.configure("INFO", "json")
-    (handler,) = logging.getLogger().handlers
-    assert isinstance(handler, logging.StreamHandler)
     database = Database(engine)
     with path.open("w") as stream:
-        handler.setStream(stream)
+        log_into(stream)
         await write(Ledger(database))
         await database.close()
     path.write_text("\n".join(covering(path, NOON - HOUR, NOON + HOUR)) + "\n")
     return path
+
+
+def log_into(stream: TextIO) -> None:
+    logs.configure("INFO", "json")
+    (handler,) = logging.getLogger().handlers
+    assert isinstance(handler, logging.StreamHandler)
+    handler.setStream(stream)
 
 
 async def write(ledger: Ledger) -> None:
@@ -342,3 +347,17 @@ def test_nothing_shows_what_is_beyond_the_time_of_the_logs(
     begin, end = NOON - 200 * HOUR, NOON + 200 * HOUR
     later.write_text("\n".join(covering(kept, begin, end)) + "\n")
     assert audit("--against", later)[0] == 1
+
+
+def test_what_somebody_added_before_a_start_is_noted(
+    audit: Audit, engine: Engine, kept: Path
+) -> None:
+    with engine.begin() as connection:
+        add_a_request(connection)
+    with kept.open("a") as stream, engine.connect() as connection:
+        log_into(stream)
+        log_again(connection)
+    code, lines = audit("--against", kept)
+    assert code == 0
+    note = "Note: events that only a start of the bot has logged: 1, the first is request f…, event"
+    assert named(lines)[0].startswith(note)
