@@ -93,7 +93,6 @@ async def test_an_accepted_change_that_does_not_show_is_unknown_and_can_be_check
         ("model_state", ("refused to show", "The id is odd.", "Trying again won't help")),
         ("problem", ("refused to show", "The parent is closed.", "Trying again won't help")),
         ("latin", ("Café",)),
-        ("xml", ("No luck.", "Try again in a minute")),
     ],
 )
 async def test_a_read_says_whose_no_it_is(world: World, kind: str, told: tuple[str, ...]) -> None:
