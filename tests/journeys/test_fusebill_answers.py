@@ -9,6 +9,7 @@ import pytest
 from bot.domain.models import Outcome
 from bot.ledger.audit import export
 from bot.ledger.database.engine import open_engine
+from bot.sandbox.fusebill.misbehaviour import LATE_OR_LOST
 from bot.settings import Timing
 from tests.support.names import BIKES, CHECK, CONFIRM
 from tests.support.reading import answer_to, operations
@@ -101,6 +102,15 @@ async def test_a_read_says_whose_no_it_is(world: World, kind: str, told: tuple[s
     assert [part for part in told if part not in answer] == []
     assert "gave no reason" not in answer
     assert "API key" not in answer
+
+
+@pytest.mark.parametrize("trouble", ["site is stopped", "back soon", "closes 5 ms after an answer"])
+async def test_what_passes_by_itself_keeps_no_customer_latched(world: World, trouble: str) -> None:
+    world.fusebill.misbehave(**LATE_OR_LOST[trouble])
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    assert world.card(card).startswith("✅ Unlatched: ")
+    assert world.fusebill.customers[BIKES]["hubSpotId"] is None
 
 
 async def test_an_outage_is_waited_for_as_it_says(world: World) -> None:
