@@ -101,20 +101,26 @@ def log_again(connection: Connection) -> None:
 
 
 def _on_commit(connection: Connection) -> None:
+    transaction: _Transaction | None = connection.info.get("transaction")
+    if transaction is None:
+        return
     if _uncertain[connection.engine]:
-        _resolve(connection)
-    if transaction := connection.info.get("transaction"):
-        transaction.committing = True
+        _resolve(connection, transaction)
+    transaction.committing = True
 
 
-def _resolve(connection: Connection) -> None:
-    """Log the events whose commit was uncertain and that are there; forget them, or old ones."""
+def _resolve(connection: Connection, current: _Transaction) -> None:
+    """Log the events whose commit was uncertain and that are there; forget them, or old ones.
+
+    What the current transaction inserts once more is not there yet, and gets its line from that.
+    """
     pending = _uncertain[connection.engine]
     taken: list[_Uncertain] = []
     with suppress(IndexError):  # other threads commit, too
         while True:
             taken.append(pending.popleft())
-    wanted = {each.hash: each for each in taken}
+    inserted = {each.hash for each, _count in current.inserted}
+    wanted = {each.hash: each for each in taken if each.hash not in inserted}
     query = select(*_COLUMNS).where(events.c.request_id.in_({e.request_id for e in taken}))
     try:
         for row in connection.execute(query).all():

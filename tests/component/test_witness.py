@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,7 +15,8 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, delete, select, text, update
+from sqlalchemy import Connection, Engine, delete, event, select, text, update
+from sqlalchemy.exc import OperationalError
 
 from bot.__main__ import main
 from bot.domain.models import Customer, EventType, HubSpotIds, NewEvent, Verdict
@@ -147,11 +149,59 @@ async def test_an_event_whose_commit_has_no_answer_gets_its_line_once_it_is_know
         # the second try finds what the first has written
         await ledger.add(FIRST, NewEvent(NOON, EventType.REQUESTED, ALICE.user_id, {}))
         await database.close()
+    assert_resolved(log_file)
+
+
+def assert_resolved(log_file: Path) -> None:
+    """A line says that the commit was uncertain, and a second one that it took place."""
     doubtful, known = written(log_file)
     assert (doubtful["request_id"], doubtful["uncertain"]) == (FIRST.id, True)
     names = ("request_id", "number", "type", "actor", "hash", "count")
     assert [known[name] for name in names] == [doubtful[name] for name in names]
     assert "uncertain" not in known, "as soon as the second try has found it"
+
+
+async def test_an_event_whose_commit_met_a_broken_disk_gets_its_line_once_it_is_known(
+    tmp_path: Path, log_file: Path
+) -> None:
+    opened = open_engine(f"sqlite:///{tmp_path}/ledger.db")
+    migrate(opened)
+    database = Database(opened)
+
+    def takes_effect_and_fails(connection: Connection) -> None:
+        event.remove(opened, "commit", takes_effect_and_fails)
+        driver: Any = connection.connection.driver_connection
+        driver.execute("COMMIT")
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        raise OperationalError("COMMIT", None, error)
+
+    event.listen(opened, "commit", takes_effect_and_fails)
+    await Ledger(database).add(FIRST, NewEvent(NOON, EventType.REQUESTED, ALICE.user_id, {}))
+    await database.close()
+    assert_resolved(log_file)
+
+
+async def test_a_commit_that_failed_and_was_tried_again_has_one_line_without_doubt(
+    tmp_path: Path, log_file: Path
+) -> None:
+    opened = open_engine(f"sqlite:///{tmp_path}/ledger.db")
+    migrate(opened)
+    database = Database(opened)
+
+    def fails(_connection: Connection) -> None:
+        event.remove(opened, "commit", fails)
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_WRITE
+        raise OperationalError("COMMIT", None, error)
+
+    event.listen(opened, "commit", fails)
+    await Ledger(database).add(FIRST, NewEvent(NOON, EventType.REQUESTED, ALICE.user_id, {}))
+    await Ledger(database).get_card(FIRST.id)
+    await database.close()
+    doubtful, second = written(log_file)
+    assert (doubtful["uncertain"], doubtful["count"]) == (True, 1)
+    assert ("uncertain" not in second, second["count"]) == (True, 1)
 
 
 def remove(engine: Engine) -> None:
