@@ -59,8 +59,10 @@ class Timing:
     """How long a process holds a job without renewing that, before another may take it over."""
     execution_s: float = 24.0
     """The limit for executing a request, retries included; must be less than `hold_s`."""
-    fusebill_call_s: float = 8.0
-    """The limit for one call to Fusebill."""
+    fusebill_read_s: float = 8.0
+    """The limit for one read or search in Fusebill."""
+    fusebill_write_s: float = 30.0
+    """The limit for one call that changes something in Fusebill: given up, it may still run."""
     retry_s: float = 0.3
     """The first pause after a call to Fusebill failed; it doubles with each further failure."""
     look_s: float = 0.5

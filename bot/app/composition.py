@@ -22,7 +22,7 @@ from bot.fusebill.pace import Pace
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.guard import Guard
 from bot.inbound.listeners import Listeners
-from bot.ledger import lists
+from bot.ledger import lists, witness
 from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
 from bot.ledger.database.migrating import migrate, require_current, version
 from bot.ledger.jobs import Kind
@@ -187,6 +187,7 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
     await asyncio.to_thread(prepare)
     database = Database(engine)
     stack.push_async_callback(database.close)
+    await database.run(witness.log_again)
     return database
 
 
@@ -229,5 +230,6 @@ def _fusebill(
         settings.fusebill_base_url,
         settings.fusebill_api_key,
         observe=observe,
-        call_s=timing.fusebill_call_s,
+        read_s=timing.fusebill_read_s,
+        write_s=timing.fusebill_write_s,
     )
