@@ -9,6 +9,7 @@ import gc
 import io
 import json
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -138,6 +139,13 @@ def _parser() -> argparse.ArgumentParser:
     manifest.add_argument(
         "--user-groups", action="store_true", help="add the scope to read user groups (S…)"
     )
+    manifest.add_argument(
+        "--command",
+        dest="slash_command",
+        type=_slash_command,
+        help="another name for /unlatch, such as /unlatch-test for an app beside the real one",
+    )
+    manifest.add_argument("--name", type=_app_name, help="another name for the app")
     add_arguments(commands.add_parser("audit", help="print the ledger, or verify it"))
     commands.add_parser("check", help="check the installation and say what to fix")
     commands.add_parser("migrate", help="create the ledger, or update it to this version")
@@ -158,10 +166,31 @@ def _https(value: str) -> str:
     return value
 
 
+def _slash_command(value: str) -> str:
+    from bot.inbound.manifest import MAX_COMMAND_LENGTH
+
+    # Slack shows and sends commands in lower case
+    if not re.fullmatch(r"/[^\s/]+", value) or value != value.lower():
+        raise argparse.ArgumentTypeError("must be a word in lower case after a /: /unlatch-test")
+    if len(value) > MAX_COMMAND_LENGTH:
+        raise argparse.ArgumentTypeError(f"must have at most {MAX_COMMAND_LENGTH} characters")
+    return value
+
+
+def _app_name(value: str) -> str:
+    from bot.inbound.manifest import MAX_NAME_LENGTH
+
+    if not value.strip() or len(value) > MAX_NAME_LENGTH:
+        raise argparse.ArgumentTypeError(f"must have 1 to {MAX_NAME_LENGTH} characters")
+    return value
+
+
 def _manifest(parsed: argparse.Namespace) -> int:
     from bot.inbound.manifest import manifest
 
-    print(json.dumps(manifest(parsed.url, user_groups=parsed.user_groups), indent=2))
+    given = {"command": parsed.slash_command, "name": parsed.name}
+    named = {option: value for option, value in given.items() if value}
+    print(json.dumps(manifest(parsed.url, user_groups=parsed.user_groups, **named), indent=2))
     return 0
 
 
