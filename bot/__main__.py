@@ -87,7 +87,7 @@ def _discard_output() -> None:
 
 def _explain(error: Exception) -> tuple[str, int]:
     """The line and exit code for an expected error; an empty line for a bug."""
-    from bot.app.starting import CannotListen
+    from bot.app.server import CannotListen
     from bot.inbound.socket_mode import SocketModeEnded
     from bot.ledger.audit.log_files import NotReadable
     from bot.ledger.database.engine import LedgerUnavailable

@@ -78,6 +78,7 @@ class Bot:
     preview: Preview
     follow_ups: FollowUps
     permissions: Permissions
+    user_groups: UserGroups
     tasks: BackgroundTasks
     metrics: Metrics
     timing: Timing
@@ -209,6 +210,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             preview,
             follow_ups,
             permissions,
+            groups,
             tasks,
             metrics,
             timing,
