@@ -10,6 +10,7 @@ import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import stamina
@@ -64,7 +65,7 @@ async def serve(
     wait: bool = False,
     started: Callable[[str], None] = lambda _address: None,
 ) -> None:
-    """Run until SIGTERM or Ctrl-C: then take no new work, finish what was acknowledged.
+    """Run until SIGTERM, SIGHUP or Ctrl-C: then take no new work, finish what was acknowledged.
 
     With `wait`, waits for a database that can't be reached yet; it always waits for Slack, and
     answers health checks meanwhile: a host kills what answers none.
@@ -227,6 +228,11 @@ def _stop_on_signals() -> asyncio.Event:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, on_stop)
+    # a closed terminal or systemd may send it beside another; `nohup` has it ignored
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, stop.set)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        loop.add_signal_handler(number, partial(log.info, "signal ignored", signal=number.name))
     return stop
 
 

@@ -146,6 +146,21 @@ async def test_ctrl_c_stops_the_bot(tmp_path: Path) -> None:
         assert (code, "Traceback" in printed) == (0, False)
 
 
+async def test_a_bot_under_nohup_outlives_a_hangup(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with (
+            SimulatedSlack() as slack,
+            SimulatedFusebill() as fusebill,
+            running(tmp_path, slack, fusebill) as process,
+        ):
+            process.send_signal(signal.SIGHUP)
+            await confirmed(slack)
+            assert (await ended(process))[0] == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
 async def test_the_output_contains_no_secret(tmp_path: Path) -> None:
     async with (
         SimulatedSlack() as slack,
