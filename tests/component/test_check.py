@@ -444,6 +444,16 @@ async def test_a_ledger_file_that_others_can_open_is_a_warning(scene: Scene, end
     )
 
 
+async def test_a_file_behind_a_link_that_others_can_open_is_a_warning(scene: Scene) -> None:
+    (scene.folder / "link.db").symlink_to(scene.folder / "ledger.db")
+    with closing(sqlite3.connect(scene.folder / "ledger.db")) as held:
+        held.execute("BEGIN")
+        held.execute("SELECT * FROM requests").fetchall()
+        (scene.folder / "ledger.db-shm").chmod(0o640)
+        [line] = await scene.wrong(database_url=f"sqlite:///{scene.folder}/link.db")
+    assert f"Run: chmod 600 {scene.folder}/ledger.db-shm" in line
+
+
 async def test_no_folder_is_taken_for_a_ledger_file_with_a_wrong_mode(scene: Scene) -> None:
     (scene.folder / "ledger").mkdir(mode=0o755)
     wrong = await scene.wrong(database_url=f"sqlite:///{scene.folder}/ledger")
