@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import codecs
 import errno
 import gc
 import io
@@ -27,6 +28,8 @@ MAX_START_WITHOUT_GC_S = 5.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the process's exit code."""
+    if arguments is None:
+        _leave_ascii()
     _prepare_output()
     try:
         try:
@@ -67,6 +70,17 @@ def _run(arguments: list[str] | None) -> int:
     return commands[parsed.command](parsed)
 
 
+def _leave_ascii() -> None:
+    """Start again in UTF-8 if this locale has no letter but ASCII's, as Python does by itself.
+
+    Told not to, by PYTHONUTF8=0, it could neither read an accent in a setting nor print one.
+    """
+    utf8 = ["-X", "utf8"]
+    is_ascii = codecs.lookup(sys.getfilesystemencoding()).name == "ascii"
+    if is_ascii and sys.executable and sys.orig_argv[1:3] != utf8:
+        os.execv(sys.executable, [sys.executable, *utf8, *sys.orig_argv[1:]])  # noqa: S606  # itself
+
+
 def _prepare_output() -> None:
     """Let every character be printed, and nothing fail for an output that was closed at start."""
     for name in ("stdout", "stderr"):
@@ -74,7 +88,7 @@ def _prepare_output() -> None:
         if stream is None:
             void = os.open(os.devnull, os.O_WRONLY)
             setattr(sys, name, io.TextIOWrapper(io.FileIO(void, "w"), "utf-8", write_through=True))
-        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        elif isinstance(stream, io.TextIOWrapper):
             # a terminal or a locale may know no ✓, and a customer's name any character
             stream.reconfigure(errors="backslashreplace")
 
