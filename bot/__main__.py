@@ -12,6 +12,7 @@ import json
 import os
 import re
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -42,13 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         _discard_output()
         return PIPE_CLOSED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # a bug is printed with its traceback
+        from bot.ops.logs import redacted
+
         line, code = _explain(error)
-        if not line:
-            raise
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and line:
             _discard_output()
-        print(line, file=sys.stderr)
+        # some library's text may hold an address with its password
+        print(redacted(line or traceback.format_exc().rstrip()), file=sys.stderr)
         return code
 
 
@@ -100,7 +102,7 @@ def _discard_output() -> None:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """The line and exit code for an expected error; an empty line for a bug."""
+    """The line and exit code for an error that is expected; an empty line for a bug."""
     from bot.app.server import CannotListen
     from bot.inbound.socket_mode import SocketModeEnded
     from bot.ledger.audit.log_files import NotReadable
@@ -263,7 +265,7 @@ def _check(_parsed: argparse.Namespace) -> int:
     async def run() -> bool:
         ok = True
         async for result in check(settings):
-            print(result, flush=True)
+            print(logs.redacted(str(result)), flush=True)
             ok = ok and result.ok
         return ok
 

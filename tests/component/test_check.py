@@ -650,3 +650,21 @@ async def test_each_wrong_setting_is_one_line_and_the_exit_code_is_1(
     assert code == 1
     assert [line.split(":")[0] for line in lines] == ["✗ SLACK_BOT_TOKEN", "✗ PORT"]
     assert "my-password" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "name:s3cr3t@proxy:3128",
+        "http://name:s3cr3t@127.0.0.1:99999",
+        "http://name:s3cr3t@127.0.0.1:1",
+        "http://name:s3cr3t@no-such-host.invalid:3128",
+    ],
+)
+async def test_no_proxys_password_is_printed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    code, out, err = await run(fusebill_base_url="https://fusebill.invalid/v1")
+    assert (code, "s3cr3t" in out + err) == (1, False)
+    assert "PROXY" in out
