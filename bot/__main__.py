@@ -110,12 +110,16 @@ def _explain(error: Exception) -> tuple[str, int]:
     from bot.ledger.database.migrating import SchemaMismatch
     from bot.settings import InvalidSettings
     from bot.slack.client import SlackError
+    from bot.slack.error_codes import meaning_of
 
     match error:
         case InvalidSettings():
             return str(error), WRONG_SETTINGS
         case SlackError():
-            return f"Slack refused the bot token ({error.code}): check SLACK_BOT_TOKEN", FAILED
+            return (
+                f"Slack refused the bot token ({error.code}): {meaning_of(error.code).fix}",
+                FAILED,
+            )
         case LedgerUnavailable() | SchemaMismatch():
             return f"DATABASE_URL: {error}", FAILED
         case SocketModeEnded() | CannotListen() | NotReadable():

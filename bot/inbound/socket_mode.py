@@ -22,6 +22,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.client import Slack, SlackBlocked, SlackError, SlackUnavailable
+from bot.slack.error_codes import ALLOWED_ADDRESSES
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,7 @@ class SocketModeEnded(Exception):
         super().__init__(
             f"Slack ended Socket Mode ({code}): check that Socket Mode is on in the app's settings"
             " and that SLACK_APP_TOKEN is an app-level token with connections:write"
+            + (f"; {ALLOWED_ADDRESSES}" if code == "invalid_auth" else "")
         )
 
 

@@ -36,10 +36,11 @@ class Meaning:
 
 
 _NEW_TOKEN = "Install the app, then copy SLACK_BOT_TOKEN again from “OAuth & Permissions”."  # noqa: S105  # words
-_ADDRESS = (
+ALLOWED_ADDRESSES = (
     "where the app or the workspace has a list of allowed IP addresses, add the one that this"
     " machine calls from."
 )
+"""The other cause of `invalid_auth`, of any token."""
 _SCOPES = (
     "Paste the manifest again (printed with --user-groups where a list names a group, S…), then"
     " reinstall the app."
@@ -71,12 +72,16 @@ _ROWS = [
         Meaning(Remedy.ADMIN, _NEW_TOKEN),
         "token_revoked token_expired account_inactive not_authed not_allowed_token_type",
     ),
-    (Meaning(Remedy.ADMIN, f"{_NEW_TOKEN} If it is right: {_ADDRESS}"), "invalid_auth"),
+    (Meaning(Remedy.ADMIN, f"{_NEW_TOKEN} If it is right: {ALLOWED_ADDRESSES}"), "invalid_auth"),
     (
-        Meaning(Remedy.ADMIN, f"Slack refuses this machine's network: {_ADDRESS}"),
+        Meaning(Remedy.ADMIN, f"Slack refuses this machine's network: {ALLOWED_ADDRESSES}"),
         "accesslimited",
     ),
-    (Meaning(Remedy.ADMIN, _SCOPES), "missing_scope no_permission"),
+    (Meaning(Remedy.ADMIN, _SCOPES), "missing_scope"),
+    (
+        Meaning(Remedy.ADMIN, f"{_SCOPES} In a private channel, type /invite and the bot's name."),
+        "no_permission",
+    ),
     (Meaning(Remedy.ADMIN, _NO_SUCH_GROUP), "no_such_subteam"),
     (
         Meaning(Remedy.ADMIN, "User groups need a paid plan of Slack: list people (U…) instead."),

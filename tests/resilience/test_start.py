@@ -151,15 +151,25 @@ async def test_at_start_the_bot_waits_for_a_rate_limit_as_long_as_slack_says(sta
     assert [(line["why"], line["again_in_s"]) for line in waits(staged)] == [("ratelimited", 1.0)]
 
 
-@pytest.mark.parametrize("error", ["invalid_auth", "token_revoked", "missing_scope"])
+@pytest.mark.parametrize(
+    ("error", "fix"),
+    [
+        ("invalid_auth", "Install the app, then copy SLACK_BOT_TOKEN again"),
+        ("invalid_auth", "where the app or the workspace has a list of allowed IP addresses"),
+        ("token_revoked", "Install the app, then copy SLACK_BOT_TOKEN again"),
+        ("missing_scope", "Paste the manifest again"),
+    ],
+)
 async def test_the_bot_does_not_wait_if_slack_refuses_the_token(
-    settings: dict[str, str], tmp_path: Path, simulated: SimulatedSlack, error: str
+    settings: dict[str, str], tmp_path: Path, simulated: SimulatedSlack, error: str, fix: str
 ) -> None:
     simulated.faults.fail("auth.test", error=error, times=None)
     process = await run(settings, tmp_path, "http")
     _output, errors = await asyncio.wait_for(process.communicate(), 10)
     assert process.returncode == 1
-    assert errors.decode() == f"Slack refused the bot token ({error}): check SLACK_BOT_TOKEN\n"
+    [line] = errors.decode().splitlines()
+    assert line.startswith(f"Slack refused the bot token ({error}): ")
+    assert fix in line
 
 
 @pytest.mark.parametrize("command", ["http", "socket"])
