@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from bot.environment import broken_lines, mistakes, secrets_folders, variables
+from bot.environment import broken_lines, mistakes, secrets_folders, variables, wrong_proxies
 from bot.setting_types import (
     AppToken,
     Channels,
@@ -240,6 +240,8 @@ def checked(
         if broken := broken_lines(dotenv):
             raise InvalidSettings(broken)
         wrong_names = _wrong_names(cls, variables(dotenv, folders))
+        if issubclass(cls, Settings):
+            wrong_names += wrong_proxies()
     except (OSError, UnicodeError) as error:
         raise InvalidSettings([_unreadable(error, ".env")]) from None
     try:

@@ -60,6 +60,7 @@ class Bot:
     client: AsyncWebClient
     slack: Slack
     runner: Runner
+    user_groups: UserGroups
     tasks: BackgroundTasks
     metrics: Metrics
     timing: Timing
@@ -155,7 +156,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         Listeners(
             *(ask, decide, follow_ups, found, paste, guard), settings.fusebill_customer_url
         ).register(app)
-        yield Bot(app, client, slack, runner, tasks, metrics, timing, stopping)
+        yield Bot(app, client, slack, runner, groups, tasks, metrics, timing, stopping)
 
 
 @asynccontextmanager
