@@ -54,10 +54,11 @@ def begun(tx: Transaction, job: Job, request_ids: Sequence[str]) -> frozenset[st
     transaction. Raises: LostHold.
     """
     locked = rows.lock(tx.connection, job.card_id)
-    card = locked.card
+    if locked.card.is_stopping:
+        return frozenset()
     may_call = set[str]()
-    for row, request in zip(locked.rows, card.requests, strict=True):
-        if row["id"] in request_ids and request.is_to_be_executed and not card.is_stopping:
+    for row, request in zip(locked.rows, locked.card.requests, strict=True):
+        if row["id"] in request_ids and request.is_to_be_executed:
             may_call.add(row["id"])
             if not request.is_begun:
                 waited: dict[str, object] = {"waited": True} if request.waits_for else {}

@@ -49,7 +49,6 @@ PLACES: Mapping[Kind, int] = {
     Kind.RECHECK: 4,
 }
 """How many jobs of each kind a process takes at once, beside those that its own steps began."""
-TIDY_EVERY_S = 60.0
 AFTER_A_BUG = timedelta(minutes=1)
 """A job that failed for a reason that nobody expected is tried again after this."""
 
@@ -208,7 +207,6 @@ class Runner:
 
     async def keep(self) -> None:
         """Take what is due and renew what is held until the bot stops; then only renew."""
-        tidied_at = float("-inf")
         renewed_at = monotonic()
         caught_up = False
         while True:
@@ -220,16 +218,15 @@ class Runner:
                     renewed_at = monotonic()
                     await self._renew()
                 await self._take_due()
-                if monotonic() - tidied_at >= TIDY_EVERY_S:
-                    tidied_at = monotonic()
-                    await self.run(steps.tidied)
             except LedgerUnavailable as error:
                 log.warning("look at what is due postponed", why=str(error))
             except Exception:
                 log.exception("look at what is due failed")
             pause_s = min(self._timing.sweep_every_s, self._timing.hold_s / 3)
+            # not `wait_for`, which loses a cancellation that comes with the event (Python 3.11)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look_again.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._look_again.wait()
                 # a failing database must not be asked without a pause
                 await asyncio.sleep(min(pause_s, 0.05))
             self._look_again.clear()
@@ -245,6 +242,7 @@ class Runner:
                 self._start(job, taken=True)
 
     def _take(self, transaction: Transaction, free: Mapping[Kind, int]) -> list[Job]:
+        steps.tidied(transaction)
         running = set(self._running)
         taken = (jobs.take(transaction, kind, n, running) for kind, n in free.items())
         return [job for of_kind in taken for job in of_kind]

@@ -97,7 +97,8 @@ class Show:
                 # one step of its work is left, and sets this job again
                 return await self._runner.run(work_steps.shown, job, card.first.shown_events)
             with suppress(TimeoutError):
-                await asyncio.wait_for(job.changed.wait(), self._timing.progress_every_s)
+                async with asyncio.timeout(self._timing.progress_every_s):
+                    await job.changed.wait()
             return False
         drawn, replied = await asyncio.gather(
             self._draw_card(job, card), self._draw_thread(job, card), return_exceptions=True
