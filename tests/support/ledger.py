@@ -35,9 +35,11 @@ from bot.ledger.tables import (
 )
 from bot.ledger.work_steps import Result
 from bot.requests.show import MAX_ATTEMPTS
+from bot.settings import Timing
 from tests.support.kept import Due, Job, KeptCard, KeptRequest, cards_in
 
-HOUR = timedelta(hours=1)
+HOLD = Timing().hold
+"""As long as a bot holds a job; one that is held for much longer counts as free."""
 HOLD_LOST = "hold lost"
 """What the log says when a worker finds that another process has taken over its card."""
 
@@ -154,7 +156,7 @@ def give_up_next_time(database_url: str, card_id: str) -> None:
 
 def lose_hold(database_url: str, card_id: str) -> None:
     """Let whoever holds a card's jobs lose them, as if another process had taken them over."""
-    other = {"holder": "another process", "held_until": datetime.now(UTC) + HOUR}
+    other = {"holder": "another process", "held_until": datetime.now(UTC) + HOLD}
     engine = open_engine(database_url)
     with engine.begin() as connection:
         held = jobs.c.holder.is_not(None)
@@ -186,12 +188,12 @@ def confirm_without_worker(
     """
     engine = open_engine(database_url)
     with engine.begin() as connection:
-        hangs = Transaction(connection, "a process that hangs", HOUR)
+        hangs = Transaction(connection, "a process that hangs", HOLD)
         steps.decided(hangs, card_id, Verdict.CONFIRMED, decider)
         if outcome is not None:
             (job,) = hangs.held
             result = Result(outcome, {"why": "…", "found": {}})
-            records = Transaction(connection, "a process that hangs", HOUR)
+            records = Transaction(connection, "a process that hangs", HOLD)
             work_steps.recorded(records, job, {card_id: result}, timedelta())
             connection.execute(jobs.delete().where(jobs.c.card_id == card_id))
     engine.dispose()
