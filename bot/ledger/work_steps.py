@@ -44,6 +44,9 @@ def resumed(tx: Transaction, job: Job, *, older_version: bool) -> Card:
                 locked.append(row, tx.now, EventType.BEGUN, "", {"older_version": True})
     locked.save(tx.connection)
     jobs.extend(tx, job)
+    if locked.first["message_ts"]:
+        tx.set(job.card_id, Kind.SHOW, here=True)
+    tx.finish(locked.card)
     return locked.card
 
 
@@ -138,13 +141,6 @@ def _mark_undone(tx: Transaction, by: Mapping[str, Request]) -> None:
         locked.save(tx.connection)
         if locked.first["message_ts"]:
             tx.set(card_id, Kind.SHOW, here=True)
-
-
-def progressed(tx: Transaction, job: Job) -> None:
-    """Have a card drawn whose work takes long. Raises: LostHold."""
-    jobs.require_held(tx, job)
-    tx.set(job.card_id, Kind.SHOW, here=True)
-    tx.finish()
 
 
 def looked_again(
