@@ -40,7 +40,7 @@ GOOD = [
     "✓ Slack's signing secret: well-formed (only a request from Slack can verify it)",
     "✓ Fusebill: accepts the API key; 999 calls left this minute, 179999 today",
     f"✓ Ledger (SQLite): version {REVISION}, takes writes",
-    "✓ Cards: Slack accepts all 23 kinds",
+    "✓ Cards: Slack accepts all 27 kinds",
 ]
 
 
