@@ -160,6 +160,19 @@ async def test_one_of_two_follow_ups_confirmed_at_once_is_overtaken(
     }
 
 
+async def test_of_two_cards_confirmed_at_once_for_a_customer_one_waits_for_the_other(
+    one: Process, other: Process, database_url: str
+) -> None:
+    for process, request in ((one, REQUEST), (other, ANOTHER)):
+        await process.ask(request)
+        await process.post(f"0.{request.id[0]}")
+    results = await asyncio.gather(one.confirm(ID), other.confirm(ANOTHER.id))
+    assert [result.taken for result in results] == [True, True]
+    waits = {result.card.id: result.card.first.waits_for for result in results}
+    assert waits in ({ID: (ANOTHER.id,), ANOTHER.id: ()}, {ID: (), ANOTHER.id: (ID,)})
+    assert broken(database_url) == []
+
+
 async def test_a_double_click_that_is_refused_is_one_refusal(one: Process) -> None:
     await one.ask()
     for milliseconds in (0, 150, 5000):
