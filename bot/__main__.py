@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import codecs
 import errno
 import gc
 import io
 import json
 import os
+import re
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import suppress
 
@@ -26,6 +29,8 @@ MAX_START_WITHOUT_GC_S = 5.0
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns the process's exit code."""
+    if arguments is None:
+        _leave_ascii()
     _prepare_output()
     try:
         try:
@@ -38,13 +43,14 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:
         _discard_output()
         return PIPE_CLOSED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001  # a bug is printed with its traceback
+        from bot.ops.logs import redacted
+
         line, code = _explain(error)
-        if not line:
-            raise
-        if isinstance(error, OSError):
+        if isinstance(error, OSError) and line:
             _discard_output()
-        print(line, file=sys.stderr)
+        # some library's text may hold an address with its password
+        print(redacted(line or traceback.format_exc().rstrip()), file=sys.stderr)
         return code
 
 
@@ -66,6 +72,17 @@ def _run(arguments: list[str] | None) -> int:
     return commands[parsed.command](parsed)
 
 
+def _leave_ascii() -> None:
+    """Start again in UTF-8 if this locale has no letter but ASCII's, as Python does by itself.
+
+    Told not to, by PYTHONUTF8=0, it could neither read an accent in a setting nor print one.
+    """
+    utf8 = ["-X", "utf8"]
+    is_ascii = codecs.lookup(sys.getfilesystemencoding()).name == "ascii"
+    if is_ascii and sys.executable and sys.orig_argv[1:3] != utf8:
+        os.execv(sys.executable, [sys.executable, *utf8, *sys.orig_argv[1:]])  # noqa: S606  # itself
+
+
 def _prepare_output() -> None:
     """Let every character be printed, and nothing fail for an output that was closed at start."""
     for name in ("stdout", "stderr"):
@@ -73,7 +90,7 @@ def _prepare_output() -> None:
         if stream is None:
             void = os.open(os.devnull, os.O_WRONLY)
             setattr(sys, name, io.TextIOWrapper(io.FileIO(void, "w"), "utf-8", write_through=True))
-        elif isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+        elif isinstance(stream, io.TextIOWrapper):
             # a terminal or a locale may know no ✓, and a customer's name any character
             stream.reconfigure(errors="backslashreplace")
 
@@ -85,20 +102,24 @@ def _discard_output() -> None:
 
 
 def _explain(error: Exception) -> tuple[str, int]:
-    """The line and exit code for an expected error; an empty line for a bug."""
-    from bot.app.starting import CannotListen
+    """The line and exit code for an error that is expected; an empty line for a bug."""
+    from bot.app.server import CannotListen
     from bot.inbound.socket_mode import SocketModeEnded
     from bot.ledger.audit.log_files import NotReadable
     from bot.ledger.database.engine import LedgerUnavailable
     from bot.ledger.database.migrating import SchemaMismatch
     from bot.settings import InvalidSettings
     from bot.slack.client import SlackError
+    from bot.slack.error_codes import meaning_of
 
     match error:
         case InvalidSettings():
             return str(error), WRONG_SETTINGS
         case SlackError():
-            return f"Slack refused the bot token ({error.code}): check SLACK_BOT_TOKEN", FAILED
+            return (
+                f"Slack refused the bot token ({error.code}): {meaning_of(error.code).fix}",
+                FAILED,
+            )
         case LedgerUnavailable() | SchemaMismatch():
             return f"DATABASE_URL: {error}", FAILED
         case SocketModeEnded() | CannotListen() | NotReadable():
@@ -138,6 +159,13 @@ def _parser() -> argparse.ArgumentParser:
     manifest.add_argument(
         "--user-groups", action="store_true", help="add the scope to read user groups (S…)"
     )
+    manifest.add_argument(
+        "--command",
+        dest="slash_command",
+        type=_slash_command,
+        help="another name for /unlatch, such as /unlatch-test for an app beside the real one",
+    )
+    manifest.add_argument("--name", type=_app_name, help="another name for the app")
     add_arguments(commands.add_parser("audit", help="print the ledger, or verify it"))
     commands.add_parser("check", help="check the installation and say what to fix")
     commands.add_parser("migrate", help="create the ledger, or update it to this version")
@@ -158,10 +186,31 @@ def _https(value: str) -> str:
     return value
 
 
+def _slash_command(value: str) -> str:
+    from bot.inbound.manifest import MAX_COMMAND_LENGTH
+
+    # Slack shows and sends commands in lower case
+    if not re.fullmatch(r"/[^\s/]+", value) or value != value.lower():
+        raise argparse.ArgumentTypeError("must be a word in lower case after a /: /unlatch-test")
+    if len(value) > MAX_COMMAND_LENGTH:
+        raise argparse.ArgumentTypeError(f"must have at most {MAX_COMMAND_LENGTH} characters")
+    return value
+
+
+def _app_name(value: str) -> str:
+    from bot.inbound.manifest import MAX_NAME_LENGTH
+
+    if not value.strip() or len(value) > MAX_NAME_LENGTH:
+        raise argparse.ArgumentTypeError(f"must have 1 to {MAX_NAME_LENGTH} characters")
+    return value
+
+
 def _manifest(parsed: argparse.Namespace) -> int:
     from bot.inbound.manifest import manifest
 
-    print(json.dumps(manifest(parsed.url, user_groups=parsed.user_groups), indent=2))
+    given = {"command": parsed.slash_command, "name": parsed.name}
+    named = {option: value for option, value in given.items() if value}
+    print(json.dumps(manifest(parsed.url, user_groups=parsed.user_groups, **named), indent=2))
     return 0
 
 
@@ -220,7 +269,7 @@ def _check(_parsed: argparse.Namespace) -> int:
     async def run() -> bool:
         ok = True
         async for result in check(settings):
-            print(result, flush=True)
+            print(logs.redacted(str(result)), flush=True)
             ok = ok and result.ok
         return ok
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
 from dotenv.parser import parse_stream
@@ -24,6 +25,8 @@ FILE = "_FILE"
 """How many images name a variable that holds a secret's path instead of the secret."""
 NEAR = 0.9
 SIMILAR = 0.6
+PROXIES = ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy")
+"""Who calls Slack and Fusebill obeys these, and none of them is a setting of the bot."""
 SHORTEST = 8
 """A shorter name, such as PORT, is near to too many others (PORTS, HOSTS)."""
 
@@ -74,6 +77,25 @@ def variables(dotenv: str | None, folders: Iterable[Path] = ()) -> dict[str, str
     read = dotenv_values(dotenv) if dotenv else {}
     found |= {name.upper(): value or "" for name, value in read.items()}
     return found | {name.upper(): value for name, value in os.environ.items()}
+
+
+def wrong_proxies() -> list[str]:
+    """One line for each proxy that can't be used, without its address: that may hold a password."""
+    return [
+        f"{name}: must be an address like http://proxy.example.com:3128, with %2F for a / in a"
+        " password"
+        for name in PROXIES
+        if os.environ.get(name, "").strip() and not _is_proxy(os.environ[name])
+    ]
+
+
+def _is_proxy(address: str) -> bool:
+    try:
+        parts = urlsplit(address)
+        # a port that is none raises here
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        return False
 
 
 def mistakes(found: Mapping[str, str], known: Iterable[str], wanted: Iterable[str]) -> list[str]:

@@ -20,7 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from bot.environment import broken_lines, mistakes, secrets_folders, variables
+from bot.environment import broken_lines, mistakes, secrets_folders, variables, wrong_proxies
 from bot.setting_types import (
     AppToken,
     Channels,
@@ -59,8 +59,10 @@ class Timing:
     """How long a process holds a job without renewing that, before another may take it over."""
     execution_s: float = 24.0
     """The limit for executing a request, retries included; must be less than `hold_s`."""
-    fusebill_call_s: float = 8.0
-    """The limit for one call to Fusebill."""
+    fusebill_read_s: float = 8.0
+    """The limit for one read or search in Fusebill."""
+    fusebill_write_s: float = 30.0
+    """The limit for one call that changes something in Fusebill: given up, it may still run."""
     retry_s: float = 0.3
     """The first pause after a call to Fusebill failed; it doubles with each further failure."""
     look_s: float = 0.5
@@ -238,6 +240,8 @@ def checked(
         if broken := broken_lines(dotenv):
             raise InvalidSettings(broken)
         wrong_names = _wrong_names(cls, variables(dotenv, folders))
+        if issubclass(cls, Settings):
+            wrong_names += wrong_proxies()
     except (OSError, UnicodeError) as error:
         raise InvalidSettings([_unreadable(error, ".env")]) from None
     try:

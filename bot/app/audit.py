@@ -57,7 +57,7 @@ def add_arguments(audit: argparse.ArgumentParser) -> None:
         nargs="+",
         type=Path,
         metavar="FILE",
-        help="with --verify: logs (also .gz; - is standard input) or --heads kept elsewhere",
+        help="with --verify: logs as JSON lines, or --heads, that were kept elsewhere",
     )
     audit.set_defaults(form="table")
 
@@ -113,20 +113,24 @@ def _verify(engine: Engine, against: list[Path] | None) -> bool:
 
     logged = comparison.read(against) if against else comparison.LoggedEvents()
     if against and not logged.events:
-        print("The files have no `ledger event` lines. Are they JSON logs, at LOG_LEVEL INFO?")
+        print("The files have no `ledger event` lines. Are they unpacked JSON, of LOG_LEVEL INFO?")
         return False
     for path in logged.without:
         print(f"Note: {path} has no `ledger event` line.")
     found = size(engine)
+    problem, unlogged = None, False
     with closing(verify(engine)) as broken, closing(comparison.compare(engine, logged)) as missing:
-        problem = None
         for problem in chain(broken, missing):  # used after the loop
             print(problem)
-    number, first = comparison.unlogged(engine, logged)
+            unlogged = unlogged or problem.endswith(comparison.NO_LINE)
+    if unlogged:
+        print(comparison.TO_RULE_OUT)
+    number, first = comparison.restated(engine, logged)
     if number:
         print(
-            f"Note: events without a line in these logs: {number}, the first is {first}. Either a"
-            " line was lost, perhaps as the bot was killed, or somebody else added the event."
+            f"Note: events that only a start of the bot has logged: {number}, the first is {first}."
+            " Either the bot was killed just after it wrote them, or somebody else wrote them"
+            " before the start."
         )
     if problem is None:
         print(f"Nothing was changed in what the ledger holds: {found}.")

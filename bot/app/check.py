@@ -14,7 +14,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.app.check_cards import cards
 from bot.app.check_host import certificates, clock, file_modes
 from bot.app.check_result import CheckResult, warning
-from bot.app.check_slack_errors import CHANNEL_FIXES, fix as fix_of, why
+from bot.app.check_slack_errors import fix as fix_of, why
 from bot.environment import this_bot
 from bot.fusebill.answers import RateLimit
 from bot.fusebill.client import FusebillClient
@@ -29,6 +29,7 @@ from bot.messages.block_kit import cut
 from bot.messages.phrases import Links
 from bot.settings import Settings
 from bot.slack.client import Slack, SlackError, is_retryable
+from bot.slack.error_codes import ALLOWED_ADDRESSES, Remedy, meaning_of
 from bot.slack.session import open_session
 
 __all__ = ["CheckResult", "check"]
@@ -59,6 +60,7 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
             yield result
         yield await _fusebill(settings)
         yield await asyncio.to_thread(_ledger, settings)
+        yield _readers(settings)
         for channel_id in sorted(settings.unlatch_channels):
             yield await _channel(slack, channel_id)
         for group in groups:
@@ -93,8 +95,7 @@ async def _token(slack: Slack, *, user_groups: bool) -> tuple[CheckResult, Mappi
     try:
         answer = await slack.auth_test()
     except SlackError as error:
-        fix = "Install the app, then copy SLACK_BOT_TOKEN again from “OAuth & Permissions”."
-        return _refused(f"Slack's bot token: {why(error)}", error, fix), {}
+        return _refused(f"Slack's bot token: {why(error)}", error), {}
     who = f"{answer['user']} in {answer['team']}"
     return _scopes(who, answer.headers, user_groups=user_groups), answer.headers
 
@@ -135,6 +136,8 @@ async def _socket_mode(slack: Slack, app_token: str) -> CheckResult:
         await slack.open_connection(app_token)
     except SlackError as error:
         fix = "Turn on Socket Mode, and give SLACK_APP_TOKEN the scope connections:write."
+        if error.code == "invalid_auth":
+            fix = f"{fix} If it is right: {ALLOWED_ADDRESSES}"
         return _refused(f"Socket Mode: {why(error)}", error, fix)
     return CheckResult(True, "Socket Mode: Slack accepts the app-level token")
 
@@ -150,7 +153,7 @@ def _signing_secret(secret: str) -> CheckResult:
     )
 
 
-def _refused(text: str, error: SlackError, fix: str) -> CheckResult:
+def _refused(text: str, error: SlackError, fix: str = "") -> CheckResult:
     return CheckResult(False, text, fix_of(error, fix))
 
 
@@ -211,6 +214,17 @@ def _ledger(settings: Settings) -> CheckResult:
     return CheckResult(True, f"Ledger ({kind}): version {REVISION}, takes writes")
 
 
+def _readers(settings: Settings) -> CheckResult:
+    """Who reads a card: to know whether a channel has guests takes a scope that the bot lacks."""
+    text = (
+        "Readers: a card shows a customer's name, email and ids to all in its channel, also to"
+        " guests and to other organisations that it is shared with"
+    )
+    if not settings.unlatch_channels:
+        text += "; that may be any channel, until UNLATCH_CHANNELS is set"
+    return CheckResult(True, text)
+
+
 async def _channel(slack: Slack, channel_id: str) -> CheckResult:
     post_at = int(time.time()) + FAR_AWAY_S
     shows = f"{datetime.fromtimestamp(post_at, UTC):%Y-%m-%d %H:%M} UTC"
@@ -220,12 +234,13 @@ async def _channel(slack: Slack, channel_id: str) -> CheckResult:
     except SlackError as error:
         if is_retryable(error):
             fix = (
-                f"{fix_of(error, '')} If Slack took the test message all the same, it would show"
+                f"{fix_of(error)} If Slack took the test message all the same, it would show"
                 f" on {shows}."
             )
             return CheckResult(False, f"Channel {channel_id}: not checked ({why(error)})", fix)
-        fix = CHANNEL_FIXES.get(error.code, "Type /invite @unlatch in that channel")
-        fix = f"{fix}, or remove it from UNLATCH_CHANNELS."
+        fix = fix_of(error)
+        if meaning_of(error.code).remedy in (Remedy.CHANNEL, Remedy.PERSON):
+            fix = f"{fix}, or remove it from UNLATCH_CHANNELS."
         return _refused(f"Channel {channel_id}: the bot can't post ({error.code})", error, fix)
     try:
         await _unschedule(slack, channel_id, scheduled_id)
@@ -264,8 +279,7 @@ async def _user_group(slack: Slack, group: str, *, confirms: bool) -> CheckResul
     try:
         members = await slack.user_group_members(group)
     except SlackError as error:
-        fix = "Check the id, and that the app has the scope usergroups:read."
-        return _refused(f"User group {group}: the bot can't read it ({error.code})", error, fix)
+        return _refused(f"User group {group}: the bot can't read it ({error.code})", error)
     if not members and confirms:
         fix = "Add its members in Slack: through this group nobody may confirm."
         return warning(f"User group {group}: no members", fix)
@@ -286,8 +300,7 @@ async def _mentioned_group(slack: Slack, group: str) -> CheckResult:
                 True,
                 f"User group {group}: is mentioned; only usergroups:read would show if it exists",
             )
-        fix = "Check the id in UNLATCH_NOTIFY: in Slack, open the group and copy its id."
-        return _refused(f"User group {group}: can't be mentioned ({error.code})", error, fix)
+        return _refused(f"User group {group}: can't be mentioned ({error.code})", error)
     if not members:
         fix = "Add members to the group, or remove it from UNLATCH_NOTIFY."
         return CheckResult(False, f"User group {group}: has no members to notify", fix)

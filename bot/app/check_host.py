@@ -49,6 +49,8 @@ def file_modes(settings: Settings) -> Iterator[CheckResult]:
     ledger = sqlite_file(settings.database_url.get_secret_value())
     if ledger is None:
         return
+    # SQLite has its other files beside the one that a link names
+    ledger = ledger.resolve()
     for file in (ledger, *(Path(f"{ledger}{end}") for end in ("-wal", "-shm"))):
         # a folder needs its x, so this advice would lock its owner out
         if not file.is_file():

@@ -7,12 +7,7 @@ from http import HTTPStatus
 import aiohttp
 
 from bot.slack.client import SlackBusy, SlackError, is_retryable
-
-CHANNEL_FIXES = {
-    "restricted_action": "Let the app post there: in Slack, the channel's posting permissions",
-    "is_archived": "Unarchive that channel",
-}
-"""What helps where an invitation doesn't."""
+from bot.slack.error_codes import meaning_of
 
 
 def why(error: SlackError) -> str:
@@ -23,10 +18,10 @@ def why(error: SlackError) -> str:
     return error.code
 
 
-def fix(error: SlackError, refused: str) -> str:
-    """What to do; `refused` if Slack itself says no for good."""
+def fix(error: SlackError, refused: str = "") -> str:
+    """What to do; if Slack itself says no, `refused` or else what its code means."""
     if not is_retryable(error):
-        return refused
+        return refused or meaning_of(error.code).fix
     if isinstance(error, SlackBusy):
         wait = f"{error.retry_after_s:.0f} s" if error.retry_after_s else "a minute"
         return f"Slack answers, but accepts no more calls now: try again in {wait}."

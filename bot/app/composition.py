@@ -22,7 +22,7 @@ from bot.fusebill.pace import Pace
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.guard import Guard
 from bot.inbound.listeners import Listeners
-from bot.ledger import lists
+from bot.ledger import lists, witness
 from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
 from bot.ledger.database.migrating import migrate, require_current, version
 from bot.ledger.jobs import Kind
@@ -60,6 +60,7 @@ class Bot:
     client: AsyncWebClient
     slack: Slack
     runner: Runner
+    user_groups: UserGroups
     tasks: BackgroundTasks
     metrics: Metrics
     timing: Timing
@@ -108,7 +109,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         notify = sorted(settings.unlatch_notify)
         recheck_after_s = settings.unlatch_recheck_after_s
         expires_after_s = settings.unlatch_expires_after_s
-        runner = Runner(database, tasks, timing)
+        runner = Runner(database, tasks, timing, stopping)
         private = PrivateMessages(runner, slack)
         show = Show(runner, slack, private, links, tasks, metrics, timing)
         post = PostCards(
@@ -127,7 +128,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
                 Kind.RECHECK: Recheck(runner, fusebill, recheck_after_s, timing).handle,
             }
         )
-        await stack.enter_async_context(_running(runner.keep(stopping)))
+        await stack.enter_async_context(_running(runner.keep()))
         # before the jobs stop being renewed
         stack.push_async_callback(_drain, tasks, timing)
 
@@ -155,7 +156,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         Listeners(
             *(ask, decide, follow_ups, found, paste, guard), settings.fusebill_customer_url
         ).register(app)
-        yield Bot(app, client, slack, runner, tasks, metrics, timing, stopping)
+        yield Bot(app, client, slack, runner, groups, tasks, metrics, timing, stopping)
 
 
 @asynccontextmanager
@@ -187,6 +188,7 @@ async def _open_database(settings: Settings, stack: AsyncExitStack) -> Database:
     await asyncio.to_thread(prepare)
     database = Database(engine)
     stack.push_async_callback(database.close)
+    await database.run(witness.log_again)
     return database
 
 
@@ -229,5 +231,6 @@ def _fusebill(
         settings.fusebill_base_url,
         settings.fusebill_api_key,
         observe=observe,
-        call_s=timing.fusebill_call_s,
+        read_s=timing.fusebill_read_s,
+        write_s=timing.fusebill_write_s,
     )

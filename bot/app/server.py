@@ -1,4 +1,4 @@
-"""Runs the bot: opens it to Slack and its host, and stops it on SIGTERM or Ctrl-C."""
+"""Runs the bot: opens it to Slack and its host, and stops it when its host says so."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ import asyncio
 import errno
 import os
 import signal
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
-from time import monotonic
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, TypeVar
 
 import stamina
@@ -17,14 +19,13 @@ from aiohttp import web
 
 from bot.app.bolt import signing_secret
 from bot.app.composition import Bot, build
-from bot.app.starting import HandOver, answering, bind
-from bot.inbound.http import application
+from bot.app.readiness import DEGRADED, Readiness, is_ready
+from bot.inbound.http import Front, Started, application
 from bot.inbound.rejections import Rejections
 from bot.inbound.socket_mode import SocketMode
-from bot.ledger.database.engine import LedgerUnavailable, open_engine, try_to_write
+from bot.ledger.database.engine import LedgerUnavailable, open_engine
 from bot.ledger.database.migrating import version
 from bot.settings import Mode, Settings, Timing
-from bot.slack.client import SlackError
 
 T = TypeVar("T")
 
@@ -32,9 +33,24 @@ log = structlog.get_logger(__name__)
 
 OUT_OF_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 OUT_OF_FILES_LOG_INTERVAL_S = 10.0
-LEDGER_CACHE_S = 1.0
-SLACK_CACHE_S = 5.0
-SLACK_TIMEOUT_S = 3.0
+SHUTDOWN_TIMEOUT_S = 3.0
+
+
+class CannotListen(Exception):
+    """The bot can't listen at `HOST` and `PORT`; the text says why and what to change."""
+
+    def __init__(self, error: OSError) -> None:
+        # asyncio's own text repeats the address
+        if isinstance(error, socket.gaierror):
+            why = f"can't listen on this HOST: {error.strerror}"
+            super().__init__(f"{why}; it must be an address of this machine, such as 0.0.0.0")
+        elif error.errno in (None, errno.EADDRNOTAVAIL):
+            # from Python 3.13 on, asyncio skips such addresses, and has no number if none is left
+            why = f"can't listen on this HOST: {os.strerror(errno.EADDRNOTAVAIL)}"
+            super().__init__(f"{why}; it must be an address of this machine, such as 0.0.0.0")
+        else:
+            why = os.strerror(error.errno)
+            super().__init__(f"can't listen on this port: {why}; set PORT to another")
 
 
 class _Stopped(Exception):
@@ -49,28 +65,26 @@ async def serve(
     wait: bool = False,
     started: Callable[[str], None] = lambda _address: None,
 ) -> None:
-    """Run until SIGTERM or Ctrl-C: then take no new work, finish what was acknowledged, close.
+    """Run until SIGTERM, SIGHUP or Ctrl-C: then take no new work, finish what was acknowledged.
 
     With `wait`, waits for a database that can't be reached yet; it always waits for Slack, and
-    answers health checks meanwhile.
-    `started` is called with the address once the bot listens. A second signal ends the process at
-    once.
+    answers health checks meanwhile: a host kills what answers none.
+    `started` is called with the address once the bot takes requests. A second SIGTERM or Ctrl-C
+    ends the process at once.
     Raises: LedgerUnavailable, SchemaMismatch, SlackError, SocketModeEnded, CannotListen.
     """
     stop = _stop_on_signals()
     asyncio.get_running_loop().set_exception_handler(_OutOfFiles())
     try:
         async with AsyncExitStack() as stack:
-            hand_over = await stack.enter_async_context(
-                answering(settings.host, settings.port, timing.idle_s)
-            )
+            server = await stack.enter_async_context(_answering(settings, mode, timing))
             if wait:
                 await _unless_stopped(stop, reach_database(settings))
-            opening = stack.enter_async_context(build(settings, timing))
-            bot = await _unless_stopped(stop, opening)
-            listens = stack.enter_async_context(listening(bot, settings, mode, hand_over))
-            address, ended = await _unless_stopped(stop, listens)
-            started(address)
+            building = stack.enter_async_context(build(settings, timing))
+            bot = await _unless_stopped(stop, building)
+            opening = stack.enter_async_context(_opened(server, bot, settings, mode))
+            ended = await _unless_stopped(stop, opening)
+            started(server.address)
             try:
                 await _unless_stopped(stop, ended)
             finally:
@@ -111,11 +125,63 @@ async def reach_database(settings: Settings) -> None:
 
 @asynccontextmanager
 async def listening(
-    bot: Bot, settings: Settings, mode: Mode, hand_over: HandOver | None = None
+    bot: Bot, settings: Settings, mode: Mode
 ) -> AsyncIterator[tuple[str, asyncio.Future[None]]]:
-    """Open the bot to Slack and its host, on sockets that are handed over, if there are any.
+    """Open a built bot to Slack and its host.
 
     Yields the address, and a future that fails if Slack ends Socket Mode for good.
+    """
+    async with (
+        _answering(settings, mode, bot.timing) as server,
+        _opened(server, bot, settings, mode) as ended,
+    ):
+        yield server.address, ended
+
+
+@dataclass(slots=True)
+class _Server:
+    """The HTTP server: its runner, and what stands behind its routes."""
+
+    runner: web.AppRunner
+    front: Front
+
+    @property
+    def address(self) -> str:
+        host, port = self.runner.addresses[0][:2]
+        return f"http://{host}:{port}"
+
+
+@asynccontextmanager
+async def _answering(settings: Settings, mode: Mode, timing: Timing) -> AsyncIterator[_Server]:
+    """Answer at the address: alive, and not ready until a bot is opened. Raises: CannotListen."""
+    front = Front()
+    runner = web.AppRunner(
+        application(front, signing_secret(settings) if mode == "http" else ""),
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+        # also bounds headers that never end; with aiohttp's default of an hour, slow
+        # connections could use up all file descriptors
+        keepalive_timeout=timing.idle_s,
+        auto_decompress=False,
+    )
+    await runner.setup()
+    try:
+        try:
+            await web.TCPSite(runner, settings.host, settings.port).start()
+        except OSError as error:
+            raise CannotListen(error) from error
+        yield _Server(runner, front)
+    finally:
+        await runner.cleanup()
+
+
+@asynccontextmanager
+async def _opened(
+    server: _Server, bot: Bot, settings: Settings, mode: Mode
+) -> AsyncIterator[asyncio.Future[None]]:
+    """Put the bot behind the server's routes; at the end it finishes what was acknowledged.
+
+    Yields a future that fails if Slack ends Socket Mode for good.
     """
     async with AsyncExitStack() as stack:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -126,36 +192,24 @@ async def listening(
             socket_mode = SocketMode(bot.app, bot.slack, bot.client, token, ended)
             stack.push_async_callback(socket_mode.close)
             await socket_mode.open()
-        app = bot.app if mode == "http" else None
-        readiness, rejections = _Readiness(bot, socket_mode), Rejections(bot.metrics)
+        readiness, rejections = Readiness(bot, socket_mode), Rejections(bot.metrics)
         stack.callback(rejections.close)
+        # the requests that are being answered still need the bot's ledger
+        stack.push_async_callback(server.runner.cleanup)
 
         async def render() -> bytes:
             parts = await readiness()
-            bot.metrics.ready.set(all(state == "ok" for state in parts.values()))
+            bot.metrics.ready.set(is_ready(parts))
+            bot.metrics.degraded.set(DEGRADED in parts.values())
             return await bot.render()
 
-        routes = application(
-            *(app, signing_secret(settings), readiness, render, bot.stopping.is_set), rejections
+        server.front.started = Started(
+            bot.app, readiness, is_ready, render, bot.stopping.is_set, rejections
         )
-        runner = web.AppRunner(
-            routes,
-            access_log=None,
-            shutdown_timeout=3.0,
-            # also bounds headers that never end; with aiohttp's default of an hour, slow
-            # connections could use up all file descriptors
-            keepalive_timeout=bot.timing.idle_s,
-            auto_decompress=False,
-        )
-        stack.push_async_callback(runner.cleanup)
-        await runner.setup()
-        bound = hand_over() if hand_over else bind(settings.host, settings.port)
-        for each in await bound:
-            await web.SockSite(runner, each).start()
-        host, port = runner.addresses[0][:2]
+        host, port = server.runner.addresses[0][:2]
         log.info("listening", host=host, port=port, mode=mode)
         try:
-            yield f"http://{host}:{port}", ended
+            yield ended
         finally:
             # Socket Mode closes at once; /readyz still answers until the work is finished
             closing = [socket_mode.close()] if socket_mode else []
@@ -164,15 +218,21 @@ async def listening(
 
 def _stop_on_signals() -> asyncio.Event:
     stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
 
-    def on_signal() -> None:
+    def on_stop() -> None:
         if stop.is_set():
             # safe at any point: the next process finishes what is in the ledger
             os._exit(130)
         stop.set()
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal)
+        loop.add_signal_handler(number, on_stop)
+    # a closed terminal or systemd may send it beside another; `nohup` has it ignored
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        loop.add_signal_handler(signal.SIGHUP, stop.set)
+    for number in (signal.SIGUSR1, signal.SIGUSR2):
+        loop.add_signal_handler(number, partial(log.info, "signal ignored", signal=number.name))
     return stop
 
 
@@ -190,79 +250,3 @@ class _OutOfFiles:
         elif loop.time() >= self._logged_at + OUT_OF_FILES_LOG_INTERVAL_S:
             self._logged_at = loop.time()
             log.error("can't accept connections", why=os.strerror(number))
-
-
-class _Readiness:
-    """Returns "ok" or "not ready" for each part that a request needs; the log says why.
-
-    Anybody may call /readyz, so checks are cached (Slack for 5 s, the ledger for 1 s), and the
-    answer names no host, no port and no error.
-    """
-
-    def __init__(self, bot: Bot, socket_mode: SocketMode | None) -> None:
-        self._bot = bot
-        self._socket_mode = socket_mode
-        self._ledger = _Cached("ledger", self._check_ledger, LEDGER_CACHE_S)
-        self._slack = _Cached("slack", self._check_slack, SLACK_CACHE_S)
-
-    async def __call__(self) -> dict[str, str]:
-        parts = {"process": "ok"}
-        if not self._bot.stopping.is_set():
-            ledger, slack = await asyncio.gather(self._ledger(), self._slack())
-            parts |= {"ledger": _state(ready=ledger), "slack": _state(ready=slack)}
-            if self._socket_mode is not None:
-                parts["socket_mode"] = _state(ready=await self._socket_mode.connected())
-        if self._bot.stopping.is_set():
-            parts["process"] = "stopping"
-        return parts
-
-    async def _check_ledger(self) -> str:
-        try:
-            await self._bot.runner.read(try_to_write)
-        except LedgerUnavailable as error:
-            return str(error)
-        return ""
-
-    async def _check_slack(self) -> str:
-        try:
-            async with asyncio.timeout(SLACK_TIMEOUT_S):
-                await self._bot.slack.auth_test()
-        except SlackError as error:
-            return error.code
-        except TimeoutError:
-            return f"no answer within {SLACK_TIMEOUT_S:.0f} s"
-        return ""
-
-
-def _state(*, ready: bool) -> str:
-    return "ok" if ready else "not ready"
-
-
-class _Cached:
-    """A check whose result is cached; concurrent callers share one check.
-
-    `check` returns why a part is not ready, or an empty string; a change is logged.
-    """
-
-    def __init__(self, part: str, check: Callable[[], Awaitable[str]], cache_s: float) -> None:
-        self._part = part
-        self._check = check
-        self._cache_s = cache_s
-        self._lock = asyncio.Lock()
-        self._why = ""
-        self._expires_at = 0.0
-
-    async def __call__(self) -> bool:
-        async with self._lock:
-            if monotonic() >= self._expires_at:
-                before, self._why = self._why, await self._check()
-                self._expires_at = monotonic() + self._cache_s
-                if self._why != before:
-                    self._log()
-            return not self._why
-
-    def _log(self) -> None:
-        if self._why:
-            log.warning("not ready", part=self._part, why=self._why)
-        else:
-            log.info("ready again", part=self._part)

@@ -33,9 +33,12 @@ P = ParamSpec("P")
 T = TypeVar("T")
 Field = Literal["Reference", "CompanyName", "PrimaryEmail"]
 
-CALL_TIMEOUT_S = 8.0  # for a whole call: each byte of a slow body restarts httpx's own time-outs
+READ_TIMEOUT_S = 8.0
+WRITE_TIMEOUT_S = 30.0  # HubSpot is called behind it, and a write that was given up may still run
 SLOT_TIMEOUT_S = 10.0  # for a free slot, before anything is sent
-TIMEOUT = httpx.Timeout(connect=3.0, read=6.0, write=3.0, pool=3.0)
+LOST_AT_ONCE_S = 1.0  # a connection that is lost later may have left the call running
+CONNECTING = httpx.Timeout(None, connect=3.0, pool=3.0).as_dict()
+"""The rest is up to the limits of a whole call: each byte of a slow body restarts httpx's own."""
 MAX_BODY = 1_000_000  # bytes
 PAGE_SIZE = "100"
 MAX_PAGES = 5
@@ -60,7 +63,8 @@ class FusebillClient:
     `base_url` is for example `https://secure.fusebill.com/v1`. The API key is sent unchanged after
     `Basic `; no error, `repr` or log shows it. `observe` gets each HTTP call's operation, status
     (None without an answer), seconds and rate limit (None without an answer).
-    A call may take `call_s` seconds, after waiting up to `slot_s` seconds for a free slot.
+    A read may take `read_s` seconds and a write `write_s`, each with its connection and its whole
+    answer, after waiting up to `slot_s` seconds for a free slot.
     """
 
     def __init__(
@@ -71,8 +75,8 @@ class FusebillClient:
         *,
         concurrency: int = 64,
         observe: Callable[[str, int | None, float, RateLimit | None], None] | None = None,
-        timeout: httpx.Timeout = TIMEOUT,
-        call_s: float = CALL_TIMEOUT_S,
+        read_s: float = READ_TIMEOUT_S,
+        write_s: float = WRITE_TIMEOUT_S,
         slot_s: float = SLOT_TIMEOUT_S,
     ) -> None:
         key = api_key if isinstance(api_key, str) else api_key.get_secret_value()
@@ -95,8 +99,8 @@ class FusebillClient:
         self._api_key = SecretStr(key)
         self._slots = asyncio.Semaphore(concurrency)
         self._observe = observe
-        self._timeout = timeout.as_dict()
-        self._call_s = call_s
+        self._read_s = read_s
+        self._write_s = write_s
         self._slot_s = slot_s
 
     async def get_customer(self, customer_id: int) -> Customer:
@@ -164,13 +168,15 @@ class FusebillClient:
         self, operation: str, method: str, path: str, body: dict[str, int | None] | None = None
     ) -> Answer:
         answer: Answer | None = None
+        limit_s = self._read_s if method == "GET" else self._write_s
         await self._take_slot()
         started = perf_counter()
         try:
-            async with asyncio.timeout(self._call_s):
+            async with asyncio.timeout(limit_s):
                 answer = await self._exchange(self._request(method, path, body))
         except TimeoutError:
-            raise OutcomeUnknown(why=f"no complete answer within {self._call_s:g} s") from None
+            why = f"no complete answer within {limit_s:g} s"
+            raise OutcomeUnknown(why=why, may_still_run=True) from None
         finally:
             self._slots.release()
             if self._observe is not None:
@@ -204,10 +210,11 @@ class FusebillClient:
             self._base_url,
             headers=headers,
             stream=httpx.ByteStream(content),
-            extensions={"timeout": self._timeout, "target": (self._base_path + path).encode()},
+            extensions={"timeout": CONNECTING, "target": (self._base_path + path).encode()},
         )
 
     async def _exchange(self, request: httpx.Request) -> Answer:
+        began = perf_counter()
         # `from None`: httpx's exceptions hold the request, which holds the key
         try:
             response = await self._http.handle_async_request(request)
@@ -220,10 +227,13 @@ class FusebillClient:
             detail = str(error.__cause__ or type(error).__name__)
             raise NotReached(why, detail, may_pass=why not in _LASTING) from None
         except httpx.TimeoutException:
-            raise OutcomeUnknown(why="no answer in time") from None
+            raise OutcomeUnknown(why="no answer in time", may_still_run=True) from None
         except httpx.HTTPError as error:
             lost = f"{type(error).__name__}: {error}"
-            raise OutcomeUnknown(why="the answer was lost", detail=lost) from None
+            late = perf_counter() - began > LOST_AT_ONCE_S
+            raise OutcomeUnknown(
+                why="the answer was lost", detail=lost, may_still_run=late
+            ) from None
 
     def _accepted(self, answer: Answer, customer_id: int) -> Accepted:
         accepted = self._without_key(accepted_of, answer, customer_id)

@@ -1,18 +1,20 @@
 """What can go wrong with a call to Fusebill.
 
     FusebillError                a call that returned no value
-    ├── FusebillRefused          4xx: refused
-    │   ├── CustomerNotFound     404 in Fusebill's own form of error: no such customer
+    ├── FusebillRefused          4xx in words of Fusebill's: refused
+    │   ├── CustomerNotFound     404 in Fusebill's documented form of error: no such customer
     │   ├── KeyRefused           401, or the documented 400: Fusebill refuses the API key
-    │   ├── Forbidden            403, 407, 451: something in front of Fusebill refuses the bot
-    │   ├── WrongAddress         404 in any other form, 405, a redirect: there is no Fusebill
-    │   └── RateLimited          429: too many calls
+    │   └── RateLimited          429: too many calls, whoever counts them
     ├── OutcomeUnknown           time-out, lost reply: maybe changed
     │   ├── Unavailable          408, 5xx: Fusebill, or what is in front of it, is in trouble
-    │   └── NotUnderstood        a whole answer that means nothing to the bot
+    │   └── NotUnderstood        a whole answer that is nobody's word: not in a form of Fusebill's
+    │       ├── Forbidden        403, 407, 451, a bare 401: somebody in front of Fusebill says no
+    │       └── WrongAddress     404 in any other form, 405, a redirect: perhaps no Fusebill here
     └── NotReached               no connection: nothing was sent, nothing was changed
 
-Only an error with `own_form` is known to come from Fusebill itself.
+A page of a proxy, an empty body or half of one passes as it came, and so it is tried again; only
+what says `FusebillRefused` is a "no" of Fusebill's. Only an error with `own_form` is known to come
+from Fusebill itself.
 Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside it.
 """
 
@@ -30,7 +32,18 @@ class FusebillError(Exception):
     `detail` is the same at full length, for logs. `error_id` is Fusebill's `ErrorId`, None if there
     was none. `own_form` says that the body is Fusebill's documented form of error. `retry_at` is
     when the answer says to try again.
+
+    `may_still_run`: the call may have reached Fusebill and not have ended yet, so that it can take
+    effect later than anything that is read now. That is so after a time-out, whether the bot
+    (nobody answered) or somebody on the way (HTTP 408, 504) stopped waiting, and after a connection
+    that was lost more than a second after the call began. Whatever else was answered, and a
+    connection that was lost at once, ended the call.
+
+    `may_pass`: the same call may succeed later without anybody's help. It is false only where it is
+    known that somebody has to change something first.
     """
+
+    may_pass: bool = True
 
     def __init__(
         self,
@@ -42,6 +55,7 @@ class FusebillError(Exception):
         error_id: int | None = None,
         own_form: bool = False,
         retry_at: datetime | None = None,
+        may_still_run: bool = False,
     ) -> None:
         super().__init__()
         self.status = status
@@ -51,6 +65,7 @@ class FusebillError(Exception):
         self.error_id = error_id
         self.own_form = own_form
         self.retry_at = retry_at
+        self.may_still_run = may_still_run
 
     def __str__(self) -> str:
         parts = [f"HTTP {self.status}" if self.status else "", self.why, self.detail, *self.texts]
@@ -72,28 +87,24 @@ class FusebillError(Exception):
 class FusebillRefused(FusebillError):
     """The call was refused; read the customer to be sure that nothing was changed."""
 
+    may_pass = False
+
 
 class CustomerNotFound(FusebillRefused):
-    """Fusebill knows no such customer."""
+    """Fusebill knows no such customer, or no longer: it says so itself.
+
+    A 404 of anybody else is WrongAddress.
+    """
 
 
 class KeyRefused(FusebillRefused):
     """Fusebill refused the bot's API key."""
 
 
-class Forbidden(FusebillRefused):
-    """Something in front of Fusebill (a firewall, a proxy, a list of addresses) refuses the bot.
-
-    Fusebill documents no 403.
-    """
-
-
-class WrongAddress(FusebillRefused):
-    """No Fusebill API answers at this address; for a redirect, `why` names the target."""
-
-
 class RateLimited(FusebillRefused):
     """Too many calls."""
+
+    may_pass = True
 
 
 class OutcomeUnknown(FusebillError):
@@ -105,14 +116,27 @@ class Unavailable(OutcomeUnknown):
 
 
 class NotUnderstood(OutcomeUnknown):
-    """The answer is complete and means nothing to the bot; `why` says what it is."""
+    """The answer is complete and not in a form of Fusebill's; `why` says what it is.
+
+    So it is nobody's word, about a read or a write: perhaps the page of a proxy, or of a host that
+    is being restarted.
+    """
+
+
+class Forbidden(NotUnderstood):
+    """Something in front of Fusebill (a firewall, a proxy, a list of addresses) refuses the bot.
+
+    Fusebill documents no 403, and hosts that are stopped for a while answer so. A 401 without words
+    of Fusebill's may also mean the API key.
+    """
+
+
+class WrongAddress(NotUnderstood):
+    """Perhaps no Fusebill API answers at this address; for a redirect, `why` names the target."""
 
 
 class NotReached(FusebillError):
-    """There was no connection to Fusebill: nothing was sent, nothing was changed.
-
-    Unless it `may_pass`, somebody has to change something before another try can succeed.
-    """
+    """There was no connection to Fusebill: nothing was sent, nothing was changed."""
 
     def __init__(self, why: str = "", detail: str = "", *, may_pass: bool = True) -> None:
         super().__init__(why=why, detail=detail)

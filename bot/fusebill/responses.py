@@ -37,16 +37,16 @@ MAX_TARGET = 200  # characters of a redirect's target
 _KEY_REFUSED = "authorization key is not in the correct format"
 _ID = re.compile(r"([0-9]{1,18})(?:\.0+)?")
 _UNREADABLE = "the answer cannot be read"
-_KINDS: dict[int, type[FusebillError]] = {
-    HTTPStatus.UNAUTHORIZED: KeyRefused,
+_KINDS: dict[int, type[FusebillError]] = {  # whatever the body says
     HTTPStatus.FORBIDDEN: Forbidden,
     HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: Forbidden,
     HTTPStatus.UNAVAILABLE_FOR_LEGAL_REASONS: Forbidden,
     HTTPStatus.METHOD_NOT_ALLOWED: WrongAddress,
     HTTPStatus.TOO_MANY_REQUESTS: RateLimited,
-    # from a gateway that stopped waiting: Fusebill may still have made the change
     HTTPStatus.REQUEST_TIMEOUT: Unavailable,
 }
+_GIVEN_UP = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT)
+"""From somebody who stopped waiting for Fusebill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +144,9 @@ def _shape_of(answer: Answer) -> str:
         return "it is empty"
     if is_page(answer.body, answer.content_type):
         return "it is a web page"
-    return "it is not JSON"
+    if parsed(answer.body, answer.content_type) is NOT_JSON:
+        return "it is not JSON"
+    return "it says nothing"
 
 
 def _error_of(answer: Answer) -> FusebillError:
@@ -159,6 +161,7 @@ def _error_of(answer: Answer) -> FusebillError:
         error_id=error_id,
         own_form=own_form,
         retry_at=retry_at(answer),
+        may_still_run=answer.status in _GIVEN_UP,
     )
 
 
@@ -169,17 +172,32 @@ def _kind_of(
     if httpx.codes.is_redirect(status):
         target = storable(answer.headers.get("Location", ""))[:MAX_TARGET]
         return WrongAddress, f"it redirects to {target or 'nowhere'}"
-    if status == HTTPStatus.NOT_FOUND and not answer.complete:
-        # the rest of the body would have told which of the two it is
-        return OutcomeUnknown, f"{_UNREADABLE}: it broke off"
     if not httpx.codes.is_error(status):
         return NotUnderstood, f"{_UNREADABLE}: its status says nothing"
+    kind = Unavailable if httpx.codes.is_server_error(status) else _KINDS.get(status)
+    if kind is not None:
+        return kind, ""
+    if not answer.complete:
+        # the rest of the body would have told whose word it is
+        return OutcomeUnknown, f"{_UNREADABLE}: it broke off"
+    return _refusal(answer, texts, own_form=own_form)
+
+
+def _refusal(
+    answer: Answer, texts: tuple[str, ...], *, own_form: bool
+) -> tuple[type[FusebillError], str]:
+    """The error of a 4xx whose body says whose word it is."""
+    status = answer.status
     if status == HTTPStatus.NOT_FOUND:
         return CustomerNotFound if own_form else WrongAddress, ""
     if status == HTTPStatus.BAD_REQUEST and any(_KEY_REFUSED in text.lower() for text in texts):
         return KeyRefused, ""
-    client_error = httpx.codes.is_client_error(status)
-    return _KINDS.get(status, FusebillRefused if client_error else Unavailable), ""
+    is_unauthorized = status == HTTPStatus.UNAUTHORIZED
+    # ASP.NET behind the API has other forms than the documented one, all of them words in JSON
+    if own_form or (texts and parsed(answer.body, answer.content_type) is not NOT_JSON):
+        return KeyRefused if is_unauthorized else FusebillRefused, ""
+    foreign = Forbidden if is_unauthorized else NotUnderstood
+    return foreign, f"{_UNREADABLE}: {_shape_of(answer)}"
 
 
 def _own_form(answer: Answer) -> tuple[bool, int | None]:

@@ -1,7 +1,7 @@
 """Finds the words in an error's body, whatever form it has: pure functions, no I/O.
 
 Fusebill documents `Errors`. ASP.NET behind it and gateways in front of it have forms of their own:
-`Message`, `ModelState`, `title` and `detail` (RFC 9457), XML, HTML, plain text.
+`Message`, `ModelState`, `title` and `detail` (RFC 9457), HTML, plain text.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _BOMS = (
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_CHARSET = re.compile(rb"""(?:charset|encoding)\s*=\s*["']?([A-Za-z0-9_.:-]{1,40})""")
+_CHARSET = re.compile(rb"""charset\s*=\s*["']?([A-Za-z0-9_.:-]{1,40})""")
 # Python's own: no server means them, and some take very long
 _NOT_CHARSETS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # neither UTF-8 nor PostgreSQL can hold these
@@ -75,7 +75,7 @@ def storable(text: str) -> str:
 
 
 def texts_of(body: bytes, content_type: str = "") -> tuple[str, ...]:
-    """The words of an error: of JSON its messages, of HTML the title, of XML and text all of it."""
+    """The words of an error: of JSON its messages, of HTML the title, of text all of it."""
     value = parsed(body, content_type)
     if value is not NOT_JSON:
         found = [*_of_json(value, 0)]
@@ -155,17 +155,16 @@ def _of_markup(text: str) -> Iterator[str]:
         reader.close()
     except (AssertionError, ValueError):
         return  # the parser gives up on some malformed declarations
-    for parts in (reader.titles, reader.headings) if reader.is_page else ():
+    for parts in (reader.titles, reader.headings, reader.texts if reader.is_page else []):
         if joined := " ".join(" ".join(parts).split()):
             yield joined
             return
-    yield " ".join(" ".join(reader.texts).split())
 
 
 class _Markup(HTMLParser):
-    """Collects the text of a page or of XML; knows no entities beyond HTML's own."""
+    """Collects the text of a page."""
 
-    UNSEEN = frozenset({"script", "style", "stacktrace", "head"})
+    UNSEEN = frozenset({"script", "style", "head"})
 
     def __init__(self) -> None:
         super().__init__(convert_charrefs=True)
@@ -177,7 +176,7 @@ class _Markup(HTMLParser):
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         del attrs
-        self.is_page = self.is_page or tag in ("html", "body", "title", "h1")
+        self.is_page = self.is_page or tag in ("html", "body", "title", "h1", "p")
         if tag not in ("br", "hr", "meta", "link", "img", "input"):
             self._open = [*self._open[-50:], tag]
 
@@ -194,7 +193,3 @@ class _Markup(HTMLParser):
             self.headings.append(data)
         if self.UNSEEN.isdisjoint(self._open):
             self.texts.append(data)
-
-    def unknown_decl(self, data: str) -> None:
-        if data.upper().startswith("CDATA["):
-            self.handle_data(data[len("CDATA[") :])

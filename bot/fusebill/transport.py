@@ -2,8 +2,8 @@
 
 httpx's own pool checks every idle connection with a system call, two thirds of the cost of a whole
 request. As with httpx, a failure to connect is a ConnectError or ConnectTimeout, and any later
-failure is another error. The library httpx-aiohttp is no substitute: it turns a lost reply into a
-ConnectTimeout, which would be shown as "nothing was sent".
+failure is another error. The library httpx-aiohttp 0.2.0 is no substitute: it turns a lost reply
+into a ConnectTimeout, which would be shown as "nothing was sent".
 Source: www.python-httpx.org/exceptions, docs.aiohttp.org/en/stable/client_reference.html
 """
 
@@ -12,12 +12,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from functools import cache
+from time import monotonic
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
 import httpx
 from yarl import URL
 
+ALONE_S = 60.0
+"""So long after a lost reply each write opens a connection of its own."""
 MAX_HEADER = 65_536  # bytes of one header line; aiohttp's own limit is 8 kB
 
 # what a person is told, in three words at most; the error's text is for the log
@@ -33,21 +36,19 @@ _FAILURES = (aiohttp.ClientError, OSError)  # TimeoutError is an OSError
 
 
 class AiohttpTransport(httpx.AsyncBaseTransport):
-    """Sends httpx's requests over one aiohttp session, and closes the session with itself.
+    """Sends httpx's requests over aiohttp, and closes its sessions with itself.
 
+    Some servers close a connection right after an answer, too late to be seen before the next
+    request is on its way. So once a reply was lost, no write uses a kept connection for a minute.
     aiohttp retries only idempotent requests, and only if a reused connection turns out closed.
     `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are obeyed, except for this machine's own addresses;
     OpenSSL reads `SSL_CERT_FILE`.
     """
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(
-            cookie_jar=aiohttp.DummyCookieJar(),
-            auto_decompress=False,
-            skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            max_line_size=MAX_HEADER,
-            max_field_size=MAX_HEADER,
-        )
+        self._kept = _session(force_close=False)
+        self._alone = _session(force_close=True)
+        self._alone_until = 0.0
         # the environment is read once for each host
         self._proxy_for = cache(_proxy_for)
 
@@ -65,7 +66,7 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         # it. A write must not take such a connection: nobody could say whether it was done.
         await asyncio.sleep(0)
         try:
-            answer = await self._session.request(
+            answer = await self._session_for(request.method).request(
                 request.method,
                 URL(f"{url.scheme}://{url.netloc.decode()}{target.decode()}", encoded=True),
                 headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
@@ -77,14 +78,32 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
                 ),
             )
         except _FAILURES as error:
-            raise _httpx_error(error) from _cause(error)
+            failure = _httpx_error(error)
+            if isinstance(failure, httpx.ReadError):
+                self._alone_until = monotonic() + ALONE_S
+            raise failure from _cause(error)
         return httpx.Response(
             answer.status, headers=answer.raw_headers, stream=_Body(answer), request=request
         )
 
     async def aclose(self) -> None:
-        """Close the session and its connections."""
-        await self._session.close()
+        """Close the sessions and their connections."""
+        await self._kept.close()
+        await self._alone.close()
+
+    def _session_for(self, method: str) -> aiohttp.ClientSession:
+        return self._alone if method != "GET" and monotonic() < self._alone_until else self._kept
+
+
+def _session(*, force_close: bool) -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(
+        connector=aiohttp.TCPConnector(force_close=force_close),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
+        skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+        max_line_size=MAX_HEADER,
+        max_field_size=MAX_HEADER,
+    )
 
 
 class _Body(httpx.AsyncByteStream):

@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any
 
@@ -26,66 +27,97 @@ MAX_BODY = 1_000_000
 BODY_TIMEOUT_S = 5.0
 MAX_FIELDS = 100
 
-Readiness = Callable[[], Awaitable[dict[str, str]]]
+Check = Callable[[], Awaitable[dict[str, str]]]
 
 
-def application(
-    app: AsyncApp | None,
-    signing_secret: str,
-    readiness: Readiness,
-    render: Callable[[], Awaitable[bytes]],
-    stopping: Callable[[], bool],
-    rejections: Rejections,
-) -> web.Application:
-    """Build the HTTP application; without `app` (Socket Mode) it has no route for Slack.
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What the routes need of a bot that has started.
 
-    `readiness` returns "ok" or the problem for each part; `render` returns the metrics. While
-    `stopping` returns True, Slack's requests are answered with 503. Its server must not decompress
-    bodies (`auto_decompress=False`): nothing is done for strangers.
+    `readiness` returns the state of each part, `render` the metrics. `readies` says whether such
+    states let this process take a click. While `stopping` returns True, Slack's requests are
+    answered with 503.
     """
 
-    async def healthz(_request: web.Request) -> web.Response:
-        return web.json_response({"ok": True})
+    app: AsyncApp
+    readiness: Check
+    readies: Callable[[dict[str, str]], bool]
+    render: Callable[[], Awaitable[bytes]]
+    stopping: Callable[[], bool]
+    rejections: Rejections
 
-    async def readyz(_request: web.Request) -> web.Response:
-        parts = await readiness()
-        ready = all(state == "ok" for state in parts.values())
-        return web.json_response({"ready": ready, **parts}, status=200 if ready else 503)
 
-    async def metrics(_request: web.Request) -> web.Response:
-        return web.Response(body=await render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+@dataclass(slots=True)
+class Front:
+    """Whether there is a bot behind the routes yet: a start may wait for Slack or the database."""
+
+    started: Started | None = None
+
+
+Answer = Callable[[web.Request, Started], Awaitable[web.Response]]
+Handler = Callable[[web.Request], Awaitable[web.Response]]
+
+
+def application(front: Front, signing_secret: str) -> web.Application:
+    """Build the HTTP application; without a secret (Socket Mode) it takes no request of Slack.
+
+    Until the bot has started, everything but `/healthz` is answered with 503. Its server must not
+    decompress bodies (`auto_decompress=False`): nothing is done for strangers.
+    """
+
+    def once_started(answer: Answer) -> Handler:
+        async def handle(request: web.Request) -> web.Response:
+            if front.started is None:
+                return _closing(
+                    web.json_response({"ready": False, "process": "starting"}, status=503)
+                )
+            return await answer(request, front.started)
+
+        return handle
 
     logging.getLogger("aiohttp.server").addFilter(_is_not_junk)
     served = web.Application(client_max_size=MAX_BODY)
-    served.router.add_get("/healthz", healthz)
-    served.router.add_get("/readyz", readyz)
-    served.router.add_get("/metrics", metrics)
-    if app is not None:
-        verifier = SignatureVerifier(signing_secret)
-        served.router.add_post(EVENTS_PATH, _slack_events(app, verifier, stopping, rejections))
+    served.router.add_get("/healthz", _healthz)
+    served.router.add_get("/readyz", once_started(_readyz))
+    served.router.add_get("/metrics", once_started(_metrics))
+    slack_events = _slack_events(SignatureVerifier(signing_secret)) if signing_secret else _no_route
+    served.router.add_post(EVENTS_PATH, once_started(slack_events))
     return served
 
 
-def _slack_events(
-    app: AsyncApp,
-    verifier: SignatureVerifier,
-    stopping: Callable[[], bool],
-    rejections: Rejections,
-) -> Callable[[web.Request], Awaitable[web.Response]]:
-    async def slack_events(request: web.Request) -> web.Response:
+async def _healthz(_request: web.Request) -> web.Response:
+    return web.json_response({"ok": True})
+
+
+async def _readyz(_request: web.Request, bot: Started) -> web.Response:
+    parts = await bot.readiness()
+    ready = bot.readies(parts)
+    return web.json_response({"ready": ready, **parts}, status=200 if ready else 503)
+
+
+async def _metrics(_request: web.Request, bot: Started) -> web.Response:
+    return web.Response(body=await bot.render(), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+
+async def _no_route(_request: web.Request, _bot: Started) -> web.Response:
+    return web.Response(status=404)
+
+
+def _slack_events(verifier: SignatureVerifier) -> Answer:
+    async def slack_events(request: web.Request, bot: Started) -> web.Response:
         received_at = perf_counter()
         try:
             check_headers(request, MAX_BODY)
             body = await _body(request)
             check_signature(verifier, body, request)
         except Rejected as rejected:
-            return rejections.add(rejected)
+            return bot.rejections.add(rejected)
         except TimeoutError:
             return web.Response(status=408)
         except (web.RequestPayloadError, ConnectionError):
             return web.Response(status=400)
-        if stopping():
-            return _unavailable()
+        if bot.stopping():
+            return _closing(web.Response(status=503))
         bolt_request = AsyncBoltRequest(
             body=_payload(body),
             query=request.query_string,
@@ -94,7 +126,7 @@ def _slack_events(
             mode="socket_mode",
             context={RECEIVED_AT: received_at},
         )
-        return await to_aiohttp_response(await app.async_dispatch(bolt_request))
+        return await to_aiohttp_response(await bot.app.async_dispatch(bolt_request))
 
     return slack_events
 
@@ -104,9 +136,8 @@ def _is_not_junk(record: logging.LogRecord) -> bool:
     return not (record.exc_info and isinstance(record.exc_info[1], HttpProcessingError))
 
 
-def _unavailable() -> web.Response:
-    """Closes the connection, so that Slack's next request can reach another instance."""
-    response = web.Response(status=503)
+def _closing(response: web.Response) -> web.Response:
+    """The last on its connection, so that Slack's next request can reach another instance."""
     response.force_close()
     return response
 

@@ -5,6 +5,8 @@ Slack never delivers an acknowledged click again, so a decision is in the ledger
 
 from __future__ import annotations
 
+import re
+
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
@@ -49,6 +51,9 @@ from bot.requests.private_messages import Place
 
 log = structlog.get_logger(__name__)
 
+ANY_COMMAND = re.compile("^/")
+"""The admin names the command in Slack; the payload's `command` says how."""
+
 
 class Listeners:
     """One method for the command and for each button.
@@ -76,7 +81,7 @@ class Listeners:
 
     def register(self, app: AsyncApp) -> None:
         """Register the listeners with Bolt."""
-        app.command(answers.COMMAND)(self._guard.listener(self.on_unlatch_command))
+        app.command(ANY_COMMAND)(self._guard.listener(self.on_unlatch_command))
         app.action(Action.CONFIRM)(self._guard.listener(self.on_confirm_clicked))
         app.action(Action.CANCEL)(self._guard.listener(self.on_cancel_clicked))
         app.action(Action.UNDO)(self._guard.listener(self.on_undo_clicked))
@@ -156,7 +161,7 @@ class Listeners:
         message_ts, place = message_of(body), place_of(body)
         try:
             refusal = await self._decide.refusal(
-                card, clicker(body), message_ts, place.response_url
+                card, clicker(body), message_ts, place.response_url, act(body)
             )
         except LedgerUnavailable as error:
             refusal = _not_recorded(error)

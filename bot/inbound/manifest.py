@@ -5,11 +5,15 @@ Source: docs.slack.dev/reference/app-manifest
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from bot.messages.answers import COMMAND
 
 EVENTS_PATH = "/slack/events"
+NAME = "Unlatch"
+MAX_NAME_LENGTH = 35
+MAX_COMMAND_LENGTH = 32
 USAGE_HINT = "<customerId>, … [reason] | many | find <text> | history [id] | pending | help"
 
 
@@ -19,8 +23,13 @@ def scopes(*, user_groups: bool) -> list[str]:
     return [*required, "usergroups:read"] if user_groups else required
 
 
-def manifest(url: str | None, *, user_groups: bool = False) -> dict[str, Any]:
-    """The manifest for HTTP at `url` (https://host), or for Socket Mode if `url` is None."""
+def manifest(
+    url: str | None, *, user_groups: bool = False, command: str = COMMAND, name: str = NAME
+) -> dict[str, Any]:
+    """The manifest for HTTP at `url` (https://host), or for Socket Mode if `url` is None.
+
+    With another `command` and `name`, a test app can stand beside the real one in a workspace.
+    """
     # whoever copies the address from Slack's settings copies the path, too
     host = url.rstrip("/").removesuffix(EVENTS_PATH) if url else ""
     address = {"url": host + EVENTS_PATH} if url else {}
@@ -28,15 +37,15 @@ def manifest(url: str | None, *, user_groups: bool = False) -> dict[str, Any]:
     return {
         "_metadata": {"major_version": 2, "minor_version": 1},
         "display_information": {
-            "name": "Unlatch",
+            "name": name,
             "description": "Unlatches a Fusebill customer from its HubSpot contact and company",
             "background_color": "#1d3557",
         },
         "features": {
-            "bot_user": {"display_name": "unlatch", "always_online": True},
+            "bot_user": {"display_name": _handle(name), "always_online": True},
             "slash_commands": [
                 {
-                    "command": COMMAND,
+                    "command": command,
                     "description": "Unlatch a Fusebill customer from HubSpot",
                     "usage_hint": USAGE_HINT,
                     "should_escape": False,
@@ -52,3 +61,8 @@ def manifest(url: str | None, *, user_groups: bool = False) -> dict[str, Any]:
             "token_rotation_enabled": False,
         },
     }
+
+
+def _handle(name: str) -> str:
+    """The bot user's name: Slack allows a to z, 0 to 9, `-`, `_` and `.` in it."""
+    return re.sub("[^a-z0-9._-]+", "-", name.lower()).strip("-") or NAME.lower()

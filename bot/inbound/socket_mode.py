@@ -22,6 +22,7 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.client import Slack, SlackBlocked, SlackError, SlackUnavailable
+from bot.slack.error_codes import ALLOWED_ADDRESSES
 
 log = structlog.get_logger(__name__)
 
@@ -50,6 +51,7 @@ class SocketModeEnded(Exception):
         super().__init__(
             f"Slack ended Socket Mode ({code}): check that Socket Mode is on in the app's settings"
             " and that SLACK_APP_TOKEN is an app-level token with connections:write"
+            + (f"; {ALLOWED_ADDRESSES}" if code == "invalid_auth" else "")
         )
 
 
@@ -136,11 +138,14 @@ class SocketMode:
         await self._handler.handle(self._handler.client, request)
 
     async def _on_message(self, frame: WSMessage) -> None:
-        if '"disconnect"' not in frame.data:
+        # every request comes this way: only what may be of these two kinds is read here
+        if not ('"hello"' in frame.data or '"disconnect"' in frame.data):
             return
-        message = json.loads(frame.data)
-        if message.get("type") == "disconnect" and message.get("reason") in FATAL:
-            self._end(SocketModeEnded(message["reason"]))
+        match json.loads(frame.data):
+            case {"type": "disconnect", "reason": reason} if reason in FATAL:
+                self._end(SocketModeEnded(reason))
+            case {"type": "hello", "num_connections": int(connections)}:
+                _log_connections(connections)
 
     async def _supervise(self) -> None:
         """An address can be used once, and slack_sdk would retry the same one for ever."""
@@ -171,6 +176,26 @@ class SocketMode:
     def _end(self, error: SocketModeEnded) -> None:
         if not self._ended.done():
             self._ended.set_exception(error)
+
+
+def _log_connections(connections: int) -> None:
+    """Slack deals its requests out among all connections of one app-level token.
+
+    A connection that was lost is counted until Slack notices.
+    Source: docs.slack.dev/apis/events-api/using-socket-mode, "Using multiple connections"
+    """
+    if connections == 1:
+        log.info("socket mode connected", connections=connections)
+        return
+    log.warning(
+        "socket mode connected, and not alone",
+        connections=connections,
+        check=(
+            "Each connection of this SLACK_APP_TOKEN gets a part of the commands and clicks. That"
+            " is right for instances that share one ledger. Another bot with this token, such as a"
+            " test, needs an app of its own: it gets clicks on cards that it does not have."
+        ),
+    )
 
 
 def _asked_to_wait_s(error: SlackError) -> float:

@@ -1,15 +1,12 @@
-"""The database: one row per request, and an append-only list of events for each of them.
+"""The database: a row a request, its events, which are only ever added, and the jobs.
 
-The rest of the bot uses four classes; each of their methods is one transaction. `store.Ledger` adds
-and decides requests and records what was done; `gate` says who may decide one now, and `reading`
-has what it reads. `leases.Leases` says who holds a request, and until when. `outbox.Outbox` keeps
-what waits to be shown in Slack, and `due_requests.DueRequests` what is to be reminded of or looked
-at again.
+`steps` has each change of a card up to its decision, `work_steps` each one after it: a function of
+a transaction and values, which `bot.requests.runner` runs. `jobs` says what is still to be done,
+and by whom. A step reads a card with `rows`, which maps rows to domain objects; `same_customer`
+says what else is done for its customers, `vouching` whether its rows are what its events say.
+`lists` reads what is only listed, `response_urls` keeps how to answer one person. `tables` defines
+the tables, `hash_chain` links the events, `witness` logs each committed one, `database` opens and
+migrates SQLite or PostgreSQL and runs transactions, and `audit` reads the ledger for auditors.
 
-`database` opens and migrates SQLite or PostgreSQL, and runs transactions. `queries` holds the SQL,
-and `same_customer` says what else is done for a card's customers; `mapping` turns rows into domain
-objects, and `hash_chain` links the events. `witness` logs each committed event. `audit` reads the
-ledger for auditors, and compares it with such logs.
-
-May import `domain`, `settings` and `ops`. Start reading in `store.py`.
+May import `domain`, `settings` and `ops`. Start reading in `steps`.
 """

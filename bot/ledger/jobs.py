@@ -59,7 +59,8 @@ class Job:
     was set when the card was last read: if it was set again since, there is more to do. `deadline`
     is when the hold ends, in seconds of a clock that counts suspend; `taken_at` is the database's
     time when it was taken, and `began` the same on that clock. `card` is the card as the step left
-    it that set the job, None if the job was taken later; `previous` is who held it then. `changed`
+    it that set the job, None if the job was taken later; `previous` is the process that
+    held it then, if it was another one. `changed`
     is set when a step of this process sets the job again, `done` when it is no longer run.
     """
 
@@ -183,7 +184,8 @@ SHOW_ALL = Statement(
 class Transaction:
     """A transaction of one step: its connection, and the jobs that it sets and removes.
 
-    `now` is the database's time when the transaction began.
+    `now` is the database's time when the transaction began. `again`: the same step has been tried
+    before, and may have taken effect: then it sets its jobs again, since nobody has started them.
 
     The jobs are written last, in one order, so that two steps can't wait for each other. Those that
     are set `here` are held by this process from the start, unless another one holds them: then
@@ -193,6 +195,7 @@ class Transaction:
     connection: Connection
     holder: str
     hold: timedelta
+    again: bool = False
     began: float = field(default_factory=seconds)
     held: list[Job] = field(default_factory=list)
     set_again: list[int] = field(default_factory=list)
@@ -296,7 +299,7 @@ def _taken(tx: Transaction, row: Row) -> Job:
         deadline=tx.began + tx.hold.total_seconds(),
         taken_at=tx.now,
         began=tx.began,
-        previous=row["holder"],
+        previous=row["holder"] if row["holder"] != tx.holder else None,
     )
 
 

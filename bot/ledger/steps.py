@@ -17,7 +17,6 @@ from datetime import datetime, timedelta
 from sqlalchemy import bindparam, delete, insert, select
 
 from bot.domain.clock import reminder_at
-from bot.domain.meanings import VERDICTS
 from bot.domain.models import Card, EventType, LeftOut, Person, Request, Verdict
 from bot.domain.policy import ALLOWED, Decision
 from bot.ledger import jobs, response_urls, rows, same_customer, vouching
@@ -107,7 +106,10 @@ def asked(
     the card.
     """
     if earlier := card_of_act(tx, act):
-        return Asked(earlier, before=True)
+        if tx.again:
+            tx.set(earlier.id, Kind.POST, here=True)
+            tx.finish(earlier)
+        return Asked(earlier, before=not tx.again)
     first = card.first
     if first.thread_ts is not None and (refusal := _no_room(tx, card)):
         return refusal
@@ -142,6 +144,8 @@ def _no_room(tx: Transaction, follow_up: Card) -> FollowUpOpen | Overtaken | Non
 
 def refused_to_ask(tx: Transaction, request: Request, decision: Decision) -> None:
     """Record that somebody may not ask, as a request that never gets a card."""
+    if tx.again and rows.read(tx.connection, request.id):
+        return
     denied = replace(request, asked_at=tx.now, expires_at=tx.now)
     details: dict[str, object] = {"why": decision.why, "reason": request.reason}
     _insert(tx, [denied], EventType.ASK_DENIED, [details])
@@ -170,15 +174,18 @@ def _insert(
     return new.card
 
 
-def refused(tx: Transaction, card_id: str, person: Person, why: str) -> bool:
-    """Record that somebody may not press a button; false if it is half of a double click."""
+def refused(tx: Transaction, card_id: str, person: Person, why: str, act: Act) -> None:
+    """Record that somebody may not press a button, once for a double click."""
     locked = rows.lock(tx.connection, card_id)
-    if not _deny(tx, locked, person, {"why": why}):
-        return False
+    is_new = not _came_of(tx, act)
+    if is_new and not _deny(tx, locked, person, {"why": why}):
+        return
     locked.save(tx.connection)
-    _show_if_posted(tx, locked)
+    if is_new:
+        _keep(tx, act, card_id, "refused")
+    if is_new or tx.again:
+        _show_if_posted(tx, locked)
     tx.finish(locked.card)
-    return True
 
 
 def _show_if_posted(tx: Transaction, locked: rows.LockedCard) -> None:
@@ -247,16 +254,16 @@ def unposted(tx: Transaction, job: Job, why: str) -> bool:
     Raises: LostHold.
     """
     locked = rows.lock(tx.connection, job.card_id)
-    ends = locked.first["is_open"] and locked.first["message_ts"] is None
-    if ends:
+    has_card = locked.first["message_ts"] is not None or locked.first["verdict"] is not None
+    if locked.first["is_open"] and not has_card:
+        jobs.end(tx, job, unless_set_again=False)
         locked.change_all(is_open=False)
         for row in locked.rows:
             # each request's own events say that it waits no longer
             locked.append(row, tx.now, EventType.DELIVERY_FAILED, "", {"why": why})
         locked.save(tx.connection)
         response_urls.forget_all(tx.connection, job.card_id)
-    jobs.end(tx, job, unless_set_again=False)
-    return bool(ends)
+    return not has_card
 
 
 def decided(
@@ -283,6 +290,8 @@ def decided(
     locked = rows.lock(tx.connection, card_id)
     card = locked.card
     if act and (came := _came_of(tx, act)):
+        if tx.again:
+            _set_jobs(tx, card)
         return _as_before(card, came, person)
     first = locked.first
     expired = first["expires_at"] <= tx.now
@@ -308,12 +317,18 @@ def decided(
     _decide(tx, locked, verdict, person, details or {}, after, seen or {})
     _keep(tx, act, card_id, "taken")
     tx.remove(card_id, Kind.POST, Kind.REMIND, Kind.EXPIRE)
-    if VERDICTS[verdict].executes:
-        tx.set(card_id, Kind.WORK, here=True)
-    elif first["message_ts"]:
-        tx.set(card_id, Kind.SHOW, here=True)
-    tx.finish(locked.card)
-    return Decided(locked.card, taken=True)
+    decided = locked.card
+    _set_jobs(tx, decided)
+    return Decided(decided, taken=True)
+
+
+def _set_jobs(tx: Transaction, card: Card) -> None:
+    """What is left to do for a decided card: its work, or its drawing."""
+    if any(request.is_to_be_executed for request in card.requests):
+        tx.set(card.id, Kind.WORK, here=True)
+    elif card.first.message_ts:
+        tx.set(card.id, Kind.SHOW, here=True)
+    tx.finish(card)
 
 
 def _decide(
@@ -384,6 +399,9 @@ def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Card | N
     """
     locked = rows.lock(tx.connection, card_id)
     if _came_of(tx, act) == "stopped":
+        if tx.again:
+            _show_if_posted(tx, locked)
+            tx.finish(locked.card)
         return locked.card
     left = [
         (row, request)
@@ -423,6 +441,12 @@ def pressed_late(tx: Transaction, card_id: str) -> Card | None:
     tx.set(card_id, Kind.SHOW, here=True)
     tx.finish(card)
     return card
+
+
+def draw_again(tx: Transaction, card_id: str) -> None:
+    """Have a card drawn once more, as it is now."""
+    tx.set(card_id, Kind.SHOW)
+    tx.finish()
 
 
 def card_of_act(tx: Transaction, act: Act) -> Card | None:

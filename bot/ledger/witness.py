@@ -3,23 +3,37 @@
 Somebody who can write to the database can remove a request with all its events, set it back, or
 compute its hashes anew, and the ledger alone can't show it. They can't do it to logs that were
 shipped elsewhere: `audit.comparison` compares the two.
+
+So each event must get its line. One whose commit was uncertain gets a line that says so, and one
+without doubt as soon as a later transaction finds it. A bot that is killed between a commit and its
+lines can't write them any more: the next start logs the last events again.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from time import monotonic
+from weakref import WeakKeyDictionary
 
 import structlog
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, Engine, event, select
 
 from bot.domain.models import Event
+from bot.ledger.tables import events
 
 log = structlog.get_logger(__name__)
 
 MESSAGE = "ledger event"
 """The text of each such log line. Auditors keep these lines for years: never rename its fields."""
+LAST_EVENTS = 200
+"""More than a process can have committed, and not logged, when it is killed."""
+RESOLVED_AFTER_S = 60.0
+"""PostgreSQL may still be at a commit whose answer was lost, but not as long as this."""
+
+_COLUMNS = tuple(events.c[name] for name in ("request_id", "number", "type", "actor", "hash", "id"))
 
 
 @dataclass(slots=True)
@@ -30,8 +44,21 @@ class _Transaction:
     committing: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Uncertain:
+    """An event whose commit failed at this time (monotonic, in seconds), perhaps after it."""
+
+    request_id: str
+    hash: str
+    at: float
+
+
+_uncertain: WeakKeyDictionary[Engine, deque[_Uncertain]] = WeakKeyDictionary()
+
+
 def watch_commits(engine: Engine) -> None:
     """Have `witnessed` know which transactions had begun to commit when they failed."""
+    _uncertain[engine] = deque()
     event.listen(engine, "commit", _on_commit)
 
 
@@ -42,11 +69,16 @@ def witnessed(connection: Connection) -> Iterator[None]:
     If the commit itself fails, nobody knows whether it took place; those lines say so.
     """
     transaction = connection.info["transaction"] = _Transaction()
+    engine = connection.engine
     try:
         yield
     except BaseException:
         if transaction.committing:
             _write(transaction, uncertain=True)
+            now = monotonic()
+            _uncertain[engine].extend(
+                _Uncertain(each.request_id, each.hash, now) for each, _count in transaction.inserted
+            )
         raise
     else:
         _write(transaction)
@@ -58,21 +90,69 @@ def saw(connection: Connection, new: Event, count: int) -> None:
         transaction.inserted.append((new, count))
 
 
+def log_again(connection: Connection) -> None:
+    """Log the last events once more, for the bot's start; the lines say `again`.
+
+    A bot that was killed may have committed them without their lines.
+    """
+    last = select(*_COLUMNS).order_by(events.c.id.desc()).limit(LAST_EVENTS)
+    for row in reversed(connection.execute(last).all()):
+        _log(*row, again=True)
+
+
 def _on_commit(connection: Connection) -> None:
-    if transaction := connection.info.get("transaction"):
-        transaction.committing = True
+    transaction: _Transaction | None = connection.info.get("transaction")
+    if transaction is None:
+        return
+    if _uncertain[connection.engine]:
+        _resolve(connection, transaction)
+    transaction.committing = True
+
+
+def _resolve(connection: Connection, current: _Transaction) -> None:
+    """Log the events whose commit was uncertain and that are there; forget them, or old ones.
+
+    What the current transaction inserts once more is not there yet, and gets its line from that.
+    """
+    pending = _uncertain[connection.engine]
+    taken: list[_Uncertain] = []
+    with suppress(IndexError):  # other threads commit, too
+        while True:
+            taken.append(pending.popleft())
+    inserted = {each.hash for each, _count in current.inserted}
+    wanted = {each.hash: each for each in taken if each.hash not in inserted}
+    query = select(*_COLUMNS).where(events.c.request_id.in_({e.request_id for e in taken}))
+    try:
+        for row in connection.execute(query).all():
+            if wanted.pop(row.hash, None):
+                _log(*row)
+    finally:
+        oldest = monotonic() - RESOLVED_AFTER_S
+        pending.extend(each for each in wanted.values() if each.at > oldest)
 
 
 def _write(transaction: _Transaction, *, uncertain: bool = False) -> None:
     doubt = {"uncertain": True} if uncertain else {}
-    for inserted, count in transaction.inserted:
-        log.info(
-            MESSAGE,
-            request_id=inserted.request_id,
-            number=inserted.number,
-            type=str(inserted.type),
-            actor=inserted.actor,
-            hash=inserted.hash,
-            count=count,
-            **doubt,
-        )
+    for each, count in transaction.inserted:
+        _log(each.request_id, each.number, each.type, each.actor, each.hash, count, **doubt)
+
+
+def _log(
+    request_id: str,
+    number: int,
+    event_type: str,
+    actor: str,
+    hash_: str,
+    count: int,
+    **flags: bool,
+) -> None:
+    log.info(
+        MESSAGE,
+        request_id=request_id,
+        number=number,
+        type=str(event_type),
+        actor=actor,
+        hash=hash_,
+        count=count,
+        **flags,
+    )

@@ -37,8 +37,9 @@ def resumed(tx: Transaction, job: Job, *, older_version: bool) -> Card:
     """
     locked = rows.lock(tx.connection, job.card_id)
     for row, request in zip(locked.rows, locked.card.requests, strict=True):
-        if request.is_to_be_executed:
-            locked.append(row, tx.now, EventType.RECLAIMED, "", {"claim": job.takes})
+        reclaimed: dict[str, object] = {"claim": job.takes}
+        if request.is_to_be_executed and request.events[-1].details != reclaimed:
+            locked.append(row, tx.now, EventType.RECLAIMED, "", reclaimed)
             if older_version and not request.is_begun:
                 locked.append(row, tx.now, EventType.BEGUN, "", {"older_version": True})
     locked.save(tx.connection)
@@ -49,10 +50,12 @@ def resumed(tx: Transaction, job: Job, *, older_version: bool) -> Card:
 def begun(tx: Transaction, job: Job, request_ids: Sequence[str]) -> frozenset[str]:
     """Note that these requests are about to be called; returns those that may be.
 
-    The others have an outcome by now: somebody stopped them. The hold is found and extended in the
-    same transaction. Raises: LostHold.
+    None may once somebody has stopped the work. The hold is found and extended in the same
+    transaction. Raises: LostHold.
     """
     locked = rows.lock(tx.connection, job.card_id)
+    if locked.card.is_stopping:
+        return frozenset()
     may_call = set[str]()
     for row, request in zip(locked.rows, locked.card.requests, strict=True):
         if row["id"] in request_ids and request.is_to_be_executed:
@@ -73,22 +76,26 @@ def recorded(
     Raises: LostHold.
     """
     locked = rows.lock(tx.connection, job.card_id)
-    _settle(tx, locked, results, actor="")
+    is_new = _settle(tx, locked, results, actor="")
     locked.save(tx.connection)
-    _after_outcomes(tx, locked.card, results, recheck_after)
-    if any(request.is_to_be_executed for request in locked.card.requests):
-        jobs.extend(tx, job)
-    else:
+    card = locked.card
+    _after_outcomes(tx, card, results, recheck_after)
+    is_finished = not any(request.is_to_be_executed for request in card.requests)
+    if is_finished and (is_new or not tx.again):
         jobs.end(tx, job, unless_set_again=False)
-        if locked.first["message_ts"]:
-            tx.set(job.card_id, Kind.SHOW, here=True)
-    tx.finish(locked.card)
-    return locked.card
+    elif not is_finished:
+        jobs.extend(tx, job)
+    if is_finished and card.first.message_ts:
+        tx.set(job.card_id, Kind.SHOW, here=True)
+    tx.finish(card)
+    return card
 
 
 def _settle(
     tx: Transaction, locked: rows.LockedCard, results: Mapping[str, Result], actor: str
-) -> None:
+) -> bool:
+    """Write outcomes; false if each was written before."""
+    is_new = False
     for row in locked.rows:
         result = results.get(row["id"])
         # what was stopped, or written by a commit whose answer was lost, has its outcome
@@ -97,6 +104,8 @@ def _settle(
         at = max(tx.now, locked.events[-1]["at"])
         locked.change(row, outcome=result.outcome, settled_at=at)
         locked.append(row, at, EventType(result.outcome), actor, result.details)
+        is_new = True
+    return is_new
 
 
 def _after_outcomes(
@@ -162,13 +171,13 @@ def looked_again(
     _settle(tx, locked, known, person.user_id)
     locked.save(tx.connection)
     _after_outcomes(tx, locked.card, known, recheck_after)
-    if known and locked.first["message_ts"]:
+    if (known or tx.again) and locked.first["message_ts"]:
         tx.set(card_id, Kind.SHOW, here=True)
     tx.finish(locked.card)
     return locked.card, overtaken
 
 
-def to_show(tx: Transaction, job: Job) -> Card | None:
+def as_it_is(tx: Transaction, job: Job) -> Card | None:
     """The card as it is now, to be drawn; notes what is drawn with it. Raises: LostHold."""
     row = jobs.require_held(tx, job)
     job.wanted = row["wanted"]
@@ -265,6 +274,9 @@ def rechecked(tx: Transaction, job: Job, found: Mapping[str, Looked]) -> Card:
         later = others.get(row["id"], ())
         if looked is None or looked.event is None or request.undone_by:
             continue
+        if tx.again and request.events[-1].type is looked.event:
+            is_news = is_news or looked.event is not EventType.RECHECKED
+            continue
         if later:
             # it changed the customer, or is about to: what it shows is no surprise
             running = any(other.outcome is None for other in later)
@@ -275,7 +287,7 @@ def rechecked(tx: Transaction, job: Job, found: Mapping[str, Looked]) -> Card:
     locked.save(tx.connection)
     if again:
         jobs.put_off(tx, job, min(again), attempts=job.attempts)
-    else:
+    elif not tx.again or jobs.find(tx, job.card_id, Kind.RECHECK):
         jobs.end(tx, job, unless_set_again=False)
     if is_news and locked.first["message_ts"]:
         tx.set(job.card_id, Kind.SHOW, here=True)

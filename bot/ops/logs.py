@@ -26,11 +26,18 @@ CHATTY = (
 
 # a ticket opens a Socket Mode connection, and errors show the URL that holds it
 TICKET = re.compile(r"ticket=[\w.~%+-]*")
+# of a proxy or a database, in the text of some library's error
+PASSWORD = re.compile(r"""://[^\s/?#@"'<>]*:[^\s/?#"'<>]*@""")
 
 
-class _WithoutTickets(structlog.stdlib.ProcessorFormatter):
+def redacted(text: str) -> str:
+    """A text without what opens a door: the ticket or the password in an address."""
+    return PASSWORD.sub("://[password]@", TICKET.sub("[ticket]", text))
+
+
+class _Redacting(structlog.stdlib.ProcessorFormatter):
     def format(self, record: logging.LogRecord) -> str:
-        return TICKET.sub("[ticket]", super().format(record))
+        return redacted(super().format(record))
 
 
 class _Lines:
@@ -47,7 +54,7 @@ class _Lines:
         self._handler.acquire()
         try:
             with suppress(OSError, ValueError):
-                self._handler.stream.write(TICKET.sub("[ticket]", line) + "\n")
+                self._handler.stream.write(redacted(line) + "\n")
                 self._handler.flush()
         finally:
             self._handler.release()
@@ -82,7 +89,7 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     handler.setFormatter(
-        _WithoutTickets(
+        _Redacting(
             foreign_pre_chain=shared,
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
         )

@@ -66,6 +66,11 @@ class Metrics:
         self.ready = Gauge(
             "unlatch_ready", "1 if ready, as /readyz says, else 0", registry=registry
         )
+        self.degraded = Gauge(
+            "unlatch_degraded",
+            "1 if Slack is in trouble, as /readyz says, else 0",
+            registry=registry,
+        )
         self.tasks = Gauge("unlatch_tasks", "Running tasks in this process", registry=registry)
         self.ack_seconds = self._seconds("ack", "From Slack's request to its ack", "listener")
         self.card_seconds = self._seconds("card", "From a command to its card")

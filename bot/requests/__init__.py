@@ -1,12 +1,10 @@
-"""A request from the command to the result.
+"""The story of a card, from the command to its result. Start here.
 
-`service` has a method for each command and button; `deciding` takes the verdicts; `permissions`
-says who may do it; `posting` records the request and has its card posted; `follow_ups` holds
-**Undo…** and **Check again**; `lookup` and `pending` answer one person's questions; `preview` reads
-the customers of one card side by side, `pasting` has a form for their ids.
-
-`work` executes what was decided, `publishing` shows it in card and thread, and `sweep` takes up
-what the ledger's clock says is due.
-May import `slack`, `messages`, `fusebill`, `ledger`, `domain`, `settings` and `ops`. Start with
-`service`.
+`ask` reads the customers, records the card and posts it; `decide` takes what people press; `work`
+does what was confirmed, one `execution` a customer; `show` draws card and thread. `follow_ups` has
+**Undo…** and **Check again**; `deadlines` a waiting card's reminder and end; `recheck` a later look
+at what was cleared. `lists` and `paste` answer one person, `customers` reads from Fusebill,
+`permissions` applies the rules, and `private_messages` tells people what others need not see.
+`runner` runs the ledger's steps and starts the jobs that they set.
+May import `slack`, `messages`, `fusebill`, `ledger`, `domain`, `settings` and `ops`.
 """

@@ -204,7 +204,7 @@ class PostCards:
     async def handle(self, job: Job) -> None:
         """Post a card and note that; end the request if Slack refuses the card."""
         is_new = job.card is not None
-        card = job.card or await self._runner.run(work_steps.to_show, job)
+        card = job.card or await self._runner.run(work_steps.as_it_is, job)
         if card is None or not card.first.is_open or card.first.message_ts:
             await self._runner.run(work_steps.done_with, job)
             return

@@ -51,7 +51,7 @@ class Deadlines:
 
     async def expire(self, job: Job) -> None:
         """End a card that nobody decided."""
-        card = await self._runner.run(work_steps.to_show, job)
+        card = await self._runner.run(work_steps.as_it_is, job)
         if card is None or not card.first.is_open:
             await self._runner.run(work_steps.done_with, job)
             return

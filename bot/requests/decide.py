@@ -123,7 +123,7 @@ class Decide:
         return None if own else card
 
     async def refusal(
-        self, card: Card, person: Person, message_ts: str, response_url: str
+        self, card: Card, person: Person, message_ts: str, response_url: str, act: Act
     ) -> Message | None:
         """Why this person gets no form: too late, or not allowed. None if they may decline.
 
@@ -140,7 +140,7 @@ class Decide:
             return None
         self._show.retire_soon(card, message_ts)
         self._permissions.count_refusal(decision, person)
-        await self._runner.run_urgently(steps.refused, card.id, person, decision.why)
+        await self._runner.run_urgently(steps.refused, card.id, person, decision.why, act)
         return answers.denied(decision.why)
 
     async def open_form(self, card: Card, place: Place, trigger_id: str, message_ts: str) -> None:
@@ -187,7 +187,7 @@ class Decide:
             await self._private.send(place, click_answers.no_such_request())
             return
         person = self._permissions.policy.with_home_team(person)
-        if not await self._permissions.may_stop(card, person, place):
+        if not await self._permissions.may_stop(card, person, place, act):
             return
         stopped = await self._runner.run_patiently(
             STOP_TIMEOUT_S, steps.stopped, card_id, person, act

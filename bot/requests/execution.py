@@ -81,6 +81,7 @@ class _Progress:
     in_doubt: bool
     deadline: float
     before_call: BeforeCall
+    limit: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
     calls: list[dict[str, object]] = field(default_factory=list)
     refusal: FusebillRefused | None = None
     last_error: FusebillError = field(default_factory=FusebillError)
@@ -118,7 +119,7 @@ class Execution:
         deadline = started + self._budget_s
         progress = _Progress(request, may_have_called, may_have_called, deadline, before_call)
         try:
-            async with asyncio.timeout(self._budget_s):
+            async with asyncio.timeout(self._budget_s) as progress.limit:
                 result = await self._execute_with_retries(progress)
         except FusebillError as error:
             result = _failed(error, progress)
@@ -183,11 +184,21 @@ class Execution:
         found = compare(before.ids, request, called=progress.sent)
         if found:
             return found
-        await progress.before_call()
+        await self._prepare(progress)
         accepted = await self._call(progress)
         if accepted.customer is not None and accepted.customer.ids == request.ids_after:
             return done(request, "answer", accepted.status)
         return await self._read_back(accepted, progress)
+
+    async def _prepare(self, progress: _Progress) -> None:
+        """Make ready for a call; what the ledger needs for that is not Fusebill's time."""
+        started = monotonic()
+        ends_at = progress.limit.when()
+        progress.limit.reschedule(None)
+        await progress.before_call()
+        took_s = monotonic() - started
+        progress.deadline += took_s
+        progress.limit.reschedule(ends_at and ends_at + took_s)
 
     async def _call(self, progress: _Progress) -> Accepted:
         """Make the call that changes the customer, and keep what came of it as evidence."""

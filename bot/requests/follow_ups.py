@@ -66,7 +66,7 @@ class FollowUps:
     async def undo(self, card_id: str, person: Person, place: Place, act: Act) -> None:
         """Post a card in the same thread that offers to latch the customers to their old ids."""
         person = self._permissions.policy.with_home_team(person)
-        async with self._followed(card_id, person, place) as card:
+        async with self._followed(card_id, person, place, act) as card:
             if card is None:
                 return
             undoable = [request for request in card.requests if may_be_undone(request)]
@@ -137,7 +137,7 @@ class FollowUps:
         The new card is about those that still have the ids that the card shows.
         """
         person = self._permissions.policy.with_home_team(person)
-        async with self._followed(card_id, person, place) as card:
+        async with self._followed(card_id, person, place, act) as card:
             if card is None:
                 return
             unknown = [request for request in card.requests if may_be_checked(request)]
@@ -204,7 +204,7 @@ class FollowUps:
 
     @asynccontextmanager
     async def _followed(
-        self, card_id: str, person: Person, place: Place
+        self, card_id: str, person: Person, place: Place, act: Act
     ) -> AsyncIterator[Card | None]:
         """The card as it is now, one click at a time: people click twice. None if it may not be.
 
@@ -215,7 +215,7 @@ class FollowUps:
             card = await self._runner.read(lambda c: rows.read(c, card_id))
             if card is None:
                 await self._private.send(place, click_answers.no_such_request())
-            elif not await self._permissions.may_follow_up(card, person, place):
+            elif not await self._permissions.may_follow_up(card, person, place, act):
                 card = None
             yield card
 

@@ -16,7 +16,7 @@ from bot.domain.models import Card, Customer, Kind, Person, Request, Verdict
 from bot.domain.policy import Decision, Members, Policy, may_ask, may_decide, may_read
 from bot.ledger import steps
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.ledger.steps import Judge
+from bot.ledger.steps import Act, Judge
 from bot.messages import answers
 from bot.ops.metrics import Metrics
 from bot.requests.private_messages import Place, PrivateMessages
@@ -59,15 +59,15 @@ class Permissions:
         decision = may_read(self.policy, person, place.channel_id, self._members())
         return await self._allow_command(decision, person, place, customer_id, command)
 
-    async def may_follow_up(self, card: Card, person: Person, place: Place) -> bool:
+    async def may_follow_up(self, card: Card, person: Person, place: Place, act: Act) -> bool:
         """Whether a person may undo what a card did, or check it again."""
         decision = may_read(self.policy, person, card.first.channel_id, self._members())
-        return await self._allow_click(decision, card, person, place)
+        return await self._allow_click(decision, card, person, place, act)
 
-    async def may_stop(self, card: Card, person: Person, place: Place) -> bool:
+    async def may_stop(self, card: Card, person: Person, place: Place, act: Act) -> bool:
         """Whether a person may stop a card's work: whoever may cancel the card may."""
         decision = self.judge(person, Verdict.CANCELLED)(card.first, None)
-        return await self._allow_click(decision, card, person, place)
+        return await self._allow_click(decision, card, person, place, act)
 
     def judge(self, person: Person, verdict: Verdict) -> Judge:
         """The rules about this person's verdict, for the gate; a refusal is for it to record."""
@@ -113,11 +113,11 @@ class Permissions:
         return False
 
     async def _allow_click(
-        self, decision: Decision, card: Card, person: Person, place: Place
+        self, decision: Decision, card: Card, person: Person, place: Place, act: Act
     ) -> bool:
         if decision.allowed:
             return True
         self.count_refusal(decision, person)
-        await self._runner.run(steps.refused, card.id, person, decision.why)
+        await self._runner.run(steps.refused, card.id, person, decision.why, act)
         await self._private.send(place, answers.denied(decision.why, decision.channels))
         return False

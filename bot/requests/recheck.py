@@ -41,7 +41,7 @@ class Recheck:
 
     async def handle(self, job: Job) -> None:
         """Read the customers of a card that are due, and record what they are like."""
-        card = await self._runner.run(work_steps.to_show, job)
+        card = await self._runner.run(work_steps.as_it_is, job)
         now = job.now()
         times = {r.id: recheck_at(r, self._after_s, now) for r in card.requests} if card else {}
         waiting = {request_id: at for request_id, at in times.items() if at}

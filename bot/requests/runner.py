@@ -14,6 +14,8 @@ from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
+from itertools import count
 from time import monotonic
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import uuid4
@@ -47,16 +49,22 @@ PLACES: Mapping[Kind, int] = {
     Kind.RECHECK: 4,
 }
 """How many jobs of each kind a process takes at once, beside those that its own steps began."""
-TIDY_EVERY_S = 60.0
 AFTER_A_BUG = timedelta(minutes=1)
 """A job that failed for a reason that nobody expected is tried again after this."""
 
 
 class Runner:
-    """Runs steps and jobs in one process; `holder` is new for each."""
+    """Runs steps and jobs in one process, which takes nothing more once it is `stopping`."""
 
-    def __init__(self, database: Database, tasks: BackgroundTasks, timing: Timing) -> None:
+    def __init__(
+        self,
+        database: Database,
+        tasks: BackgroundTasks,
+        timing: Timing,
+        stopping: asyncio.Event,
+    ) -> None:
         self._database = database
+        self._stopping = stopping
         self._tasks = tasks
         self._timing = timing
         self._holder = uuid4().hex
@@ -65,15 +73,26 @@ class Runner:
         self._taken: Counter[str] = Counter()
         self._look_again = asyncio.Event()
         self._failed_cards: set[str] = set()
-        self.draining = False
 
     def handle(self, handlers: Mapping[Kind, Handler]) -> None:
         """Say who does the jobs of each kind."""
         self._handlers.update(handlers)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
-        """Run a transaction that only reads. Raises: LedgerUnavailable."""
-        return await self._database.run(work)
+        """Run a transaction that only reads; if its answer is lost, once more.
+
+        Raises: LedgerUnavailable.
+        """
+        try:
+            return await self._database.run(work)
+        except LedgerUnavailable as error:
+            if not error.uncertain:
+                raise
+        try:
+            return await self._database.run(work)
+        except LedgerUnavailable as error:
+            # whatever failed, it changed nothing
+            raise LedgerUnavailable(str(error)) from error.__cause__
 
     async def run(self, step: Step[P, T], *args: P.args, **values: P.kwargs) -> T:
         """Run a step, once more if nobody knows whether it took effect; start what it left held.
@@ -90,8 +109,11 @@ class Runner:
         self, timeout_s: float, step: Step[P, T], *args: P.args, **values: P.kwargs
     ) -> T:
         """Run a step, and after a failure again and again, for so many seconds."""
+        tries = count()
         return await retried(
-            lambda: self._run(lambda tx: step(tx, *args, **values), urgent=False),
+            lambda: self._run(
+                lambda tx: step(tx, *args, **values), urgent=False, again=next(tries) > 0
+            ),
             LedgerUnavailable,
             attempts=None,
             timeout_s=timeout_s,
@@ -113,13 +135,10 @@ class Runner:
         found = (job for job in self._running.values() if job.card_id == card_id)
         return next((job for job in found if job.kind == kind), None)
 
-    async def _run(self, step: Callable[[Transaction], T], *, urgent: bool) -> T:
-        try:
-            result, transaction = await self._committed(step, urgent=urgent)
-        except LedgerUnavailable as error:
-            if error.uncertain:
-                self._look_again.set()
-            raise
+    async def _run(
+        self, step: Callable[[Transaction], T], *, urgent: bool, again: bool = False
+    ) -> T:
+        result, transaction = await self._committed(step, urgent=urgent, again=again)
         for job in transaction.held:
             if job.id not in self._running:
                 self._start(job)
@@ -129,15 +148,16 @@ class Runner:
         return result
 
     async def _committed(
-        self, step: Callable[[Transaction], T], *, urgent: bool
+        self, step: Callable[[Transaction], T], *, urgent: bool, again: bool
     ) -> tuple[T, Transaction]:
-        def work(connection: Connection) -> tuple[T, Transaction]:
-            transaction = self._transaction(connection)
+        def work(connection: Connection, *, again: bool) -> tuple[T, Transaction]:
+            hold = self._timing.hold
+            transaction = Transaction(connection, self._holder, hold, again=again)
             return step(transaction), transaction
 
         began = monotonic()
         try:
-            return await self._database.run(work, urgent=urgent)
+            return await self._database.run(partial(work, again=again), urgent=urgent)
         except LedgerUnavailable as error:
             # the same act, delivered twice at once
             conflict = isinstance(error.__cause__, IntegrityError)
@@ -146,13 +166,13 @@ class Runner:
                 raise
             first = error
         try:
-            return await self._database.run(work, urgent=urgent)
+            return await self._database.run(partial(work, again=True), urgent=urgent)
         except LedgerUnavailable as error:
             uncertain = error.uncertain or first.uncertain
+            if uncertain:
+                # whatever took effect left jobs that nobody has started
+                self._tasks.spawn(self._start_lost())
             raise LedgerUnavailable(str(error), uncertain=uncertain) from error.__cause__
-
-    def _transaction(self, connection: Connection) -> Transaction:
-        return Transaction(connection, self._holder, self._timing.hold)
 
     def _start(self, job: Job, *, taken: bool = False) -> None:
         self._running[job.id] = job
@@ -185,46 +205,61 @@ class Runner:
             with suppress(LedgerUnavailable, LostHold):
                 await self.run(work_steps.later, job, AFTER_A_BUG)
 
-    async def keep(self, stopping: asyncio.Event) -> None:
+    async def keep(self) -> None:
         """Take what is due and renew what is held until the bot stops; then only renew."""
-        tidied_at = float("-inf")
         renewed_at = monotonic()
         caught_up = False
         while True:
             try:
-                if not (caught_up or stopping.is_set()):
+                if not (caught_up or self._stopping.is_set()):
                     await self.run(jobs.show_all_again)
                     caught_up = True
                 if monotonic() - renewed_at >= self._timing.hold_s / 3:
                     renewed_at = monotonic()
                     await self._renew()
-                if not stopping.is_set():
-                    await self._take_due()
-                    if monotonic() - tidied_at >= TIDY_EVERY_S:
-                        tidied_at = monotonic()
-                        await self.run(steps.tidied)
+                await self._take_due()
             except LedgerUnavailable as error:
                 log.warning("look at what is due postponed", why=str(error))
             except Exception:
                 log.exception("look at what is due failed")
             pause_s = min(self._timing.sweep_every_s, self._timing.hold_s / 3)
+            # not `wait_for`, which loses a cancellation that comes with the event (Python 3.11)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._look_again.wait(), pause_s)
+                async with asyncio.timeout(pause_s):
+                    await self._look_again.wait()
                 # a failing database must not be asked without a pause
                 await asyncio.sleep(min(pause_s, 0.05))
             self._look_again.clear()
 
     async def _take_due(self) -> None:
+        if self._stopping.is_set():
+            return
         free = {kind: PLACES[kind] - self._taken[kind] for kind in self._handlers}
-        for job in await self.run(self._take, {k: places for k, places in free.items() if places}):
+        free = {kind: places for kind, places in free.items() if places > 0}
+        for job in await self.run(self._take, free):
             # a step that was slow may have started it meanwhile; the hold that it has is over then
             if job.id not in self._running:
                 self._start(job, taken=True)
 
     def _take(self, transaction: Transaction, free: Mapping[Kind, int]) -> list[Job]:
+        steps.tidied(transaction)
         running = set(self._running)
         taken = (jobs.take(transaction, kind, n, running) for kind, n in free.items())
         return [job for of_kind in taken for job in of_kind]
+
+    async def _start_lost(self) -> None:
+        """Start what an uncertain commit left held, once no transaction of it is under way."""
+        await asyncio.sleep(jobs.STEP_ENDS_WITHIN.total_seconds())
+        try:
+            await retried(
+                self._take_due,
+                LedgerUnavailable,
+                attempts=None,
+                timeout_s=self._timing.hold_s,
+                wait_max=1.0,
+            )
+        except LedgerUnavailable as error:
+            log.warning("jobs of an uncertain commit not looked for yet", why=str(error))
 
     async def _renew(self) -> None:
         running = list(self._running.values())

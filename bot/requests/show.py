@@ -23,7 +23,7 @@ import structlog
 from bot.domain.models import Card
 from bot.ledger import steps, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.ledger.jobs import Job
+from bot.ledger.jobs import Job, LostHold
 from bot.messages import answers, card as card_messages, thread
 from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
@@ -68,9 +68,17 @@ class Show:
 
     async def handle(self, job: Job) -> None:
         """Draw the card and its thread until Slack has both, or until that has to wait."""
+        try:
+            await self._draw_until_shown(job)
+        except LostHold:
+            # a process that slept may have drawn over what its successor drew
+            await self._runner.run(steps.draw_again, job.card_id)
+            raise
+
+    async def _draw_until_shown(self, job: Job) -> None:
         card = job.card
         while True:
-            card = card or await self._runner.run(work_steps.to_show, job)
+            card = card or await self._runner.run(work_steps.as_it_is, job)
             if card is None or card.first.message_ts is None:
                 await self._runner.run(work_steps.done_with, job)
                 return
@@ -89,7 +97,8 @@ class Show:
                 # one step of its work is left, and sets this job again
                 return await self._runner.run(work_steps.shown, job, card.first.shown_events)
             with suppress(TimeoutError):
-                await asyncio.wait_for(job.changed.wait(), self._timing.progress_every_s)
+                async with asyncio.timeout(self._timing.progress_every_s):
+                    await job.changed.wait()
             return False
         drawn, replied = await asyncio.gather(
             self._draw_card(job, card), self._draw_thread(job, card), return_exceptions=True

@@ -25,7 +25,7 @@ from sqlalchemy import Connection
 
 from bot.domain.models import Card, Outcome, Request
 from bot.fusebill.pace import Pace
-from bot.ledger import rows, same_customer, work_steps
+from bot.ledger import same_customer, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Job, LostHold, seconds
 from bot.ledger.work_steps import Result
@@ -114,7 +114,10 @@ class Work:
 
     async def handle(self, job: Job) -> None:
         """Execute a decided card's requests and record their outcomes; can be run again."""
-        card = job.card or await self._taken_over(job)
+        card = job.card or await self._taken(job)
+        if card is None:
+            await self._runner.run(work_steps.done_with, job)
+            return
         to_do = [request for request in card.requests if request.is_to_be_executed]
         work = _CardWork(
             job,
@@ -133,7 +136,10 @@ class Work:
             if isinstance(failure, BaseException):
                 raise failure
 
-    async def _taken_over(self, job: Job) -> Card:
+    async def _taken(self, job: Job) -> Card | None:
+        """The card of work that another process left, or that an uncertain commit did."""
+        if job.previous is None:
+            return await self._runner.run(work_steps.as_it_is, job)
         older_version = job.previous == work_steps.OLDER_VERSION
         card = await self._runner.run(work_steps.resumed, job, older_version=older_version)
         abandoned = sum(request.is_to_be_executed for request in card.requests)
@@ -146,9 +152,8 @@ class Work:
         """Execute one request and record its outcome."""
         with structlog.contextvars.bound_contextvars(**about(Card((request,)))):
             await self._wait_for(request.waits_for)
-            try:
-                result = await self._executed(work, request)
-            except NotToBeCalled:
+            result = await self._executed(work, request)
+            if result is None:
                 return
             await work.record.add((request.id, result.result))
             self._metrics.outcomes.labels(request.kind, result.outcome).inc()
@@ -157,35 +162,46 @@ class Work:
                 self._metrics.result_seconds.labels(request.kind).observe(took_s)
             log.info("executed", outcome=result.outcome, **_loggable(result))
 
-    async def _executed(self, work: _CardWork, request: Request) -> ExecutionResult:
-        """Execute a request, in another turn if Fusebill takes no more calls for a while."""
-        may_have_called = request.is_begun
+    async def _executed(self, work: _CardWork, request: Request) -> ExecutionResult | None:
+        """Execute a request, in another turn if Fusebill takes no more calls for a while.
+
+        None if somebody stopped it before it was begun: then it has its outcome.
+        """
         refused: list[ExecutionResult] = []
         while True:
             async with self._turn(request):
-                result = await self._take_turn(work, request, may_have_called=may_have_called)
-            if len(refused) >= MAX_REFUSALS or not self._can_wait(request, result):
-                return _with_calls_of(refused, result)
+                result = await self._take_turn(work, request, is_begun=bool(refused))
+            if (
+                result is None
+                or len(refused) >= MAX_REFUSALS
+                or not self._can_wait(request, result)
+            ):
+                return result and _with_calls_of(refused, result)
             refused.append(result)
 
     async def _take_turn(
-        self, work: _CardWork, request: Request, *, may_have_called: bool
-    ) -> ExecutionResult:
-        if request.card_size > 1 and await self._is_stopping(work):
-            return await self._execution.stop(request, may_have_called=may_have_called)
-        if work.job.attempts > MAX_INTERRUPTIONS:
+        self, work: _CardWork, request: Request, *, is_begun: bool
+    ) -> ExecutionResult | None:
+        if work.job.attempts >= MAX_INTERRUPTIONS:
             why = f"The bot was interrupted {MAX_INTERRUPTIONS} times and does not try again."
             return ExecutionResult(Outcome.UNKNOWN, {"why": why})
-        has_begun = False
+        may_call = False
 
         async def before_call() -> None:
-            nonlocal has_begun
-            if not has_begun and request.id not in await work.begin.add(request.id):
+            nonlocal may_call
+            may_call = may_call or request.id in await work.begin.add(request.id)
+            if not may_call:
                 raise NotToBeCalled(request.id)
-            has_begun = True
             work.job.require_held()
 
-        return await self._execution.execute(request, before_call, may_have_called=may_have_called)
+        try:
+            return await self._execution.execute(
+                request, before_call, may_have_called=request.is_begun
+            )
+        except NotToBeCalled:
+            if not (request.is_begun or is_begun):
+                return None
+            return await self._execution.stop(request, may_have_called=request.is_begun)
 
     async def _begin(self, job: Job, request_ids: Sequence[str]) -> frozenset[str]:
         """Write down that these are about to be called, as the one who holds the work."""
@@ -201,12 +217,6 @@ class Work:
         return await self._runner.run_patiently(
             RECORD_TIMEOUT_S, work_steps.recorded, job, dict(results), self._recheck_after
         )
-
-    async def _is_stopping(self, work: _CardWork) -> bool:
-        card = await self._runner.read_patiently(
-            self._timing.hold_s / 2, lambda c: rows.read(c, work.card.id)
-        )
-        return card is not None and card.is_stopping
 
     def _can_wait(self, request: Request, result: ExecutionResult) -> bool:
         """Whether one of many customers has another turn, once Fusebill takes calls again."""

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, TypeVar
 
+import structlog
 from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
@@ -29,6 +30,7 @@ from bot.slack.errors import (
     require,
 )
 from bot.slack.rate_limiter import MAX_WAIT_S, Key, RateLimiter
+from bot.slack.session import is_at_slack
 from bot.slack.web_api import WebApi
 
 __all__ = [
@@ -43,12 +45,16 @@ __all__ = [
     "is_verdict",
 ]
 
+log = structlog.get_logger(__name__)
+
 T = TypeVar("T")
 Observe = Callable[[str, str, float], None]
 Blocks = list[dict[str, Any]]
 
 OPEN_TIMEOUT_S = 3.0
 """After this a trigger is no longer valid, so that waiting for Slack's answer makes no sense."""
+NOT_AT_SLACK = "response_url_not_at_slack"
+"""The code of a response URL that was not called, though a signed payload brought it."""
 MAX_CONCURRENT_CALLS = 64
 MAX_PLAIN_LENGTH = 3000
 """Slack takes 4,000 characters in an update: docs.slack.dev/reference/methods/chat.update"""
@@ -130,7 +136,8 @@ class Slack:
     async def send_ephemeral(self, response_url: str, message: Message) -> None:
         """Send a message that only one person sees.
 
-        A response URL works five times within 30 minutes.
+        A response URL works five times within 30 minutes. One that is not at Slack, nor at the
+        host of SLACK_API_URL, is not called (SlackRefused): its answer holds a customer's data.
         Source: docs.slack.dev/interactivity/handling-user-interaction
         """
         await self._respond(response_url, message, replace_original=False)
@@ -140,6 +147,10 @@ class Slack:
         await self._respond(response_url, message, replace_original=True)
 
     async def _respond(self, url: str, message: Message, *, replace_original: bool) -> None:
+        if not is_at_slack(url, self._client.base_url):
+            log.error("response url not called: it is not at slack")
+            raise SlackRefused(NOT_AT_SLACK)
+
         async def call(text: str, blocks: Blocks | None) -> None:
             webhook = AsyncWebhookClient(url, session=self._client.session, retry_handlers=[])
             response = await webhook.send(

@@ -10,8 +10,7 @@ Only a JSON object with `ok: false` and an `error` is Slack's word; of a respons
 Slack's codes alone. A proxy's page, an empty answer, half an object: all that is somebody else's,
 and passes.
 
-Source: docs.slack.dev/reference/methods, each method's list of errors;
-docs.slack.dev/apis/web-api/rate-limits
+What ends each code is in `error_codes`. Source: docs.slack.dev/apis/web-api/rate-limits
 """
 
 from __future__ import annotations
@@ -29,45 +28,16 @@ import aiohttp
 from slack_sdk.errors import SlackApiError, SlackClientError
 from slack_sdk.webhook.webhook_response import WebhookResponse
 
+from bot.slack.error_codes import Remedy, codes, meaning_of
+
 MAX_RETRY_AFTER_S = 600.0
 MAX_PAUSE_S = 30.0
 BUSY = frozenset({"ratelimited", "rate_limited", "http_429"})
-PASSING = frozenset(
-    {
-        "internal_error",
-        "fatal_error",
-        "service_unavailable",
-        "request_timeout",
-        "team_added_to_org",
-        "external_channel_migrating",
-        "update_failed",
-    }
-)
+PASSING = codes(Remedy.TIME) - BUSY
 """Codes of Slack that pass by themselves. Every code in no list here is a SlackBlocked."""
-UNCHANGEABLE = frozenset(
-    {
-        "message_not_found",
-        "cant_update_message",
-        "edit_window_closed",
-        "thread_not_found",
-        "cannot_reply_to_message",
-        "invalid_ts",
-        "expired_url",
-        "used_url",
-    }
-)
+UNCHANGEABLE = codes(Remedy.NOTHING)
 """Codes about a message, thread or response URL that is gone for good."""
-UNPOSTABLE = frozenset(
-    {
-        "msg_too_long",
-        "msg_blocks_too_long",
-        "invalid_blocks",
-        "invalid_blocks_format",
-        "invalid_attachments",
-        "only_one_table_allowed",
-        "no_text",
-    }
-)
+UNPOSTABLE = codes(Remedy.CONTENT)
 """Codes about the content: lines for a table, or short plain text, may be accepted instead."""
 BAD_TOKEN = frozenset(
     {
@@ -138,6 +108,12 @@ def pause_of(error: SlackUnavailable) -> bool | float:
 def is_verdict(error: SlackError) -> bool:
     """Whether Slack itself said no, so that the call surely had no effect."""
     return isinstance(error, SlackRefused | SlackBlocked)
+
+
+def advice(error: SlackError) -> dict[str, str]:
+    """What a log line says beside the code, if no waiting mends it: what the admin must do."""
+    fix = meaning_of(error.code).fix if isinstance(error, SlackBlocked) else ""
+    return {"check": fix} if fix else {}
 
 
 def classify(error: Exception) -> SlackError | None:

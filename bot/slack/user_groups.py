@@ -9,7 +9,8 @@ from time import monotonic
 import structlog
 
 from bot.domain.policy import Members
-from bot.slack.client import Slack, SlackError, SlackUnavailable
+from bot.slack.client import Slack, SlackError, SlackUnavailable, is_verdict
+from bot.slack.errors import advice
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +40,7 @@ class UserGroups:
         self._refresh_every_s = refresh_every_s
         self._retry_after_s = retry_after_s
         self._known: dict[str, tuple[float, frozenset[str]]] = {}
+        self._failures: dict[str, SlackError] = {}
         self._asked_to_wait_s = 0.0
 
     def members(self) -> Members:
@@ -50,6 +52,19 @@ class UserGroups:
             else None
             for group in self._user_groups
         }
+
+    def refused(self) -> dict[str, str]:
+        """The groups of which Slack's last word was no, each with its error code."""
+        return {group: code for group, code in self.unread().items() if self._is_refused(group)}
+
+    def unread(self) -> dict[str, str]:
+        """The groups that could not be read last time, each with why."""
+        return {group: error.code for group, error in sorted(self._failures.items())}
+
+    @property
+    def are_needed(self) -> bool:
+        """Whether a list names any group."""
+        return bool(self._user_groups)
 
     async def refresh(self) -> bool:
         """Ask Slack for every group; returns whether all of them were read."""
@@ -66,13 +81,20 @@ class UserGroups:
             complete = await self.refresh()
             pause_s = self._retry_after_s if complete else min(pause_s * 2, self._refresh_every_s)
 
+    def _is_refused(self, group: str) -> bool:
+        return group in self._failures and is_verdict(self._failures[group])
+
     async def _fetch(self, group: str) -> bool:
         try:
             members = await self._slack.user_group_members(group)
         except SlackError as error:
-            log.warning("user group not read", user_group=group, why=error.code)
+            log.warning("user group not read", user_group=group, why=error.code, **advice(error))
+            # a no stays Slack's last word while Slack can't be reached
+            if is_verdict(error) or not self._is_refused(group):
+                self._failures[group] = error
             if isinstance(error, SlackUnavailable) and error.retry_after_s:
                 self._asked_to_wait_s = max(self._asked_to_wait_s, error.retry_after_s)
             return False
         self._known[group] = (self._clock(), members)
+        self._failures.pop(group, None)
         return True

@@ -14,7 +14,8 @@ from bot.settings import Timing, load
 TIMING = Timing(
     hold_s=900.0,
     execution_s=300.0,
-    fusebill_call_s=60.0,
+    fusebill_read_s=60.0,
+    fusebill_write_s=60.0,
     sweep_every_s=600.0,
     working_after_s=60.0,
     idle_s=120.0,

@@ -489,6 +489,61 @@ def chain(row: dict[str, Any], count: int, why: str) -> Iterator[dict[str, Any]]
         yield event
 
 
+@pytest.mark.parametrize(
+    "change_fields",
+    [
+        lambda stored: stored | {"tier": "Gold"},
+        lambda stored: {name: stored[name] for name in stored if name != "email"},
+    ],
+    ids=["one more", "one less"],
+)
+@pytest.mark.parametrize("posted", [True, False], ids=["posted", "not posted"])
+def test_a_customer_with_other_fields_than_todays_verifies(
+    url: str, run: Audit, change_fields: Callable[[dict[str, Any]], dict[str, Any]], *, posted: bool
+) -> None:
+    row = request_row(FIRST)
+    row["customer"] = json.dumps(change_fields(json.loads(row["customer"])))
+    first = asked(FIRST)
+    vouched = {"row": fingerprint(row, posted=posted), "card": place_on_card(row)}
+    event = chained_event(FIRST, replace(first, details=first.details | vouched))
+    row |= {"events": 1, "head": event.hash}
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        connection.execute(insert(requests), row)
+        connection.execute(insert(events), event_row(event))
+    engine.dispose()
+    assert run("--verify")[0] == 0
+    change(url, "UPDATE requests SET customer = replace(customer, 'Stolen', 'Other')")
+    assert run("--verify") == (1, f"{A}: its own row was changed\n", "")
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("details", ['{"why":"x"} ', '{"why":"y","why":"x"}', "[]", "oops", "{"])
+def test_details_that_were_hashed_as_another_text_are_named(
+    url: str, run: Audit, details: str
+) -> None:
+    change(url, f"UPDATE events SET details = '{details}' {OF_A} AND number = 2")
+    assert run("--verify") == (1, f"{A}, event 2: changed\n", "")
+
+
+@pytest.mark.usefixtures("two")
+@pytest.mark.parametrize("details", ["[]", "oops", "{", "7"])
+def test_a_text_that_is_no_event_is_named_even_with_its_hash(
+    url: str, run: Audit, details: str
+) -> None:
+    engine = open_engine(url)
+    with engine.begin() as connection:
+        last = events.select().where(events.c.request_id == FIRST.id, events.c.number == 4)
+        row = dict(connection.execute(last).mappings().one()) | {"details": details}
+        names = ("previous", "request_id", "number", "at", "type", "actor", "details")
+        forged = digest(*(row[name] for name in names))
+        where = events.c.id == row["id"]
+        connection.execute(events.update().where(where).values(details=details, hash=forged))
+        connection.execute(requests.update().where(requests.c.id == FIRST.id).values(head=forged))
+    engine.dispose()
+    assert run("--verify") == (1, f"{A}, event 4: changed\n", "")
+
+
 def growth_mb(work: Callable[[], object]) -> float:
     """By how much this process's memory grew at its peak during `work`, C buffers included."""
     status = Path("/proc/self/status")

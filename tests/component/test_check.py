@@ -34,12 +34,17 @@ from tests.support.world import settings_for
 
 SECRET = "0123456789abcdef" * 2
 Run = Callable[..., Awaitable[tuple[int, str, str]]]
+READERS = (
+    "✓ Readers: a card shows a customer's name, email and ids to all in its channel, also to guests"
+    " and to other organisations that it is shared with"
+)
 GOOD = [
     "✓ Settings: valid",
     "✓ Slack's bot token: unlatch in Sandbox, with all scopes",
     "✓ Slack's signing secret: well-formed (only a request from Slack can verify it)",
     "✓ Fusebill: accepts the API key; 999 calls left this minute, 179999 today",
     f"✓ Ledger (SQLite): version {REVISION}, takes writes",
+    f"{READERS}; that may be any channel, until UNLATCH_CHANNELS is set",
     "✓ Cards: Slack accepts all 27 kinds",
 ]
 
@@ -97,6 +102,11 @@ async def test_each_channel_and_user_group_has_its_own_line(scene: Scene) -> Non
     ]
 
 
+async def test_it_says_who_reads_a_card(scene: Scene) -> None:
+    lines = await scene.lines(unlatch_channels=frozenset({"C0BILLING"}))
+    assert lines[5] == READERS
+
+
 async def test_no_message_is_visible_or_stays_scheduled(scene: Scene) -> None:
     await scene.lines(unlatch_channels=frozenset({"C0PUBLIC", "C0BILLING", "C0READONLY"}))
     channels = scene.slack.workspace.channels
@@ -124,6 +134,10 @@ async def test_the_app_token_is_checked_with_a_socket_mode_connection(scene: Sce
 
 def refuse(error: str) -> Callable[[Scene], None]:
     return lambda scene: scene.slack.faults.fail("auth.test", error=error)
+
+
+def cant_post(error: str) -> Callable[[Scene], None]:
+    return lambda scene: scene.slack.faults.fail("chat.scheduleMessage", error=error)
 
 
 def lack(*scopes: str) -> Callable[[Scene], None]:
@@ -265,7 +279,7 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     ),
     "private channel": (
         *(nothing, CHANNEL),
-        *("✗ Channel C0PRIVATE: the bot can't post (channel_not_found)", "/invite @unlatch"),
+        *("✗ Channel C0PRIVATE: the bot can't post (channel_not_found)", "Type /invite and the"),
     ),
     "archived channel": (
         *(nothing, {"unlatch_channels": frozenset({"C0ARCHIVED"})}),
@@ -277,6 +291,45 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
             "✗ Channel C0READONLY: the bot can't post (restricted_action)",
             "posting permissions, or",
         ),
+    ),
+    "channel for replies only": (
+        *(cant_post("restricted_action_thread_only_channel"), BILLING),
+        *(
+            "✗ Channel C0BILLING: the bot can't post (restricted",
+            "Only replies may be posted there",
+        ),
+    ),
+    "channel without replies": (
+        *(cant_post("restricted_action_non_threadable_channel"), BILLING),
+        *("✗ Channel C0BILLING: the bot can't post (restricted", "No replies may be posted there"),
+    ),
+    "channel for reading only": (
+        *(cant_post("restricted_action_read_only_channel"), BILLING),
+        *("✗ Channel C0BILLING: the bot can't post (restricted", "the channel's posting perm"),
+    ),
+    "no scope to post": (
+        *(cant_post("missing_scope"), BILLING),
+        *("✗ Channel C0BILLING: the bot can't post (missing_scope)", "then reinstall the app."),
+    ),
+    "a list of allowed addresses": (
+        *(refuse("invalid_auth"), {}),
+        *("✗ Slack's bot token: invalid_auth", "a list of allowed IP addresses, add the one"),
+    ),
+    "a list of allowed addresses, in socket mode": (
+        lambda scene: scene.slack.faults.fail("apps.connections.open", error="invalid_auth"),
+        {"slack_app_token": "xapp-sandbox"},
+        *("✗ Socket Mode: invalid_auth", "a list of allowed IP addresses, add the one"),
+    ),
+    "a code that nobody knows": (
+        *(refuse("some_new_code"), {}),
+        *("✗ Slack's bot token: some_new_code", "Look the code up at docs.slack.dev"),
+    ),
+    "no plan for user groups": (
+        lambda scene: scene.slack.faults.fail(
+            "usergroups.users.list", error="plan_upgrade_required"
+        ),
+        GROUP,
+        *("✗ User group S0BILLING: the bot can't read it (plan_", "need a paid plan of Slack"),
     ),
     "unknown user group": (
         *(nothing, {"unlatch_requesters": frozenset({"S0NOSUCH"})}),
@@ -402,7 +455,7 @@ async def test_a_slack_that_cannot_check_cards_is_only_a_warning(scene: Scene) -
     scene.slack.faults.fail("blocks.validate", error="unknown_method")
     lines = await scene.lines()
     assert lines[-1].startswith("! Cards: not checked, since this Slack has no blocks.validate")
-    assert [line[0] for line in lines] == list("✓✓✓✓✓!")
+    assert [line[0] for line in lines] == list("✓✓✓✓✓✓!")
 
 
 @pytest.mark.parametrize("error", ["ratelimited", "internal_error"])
@@ -442,6 +495,16 @@ async def test_a_ledger_file_that_others_can_open_is_a_warning(scene: Scene, end
         f"! Ledger (SQLite): others on this machine can open {file} (mode 0640)\n"
         f"    Run: chmod 600 {file}"
     )
+
+
+async def test_a_file_behind_a_link_that_others_can_open_is_a_warning(scene: Scene) -> None:
+    (scene.folder / "link.db").symlink_to(scene.folder / "ledger.db")
+    with closing(sqlite3.connect(scene.folder / "ledger.db")) as held:
+        held.execute("BEGIN")
+        held.execute("SELECT * FROM requests").fetchall()
+        (scene.folder / "ledger.db-shm").chmod(0o640)
+        [line] = await scene.wrong(database_url=f"sqlite:///{scene.folder}/link.db")
+    assert f"Run: chmod 600 {scene.folder}/ledger.db-shm" in line
 
 
 async def test_no_folder_is_taken_for_a_ledger_file_with_a_wrong_mode(scene: Scene) -> None:
@@ -625,7 +688,7 @@ async def test_the_command_prints_each_result_and_exits_with_0(run: Run) -> None
 async def test_the_command_exits_with_1_if_a_check_fails(run: Run) -> None:
     code, out, err = await run(fusebill_api_key="MDp3cm9uZw==")
     assert (code, err) == (1, "")
-    assert [line[0] for line in out.splitlines() if line[0] != " "] == list("✓✓✓✗✓✓")
+    assert [line[0] for line in out.splitlines() if line[0] != " "] == list("✓✓✓✗✓✓✓")
     assert "MDp3cm9uZw==" not in out
 
 
@@ -640,3 +703,21 @@ async def test_each_wrong_setting_is_one_line_and_the_exit_code_is_1(
     assert code == 1
     assert [line.split(":")[0] for line in lines] == ["✗ SLACK_BOT_TOKEN", "✗ PORT"]
     assert "my-password" not in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    "proxy",
+    [
+        "name:s3cr3t@proxy:3128",
+        "http://name:s3cr3t@127.0.0.1:99999",
+        "http://name:s3cr3t@127.0.0.1:1",
+        "http://name:s3cr3t@no-such-host.invalid:3128",
+    ],
+)
+async def test_no_proxys_password_is_printed(
+    run: Run, monkeypatch: pytest.MonkeyPatch, proxy: str
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", proxy)
+    code, out, err = await run(fusebill_base_url="https://fusebill.invalid/v1")
+    assert (code, "s3cr3t" in out + err) == (1, False)
+    assert "PROXY" in out

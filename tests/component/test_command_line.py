@@ -17,7 +17,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from bot.app.starting import CannotListen
+from bot.app.server import CannotListen
 from bot.ledger.tables import REVISION
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
@@ -144,6 +144,21 @@ async def test_ctrl_c_stops_the_bot(tmp_path: Path) -> None:
     ):
         code, printed = await ended(process, signal.SIGINT)
         assert (code, "Traceback" in printed) == (0, False)
+
+
+async def test_a_bot_under_nohup_outlives_a_hangup(tmp_path: Path) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        async with (
+            SimulatedSlack() as slack,
+            SimulatedFusebill() as fusebill,
+            running(tmp_path, slack, fusebill) as process,
+        ):
+            process.send_signal(signal.SIGHUP)
+            await confirmed(slack)
+            assert (await ended(process))[0] == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 async def test_the_output_contains_no_secret(tmp_path: Path) -> None:
@@ -424,6 +439,55 @@ async def test_a_sqlite_url_with_a_timeout_is_taken_by_every_command(
         code, printed = await ran(tmp_path, *arguments, **values)
     assert (code, "Traceback" in printed) == (0, False)
     assert names(tmp_path) == ["ledger.db"]
+
+
+ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0"}
+EVERY_COMMAND = [
+    ["migrate"],
+    ["check"],
+    ["audit"],
+    ["audit", "--csv"],
+    ["audit", "--json"],
+    ["audit", "--verify", "--against", "é.log"],
+    ["manifest", "--socket", "--name", "Délatcher"],
+    ["example", "systemd"],
+    ["--help"],
+]
+
+
+async def asked_with_an_accent(folder: Path, url: str) -> None:
+    """Ask for a card whose reason has an accent, in a ledger at this address."""
+    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+        values = environment(slack, fusebill, DATABASE_URL=url)
+        process = await launched(folder, "http", **values | ASCII)
+        assert process.stdout is not None
+        log = b""
+        async with asyncio.timeout(30):
+            while not (port := re.search(rb'"port": (\d+)', log)):
+                log += await process.stdout.readline()
+        slack.request_url = f"http://127.0.0.1:{int(port[1])}/slack/events"
+        await slack.command("U0ALICE", f"{BIKES} déplacé ✓")
+        await slack.workspace.until(lambda: slack.workspace.messages(CHANNEL))
+        _code, rest = await ended(process)
+        (folder / "é.log").write_bytes(log + rest.encode())
+
+
+async def test_every_command_works_in_a_locale_without_accents(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/José/ledger.db"
+    (tmp_path / "José").mkdir()
+    await asked_with_an_accent(tmp_path, url)
+    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
+        values = environment(slack, fusebill, SLACK_SIGNING_SECRET="0" * 32, DATABASE_URL=url)
+        printed = {
+            " ".join(command): await ran(tmp_path, *command, **values | ASCII)
+            for command in EVERY_COMMAND
+        }
+    assert {command: said for command, (code, said) in printed.items() if code} == {}
+    assert "déplacé ✓" in printed["audit"][1]
+    assert "déplacé ✓" in printed["audit --csv"][1]
+    assert '"Délatcher"' in json.dumps(
+        json.loads(printed["manifest --socket --name Délatcher"][1]), ensure_ascii=False
+    )
 
 
 WRONG = {

@@ -391,6 +391,27 @@ async def test_sqlites_files_are_for_the_owner_alone_whatever_the_umask(
     assert found == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm"), 0o600)
 
 
+async def test_the_files_behind_a_link_to_nothing_yet_are_for_the_owner_alone(
+    tmp_path: Path,
+) -> None:
+    disk, app = tmp_path / "disk", tmp_path / "app"
+    disk.mkdir()
+    app.mkdir()
+    (app / "current.db").symlink_to(disk / "ledger.db")
+    (app / "link.db").symlink_to("current.db")
+    before = os.umask(0o022)
+    try:
+        engine = open_engine(f"sqlite:///{app}/link.db")
+        migrate(engine)
+        with engine.connect():
+            found = modes(disk)
+        engine.dispose()
+    finally:
+        os.umask(before)
+    assert found == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm"), 0o600)
+    assert sorted(file.name for file in app.iterdir()) == ["current.db", "link.db"]
+
+
 async def test_a_ledger_that_exists_keeps_its_mode(tmp_path: Path) -> None:
     (tmp_path / "ledger.db").touch(0o640)
     (tmp_path / "ledger.db").chmod(0o640)

@@ -188,11 +188,12 @@ def promtool(folder: Path, command: str, tests: str = "") -> str:
 
 
 def test_prometheus_takes_the_alerts(tmp_path: Path) -> None:
-    assert "SUCCESS: 6 rules found" in promtool(tmp_path, "check")
+    assert "SUCCESS: 7 rules found" in promtool(tmp_path, "check")
 
 
 FIRED = {
     "UnlatchNotReady": [('up{job="unlatch-bot"}', "1"), ("unlatch_ready", "0")],
+    "UnlatchDegraded": [("unlatch_degraded", "1")],
     "UnlatchOverdue": [("unlatch_overdue_seconds", "400")],
     "UnlatchUndelivered": [("unlatch_undelivered_total", "0+0x9 1")],
     "UnlatchReclaimed": [("unlatch_reclaimed_total", "0+0x9 1")],
@@ -213,6 +214,7 @@ def test_an_alert_fires_on_its_symptom_and_only_then(tmp_path: Path, name: str) 
     quiet = [
         ('up{job="unlatch-bot"}', "1"),
         ("unlatch_ready", "1"),
+        ("unlatch_degraded", "0"),
         ("unlatch_overdue_seconds", "1"),
         ("unlatch_undelivered_total", "3"),
         ("unlatch_reclaimed_total", "3"),
@@ -258,11 +260,20 @@ async def gauge(world: World, name: str) -> float:
     return next(float(line.split()[1]) for line in lines if line.startswith(f"{name} "))
 
 
-async def test_a_metric_says_whether_the_bot_is_ready(world: World, open_world: OpenWorld) -> None:
+async def test_a_metric_says_whether_the_bot_is_ready(world: World) -> None:
     assert await gauge(world, "unlatch_ready") == 1
+    world.bot.stopping.set()
+    assert await gauge(world, "unlatch_ready") == 0
+
+
+async def test_a_metric_says_whether_slack_is_in_trouble(
+    world: World, open_world: OpenWorld
+) -> None:
+    assert await gauge(world, "unlatch_degraded") == 0
     async with open_world() as other:
         other.slack.faults.fail("auth.test", error="token_revoked", times=None)
-        assert await gauge(other, "unlatch_ready") == 0
+        assert await gauge(other, "unlatch_degraded") == 1
+        assert await gauge(other, "unlatch_ready") == 1
 
 
 async def test_a_metric_says_how_long_the_ledger_has_waited_for_a_sweep(

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 
 from bot.domain.models import Customer, HubSpotIds
 from bot.fusebill.answers import RateLimit
-from bot.fusebill.client import TIMEOUT, FusebillClient
+from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import (
     CustomerNotFound,
     Forbidden,
@@ -37,11 +37,13 @@ from bot.fusebill.errors import (
 from bot.fusebill.responses import Accepted, Found
 from bot.fusebill.transport import AiohttpTransport
 from bot.sandbox.fusebill.customers import sample_customers
-from bot.sandbox.fusebill.simulator import SimulatedFusebill
+from bot.sandbox.fusebill.misbehaviour import LATE_OR_LOST
+from bot.sandbox.fusebill.simulator import KINDS, SimulatedFusebill
+from bot.settings import Timing
 from tests.support.names import BIKES
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable
 
 KEY = "MDpzYW5kYm94"
 
@@ -456,16 +458,93 @@ async def test_a_timeout_leaves_the_outcome_unknown(
     server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     server.misbehave("hang")
-    impatient = FusebillClient(http, server.url, KEY, timeout=httpx.Timeout(0.1))
-    with pytest.raises(OutcomeUnknown, match="in time") as caught:
+    impatient = FusebillClient(http, server.url, KEY, write_s=0.1)
+    with pytest.raises(OutcomeUnknown, match=r"no complete answer within 0\.1 s") as caught:
         await impatient.unlatch_customer(BIKES)
     assert caught.value.status is None
+
+
+async def test_a_write_is_waited_for_longer_than_a_read(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
+) -> None:
+    client = FusebillClient(http, server.url, KEY, read_s=0.2, write_s=2.0)
+    server.misbehave(**LATE_OR_LOST["takes 9 s"] | {"seconds": 0.5})
+    accepted = await client.unlatch_customer(BIKES)
+    assert accepted.customer == await client.get_customer(BIKES)
+    server.misbehave("slow", operation="get_customer", seconds=0.5)
+    with pytest.raises(OutcomeUnknown, match=r"no complete answer within 0\.2 s"):
+        await client.get_customer(BIKES)
+    server.misbehave("slow", operation="list_customers", seconds=0.5)
+    with pytest.raises(OutcomeUnknown, match=r"no complete answer within 0\.2 s"):
+        await client.find_customers("Reference", "1337")
+
+
+def test_a_write_may_take_30_seconds_and_a_read_8() -> None:
+    assert (Timing().fusebill_write_s, Timing().fusebill_read_s) == (30.0, 8.0)
+
+
+# The call may still run
+
+
+async def failure(call: Awaitable[object]) -> FusebillError:
+    with pytest.raises(FusebillError) as caught:
+        await call
+    return caught.value
+
+
+async def test_a_call_may_still_run_after_a_time_out_and_may_then_take_effect(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
+) -> None:
+    client = FusebillClient(http, server.url, KEY, write_s=0.2)
+    server.misbehave(**LATE_OR_LOST["outlives the client"] | {"seconds": 0.1})
+    assert (await failure(client.unlatch_customer(BIKES))).may_still_run
+    assert (await client.get_customer(BIKES)).ids
+    await asyncio.sleep(0.3)
+    assert not (await client.get_customer(BIKES)).ids
+
+
+async def test_a_call_may_still_run_after_a_body_that_does_not_end(
+    http: httpx.AsyncBaseTransport,
+) -> None:
+    async with endless_server(b" ", pause_s=0.02) as url:
+        client = FusebillClient(http, url, KEY, write_s=0.2)
+        assert (await failure(client.unlatch_customer(BIKES))).may_still_run
+
+
+async def test_a_call_may_still_run_if_its_connection_was_lost_after_more_than_a_second(
+    client: FusebillClient, server: SimulatedFusebill
+) -> None:
+    server.misbehave(**LATE_OR_LOST["lost after 2 s"] | {"seconds": 1.2})
+    late = await failure(client.unlatch_customer(BIKES))
+    server.misbehave(**LATE_OR_LOST["lost after 2 s"] | {"seconds": 0.2})
+    soon = await failure(client.unlatch_customer(BIKES))
+    assert (late.why, soon.why) == ("the answer was lost", "the answer was lost")
+    assert (late.may_still_run, soon.may_still_run) == (True, False)
+
+
+@pytest.mark.parametrize("answer", KINDS)
+async def test_no_whole_answer_but_a_408_or_504_leaves_a_call_running(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport, answer: str
+) -> None:
+    client = FusebillClient(http, server.url, KEY, write_s=0.5)
+    server.misbehave(answer, seconds=0.01)
+    (ended,) = await asyncio.gather(client.unlatch_customer(BIKES), return_exceptions=True)
+    server.hang_up()
+    may_still_run = isinstance(ended, FusebillError) and ended.may_still_run
+    assert may_still_run is (answer in ("hang", "timeout_408", "page_504"))
+
+
+async def test_nothing_runs_where_nothing_was_sent(
+    http: httpx.AsyncBaseTransport, unused_tcp_port: int
+) -> None:
+    client = FusebillClient(http, f"http://127.0.0.1:{unused_tcp_port}/v1", KEY)
+    assert not (await failure(client.unlatch_customer(BIKES))).may_still_run
 
 
 async def test_an_endless_slow_body_times_out(http: httpx.AsyncBaseTransport) -> None:
     async with endless_server(b" ", pause_s=0.02) as url, asyncio.timeout(3):
         with pytest.raises(OutcomeUnknown, match="no complete answer"):
-            await FusebillClient(http, url, KEY, call_s=0.3).unlatch_customer(BIKES)
+            await FusebillClient(http, url, KEY, write_s=0.3).unlatch_customer(BIKES)
 
 
 async def test_an_endless_fast_body_is_cut_off(http: httpx.AsyncBaseTransport) -> None:
@@ -503,12 +582,48 @@ async def test_a_body_over_one_megabyte_shows_no_customer(http: httpx.AsyncBaseT
             await FusebillClient(http, url, KEY).get_customer(BIKES)
 
 
-async def test_a_refusal_whose_body_is_lost_is_still_a_refusal(
+async def test_a_refusal_whose_body_is_lost_is_nobodys_word(
     http: httpx.AsyncBaseTransport,
 ) -> None:
     error = await error_from(http, b'HTTP/1.1 409 Conflict\r\nContent-Length: 99\r\n\r\n{"Err')
-    assert type(error) is FusebillRefused
-    assert (error.texts, error.own_form) == ((), False)
+    assert type(error) is OutcomeUnknown
+    assert (error.status, error.texts, error.own_form) == (409, (), False)
+
+
+@pytest.mark.parametrize(
+    ("trouble", "kind", "status"),
+    [("site is stopped", Forbidden, 403), ("back soon", NotUnderstood, 200)],
+)
+async def test_one_page_of_somebody_else_is_nobodys_word_and_passes(
+    client: FusebillClient,
+    server: SimulatedFusebill,
+    trouble: str,
+    kind: type[FusebillError],
+    status: int,
+) -> None:
+    server.misbehave(**LATE_OR_LOST[trouble])
+    before = await client.get_customer(BIKES)
+    page = await failure(client.get_customer(BIKES))
+    assert (type(page), page.status) == (kind, status)
+    assert isinstance(page, OutcomeUnknown)
+    assert page.may_pass
+    assert page.texts == (f"{status} gateway",), "its words say what came"
+    assert await client.get_customer(BIKES) == before
+
+
+@pytest.mark.parametrize("answer", ["no_route", "iis_404", "empty_404", "half_404"])
+async def test_only_fusebills_own_404_says_that_a_customer_is_gone(
+    client: FusebillClient, server: SimulatedFusebill, answer: str
+) -> None:
+    server.misbehave(answer)
+    other = await failure(client.get_customer(BIKES))
+    assert not isinstance(other, CustomerNotFound)
+    assert other.may_pass
+    server.misbehave(**LATE_OR_LOST["deleted"])
+    for call in (client.get_customer, client.unlatch_customer):
+        gone = await failure(call(BIKES))
+        assert (type(gone), gone.own_form) == (CustomerNotFound, True)
+        assert not gone.may_pass
 
 
 async def test_a_transport_of_httpx_can_make_the_calls(server: SimulatedFusebill) -> None:
@@ -550,13 +665,13 @@ async def test_an_outage_says_when_to_retry(
     assert caught.value.retry_at - datetime.now(UTC) > timedelta(seconds=28)
 
 
-async def test_a_refusal_with_a_broken_encoding_is_still_a_refusal(
+async def test_a_refusal_with_a_broken_encoding_is_nobodys_word(
     http: httpx.AsyncBaseTransport,
 ) -> None:
     error = await error_from(
         http, http_answer("409 Conflict", b"no gzip", "Content-Encoding: gzip")
     )
-    assert type(error) is FusebillRefused
+    assert type(error) is OutcomeUnknown
 
 
 async def test_an_answer_that_is_compressed_all_the_same_is_read(
@@ -766,6 +881,25 @@ async def test_a_write_never_takes_a_connection_that_the_server_has_closed(
     assert sum(line.startswith(b"POST ") for line in received) == 40
 
 
+@pytest.mark.parametrize("change", ["unlatch", "latch"])
+async def test_after_a_lost_reply_a_write_has_a_connection_of_its_own(
+    client: FusebillClient, server: SimulatedFusebill, change: str
+) -> None:
+    server.misbehave(**LATE_OR_LOST["closes 5 ms after an answer"])
+    lost = 0
+    for _ in range(10):
+        await client.get_customer(BIKES)
+        try:
+            if change == "unlatch":
+                await client.unlatch_customer(BIKES)
+            else:
+                await client.latch_customer(BIKES, HubSpotIds(101, 202))
+        except OutcomeUnknown:
+            lost += 1
+    assert lost <= 1, "only the reply that was lost first"
+    assert sum(call.executed for call in server.calls) >= 9
+
+
 async def test_an_unknown_host_is_named_as_such(http: httpx.AsyncBaseTransport) -> None:
     client = FusebillClient(http, "https://no-such-host.invalid/v1", KEY)
     with pytest.raises(NotReached) as caught:
@@ -880,7 +1014,3 @@ async def test_this_machine_is_called_without_a_proxy(
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
     monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
     assert (await client.get_customer(BIKES)).ids
-
-
-def test_every_httpx_timeout_is_set() -> None:
-    assert httpx.Timeout(connect=3, read=6, write=3, pool=3) == TIMEOUT

@@ -260,7 +260,7 @@ WORK: dict[str, Write] = {
     "later": lambda p, job: p.run(work_steps.later, job, HOUR),
 }
 SHOW: dict[str, Write] = {
-    "to show": lambda p, job: p.run(work_steps.to_show, job),
+    "to show": lambda p, job: p.run(work_steps.as_it_is, job),
     "shown": lambda p, job: p.run(work_steps.shown, job, 3),
     "shown so far": lambda p, job: p.run(work_steps.shown_so_far, job, 2),
     "not shown": lambda p, job: p.run(work_steps.not_shown, job, 2, again_in=HOUR, attempts=1),
@@ -354,10 +354,10 @@ async def test_a_job_that_was_set_while_it_was_done_is_not_over(one: Process) ->
     await one.confirmed()
     await one.record()
     job = one.held[Kind.SHOW]
-    await one.run(work_steps.to_show, job)
-    await one.run(steps.refused, ID, BOB, "not on the list")
+    await one.run(work_steps.as_it_is, job)
+    await one.run(steps.refused, ID, BOB, "not on the list", Act("presses"))
     assert await one.run(work_steps.shown, job, 3) is False
-    await one.run(work_steps.to_show, job)
+    await one.run(work_steps.as_it_is, job)
     assert await one.run(work_steps.shown, job, 4) is True
     with pytest.raises(LookupError):
         await row(one, Kind.SHOW)
@@ -394,7 +394,7 @@ async def test_a_recheck_far_ahead_delays_no_drawing(one: Process) -> None:
     await one.confirmed()
     await one.record(recheck_after=timedelta(days=1))
     await one.run(work_steps.shown, one.held[Kind.SHOW], 3)
-    await one.run(steps.refused, ID, BOB, "not on the list")
+    await one.run(steps.refused, ID, BOB, "not on the list", Act("presses"))
     assert (await row(one, Kind.SHOW))["due_at"] == NOW
     assert (await row(one, Kind.RECHECK))["due_at"] == NOW + timedelta(days=1)
 

@@ -239,6 +239,41 @@ def test_tickets_are_removed_from_messages_and_tracebacks(
 
 
 @pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://name:{}@proxy:3128",
+        "http://:{}@proxy",
+        "postgresql+psycopg://bot:{}@db/ledger?sslmode=require",
+        "http://name:with@{}@proxy:3128",
+    ],
+)
+def test_passwords_are_removed_from_addresses_in_messages_and_tracebacks(
+    form: Literal["json", "console"], address: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logs.configure("INFO", form)
+    address = address.format(KEY)
+    structlog.get_logger("bot.test").warning("lost", why=f"can't reach {address}")
+    try:
+        raise ConnectionError(address)  # noqa: TRY301  # a traceback is wanted
+    except ConnectionError:
+        logging.getLogger("slack_sdk.socket_mode").exception("Failed to connect (%s)", address)
+    err = capsys.readouterr().err
+    assert KEY not in err
+    assert err.count("://[password]@") == 3
+    if form == "json":
+        assert [json.loads(line)["event"][:4] for line in err.splitlines()] == ["lost", "Fail"]
+
+
+def test_what_has_no_password_is_logged_as_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    logs.configure("INFO", "json")
+    said = {"url": "http://127.0.0.1:3000", "who": "bob@example.com", "at": "12:30 @ noon"}
+    structlog.get_logger("bot.test").warning("lost", **said)
+    line = json.loads(capsys.readouterr().err)
+    assert {name: line[name] for name in said} == said
+
+
+@pytest.mark.parametrize("form", FORMS)
 def test_tickets_are_removed_from_the_bots_own_lines(
     form: Literal["json", "console"], capsys: pytest.CaptureFixture[str]
 ) -> None:

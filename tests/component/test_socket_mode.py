@@ -197,3 +197,42 @@ async def test_a_lost_connection_is_asked_for_again_only_as_slack_allows(
         await asyncio.sleep(1.5)
         assert requested_connections(slack) == before + 1
         await slack.workspace.until(lambda: bool(slack.socket_mode.links))
+
+
+async def test_a_second_connection_is_a_warning_that_says_what_it_means(
+    open_world: OpenWorld, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_world(mode="socket") as world:
+        await world.slack.workspace.until(lambda: "socket mode" in capsys.readouterr().out)
+        async with unopened(world, tmp_path) as second:
+            await second.open()
+            said = ""
+
+            def is_told() -> bool:
+                nonlocal said
+                said += capsys.readouterr().out
+                return "not alone" in said
+
+            await world.slack.workspace.until(is_told)
+    [line] = [line for line in said.splitlines() if "socket mode connected" in line]
+    assert "warning" in line
+    assert "connections=2" in line
+    assert "needs an app of its own" in line
+
+
+async def test_a_renewed_connection_is_told_as_one(
+    open_world: OpenWorld, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with open_world(mode="socket") as world:
+        await world.slack.disconnect("refresh_requested")
+        await world.slack.workspace.until(lambda: bool(world.slack.socket_mode.links))
+        said = ""
+
+        def is_told_twice() -> bool:
+            nonlocal said
+            said += capsys.readouterr().out
+            return said.count("socket mode connected") == 2
+
+        await world.slack.workspace.until(is_told_twice)
+    assert said.count("connections=1") == 2
+    assert "not alone" not in said

@@ -106,6 +106,31 @@ async def test_a_group_that_does_not_exist_has_no_known_members(opened: Open) ->
     assert groups.members() == {"S0NOSUCH": None, "S0OPS": OPS}
 
 
+async def test_what_slack_refuses_is_told_apart_from_what_it_could_not_say(
+    opened: Open, slack: SimulatedSlack
+) -> None:
+    groups = opened(frozenset({"S0NOSUCH", "S0OPS"}))
+    slack.faults.fail(METHOD, error="internal_error", times=2)
+    await groups.refresh()
+    assert groups.refused() == {}
+    assert groups.unread() == {"S0NOSUCH": "internal_error", "S0OPS": "internal_error"}
+    await groups.refresh()
+    assert groups.refused() == groups.unread() == {"S0NOSUCH": "no_such_subteam"}
+
+
+async def test_a_no_stays_slacks_last_word_until_slack_says_otherwise(
+    opened: Open, slack: SimulatedSlack
+) -> None:
+    groups = opened(frozenset({"S0NOSUCH"}))
+    await groups.refresh()
+    slack.faults.fail(METHOD, error="internal_error")
+    await groups.refresh()
+    assert groups.refused() == {"S0NOSUCH": "no_such_subteam"}
+    slack.workspace.user_groups["S0NOSUCH"] = ["U0BOB"]
+    await groups.refresh()
+    assert (groups.refused(), groups.unread()) == ({}, {})
+
+
 async def test_members_survive_a_slack_outage_until_they_are_too_old(
     opened: Open, slack: SimulatedSlack, clock: Clock
 ) -> None:

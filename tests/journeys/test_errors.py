@@ -173,7 +173,7 @@ async def test_all_forty_errors_are_on_the_card_with_the_status(world: World) ->
 
 
 @pytest.mark.parametrize(
-    ("kind", "text"), [("long_error", "x" * 9_000), ("many_errors", "<&>🚲" * 2_000)]
+    ("kind", "text"), [("long_error", "x" * 9_000), ("many_errors", "<&>🚲" * 1_000)]
 )
 async def test_errors_of_any_size_fit_the_card_and_the_thread(
     world: World, kind: str, text: str

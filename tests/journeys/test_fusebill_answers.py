@@ -8,6 +8,7 @@ import pytest
 
 from bot.domain.models import Outcome
 from bot.ledger.audit import export
+from bot.sandbox.fusebill.misbehaviour import LATE_OR_LOST
 from bot.settings import Timing
 from tests.support.ledger import audit_rows
 from tests.support.names import BIKES, CHECK, CONFIRM
@@ -93,7 +94,6 @@ async def test_an_accepted_change_that_does_not_show_is_unknown_and_can_be_check
         ("model_state", ("refused to show", "The id is odd.", "Trying again won't help")),
         ("problem", ("refused to show", "The parent is closed.", "Trying again won't help")),
         ("latin", ("Café",)),
-        ("xml", ("No luck.", "Try again in a minute")),
     ],
 )
 async def test_a_read_says_whose_no_it_is(world: World, kind: str, told: tuple[str, ...]) -> None:
@@ -102,6 +102,15 @@ async def test_a_read_says_whose_no_it_is(world: World, kind: str, told: tuple[s
     assert [part for part in told if part not in answer] == []
     assert "gave no reason" not in answer
     assert "API key" not in answer
+
+
+@pytest.mark.parametrize("trouble", ["site is stopped", "back soon", "closes 5 ms after an answer"])
+async def test_what_passes_by_itself_keeps_no_customer_latched(world: World, trouble: str) -> None:
+    world.fusebill.misbehave(**LATE_OR_LOST[trouble])
+    card = await world.ask()
+    await world.press("U0BOB", card, CONFIRM)
+    assert world.card(card).startswith("✅ Unlatched: ")
+    assert world.fusebill.customers[BIKES]["hubSpotId"] is None
 
 
 async def test_an_outage_is_waited_for_as_it_says(world: World) -> None:

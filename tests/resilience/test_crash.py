@@ -27,7 +27,7 @@ RECLAIMED = "has been resumed"
 RESUMED = ["asked to unlatch", "confirmed it", RECLAIMED, "unlatched"]
 STEPS = re.compile(
     f"asked to unlatch|confirmed it|cancelled it|expired|{RECLAIMED}"
-    "|  unlatched|  other ids|  already clear"
+    "|  unlatched|  other ids|  not done|  already clear"
 )
 
 
@@ -78,7 +78,8 @@ async def test_after_a_kill_at_any_point_the_next_process_finishes_the_work(
     assert staged.fusebill.customers[BIKES]["hubSpotId"] is None
     # the call is repeated only if it was lost before its effect
     assert staged.calls("unlatch_customer") == (2 if point == ("before", "unlatch_customer") else 1)
-    assert [event.number for event in kept.events] == list(range(1, len(expected) + 1))
+    # that the call begins is written down, and not told
+    assert [event.number for event in kept.events] == list(range(1, len(expected) + 2))
     assert broken(staged.database_url) == []
 
 
@@ -130,12 +131,9 @@ async def test_ids_that_changed_while_the_bot_was_dead_are_left_alone(
     assert staged.fusebill.customers[BIKES]["hubSpotId"] == 901
     assert staged.calls("unlatch_customer") == calls
     assert "Now: contact 901, company 902" in staged.card(card)
-    assert story(staged.thread(card)) == [
-        "asked to unlatch",
-        "confirmed it",
-        RECLAIMED,
-        "other ids",
-    ]
+    # nobody knows who changed them once the bot has begun a call
+    changed = "other ids" if "unlatch_customer" in point else "not done"
+    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", RECLAIMED, changed]
 
 
 async def test_after_repeated_kills_the_work_is_still_finished(staged: Stage) -> None:

@@ -25,7 +25,14 @@ from tests.support.names import BIKES, CHANNEL, CONFIRM, UNDO
 from tests.support.world import OpenWorld, World
 
 # a call that hangs costs a second; the rest takes no time to speak of, whatever the machine does
-PACE = Timing(sweep_every_s=60, execution_s=4.0, fusebill_call_s=1.0, retry_s=0.02, look_s=0.01)
+PACE = Timing(
+    sweep_every_s=60,
+    execution_s=4.0,
+    fusebill_read_s=1.0,
+    fusebill_write_s=1.0,
+    retry_s=0.02,
+    look_s=0.01,
+)
 SECONDS = {"slow": 20, "late": 0.05}
 WRITES = {Kind.UNLATCH: "unlatch_customer", Kind.RELATCH: "latch_customer"}
 # a read with these answers lies about the customer, and the card can only repeat it

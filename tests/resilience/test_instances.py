@@ -52,7 +52,7 @@ async def test_twenty_clicks_at_once_on_two_instances_make_one_call(staged: Stag
 
     await staged.until(lambda: len(staged.slack.workspace.ephemerals("U0BOB")) == 19)
     assert staged.calls("unlatch_customer") == 1
-    assert kept.story == ["requested", "confirmed", "cleared"]
+    assert kept.story == ["requested", "confirmed", "begun", "cleared"]
     assert len(staged.slack.workspace.thread("C0BILLING", card.ts)) == 1
 
 

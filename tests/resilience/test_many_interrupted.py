@@ -235,7 +235,7 @@ async def test_many_do_not_wait_for_a_limit_that_lasts_longer_than_a_minute(
 async def test_who_asks_about_many_soon_hears_that_fusebill_is_silent(
     open_world: OpenWorld,
 ) -> None:
-    async with open_world(timing=replace(QUICK, fusebill_call_s=0.5)) as world:
+    async with open_world(timing=replace(QUICK, fusebill_read_s=0.5)) as world:
         world.fusebill.misbehave("hang", operation="get_customer", times=None)
         started = monotonic()
         await world.slack.command("U0ALICE", f"{', '.join(map(str, CUSTOMERS))} moved portal")

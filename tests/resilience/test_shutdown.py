@@ -10,7 +10,7 @@ from contextlib import closing
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from signal import SIGINT, SIGTERM
+from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2
 from time import monotonic
 
 import aiohttp
@@ -191,6 +191,31 @@ async def test_a_second_signal_stops_at_once(staged: Stage, number: int) -> None
     assert await bot.ended() == 130
     assert monotonic() - began < 2
     gate.opened.set()
+
+
+async def test_a_hangup_drains_however_often_it_comes(staged: Stage) -> None:
+    bot = await staged.start()
+    card = await staged.ask()
+    gate = Gate("unlatch_customer")
+    staged.fusebill.before = gate
+    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
+    await staged.until(gate.reached.is_set)
+    bot.signal(SIGHUP)
+    await staged.until(lambda: '"stopping"' in staged.log)
+    bot.signal(SIGHUP)
+    gate.opened.set()
+    assert await bot.ended() == 0
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+
+
+@pytest.mark.parametrize("number", [SIGUSR1, SIGUSR2])
+async def test_a_signal_that_means_nothing_ends_nothing(staged: Stage, number: int) -> None:
+    bot = await staged.start()
+    bot.signal(number)
+    await staged.until(lambda: '"signal ignored"' in staged.log)
+    assert await ready(bot.address) == 200
+    assert "Fusebill id: 2554529" in staged.card(await staged.ask())
+    assert await bot.stop() == 0
 
 
 async def test_unfinished_work_is_left_to_the_next_process(staged: Stage) -> None:

@@ -15,9 +15,7 @@ from typing import Any
 
 import aiohttp
 import pytest
-from aiohttp import web
 
-from bot.app.starting import answering
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import Mode
@@ -153,15 +151,25 @@ async def test_at_start_the_bot_waits_for_a_rate_limit_as_long_as_slack_says(sta
     assert [(line["why"], line["again_in_s"]) for line in waits(staged)] == [("ratelimited", 1.0)]
 
 
-@pytest.mark.parametrize("error", ["invalid_auth", "token_revoked", "missing_scope"])
+@pytest.mark.parametrize(
+    ("error", "fix"),
+    [
+        ("invalid_auth", "Install the app, then copy SLACK_BOT_TOKEN again"),
+        ("invalid_auth", "where the app or the workspace has a list of allowed IP addresses"),
+        ("token_revoked", "Install the app, then copy SLACK_BOT_TOKEN again"),
+        ("missing_scope", "Paste the manifest again"),
+    ],
+)
 async def test_the_bot_does_not_wait_if_slack_refuses_the_token(
-    settings: dict[str, str], tmp_path: Path, simulated: SimulatedSlack, error: str
+    settings: dict[str, str], tmp_path: Path, simulated: SimulatedSlack, error: str, fix: str
 ) -> None:
     simulated.faults.fail("auth.test", error=error, times=None)
     process = await run(settings, tmp_path, "http")
     _output, errors = await asyncio.wait_for(process.communicate(), 10)
     assert process.returncode == 1
-    assert errors.decode() == f"Slack refused the bot token ({error}): check SLACK_BOT_TOKEN\n"
+    [line] = errors.decode().splitlines()
+    assert line.startswith(f"Slack refused the bot token ({error}): ")
+    assert fix in line
 
 
 @pytest.mark.parametrize("command", ["http", "socket"])
@@ -232,7 +240,7 @@ async def test_a_bot_that_waits_is_alive_and_not_ready(
     assert process.returncode == 0
 
 
-async def test_no_connection_is_refused_while_the_started_bot_takes_over(
+async def test_no_connection_is_refused_or_dropped_while_the_bot_starts(
     settings: dict[str, str], tmp_path: Path, simulated: SimulatedSlack
 ) -> None:
     port = free_port()
@@ -244,32 +252,17 @@ async def test_no_connection_is_refused_while_the_started_bot_takes_over(
         while b"waiting for slack" not in await process.stderr.readline():
             pass
         simulated.faults.down = False
-        ready = False
-        while not ready:
-            # a new connection each time, as a host's health checks make them
-            async with aiohttp.request("GET", f"http://127.0.0.1:{port}/healthz") as response:
-                assert response.status == 200
-            async with aiohttp.request("GET", f"http://127.0.0.1:{port}/readyz") as response:
-                ready = response.status == 200
+        statuses = []
+        async with aiohttp.ClientSession() as kept:
+            while 200 not in statuses:
+                # a new connection each time, as a host's health checks make them, and a kept one
+                async with aiohttp.request("GET", f"http://127.0.0.1:{port}/healthz") as response:
+                    assert response.status == 200
+                async with kept.get(f"http://127.0.0.1:{port}/healthz") as response:
+                    assert response.status == 200
+                async with aiohttp.request("GET", f"http://127.0.0.1:{port}/readyz") as response:
+                    statuses.append(response.status)
+        assert set(statuses) == {200, 503}
         process.terminate()
         await process.communicate()
     assert process.returncode == 0
-
-
-@pytest.mark.parametrize("steps", range(10))
-async def test_a_connection_of_the_moment_of_the_hand_over_is_answered(steps: int) -> None:
-    port = free_port()
-    async with answering("127.0.0.1", port, 10.0) as hand_over:
-        reader, writer = await asyncio.open_connection("127.0.0.1", port)
-        writer.write(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
-        for _ in range(steps):
-            # the loop's steps: not accepted yet, accepted, connected, read, answered
-            await asyncio.sleep(0)
-        runner = web.AppRunner(web.Application())
-        await runner.setup()
-        for each in await hand_over():
-            await web.SockSite(runner, each).start()
-        async with asyncio.timeout(5):
-            assert (await reader.readline()).startswith(b"HTTP/1.1 ")
-        writer.close()
-        await runner.cleanup()

@@ -138,7 +138,7 @@ async def scene(
 
 
 THREE = [BIKES, 3100025, 3100033]
-FLOW = ["requested", "confirmed", "cleared"]
+FLOW = ["requested", "confirmed", "begun", "cleared"]
 
 
 async def cleared(scene: Scene) -> PostedMessage:
@@ -205,7 +205,7 @@ async def finish(scene: Scene) -> None:
 
 async def offer_an_undo(scene: Scene) -> None:
     card = await cleared(scene)
-    scene.fault.arm(b"requested")
+    scene.fault.arm(b'"channel_id":')
     await scene.world.press("U0BOB", card, UNDO)
     assert scene.recorded() == [*FLOW, "requested"]
     assert sum("[Latch again]" in reply for reply in scene.replies(card)) == 1
@@ -218,7 +218,7 @@ async def mark_as_undone(scene: Scene) -> None:
     scene.fault.arm(b"by_request")
     await scene.world.press("U0BOB", undo, CONFIRM)
     assert sorted(scene.recorded()) == sorted(
-        [*FLOW, "requested", "confirmed", "restored", "undone"]
+        [*FLOW, "requested", "confirmed", "begun", "restored", "undone"]
     )
     assert "Undone by: <@U0BOB>" in scene.world.card(card)
 
@@ -231,7 +231,7 @@ async def check_again(scene: Scene) -> None:
     scene.world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
     scene.fault.arm(b"read_back")
     await scene.world.press("U0BOB", card, CHECK)
-    assert scene.recorded() == ["requested", "confirmed", "unknown", "cleared"]
+    assert scene.recorded() == ["requested", "confirmed", "begun", "unknown", "cleared"]
     assert scene.world.thread(card).count("✅ Unlatched") == 1
 
 
@@ -262,7 +262,7 @@ async def decide_many(scene: Scene) -> None:
 async def undo_many(scene: Scene) -> None:
     card = await scene.world.ask(", ".join(map(str, THREE)))
     await scene.world.press("U0BOB", card, CONFIRM)
-    scene.fault.arm(b"requested")
+    scene.fault.arm(b'"channel_id":')
     await scene.world.press("U0BOB", card, UNDO)
     assert sum("Latch 3 customers again?" in reply for reply in scene.replies(card)) == 1
     assert sorted(scene.recorded()) == sorted([*FLOW, "requested"] * 3)
@@ -275,7 +275,7 @@ async def mark_many_as_undone(scene: Scene) -> None:
     undo = scene.world.slack.workspace.thread(CHANNEL, card.ts)[-1]
     scene.fault.arm(b"by_request")
     await scene.world.press("U0BOB", undo, CONFIRM)
-    each = [*FLOW, "requested", "confirmed", "restored", "undone"]
+    each = [*FLOW, "requested", "confirmed", "begun", "restored", "undone"]
     assert sorted(scene.recorded()) == sorted(each * 3)
     assert "3 latched again" in scene.world.card(undo)
     assert scene.world.card(card).count("unlatched, undone") == 3
@@ -300,11 +300,11 @@ async def stop(scene: Scene) -> None:
     assert world.thread(card).count("pressed Stop") == 1
 
 
-async def look_for_a_stop(scene: Scene) -> None:
+async def begin(scene: Scene) -> None:
     card = await scene.world.ask(", ".join(map(str, THREE)))
-    scene.fault.arm(b"stop_requested")
+    scene.fault.arm(b"begun")
     await scene.world.press("U0BOB", card, CONFIRM)
-    # at once, and not when the worker's lease has ended
+    # at once, and not when the hold has ended
     assert "✅ 3 unlatched" in scene.world.card(card)
     assert sorted(scene.recorded()) == sorted(FLOW * 3)
 
@@ -325,17 +325,17 @@ STEPS: list[Callable[[Scene], Awaitable[None]]] = [
     undo_many,
     mark_many_as_undone,
     stop,
-    look_for_a_stop,
+    begin,
 ]
 
 
 MAX_CALLS: dict[Callable[[Scene], Awaitable[None]], int] = {
     check_again: 10,
+    begin: 3,
     decide_many: 3,
     undo_many: 3,
     mark_many_as_undone: 3,
     stop: 40,
-    look_for_a_stop: 3,
 }
 
 

@@ -13,6 +13,7 @@ import httpx
 import pytest
 
 from bot.sandbox.fusebill.customers import moved_customers
+from bot.sandbox.fusebill.misbehaviour import LATE_OR_LOST
 from bot.sandbox.fusebill.simulator import KINDS, SimulatedFusebill, sample_customers
 from bot.sandbox.fusebill.wire import ANSWERS
 from tests.support.names import BIKES
@@ -234,6 +235,37 @@ async def test_a_faulty_call_is_executed_or_not(server: SimulatedFusebill, kind:
         assert executed is (kind in EXECUTED)
         server.customers = sample_customers()
         assert (await http.post(UNLATCH)).status_code == 200, "the fault should be over"
+
+
+LATE_EFFECTS = {"takes 9 s", "outlives the client", "closes 5 ms after an answer"}
+PAGES = {"site is stopped": 403, "back soon": 200}
+
+
+@pytest.mark.parametrize("trouble", [each for each in LATE_OR_LOST if each not in PAGES])
+async def test_a_call_that_ends_late_or_gets_lost_has_its_effect_or_not(
+    server: SimulatedFusebill, trouble: str
+) -> None:
+    server.misbehave(**LATE_OR_LOST[trouble] | {"seconds": 0.3})
+    async with httpx.AsyncClient(
+        base_url=server.url, headers=HEADERS, trust_env=False, timeout=0.2
+    ) as http:
+        with suppress(httpx.HTTPError):
+            await http.post(UNLATCH)
+    if trouble != "closes 5 ms after an answer":
+        assert server.customers[BIKES]["hubSpotId"] == 101, "not while the client is there"
+    await asyncio.sleep(0.5)
+    assert (server.customers[BIKES]["hubSpotId"] is None) is (trouble in LATE_EFFECTS)
+
+
+@pytest.mark.parametrize("trouble", PAGES)
+async def test_one_page_stands_in_the_place_of_the_second_read(
+    server: SimulatedFusebill, http: httpx.AsyncClient, trouble: str
+) -> None:
+    server.misbehave(**LATE_OR_LOST[trouble])
+    answers = [await http.get(f"/customers/{BIKES}") for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, PAGES[trouble], 200]
+    pages = ["html" in answer.headers["Content-Type"] for answer in answers]
+    assert pages == [False, True, False]
 
 
 @pytest.mark.parametrize("kind", ["conflict", "empty", "queue", "created", "lost_before", "hang"])

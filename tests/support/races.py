@@ -35,7 +35,7 @@ class Side:
     def __init__(self, database: Database, name: str) -> None:
         self.person = Person(f"U0{name}", "T0SANDBOX")
         self._tasks = BackgroundTasks()
-        self.runner = Runner(database, self._tasks, Timing())
+        self.runner = Runner(database, self._tasks, Timing(), asyncio.Event())
         self.runner.handle(dict.fromkeys(Kind, self._keep))
         self._held: dict[tuple[str, str], Job] = {}
         self.run = self.runner.run
@@ -248,7 +248,7 @@ async def expire(scene: Scene, side: Side) -> object:
 
 
 async def refuse(scene: Scene, side: Side) -> object:
-    return await side.run(steps.refused, scene.id, side.person, "not on the list")
+    return await side.run(steps.refused, scene.id, side.person, "not on the list", _act())
 
 
 async def post(scene: Scene, _side: Side) -> object:
@@ -306,7 +306,7 @@ async def show(scene: Scene, _side: Side) -> object:
     """Draw the card until it is as the ledger has it."""
     job, drawn = scene.job(Kind.SHOW), False
     while not drawn:
-        card = await scene.holder.run(work_steps.to_show, job)
+        card = await scene.holder.run(work_steps.as_it_is, job)
         assert card is not None
         drawn = await scene.holder.run(work_steps.shown, job, len(card.events))
     return drawn

@@ -288,13 +288,8 @@ def test_the_texts_of_an_error_are_bounded() -> None:
         (b"<html><head><title>403 Forbidden</title></head><body><h1>x</h1>", "", "403 Forbidden"),
         (b"<HTML><BODY><H1>Not\r\n here</H1><p>gateway</p></BODY></HTML>", "", "Not here"),
         (b"<html><style>p {}</style><p>Only <b>text</b></p></html>", "text/html", "Only text"),
-        (
-            b"<Error><Message>No.</Message><StackTrace>at X</StackTrace></Error>",
-            "application/xml",
-            "No.",
-        ),
-        (b"<e><![CDATA[Caf\xe9 & co]]></e>", "text/xml; charset=windows-1252", "Café & co"),
-        (b'<?xml version="1.0" encoding="iso-8859-1"?><e>Caf\xe9</e>', "", "Café"),
+        (b"<title>Caf\xe9 & co</title>", "text/html; charset=windows-1252", "Café & co"),
+        (b'<meta charset="iso-8859-1"><title>Caf\xe9</title>', "", "Café"),
         (b"Caf\xe9 is closed", "text/plain; charset=windows-1252", "Café is closed"),
         (b'{"Message": "Caf\xe9"}', "application/json; charset=windows-1252", "Café"),
         (b'{"Message": "Caf\xc3\xa9"}', "application/json; charset=klingon", "Café"),
@@ -316,9 +311,65 @@ def test_the_words_of_other_bodies_are_found(body: bytes, content_type: str, tex
     "body", [b"<html></html>", b"", b"[" * 100_000, b"\xff\xfe", b"NaN", b"\x80\x81", b'{"Err']
 )
 def test_an_unreadable_body_has_no_texts(body: bytes) -> None:
-    with pytest.raises(FusebillRefused) as caught:
+    with pytest.raises(NotUnderstood) as caught:
         customer_of(Answer(409, body), BIKES)
     assert caught.value.texts == ()
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 409, 410, 411, 422, 499])
+@pytest.mark.parametrize(
+    ("body", "what"),
+    [
+        (b"<html><title>This web app is stopped.</title>", "it is a web page"),
+        (b"Bad Request (Invalid Hostname)", "it is not JSON"),
+        (b"<Error><Message>No luck.</Message></Error>", "it is not JSON"),
+        (b"", "it is empty"),
+        (b"{}", "it says nothing"),
+        (b'{"id": 7}', "it says nothing"),
+    ],
+)
+def test_a_refusal_that_is_not_in_a_form_of_fusebills_is_nobodys_word(
+    status: int, body: bytes, what: str
+) -> None:
+    error = error_of(lambda: customer_of(Answer(status, body), BIKES))
+    assert type(error) is (Forbidden if status == 401 else NotUnderstood)
+    assert error.why == f"the answer cannot be read: {what}"
+    assert (error.own_form, error.may_pass) == (False, True)
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 409, 422])
+def test_half_a_refusal_is_nobodys_word(status: int) -> None:
+    with pytest.raises(OutcomeUnknown, match="broke off") as caught:
+        customer_of(Answer(status, b'{"Message": "no"}', complete=False), BIKES)
+    assert caught.value.may_pass
+
+
+def test_the_documented_words_about_the_key_count_in_any_form() -> None:
+    words = b"Authorization key is not in the correct format."
+    with pytest.raises(KeyRefused):
+        customer_of(Answer(400, words), BIKES)
+
+
+@pytest.mark.parametrize(
+    ("status", "value", "may_pass"),
+    [
+        (400, {"Message": "The request is invalid."}, False),
+        (401, {"Message": "Authorization has been denied for this request."}, False),
+        (404, {"HttpStatusCode": 404, "Errors": [{"Value": "Not found."}]}, False),
+        (404, {"Message": "No HTTP resource was found."}, True),
+        (403, {"message": "Your IP address is not allowed."}, True),
+        (302, {}, True),
+        (405, {}, True),
+        (407, {}, True),
+        (429, {}, True),
+        (500, {"Errors": [{"Value": "Queue."}]}, True),
+        (503, {}, True),
+    ],
+)
+def test_an_error_may_pass_unless_fusebill_itself_refuses(
+    status: int, value: object, *, may_pass: bool
+) -> None:
+    assert refused(value, status).may_pass is may_pass
 
 
 @pytest.mark.parametrize(
@@ -363,11 +414,6 @@ def test_a_404_in_any_other_form_is_a_wrong_address(body: bytes) -> None:
         customer_of(Answer(404, body), BIKES)
 
 
-def test_half_a_404_does_not_say_which_of_the_two_it_is() -> None:
-    with pytest.raises(OutcomeUnknown, match="broke off"):
-        customer_of(Answer(404, b'{"Err', complete=False), BIKES)
-
-
 def test_a_redirect_is_named_with_its_target() -> None:
     there = httpx.Headers({"Location": "https://login.example/"})
     with pytest.raises(WrongAddress, match=r"it redirects to https://login\.example/"):
@@ -384,8 +430,10 @@ def test_an_error_keeps_its_id_and_whether_it_is_fusebills_own() -> None:
 def test_the_errors_form_the_documented_tree() -> None:
     assert issubclass(FusebillRefused, FusebillError)
     assert not issubclass(FusebillRefused, OutcomeUnknown | NotReached)
-    for refusal in (CustomerNotFound, KeyRefused, Forbidden, WrongAddress, RateLimited):
+    for refusal in (CustomerNotFound, KeyRefused, RateLimited):
         assert issubclass(refusal, FusebillRefused)
+    for nobodys in (Forbidden, WrongAddress):
+        assert issubclass(nobodys, NotUnderstood)
     assert issubclass(Unavailable, OutcomeUnknown)
     assert issubclass(NotUnderstood, OutcomeUnknown)
 

@@ -10,7 +10,8 @@ import pytest
 
 from bot.__main__ import main
 from bot.inbound.manifest import EVENTS_PATH, manifest
-from tests.support.world import World
+from bot.settings import Mode
+from tests.support.world import OpenWorld, World
 
 URL = "https://bot.example.com"
 # from docs.slack.dev/reference/app-manifest: the keys that an app like this one can need
@@ -154,6 +155,39 @@ async def test_the_bot_serves_the_command_at_the_manifests_path(world: World) ->
     assert command["command"] in world.last_ephemeral("U0ALICE")
 
 
-async def test_the_bot_serves_no_other_command(world: World) -> None:
-    delivery = await world.slack.command("U0ALICE", "help", command="/latch")
-    assert delivery.status == 404
+@pytest.mark.parametrize("mode", ["http", "socket"])
+async def test_the_bot_serves_the_command_under_any_name_that_slack_signs(
+    open_world: OpenWorld, mode: Mode
+) -> None:
+    async with open_world(mode=mode) as world:
+        await world.slack.command("U0ALICE", "help", command="/unlatch-test")
+        assert "shows past requests and decisions" in world.last_ephemeral("U0ALICE")
+
+
+def test_a_test_app_has_its_own_command_and_name(capsys: pytest.CaptureFixture[str]) -> None:
+    shown = printed(capsys, "--socket", "--command", "/unlatch-test", "--name", "Unlatch (test)")
+    (command,) = shown["features"]["slash_commands"]
+    assert command["command"] == "/unlatch-test"
+    assert shown["display_information"]["name"] == "Unlatch (test)"
+    assert shown["features"]["bot_user"]["display_name"] == "unlatch-test"
+    assert shown["oauth_config"] == manifest(None)["oauth_config"]
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--command", "unlatch"),
+        ("--command", "/"),
+        ("--command", "/Unlatch"),
+        ("--command", "/unlatch test"),
+        ("--command", "/" + "x" * 32),
+        ("--name", " "),
+        ("--name", "x" * 36),
+    ],
+)
+def test_a_name_that_slack_would_refuse_is_refused_first(
+    option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["manifest", "--socket", option, value])
+    assert f"argument {option}: must " in capsys.readouterr().err

@@ -444,6 +444,44 @@ def test_other_peoples_variables_are_ignored(name: str, monkeypatch: pytest.Monk
     assert load("http").port == 3000
 
 
+@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"name:{MARK}@proxy:3128",
+        "proxy.example.com:3128",
+        f"http://name:{MARK}@proxy:99999",
+        f"http://name:{MARK}@proxy:many",
+        f"http://name:{MARK}/@proxy:3128",
+        f"socks5://name:{MARK}@proxy:1080",
+        f"http://name:{MARK}@",
+        f"http://name:{MARK}@[::1",
+    ],
+)
+def test_a_proxy_that_cannot_be_used_is_one_line_without_its_password(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    set_variables(monkeypatch, GOOD | {name: value})
+    (line,) = problems()
+    assert line.startswith(f"{name}: must be an address like http://proxy.example.com:3128")
+    assert MARK not in line
+
+
+@pytest.mark.parametrize(
+    "value", ["", "http://proxy", "http://name:p%2Fw@proxy:3128", "https://[::1]:3128"]
+)
+def test_a_proxy_that_can_be_used_stops_nothing(
+    monkeypatch: pytest.MonkeyPatch, value: str
+) -> None:
+    set_variables(monkeypatch, GOOD | {"HTTPS_PROXY": value})
+    assert load("http").port == 3000
+
+
+def test_a_wrong_proxy_does_not_stop_audit_and_migrate(monkeypatch: pytest.MonkeyPatch) -> None:
+    set_variables(monkeypatch, {"HTTPS_PROXY": f"name:{MARK}@proxy:3128"})
+    load_ledger()
+
+
 def test_a_mistyped_database_stops_audit_and_migrate_but_a_mistyped_rule_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -1,38 +1,60 @@
-"""Compares the ledger with the log lines of its events: finds what the ledger alone can't show."""
+"""Compares the ledger with the log lines of its events: finds what the ledger alone can't show.
+
+Each line names its event, the event's hash and the ledger's running count (`events.id`). So logs
+and ledger must agree on all three; and an event that has no line, though the logs cover it, is
+somebody else's, or its line was lost.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from sqlalchemy import Engine, RowMapping, select
 
-from bot.ledger.audit.log_files import NotReadable, event_line, lines
+from bot.ledger.audit.log_files import NotReadable, bot_lines
 from bot.ledger.database.engine import streaming
+from bot.ledger.rows import stored, time_of
 from bot.ledger.tables import events, requests
 from bot.ledger.witness import MESSAGE
 
-MAX_COUNT = 2**63 - 1
-"""The largest number that a database counts to."""
+MARGIN = timedelta(minutes=1)
+"""At the ends of the logs: a line is later than its event, and by another machine's clock."""
+NO_LINE = "no line in the logs, which cover it"
+TO_RULE_OUT = (
+    "An event without a line was written by somebody else, or its line was lost. To rule that out,"
+    " give the logs of all instances and the files before and after these, look for what the log"
+    " service dropped, and ask whom the event names, or read its thread in Slack."
+)
+
+_EVENTS = select(*(each for each in stored(events) if each.name not in ("details", "previous")))
+_Line = tuple[str, int | None]
+"""The hash and the count of an event."""
 
 
 @dataclass(slots=True)
 class LoggedEvents:
-    """What log lines say: the hashes of each request's events, by number.
+    """What log lines say of each request's events, by number.
 
-    `doubtful` are events whose commit was uncertain; `first` and `last` are the counts that the
-    lines reach from and to; `without` are the files that have no such line.
+    `doubtful` are events, with their hash, whose commit was uncertain. `restated` are those that
+    have no line but that of a start, which logs the last events again. `first` and `last` are the
+    counts that the lines reach from and to, `begin` and `end` the times; None if no line says.
+    `without` are the files that have no such line.
     """
 
-    hashes: dict[str, dict[int, set[str]]] = field(default_factory=dict)
-    doubtful: set[tuple[str, int]] = field(default_factory=set)
+    lines: dict[str, dict[int, set[_Line]]] = field(default_factory=dict)
+    doubtful: set[tuple[str, int, str]] = field(default_factory=set)
+    restated: set[tuple[str, int]] = field(default_factory=set)
     events: int = 0
     first: int | None = None
     last: int | None = None
+    begin: datetime | None = None
+    end: datetime | None = None
     without: list[Path] = field(default_factory=list)
 
     def add(self, line: dict[str, Any]) -> None:
@@ -41,24 +63,45 @@ class LoggedEvents:
         if not isinstance(digest, str):
             raise TypeError("hash")
         if line.get("uncertain"):
-            self.doubtful.add((request_id, number))
+            self.doubtful.add((request_id, number, digest))
             return
-        known = self.hashes.setdefault(request_id, {}).setdefault(number, set())
+        known = self.lines.setdefault(request_id, {}).setdefault(number, set())
+        if line.get("again"):
+            self.restated |= set() if known else {(request_id, number)}
+        else:
+            self.restated.discard((request_id, number))
         self.events += not known
-        known.add(digest)
-        count = line.get("count")
-        if isinstance(count, int) and 0 <= count <= MAX_COUNT:
-            self.first = count if self.first is None else min(self.first, count)
-            self.last = count if self.last is None else max(self.last, count)
+        count = line.get("count")  # the lines of `heads` have none
+        known.add((digest, None if count is None else int(count)))
+        if count is not None:
+            self.first = min(int(count), int(count) if self.first is None else self.first)
+            self.last = max(int(count), int(count) if self.last is None else self.last)
 
-    def has_line(self, request_id: str, number: int) -> bool:
-        """Whether any line, even an uncertain one, is about this event."""
-        event = (request_id, number)
-        return number in self.hashes.get(request_id, {}) or event in self.doubtful
+    def cover(self, line: dict[str, Any]) -> None:
+        """Note the time of any line of the bot."""
+        try:
+            at = time_of(line.get("timestamp"))
+        except (ValueError, OverflowError):
+            return
+        self.begin = min(at, self.begin or at)
+        self.end = max(at, self.end or at)
+
+    def covers(self, count: int, at: datetime | None) -> bool:
+        """Whether an event of this count and time would have a line in these logs.
+
+        Counts grow with time: an event is beyond an end of the logs only if both say so, as far as
+        the lines hold them.
+        """
+        before = after = True
+        if self.first is not None and self.last is not None:
+            before, after = count < self.first, count > self.last
+        if self.begin is not None and self.end is not None and at is not None:
+            before, after = before and at < self.begin + MARGIN, after and at > self.end - MARGIN
+        return not (before or after)
 
 
 def read(paths: Iterable[Path]) -> LoggedEvents:
-    """Read JSON logs as they were shipped; every other line is ignored.
+    """Read logs as JSON lines; of every other line than the events' only the time counts.
 
     Raises: NotReadable.
     """
@@ -66,8 +109,11 @@ def read(paths: Iterable[Path]) -> LoggedEvents:
     for path in paths:
         event = None
         try:
-            for event in filter(None, map(event_line, lines(path))):  # used after the loop
-                found.add(event)
+            for line in bot_lines(path):
+                found.cover(line)
+                if line["event"] == MESSAGE:
+                    event = line
+                    found.add(line)
         except (KeyError, TypeError, ValueError, OverflowError):
             raise NotReadable(f"{path}: a `{MESSAGE}` line lacks its fields") from None
         if event is None:
@@ -76,41 +122,64 @@ def read(paths: Iterable[Path]) -> LoggedEvents:
 
 
 def compare(engine: Engine, logs: LoggedEvents) -> Generator[str, None, None]:
-    """Yield one line for each request that contradicts the logs.
+    """Yield one line for each request that contradicts the logs: the first of its events.
 
     Raises: LedgerUnavailable.
     """
-    unseen = dict(logs.hashes)
-    query = select(events.c.request_id, events.c.number, events.c.hash).order_by(
-        events.c.request_id, events.c.number
-    )
+    unseen = dict(logs.lines)
+    query = _EVENTS.order_by(events.c.request_id, events.c.number)
     with streaming(engine) as connection:
         rows = connection.execute(query).mappings()
-        for request_id, chain in groupby(rows, key=lambda row: row["request_id"]):
+        for request_id, group in groupby(rows, key=lambda row: row["request_id"]):
+            # a number of another type is for `verify` to name
+            chain = {row["number"]: row for row in group if isinstance(row["number"], int)}
             logged = unseen.pop(request_id, {})
-            stored = {row["number"]: row["hash"] for row in chain}
-            if problem := _problem(stored, logged):
-                yield f"request {request_id}{problem}"
+            if problem := next(_problems(chain, logged, logs), None):
+                yield f"request {request_id}, event {problem}"
     for request_id, logged in sorted(unseen.items()):
         yield f"request {request_id}: removed; the logs have its events up to {max(logged)}"
 
 
-def unlogged(engine: Engine, logged: LoggedEvents) -> tuple[int, str]:
-    """How many events have no line though the logs have earlier and later ones; and the first."""
-    if logged.first is None:
-        return 0, ""
-    query = (
-        select(events.c.request_id, events.c.number)
-        .where(events.c.id.between(logged.first, logged.last))
-        .order_by(events.c.id)
-    )
+def _problems(
+    chain: dict[int, RowMapping], logged: dict[int, set[_Line]], logs: LoggedEvents
+) -> Iterator[str]:
+    """The contradictions between a request's events in the ledger and in the logs."""
+    for number in sorted(chain.keys() | logged.keys()):
+        row, lines = chain.get(number), logged.get(number)
+        if row is None:
+            yield f"{number}: set back; the logs have its events up to {max(logged)}"
+        elif lines is None:
+            doubtful = (row["request_id"], number, row["hash"]) in logs.doubtful
+            if not doubtful and logs.covers(row["id"], _time_of(row)):
+                yield f"{number}: {NO_LINE}"
+        elif {digest for digest, _count in lines} != {row["hash"]}:
+            yield f"{number}: not the event that was logged"
+        elif others := {count for _digest, count in lines if count is not None} - {row["id"]}:
+            yield f"{number}: counted as {row['id']}, in the logs as {min(others)}"
+
+
+def restated(engine: Engine, logs: LoggedEvents) -> tuple[int, str]:
+    """How many events of the logs' time only a start has logged, and the first of them.
+
+    Raises: LedgerUnavailable.
+    """
     number, first = 0, ""
+    if logs.begin is None or not logs.restated:
+        return number, first
     with streaming(engine) as connection:
-        for row in connection.execute(query).mappings():
-            if not logged.has_line(row["request_id"], row["number"]):
+        for row in connection.execute(_EVENTS.order_by(events.c.id)).mappings():
+            at = _time_of(row)
+            if (row["request_id"], row["number"]) in logs.restated and at and at >= logs.begin:
                 number += 1
                 first = first or f"request {row['request_id']}, event {row['number']}"
     return number, first
+
+
+def _time_of(row: RowMapping) -> datetime | None:
+    try:
+        return time_of(row["at"])
+    except ValueError:
+        return None
 
 
 def heads(engine: Engine) -> Generator[str, None, None]:

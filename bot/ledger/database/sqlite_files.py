@@ -13,13 +13,14 @@ PRIVATE = 0o600
 
 
 def create_private(file: Path) -> None:
-    """Create the file for its owner alone, whatever the umask.
+    """Create the file for its owner alone, whatever the umask; of a link, the file that it names.
 
     SQLite gives its -wal and -shm files the same mode; a file that exists keeps its own.
     """
     # where it can't be created, opening it says why
     with suppress(OSError):
-        descriptor = os.open(file, os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE)
+        # a link whose target does not exist yet counts as existing
+        descriptor = os.open(file.resolve(), os.O_CREAT | os.O_EXCL | os.O_RDWR, PRIVATE)
         try:
             os.fchmod(descriptor, PRIVATE)
         finally:
@@ -32,6 +33,8 @@ def is_kept(file: Path) -> bool:
     SQLite reads a WAL file's database only if it can create the files beside it, or is told that
     the file can't change. Source: sqlite.org/wal.html, "Read-Only Databases"
     """
+    # SQLite has its other files beside the one that a link names
+    file = file.resolve()
     return not _may(file.parent, os.W_OK) and not file.with_name(f"{file.name}-wal").exists()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -42,6 +43,22 @@ KINDS: dict[str, str] = {
     "late": "202, and done a second later",
     **{kind: answer.label for kind, answer in ANSWERS.items()},
 }
+
+WRITE, READ = "unlatch_customer", "get_customer"
+LATE_OR_LOST: dict[str, dict[str, Any]] = {
+    "takes 9 s": {"kind": "slow", "operation": WRITE, "seconds": 9},
+    "outlives the client": {"kind": "outlives", "operation": WRITE, "seconds": 1},
+    "lost after 2 s": {"kind": "lost_late", "operation": WRITE, "seconds": 2},
+    "closes 5 ms after an answer": {"kind": "closes_soon", "times": None, "seconds": 0.005},
+    "site is stopped": {"kind": "html", "operation": READ, "skips": 1, "status": 403},
+    "back soon": {"kind": "html", "operation": READ, "skips": 1, "status": 200},
+    "deleted": {"kind": "not_found", "times": None},
+}
+"""Calls that end late, get lost, or meet somebody else: the arguments of `misbehave`.
+
+The pages come in place of the second read. `outlives` has its effect `seconds` after the client has
+gone; `lost_late` has none, and its connection breaks after `seconds`.
+"""
 
 HOSTILE = "<!channel> <@U0ALICE> <https://evil.example|click here> *bold* `code` & <script>"
 PAGE = "<html><head><title>{0}</title></head><body><h1>{0}</h1><hr>gateway</body></html>"
@@ -91,7 +108,13 @@ class Misbehaviour:
             return bool(self.details["effect"])
         if self.kind in ANSWERS:
             return ANSWERS[self.kind].executes
-        return not refused and self.kind not in ("keeps_ids", "late", "lost_before", "hang")
+        return not refused and self.kind not in (
+            "keeps_ids",
+            "late",
+            "lost_before",
+            "lost_late",
+            "hang",
+        )
 
 
 def error(status: int, *texts: str, body_status: int | None = None) -> web.Response:
@@ -192,6 +215,12 @@ def cut(request: web.Request) -> web.Response:
     return web.Response()
 
 
+async def client_is_gone(request: web.Request) -> None:
+    """Wait until the client has closed its connection."""
+    while request.transport is not None and not request.transport.is_closing():  # noqa: ASYNC110  # aiohttp has no event for it
+        await asyncio.sleep(0.01)
+
+
 def send_bytes(request: web.Request, raw: bytes) -> NoReturn:
     """Send an answer as it is, then close. Raises: ConnectionAbortedError."""
     if request.transport is not None:
@@ -200,7 +229,21 @@ def send_bytes(request: web.Request, raw: bytes) -> NoReturn:
     raise ConnectionAbortedError
 
 
-async def break_off(request: web.Request, answer: web.Response) -> None:
+async def spoil(request: web.Request, fault: Misbehaviour, answer: web.Response) -> None:
+    """Do to the connection what the fault does while the answer is sent, or after it.
+
+    Raises: ConnectionAbortedError.
+    """
+    if fault.kind == "lost_after":
+        raise ConnectionAbortedError
+    if fault.kind == "truncated":
+        await _break_off(request, answer)
+    if fault.kind == "closes_soon" and isinstance(request.transport, asyncio.Transport):
+        request.transport.pause_reading()
+        asyncio.get_running_loop().call_later(fault.details["seconds"], request.transport.close)
+
+
+async def _break_off(request: web.Request, answer: web.Response) -> None:
     """Announce the whole body, send half of it, then close. Raises: ConnectionAbortedError."""
     whole = answer.body
     if not isinstance(whole, bytes) or request.transport is None:

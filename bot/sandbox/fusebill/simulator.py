@@ -19,13 +19,15 @@ from bot.sandbox.fusebill import customers
 from bot.sandbox.fusebill.customers import sample_customers
 from bot.sandbox.fusebill.misbehaviour import (
     KINDS,
+    LATE_OR_LOST,
     Misbehaviour,
-    break_off,
+    client_is_gone,
     cut,
     error,
     rate_limit,
     refusal,
     send_bytes,
+    spoil,
     success,
     with_string_ids,
 )
@@ -141,11 +143,12 @@ class SimulatedFusebill:
         """Queue a fault for the next `times` calls (of `operation`); None: until `behave`.
 
         With `customer_id`, only calls about that customer count; the first `skips` are well.
-        Details: see `misbehaviour.refusal`; also `seconds` for `slow` (default 3) and `late`
-        (default 1), and `effect`: whether the call is executed, whatever the answer is.
-        Raises: ValueError for a kind that is not in KINDS.
+        Details: see `misbehaviour.refusal`; also `seconds` for `slow` (default 3), `late` (default
+        1) and the kinds of `LATE_OR_LOST`, and `effect`: whether the call is executed, whatever
+        the answer is.
+        Raises: ValueError for a kind that is neither in KINDS nor in LATE_OR_LOST.
         """
-        if kind not in KINDS:
+        if kind not in KINDS and kind not in (each["kind"] for each in LATE_OR_LOST.values()):
             raise ValueError(f"no such misbehaviour: {kind}")
         self._faults.append(
             Misbehaviour(kind, operation, times, details, customer_id=customer_id, skips=skips)
@@ -211,21 +214,19 @@ class SimulatedFusebill:
             await self.before(call.operation)
         answer = refusal(fault, call.customer_id)
         executes = fault.executes(refused=answer is not None)
-        if fault.kind == "slow":
-            await self._misbehave(fault)  # its effect comes with the answer
+        waits = fault.kind in ("slow", "outlives")  # the effect comes with the answer
+        if waits:
+            await self._misbehave(request, fault)
         done = self._execute(call, request, fault, executes=executes)
-        if fault.kind != "slow":
-            await self._misbehave(fault)
+        if not waits:
+            await self._misbehave(request, fault)
         if self.after is not None:
             await self.after(call.operation)
         if isinstance(done, bytes):
             call.status = ANSWERS[fault.kind].code
             send_bytes(request, done)
         answer = self._with_rate_limit(answer or done)
-        if fault.kind == "lost_after":
-            raise ConnectionAbortedError
-        if fault.kind == "truncated":
-            await break_off(request, answer)
+        await spoil(request, fault, answer)
         return answer
 
     def _refused(self, call: Call) -> web.Response | None:
@@ -235,13 +236,16 @@ class SimulatedFusebill:
             return error(429, "The limit of calls per minute is exceeded.")
         return _malformed(call) if call.method == "POST" else None
 
-    async def _misbehave(self, fault: Misbehaviour) -> None:
-        seconds = {"hang": None, "slow": fault.details.get("seconds", 3)}
-        if fault.kind in seconds:
+    async def _misbehave(self, request: web.Request, fault: Misbehaviour) -> None:
+        if fault.kind == "outlives":
+            await client_is_gone(request)
+        if fault.kind in ("hang", "slow", "outlives", "lost_late"):
+            seconds = None if fault.kind == "hang" else fault.details.get("seconds", 3)
             try:
-                await asyncio.wait_for(self._closing.wait(), seconds[fault.kind])
+                await asyncio.wait_for(self._closing.wait(), seconds)
             except TimeoutError:
-                return
+                if fault.kind != "lost_late":
+                    return
             raise ConnectionAbortedError
         if fault.kind == "lost_before":
             raise ConnectionAbortedError

@@ -240,7 +240,7 @@ ANSWERS: dict[str, WireAnswer] = {
         words="Deadlock victim.",
     ),
     "xml": WireAnswer(
-        "500: in XML", "500 Internal", "<Error><Message>No luck.</Message></Error>", XML, "No luck."
+        "500: in XML", "500 Internal", "<Error><Message>No luck.</Message></Error>", XML
     ),
     "not_implemented": WireAnswer("501: not implemented", "501 Not Implemented", ""),
     "text_502": WireAnswer(
