@@ -42,16 +42,20 @@ class Handled:
         await self._runner.run(work_steps.done_with, job)
 
 
-def runner_on(database: Database, handlers: Mapping[Kind, Handler] | None = None) -> Runner:
-    runner = Runner(database, BackgroundTasks(), QUICK)
+def runner_on(
+    database: Database,
+    handlers: Mapping[Kind, Handler] | None = None,
+    stopping: asyncio.Event | None = None,
+) -> Runner:
+    runner = Runner(database, BackgroundTasks(), QUICK, stopping or asyncio.Event())
     runner.handle(handlers or {})
     return runner
 
 
 @asynccontextmanager
-async def keeping(runner: Runner, stopping: asyncio.Event | None = None) -> AsyncIterator[None]:
+async def keeping(runner: Runner) -> AsyncIterator[None]:
     """Let a runner take and renew until the block ends."""
-    task = asyncio.create_task(runner.keep(stopping or asyncio.Event()))
+    task = asyncio.create_task(runner.keep())
     try:
         yield
     finally:
@@ -128,11 +132,11 @@ async def test_a_hold_is_renewed_as_long_as_its_job_runs(database: Database) -> 
 
 
 async def test_a_process_that_stops_renews_and_takes_nothing(database: Database) -> None:
-    one, other = runner_on(database), runner_on(database)
+    stopping = asyncio.Event()
+    one, other = runner_on(database, stopping=stopping), runner_on(database)
     mine, others = Handled(one, Kind.WORK), Handled(other, Kind.WORK)
     await add(one, ID, Kind.WORK)
-    stopping = asyncio.Event()
-    async with keeping(one, stopping):
+    async with keeping(one):
         await until(lambda: mine.started == {"work": 1})
         stopping.set()
         await add(one, "another", Kind.WORK)
