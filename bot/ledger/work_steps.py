@@ -38,7 +38,11 @@ def resumed(tx: Transaction, job: Job, *, older_version: bool) -> Card:
     locked = rows.lock(tx.connection, job.card_id)
     for row, request in zip(locked.rows, locked.card.requests, strict=True):
         reclaimed: dict[str, object] = {"claim": job.takes}
-        if request.is_to_be_executed and request.events[-1].details != reclaimed:
+        is_noted = any(
+            event.type is EventType.RECLAIMED and event.details == reclaimed
+            for event in request.events
+        )
+        if request.is_to_be_executed and not is_noted:
             locked.append(row, tx.now, EventType.RECLAIMED, "", reclaimed)
             if older_version and not request.is_begun:
                 locked.append(row, tx.now, EventType.BEGUN, "", {"older_version": True})
