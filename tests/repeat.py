@@ -28,6 +28,7 @@ FILES = [
     "tests/component/test_socket_mode.py",
     "tests/component/test_jobs.py",
     "tests/component/test_steps.py",
+    "tests/component/test_runner.py",
     "tests/component/test_engine.py",
 ]
 COUNTS = Counter[str]()

@@ -1,9 +1,9 @@
-"""`python -m tests.versions`: does the released version read what this one writes?
+"""`python -m tests.versions`: do the released versions read what this one writes?
 
-Checks the released version out of git into a temporary worktree, writes a ledger with this one,
-takes its schema back, and lets the old code read and list it. The old code's `--verify` is not
-asked: it covers the card's `ts` with the first event, which this version writes before there is a
-card. The other direction is `tests/resilience/test_versions.py`.
+Checks each released version out of git into a temporary worktree, writes a ledger with this one,
+takes its schema back, and lets the old code read, list and verify it. Only 0.1.0's `--verify` is
+not asked: it covers the card's `ts` with the first event, which later versions write before there
+is a card. The other direction is `tests/resilience/test_versions.py`.
 """
 
 from __future__ import annotations
@@ -21,22 +21,33 @@ from bot.app.server import listening
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
 from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM, UNDO
-from tests.support.older import migrate_to
+from tests.support.older import FIRST, LAST, migrate_to
 from tests.support.world import QUICK, World, settings_for
 
-RELEASED = {"0.1.0": ("ea2c74a", "0001")}
-"""For each released version: its commit, and the schema that it needs."""
-READ = """
-import asyncio, sys
+FIRST_IMPORTS = """
 from bot.database import Database, open_engine, require_current
 from bot.ledger import Ledger
+Ledger.recent_requests = Ledger.history
+"""
+IMPORTS = """
+from bot.ledger.database.engine import Database, open_engine
+from bot.ledger.database.migrating import require_current
+from bot.ledger.store import Ledger
+"""
+RELEASED = {
+    "0.1.0": ("ea2c74a", FIRST, FIRST_IMPORTS),
+    "1.0.0": ("91058d3", LAST, IMPORTS),
+}
+"""For each released version: its commit, the schema that it needs, and how it reads that."""
+READ = """
+import asyncio, sys
 
 async def main(url):
     engine = open_engine(url)
     require_current(engine)
     database = Database(engine)
     ledger = Ledger(database)
-    requests = await ledger.history(None, 100)
+    requests = await ledger.recent_requests(None, 100)
     for request in requests:
         print(request.kind, request.verdict, request.outcome, len(request.customer.name) > 0)
     await database.close()
@@ -87,7 +98,7 @@ def run(folder: Path, *words: str, **environment: str) -> str:
 
 def check(version: str) -> None:
     """Let a released version read what this one writes. Raises: SystemExit if it can't."""
-    commit, revision = RELEASED[version]
+    commit, revision, imports = RELEASED[version]
     known = ["git", "cat-file", "-e", f"{commit}^{{commit}}"]
     if subprocess.run(known, capture_output=True, check=False).returncode:
         print(f"{version}: skipped, its commit {commit} is not in this copy's git history")
@@ -98,7 +109,9 @@ def check(version: str) -> None:
         old = Path(folder) / "old"
         subprocess.run(["git", "worktree", "add", "--detach", old, commit], check=True)
         try:
-            print(run(old, "-c", READ, url), end="")
+            print(run(old, "-c", imports + READ, url), end="")
+            if revision != FIRST:
+                print(run(old, "-m", "bot", "audit", "--verify", DATABASE_URL=url), end="")
             lines = run(old, "-m", "bot", "audit", "--json", DATABASE_URL=url).splitlines()
         finally:
             subprocess.run(["git", "worktree", "remove", "--force", old], check=True)

@@ -59,9 +59,9 @@ class Job:
     was set when the card was last read: if it was set again since, there is more to do. `deadline`
     is when the hold ends, in seconds of a clock that counts suspend; `taken_at` is the database's
     time when it was taken, and `began` the same on that clock. `card` is the card as the step left
-    it that set the job, None if the job was taken later; `previous` is the process that
-    held it then, if it was another one. `changed`
-    is set when a step of this process sets the job again, `done` when it is no longer run.
+    it that set the job, until somebody takes it from here; None if the job was taken later.
+    `previous` is the process that held it then, if it was another one. `changed` is set when a step
+    of this process sets the job again, `done` when it is no longer run.
     """
 
     id: int
@@ -75,12 +75,29 @@ class Job:
     began: float
     card: Card | None = None
     previous: str | None = None
+    set_with_card: int = field(init=False)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def take_card(self) -> Card | None:
+        """The card as the last step left it that set the job, once; None if it has to be read."""
+        card, self.card = self.card, None
+        if card is not None:
+            self.wanted = self.set_with_card
+        return card
 
     def now(self) -> datetime:
         """The database's time, as far as this process can know it without asking."""
         return self.taken_at + timedelta(seconds=seconds() - self.began)
+
+    def __post_init__(self) -> None:
+        """How often the job was set when the card was as it is here."""
+        self.set_with_card = self.wanted
+
+    def set_again(self, job: Job) -> None:
+        """Note that the job was set again, by a step that left the card as `job` has it."""
+        self.card, self.set_with_card = job.card, job.wanted
+        self.changed.set()
 
     def require_held(self) -> None:
         """Check that the hold has not ended, by this machine's clock. Raises: LostHold."""
@@ -188,8 +205,8 @@ class Transaction:
     before, and may have taken effect: then it sets its jobs again, since nobody has started them.
 
     The jobs are written last, in one order, so that two steps can't wait for each other. Those that
-    are set `here` are held by this process from the start, unless another one holds them: then
-    `held` has them, with the card. `set_again` are jobs that this process holds already.
+    are set `here` are held by this process from the start, unless another one holds them:
+    `held` has them, with the card.
     """
 
     connection: Connection
@@ -198,7 +215,6 @@ class Transaction:
     again: bool = False
     began: float = field(default_factory=seconds)
     held: list[Job] = field(default_factory=list)
-    set_again: list[int] = field(default_factory=list)
     now: datetime = field(init=False)
     _changes: dict[tuple[str, str], tuple[datetime, bool] | None] = field(default_factory=dict)
 
@@ -243,22 +259,20 @@ class Transaction:
         row = SET.row(self.connection, values)
         if row is None or row["holder"] != self.holder:
             return
-        self.set_again.append(row["id"])
-        if here:
-            self.held.append(
-                Job(
-                    id=row["id"],
-                    takes=row["takes"],
-                    kind=kind,
-                    card_id=card_id,
-                    attempts=0,
-                    wanted=row["wanted"],
-                    deadline=self.began + self.hold.total_seconds(),
-                    taken_at=now,
-                    began=self.began,
-                    card=card,
-                )
+        self.held.append(
+            Job(
+                id=row["id"],
+                takes=row["takes"],
+                kind=kind,
+                card_id=card_id,
+                attempts=0,
+                wanted=row["wanted"],
+                deadline=self.began + self.hold.total_seconds(),
+                taken_at=now,
+                began=self.began,
+                card=card,
             )
+        )
 
 
 def take(tx: Transaction, kind: Kind, places: int, running: Collection[int]) -> list[Job]:

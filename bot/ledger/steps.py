@@ -323,10 +323,10 @@ def decided(
 
 
 def _set_jobs(tx: Transaction, card: Card) -> None:
-    """What is left to do for a decided card: its work, or its drawing."""
+    """What is left to do for a decided card: its work, and its drawing."""
     if any(request.is_to_be_executed for request in card.requests):
         tx.set(card.id, Kind.WORK, here=True)
-    elif card.first.message_ts:
+    if card.first.message_ts:
         tx.set(card.id, Kind.SHOW, here=True)
     tx.finish(card)
 

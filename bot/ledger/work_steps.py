@@ -38,12 +38,19 @@ def resumed(tx: Transaction, job: Job, *, older_version: bool) -> Card:
     locked = rows.lock(tx.connection, job.card_id)
     for row, request in zip(locked.rows, locked.card.requests, strict=True):
         reclaimed: dict[str, object] = {"claim": job.takes}
-        if request.is_to_be_executed and request.events[-1].details != reclaimed:
+        is_noted = any(
+            event.type is EventType.RECLAIMED and event.details == reclaimed
+            for event in request.events
+        )
+        if request.is_to_be_executed and not is_noted:
             locked.append(row, tx.now, EventType.RECLAIMED, "", reclaimed)
             if older_version and not request.is_begun:
                 locked.append(row, tx.now, EventType.BEGUN, "", {"older_version": True})
     locked.save(tx.connection)
     jobs.extend(tx, job)
+    if locked.first["message_ts"]:
+        tx.set(job.card_id, Kind.SHOW, here=True)
+    tx.finish(locked.card)
     return locked.card
 
 
@@ -138,13 +145,6 @@ def _mark_undone(tx: Transaction, by: Mapping[str, Request]) -> None:
         locked.save(tx.connection)
         if locked.first["message_ts"]:
             tx.set(card_id, Kind.SHOW, here=True)
-
-
-def progressed(tx: Transaction, job: Job) -> None:
-    """Have a card drawn whose work takes long. Raises: LostHold."""
-    jobs.require_held(tx, job)
-    tx.set(job.card_id, Kind.SHOW, here=True)
-    tx.finish()
 
 
 def looked_again(

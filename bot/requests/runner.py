@@ -41,12 +41,12 @@ log = structlog.get_logger(__name__)
 MAX_RETRY_DELAY_S = 0.5
 """A step of a click that fails faster than this is run once more: both fit into Slack's 3 s."""
 PLACES: Mapping[Kind, int] = {
-    Kind.POST: 8,
-    Kind.REMIND: 4,
-    Kind.EXPIRE: 8,
-    Kind.WORK: 16,
-    Kind.SHOW: 16,
-    Kind.RECHECK: 4,
+    Kind.POST: 3,
+    Kind.REMIND: 1,
+    Kind.EXPIRE: 3,
+    Kind.WORK: 8,
+    Kind.SHOW: 8,
+    Kind.RECHECK: 3,
 }
 """How many jobs of each kind a process takes at once, beside those that its own steps began."""
 AFTER_A_BUG = timedelta(minutes=1)
@@ -140,11 +140,10 @@ class Runner:
     ) -> T:
         result, transaction = await self._committed(step, urgent=urgent, again=again)
         for job in transaction.held:
-            if job.id not in self._running:
+            if running := self._running.get(job.id):
+                running.set_again(job)
+            else:
                 self._start(job)
-        for job_id in transaction.set_again:
-            if job_id in self._running:
-                self._running[job_id].changed.set()
         return result
 
     async def _committed(
@@ -166,7 +165,9 @@ class Runner:
                 raise
             first = error
         try:
-            return await self._database.run(partial(work, again=True), urgent=urgent)
+            return await self._database.run(
+                partial(work, again=again or first.uncertain), urgent=urgent
+            )
         except LedgerUnavailable as error:
             uncertain = error.uncertain or first.uncertain
             if uncertain:

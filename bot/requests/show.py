@@ -76,49 +76,64 @@ class Show:
             raise
 
     async def _draw_until_shown(self, job: Job) -> None:
-        card = job.card
+        progress: Card | None = None
+        shown = 0
         while True:
-            card = card or await self._runner.run(work_steps.as_it_is, job)
+            card = job.take_card() or await self._runner.run(work_steps.as_it_is, job)
             if card is None or card.first.message_ts is None:
                 await self._runner.run(work_steps.done_with, job)
                 return
-            job.changed.clear()
             with structlog.contextvars.bound_contextvars(**about(card)):
-                is_over = await self._draw(job, card)
-            if is_over:
-                return
-            card = None
+                if card.first.verdict and not card.is_finished:
+                    progress = await self._draw_progress(job, card, progress)
+                    continue
+                # a card as a step left it does not know what was posted meanwhile
+                known = max(shown, card.first.shown_events)
+                shown, is_over = await self._draw(job, card, known)
+                if is_over:
+                    return
 
-    async def _draw(self, job: Job, card: Card) -> bool:
-        """Draw the card once as it is; returns whether that ends the job, or puts it off."""
-        if card.first.verdict and not card.is_finished:
-            await self._draw_progress(job, card)
-            if not card.is_of_many:
-                # one step of its work is left, and sets this job again
-                return await self._runner.run(work_steps.shown, job, card.first.shown_events)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._timing.progress_every_s):
-                    await job.changed.wait()
-            return False
+    async def _draw_progress(self, job: Job, card: Card, before: Card | None) -> Card | None:
+        """Show how far the work is, if it takes long; returns the card that was drawn last.
+
+        Nothing is read for the first time: the work may wait because the ledger does not answer.
+        """
+        pause_s = self._timing.progress_every_s if before else self._timing.working_after_s
+        try:
+            async with asyncio.timeout(pause_s):
+                await job.changed.wait()
+        except TimeoutError:
+            if before and not card.is_of_many:
+                return before
+            try:
+                # without waiting for a turn: by then it would be old
+                await self._update(job, card, max_wait_s=0.0)
+            except SlackError as error:
+                log.warning("working card not shown", why=error.code)
+            return card
+        job.changed.clear()
+        # a Stop is shown at once, as is the result
+        return before
+
+    async def _draw(self, job: Job, card: Card, known: int) -> tuple[int, bool]:
+        """Draw the card once as it is, whose thread shows so many events.
+
+        Returns how many it shows then, and whether that ends the job, or puts it off.
+        """
+        job.changed.clear()
         drawn, replied = await asyncio.gather(
-            self._draw_card(job, card), self._draw_thread(job, card), return_exceptions=True
+            self._draw_card(job, card), self._draw_thread(job, card, known), return_exceptions=True
         )
         failures = [each for each in (drawn, replied) if isinstance(each, BaseException)]
         for failure in failures:
             if not isinstance(failure, SlackError):
                 raise failure
-        shown = card.first.shown_events if isinstance(replied, BaseException) else replied
-        if not failures:
-            return await self._runner.run(work_steps.shown, job, shown)
-        await self._not_drawn(job, card, [f for f in failures if isinstance(f, SlackError)])
-        return True
-
-    async def _draw_progress(self, job: Job, card: Card) -> None:
-        """Show how far the work is, without waiting for a turn: by then it would be old."""
-        try:
-            await self._update(job, card, max_wait_s=0.0)
-        except SlackError as error:
-            log.warning("working card not shown", why=error.code)
+        if not failures and not isinstance(replied, BaseException):
+            return replied, await self._runner.run(work_steps.shown, job, replied)
+        shown = known if isinstance(replied, BaseException) else replied
+        slack_errors = [each for each in failures if isinstance(each, SlackError)]
+        await self._not_drawn(job, card, shown, slack_errors)
+        return shown, True
 
     async def _draw_card(self, job: Job, card: Card) -> None:
         # an open card is as it was posted
@@ -132,12 +147,12 @@ class Show:
             card.first.channel_id, card.first.message_ts or "", message, max_wait_s=max_wait_s
         )
 
-    async def _draw_thread(self, job: Job, card: Card) -> int:
+    async def _draw_thread(self, job: Job, card: Card, known: int) -> int:
         """Post the events that the thread lacks; returns how many it shows then."""
-        shown = card.first.shown_events
+        shown = known
         # without a thread they would go into the channel
         while card.first.thread_ts and (reply := thread.next_reply(card, shown, self._links)):
-            if shown > card.first.shown_events:
+            if shown > known:
                 # after each reply, so that a retry goes on from here
                 await self._runner.run(work_steps.shown_so_far, job, shown)
             job.require_held()
@@ -145,7 +160,9 @@ class Show:
             shown = reply.shown
         return shown
 
-    async def _not_drawn(self, job: Job, card: Card, failures: Sequence[SlackError]) -> None:
+    async def _not_drawn(
+        self, job: Job, card: Card, shown: int, failures: Sequence[SlackError]
+    ) -> None:
         """Try again later; give up where that makes no sense."""
         job.attempts += 1
         passing = [each for each in failures if isinstance(each, SlackUnavailable)]
@@ -154,7 +171,6 @@ class Show:
             text = answers.outcome_without_card(card, self._links, gone=gone)
             await self._private.tell(card, text)
         codes = ", ".join(sorted({each.code for each in failures}))
-        shown = card.first.shown_events
         if passing and job.attempts <= MAX_ATTEMPTS:
             pause_s = pause_after(job.attempts - 1, self._timing.pause_s)
             pause_s = max([pause_s, *(each.retry_after_s or 0.0 for each in passing)])

@@ -26,8 +26,7 @@ from sqlalchemy import Connection
 from bot.domain.models import Card, Outcome, Request
 from bot.fusebill.pace import Pace
 from bot.ledger import same_customer, work_steps
-from bot.ledger.database.engine import LedgerUnavailable
-from bot.ledger.jobs import Job, LostHold, seconds
+from bot.ledger.jobs import Job, seconds
 from bot.ledger.work_steps import Result
 from bot.ops.metrics import Metrics
 from bot.requests.execution import Execution, ExecutionResult, NotToBeCalled
@@ -114,7 +113,7 @@ class Work:
 
     async def handle(self, job: Job) -> None:
         """Execute a decided card's requests and record their outcomes; can be run again."""
-        card = job.card or await self._taken(job)
+        card = job.take_card() or await self._taken(job)
         if card is None:
             await self._runner.run(work_steps.done_with, job)
             return
@@ -126,10 +125,9 @@ class Work:
             Batches(partial(self._record, job)),
         )
         with structlog.contextvars.bound_contextvars(**about(card)):
-            async with self._progress(job):
-                results = await asyncio.gather(
-                    *(self._finish(work, request) for request in to_do), return_exceptions=True
-                )
+            results = await asyncio.gather(
+                *(self._finish(work, request) for request in to_do), return_exceptions=True
+            )
             if not to_do:
                 await self._runner.run(work_steps.done_with, job)
         for failure in results:
@@ -243,26 +241,6 @@ class Work:
             return
         async with self._turns, self._pace.call(CALLS_A_CUSTOMER):
             yield
-
-    @asynccontextmanager
-    async def _progress(self, job: Job) -> AsyncIterator[None]:
-        """Have the card drawn while its work takes long."""
-
-        async def show() -> None:
-            try:
-                await self._runner.run(work_steps.progressed, job)
-            except (LedgerUnavailable, LostHold) as error:
-                log.warning("working card not shown", why=str(error))
-
-        tasks: list[asyncio.Task[None]] = []
-        timer = asyncio.get_running_loop().call_later(
-            self._timing.working_after_s, lambda: tasks.append(asyncio.create_task(show()))
-        )
-        try:
-            yield
-        finally:
-            timer.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def look(self, request: Request) -> Mapping[str, object]:
         """What a request's customer is like now, read in its turn: see `Execution.look`."""

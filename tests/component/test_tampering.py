@@ -15,22 +15,24 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
-from bot.ledger.schema import events, requests
-from bot.ledger.store import Ledger
 from sqlalchemy import Connection, Engine, delete, insert, select, update
 
 from bot.__main__ import main
-from bot.domain.models import Customer, EventType, HubSpotIds, NewEvent, Verdict
-from bot.ledger.database.engine import Database, open_engine
+from bot.domain.models import Customer, HubSpotIds
+from bot.ledger import steps
+from bot.ledger.database.engine import open_engine
 from bot.ledger.database.migrating import migrate
 from bot.ledger.hash_chain import canonical_json, digest, fingerprint, place_on_card
+from bot.ledger.steps import Act
+from bot.ledger.tables import events, requests
 from bot.ledger.witness import log_again
 from bot.ops import logs
 from tests.support.hostile import CARD, NOON
 from tests.support.names import ALICE, BOB
+from tests.support.steps import Process, process
 
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
-DONE = replace(CARD, id="a" * 32, due_at=NOON + 15 * MINUTE)
+DONE = replace(CARD, id="a" * 32)
 WAITING = replace(DONE, id="b" * 32, customer=Customer(3100025, HubSpotIds(5151, None)))
 FORGED = "f" * 32
 Row = dict[str, Any]
@@ -49,17 +51,16 @@ def engine(database_url: str) -> Iterator[Engine]:
 
 
 @pytest.fixture
-async def kept(engine: Engine, tmp_path: Path) -> Path:
+async def kept(database_url: str, engine: Engine, tmp_path: Path) -> Path:  # noqa: ARG001  # exists
     """The kept logs of a ledger with two requests: one confirmed, one that waits.
 
     They cover an hour before and after; all that happened is in between.
     """
     path = tmp_path / "bot.log"
-    database = Database(engine)
     with path.open("w") as stream:
         log_into(stream)
-        await write(Ledger(database))
-        await database.close()
+        async with process(database_url) as ledger:
+            await write(ledger)
     path.write_text("\n".join(covering(path, NOON - HOUR, NOON + HOUR)) + "\n")
     return path
 
@@ -71,16 +72,13 @@ def log_into(stream: TextIO) -> None:
     handler.setStream(stream)
 
 
-async def write(ledger: Ledger) -> None:
+async def write(ledger: Process) -> None:
+    ledger.now = NOON
     for request in (DONE, WAITING):
-        asked = NewEvent(request.asked_at, EventType.REQUESTED, ALICE.user_id, {})
-        await ledger.add(request, asked)
-    confirmed = NewEvent(NOON + MINUTE, EventType.CONFIRMED, BOB.user_id, {})
-    await ledger.decide(
-        DONE.id, Verdict.CONFIRMED, confirmed, decider=BOB, due_at=NOON + 2 * MINUTE
-    )
-    denied = NewEvent(NOON + MINUTE, EventType.DECISION_DENIED, ALICE.user_id, {"why": "too late"})
-    await ledger.record(DONE, denied, fenced=False)
+        await ledger.ask(request)
+    ledger.now += MINUTE
+    await ledger.confirm(DONE.id, BOB)
+    await ledger.run(steps.refused, DONE.id, ALICE, "too late", Act("presses"))
 
 
 def covering(path: Path, begin: datetime, end: datetime) -> Iterator[str]:

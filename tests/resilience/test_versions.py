@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,11 +14,14 @@ import pytest
 from bot.domain.models import EventType, Outcome, Verdict
 from tests.support.damage import tamper
 from tests.support.kept import KeptCard
-from tests.support.ledger import broken, create
-from tests.support.names import CONFIRM
+from tests.support.ledger import broken, create, requests_about
+from tests.support.names import BIKES, CONFIRM
 from tests.support.stage import Stage, stage
 
-SAMPLES = sorted((Path(__file__).parents[1] / "samples").glob("ledger_*.sql"))
+FOLDER = Path(__file__).parents[1] / "samples"
+SAMPLES = sorted(FOLDER.glob("ledger_*.sql"))
+INTERRUPTED = FOLDER / "interrupted_1.0.0.sql"
+"""Cards of 1.0.0, which was killed at each step of a flow, of a batch and of an undo."""
 DECIDED_NOT_DONE = 3100071
 WAITING = 2554529
 
@@ -24,11 +29,32 @@ WAITING = 2554529
 @pytest.fixture(params=SAMPLES, ids=[path.stem for path in SAMPLES])
 def old_ledger(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """A copy of a ledger as a released version left it, with work that its process never did."""
-    path: Path = request.param
-    connection = sqlite3.connect(tmp_path / "ledger.db")
+    return copied(request.param, tmp_path)
+
+
+def copied(path: Path, folder: Path) -> str:
+    """The URL of a ledger in a folder, as a sample has it."""
+    connection = sqlite3.connect(folder / "ledger.db")
     connection.executescript(path.read_text("utf-8"))
     connection.close()
-    return f"sqlite:///{tmp_path}/ledger.db"
+    return f"sqlite:///{folder}/ledger.db"
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """A card that 1.0.0 left, and which of its customers were latched then."""
+
+    state: str
+    killed: str
+    latched: dict[int, bool]
+
+
+def interrupted() -> list[Interrupted]:
+    listed = json.loads(INTERRUPTED.with_suffix(".json").read_text("utf-8"))
+    return [
+        Interrupted(each["state"], each["killed"], {int(i): v for i, v in each["latched"].items()})
+        for each in listed
+    ]
 
 
 def test_migrating_an_older_ledger_keeps_every_hash(old_ledger: str) -> None:
@@ -59,6 +85,58 @@ async def test_every_outcome_that_an_older_version_wrote_is_read(
         outcomes = Counter(card.first.outcome for card in await _all_done(staged))
         # 0.1.0 had no card that could be stopped
         assert set(Outcome) - {Outcome.STOPPED} <= outcomes.keys()
+
+
+async def test_whatever_killed_an_older_version_its_cards_are_carried_on_with_one_call(
+    tmp_path: Path,
+) -> None:
+    async with stage(copied(INTERRUPTED, tmp_path), tmp_path) as staged:
+        customers = staged.fusebill.customers
+        for card in interrupted():
+            for each, latched in card.latched.items():
+                ids = {"hubSpotId": each + 1, "hubSpotCompanyId": each + 2}
+                nothing = dict.fromkeys(ids)
+                customers[each] = customers[BIKES] | {"id": each} | (ids if latched else nothing)
+        await staged.start()
+        # how long 1.0.0 would have waited before it looked at a cleared customer, nobody knows
+        await staged.until(
+            lambda: all(c.first.verdict and {*c.jobs} <= {"recheck"} for c in staged.cards())
+        )
+        for card in interrupted():
+            for each, latched in card.latched.items():
+                assert _end(staged, each) == _expected(card, latched=latched), card
+    assert broken(staged.database_url) == []
+
+
+def _end(staged: Stage, customer_id: int) -> tuple[object, ...]:
+    """What came of a customer's last request, and the calls that changed it."""
+    called = [
+        call.operation
+        for call in staged.fusebill.calls
+        if call.customer_id == customer_id and call.operation != "get_customer"
+    ]
+    found = requests_about(staged.database_url, customer_id)
+    if not found:
+        return (None, None, None, called)
+    last = found[0]
+    return (last.verdict, last.outcome, found[-1].undone_by == last.id, called)
+
+
+def _expected(card: Interrupted, *, latched: bool) -> tuple[object, ...]:
+    match card.state:
+        case "asked":
+            # its time is over, and no card shows it
+            return (None, None, None, [])
+        case "waits":
+            return (Verdict.EXPIRED, None, False, [])
+        case "cancelled":
+            return (Verdict.CANCELLED, None, False, [])
+        case "confirmed" | "many confirmed":
+            called = ["unlatch_customer"] if latched else []
+            return (Verdict.CONFIRMED, Outcome.CLEARED, False, called)
+        case _:
+            called = [] if latched else ["latch_customer"]
+            return (Verdict.CONFIRMED, Outcome.RESTORED, True, called)
 
 
 async def test_a_card_of_a_kind_that_only_a_newer_version_knows_is_left_alone(

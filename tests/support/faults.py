@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-
 from collections import Counter
 
 from bot.domain.models import EventType

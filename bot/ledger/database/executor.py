@@ -118,18 +118,24 @@ class Runner(Protocol):
 
 
 class Pool:
-    """Runs as many jobs at once as there are connections."""
+    """Runs as many jobs at once as there are connections, half of them for urgent ones.
+
+    So a click never waits behind rows that somebody has locked.
+    """
 
     def __init__(self, engine: Engine, watch: Watch) -> None:
         self._engine = engine
         self._watch = watch
-        self._threads = ThreadPoolExecutor(CONNECTIONS, thread_name_prefix="ledger")
+        half = CONNECTIONS // 2
+        self._urgent = ThreadPoolExecutor(half, thread_name_prefix="ledger-urgent")
+        self._others = ThreadPoolExecutor(half, thread_name_prefix="ledger")
 
     def submit(self, job: Job[Any]) -> None:
-        self._threads.submit(self._serve, job)
+        (self._urgent if job.urgent else self._others).submit(self._serve, job)
 
     def close(self) -> None:
-        self._threads.shutdown()
+        self._urgent.shutdown()
+        self._others.shutdown()
 
     def _serve(self, job: Job[Any]) -> None:
         if not job.future.cancelled():
