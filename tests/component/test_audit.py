@@ -44,7 +44,7 @@ from bot.ledger.audit.export import (
 )
 from bot.ledger.audit.verify import verify
 from bot.ledger.database.engine import open_engine
-from bot.ledger.hash_chain import canonical_json, chained, digest, fingerprint
+from bot.ledger.hash_chain import canonical_json, chained, digest, fingerprint, place_on_card
 from bot.ledger.rows import request_of, request_row
 from bot.ledger.tables import events, requests
 from tests.support.hostile import CARD, NOON, STOLEN_BIKES, TEXTS
@@ -501,16 +501,15 @@ def chain(row: dict[str, Any], count: int, why: str) -> Iterator[dict[str, Any]]
 def test_a_customer_with_other_fields_than_todays_verifies(
     url: str, run: Audit, change_fields: Callable[[dict[str, Any]], dict[str, Any]], *, posted: bool
 ) -> None:
-    row = request_row(FIRST)
+    row = request_row(replace(FIRST, is_open=True))
     row["customer"] = json.dumps(change_fields(json.loads(row["customer"])))
-    first = asked(FIRST)
     vouched = {"row": fingerprint(row, posted=posted), "card": place_on_card(row)}
-    event = chained_event(FIRST, replace(first, details=first.details | vouched))
-    row |= {"events": 1, "head": event.hash}
+    event = chained(row, NOON, EventType.REQUESTED, "U0ALICE", canonical_json(vouched))
+    row |= {"events": 1, "head": event["hash"]}
     engine = open_engine(url)
     with engine.begin() as connection:
         connection.execute(insert(requests), row)
-        connection.execute(insert(events), event_row(event))
+        connection.execute(insert(events), event)
     engine.dispose()
     assert run("--verify")[0] == 0
     change(url, "UPDATE requests SET customer = replace(customer, 'Stolen', 'Other')")
