@@ -204,6 +204,18 @@ def put_a_request_on_a_card_and_say_so_on_both(connection: Connection) -> None:
     connection.execute(update(requests).where(requests.c.id == WAITING.id).values(card_size=2))
 
 
+def add_a_request_without_events(connection: Connection) -> None:
+    add(connection, count=1_000)
+    connection.execute(delete(events).where(events.c.request_id == FORGED))
+    nothing = {"events": 0, "head": ""}
+    connection.execute(update(requests).where(requests.c.id == FORGED).values(nothing))
+
+
+def put_a_request_in_the_place_of_a_waiting_one(connection: Connection) -> None:
+    add(connection, card_id=WAITING.id)
+    connection.execute(update(requests).where(requests.c.id == WAITING.id).values(card_id="e" * 32))
+
+
 def add_a_request_from_before_the_logs(connection: Connection) -> None:
     add(connection, NOON - 100 * HOUR, count=-7)
 
@@ -222,6 +234,8 @@ ALONE: dict[Deed, str] = {
     change_a_row: "request b…: its own row was changed",
     put_a_request_on_a_waiting_card: "card b…: 2 requests are on it, not 1",
     put_a_request_on_a_card_and_say_so_on_both: "request b…: its own row was changed",
+    put_a_request_in_the_place_of_a_waiting_one: "request b…: its own row was changed",
+    add_a_request_without_events: "request f…, event 1: missing",
 }
 """Found by `--verify` alone."""
 WITNESSED: dict[Deed, str] = {
