@@ -168,7 +168,7 @@ class FusebillClient:
         self, operation: str, method: str, path: str, body: dict[str, int | None] | None = None
     ) -> Answer:
         answer: Answer | None = None
-        limit_s = self._read_s if method == "GET" else self._write_s
+        limit_s = self._write_s if _writes(method) else self._read_s
         await self._take_slot()
         started = perf_counter()
         try:
@@ -176,7 +176,7 @@ class FusebillClient:
                 answer = await self._exchange(self._request(method, path, body))
         except TimeoutError:
             why = f"no complete answer within {limit_s:g} s"
-            raise OutcomeUnknown(why=why, may_still_run=True) from None
+            raise OutcomeUnknown(why=why, may_still_run=_writes(method)) from None
         finally:
             self._slots.release()
             if self._observe is not None:
@@ -227,13 +227,14 @@ class FusebillClient:
             detail = str(error.__cause__ or type(error).__name__)
             raise NotReached(why, detail, may_pass=why not in _LASTING) from None
         except httpx.TimeoutException:
-            raise OutcomeUnknown(why="no answer in time", may_still_run=True) from None
+            may_still_run = _writes(request.method)
+            raise OutcomeUnknown(why="no answer in time", may_still_run=may_still_run) from None
         except httpx.HTTPError as error:
             lost = f"{type(error).__name__}: {error}"
             late = perf_counter() - began > LOST_AT_ONCE_S
-            raise OutcomeUnknown(
-                why="the answer was lost", detail=lost, may_still_run=late
-            ) from None
+            may_still_run = late and _writes(request.method)
+            why = "the answer was lost"
+            raise OutcomeUnknown(why=why, detail=lost, may_still_run=may_still_run) from None
 
     def _accepted(self, answer: Answer, customer_id: int) -> Accepted:
         accepted = self._without_key(accepted_of, answer, customer_id)
@@ -250,6 +251,10 @@ class FusebillClient:
     def _masked(self, texts: tuple[str, ...]) -> tuple[str, ...]:
         key = self._api_key.get_secret_value()
         return tuple(text.replace(key, "[API key]") for text in texts)
+
+
+def _writes(method: str) -> bool:
+    return method != "GET"
 
 
 def _matches(customer: Customer, field: Field, wanted: str, contains: bool) -> bool:  # noqa: FBT001  # private

@@ -22,6 +22,10 @@ from __future__ import annotations
 
 import random
 from datetime import UTC, datetime
+from http import HTTPStatus
+
+UNREADABLE = "the answer cannot be read"
+"""Begins the `why` of an answer that is not understood; what it is follows after a colon."""
 
 
 class FusebillError(Exception):
@@ -33,17 +37,12 @@ class FusebillError(Exception):
     was none. `own_form` says that the body is Fusebill's documented form of error. `retry_at` is
     when the answer says to try again.
 
-    `may_still_run`: the call may have reached Fusebill and not have ended yet, so that it can take
+    `may_still_run`: a write may have reached Fusebill and not have ended yet, so that it can take
     effect later than anything that is read now. That is so after a time-out, whether the bot
     (nobody answered) or somebody on the way (HTTP 408, 504) stopped waiting, and after a connection
     that was lost more than a second after the call began. Whatever else was answered, and a
     connection that was lost at once, ended the call.
-
-    `may_pass`: the same call may succeed later without anybody's help. It is false only where it is
-    known that somebody has to change something first.
     """
-
-    may_pass: bool = True
 
     def __init__(
         self,
@@ -67,6 +66,14 @@ class FusebillError(Exception):
         self.retry_at = retry_at
         self.may_still_run = may_still_run
 
+    @property
+    def may_pass(self) -> bool:
+        """Whether the same call may succeed later without anybody's help.
+
+        False only where it is known that somebody has to change something first.
+        """
+        return True
+
     def __str__(self) -> str:
         parts = [f"HTTP {self.status}" if self.status else "", self.why, self.detail, *self.texts]
         return ": ".join(part for part in parts if part)
@@ -87,7 +94,10 @@ class FusebillError(Exception):
 class FusebillRefused(FusebillError):
     """The call was refused; read the customer to be sure that nothing was changed."""
 
-    may_pass = False
+    @property
+    def may_pass(self) -> bool:
+        """A conflict may: Fusebill also answers 409 while it synchronises a customer."""
+        return self.status == HTTPStatus.CONFLICT
 
 
 class CustomerNotFound(FusebillRefused):
@@ -104,7 +114,10 @@ class KeyRefused(FusebillRefused):
 class RateLimited(FusebillRefused):
     """Too many calls."""
 
-    may_pass = True
+    @property
+    def may_pass(self) -> bool:
+        """It does, by the minute or the day."""
+        return True
 
 
 class OutcomeUnknown(FusebillError):
@@ -140,4 +153,9 @@ class NotReached(FusebillError):
 
     def __init__(self, why: str = "", detail: str = "", *, may_pass: bool = True) -> None:
         super().__init__(why=why, detail=detail)
-        self.may_pass = may_pass
+        self._may_pass = may_pass
+
+    @property
+    def may_pass(self) -> bool:
+        """Not if a certificate is not trusted, for example."""
+        return self._may_pass

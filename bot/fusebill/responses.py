@@ -18,6 +18,7 @@ from bot.domain.models import Customer, HubSpotIds
 from bot.domain.typed_text import visible
 from bot.fusebill.answers import Answer, retry_at
 from bot.fusebill.errors import (
+    UNREADABLE,
     CustomerNotFound,
     Forbidden,
     FusebillError,
@@ -36,7 +37,6 @@ MAX_TARGET = 200  # characters of a redirect's target
 
 _KEY_REFUSED = "authorization key is not in the correct format"
 _ID = re.compile(r"([0-9]{1,18})(?:\.0+)?")
-_UNREADABLE = "the answer cannot be read"
 _KINDS: dict[int, type[FusebillError]] = {  # whatever the body says
     HTTPStatus.FORBIDDEN: Forbidden,
     HTTPStatus.PROXY_AUTHENTICATION_REQUIRED: Forbidden,
@@ -100,6 +100,7 @@ def accepted_of(answer: Answer, customer_id: int) -> Accepted:
         return Accepted(answer.status, customer_of(answer, customer_id))
     except OutcomeUnknown as unknown:
         if not httpx.codes.is_success(answer.status):
+            unknown.may_still_run = answer.status in _GIVEN_UP
             raise
         return Accepted(answer.status, None, unknown.why, unknown.texts)
 
@@ -125,7 +126,7 @@ def _value_of(answer: Answer) -> object:
     if not httpx.codes.is_success(answer.status):
         raise _error_of(answer)
     if not answer.complete:
-        raise OutcomeUnknown(answer.status, (), f"{_UNREADABLE}: it broke off")
+        raise OutcomeUnknown(answer.status, (), f"{UNREADABLE}: it broke off")
     value = parsed(answer.body, answer.content_type)
     if value is NOT_JSON:
         raise _not_understood(answer, _shape_of(answer))
@@ -136,7 +137,7 @@ def _not_understood(answer: Answer, reason: str) -> NotUnderstood:
     value = parsed(answer.body, answer.content_type)
     shown = value is NOT_JSON or (isinstance(value, dict) and "id" not in value)
     texts = texts_of(answer.body, answer.content_type) if shown else ()
-    return NotUnderstood(answer.status, texts, f"{_UNREADABLE}: {reason}")
+    return NotUnderstood(answer.status, texts, f"{UNREADABLE}: {reason}")
 
 
 def _shape_of(answer: Answer) -> str:
@@ -161,7 +162,6 @@ def _error_of(answer: Answer) -> FusebillError:
         error_id=error_id,
         own_form=own_form,
         retry_at=retry_at(answer),
-        may_still_run=answer.status in _GIVEN_UP,
     )
 
 
@@ -173,13 +173,13 @@ def _kind_of(
         target = storable(answer.headers.get("Location", ""))[:MAX_TARGET]
         return WrongAddress, f"it redirects to {target or 'nowhere'}"
     if not httpx.codes.is_error(status):
-        return NotUnderstood, f"{_UNREADABLE}: its status says nothing"
+        return NotUnderstood, f"{UNREADABLE}: its status says nothing"
     kind = Unavailable if httpx.codes.is_server_error(status) else _KINDS.get(status)
     if kind is not None:
         return kind, ""
     if not answer.complete:
         # the rest of the body would have told whose word it is
-        return OutcomeUnknown, f"{_UNREADABLE}: it broke off"
+        return OutcomeUnknown, f"{UNREADABLE}: it broke off"
     return _refusal(answer, texts, own_form=own_form)
 
 
@@ -197,7 +197,7 @@ def _refusal(
     if own_form or (texts and parsed(answer.body, answer.content_type) is not NOT_JSON):
         return KeyRefused if is_unauthorized else FusebillRefused, ""
     foreign = Forbidden if is_unauthorized else NotUnderstood
-    return foreign, f"{_UNREADABLE}: {_shape_of(answer)}"
+    return foreign, f"{UNREADABLE}: {_shape_of(answer)}"
 
 
 def _own_form(answer: Answer) -> tuple[bool, int | None]:

@@ -97,6 +97,7 @@ class Job:
     def set_again(self, job: Job) -> None:
         """Note that the job was set again, by a step that left the card as `job` has it."""
         self.card, self.set_with_card = job.card, job.wanted
+        self.attempts = 0
         self.changed.set()
 
     def require_held(self) -> None:

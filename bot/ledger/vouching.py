@@ -7,6 +7,7 @@ executes only what the first events name, since their hashes cover it.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from bot.domain.models import EventType
 from bot.ledger.database.statements import Row
@@ -18,23 +19,26 @@ def mismatch(locked: LockedCard) -> str:
     """What of a locked card does not match its events, in a few words; empty if all does."""
     if len(locked.rows) != locked.first["card_size"]:
         return f"{len(locked.rows)} of its {locked.first['card_size']} requests are there"
+    # a card is named after its first request, so nobody can put another one in its place
+    if locked.first["id"] != locked.id:
+        return f"its first request is {locked.first['id']}"
     chains: dict[str, list[Row]] = {row["id"]: [] for row in locked.rows}
-    for event in locked.events:
+    # the ledger's order is not a chain's order, if somebody changed the counts of events
+    for event in sorted(locked.events, key=lambda each: int(each["number"])):
         chains[event["request_id"]].append(event)
     found = (_mismatch(row, chains[row["id"]], locked.first) for row in locked.rows)
     return next(filter(None, found), "")
 
 
-def _mismatch(row: Row, chain: list[Row], first: Row) -> str:
+def _mismatch(row: Row, chain: Sequence[Row], first: Row) -> str:
     previous = ""
-    # the ledger's order is not a chain's order, if somebody changed the numbers of events
-    for event in sorted(chain, key=lambda each: int(each["number"])):
+    for event in chain:
         if event["previous"] != previous or event["hash"] != _digest(event):
             return f"the events of request {row['id']} were changed"
         previous = event["hash"]
-    if previous != row["head"] or len(chain) != row["events"]:
+    if not chain or previous != row["head"] or len(chain) != row["events"]:
         return f"the events of request {row['id']} are not as many as its row says"
-    vouched = json.loads(min(chain, key=lambda each: int(each["number"]))["details"])
+    vouched = json.loads(chain[0]["details"])
     # version 0.1.0 named no place: each of its requests is a card of its own
     place = vouched.get("card", [row["id"], 1, 1])
     if place != [row["card_id"] or row["id"], row["position"], row["card_size"]]:
@@ -49,7 +53,7 @@ def _digest(event: Row) -> str:
     return digest(*(event[name] for name in names))
 
 
-def _is_vouched_for(row: Row, chain: list[Row], first_details: dict[str, object]) -> bool:
+def _is_vouched_for(row: Row, chain: Sequence[Row], first_details: dict[str, object]) -> bool:
     """Whether the row is what its last event that vouches for it says."""
     details = [json.loads(each["details"]) for each in chain if each["type"] == EventType.POSTED]
     vouched = [each["row"] for each in (first_details, *details) if "row" in each]

@@ -36,12 +36,8 @@ def no_such_request() -> Message:
 
 def mismatch() -> Message:
     """The card's rows are not what its own first events vouch for."""
-    return message(
-        [
-            [say("🔒 This card doesn't match the ledger's record. Nothing was done.")],
-            [say("Tell the bot's admin.")],
-        ]
-    )
+    told = "🔒 This card doesn't match the ledger's record. Nothing was done; tell the bot's admin."
+    return message([[say(told)]])
 
 
 def too_late(card: Card) -> Message:

@@ -1,18 +1,22 @@
 """Says whose "no" an error of Fusebill is and what to do: for people, and for the bot's admin.
 
-One table, a row for each error; nobody is told to try again where repeating can't help. What
-Fusebill answered to the calls for a request is worded from the evidence in its event.
+One table, a row for each error. Nobody is told that trying again won't help unless that is known,
+nor that Fusebill said what somebody else may have said. What Fusebill answered to the calls for a
+request is worded from the evidence in its event.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import Any
 
 from bot.domain.models import Event
 from bot.fusebill.errors import (
+    UNREADABLE,
     CustomerNotFound,
     Forbidden,
     FusebillError,
@@ -32,91 +36,88 @@ WHY_LENGTH = 260
 QUOTED = 3  # texts of one call: the first is often only "An error has occurred."
 RETRY = ("Try again in a minute. If it still fails, tell the bot's admin.",)
 TELL_ADMIN = ("Trying again won't help; tell the bot's admin.",)
+MAYBE_THE_KEY = "It may also be FUSEBILL_API_KEY."
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorWords:
-    """How an error is shown: `reason` is one sentence, `advice` is for the person who asked.
+    """How an error is shown: `reason` is one sentence.
 
-    `fix` is for the admin, in `check`. `{http}` and `{why}` stand for the status and the client's
-    reason, if there are any.
+    `{http}` and `{why}` stand for the status and the client's reason, if there are any, and
+    `{came}` for both in brackets. `fix` is for the admin, in `check`. `advice` is for the person
+    who asked; without any, what helps depends on whether the error may pass.
     """
 
     emoji: str
     reason: str
-    advice: tuple[str, ...]
     fix: str
+    advice: tuple[str, ...] = ()
 
 
 WORDS: Mapping[type[FusebillError], ErrorWords] = {
     CustomerNotFound: ErrorWords(
         "🔎",
         "Fusebill has no such customer.",
+        "Check FUSEBILL_BASE_URL: a search needs no customer.",
         (
             "Is it the “Customer ID” from Fusebill's screens? That is the reference.",
             "The id is the number in the URL of the customer's page.",
         ),
-        "Check FUSEBILL_BASE_URL: a search needs no customer.",
     ),
     KeyRefused: ErrorWords(
         "🔑",
         "Fusebill did not accept the bot's API key.",
-        ("The bot's admin has to set a valid FUSEBILL_API_KEY.",),
         "Copy FUSEBILL_API_KEY again, exactly as Fusebill shows it, without encoding it.",
+        ("The bot's admin has to set a valid FUSEBILL_API_KEY.",),
     ),
     Forbidden: ErrorWords(
         "✋",
-        "Something in front of Fusebill does not let the bot through{http}.",
+        "Somebody in front of Fusebill answered{came}.",
+        "Fusebill documents no such answer. If it stays so, look for a firewall, a proxy or a list"
+        " of allowed IP addresses between this machine and Fusebill.",
         (
-            "That is a firewall, a proxy or a list of allowed addresses, not Fusebill.",
-            "Trying again won't help; the bot's admin has to look at it.",
+            "Try again in a minute. If it stays so, tell the bot's admin:",
+            "that is a firewall, a proxy or a list of allowed addresses, not Fusebill.",
         ),
-        "Fusebill documents no such answer: look for a firewall, a proxy or a list of allowed IP"
-        " addresses between this machine and Fusebill.",
     ),
     WrongAddress: ErrorWords(
         "🔎",
-        "There is no Fusebill API at the address that the bot calls{http}{why}.",
-        ("The bot's admin has to set the right FUSEBILL_BASE_URL.",),
-        "Check FUSEBILL_BASE_URL: a Fusebill API does not answer like this.",
+        "This does not look like Fusebill's API{came}.",
+        "If it stays so, check FUSEBILL_BASE_URL: a Fusebill API does not answer like this.",
+        ("Try again in a minute. If it stays so, the bot's admin has to check FUSEBILL_BASE_URL.",),
     ),
     RateLimited: ErrorWords(
         "⏳",
         "Fusebill accepts no more calls right now.",
-        RETRY,
         "Try again later: this passes by itself.",
     ),
     FusebillRefused: ErrorWords(
         "❌",
         "Fusebill refused.",
-        TELL_ADMIN,
         "Fusebill refused a simple search: ask its support, and quote its words.",
     ),
     Unavailable: ErrorWords(
         "⏳",
         "Fusebill is not available{http}.",
-        RETRY,
         "Try again later. If it stays so, ask Fusebill's support.",
     ),
     NotUnderstood: ErrorWords(
         "❌",
-        "Fusebill's answer could not be understood{http}{why}.",
-        TELL_ADMIN,
-        "Check FUSEBILL_BASE_URL, and what stands between this machine and Fusebill.",
+        "Somebody answered, not in Fusebill's form{came}.",
+        "If it stays so, check FUSEBILL_BASE_URL, and what stands between this machine and"
+        " Fusebill.",
     ),
     OutcomeUnknown: ErrorWords(
         "❌",
         "Fusebill gave no conclusive answer{http}{why}.",
-        RETRY,
         "Check FUSEBILL_BASE_URL. If it is right, try again in a minute.",
     ),
     NotReached: ErrorWords(
         "❌",
         "Fusebill could not be reached{why}.",
-        RETRY,
         "Check FUSEBILL_BASE_URL, HTTPS_PROXY, and that this machine can reach it.",
     ),
-    FusebillError: ErrorWords("❌", "Fusebill gave no usable answer{http}{why}.", RETRY, ""),
+    FusebillError: ErrorWords("❌", "Fusebill gave no usable answer{http}{why}.", ""),
 }
 
 CONNECTION_FIXES: Mapping[str, str] = {
@@ -133,14 +134,20 @@ def emoji(error: FusebillError) -> str:
 
 
 def reason(error: FusebillError) -> str:
-    """What went wrong, in one sentence."""
+    """What went wrong, in one sentence; in a second one, that a write may still be under way."""
     until = f" until {_moment(error.retry_at)}" if error.retry_at else ""
     if isinstance(error, RateLimited) and until:
         return f"Fusebill accepts no more calls{until}."
-    http = f" (HTTP {error.status})" if error.status else ""
-    why = f": {cut(error.why, WHY_LENGTH)}" if error.why else ""
-    # not str.format: the why may hold braces
-    return _words(error).reason.replace("{http}", until + http).replace("{why}", why)
+    status = f"HTTP {error.status}" if error.status else ""
+    why = cut(error.why.removeprefix(f"{UNREADABLE}: "), WHY_LENGTH)
+    stands_for = {
+        "http": until + (f" ({status})" if status else ""),
+        "came": f" ({': '.join(filter(None, (status, why)))})" if status or why else "",
+        "why": f": {cut(error.why, WHY_LENGTH)}" if error.why else "",
+    }
+    # in one pass: what came may hold braces itself
+    sentence = re.sub(r"{(\w+)}", lambda name: stands_for[name[1]], _words(error).reason)
+    return f"{sentence} The call may still be under way." if error.may_still_run else sentence
 
 
 def _moment(at: datetime) -> str:
@@ -153,20 +160,19 @@ def advice(error: FusebillError) -> list[Line]:
     """What the person who asked can do."""
     if isinstance(error, RateLimited | Unavailable) and error.retry_at:
         return [[say("Try again after "), date(error.retry_at), say(".")]]
-    if isinstance(error, NotReached) and not error.may_pass:
-        return [[say(line)] for line in TELL_ADMIN]
-    return [[say(line)] for line in _words(error).advice]
-
-
-def may_pass(error: FusebillError) -> bool:
-    """Whether the same call may succeed later, without anybody's help."""
-    return error.may_pass if isinstance(error, NotReached) else _words(error).advice is RETRY
+    lines = _words(error).advice or (RETRY if error.may_pass else TELL_ADMIN)
+    return [[say(line)] for line in (*lines, *_about_the_key(error))]
 
 
 def fix(error: FusebillError) -> str:
     """What the bot's admin can do."""
     connection = CONNECTION_FIXES.get(error.why) if isinstance(error, NotReached) else None
-    return connection or _words(error).fix
+    return connection or " ".join((_words(error).fix, *_about_the_key(error)))
+
+
+def _about_the_key(error: FusebillError) -> list[str]:
+    is_unauthorized = error.status == HTTPStatus.UNAUTHORIZED
+    return [MAYBE_THE_KEY] if isinstance(error, Forbidden) and is_unauthorized else []
 
 
 def _words(error: FusebillError) -> ErrorWords:

@@ -36,7 +36,7 @@ from bot.fusebill.errors import (
 )
 from bot.fusebill.responses import Accepted
 from bot.ledger.work_steps import Result
-from bot.messages.fusebill_errors import may_pass, reason
+from bot.messages.fusebill_errors import reason
 from bot.ops.retries import retried
 
 ATTEMPTS = 6
@@ -350,7 +350,7 @@ def _failed(
         return ExecutionResult(Outcome.UNKNOWN, details | {"why": why})
     details |= {
         "why": f"{reason(error)} Nothing was changed.",
-        "may_pass": may_pass(cause or error),
+        "may_pass": (cause or error).may_pass,
     }
     retry_at = error.retry_at if isinstance(error, RateLimited) else None
     return ExecutionResult(Outcome.REFUSED, details, retry_at)

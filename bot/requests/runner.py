@@ -40,6 +40,8 @@ log = structlog.get_logger(__name__)
 
 MAX_RETRY_DELAY_S = 0.5
 """A step of a click that fails faster than this is run once more: both fit into Slack's 3 s."""
+UNIQUE_VIOLATION = "23505"
+"""The SQLSTATE of a row that is there already."""
 PLACES: Mapping[Kind, int] = {
     Kind.POST: 3,
     Kind.REMIND: 1,
@@ -158,10 +160,8 @@ class Runner:
         try:
             return await self._database.run(partial(work, again=again), urgent=urgent)
         except LedgerUnavailable as error:
-            # the same act, delivered twice at once
-            conflict = isinstance(error.__cause__, IntegrityError)
             quick = urgent and monotonic() - began <= MAX_RETRY_DELAY_S
-            if not (error.uncertain or conflict or quick):
+            if not (error.uncertain or quick or _is_conflict(error)):
                 raise
             first = error
         try:
@@ -271,3 +271,11 @@ class Runner:
         for job in running:
             if job.id in held:
                 job.deadline = max(job.deadline, began + self._timing.hold_s)
+
+
+def _is_conflict(error: LedgerUnavailable) -> bool:
+    """Whether the same act was written by another transaction at the same time."""
+    cause = error.__cause__
+    if not isinstance(cause, IntegrityError):
+        return False
+    return getattr(cause.orig, "sqlstate", None) == UNIQUE_VIOLATION or "UNIQUE" in str(cause.orig)

@@ -19,7 +19,7 @@ EPHEMERALS = {
     "server_error": "An unexpected error has occurred. (HTTP 500)",
     "bad_gateway": "Fusebill is not available (HTTP 502)",
     "door": "Access denied by policy 7 (HTTP 403)",
-    "no_route": "There is no Fusebill API at the address",
+    "no_route": "This does not look like Fusebill's API",
     "login": "it is a web page",
     "slow": "Still reading customer 2554529",
     "hang": "Still reading customer 2554529",

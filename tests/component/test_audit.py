@@ -44,13 +44,7 @@ from bot.ledger.audit.export import (
 )
 from bot.ledger.audit.verify import verify
 from bot.ledger.database.engine import open_engine
-from bot.ledger.hash_chain import (
-    canonical_json,
-    chained,
-    digest,
-    fingerprint,
-    place_on_card,
-)
+from bot.ledger.hash_chain import canonical_json, chained, digest, fingerprint, place_on_card
 from bot.ledger.rows import request_of, request_row
 from bot.ledger.tables import events, requests
 from tests.support.hostile import CARD, NOON, STOLEN_BIKES, TEXTS

@@ -221,7 +221,7 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     ),
     "fusebill answers with an empty body": (
         *(misbehave("empty"), {}),
-        *("✗ Fusebill: Fusebill's answer could not be understood", "Check FUSEBILL_BASE_URL,"),
+        *("✗ Fusebill: Somebody answered, not in Fusebill's form", "check FUSEBILL_BASE_URL,"),
     ),
     "slack unavailable": (
         lambda scene: scene.slack.faults.fail("auth.test", status=503),
@@ -251,15 +251,15 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     ),
     "fusebill answers with html": (
         *(misbehave("html"), {}),
-        *("✗ Fusebill: Fusebill's answer could not be understood", "Check FUSEBILL_BASE_URL,"),
+        *("✗ Fusebill: Somebody answered, not in Fusebill's form", "check FUSEBILL_BASE_URL,"),
     ),
     "somebody in front of fusebill": (
         lambda scene: scene.fusebill.misbehave("html", times=None, status=403),
-        *({}, "✗ Fusebill: Something in front of Fusebill", "allowed IP addresses"),
+        *({}, "✗ Fusebill: Somebody in front of Fusebill answered", "allowed IP addresses"),
     ),
     "fusebill address with a wrong path": (
         lambda scene: setattr(scene.fusebill, "url", scene.fusebill.url.replace("v1", "v2")),
-        *({}, "✗ Fusebill: There is no Fusebill API at the address", "Check FUSEBILL_BASE_URL:"),
+        *({}, "✗ Fusebill: This does not look like Fusebill's API", "check FUSEBILL_BASE_URL:"),
     ),
     "no ledger": (
         *(drop_ledger, {}),

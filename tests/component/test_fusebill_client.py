@@ -534,6 +534,16 @@ async def test_no_whole_answer_but_a_408_or_504_leaves_a_call_running(
     assert may_still_run is (answer in ("hang", "timeout_408", "page_504"))
 
 
+@pytest.mark.parametrize("answer", ["hang", "timeout_408", "page_504"])
+async def test_a_read_never_runs_on_since_it_changes_nothing(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport, answer: str
+) -> None:
+    client = FusebillClient(http, server.url, KEY, read_s=0.5)
+    server.misbehave(answer, seconds=0.01)
+    assert not (await failure(client.get_customer(BIKES))).may_still_run
+    server.hang_up()
+
+
 async def test_nothing_runs_where_nothing_was_sent(
     http: httpx.AsyncBaseTransport, unused_tcp_port: int
 ) -> None:

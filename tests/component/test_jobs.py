@@ -255,7 +255,6 @@ WORK: dict[str, Write] = {
     "resumed": lambda p, job: p.run(work_steps.resumed, job, older_version=False),
     "begun": lambda p, job: p.run(work_steps.begun, job, [ID]),
     "recorded": lambda p, job: p.run(work_steps.recorded, job, OUTCOME, HOUR),
-    "progressed": lambda p, job: p.run(work_steps.progressed, job),
     "done with": lambda p, job: p.run(work_steps.done_with, job),
     "later": lambda p, job: p.run(work_steps.later, job, HOUR),
 }

@@ -15,18 +15,18 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import pytest
-from sqlalchemy import Connection, Engine, delete, insert, select, update
+from sqlalchemy import Connection, Engine, delete, insert, update
 
 from bot.__main__ import main
 from bot.domain.models import Customer, HubSpotIds
 from bot.ledger import steps
 from bot.ledger.database.engine import open_engine
 from bot.ledger.database.migrating import migrate
-from bot.ledger.hash_chain import canonical_json, digest, fingerprint, place_on_card
 from bot.ledger.steps import Act
 from bot.ledger.tables import events, requests
 from bot.ledger.witness import log_again
 from bot.ops import logs
+from tests.support.by_hand import FORGED, chain, events_of, forge, rewrite, row_of
 from tests.support.hostile import CARD, NOON
 from tests.support.names import ALICE, BOB
 from tests.support.steps import Process, process
@@ -34,8 +34,6 @@ from tests.support.steps import Process, process
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 DONE = replace(CARD, id="a" * 32)
 WAITING = replace(DONE, id="b" * 32, customer=Customer(3100025, HubSpotIds(5151, None)))
-FORGED = "f" * 32
-Row = dict[str, Any]
 
 
 # The ledger and its logs
@@ -109,58 +107,9 @@ def audit(
 # By hand
 
 
-def row_of(connection: Connection, request_id: str) -> Row:
-    query = select(requests).where(requests.c.id == request_id)
-    return dict(connection.execute(query).mappings().one())
-
-
-def events_of(connection: Connection, request_id: str) -> list[Row]:
-    query = select(events).where(events.c.request_id == request_id).order_by(events.c.number)
-    return [dict(row) for row in connection.execute(query).mappings()]
-
-
-def chain(row: Row, own: list[Row]) -> None:
-    """Give events their numbers and right hashes, and the request's row their end."""
-    row |= {"events": 0, "head": ""}
-    for event in own:
-        number, previous = row["events"] + 1, row["head"]
-        event |= {"request_id": row["id"], "number": number, "previous": previous}
-        names = ("previous", "request_id", "number", "at", "type", "actor", "details")
-        event["hash"] = digest(*(event[name] for name in names))
-        row |= {"events": number, "head": event["hash"]}
-
-
-def rewrite(connection: Connection, row: Row, own: list[Row]) -> None:
-    """Write a request that is there already, with its events, anew."""
-    chain(row, own)
-    connection.execute(delete(events).where(events.c.request_id == row["id"]))
-    connection.execute(update(requests).where(requests.c.id == row["id"]).values(row))
-    connection.execute(insert(events), own)
-
-
-def forge(
-    connection: Connection,
-    at: datetime = NOON + 5 * MINUTE,
-    count: int | None = None,
-    **columns: object,
-) -> None:
-    """Add a request that nobody made, as right as one of the bot's: a copy of the one that waits.
-
-    `count` is its `events.id`; None: as the database counts.
-    """
-    row = row_of(connection, WAITING.id) | {"id": FORGED, "card_id": FORGED} | columns
-    row |= {"asked_at": at}
-    vouched = {"row": fingerprint(row, posted=True), "card": place_on_card(row)}
-    own: Row = {
-        "at": at,
-        "type": "requested",
-        "actor": ALICE.user_id,
-        "details": canonical_json(vouched),
-    }
-    own |= {} if count is None else {"id": count}
-    chain(row, [own])
-    connection.execute(insert(requests), row)
-    connection.execute(insert(events), own)
+def add(connection: Connection, at: datetime = NOON + 5 * MINUTE, **columns: Any) -> None:
+    """Add a request that nobody made, a copy of the one that waits."""
+    forge(connection, WAITING.id, at, **columns)
 
 
 def change_an_event(connection: Connection) -> None:
@@ -213,28 +162,28 @@ def add_an_event(connection: Connection) -> None:
 
 
 def add_a_request(connection: Connection) -> None:
-    forge(connection)
+    add(connection)
 
 
 def add_a_request_counted_below_the_logs(connection: Connection) -> None:
-    forge(connection, count=-7)
+    add(connection, count=-7)
 
 
 def add_a_request_counted_above_the_logs(connection: Connection) -> None:
-    forge(connection, count=1_000_000)
+    add(connection, count=1_000_000)
 
 
 def add_a_request_of_an_earlier_time(connection: Connection) -> None:
-    forge(connection, NOON - 100 * HOUR)
+    add(connection, NOON - 100 * HOUR)
 
 
 def add_a_request_of_a_later_time_counted_below(connection: Connection) -> None:
-    forge(connection, NOON + 100 * HOUR, count=-7)
+    add(connection, NOON + 100 * HOUR, count=-7)
 
 
 def add_a_request_within_the_logs_counts(connection: Connection) -> None:
     connection.execute(update(events).where(events.c.id == 1).values(id=-1))
-    forge(connection, NOON - 100 * HOUR, count=1)
+    add(connection, NOON - 100 * HOUR, count=1)
 
 
 def count_some_events_lower(connection: Connection) -> None:
@@ -247,20 +196,32 @@ def exchange_two_counts(connection: Connection) -> None:
 
 
 def put_a_request_on_a_waiting_card(connection: Connection) -> None:
-    forge(connection, card_id=WAITING.id, position=2, card_size=1)
+    add(connection, card_id=WAITING.id, position=2, card_size=1)
 
 
 def put_a_request_on_a_card_and_say_so_on_both(connection: Connection) -> None:
-    forge(connection, card_id=WAITING.id, position=2, card_size=2)
+    add(connection, card_id=WAITING.id, position=2, card_size=2)
     connection.execute(update(requests).where(requests.c.id == WAITING.id).values(card_size=2))
 
 
+def add_a_request_without_events(connection: Connection) -> None:
+    add(connection, count=1_000)
+    connection.execute(delete(events).where(events.c.request_id == FORGED))
+    nothing = {"events": 0, "head": ""}
+    connection.execute(update(requests).where(requests.c.id == FORGED).values(nothing))
+
+
+def put_a_request_in_the_place_of_a_waiting_one(connection: Connection) -> None:
+    add(connection, card_id=WAITING.id)
+    connection.execute(update(requests).where(requests.c.id == WAITING.id).values(card_id="e" * 32))
+
+
 def add_a_request_from_before_the_logs(connection: Connection) -> None:
-    forge(connection, NOON - 100 * HOUR, count=-7)
+    add(connection, NOON - 100 * HOUR, count=-7)
 
 
 def add_a_request_from_after_the_logs(connection: Connection) -> None:
-    forge(connection, NOON + 100 * HOUR)
+    add(connection, NOON + 100 * HOUR)
 
 
 Deed = Callable[[Connection], None]
@@ -273,6 +234,8 @@ ALONE: dict[Deed, str] = {
     change_a_row: "request b…: its own row was changed",
     put_a_request_on_a_waiting_card: "card b…: 2 requests are on it, not 1",
     put_a_request_on_a_card_and_say_so_on_both: "request b…: its own row was changed",
+    put_a_request_in_the_place_of_a_waiting_one: "request b…: its own row was changed",
+    add_a_request_without_events: "request f…, event 1: missing",
 }
 """Found by `--verify` alone."""
 WITNESSED: dict[Deed, str] = {

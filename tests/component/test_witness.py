@@ -6,6 +6,7 @@ import gzip
 import json
 import logging
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
@@ -14,19 +15,20 @@ from threading import Thread
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, delete, select, text, update
+from sqlalchemy import Connection, Engine, delete, event, select, text
+from sqlalchemy.exc import OperationalError
 
 from bot.__main__ import main
 from bot.domain.models import Customer, EventType, HubSpotIds
 from bot.ledger import rows, steps
 from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
 from bot.ledger.database.migrating import migrate
-from bot.ledger.hash_chain import chained
 from bot.ledger.steps import Act
 from bot.ledger.tables import events, requests
 from bot.ledger.witness import log_again
 from bot.ops import logs
 from tests.support import postgresql
+from tests.support.by_hand import events_of, rewrite, row_of
 from tests.support.damage import ADDS_AN_EVENT
 from tests.support.hostile import CARD, NOON
 from tests.support.names import ALICE, BOB
@@ -142,11 +144,71 @@ async def test_an_event_whose_commit_has_no_answer_gets_its_line_once_it_is_know
     opens, url = postgresql.proxied(postgresql_url)
     async with Proxy(opens) as proxy, process(url.format(port=proxy.port)) as ledger:
         proxy.loses_answer_to = ADDS_AN_EVENT
-        with pytest.raises(LedgerUnavailable) as raised:
-            await ledger.ask(FIRST)
+        await ask_twice(ledger)
+    assert_resolved(log_file)
+
+
+async def ask_twice(ledger: Process) -> None:
+    """Ask in a transaction whose end nobody knows, and once more, as the bot then does."""
+    with pytest.raises(LedgerUnavailable) as raised:
+        await ledger.ask(FIRST)
     assert raised.value.uncertain
-    (line,) = written(log_file)
-    assert (line["request_id"], line["uncertain"]) == (FIRST.id, True)
+    await ledger.ask(FIRST)
+
+
+def assert_resolved(log_file: Path) -> None:
+    """A line says that the commit was uncertain, and a second one that it took place."""
+    doubtful, known = written(log_file)
+    assert (doubtful["request_id"], doubtful["uncertain"]) == (FIRST.id, True)
+    names = ("request_id", "number", "type", "actor", "hash", "count")
+    assert [known[name] for name in names] == [doubtful[name] for name in names]
+    assert "uncertain" not in known, "as soon as the second try has found it"
+
+
+def fail_next_commit(engine: Engine, code: int, *, takes_effect: bool) -> None:
+    """Let SQLite's next commit report an error of the disk, before or after it took effect."""
+
+    def fails(connection: Connection) -> None:
+        event.remove(engine, "commit", fails)
+        if takes_effect:
+            driver: Any = connection.connection.driver_connection
+            driver.execute("COMMIT")
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = code
+        raise OperationalError("COMMIT", None, error)
+
+    event.listen(engine, "commit", fails)
+
+
+@pytest.fixture
+async def on_sqlite(tmp_path: Path, log_file: Path) -> AsyncIterator[tuple[Engine, Process]]:  # noqa: ARG001  # logs into it
+    """An empty ledger on SQLite, with a process that writes it."""
+    opened = open_engine(f"sqlite:///{tmp_path}/ledger.db")
+    migrate(opened)
+    database = Database(opened)
+    yield opened, Process(database, "one")
+    await database.close()
+
+
+async def test_an_event_whose_commit_met_a_broken_disk_gets_its_line_once_it_is_known(
+    on_sqlite: tuple[Engine, Process], log_file: Path
+) -> None:
+    opened, ledger = on_sqlite
+    fail_next_commit(opened, sqlite3.SQLITE_IOERR_FSYNC, takes_effect=True)
+    await ask_twice(ledger)
+    assert_resolved(log_file)
+
+
+async def test_a_commit_that_failed_and_was_tried_again_has_one_line_without_doubt(
+    on_sqlite: tuple[Engine, Process], log_file: Path
+) -> None:
+    opened, ledger = on_sqlite
+    fail_next_commit(opened, sqlite3.SQLITE_IOERR_WRITE, takes_effect=False)
+    await ask_twice(ledger)
+    await ledger.card()
+    doubtful, second = written(log_file)
+    assert (doubtful["uncertain"], doubtful["count"]) == (True, 1)
+    assert ("uncertain" not in second, second["count"]) == (True, 1)
 
 
 def remove(engine: Engine) -> None:
@@ -157,32 +219,19 @@ def remove(engine: Engine) -> None:
 
 def set_back(engine: Engine) -> None:
     """Make the first request undecided again, with a chain that is sound."""
+    nothing = dict.fromkeys(("verdict", "decider_id", "decider_team_id", "decided_at"))
     with engine.begin() as connection:
-        connection.execute(
-            delete(events).where(events.c.request_id == FIRST.id, events.c.number > 1)
-        )
-        head = connection.execute(
-            select(events.c.hash).where(events.c.request_id == FIRST.id)
-        ).scalar_one()
-        nothing = dict.fromkeys(("verdict", "decider_id", "decider_team_id", "decided_at"))
-        values = nothing | {"events": 1, "head": head, "is_open": True}
-        connection.execute(update(requests).where(requests.c.id == FIRST.id).values(values))
+        row = row_of(connection, FIRST.id) | nothing | {"is_open": True}
+        rewrite(connection, row, events_of(connection, FIRST.id)[:1])
 
 
 def recompute(engine: Engine) -> None:
     """Let Alice have confirmed: change the events and compute the chain anew."""
-    chain = events.c.request_id == FIRST.id
     with engine.begin() as connection:
-        row = connection.execute(select(requests).where(requests.c.id == FIRST.id)).mappings().one()
-        stored = connection.execute(select(events).where(chain).order_by(events.c.number))
-        own = dict(row) | {"events": 0, "head": ""}
-        for event in stored.mappings().all():
-            actor = ALICE.user_id if event["number"] == 2 else event["actor"]
-            forged = chained(own, event["at"], event["type"], actor, event["details"])
-            connection.execute(update(events).where(events.c.id == event["id"]).values(forged))
-            own |= {"events": forged["number"], "head": forged["hash"]}
-        values = {"head": own["head"], "decider_id": ALICE.user_id}
-        connection.execute(update(requests).where(requests.c.id == FIRST.id).values(values))
+        row = row_of(connection, FIRST.id) | {"decider_id": ALICE.user_id}
+        own = events_of(connection, FIRST.id)
+        own[1]["actor"] = ALICE.user_id
+        rewrite(connection, row, own)
 
 
 TAMPERING: dict[Callable[[Engine], None], str] = {

@@ -95,10 +95,11 @@ async def test_a_refusal_shows_fusebills_words_and_is_not_retried(
         ("hang", True),
         ("lost_before", True),
         ("long_429", True),
-        ("conflict", False),
+        ("door", True),
+        ("html", True),
+        ("conflict", True),
+        ("malformed", False),
         ("unauthorized", False),
-        ("door", False),
-        ("html", False),
     ],
 )
 async def test_what_was_not_done_says_what_to_type_only_where_repeating_can_help(

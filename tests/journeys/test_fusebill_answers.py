@@ -83,11 +83,11 @@ async def test_an_accepted_change_that_does_not_show_is_unknown_and_can_be_check
 @pytest.mark.parametrize(
     ("kind", "told"),
     [
-        ("door", ("in front of Fusebill", "Access denied by policy 7", "Trying again won't")),
+        ("door", ("in front of Fusebill", "Access denied by policy 7", "Try again in a")),
         ("address", ("in front of Fusebill", "Your IP address is not allowed.")),
-        ("no_route", ("no Fusebill API at the address", "FUSEBILL_BASE_URL")),
-        ("iis_404", ("no Fusebill API at the address", "404 - File not found.")),
-        ("redirect", ("it redirects to https://x.example/", "FUSEBILL_BASE_URL")),
+        ("no_route", ("not look like Fusebill's API (HTTP 404)", "FUSEBILL_BASE_URL")),
+        ("iis_404", ("not look like Fusebill's API", "404 - File not found.")),
+        ("redirect", ("(HTTP 307: it redirects to https://x.example/", "FUSEBILL_BASE_URL")),
         ("login", ("it is a web page", "Sign in to your account")),
         ("error_in_200", ("it has no id", QUEUE)),
         ("without_ids", ("it lacks the HubSpot ids",)),

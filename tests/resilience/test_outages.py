@@ -205,6 +205,7 @@ async def test_a_thread_that_was_posted_in_part_continues_from_there(
         world.slack.before = refuse_every_other_post
         await confirm(world, card)
         await shown(world, card, "✅ Unlatched")
+        await world.kept_when(card, lambda kept: kept.is_settled)
         assert world.thread(card).count("was refused") == 12
         assert posted_once_in_order(world.thread(card))
 

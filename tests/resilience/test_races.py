@@ -32,11 +32,11 @@ STATES: dict[State, Sequence[Step]] = {
     races.expired: (races.confirm, races.expire, races.remind, races.refuse),
     races.working: (
         *(races.confirm, races.begin, races.record_one, races.record, races.stop),
-        *(races.refuse, races.progress, races.take_over, races.press_late),
+        *(races.refuse, races.take_over, races.press_late),
     ),
     races.abandoned: (
         *(races.begin, races.record_one, races.record, races.stop, races.take_over),
-        *(races.progress, races.refuse),
+        races.refuse,
     ),
     races.cleared: (
         *(races.show, races.fail, races.lose_card, races.refuse, races.press_late),

@@ -30,7 +30,7 @@ async def types(world: World, card: PostedMessage) -> list[EventType]:
     return (await world.kept(card)).story
 
 
-DONE = [EventType.REQUESTED, EventType.CONFIRMED, EventType.CLEARED]
+DONE = [EventType.REQUESTED, EventType.CONFIRMED, EventType.BEGUN, EventType.CLEARED]
 
 
 @pytest.mark.parametrize("sqlstate", [*ROLLED_BACK, *UNRESOLVED])

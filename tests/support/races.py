@@ -298,10 +298,6 @@ async def take_over(_scene: Scene, side: Side) -> object:
     return len(taken)
 
 
-async def progress(scene: Scene, _side: Side) -> object:
-    return await scene.holder.run(work_steps.progressed, scene.job(Kind.WORK))
-
-
 async def show(scene: Scene, _side: Side) -> object:
     """Draw the card until it is as the ledger has it."""
     job, drawn = scene.job(Kind.SHOW), False

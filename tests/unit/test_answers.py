@@ -25,6 +25,7 @@ from bot.fusebill.errors import (
 )
 from bot.messages import answers, click_answers
 from bot.messages.block_kit import Message
+from bot.messages.fusebill_errors import fix, reason
 from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
@@ -45,6 +46,7 @@ from tests.support.hostile import (
 )
 from tests.support.names import BOB
 
+UNDER_WAY = "The call may still be under way."
 ERROR_TEXTS = st.lists(TEXTS, max_size=20).map(tuple)
 STATUSES = st.none() | st.integers(min_value=100, max_value=599)
 KINDS = [CustomerNotFound, KeyRefused, Forbidden, WrongAddress, FusebillRefused, OutcomeUnknown]
@@ -275,10 +277,7 @@ def test_nothing_is_linked_without_the_settings() -> None:
     [
         CustomerNotFound(404),
         KeyRefused(401),
-        Forbidden(403),
-        WrongAddress(404),
         FusebillRefused(400),
-        NotUnderstood(200, (), "it is a web page"),
         NotReached("certificate not trusted", may_pass=False),
     ],
 )
@@ -286,3 +285,64 @@ def test_nobody_is_told_to_try_again_where_that_cannot_help(error: FusebillError
     for shown_to_person in (answers.not_read(7, error), answers.search_failed("x", error)):
         assert "Try again" not in words(shown_to_person)
     assert "gave no reason" not in words(answers.not_read(7, NotUnderstood(200, (), "empty")))
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        Forbidden(403),
+        WrongAddress(404),
+        FusebillRefused(409, ("It is being synchronised.",)),
+        NotUnderstood(200, (), "it is a web page"),
+        NotReached("host not found"),
+        OutcomeUnknown(),
+        RateLimited(429),
+    ],
+)
+def test_nobody_is_told_that_trying_again_is_no_use_unless_that_is_known(
+    error: FusebillError,
+) -> None:
+    for shown_to_person in (answers.not_read(7, error), answers.search_failed("x", error)):
+        assert "Try again in a minute. If it st" in words(shown_to_person)
+        assert "won't help" not in words(shown_to_person)
+
+
+@pytest.mark.parametrize(
+    ("error", "sentence"),
+    [
+        (Forbidden(403), "Somebody in front of Fusebill answered (HTTP 403)."),
+        (
+            Forbidden(401, (), "the answer cannot be read: it is a web page"),
+            "Somebody in front of Fusebill answered (HTTP 401: it is a web page).",
+        ),
+        (WrongAddress(405), "This does not look like Fusebill's API (HTTP 405)."),
+        (
+            WrongAddress(307, (), "it redirects to {why}"),
+            "This does not look like Fusebill's API (HTTP 307: it redirects to {why}).",
+        ),
+        (
+            NotUnderstood(200, (), "the answer cannot be read: it is empty"),
+            "Somebody answered, not in Fusebill's form (HTTP 200: it is empty).",
+        ),
+        (
+            OutcomeUnknown(why="the answer was lost"),
+            "Fusebill gave no conclusive answer: the answer was lost.",
+        ),
+        (
+            OutcomeUnknown(why="no answer in time", may_still_run=True),
+            f"Fusebill gave no conclusive answer: no answer in time. {UNDER_WAY}",
+        ),
+        (
+            Unavailable(504, may_still_run=True),
+            f"Fusebill is not available (HTTP 504). {UNDER_WAY}",
+        ),
+    ],
+)
+def test_an_error_names_what_came_and_no_more(error: FusebillError, sentence: str) -> None:
+    assert reason(error) == sentence
+
+
+def test_a_401_that_is_nobodys_word_may_also_be_about_the_key() -> None:
+    for unauthorized, is_named in ((Forbidden(401), True), (Forbidden(403), False)):
+        assert ("FUSEBILL_API_KEY" in words(answers.not_read(7, unauthorized))) is is_named
+        assert ("FUSEBILL_API_KEY" in fix(unauthorized)) is is_named

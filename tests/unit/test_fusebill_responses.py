@@ -354,6 +354,8 @@ def test_the_documented_words_about_the_key_count_in_any_form() -> None:
     ("status", "value", "may_pass"),
     [
         (400, {"Message": "The request is invalid."}, False),
+        (409, {"Message": "The customer is being synchronised."}, True),
+        (422, {"Message": "The request is invalid."}, False),
         (401, {"Message": "Authorization has been denied for this request."}, False),
         (404, {"HttpStatusCode": 404, "Errors": [{"Value": "Not found."}]}, False),
         (404, {"Message": "No HTTP resource was found."}, True),
@@ -366,7 +368,7 @@ def test_the_documented_words_about_the_key_count_in_any_form() -> None:
         (503, {}, True),
     ],
 )
-def test_an_error_may_pass_unless_fusebill_itself_refuses(
+def test_an_error_may_pass_unless_fusebill_itself_refuses_for_good(
     status: int, value: object, *, may_pass: bool
 ) -> None:
     assert refused(value, status).may_pass is may_pass

@@ -200,13 +200,3 @@ def _head(row: RowMapping) -> dict[str, Any]:
         "number": row["events"],
         "hash": row["head"],
     }
-
-
-def _problem(stored: dict[int, str], logged: dict[int, set[str]]) -> str:
-    """The first contradiction between a request's events in the ledger and in the logs."""
-    for number, hashes in sorted(logged.items()):
-        if number not in stored:
-            return f", event {number}: set back; the logs have its events up to {max(logged)}"
-        if hashes != {stored[number]}:
-            return f", event {number}: not the event that was logged"
-    return ""

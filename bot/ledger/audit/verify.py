@@ -94,7 +94,8 @@ def _problems(chain: Iterable[RowMapping]) -> Iterator[str]:
             expected = {"row": expected.get("row")}
         else:
             expected |= _expected(row)
-    if row is None or row["own_events"] != number:
+    # each request has its first event from the start
+    if row is None or number == 0 or row["own_events"] != number:
         added = row is not None and row["own_events"] in range(number)
         first = row["own_events"] if row is not None and added else number
         yield f", event {first + 1}: {'added' if added else 'missing'}"
