@@ -40,6 +40,7 @@ from tests.support.kept import Due, Job, KeptCard, KeptRequest, cards_in
 
 HOLD = Timing().hold
 """As long as a bot holds a job; one that is held for much longer counts as free."""
+HANGS = "a process that hangs"
 HOLD_LOST = "hold lost"
 """What the log says when a worker finds that another process has taken over its card."""
 
@@ -165,6 +166,15 @@ def lose_hold(database_url: str, card_id: str) -> None:
     engine.dispose()
 
 
+def end_holds(database_url: str) -> None:
+    """Let the process that hangs hold nothing any more, as after its death."""
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        hangs = update(jobs).where(jobs.c.holder == HANGS)
+        connection.execute(hangs.values(held_until=datetime.now(UTC)))
+    engine.dispose()
+
+
 def age_urls(database_url: str, by: timedelta) -> None:
     """Let all response URLs be older, so that they expire sooner."""
     _move(database_url, [response_urls.c.expires_at], -by)
@@ -182,18 +192,19 @@ def set_back(database_url: str, by: timedelta) -> None:
 def confirm_without_worker(
     database_url: str, card_id: str, decider: Person, outcome: Outcome | None = None
 ) -> None:
-    """Confirm a card of one request, as a process does that hangs right after.
+    """Confirm a card of one request, as a process does that hangs in its call.
 
     With an `outcome`, it has recorded this as well, and the ledger takes it for shown.
     """
     engine = open_engine(database_url)
     with engine.begin() as connection:
-        hangs = Transaction(connection, "a process that hangs", HOLD)
+        hangs = Transaction(connection, HANGS, HOLD)
         steps.decided(hangs, card_id, Verdict.CONFIRMED, decider)
+        (job,) = (each for each in hangs.held if each.kind == "work")
+        work_steps.begun(Transaction(connection, HANGS, HOLD), job, [card_id])
         if outcome is not None:
-            (job,) = hangs.held
             result = Result(outcome, {"why": "…", "found": {}})
-            records = Transaction(connection, "a process that hangs", HOLD)
+            records = Transaction(connection, HANGS, HOLD)
             work_steps.recorded(records, job, {card_id: result}, timedelta())
             connection.execute(jobs.delete().where(jobs.c.card_id == card_id))
     engine.dispose()
