@@ -14,7 +14,6 @@ import structlog
 
 from bot.app.composition import build
 from bot.app.server import listening
-from bot.ops import logs
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import Mode, Timing
@@ -28,15 +27,21 @@ hypothesis.settings.load_profile("unlatch")
 
 @pytest.fixture(autouse=True)
 def _logging() -> Iterator[None]:
-    """Restores the process's logging after each test."""
+    """Restores the process's logging after each test, also what a bot filters."""
+
+    def loggers() -> list[logging.Logger]:
+        named = logging.root.manager.loggerDict.values()
+        return [each for each in named if isinstance(each, logging.Logger)]
+
     root = logging.getLogger()
-    names = (*logs.CHATTY, "aiohttp.access")
-    before = root.handlers[:], root.level, {n: logging.getLogger(n).level for n in names}
+    before = root.handlers[:], root.level
+    known = {each: (each.level, each.filters[:]) for each in loggers()}
     yield
-    root.handlers[:], level, levels = before
+    root.handlers[:], level = before
     root.setLevel(level)
-    for name, old in levels.items():
-        logging.getLogger(name).setLevel(old)
+    for each in loggers():
+        level, each.filters[:] = known.get(each, (logging.NOTSET, []))
+        each.setLevel(level)
     structlog.reset_defaults()
 
 
