@@ -90,9 +90,7 @@ async def test_stop_as_the_last_customer_finishes_leaves_the_result_on_the_card(
         if method == "chat.update" and not stopping.is_set():
             stopping.set()
             # this drawing is on its way while the work ends
-            async with asyncio.timeout(5.0):
-                while any(each.outcome is None for each in (await world.kept(card)).requests):
-                    await asyncio.sleep(0.05)
+            await world.kept_when(card, lambda kept: all(r.outcome for r in kept.requests))
 
     world.slack.before = late
     await world.press("U0BOB", card, STOP)
