@@ -21,7 +21,7 @@ from bot.fusebill.errors import CustomerNotFound, FusebillError, FusebillRefused
 from bot.ledger import steps, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Job, Kind
-from bot.ledger.steps import Act, Asked, FollowUpOpen, Overtaken
+from bot.ledger.steps import Act, Asked, FollowUpOpen, NothingToFollow, Overtaken
 from bot.messages import answers, card as card_messages, click_answers
 from bot.messages.block_kit import Message, cut
 from bot.messages.fusebill_errors import reason as words_of
@@ -128,15 +128,21 @@ class Ask:
             await self._lists.explain(first_id, typed, reason, place, first)
 
     async def post(
-        self, card: Card, place: Place, act: Act, left_out: Sequence[LeftOut] = ()
+        self,
+        card: Card,
+        place: Place,
+        act: Act,
+        left_out: Sequence[LeftOut] = (),
+        follows: Sequence[Request] = (),
     ) -> bool:
         """Record a card's requests and post the card; false if there is none, which is told.
 
-        `left_out` are customers that were asked for and are not on the card.
+        `left_out` and `follows` as for `steps.asked`.
         """
         try:
             result = await self._runner.run(
-                steps.asked, card, act, self._expires_after, place.response_url, left_out
+                steps.asked,
+                *(card, act, self._expires_after, place.response_url, left_out, follows),
             )
         except LedgerUnavailable as error:
             log.error("request not recorded", why=str(error))  # noqa: TRY400  # expected
@@ -150,6 +156,10 @@ class Ask:
                 await self._say_asked_already(result.card, place)
             case FollowUpOpen():
                 await self._private.send(place, click_answers.follow_up_open())
+            case NothingToFollow():
+                is_undo = card.first.kind is RequestKind.RELATCH
+                nothing = click_answers.nothing_to_undo if is_undo else click_answers.outcome_known
+                await self._private.send(place, nothing())
             case Overtaken(by=by):
                 url = await self._lists.permalink(by)
                 await self._private.send(place, click_answers.changed_since(by, url))
