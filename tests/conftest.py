@@ -36,6 +36,12 @@ def _logging() -> Iterator[None]:
     root = logging.getLogger()
     before = root.handlers[:], root.level
     known = {each: (each.level, each.filters[:]) for each in loggers()}
+    *processors, _console = structlog.get_config()["processors"]
+    # as the bot does it: the default draws a traceback for seconds, while Slack waits for an ack
+    console = structlog.dev.ConsoleRenderer(
+        colors=False, exception_formatter=structlog.dev.plain_traceback
+    )
+    structlog.configure(processors=[*processors, console])
     yield
     root.handlers[:], level = before
     root.setLevel(level)
