@@ -128,3 +128,26 @@ def refused_commits(database_url: str) -> int:
         row = connection.execute("SELECT last_value FROM failures").fetchone()
     assert row is not None
     return int(row[0])
+
+
+def dawdle_at_commit(database_url: str, event_type: str, seconds: float) -> None:
+    """Let each COMMIT of a transaction that inserts an event of a type take so much longer."""
+    statements = [
+        f"""CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+            PERFORM pg_sleep({seconds});
+            RETURN NULL;
+        END $$""",
+        f"""CREATE CONSTRAINT TRIGGER dawdles AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW WHEN (NEW.type = '{event_type}') EXECUTE FUNCTION dawdle()""",
+    ]
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
+def dawdles(database_url: str) -> bool:
+    """Whether a COMMIT takes longer just now: see `dawdle_at_commit`."""
+    asleep = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute(asleep).fetchone()
+    return bool(row and row[0])
