@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import structlog
+from sqlalchemy import Connection
 
 from bot.domain.clock import is_worth_a_reminder
 from bot.domain.models import Card, Verdict
 from bot.ledger import rows, steps, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.ledger.jobs import Job
+from bot.ledger.database.statements import clock
+from bot.ledger.jobs import Job, seconds
 from bot.messages.thread import reminder
 from bot.ops.metrics import Metrics
 from bot.requests.runner import Runner
@@ -47,7 +49,7 @@ class Deadlines:
         self._notify = notify
         self._metrics = metrics
         self._timing = timing
-        self._started_at = datetime.now(UTC)
+        self._started = seconds()
 
     async def expire(self, job: Job) -> None:
         """End a card that nobody decided."""
@@ -61,7 +63,7 @@ class Deadlines:
             await self._runner.run(work_steps.later, job, expires_at - now)
             return
         seen: Mapping[str, Mapping[str, object]] = {}
-        if card.first.asked_at < self._started_at:
+        if card.first.asked_at < now - timedelta(seconds=seconds() - self._started):
             # a decision may be missing: no bot ran, or the ledger is an older copy
             found = await asyncio.gather(*map(self._work.look, card.requests))
             away: dict[str, object] = {"away": True} if now - expires_at > self._timing.hold else {}
@@ -103,9 +105,12 @@ class Deadlines:
                 return
 
     async def _is_worth_it(self, card: Card) -> bool:
+        def look(connection: Connection) -> bool:
+            current = rows.read(connection, card.id)
+            return current is not None and is_worth_a_reminder(current.first, clock(connection))
+
         try:
-            current = await self._runner.read(lambda c: rows.read(c, card.id))
+            return await self._runner.read(look)
         except LedgerUnavailable:
             # nobody knows whether it was decided meanwhile
             return False
-        return current is not None and is_worth_a_reminder(current.first, datetime.now(UTC))

@@ -7,7 +7,6 @@ when it is sent. The gate itself is a step of the ledger, `steps.decided`.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 
 import structlog
@@ -15,6 +14,7 @@ import structlog
 from bot.domain.models import Card, Person, Request, Verdict
 from bot.ledger import rows, steps
 from bot.ledger.database.engine import LedgerUnavailable
+from bot.ledger.database.statements import clock
 from bot.ledger.rows import NoSuchCard
 from bot.ledger.steps import Act, Decided
 from bot.messages import answers, click_answers
@@ -130,7 +130,8 @@ class Decide:
         A card that should no longer offer the button is brought up to date.
         Raises: LedgerUnavailable.
         """
-        if not card.first.is_open or card.first.expires_at <= datetime.now(UTC):
+        now = await self._runner.read(clock)
+        if not card.first.is_open or card.first.expires_at <= now:
             self._show.retire_soon(card, message_ts)
             self._show.pressed_late(card, message_ts, response_url)
             return click_answers.too_late(card)

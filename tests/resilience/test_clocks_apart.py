@@ -5,11 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.support.ledger import HOLD_LOST, broken
-from tests.support.names import BIKES, CHANNEL, CONFIRM
+from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
 from tests.support.other_clock import FAKETIME, bot_whose_clock_is
 from tests.support.stage import Stage, stage
 
@@ -98,3 +99,24 @@ async def test_a_card_of_a_bot_that_is_ahead_expires_at_its_time(staged: Stage) 
         await staged.until(lambda: "⌛ Expired" in staged.card(card))
         assert asyncio.get_running_loop().time() - asked >= life_s - 1
         assert "in time" in staged.card(card)
+
+
+async def test_a_bot_that_is_ahead_still_lets_others_decline(staged: Stage) -> None:
+    async with bot_whose_clock_is(100, staged, unlatch_expires_after_s=40) as address:
+        staged.slack.request_url = f"{address}/slack/events"
+        card = await staged.ask()
+        assert (await staged.slack.click("U0BOB", card.ts, CANCEL)).status == 200
+        await staged.until(lambda: bool(staged.slack.views.all()))
+        form = staged.slack.views.of("U0BOB")
+        await staged.slack.submit(form.id, {"reason": "not theirs"})
+        await staged.until(lambda: "not theirs" in staged.thread(card))
+
+
+async def test_a_bot_that_is_ahead_reminds_of_a_card_in_time(staged: Stage) -> None:
+    life: dict[str, Any] = {"unlatch_expires_after_s": 15}
+    people: dict[str, Any] = {"unlatch_notify": frozenset({"U0BOB"})}
+    async with bot_whose_clock_is(100, staged, **life, **people) as address:
+        staged.slack.request_url = f"{address}/slack/events"
+        card = await staged.ask()
+        await staged.until(lambda: "<@U0BOB>" in staged.thread(card))
+        assert "[Cancel]" in staged.card(card)
