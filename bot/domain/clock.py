@@ -9,7 +9,9 @@ from bot.domain.models import EventType, Outcome, Request
 MAX_RECHECK_DELAY = timedelta(days=7)
 """A recheck that an outage delayed for longer than this is left out."""
 
-_ENDS_THE_RECHECK = frozenset({EventType.RECHECKED, EventType.LATCHED_AGAIN})
+_ENDS_THE_RECHECK = frozenset(
+    {EventType.RECHECKED, EventType.LATCHED_AGAIN, EventType.CUSTOMER_GONE}
+)
 
 
 def reminder_at(asked_at: datetime, expires_at: datetime) -> datetime:

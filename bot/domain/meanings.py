@@ -205,6 +205,7 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
         EventType.UNDONE: EventMeaning(),
         EventType.RECHECKED: EventMeaning(quiet=True),
         EventType.LATCHED_AGAIN: EventMeaning(),
+        EventType.CUSTOMER_GONE: EventMeaning(),
         EventType.DELIVERY_FAILED: EventMeaning(),
     },
 )

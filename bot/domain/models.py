@@ -85,6 +85,7 @@ class EventType(OpenEnum):
     UNDONE = "undone"  # another request gave the customer its ids back
     RECHECKED = "rechecked"  # a cleared customer was read again, and is still clear
     LATCHED_AGAIN = "latched_again"  # a cleared customer was read again, and has ids
+    CUSTOMER_GONE = "customer_gone"  # a cleared customer was read again: Fusebill has it no more
     DELIVERY_FAILED = "delivery_failed"  # Slack does not take the card or a reply
 
 

@@ -24,6 +24,7 @@ _SENTENCES = {
     EventType.RECLAIMED: "the work was interrupted and has been resumed",
     EventType.BEGUN: "its turn came, and the customer was still {}",
     EventType.RECHECKED: "read again: the customer is still clear",
+    EventType.CUSTOMER_GONE: "read again: Fusebill has no such customer any more",
 }
 _DONE_BY = {
     EventType.UNDONE: " undid this: the customer is latched as it was before",
@@ -66,6 +67,7 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             | EventType.RECLAIMED
             | EventType.BEGUN
             | EventType.RECHECKED
+            | EventType.CUSTOMER_GONE
         ) as type_:
             before = "latched" if request.ids_before else "not latched"
             yield [say(_SENTENCES[type_].replace("{}", before))]
