@@ -171,6 +171,9 @@ OUTCOMES: Mapping[Outcome, OutcomeMeaning] = Meanings(
             "✅", "Latched again", "latched again", effective=True, as_asked=True
         ),
         Outcome.ALREADY_CLEAR: OutcomeMeaning("☑️", "Already clear", "already clear", as_asked=True),
+        Outcome.ALREADY_LATCHED: OutcomeMeaning(
+            "☑️", "Already latched to these ids", "already latched", as_asked=True
+        ),
         Outcome.CHANGED: OutcomeMeaning("⚠️", "Not done, the ids changed", "other ids"),
         Outcome.REFUSED: OutcomeMeaning("❌", "Not done", "not done"),
         Outcome.UNKNOWN: OutcomeMeaning(
@@ -197,6 +200,7 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
         EventType.CLEARED: EventMeaning(outcome=Outcome.CLEARED),
         EventType.RESTORED: EventMeaning(outcome=Outcome.RESTORED),
         EventType.ALREADY_CLEAR: EventMeaning(outcome=Outcome.ALREADY_CLEAR),
+        EventType.ALREADY_LATCHED: EventMeaning(outcome=Outcome.ALREADY_LATCHED),
         EventType.CHANGED: EventMeaning(outcome=Outcome.CHANGED),
         EventType.REFUSED: EventMeaning(outcome=Outcome.REFUSED),
         EventType.UNKNOWN: EventMeaning(outcome=Outcome.UNKNOWN),

@@ -51,6 +51,7 @@ class Outcome(OpenEnum):
     CLEARED = "cleared"  # an unlatch was done: the customer has no ids any more
     RESTORED = "restored"  # an undo was done: the customer has its ids again
     ALREADY_CLEAR = "already_clear"  # the customer had no ids any more; nothing was called
+    ALREADY_LATCHED = "already_latched"  # somebody else latched it to the ids of the undo
     CHANGED = "changed"  # the customer has other ids than the card showed
     REFUSED = "refused"  # known not to be done: Fusebill refused, or was not reached
     UNKNOWN = "unknown"  # a call may have changed the customer, and nothing shows whether it did
@@ -74,9 +75,10 @@ class EventType(OpenEnum):
     REMINDED = "reminded"  # those who may decide were reminded of a card that waits
     RECLAIMED = "adopted"  # another worker took up work that was interrupted
     BEGUN = "begun"  # the customer was read and is as the card showed: a call may follow
-    CLEARED = "cleared"  # sets the outcome of this name, as the next six do
+    CLEARED = "cleared"  # sets the outcome of this name, as the next seven do
     RESTORED = "restored"
     ALREADY_CLEAR = "already_clear"
+    ALREADY_LATCHED = "already_latched"
     CHANGED = "changed"
     REFUSED = "refused"
     UNKNOWN = "unknown"

@@ -26,6 +26,12 @@ _SENTENCES = {
     EventType.RECHECKED: "read again: the customer is still clear",
     EventType.CUSTOMER_GONE: "read again: Fusebill has no such customer any more",
 }
+_NOT_CALLED = {
+    Outcome.ALREADY_CLEAR: "The customer was no longer latched to anything. Nothing was done.",
+    Outcome.ALREADY_LATCHED: "The customer has these ids already, by whom is not known."
+    " Nothing was done.",
+    Outcome.STOPPED: "The work was stopped before this customer's turn. Nothing was done.",
+}
 _DONE_BY = {
     EventType.UNDONE: " undid this: the customer is latched as it was before",
     EventType.STOP_REQUESTED: " pressed Stop",
@@ -77,6 +83,7 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             EventType.CLEARED
             | EventType.RESTORED
             | EventType.ALREADY_CLEAR
+            | EventType.ALREADY_LATCHED
             | EventType.CHANGED
             | EventType.REFUSED
             | EventType.UNKNOWN
@@ -120,9 +127,10 @@ def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links
         case Outcome.RESTORED:
             yield [bold("Latched again to: "), *ids]
             yield from _shown_by(event, "the ids are there")
-        case Outcome.ALREADY_CLEAR:
-            yield [say("The customer was no longer latched to anything. Nothing was done.")]
-            yield [say("The card showed "), *ids]
+        case (Outcome.ALREADY_CLEAR | Outcome.ALREADY_LATCHED | Outcome.STOPPED) as nothing:
+            yield [say(_NOT_CALLED[nothing])]
+            if nothing is not Outcome.STOPPED:
+                yield [say("The card showed "), *ids]
         case Outcome.CHANGED:
             yield from _changed(event, request, links)
         case Outcome.REFUSED:
@@ -137,8 +145,6 @@ def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links
                 yield [text(why, limit=ERROR_LENGTH)]
             yield from answer_lines(event)
             yield [say("Check again reads the customer and changes nothing by itself.")]
-        case Outcome.STOPPED:
-            yield [say("The work was stopped before this customer's turn. Nothing was done.")]
         case _:
             assert_never(outcome)
 

@@ -295,10 +295,10 @@ def compare(ids: HubSpotIds, request: Request, *, called: bool) -> ExecutionResu
     """
     if ids == request.ids_before:
         return None
-    if ids == request.ids_after and called:
-        return done(request, "read_back")
-    if not ids:
-        return ExecutionResult(Outcome.ALREADY_CLEAR)
+    if ids == request.ids_after:
+        # without a call, somebody else did it
+        already = Outcome.ALREADY_LATCHED if ids else Outcome.ALREADY_CLEAR
+        return done(request, "read_back") if called else ExecutionResult(already)
     return changed(ids, called=called)
 
 

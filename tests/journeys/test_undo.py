@@ -269,6 +269,21 @@ async def test_a_customer_latched_after_the_undo_card_is_left_alone(world: World
     assert "[Undo…]" in world.card(card)
 
 
+async def test_an_undo_whose_ids_somebody_latched_meanwhile_says_so_and_calls_nothing(
+    world: World,
+) -> None:
+    undo = await undo_card(world, await cleared(world))
+    world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
+    await world.press("U0ALICE", undo, CONFIRM)
+    card = world.card(undo)
+    assert card.startswith("☑️ Already latched to these ids")
+    assert "The customer has these ids already, by whom is not known. Nothing was done." in card
+    assert "The card showed contact 101, company 202" in card
+    assert "[Undo…]" not in card
+    assert "latch_customer" not in operations(world)
+    assert (await last_request(world)).outcome is Outcome.ALREADY_LATCHED
+
+
 async def test_an_id_now_used_by_another_customer_shows_fusebills_refusal(
     world: World,
 ) -> None:
