@@ -1,4 +1,4 @@
-"""When a request is looked at besides its expiry: for its reminder and its recheck. No I/O."""
+"""When something is done besides a card's expiry: reminders, rechecks, what waits. No I/O."""
 
 from __future__ import annotations
 
@@ -37,3 +37,11 @@ def recheck_at(request: Request, after_s: int, now: datetime) -> datetime | None
         return None
     at = request.settled_at + timedelta(seconds=after_s)
     return at if now < at + MAX_RECHECK_DELAY else None
+
+
+def sent_since(now: datetime, hold: timedelta) -> datetime:
+    """A call that was sent before this runs no more: two holds ago, so 60 s.
+
+    A call is waited for as long as a hold lasts, and may go on by itself as long again.
+    """
+    return now - 2 * hold

@@ -179,6 +179,7 @@ OUTCOMES: Mapping[Outcome, OutcomeMeaning] = Meanings(
         Outcome.UNKNOWN: OutcomeMeaning(
             "❓", "Outcome unknown", "unknown", effective=True, may_be_checked=True
         ),
+        Outcome.NOT_BEGUN: OutcomeMeaning("❌", "Not begun, Fusebill does not answer", "not begun"),
         Outcome.STOPPED: OutcomeMeaning("🛑", "Stopped, not done", "stopped"),
     },
 )
@@ -204,6 +205,7 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
         EventType.CHANGED: EventMeaning(outcome=Outcome.CHANGED),
         EventType.REFUSED: EventMeaning(outcome=Outcome.REFUSED),
         EventType.UNKNOWN: EventMeaning(outcome=Outcome.UNKNOWN),
+        EventType.NOT_BEGUN: EventMeaning(outcome=Outcome.NOT_BEGUN),
         EventType.STOPPED: EventMeaning(outcome=Outcome.STOPPED),
         EventType.STOP_REQUESTED: EventMeaning(),
         EventType.UNDONE: EventMeaning(),

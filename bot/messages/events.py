@@ -30,6 +30,8 @@ _NOT_CALLED = {
     Outcome.ALREADY_CLEAR: "The customer was no longer latched to anything. Nothing was done.",
     Outcome.ALREADY_LATCHED: "The customer has these ids already, by whom is not known."
     " Nothing was done.",
+    Outcome.NOT_BEGUN: "Calls for other customers got no answer, so none was made for this one."
+    " Nothing was done.",
     Outcome.STOPPED: "The work was stopped before this customer's turn. Nothing was done.",
 }
 _DONE_BY = {
@@ -87,6 +89,7 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             | EventType.CHANGED
             | EventType.REFUSED
             | EventType.UNKNOWN
+            | EventType.NOT_BEGUN
             | EventType.STOPPED
         ):
             outcome = Outcome(event.type)
@@ -127,10 +130,11 @@ def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links
         case Outcome.RESTORED:
             yield [bold("Latched again to: "), *ids]
             yield from _shown_by(event, "the ids are there")
-        case (Outcome.ALREADY_CLEAR | Outcome.ALREADY_LATCHED | Outcome.STOPPED) as nothing:
-            yield [say(_NOT_CALLED[nothing])]
-            if nothing is not Outcome.STOPPED:
-                yield [say("The card showed "), *ids]
+        case Outcome.ALREADY_CLEAR | Outcome.ALREADY_LATCHED:
+            yield [say(_NOT_CALLED[outcome])]
+            yield [say("The card showed "), *ids]
+        case Outcome.NOT_BEGUN | Outcome.STOPPED:
+            yield [say(_NOT_CALLED[outcome])]
         case Outcome.CHANGED:
             yield from _changed(event, request, links)
         case Outcome.REFUSED:

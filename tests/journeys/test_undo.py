@@ -386,7 +386,10 @@ async def unknown(world: World, card: PostedMessage) -> PostedMessage:
     return undo
 
 
-BRIEF = Timing(execution_s=0.3, sweep_every_s=0.1)
+# a call is given up at once, and whatever comes next for its customer waits for two seconds
+BRIEF = Timing(
+    hold_s=1.0, execution_s=0.3, fusebill_write_s=0.3, looks_for_s=0.2, sweep_every_s=0.1
+)
 
 
 async def test_an_undo_that_turns_out_done_is_marked_on_the_first_card(

@@ -180,7 +180,7 @@ def set_back(database_url: str, by: timedelta) -> None:
 def confirm_without_worker(
     database_url: str, card_id: str, decider: Person, outcome: Outcome | None = None
 ) -> None:
-    """Confirm a card of one request, as a process does that hangs right after.
+    """Confirm a card of one request, as a process does that hangs as it calls.
 
     With an `outcome`, it has recorded this as well, and the ledger takes it for shown.
     """
@@ -188,9 +188,10 @@ def confirm_without_worker(
     with engine.begin() as connection:
         hangs = Transaction(connection, "a process that hangs", HOUR)
         steps.decided(hangs, card_id, Verdict.CONFIRMED, decider)
+        job = next(each for each in hangs.held if each.kind == "work")
+        work_steps.begun(Transaction(connection, hangs.holder, HOUR), job, [card_id])
         if outcome is not None:
-            (job,) = hangs.held
-            result = Result(outcome, {"why": "…", "found": {}})
+            result = Result(outcome, {"why": "…", "found": {}, "calls": []})
             records = Transaction(connection, "a process that hangs", HOUR)
             work_steps.recorded(records, job, {card_id: result}, timedelta())
             connection.execute(jobs.delete().where(jobs.c.card_id == card_id))
