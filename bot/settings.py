@@ -56,7 +56,9 @@ class Timing:
     """How long the bot waits for what, in seconds. Not settings: only tests change them."""
 
     hold_s: float = 30.0
-    """How long a process holds a job without renewing that, before another may take it over."""
+    """How long a process holds a job without renewing that, before another may take it over. As
+    long as a call may take (`fusebill_write_s`), and half as long as one may run unseen: see
+    `bot.domain.clock.sent_since`."""
     execution_s: float = 24.0
     """The limit for executing a request, retries included; calls that change something, and what is
     looked for after one that may still run, have their own."""

@@ -12,7 +12,7 @@ from bot.sandbox.fusebill.misbehaviour import LATE_OR_LOST
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
-from tests.support.reading import operations
+from tests.support.reading import operations, request_id
 from tests.support.stage import add_customers
 from tests.support.world import OpenWorld, World
 
@@ -203,3 +203,19 @@ async def test_the_card_of_a_slow_call_says_how_long_it_is_waited_for(
         # as it works, as it takes its time, and as it ended
         updates = [call for call in world.slack.calls if call.method == "chat.update"]
         assert len(updates) == 3
+
+
+async def test_after_a_stop_no_second_call_is_made_and_the_first_one_is_kept(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=replace(BRIEF, execution_s=8.0, retry_s=1.0)) as world:
+        card = await world.ask(f"{BIKES}, 3100025 moved")
+        world.fusebill.misbehave("server_error", operation=WRITE, times=None)
+        await world.slack.click("U0BOB", card.ts, CONFIRM)
+        await world.slack.workspace.until(lambda: operations(world).count(WRITE) == 2)
+        await world.slack.forge_click("U0BOB", card.ts, "unlatch_stop", request_id(card))
+        await world.settled()
+        assert operations(world).count(WRITE) == 2
+        assert "❓ 2 unknown" in world.card(card)
+        assert "It was stopped after a call had begun" in world.thread(card)
+        assert "Fusebill answered HTTP 500" in world.thread(card)
