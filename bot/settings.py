@@ -56,13 +56,18 @@ class Timing:
     """How long the bot waits for what, in seconds. Not settings: only tests change them."""
 
     hold_s: float = 30.0
-    """How long a process holds a job without renewing that, before another may take it over."""
+    """How long a process holds a job without renewing that, before another may take it over. As
+    long as a call may take (`fusebill_write_s`), and half as long as one may run unseen: see
+    `bot.domain.clock.sent_since`."""
     execution_s: float = 24.0
-    """The limit for executing a request, retries included; must be less than `hold_s`."""
+    """The limit for executing a request, retries included; calls that change something, and what is
+    looked for after one that may still run, have their own."""
     fusebill_read_s: float = 8.0
     """The limit for one read or search in Fusebill."""
     fusebill_write_s: float = 30.0
     """The limit for one call that changes something in Fusebill: given up, it may still run."""
+    looks_for_s: float = 30.0
+    """How long a customer is read after a call that may still run, to see what comes of it."""
     retry_s: float = 0.3
     """The first pause after a call to Fusebill failed; it doubles with each further failure."""
     look_s: float = 0.5

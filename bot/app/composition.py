@@ -104,7 +104,11 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         pace = Pace()
         fusebill = _fusebill(settings, http, metrics, pace, timing)
         execution = Execution(
-            fusebill, budget_s=timing.execution_s, wait_s=timing.retry_s, look_s=timing.look_s
+            fusebill,
+            budget_s=timing.execution_s,
+            wait_s=timing.retry_s,
+            look_s=timing.look_s,
+            looks_for_s=timing.looks_for_s,
         )
         notify = sorted(settings.unlatch_notify)
         recheck_after_s = settings.unlatch_recheck_after_s

@@ -1,4 +1,4 @@
-"""When a request is looked at besides its expiry: for its reminder and its recheck. No I/O."""
+"""When something is done besides a card's expiry: reminders, rechecks, what waits. No I/O."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ from bot.domain.models import EventType, Outcome, Request
 MAX_RECHECK_DELAY = timedelta(days=7)
 """A recheck that an outage delayed for longer than this is left out."""
 
-_ENDS_THE_RECHECK = frozenset({EventType.RECHECKED, EventType.LATCHED_AGAIN})
+_ENDS_THE_RECHECK = frozenset(
+    {EventType.RECHECKED, EventType.LATCHED_AGAIN, EventType.CUSTOMER_GONE}
+)
 
 
 def reminder_at(asked_at: datetime, expires_at: datetime) -> datetime:
@@ -35,3 +37,11 @@ def recheck_at(request: Request, after_s: int, now: datetime) -> datetime | None
         return None
     at = request.settled_at + timedelta(seconds=after_s)
     return at if now < at + MAX_RECHECK_DELAY else None
+
+
+def sent_since(now: datetime, hold: timedelta) -> datetime:
+    """A call that was sent before this runs no more: two holds ago, so 60 s.
+
+    A call is waited for as long as a hold lasts, and may go on by itself as long again.
+    """
+    return now - 2 * hold

@@ -171,11 +171,15 @@ OUTCOMES: Mapping[Outcome, OutcomeMeaning] = Meanings(
             "✅", "Latched again", "latched again", effective=True, as_asked=True
         ),
         Outcome.ALREADY_CLEAR: OutcomeMeaning("☑️", "Already clear", "already clear", as_asked=True),
+        Outcome.ALREADY_LATCHED: OutcomeMeaning(
+            "☑️", "Already latched to these ids", "already latched", as_asked=True
+        ),
         Outcome.CHANGED: OutcomeMeaning("⚠️", "Not done, the ids changed", "other ids"),
         Outcome.REFUSED: OutcomeMeaning("❌", "Not done", "not done"),
         Outcome.UNKNOWN: OutcomeMeaning(
             "❓", "Outcome unknown", "unknown", effective=True, may_be_checked=True
         ),
+        Outcome.NOT_BEGUN: OutcomeMeaning("❌", "Not begun, Fusebill does not answer", "not begun"),
         Outcome.STOPPED: OutcomeMeaning("🛑", "Stopped, not done", "stopped"),
     },
 )
@@ -197,14 +201,17 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
         EventType.CLEARED: EventMeaning(outcome=Outcome.CLEARED),
         EventType.RESTORED: EventMeaning(outcome=Outcome.RESTORED),
         EventType.ALREADY_CLEAR: EventMeaning(outcome=Outcome.ALREADY_CLEAR),
+        EventType.ALREADY_LATCHED: EventMeaning(outcome=Outcome.ALREADY_LATCHED),
         EventType.CHANGED: EventMeaning(outcome=Outcome.CHANGED),
         EventType.REFUSED: EventMeaning(outcome=Outcome.REFUSED),
         EventType.UNKNOWN: EventMeaning(outcome=Outcome.UNKNOWN),
+        EventType.NOT_BEGUN: EventMeaning(outcome=Outcome.NOT_BEGUN),
         EventType.STOPPED: EventMeaning(outcome=Outcome.STOPPED),
         EventType.STOP_REQUESTED: EventMeaning(),
         EventType.UNDONE: EventMeaning(),
         EventType.RECHECKED: EventMeaning(quiet=True),
         EventType.LATCHED_AGAIN: EventMeaning(),
+        EventType.CUSTOMER_GONE: EventMeaning(),
         EventType.DELIVERY_FAILED: EventMeaning(),
     },
 )

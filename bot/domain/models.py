@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
+from itertools import takewhile
 from typing import Any, Self
 
 
@@ -51,9 +52,11 @@ class Outcome(OpenEnum):
     CLEARED = "cleared"  # an unlatch was done: the customer has no ids any more
     RESTORED = "restored"  # an undo was done: the customer has its ids again
     ALREADY_CLEAR = "already_clear"  # the customer had no ids any more; nothing was called
+    ALREADY_LATCHED = "already_latched"  # somebody else latched it to the ids of the undo
     CHANGED = "changed"  # the customer has other ids than the card showed
     REFUSED = "refused"  # known not to be done: Fusebill refused, or was not reached
     UNKNOWN = "unknown"  # a call may have changed the customer, and nothing shows whether it did
+    NOT_BEGUN = "not_begun"  # calls for others got no answer, so none was made for this customer
     STOPPED = "stopped"  # somebody pressed Stop before the customer's turn; nothing was called
 
 
@@ -74,17 +77,20 @@ class EventType(OpenEnum):
     REMINDED = "reminded"  # those who may decide were reminded of a card that waits
     RECLAIMED = "adopted"  # another worker took up work that was interrupted
     BEGUN = "begun"  # the customer was read and is as the card showed: a call may follow
-    CLEARED = "cleared"  # sets the outcome of this name, as the next six do
+    CLEARED = "cleared"  # sets the outcome of this name, as the next eight do
     RESTORED = "restored"
     ALREADY_CLEAR = "already_clear"
+    ALREADY_LATCHED = "already_latched"
     CHANGED = "changed"
     REFUSED = "refused"
     UNKNOWN = "unknown"
+    NOT_BEGUN = "not_begun"
     STOPPED = "stopped"
     STOP_REQUESTED = "stop_requested"  # somebody pressed Stop; kept by the card's first request
     UNDONE = "undone"  # another request gave the customer its ids back
     RECHECKED = "rechecked"  # a cleared customer was read again, and is still clear
     LATCHED_AGAIN = "latched_again"  # a cleared customer was read again, and has ids
+    CUSTOMER_GONE = "customer_gone"  # a cleared customer was read again: Fusebill has it no more
     DELIVERY_FAILED = "delivery_failed"  # Slack does not take the card or a reply
 
 
@@ -239,6 +245,23 @@ class Request:
         """Whether a call of the bot may have changed the customer."""
         return any(event.type is EventType.BEGUN for event in self.events)
 
+    @property
+    def unanswered_at(self) -> datetime | None:
+        """When a call was sent, at the latest, of which nobody knows whether it still runs.
+
+        None if Fusebill ended each. The evidence of an outcome says so; a process that was killed
+        left none, so there it is when the call was about to be made.
+        """
+        kept = [(event.at, event.details.get("running_s")) for event in self.events]
+        sent = [at - timedelta(seconds=ago) for at, ago in kept if isinstance(ago, int | float)]
+        types = [event.type for event in self.events]
+        if EventType.BEGUN in types:
+            begun = types.index(EventType.BEGUN)
+            killed = EventType.RECLAIMED in types[begun:]
+            if killed or not any("calls" in event.details for event in self.events):
+                sent.append(self.events[begun].at)
+        return max(sent, default=None)
+
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -281,6 +304,12 @@ class Card:
     def is_stopping(self) -> bool:
         """Whether somebody pressed **Stop**."""
         return any(event.type is EventType.STOP_REQUESTED for event in self.first.events)
+
+    @property
+    def calls_unanswered(self) -> int:
+        """How many calls in a row may still run, up to the last one whose outcome is known."""
+        ended = [event for event in self.events if "calls" in event.details]
+        return len([*takewhile(lambda event: "running_s" in event.details, reversed(ended))])
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:

@@ -7,6 +7,7 @@ first: a clock can be set back, and instances' clocks differ.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from sqlalchemy import (
     ColumnElement,
@@ -20,9 +21,9 @@ from sqlalchemy import (
 )
 
 from bot.domain.meanings import OUTCOMES
-from bot.domain.models import Card, EventType, Kind, Request, Verdict
+from bot.domain.models import Card, Event, EventType, Kind, Request, Verdict
 from bot.ledger.database.statements import Statement, run
-from bot.ledger.rows import request_of
+from bot.ledger.rows import AnyRow, event_of, request_of
 from bot.ledger.tables import card_id_of_row, events, requests
 
 # an outcome that only a newer version knows may have changed the customer
@@ -94,8 +95,18 @@ FOLLOW_UP = (
     )
     .limit(1)
 )
-UNFINISHED = select(func.count()).where(
-    requests.c.id.in_(bindparam("request_ids", expanding=True)), IS_TO_BE_EXECUTED
+LATELY = Statement(
+    select(requests).where(
+        requests.c.customer_id.in_(_CUSTOMERS_OF_CARD),
+        card_id_of_row != bindparam("card_id"),
+        IS_TO_BE_EXECUTED | (requests.c.settled_at > bindparam("sent_since")),
+    )
+)
+THESE = select(requests).where(requests.c.id.in_(bindparam("request_ids", expanding=True)))
+THEIR_EVENTS = (
+    select(events)
+    .where(events.c.request_id.in_(bindparam("request_ids", expanding=True)))
+    .order_by(events.c.id)
 )
 
 
@@ -148,17 +159,46 @@ def open_follow_up(connection: Connection, card: Card) -> Request | None:
     return request_of(row) if row else None
 
 
-def running(card: Card, others: Sequence[Request]) -> dict[str, list[str]]:
-    """For each request of a card, by its id, those for its customer that are being executed."""
+def awaited(connection: Connection, card: Card, sent_since: datetime) -> dict[str, list[str]]:
+    """For each request of a card, by its id, those for its customer that it has to wait for.
+
+    They are being executed, or a call of theirs was sent after `sent_since` and may still run.
+    """
+    lately = LATELY.rows(connection, {"card_id": card.id, "sent_since": sent_since})
+    others = _not_over(connection, lately, sent_since)
     waits = {
         request.id: [
             other.id
             for other in others
-            if other.outcome is None and other.customer.customer_id == request.customer.customer_id
+            if other.customer.customer_id == request.customer.customer_id
         ]
         for request in card.requests
     }
     return {request_id: found for request_id, found in waits.items() if found}
+
+
+def are_awaited(connection: Connection, request_ids: Sequence[str], sent_since: datetime) -> bool:
+    """Whether one of these requests still has to be waited for."""
+    these = connection.execute(THESE, {"request_ids": list(request_ids)}).mappings().all()
+    return bool(_not_over(connection, these, sent_since))
+
+
+def _not_over(
+    connection: Connection, rows: Sequence[AnyRow], sent_since: datetime
+) -> list[Request]:
+    """Those of the requests that are being executed, or whose calls may still run."""
+    if not rows:
+        return []
+    ids = [row["id"] for row in rows]
+    found: dict[str, list[Event]] = {each: [] for each in ids}
+    for row in connection.execute(THEIR_EVENTS, {"request_ids": ids}).mappings():
+        found[row["request_id"]].append(event_of(row))
+    these = [request_of(row, tuple(found[row["id"]])) for row in rows]
+    return [
+        each
+        for each in these
+        if each.is_to_be_executed or (each.unanswered_at and each.unanswered_at > sent_since)
+    ]
 
 
 def overtaking(card: Card, others: Sequence[Request]) -> Request | None:
@@ -172,9 +212,3 @@ def _can_wait(request: Request, other: Request) -> bool:
     Two that clear the same customer can: the second finds nothing left to clear. An undo can't.
     """
     return other.outcome is None and request.kind is other.kind is Kind.UNLATCH
-
-
-def unfinished(connection: Connection, request_ids: Sequence[str]) -> bool:
-    """Whether any of these requests is still being executed."""
-    found = connection.execute(UNFINISHED, {"request_ids": list(request_ids)})
-    return bool(found.scalar_one())

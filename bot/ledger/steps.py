@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, insert, select
 
-from bot.domain.clock import reminder_at
+from bot.domain.clock import reminder_at, sent_since
 from bot.domain.models import Card, EventType, LeftOut, Person, Request, Verdict
 from bot.domain.policy import ALLOWED, Decision
 from bot.ledger import jobs, response_urls, rows, same_customer, vouching
@@ -323,7 +323,10 @@ def decided(
         return _denied(tx, locked, verdict, person or Person("", ""), decision, other, act)
     if person and response_url:
         response_urls.remember(tx.connection, card_id, person, response_url, tx.now)
-    after = same_customer.running(card, others)
+    # a card that is not confirmed executes nothing
+    waits = verdict is Verdict.CONFIRMED
+    since = sent_since(tx.now, tx.hold)
+    after = same_customer.awaited(tx.connection, card, since) if waits else {}
     _decide(tx, locked, verdict, person, details or {}, after, seen or {})
     _keep(tx, act, card_id, "taken")
     tx.remove(card_id, Kind.POST, Kind.REMIND, Kind.EXPIRE)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from bot.domain.meanings import KINDS, VERDICTS, may_be_checked, may_be_undone
-from bot.domain.models import Card, LeftOut, Request
+from bot.domain.models import Card, EventType, LeftOut, Request
 from bot.messages.block_kit import (
     Block,
     Line,
@@ -37,6 +38,10 @@ from bot.messages.results import later_lines, progress, result_of, state
 from bot.messages.tables import with_table
 
 BAR_LENGTH = 20
+SLOW_AFTER = timedelta(seconds=8)
+"""So long after a call was begun the card says how long it is waited for."""
+CALL_ENDS_AFTER = timedelta(seconds=30)
+"""So long a call is waited for: see `Timing.fusebill_write_s`."""
 LEFT_OUT_LENGTH = 2_500
 LEFT_OUT_WHY_LENGTH = 80
 MAX_WHYS = 5
@@ -58,14 +63,17 @@ class Action(StrEnum):
     MEANT = "unlatch_meant"
 
 
-def draw(card: Card, links: Links, notify: Sequence[str] = ()) -> Message:
+def draw(
+    card: Card, links: Links, notify: Sequence[str] = (), now: datetime | None = None
+) -> Message:
     """What the card shows now: the question, the work that it waits for, or the result.
 
     `notify` are the users and user groups that the question mentions, so that they come and decide.
+    With `now`, a card that is worked on says how long it waits.
     """
     if card.first.verdict is None:
         return _question(card, links, notify)
-    return _result(card, links) if card.is_finished else _work(card, links)
+    return _result(card, links) if card.is_finished else _work(card, links, now)
 
 
 def duplicate(card: Card, url: str | None) -> Message:
@@ -97,24 +105,42 @@ def _question(card: Card, links: Links, notify: Sequence[str]) -> Message:
     )
 
 
-def _work(card: Card, links: Links) -> Message:
+def _work(card: Card, links: Links, now: datetime | None) -> Message:
     """The card while Fusebill works on it; that of many shows how far it is, and **Stop**."""
     first, doing = card.first, KINDS[card.first.kind].doing
     title = header(f"⏳ {doing.replace('{}', subject(first))} …")
     if not card.is_of_many:
         ids: Line = [bold("Ids: "), *ids_inline(first.customer.ids, links)]
-        waits: Line = [say("Waiting for Fusebill. This card will show the result.")]
-        return message(title, [waits], [ids, *_people_lines(first)])
+        usual: Line = [say("Waiting for Fusebill. This card will show the result.")]
+        return message(title, [*_waits(card, now)] or [usual], [ids, *_people_lines(first)])
     stopping: Line = [bold("Stopping… "), say("What has not begun is left alone.")]
     stop = buttons(button("Stop", Action.STOP, card.id, "danger"))
     above: list[Part] = [
         title,
         _bar(card),
-        [[bold(progress(card))], *([stopping] if card.is_stopping else [])],
+        [[bold(progress(card))], *([stopping] if card.is_stopping else []), *_waits(card, now)],
         None if card.is_stopping else stop,
         list(_people_lines(first)),
     ]
     return _laid_out(card, above, results=[*map(state, card.requests)], links=links)
+
+
+def _waits(card: Card, now: datetime | None) -> Iterator[Line]:
+    """For what the work on a card waits, and how long, if that is not as usual."""
+    left = [request for request in card.requests if request.is_to_be_executed]
+    begun_at = [event.at for each in left for event in each.events if event.type is EventType.BEGUN]
+    waited = now - min(begun_at) if now and begun_at else timedelta()
+    if waited >= CALL_ENDS_AFTER:
+        yield [say("Fusebill gave no answer; the bot looks for up to 30 s more what came of it.")]
+    elif waited >= SLOW_AFTER:
+        yield [say("Fusebill takes its time; waiting up to 30 s.")]
+    elif not begun_at and any(request.waits_for for request in left):
+        yield [
+            say(
+                "Waiting for an earlier request for the same customer: its call may still be under"
+            ),
+            say(" way, for up to 60 s after it was sent."),
+        ]
 
 
 def _result(card: Card, links: Links) -> Message:

@@ -24,6 +24,15 @@ _SENTENCES = {
     EventType.RECLAIMED: "the work was interrupted and has been resumed",
     EventType.BEGUN: "its turn came, and the customer was still {}",
     EventType.RECHECKED: "read again: the customer is still clear",
+    EventType.CUSTOMER_GONE: "read again: Fusebill has no such customer any more",
+}
+_NOT_CALLED = {
+    Outcome.ALREADY_CLEAR: "The customer was no longer latched to anything. Nothing was done.",
+    Outcome.ALREADY_LATCHED: "The customer has these ids already, by whom is not known."
+    " Nothing was done.",
+    Outcome.NOT_BEGUN: "Calls for other customers got no answer, so none was made for this one."
+    " Nothing was done.",
+    Outcome.STOPPED: "The work was stopped before this customer's turn. Nothing was done.",
 }
 _DONE_BY = {
     EventType.UNDONE: " undid this: the customer is latched as it was before",
@@ -66,6 +75,7 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             | EventType.RECLAIMED
             | EventType.BEGUN
             | EventType.RECHECKED
+            | EventType.CUSTOMER_GONE
         ) as type_:
             before = "latched" if request.ids_before else "not latched"
             yield [say(_SENTENCES[type_].replace("{}", before))]
@@ -75,9 +85,11 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             EventType.CLEARED
             | EventType.RESTORED
             | EventType.ALREADY_CLEAR
+            | EventType.ALREADY_LATCHED
             | EventType.CHANGED
             | EventType.REFUSED
             | EventType.UNKNOWN
+            | EventType.NOT_BEGUN
             | EventType.STOPPED
         ):
             outcome = Outcome(event.type)
@@ -118,9 +130,11 @@ def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links
         case Outcome.RESTORED:
             yield [bold("Latched again to: "), *ids]
             yield from _shown_by(event, "the ids are there")
-        case Outcome.ALREADY_CLEAR:
-            yield [say("The customer was no longer latched to anything. Nothing was done.")]
+        case Outcome.ALREADY_CLEAR | Outcome.ALREADY_LATCHED:
+            yield [say(_NOT_CALLED[outcome])]
             yield [say("The card showed "), *ids]
+        case Outcome.NOT_BEGUN | Outcome.STOPPED:
+            yield [say(_NOT_CALLED[outcome])]
         case Outcome.CHANGED:
             yield from _changed(event, request, links)
         case Outcome.REFUSED:
@@ -135,8 +149,6 @@ def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links
                 yield [text(why, limit=ERROR_LENGTH)]
             yield from answer_lines(event)
             yield [say("Check again reads the customer and changes nothing by itself.")]
-        case Outcome.STOPPED:
-            yield [say("The work was stopped before this customer's turn. Nothing was done.")]
         case _:
             assert_never(outcome)
 

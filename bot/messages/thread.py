@@ -237,6 +237,8 @@ def _description(each: _Happened, links: Links) -> tuple[str, list[Line]] | None
     request, event = each
     if event.type is EventType.LATCHED_AGAIN:
         return "⚠️ Latched again", [latched_again_words(event, request, links)]
+    if event.type is EventType.CUSTOMER_GONE:
+        return "🔎 Read again", [[say("Fusebill has no such customer any more.")]]
     outcome = EVENTS[event.type].outcome
     if outcome is None:
         return None

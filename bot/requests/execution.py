@@ -10,16 +10,19 @@ work that was taken over included, and an outcome is reported only if Fusebill s
     other ids ───────────────> CHANGED, no (further) call
     accepted (2xx) ──────────> read back until the ids are Y; else UNKNOWN
     refused (4xx) ───────────> read back: ids are X ──> REFUSED, nothing was changed
+    it may still run ────────> never called again; read until the ids are Y; else UNKNOWN
     no conclusive answer ────> read again, call again if the ids are X; else UNKNOWN
 
 What Fusebill answered to each call that may have changed something is kept in the `details` as
-`calls`. Before each call, `before_call` is awaited: whoever executes must still hold the work.
+`calls`; `running_s` is how long before the outcome the one was sent that may still run. Before each
+call, `before_call` is awaited: whoever executes must still hold the work.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from time import monotonic
@@ -47,7 +50,7 @@ BeforeCall = Callable[[], Awaitable[None]]
 
 
 class NotToBeCalled(Exception):
-    """Somebody stopped the request before its first call."""
+    """Somebody stopped the request: it is not called, or not once more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +77,7 @@ class _Progress:
     `sent`: a call of the bot may be the reason for what a read shows. `in_doubt`: a call may have
     taken effect, or may still do so, and Fusebill did not say. `calls` is the evidence, one entry
     for each call that may have changed something, and `refusal` the last of them that was refused.
+    `running` says why the last of them, sent at `sent_at`, may still run.
     """
 
     request: Request
@@ -83,16 +87,36 @@ class _Progress:
     before_call: BeforeCall
     limit: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
     calls: list[dict[str, object]] = field(default_factory=list)
+    sent_at: float = 0.0
     refusal: FusebillRefused | None = None
+    running: OutcomeUnknown | None = None
     last_error: FusebillError = field(default_factory=FusebillError)
+
+    @asynccontextmanager
+    async def beside_the_limit(self) -> AsyncIterator[None]:
+        """Do what takes its own time: ask the ledger, make a call, look for what came of it."""
+        started, ends_at = monotonic(), self.limit.when()
+        self.limit.reschedule(None)
+        try:
+            yield
+        finally:
+            took_s = monotonic() - started
+            self.deadline += took_s
+            self.limit.reschedule(ends_at and ends_at + took_s)
+
+    def kept(self) -> dict[str, object]:
+        """The evidence, for the details of the outcome."""
+        calls: dict[str, object] = {"calls": self.calls} if self.calls else {}
+        return calls | ({"running_s": round(monotonic() - self.sent_at, 3)} if self.running else {})
 
 
 class Execution:
     """Executes confirmed requests.
 
-    `budget_s` is the limit for all attempts together; it must stay well under a job's hold.
-    `wait_s` is the first wait between attempts; it doubles, with jitter, unless Fusebill says when
-    to retry. `look_s` is the first wait before an accepted change is looked for again; it doubles.
+    `budget_s` is the limit for all attempts together, without the time that calls take which change
+    something. `wait_s` is the first wait between attempts; it doubles, with jitter, unless Fusebill
+    says when to retry. `look_s` is the first wait before a change is looked for again; it doubles.
+    What may still run is looked for during `looks_for_s`.
     """
 
     def __init__(
@@ -102,18 +126,21 @@ class Execution:
         budget_s: float = 24.0,
         wait_s: float = 0.3,
         look_s: float = 0.5,
+        looks_for_s: float = 30.0,
     ) -> None:
         self._fusebill = fusebill
         self._budget_s = budget_s
         self._wait_s = wait_s
         self._look_s = look_s
+        self._looks_for_s = looks_for_s
 
     async def execute(
         self, request: Request, before_call: BeforeCall, *, may_have_called: bool
     ) -> ExecutionResult:
         """Execute a request; every FusebillError becomes an outcome.
 
-        `may_have_called`: the call may have been made before. What `before_call` raises is raised.
+        `may_have_called`: the call may have been made before. What `before_call` raises is raised,
+        but for NotToBeCalled after a call.
         """
         started = monotonic()
         deadline = started + self._budget_s
@@ -128,8 +155,7 @@ class Execution:
             late = OutcomeUnknown(last.status, last.texts, "the time was up")
             result = _failed(late, progress, last)
         seconds = round(monotonic() - started, 3)
-        calls: dict[str, object] = {"calls": progress.calls} if progress.calls else {}
-        details = {"seconds": seconds, **calls, **result.details}
+        details = {"seconds": seconds, **progress.kept(), **result.details}
         return replace(result, details=details)
 
     async def look(self, request: Request) -> dict[str, object]:
@@ -140,20 +166,6 @@ class Execution:
         except (FusebillError, TimeoutError) as error:
             return {"unread": str(error) or type(error).__name__}
         return {"found": asdict(customer.ids)}
-
-    async def stop(self, request: Request, *, may_have_called: bool) -> ExecutionResult:
-        """What a request that was stopped came to: nothing, if nobody can have begun it."""
-        if not may_have_called:
-            return ExecutionResult(Outcome.STOPPED)
-        # whoever held it before may have made the call
-        try:
-            async with asyncio.timeout(self._budget_s):
-                customer = await self._look(request)
-        except (FusebillError, TimeoutError) as error:
-            why = f"It was stopped, and the customer could not be read: {error}"
-            return ExecutionResult(Outcome.UNKNOWN, {"why": why})
-        found = compare(customer.ids, request, called=True)
-        return found or ExecutionResult(Outcome.STOPPED, {"found": asdict(customer.ids)})
 
     async def _execute_with_retries(self, progress: _Progress) -> ExecutionResult:
         def should_retry(error: Exception) -> bool | float:
@@ -168,7 +180,7 @@ class Execution:
                 lambda: self._attempt(progress),
                 should_retry,
                 attempts=ATTEMPTS,
-                timeout_s=self._budget_s,
+                timeout_s=None,
                 wait_initial=self._wait_s,
                 wait_max=3.0,
                 wait_jitter=self._wait_s,
@@ -177,6 +189,10 @@ class Execution:
             if error is not progress.refusal:
                 raise
             return await self._after_refusal(error, progress)
+        except NotToBeCalled:
+            if not (progress.sent or progress.calls):
+                raise
+            return await self._after_stop(progress)
 
     async def _attempt(self, progress: _Progress) -> ExecutionResult:
         request = progress.request
@@ -184,21 +200,22 @@ class Execution:
         found = compare(before.ids, request, called=progress.sent)
         if found:
             return found
-        await self._prepare(progress)
-        accepted = await self._call(progress)
+        async with progress.beside_the_limit():
+            await progress.before_call()
+            try:
+                accepted = await self._call(progress)
+            except OutcomeUnknown as error:
+                if not error.may_still_run:
+                    raise
+                progress.running = error
+                return await self._read_back(progress, reason(error), self._long_looks(progress))
         if accepted.customer is not None and accepted.customer.ids == request.ids_after:
             return done(request, "answer", accepted.status)
-        return await self._read_back(accepted, progress)
-
-    async def _prepare(self, progress: _Progress) -> None:
-        """Make ready for a call; what the ledger needs for that is not Fusebill's time."""
-        started = monotonic()
-        ends_at = progress.limit.when()
-        progress.limit.reschedule(None)
-        await progress.before_call()
-        took_s = monotonic() - started
-        progress.deadline += took_s
-        progress.limit.reschedule(ends_at and ends_at + took_s)
+        why = (
+            f"The call was answered with HTTP {accepted.status}, but the change does not show yet."
+        )
+        pauses = (0.0, *(self._look_s * 2**look for look in range(LOOKS)))
+        return await self._read_back(progress, why, pauses)
 
     async def _call(self, progress: _Progress) -> Accepted:
         """Make the call that changes the customer, and keep what came of it as evidence."""
@@ -207,7 +224,7 @@ class Execution:
         operation = "latch_customer" if progress.request.ids_after else "unlatch_customer"
         entry: dict[str, object] = {"operation": operation, "status": None}
         progress.calls.append(entry)
-        started = monotonic()
+        progress.sent_at = monotonic()
         try:
             accepted = await self._send(progress.request)
         except FusebillError as error:
@@ -217,14 +234,11 @@ class Execution:
             elif isinstance(error, NotReached):
                 progress.in_doubt, progress.sent = in_doubt, sent
             raise
-        except asyncio.CancelledError:
-            entry["why"] = "the time was up"
-            raise
         else:
             entry |= evidence(accepted)
             return accepted
         finally:
-            entry["seconds"] = round(monotonic() - started, 3)
+            entry["seconds"] = round(monotonic() - progress.sent_at, 3)
 
     async def _send(self, request: Request) -> Accepted:
         customer_id = request.customer.customer_id
@@ -232,11 +246,21 @@ class Execution:
             return await self._fusebill.latch_customer(customer_id, request.ids_after)
         return await self._fusebill.unlatch_customer(customer_id)
 
-    async def _read_back(self, accepted: Accepted, progress: _Progress) -> ExecutionResult:
-        """Look for a change that Fusebill accepted, longer and longer apart: it may come late."""
+    def _long_looks(self, progress: _Progress) -> Iterator[float]:
+        """The pauses before the looks for what may still run: as long as that can be."""
+        ends_at = progress.deadline = monotonic() + self._looks_for_s
+        pause_s = 0.0
+        while (left_s := ends_at - monotonic()) > 0:
+            yield min(pause_s, left_s)
+            pause_s = max(2 * pause_s, self._look_s)
+
+    async def _read_back(
+        self, progress: _Progress, why: str, pauses: Iterable[float]
+    ) -> ExecutionResult:
+        """Look for a change that may come late; `why` is what is told if it does not show."""
         request = progress.request
         seen: HubSpotIds | None = None
-        for pause_s in (0.0, *(self._look_s * 2**look for look in range(LOOKS))):
+        for pause_s in pauses:
             await asyncio.sleep(pause_s)
             try:
                 seen = (await self._fusebill.get_customer(request.customer.customer_id)).ids
@@ -252,12 +276,9 @@ class Execution:
             if not _on_the_way(seen, request):
                 break
         if seen is None:
-            return _failed(progress.last_error, progress)
+            return _failed(progress.running or progress.last_error, progress)
         if seen != request.ids_before:
             return changed(seen, called=True)
-        why = (
-            f"The call was answered with HTTP {accepted.status}, but the change does not show yet."
-        )
         return ExecutionResult(Outcome.UNKNOWN, {"why": why})
 
     async def _look(self, request: Request) -> Customer:
@@ -287,6 +308,15 @@ class Execution:
             return changed(after.ids, called=True)
         raise refusal
 
+    async def _after_stop(self, progress: _Progress) -> ExecutionResult:
+        """What a request came to that was stopped after a call."""
+        if not progress.in_doubt:
+            return _failed(progress.last_error, progress)
+        customer = await self._look(progress.request)
+        found = compare(customer.ids, progress.request, called=True)
+        why = "It was stopped after a call had begun, and the change does not show yet."
+        return found or ExecutionResult(Outcome.UNKNOWN, {"why": why})
+
 
 def compare(ids: HubSpotIds, request: Request, *, called: bool) -> ExecutionResult | None:
     """The outcome that a customer's ids show; None if the request can still be executed.
@@ -295,10 +325,10 @@ def compare(ids: HubSpotIds, request: Request, *, called: bool) -> ExecutionResu
     """
     if ids == request.ids_before:
         return None
-    if ids == request.ids_after and called:
-        return done(request, "read_back")
-    if not ids:
-        return ExecutionResult(Outcome.ALREADY_CLEAR)
+    if ids == request.ids_after:
+        # without a call, somebody else did it
+        already = Outcome.ALREADY_LATCHED if ids else Outcome.ALREADY_CLEAR
+        return done(request, "read_back") if called else ExecutionResult(already)
     return changed(ids, called=called)
 
 
@@ -334,6 +364,8 @@ def evidence(answer: FusebillError | Accepted) -> dict[str, object]:
         found["why"] = answer.why
     if isinstance(answer, FusebillError) and answer.error_id is not None:
         found["error_id"] = answer.error_id
+    if isinstance(answer, FusebillError) and answer.may_still_run:
+        found["may_still_run"] = True
     return {"status": answer.status} | found
 
 
@@ -346,7 +378,9 @@ def _failed(
     """
     details: dict[str, object] = {"texts": list(error.texts), "status": error.status}
     if progress.in_doubt:
-        why = f"{reason(error)} An earlier call may have taken effect, or may still do so."
+        why = reason(error)
+        if error is not progress.running:
+            why += " An earlier call may have taken effect, or may still do so."
         return ExecutionResult(Outcome.UNKNOWN, details | {"why": why})
     details |= {
         "why": f"{reason(error)} Nothing was changed.",

@@ -11,7 +11,7 @@ import structlog
 from bot.domain.clock import recheck_at
 from bot.domain.models import EventType, Request
 from bot.fusebill.client import FusebillClient
-from bot.fusebill.errors import FusebillError
+from bot.fusebill.errors import CustomerNotFound, FusebillError
 from bot.ledger import work_steps
 from bot.ledger.jobs import Job
 from bot.ledger.work_steps import Looked
@@ -66,6 +66,9 @@ class Recheck:
             return Looked(None, again_at=at)
         try:
             customer = await self._fusebill.get_customer(request.customer.customer_id)
+        except CustomerNotFound as error:
+            log.info("rechecked", gone=True)
+            return Looked(EventType.CUSTOMER_GONE, {"texts": list(error.texts)}, again_at)
         except FusebillError as error:
             log.warning("recheck postponed", why=str(error))
             return Looked(None, again_at=again_at)

@@ -25,6 +25,7 @@ from bot.ledger import steps, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Job, Kind, LostHold
 from bot.messages import answers, card as card_messages, thread
+from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
@@ -76,7 +77,7 @@ class Show:
             raise
 
     async def _draw_until_shown(self, job: Job) -> None:
-        progress: Card | None = None
+        progress: Message | None = None
         shown = 0
         while True:
             card = job.take_card() or await self._runner.run(work_steps.as_it_is, job)
@@ -98,8 +99,8 @@ class Show:
                 if is_over:
                     return
 
-    async def _draw_progress(self, job: Job, card: Card, before: Card | None) -> Card | None:
-        """Show how far the work is, if it takes long; returns the card that was drawn last.
+    async def _draw_progress(self, job: Job, card: Card, before: Message | None) -> Message | None:
+        """Show how far the work is, if it takes long; returns what was drawn last.
 
         Nothing is read for the first time: the work may wait because the ledger does not answer.
         """
@@ -108,14 +109,15 @@ class Show:
             async with asyncio.timeout(pause_s):
                 await job.changed.wait()
         except TimeoutError:
-            if before and not card.is_of_many:
+            message = card_messages.draw(card, self._links, now=job.now())
+            if message == before:
                 return before
             try:
                 # without waiting for a turn: by then it would be old
-                await self._update(job, card, max_wait_s=0.0)
+                await self._update(job, card, message, max_wait_s=0.0)
             except SlackError as error:
                 log.warning("working card not shown", why=error.code)
-            return card
+            return message
         job.changed.clear()
         # a Stop is shown at once, as is the result
         return before
@@ -143,11 +145,12 @@ class Show:
     async def _draw_card(self, job: Job, card: Card) -> None:
         # an open card is as it was posted
         if card.first.verdict:
-            await self._update(job, card)
+            await self._update(job, card, card_messages.draw(card, self._links))
 
-    async def _update(self, job: Job, card: Card, *, max_wait_s: float = MAX_WAIT_S) -> None:
+    async def _update(
+        self, job: Job, card: Card, message: Message, *, max_wait_s: float = MAX_WAIT_S
+    ) -> None:
         job.require_held()
-        message = card_messages.draw(card, self._links)
         await self._slack.update(
             card.first.channel_id, card.first.message_ts or "", message, max_wait_s=max_wait_s
         )

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
 from typing import Generic, TypeVar
@@ -23,6 +23,7 @@ from typing import Generic, TypeVar
 import structlog
 from sqlalchemy import Connection
 
+from bot.domain.clock import sent_since
 from bot.domain.models import Card, Outcome, Request
 from bot.fusebill.pace import Pace
 from bot.ledger import same_customer, vouching, work_steps
@@ -44,6 +45,8 @@ MAX_CONCURRENT_CUSTOMERS = 8
 """Of cards of many customers, in this process."""
 CALLS_A_CUSTOMER = 3
 """It is read, changed, and perhaps read again."""
+MAX_UNANSWERED = 3
+"""After so many calls in a row that may still run, no more of a card's customers are begun."""
 MAX_REFUSALS = 3
 """So often one of many customers waits for its next turn after "too many calls"."""
 RECORD_TIMEOUT_S = 600.0
@@ -82,14 +85,35 @@ class Batches(Generic[T, R]):
                 future.set_result(result)
 
 
+class _FusebillIsSilent(Exception):
+    """So many calls for a card's customers got no answer that no other is begun."""
+
+
 @dataclass(slots=True)
 class _CardWork:
-    """The work on one card in this process: its job, and what its customers write together."""
+    """The work on one card in this process: its job, and what its customers write together.
+
+    `called` are the requests that this process may have called, and `unanswered` counts the calls
+    in a row that may still run, as the card counted them before.
+    """
 
     job: Job
     card: Card
     begin: Batches[str, frozenset[str]]
     record: Batches[tuple[str, Result], Card]
+    unanswered: int
+    called: set[str] = field(default_factory=set)
+
+    def require_answers(self, request: Request) -> None:
+        """Check that Fusebill answers, before a call is begun. Raises: _FusebillIsSilent."""
+        is_begun = request.is_begun or request.id in self.called
+        if not is_begun and self.unanswered >= MAX_UNANSWERED:
+            raise _FusebillIsSilent
+
+    def count(self, result: ExecutionResult) -> None:
+        """Count a call that may still run; one that ended begins anew."""
+        if "calls" in result.details:
+            self.unanswered = self.unanswered + 1 if "running_s" in result.details else 0
 
 
 class Work:
@@ -132,6 +156,7 @@ class Work:
             card,
             Batches(partial(self._begin, job)),
             Batches(partial(self._record, job)),
+            card.calls_unanswered,
         )
         with structlog.contextvars.bound_contextvars(**about(card)):
             results = await asyncio.gather(
@@ -158,7 +183,7 @@ class Work:
     async def _finish(self, work: _CardWork, request: Request) -> None:
         """Execute one request and record its outcome."""
         with structlog.contextvars.bound_contextvars(**about(Card((request,)))):
-            await self._wait_for(request.waits_for)
+            await self._wait_for(work.job, request.waits_for)
             result = await self._executed(work, request)
             if result is None:
                 return
@@ -177,7 +202,10 @@ class Work:
         refused: list[ExecutionResult] = []
         while True:
             async with self._turn(request):
-                result = await self._take_turn(work, request, is_begun=bool(refused))
+                result = await self._take_turn(work, request)
+            if result is None and refused:
+                # stopped after calls that Fusebill refused: that is what came of it
+                return _with_calls_of(refused[:-1], refused[-1])
             if (
                 result is None
                 or len(refused) >= MAX_REFUSALS
@@ -186,29 +214,28 @@ class Work:
                 return result and _with_calls_of(refused, result)
             refused.append(result)
 
-    async def _take_turn(
-        self, work: _CardWork, request: Request, *, is_begun: bool
-    ) -> ExecutionResult | None:
+    async def _take_turn(self, work: _CardWork, request: Request) -> ExecutionResult | None:
         if work.job.attempts >= MAX_INTERRUPTIONS:
-            why = f"The bot was interrupted {MAX_INTERRUPTIONS} times and does not try again."
-            return ExecutionResult(Outcome.UNKNOWN, {"why": why})
-        may_call = False
+            return _given_up(request)
 
         async def before_call() -> None:
-            nonlocal may_call
-            may_call = may_call or request.id in await work.begin.add(request.id)
-            if not may_call:
+            work.require_answers(request)
+            if request.id not in await work.begin.add(request.id):
                 raise NotToBeCalled(request.id)
+            work.called.add(request.id)
             work.job.require_held()
 
         try:
-            return await self._execution.execute(
+            work.require_answers(request)
+            result = await self._execution.execute(
                 request, before_call, may_have_called=request.is_begun
             )
         except NotToBeCalled:
-            if not (request.is_begun or is_begun):
-                return None
-            return await self._execution.stop(request, may_have_called=request.is_begun)
+            return None
+        except _FusebillIsSilent:
+            return ExecutionResult(Outcome.NOT_BEGUN, {"may_pass": True})
+        work.count(result)
+        return result
 
     async def _begin(self, job: Job, request_ids: Sequence[str]) -> frozenset[str]:
         """Write down that these are about to be called, as the one who holds the work."""
@@ -229,16 +256,17 @@ class Work:
         """Whether one of many customers has another turn, once Fusebill takes calls again."""
         return request.card_size > 1 and self._pace.wait_until(result.retry_at)
 
-    async def _wait_for(self, others: Sequence[str]) -> None:
-        """One thing at a time for a customer: wait until these requests have an outcome."""
+    async def _wait_for(self, job: Job, others: Sequence[str]) -> None:
+        """One thing at a time for a customer: wait until no call for these requests can run."""
         if not others:
             return
         pause_s = FIRST_LOOK_S
 
-        def unfinished(connection: Connection) -> bool:
-            return same_customer.unfinished(connection, others)
+        def awaited(connection: Connection) -> bool:
+            since = sent_since(job.now(), self._timing.hold)
+            return same_customer.are_awaited(connection, others, since)
 
-        while await self._runner.read_patiently(self._timing.hold_s / 2, unfinished):
+        while await self._runner.read_patiently(self._timing.hold_s / 2, awaited):
             await asyncio.sleep(pause_s)
             pause_s = min(2 * pause_s, self._timing.hold_s / 3)
 
@@ -255,6 +283,15 @@ class Work:
         """What a request's customer is like now, read in its turn: see `Execution.look`."""
         async with self._turn(request):
             return await self._execution.look(request)
+
+
+def _given_up(request: Request) -> ExecutionResult:
+    """What came of work that each process was interrupted at."""
+    why = f"The bot was interrupted {MAX_INTERRUPTIONS} times and does not try again."
+    if request.is_begun:
+        return ExecutionResult(Outcome.UNKNOWN, {"why": why})
+    details: dict[str, object] = {"why": f"{why} No call was begun.", "may_pass": True}
+    return ExecutionResult(Outcome.REFUSED, details)
 
 
 def _with_calls_of(earlier: Sequence[ExecutionResult], last: ExecutionResult) -> ExecutionResult:

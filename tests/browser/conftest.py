@@ -34,7 +34,14 @@ FLAGS = (
     "--no-first-run",
     "--process-per-site",  # starting a process per tab takes longer than most tests
 )
-QUICK = Timing(sweep_every_s=0.1, execution_s=2.0, working_after_s=0.3, look_s=0.05)
+QUICK = Timing(
+    sweep_every_s=0.1,
+    execution_s=2.0,
+    fusebill_write_s=2.0,
+    looks_for_s=0.5,
+    working_after_s=0.3,
+    look_s=0.05,
+)
 TIMEOUT_MS = 10_000
 Theme = Literal["light", "dark"]
 expect.set_options(timeout=TIMEOUT_MS)

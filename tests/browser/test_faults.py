@@ -33,7 +33,7 @@ CARDS = {
     "keeps_ids": "answered with HTTP 200, but the change does not show yet",
     "many_errors": "Rule 20 is violated.",
     "slow": "Waiting for Fusebill",
-    "hang": "the time was up",
+    "hang": "The call may still be under way",
 }
 
 

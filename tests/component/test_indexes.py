@@ -42,7 +42,12 @@ QUERIES: dict[str, tuple[Select[Any] | Statement, dict[str, object]]] = {
         same_customer.FOLLOW_UP,
         {"customers": [7], "channel": "C0", "thread": "1.2", **CARD},
     ),
-    "what is waited for": (same_customer.UNFINISHED, {"request_ids": ["a" * 32]}),
+    "what was done lately for a card's customers": (
+        same_customer.LATELY,
+        CARD | {"sent_since": NOW},
+    ),
+    "what is waited for": (same_customer.THESE, {"request_ids": ["a" * 32]}),
+    "how its calls ended": (same_customer.THEIR_EVENTS, {"request_ids": ["a" * 32]}),
     "what is open": (lists.OPEN, {"now": NOW}),
     "why requests were declined": (lists.DECLINED, {"request_ids": ["a" * 32]}),
     "how many cards wait": (lists.WAITING, {}),

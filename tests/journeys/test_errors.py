@@ -11,7 +11,9 @@ from tests.support.names import BIKES, CONFIRM
 from tests.support.reading import operations, said, without_times
 from tests.support.world import QUICK, OpenWorld, World
 
-SHORT = Timing(sweep_every_s=60, execution_s=1.0, look_s=0.02)
+SHORT = Timing(
+    sweep_every_s=60, execution_s=1.0, fusebill_write_s=1.0, looks_for_s=0.3, look_s=0.02
+)
 
 UNLATCHED = "✅ Unlatched"
 NOT_DONE = "❌ Not done"

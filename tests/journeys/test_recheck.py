@@ -318,3 +318,40 @@ async def test_a_recheck_of_one_of_many_is_shown_though_slack_was_away(
         await world.slack.workspace.until(
             lambda: AGAIN in world.card(card) and AGAIN in world.thread(card)
         )
+
+
+async def test_a_customer_that_fusebill_has_no_more_is_told_once_and_read_no_more(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=1) as world:
+        card = await cleared(world)
+        del world.fusebill.customers[BIKES]
+        kept = await world.kept_when(card, lambda kept: EventType.CUSTOMER_GONE in kept.story)
+        await world.settled()
+        read = len(operations(world))
+        assert "read again: Fusebill has no such customer any more" in world.thread(card)
+        await asyncio.sleep(1.0)
+        assert len(operations(world)) == read
+        assert (await world.kept(card)).is_settled
+        assert kept.story.count(EventType.CUSTOMER_GONE) == 1
+
+
+async def test_a_page_that_says_404_is_not_taken_for_a_customer_that_is_gone(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=1) as world:
+        card = await cleared(world)
+        world.fusebill.misbehave("iis_404", operation="get_customer", times=2)
+        assert await checked(world, card) == [EventType.RECHECKED]
+
+
+async def test_of_many_customers_the_one_that_is_gone_is_named(open_world: OpenWorld) -> None:
+    async with open_world(timing=SOON, unlatch_recheck_after_s=1) as world:
+        card = await world.ask(f"{BIKES}, 3100025 moved")
+        await world.press("U0BOB", card, CONFIRM)
+        del world.fusebill.customers[3100025]
+        await world.kept_when(card, lambda kept: "customer_gone" in str(kept.events))
+        await world.settled()
+        [line] = [each for each in world.thread(card).splitlines() if "🔎 Read again: " in each]
+        assert line.endswith("(3100025)")
+        assert (await world.kept(card)).is_settled

@@ -269,6 +269,21 @@ async def test_a_customer_latched_after_the_undo_card_is_left_alone(world: World
     assert "[Undo…]" in world.card(card)
 
 
+async def test_an_undo_whose_ids_somebody_latched_meanwhile_says_so_and_calls_nothing(
+    world: World,
+) -> None:
+    undo = await undo_card(world, await cleared(world))
+    world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
+    await world.press("U0ALICE", undo, CONFIRM)
+    card = world.card(undo)
+    assert card.startswith("☑️ Already latched to these ids")
+    assert "The customer has these ids already, by whom is not known. Nothing was done." in card
+    assert "The card showed contact 101, company 202" in card
+    assert "[Undo…]" not in card
+    assert "latch_customer" not in operations(world)
+    assert (await last_request(world)).outcome is Outcome.ALREADY_LATCHED
+
+
 async def test_an_id_now_used_by_another_customer_shows_fusebills_refusal(
     world: World,
 ) -> None:
@@ -373,7 +388,10 @@ async def unknown(world: World, card: PostedMessage) -> PostedMessage:
     return undo
 
 
-BRIEF = Timing(execution_s=0.3, sweep_every_s=0.1)
+# a call is given up at once, and whatever comes next for its customer waits for two seconds
+BRIEF = Timing(
+    hold_s=1.0, execution_s=0.3, fusebill_write_s=0.3, looks_for_s=0.2, sweep_every_s=0.1
+)
 
 
 async def test_an_undo_that_turns_out_done_is_marked_on_the_first_card(

@@ -14,5 +14,5 @@ from tests.support.stage import Stage, add_customers, stage
 async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
     """A stage with all of CUSTOMERS, for cards of many; a module may have its own."""
     async with stage(database_url, tmp_path) as opened:
-        add_customers(opened)
+        add_customers(opened.fusebill)
         yield opened

@@ -24,12 +24,13 @@ from tests.support.kept import KeptRequest
 from tests.support.names import BIKES, CHANNEL, CONFIRM, UNDO
 from tests.support.world import OpenWorld, World
 
-# a call that hangs costs a second; the rest takes no time to speak of, whatever the machine does
+# a call that hangs costs little more than a second; the rest takes no time to speak of
 PACE = Timing(
     sweep_every_s=60,
     execution_s=4.0,
     fusebill_read_s=1.0,
     fusebill_write_s=1.0,
+    looks_for_s=0.3,
     retry_s=0.02,
     look_s=0.01,
 )

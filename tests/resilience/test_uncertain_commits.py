@@ -26,7 +26,9 @@ from tests.support.proxy import Proxy
 from tests.support.reading import operations, request_id
 from tests.support.world import OpenWorld, World
 
-TIMING = Timing(hold_s=20, execution_s=0.4, sweep_every_s=0.2)
+TIMING = Timing(
+    hold_s=20, execution_s=0.4, fusebill_write_s=0.6, looks_for_s=0.2, sweep_every_s=0.2
+)
 SLOWER_THAN_THE_ANSWER_S = 2.4
 
 
@@ -288,7 +290,7 @@ async def stop(scene: Scene) -> None:
         world.fusebill.customers[each] = dict(world.fusebill.customers[BIKES], id=each)
     card = await world.ask(", ".join(map(str, many)))
     # each customer takes as long as one may, so that the last are begun two seconds later
-    world.fusebill.misbehave("hang", operation="unlatch_customer", times=None)
+    world.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=0.4)
     await world.slack.click("U0BOB", card.ts, CONFIRM)
     # of what is still to be written, only her Stop names her
     scene.fault.arm(b"U0ALICE")

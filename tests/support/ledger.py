@@ -216,7 +216,7 @@ def confirm_without_worker(
         (job,) = (each for each in hangs.held if each.kind == "work")
         work_steps.begun(Transaction(connection, HANGS, HOLD), job, [card_id])
         if outcome is not None:
-            result = Result(outcome, {"why": "…", "found": {}})
+            result = Result(outcome, {"why": "…", "found": {}, "calls": []})
             records = Transaction(connection, HANGS, HOLD)
             work_steps.recorded(records, job, {card_id: result}, timedelta())
             connection.execute(jobs.delete().where(jobs.c.card_id == card_id))

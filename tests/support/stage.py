@@ -148,8 +148,8 @@ async def stage(database_url: str, folder: Path) -> AsyncIterator[Stage]:
         yield Stage(slack, fusebill, database_url, folder, stack)
 
 
-def add_customers(staged: Stage) -> None:
+def add_customers(fusebill: SimulatedFusebill) -> None:
     """Give Fusebill all of CUSTOMERS, the new ones latched as the first is."""
-    customers = staged.fusebill.customers
+    customers = fusebill.customers
     for each in CUSTOMERS[3:]:
         customers[each] = dict(customers[BIKES], id=each)

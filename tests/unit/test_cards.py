@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -42,6 +43,7 @@ from tests.support.hostile import (
     refused_by_slack,
     shown,
 )
+from tests.support.many import card_of, confirmed, customers, happened
 from tests.support.names import BOB
 
 OUTCOMES = [EventType.REFUSED, EventType.UNKNOWN, EventType.CHANGED, EventType.CLEARED]
@@ -245,6 +247,30 @@ def test_the_working_card_says_that_it_waits_for_fusebill() -> None:
     assert "⏳ Unlatching Stolen Bikes (2554529)" in card
     assert "Waiting for Fusebill" in card
     assert "contact 101, company 202" in card
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (7, "Waiting for Fusebill. This card will show the result."),
+        (8, "Fusebill takes its time; waiting up to 30 s."),
+        (30, "Fusebill gave no answer; the bot looks for up to 30 s more what came of it."),
+    ],
+)
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_working_card_says_how_long_it_waits(count: int, seconds: int, said: str) -> None:
+    card = happened(confirmed(card_of(customers(count))), EventType.BEGUN, to=[0])
+    begun_at = card.first.events[-1].at
+    message = shown(draw(card, NO_LINKS, now=begun_at + timedelta(seconds=seconds)))
+    assert (said in message) is (count == 1 or seconds >= 8)
+    assert ("takes its time" in message) is (seconds == 8)
+
+
+def test_the_card_of_one_customer_says_so_once_nothing_waits_any_more() -> None:
+    after = happened(card_of(customers(1)), EventType.CONFIRMED, after=["other"])
+    assert "for up to 60 s after it was sent" in shown(draw(after, NO_LINKS))
+    begun = happened(after, EventType.BEGUN)
+    assert "Waiting for Fusebill." in shown(draw(begun, NO_LINKS))
 
 
 @pytest.mark.parametrize(
