@@ -67,6 +67,13 @@ class Decision:
 
 
 ALLOWED = Decision(allowed=True)
+IN_DIRECT_MESSAGE = Decision(
+    allowed=False,
+    why="Requests are made in a channel, where others see them. Nothing was done. Use the command"
+    " in a channel.",
+    label="direct_message",
+)
+"""Nobody else could confirm a card there."""
 
 
 def may_read(policy: Policy, person: Person, channel_id: str, members: Members) -> Decision:
@@ -78,11 +85,14 @@ def may_read(policy: Policy, person: Person, channel_id: str, members: Members) 
 
 
 def may_ask(
-    policy: Policy, person: Person, channel_id: str, reason: str, members: Members
+    policy: Policy, person: Person, channel_id: str, reason: str | None, members: Members
 ) -> Decision:
-    """Whether a person may ask for a card in this channel, with this reason."""
+    """Whether a person may ask for a card in this channel, with this reason.
+
+    A reason of None is not typed yet.
+    """
     decision = may_read(policy, person, channel_id, members)
-    if decision.allowed and policy.require_reason and not reason:
+    if decision.allowed and policy.require_reason and reason == "":
         return _denied("reason", "A reason is needed. Type it after the id: /unlatch <id> <reason>")
     return decision
 

@@ -57,16 +57,6 @@ def malformed(why: str, usage: str = ASK_USAGE) -> Message:
     return message([[say("✋ "), text(why), say(" Type "), code(f"{COMMAND} {usage}")]])
 
 
-def direct_message() -> Message:
-    """Cards can't be posted in a direct message, where nobody else could confirm them."""
-    return message(
-        [
-            [say("✋ Requests are made in a channel, where others see them. Nothing was done.")],
-            [say("Use the command in a channel.")],
-        ]
-    )
-
-
 def denied(why: str, channels: Sequence[str] = ()) -> Message:
     """The admin's rules refuse this; `channels` are the ones where it is allowed."""
     places = [part for channel_id in channels for part in (say(" "), channel(channel_id))]

@@ -16,12 +16,13 @@ from uuid import uuid4
 
 import structlog
 
+from bot.domain.batch_input import Ambiguous
 from bot.domain.models import Card, Customer, Kind as RequestKind, LeftOut, Person, Request
 from bot.fusebill.errors import CustomerNotFound, FusebillError, FusebillRefused
 from bot.ledger import steps, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Job, Kind
-from bot.ledger.steps import Act, Asked, FollowUpOpen, Overtaken
+from bot.ledger.steps import Act, Asked, Before, FollowUpOpen, Overtaken
 from bot.messages import answers, card as card_messages, click_answers
 from bot.messages.block_kit import Message, cut
 from bot.messages.fusebill_errors import reason as words_of
@@ -90,12 +91,13 @@ class Ask:
         person = self._permissions.policy.with_home_team(person)
         ids = ", ".join(map(str, customer_ids))
         all_typed = reason if len(customer_ids) == 1 else f"{ids} {reason}".rstrip()
-        if not await self._permissions.may_ask(person, place, reason, customer_ids[0], all_typed):
+        first_id = customer_ids[0]
+        if not await self._permissions.may_ask(person, place, reason, act, first_id, all_typed):
             return
         found = await self._customers.read(customer_ids, place)
         latched = [each for each in found.values() if isinstance(each, Customer) and each.ids]
         if not latched:
-            if not await self._asked_before(act, place):
+            if not await self.came_before(act, person, place):
                 await self._explain(found, place, reason, typed)
             return
         on_card = {customer.customer_id for customer in latched}
@@ -111,8 +113,18 @@ class Ask:
         self, person: Person, place: Place, customer_ids: Sequence[int], reason: str, act: Act
     ) -> None:
         """Ask as `ask` does, for a button or a form that people press twice."""
-        if not await self._asked_before(act, place):
+        if not await self.came_before(act, person, place):
             await self.ask(person, place, customer_ids, reason, act)
+
+    async def offer_meanings(
+        self, person: Person, place: Place, ambiguous: Ambiguous, act: Act
+    ) -> None:
+        """Ask which of two meanings a text has, if the person may ask at all."""
+        person = self._permissions.policy.with_home_team(person)
+        typed = f"{', '.join(map(str, ambiguous.many.customer_ids))} {ambiguous.many.reason}"
+        first_id = ambiguous.many.customer_ids[0]
+        if await self._permissions.may_ask(person, place, None, act, first_id, typed.rstrip()):
+            await self._private.send(place, answers.which_meaning(ambiguous))
 
     async def _explain(self, found: Found, place: Place, reason: str, typed: str) -> None:
         """Say why there is nothing to ask about."""
@@ -132,8 +144,15 @@ class Ask:
     ) -> bool:
         """Record a card's requests and post the card; false if there is none, which is told.
 
-        `left_out` are customers that were asked for and are not on the card.
+        `left_out` are customers that were asked for and are not on the card. Whoever wants a card
+        may ask for it here, or there is none: also of an undo, and of a customer to check again.
         """
+        first, door = card.first, replace(place, channel_id=card.first.channel_id)
+        customer_id = first.customer.customer_id
+        if not await self._permissions.may_ask(
+            first.requester, door, first.reason, act, customer_id, first.reason
+        ):
+            return False
         try:
             result = await self._runner.run(
                 steps.asked, card, act, self._expires_after, place.response_url, left_out
@@ -144,10 +163,10 @@ class Ask:
             await self._private.send(place, not_recorded)
             return False
         match result:
-            case Asked(before=False, card=asked):
+            case Asked(card=asked):
                 return await self._is_posted(asked)
-            case Asked():
-                await self._say_asked_already(result.card, place)
+            case Before():
+                await self._say_before(result, card.first.requester, place)
             case FollowUpOpen():
                 await self._private.send(place, click_answers.follow_up_open())
             case Overtaken(by=by):
@@ -163,15 +182,18 @@ class Ask:
         await job.done.wait()
         return job.card is not None and job.card.first.message_ts is not None
 
-    async def _asked_before(self, act: Act, place: Place) -> bool:
-        card = await self._runner.run(steps.card_of_act, act)
-        if card:
-            await self._say_asked_already(card, place)
-        return card is not None
+    async def came_before(self, act: Act, person: Person, place: Place) -> bool:
+        """Whether the same act was delivered before; then the person is told what came of it."""
+        before = await self._runner.run(steps.came_before, act)
+        if before:
+            await self._say_before(before, person, place)
+        return before is not None
 
-    async def _say_asked_already(self, card: Card, place: Place) -> None:
-        log.info("asked already", card_id=card.id)
-        await self._private.send(place, click_answers.asked_already())
+    async def _say_before(self, before: Before, person: Person, place: Place) -> None:
+        log.info("delivered before", card_id=before.card.id, came_of_it=before.came_of_it)
+        why = before.why_refused(person)
+        said = answers.denied(why) if why else click_answers.asked_already(before.card)
+        await self._private.send(place, said)
 
 
 class PostCards:

@@ -212,6 +212,9 @@ class FollowUps:
         happen twice is asked again in the transaction that writes it.
         """
         async with self._locks.setdefault(card_id, asyncio.Lock()):
+            if await self._ask.came_before(act, person, place):
+                yield None
+                return
             card = await self._runner.read(lambda c: rows.read(c, card_id))
             if card is None:
                 await self._private.send(place, click_answers.no_such_request())

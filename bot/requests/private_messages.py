@@ -25,10 +25,14 @@ TIMEOUT_S = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where somebody typed or clicked: the channel, and the `response_url` to answer only them."""
+    """Where somebody typed or clicked: the channel, and the `response_url` to answer only them.
+
+    `is_direct`: it is a direct message, of two people or more.
+    """
 
     channel_id: str
     response_url: str
+    is_direct: bool = False
 
 
 class PrivateMessages:

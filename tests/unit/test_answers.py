@@ -44,7 +44,7 @@ from tests.support.hostile import (
     refused_by_slack,
     shown,
 )
-from tests.support.names import BOB
+from tests.support.names import ALICE, BOB
 
 UNDER_WAY = "The call may still be under way."
 ERROR_TEXTS = st.lists(TEXTS, max_size=20).map(tuple)
@@ -69,7 +69,7 @@ ANY = st.one_of(
     st.builds(answers.not_latched, CUSTOMERS, ALL_LINKS),
     st.builds(answers.not_read, NUMBERS, ERRORS),
     st.builds(answers.cannot_post, CODES, st.just("U0UNLATCH")),
-    st.builds(click_answers.too_late, REQUESTS.map(card_of_one)),
+    st.builds(click_answers.too_late, REQUESTS.map(card_of_one), st.sampled_from([ALICE, BOB])),
     st.builds(answers.not_recorded, REQUESTS, uncertain=st.booleans()),
     st.builds(answers.never_posted, REQUESTS),
     st.builds(
@@ -217,11 +217,18 @@ def test_a_late_click_is_answered_with_who_decided_and_when(
 ) -> None:
     decider = BOB if verdict is not Verdict.EXPIRED else None
     decided = replace(CARD, verdict=verdict, decider=decider, decided_at=NOON, is_open=True)
-    assert expected in words(click_answers.too_late(card_of_one(decided)))
+    assert expected in words(click_answers.too_late(card_of_one(decided), ALICE))
+
+
+def test_who_decided_a_card_is_never_told_that_the_click_changed_nothing() -> None:
+    decided = replace(CARD, verdict=Verdict.DECLINED, decider=BOB, decided_at=NOON)
+    assert words(click_answers.too_late(card_of_one(decided), BOB)) == (
+        "☝️ This request was declined by <@U0BOB>, 2026-11-23 12:00:00 UTC."
+    )
 
 
 def test_a_click_on_a_card_whose_request_was_closed_says_why() -> None:
-    closed = words(click_answers.too_late(card_of_one(replace(CARD, is_open=False))))
+    closed = words(click_answers.too_late(card_of_one(replace(CARD, is_open=False)), ALICE))
     assert "could not be posted in time; nothing was changed. Ask again: /unlatch" in closed
 
 
@@ -248,7 +255,7 @@ def test_a_request_that_may_have_been_saved_is_not_called_lost() -> None:
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_late_click_is_answered_with_the_outcome(outcome: Outcome) -> None:
     done = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON, outcome=outcome)
-    assert OUTCOMES[outcome].title in words(click_answers.too_late(card_of_one(done)))
+    assert OUTCOMES[outcome].title in words(click_answers.too_late(card_of_one(done), ALICE))
 
 
 @pytest.mark.parametrize(
