@@ -34,7 +34,7 @@ JOINERY = 3100025
 TEN = range(5_000_001, 5_000_011)
 HOME, TESTS = Path(bot.__file__).parent, str(Path(__file__).parent)
 QUIET = Timing(sweep_every_s=3600.0, working_after_s=3600.0)
-"""What depends on how long something takes is left out: the sweep, and the signs of progress."""
+"""What depends on how long something takes is left out: what is due later, signs of progress."""
 
 
 @dataclass(slots=True)

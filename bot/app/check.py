@@ -12,7 +12,7 @@ import stamina
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.app.check_cards import cards
-from bot.app.check_host import certificates, clock, file_modes
+from bot.app.check_host import clock, file_modes
 from bot.app.check_result import CheckResult, warning
 from bot.app.check_slack_errors import fix as fix_of, why
 from bot.environment import this_bot
@@ -71,8 +71,6 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
         if token.ok:
             yield await cards(slack, _links(settings))
     for result in (*_two_person(settings), *file_modes(settings)):
-        yield result
-    async for result in certificates(settings):
         yield result
 
 

@@ -1,16 +1,12 @@
-"""Checks this machine's side: its clock, who can read its ledger, certificates that will end."""
+"""Checks this machine's side: its clock, and who can read its ledger."""
 
 from __future__ import annotations
 
-import asyncio
-import ssl
-import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from bot.app.check_result import CheckResult, warning
 from bot.inbound.rejections import MAX_SKEW_S
@@ -18,9 +14,6 @@ from bot.ledger.database.engine import sqlite_file
 from bot.ledger.database.sqlite_files import PRIVATE
 from bot.settings import Settings
 
-DAY_S = 24 * 3600
-SOON_DAYS = 14
-CONNECT_TIMEOUT_S = 5.0
 ANYBODY = 0o777
 MAX_CLOCK_ERROR_S = 5.0
 """The answer was on its way for a moment, and its header has no fractions of a second."""
@@ -37,7 +30,7 @@ def clock(date: str, settings: Settings) -> Iterator[CheckResult]:
         return
     where = "ahead of" if ahead_s > 0 else "behind"
     text = f"Clock: this machine's is {abs(ahead_s):.0f} s {where} Slack's"
-    fix = "Have NTP set it: leases and the ledger's times follow it."
+    fix = "Have NTP set it: with SQLite, the ledger's times and what is due follow it."
     if abs(ahead_s) >= MAX_SKEW_S and settings.slack_signing_secret:
         yield CheckResult(False, text, f"{fix} The bot takes no request signed 5 minutes away.")
     else:
@@ -60,35 +53,3 @@ def file_modes(settings: Settings) -> Iterator[CheckResult]:
             if mode & ~PRIVATE:
                 text = f"Ledger (SQLite): others on this machine can open {file} (mode {mode:04o})"
                 yield warning(text, f"Run: chmod 600 {file}")
-
-
-async def certificates(settings: Settings) -> AsyncIterator[CheckResult]:
-    """A warning for each server whose certificate ends soon; others say if it can't be reached."""
-    for name in ("slack_api_url", "fusebill_base_url"):
-        address = urlsplit(str(getattr(settings, name)))
-        if address.scheme != "https" or not address.hostname:
-            continue
-        days = await _days_left(address.hostname, address.port or 443)
-        if days is not None and days < SOON_DAYS:
-            ends = "1 day" if days == 1 else f"{days} days"
-            text = f"{name.upper()}: the certificate of {address.hostname} ends in {ends}"
-            yield warning(text, "Tell those who run that server, or the proxy in between.")
-
-
-async def _days_left(host: str, port: int) -> int | None:
-    """The days until a server's certificate ends; None if there is no valid one to look at."""
-    try:
-        async with asyncio.timeout(CONNECT_TIMEOUT_S):
-            _reader, writer = await asyncio.open_connection(
-                host, port, ssl=ssl.create_default_context()
-            )
-    except (OSError, TimeoutError):
-        return None
-    try:
-        ends_at = ssl.cert_time_to_seconds(writer.get_extra_info("peercert")["notAfter"])
-    finally:
-        writer.close()
-        with suppress(OSError, TimeoutError):
-            async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                await writer.wait_closed()
-    return int((ends_at - time.time()) // DAY_S)

@@ -76,6 +76,9 @@ NOTE_SHOWN = Statement(
     .where(requests.c.id == bindparam("card"), requests.c.shown_events < bindparam("shown"))
     .values(shown_events=bindparam("shown"))
 )
+OUTCOMES = select(requests.c.id, requests.c.outcome, requests.c.undone_by).where(
+    requests.c.id.in_(bindparam("ids", expanding=True))
+)
 CARDS_OF = select(card_id_of_row).where(requests.c.id.in_(bindparam("ids", expanding=True)))
 
 
@@ -174,6 +177,13 @@ def insert_events(connection: Connection, new: Sequence[Row]) -> None:
 def note_shown(connection: Connection, card_id: str, shown: int) -> None:
     """Note how many of a card's events its thread shows."""
     NOTE_SHOWN.execute(connection, {"card": card_id, "shown": shown})
+
+
+def are_as_read(connection: Connection, of_them: Sequence[Request]) -> bool:
+    """Whether requests still have the outcomes that they had, and are undone no more than then."""
+    found = connection.execute(OUTCOMES, {"ids": [each.id for each in of_them]})
+    now = {row.id: (row.outcome, row.undone_by) for row in found}
+    return all(now.get(each.id) == (each.outcome, each.undone_by) for each in of_them)
 
 
 def cards_of(connection: Connection, request_ids: Sequence[str]) -> set[str]:

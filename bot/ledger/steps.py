@@ -90,6 +90,11 @@ class FollowUpOpen:
 
 
 @dataclass(frozen=True, slots=True)
+class NothingToFollow:
+    """What a follow-up belongs to has changed since somebody pressed: it is known, or undone."""
+
+
+@dataclass(frozen=True, slots=True)
 class Overtaken:
     """Since the request that a follow-up belongs to, `by` has changed the customer, or may have."""
 
@@ -122,7 +127,8 @@ def asked(
     life: timedelta,
     response_url: str | None = None,
     left_out: Sequence[LeftOut] = (),
-) -> Asked | Before | FollowUpOpen | Overtaken:
+    follows: Sequence[Request] = (),
+) -> Asked | Before | FollowUpOpen | NothingToFollow | Overtaken:
     """Insert a card's requests, each with its first event, which vouches for the row.
 
     The card waits for `life` from now on. `response_url` is kept while it works, to tell the
@@ -136,7 +142,7 @@ def asked(
         tx.finish(earlier.card)
         return Asked(earlier.card)
     first = card.first
-    if first.thread_ts is not None and (refusal := _no_room(tx, card)):
+    if follows and (refusal := _no_room(tx, card, follows)):
         return refusal
     dated = [
         replace(each, asked_at=tx.now, expires_at=tx.now + life, is_open=True)
@@ -156,12 +162,16 @@ def asked(
     return Asked(added)
 
 
-def _no_room(tx: Transaction, follow_up: Card) -> FollowUpOpen | Overtaken | None:
+def _no_room(
+    tx: Transaction, follow_up: Card, follows: Sequence[Request]
+) -> FollowUpOpen | NothingToFollow | Overtaken | None:
     """Why a follow-up may not be added now."""
     customers = [request.customer.customer_id for request in follow_up.requests]
     same_customer.lock_customers(tx.connection, customers)
     if same_customer.open_follow_up(tx.connection, follow_up):
         return FollowUpOpen()
+    if not rows.are_as_read(tx.connection, follows):
+        return NothingToFollow()
     undone = [request.undoes for request in follow_up.requests if request.undoes]
     by = next(iter(same_customer.overtakers(tx.connection, undone).values()), None)
     return Overtaken(by) if by else None

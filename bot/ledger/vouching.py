@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
+
+from sqlalchemy import Connection
 
 from bot.domain.models import EventType
+from bot.ledger import rows
 from bot.ledger.database.statements import Row
 from bot.ledger.hash_chain import NOT_POSTED, digest, fingerprint
 from bot.ledger.rows import LockedCard
+
+
+def mismatch_of(connection: Connection, card_id: str) -> str:
+    """What of a card does not match its events; empty if all does, or there is no such card."""
+    with suppress(rows.NoSuchCard):
+        return mismatch(rows.lock(connection, card_id))
+    return ""
 
 
 def mismatch(locked: LockedCard) -> str:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Coroutine
 from typing import Any
 
 import structlog
@@ -20,7 +18,6 @@ class BackgroundTasks:
 
     def __init__(self) -> None:
         self._running: set[asyncio.Task[Any]] = set()
-        self._busy: Counter[str] = Counter()
         self._deadline: float | None = None
 
     def __len__(self) -> int:
@@ -31,20 +28,6 @@ class BackgroundTasks:
         task = asyncio.create_task(work)
         self._running.add(task)
         task.add_done_callback(self._ended)
-
-    @contextmanager
-    def busy_with(self, key: str) -> Iterator[None]:
-        """Note what is being worked on until the block ends; blocks for one key may overlap."""
-        self._busy[key] += 1
-        try:
-            yield
-        finally:
-            self._busy[key] -= 1
-            self._busy += Counter()  # drops the zeros
-
-    def are_busy_with(self, key: str) -> bool:
-        """Whether this process is at work on something: that may be slow, but it is not dead."""
-        return self._busy[key] > 0
 
     async def drain(self, timeout_s: float) -> int:
         """Wait for all tasks and the tasks they start; returns how many had to be cancelled.

@@ -22,7 +22,7 @@ from bot.fusebill.errors import CustomerNotFound, FusebillError, FusebillRefused
 from bot.ledger import steps, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Job, Kind
-from bot.ledger.steps import Act, Asked, Before, FollowUpOpen, Overtaken
+from bot.ledger.steps import Act, Asked, Before, FollowUpOpen, NothingToFollow, Overtaken
 from bot.messages import answers, card as card_messages, click_answers
 from bot.messages.block_kit import Message, cut
 from bot.messages.fusebill_errors import reason as words_of
@@ -140,12 +140,17 @@ class Ask:
             await self._lists.explain(first_id, typed, reason, place, first)
 
     async def post(
-        self, card: Card, place: Place, act: Act, left_out: Sequence[LeftOut] = ()
+        self,
+        card: Card,
+        place: Place,
+        act: Act,
+        left_out: Sequence[LeftOut] = (),
+        follows: Sequence[Request] = (),
     ) -> bool:
         """Record a card's requests and post the card; false if there is none, which is told.
 
-        `left_out` are customers that were asked for and are not on the card. Whoever wants a card
-        may ask for it here, or there is none: also of an undo, and of a customer to check again.
+        `left_out` and `follows` as for `steps.asked`. Whoever wants a card may ask for it here, or
+        there is none: also of an undo, and of a customer to check again.
         """
         first, door = card.first, replace(place, channel_id=card.first.channel_id)
         customer_id = first.customer.customer_id
@@ -155,7 +160,8 @@ class Ask:
             return False
         try:
             result = await self._runner.run(
-                steps.asked, card, act, self._expires_after, place.response_url, left_out
+                steps.asked,
+                *(card, act, self._expires_after, place.response_url, left_out, follows),
             )
         except LedgerUnavailable as error:
             log.error("request not recorded", why=str(error))  # noqa: TRY400  # expected
@@ -169,6 +175,10 @@ class Ask:
                 await self._say_before(result, card.first.requester, place)
             case FollowUpOpen():
                 await self._private.send(place, click_answers.follow_up_open())
+            case NothingToFollow():
+                is_undo = card.first.kind is RequestKind.RELATCH
+                nothing = click_answers.nothing_to_undo if is_undo else click_answers.outcome_known
+                await self._private.send(place, nothing())
             case Overtaken(by=by):
                 url = await self._lists.permalink(by)
                 await self._private.send(place, click_answers.changed_since(by, url))

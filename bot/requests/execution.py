@@ -90,7 +90,7 @@ class _Progress:
 class Execution:
     """Executes confirmed requests.
 
-    `budget_s` is the limit for all attempts together; it must stay well under a worker's lease.
+    `budget_s` is the limit for all attempts together; it must stay well under a job's hold.
     `wait_s` is the first wait between attempts; it doubles, with jitter, unless Fusebill says when
     to retry. `look_s` is the first wait before an accepted change is looked for again; it doubles.
     """

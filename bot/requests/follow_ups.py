@@ -127,7 +127,11 @@ class FollowUps:
             kind=Kind.RELATCH,
             follows=requests,
         )
-        if await self._ask.post(relatch, place, act, left_out) and left_out and len(requests) == 1:
+        if (
+            await self._ask.post(relatch, place, act, left_out, requests)
+            and left_out
+            and len(requests) == 1
+        ):
             others = answers.others_left_out(Kind.RELATCH, left_out, self._links)
             await self._private.send(place, others)
 
@@ -175,7 +179,7 @@ class FollowUps:
                 kind=unknown[0].kind,
                 follows=still_latched,
             )
-            await self._ask.post(again, place, act)
+            await self._ask.post(again, place, act, follows=still_latched)
 
     async def _record(
         self, card: Card, results: Mapping[str, Result], person: Person, place: Place

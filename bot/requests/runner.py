@@ -201,7 +201,7 @@ class Runner:
             log.error("ledger unavailable, the job will be taken again", why=str(error))  # noqa: TRY400  # expected, no traceback
         except Exception:
             if job.card_id not in self._failed_cards:
-                log.exception("job failed", kind=job.kind)
+                log.exception("job failed; audit --verify finds changed rows", kind=job.kind)
             self._failed_cards.add(job.card_id)
             with suppress(LedgerUnavailable, LostHold):
                 await self.run(work_steps.later, job, AFTER_A_BUG)

@@ -23,7 +23,7 @@ import structlog
 from bot.domain.models import Card
 from bot.ledger import steps, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.ledger.jobs import Job, LostHold
+from bot.ledger.jobs import Job, Kind, LostHold
 from bot.messages import answers, card as card_messages, thread
 from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
@@ -85,7 +85,12 @@ class Show:
                 return
             with structlog.contextvars.bound_contextvars(**about(card)):
                 if card.first.verdict and not card.is_finished:
-                    progress = await self._draw_progress(job, card, progress)
+                    if self._runner.running(card.id, Kind.WORK):
+                        progress = await self._draw_progress(job, card, progress)
+                        continue
+                    # whoever works on it sets this job again
+                    if await self._runner.run(work_steps.shown, job, card.first.shown_events):
+                        return
                     continue
                 # a card as a step left it does not know what was posted meanwhile
                 known = max(shown, card.first.shown_events)

@@ -25,7 +25,7 @@ from sqlalchemy import Connection
 
 from bot.domain.models import Card, Outcome, Request
 from bot.fusebill.pace import Pace
-from bot.ledger import same_customer, work_steps
+from bot.ledger import same_customer, vouching, work_steps
 from bot.ledger.jobs import Job, seconds
 from bot.ledger.work_steps import Result
 from bot.ops.metrics import Metrics
@@ -47,6 +47,8 @@ CALLS_A_CUSTOMER = 3
 MAX_REFUSALS = 3
 """So often one of many customers waits for its next turn after "too many calls"."""
 RECORD_TIMEOUT_S = 600.0
+NOT_VOUCHED_FOR = timedelta(hours=1)
+"""A card that is not what its events say is looked at again after this."""
 
 
 class Batches(Generic[T, R]):
@@ -113,7 +115,14 @@ class Work:
 
     async def handle(self, job: Job) -> None:
         """Execute a decided card's requests and record their outcomes; can be run again."""
-        card = job.take_card() or await self._taken(job)
+        card = job.take_card()
+        if card is None:
+            # nobody knows what was written to the database since the decision
+            if why := await self._runner.read(partial(vouching.mismatch_of, card_id=job.card_id)):
+                log.error("card not executed", why=why, card_id=job.card_id)
+                await self._runner.run(work_steps.later, job, NOT_VOUCHED_FOR)
+                return
+            card = await self._taken(job)
         if card is None:
             await self._runner.run(work_steps.done_with, job)
             return

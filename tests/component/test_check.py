@@ -8,15 +8,13 @@ import re
 import shutil
 import socket
 import sqlite3
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from aiohttp import web
 
 from bot.__main__ import main
 from bot.app.check import check
@@ -546,41 +544,6 @@ async def test_a_lost_answer_to_the_test_message_is_not_told_as_cannot_post(scen
     (line,) = await scene.wrong(**BILLING)
     assert line.startswith("✗ Channel C0BILLING: not checked (")
     assert "it would show on 20" in line
-
-
-@asynccontextmanager
-async def tls_server(folder: Path, days: int) -> AsyncIterator[str]:
-    """A server whose certificate ends in so many days; its address."""
-    key, certificate = folder / "key.pem", folder / "certificate.pem"
-    process = await asyncio.create_subprocess_exec(
-        *("openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", key),
-        *("-out", certificate, "-days", str(days), "-subj", "/CN=127.0.0.1"),
-        *("-addext", "subjectAltName=IP:127.0.0.1"),
-        stderr=asyncio.subprocess.DEVNULL,
-    )
-    assert await process.wait() == 0
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(certificate, key)
-    runner = web.AppRunner(web.Application())
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=context).start()
-    yield f"https://127.0.0.1:{runner.addresses[0][1]}/v1"
-    await runner.cleanup()
-
-
-@pytest.mark.parametrize(("days", "warned"), [(6, True), (60, False)])
-async def test_a_certificate_that_ends_within_14_days_is_a_warning(
-    scene: Scene,
-    monkeypatch: pytest.MonkeyPatch,
-    days: int,
-    warned: bool,  # noqa: FBT001  # parametrized
-) -> None:
-    async with tls_server(scene.folder, days) as address:
-        monkeypatch.setenv("SSL_CERT_FILE", str(scene.folder / "certificate.pem"))
-        lines = await scene.lines(fusebill_base_url=address)
-    ending = [line for line in lines if "the certificate of 127.0.0.1 ends in" in line]
-    assert len(ending) == warned
-    assert all(line.startswith("! FUSEBILL_BASE_URL: ") for line in ending)
 
 
 async def test_warnings_alone_leave_the_exit_code_0(run: Run, scene: Scene) -> None:

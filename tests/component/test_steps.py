@@ -501,7 +501,7 @@ async def test_a_decided_card_gives_no_reminder(one: Process) -> None:
     await reminders_due(one)
     await one.confirm()
     assert await one.take(Kind.REMIND) == []
-    assert await kinds(one) == {"work"}
+    assert await kinds(one) == {"work", "show"}
 
 
 @pytest.mark.parametrize("late", [timedelta(0), timedelta(minutes=4)])

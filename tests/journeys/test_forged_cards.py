@@ -14,8 +14,8 @@ from sqlalchemy import Connection, delete, update
 from bot.__main__ import main
 from bot.ledger.tables import events, requests
 from tests.support.by_hand import FORGED, chain, events_of, forge, rewrite, row_of, writing
-from tests.support.ledger import story_of_all
-from tests.support.names import CANCEL, CONFIRM
+from tests.support.ledger import confirm_without_worker, make_due, story_of_all
+from tests.support.names import BOB, CANCEL, CONFIRM
 from tests.support.reading import operations
 from tests.support.world import World
 
@@ -110,3 +110,26 @@ async def test_a_card_that_is_not_what_its_events_say_is_refused_and_reported(
     assert story_of_all(world.database_url) == story
     monkeypatch.setenv("DATABASE_URL", world.database_url)
     assert await asyncio.to_thread(main, ["audit", "--verify"]) == 1
+
+
+async def test_work_that_is_taken_over_is_only_what_the_cards_events_say(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = await world.ask()
+    card_id = (await world.kept(card)).id
+    confirm_without_worker(world.database_url, card_id, BOB)
+    with writing(world.database_url) as connection:
+        another_and_both_say_so(connection, card_id)
+    calls = operations(world)
+    make_due(world.database_url, card_id, "work")
+    await world.slack.workspace.until(lambda: "card not executed" in capsys.readouterr().out)
+    assert operations(world) == calls
+    assert "cleared" not in story_of_all(world.database_url)
+    with writing(world.database_url) as connection:
+        connection.execute(delete(events).where(events.c.request_id == FORGED))
+        connection.execute(delete(requests).where(requests.c.id == FORGED))
+        connection.execute(update(requests).values(card_size=1))
+    make_due(world.database_url, card_id, "work")
+    await world.slack.workspace.until(lambda: "unlatch_customer" in operations(world))
+    await world.kept_when(card, lambda kept: kept.first.outcome)
+    assert operations(world).count("unlatch_customer") == 1

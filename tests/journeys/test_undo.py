@@ -12,7 +12,7 @@ from bot.domain.models import EventType, Kind, Outcome
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
 from tests.support.kept import KeptRequest
-from tests.support.ledger import confirm_without_worker, make_due
+from tests.support.ledger import confirm_without_worker, end_holds, make_due
 from tests.support.names import BIKES, BOB, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import without_times
 from tests.support.stage import Stage, Trap, stage
@@ -328,7 +328,9 @@ async def worker_died(world: World, undo: PostedMessage, *, after_outcome: bool)
     card_id = (await world.kept(undo)).id
     outcome = Outcome.RESTORED if after_outcome else None
     confirm_without_worker(world.database_url, card_id, BOB, outcome)
-    make_due(world.database_url, card_id, "show" if after_outcome else "work")
+    end_holds(world.database_url)
+    if after_outcome:
+        make_due(world.database_url, card_id, "show")
 
 
 @pytest.mark.parametrize("after_outcome", [False, True])

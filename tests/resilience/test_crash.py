@@ -103,7 +103,7 @@ async def test_after_a_kill_while_reading_back_nothing_is_cleared_twice(
 async def test_after_a_kill_while_showing_progress_the_work_is_finished(
     staged: Stage, when: str
 ) -> None:
-    await staged.start(timing=replace(PACE, working_after_s=0.05))
+    await staged.start(timing=replace(PACE, working_after_s=0.5))
     card = await staged.ask()
     staged.fusebill.misbehave("hang", operation="unlatch_customer")
     await kill(staged, card, (when, "chat.update"))

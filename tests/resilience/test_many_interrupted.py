@@ -89,8 +89,8 @@ async def test_stop_as_the_last_customer_finishes_leaves_the_result_on_the_card(
     async def late(method: str) -> None:
         if method == "chat.update" and not stopping.is_set():
             stopping.set()
-            # this drawing is on its way while the result is drawn
-            await world.slack.workspace.until(lambda: "3 unlatched" in world.card(card))
+            # this drawing is on its way while the work ends
+            await world.kept_when(card, lambda kept: all(r.outcome for r in kept.requests))
 
     world.slack.before = late
     await world.press("U0BOB", card, STOP)

@@ -9,6 +9,7 @@ does.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -22,7 +23,7 @@ from bot.ledger.audit.export import Filter, Row, read
 from bot.ledger.audit.verify import verify
 from bot.ledger.database.engine import open_engine
 from bot.ledger.database.migrating import migrate
-from bot.ledger.hash_chain import fingerprint
+from bot.ledger.hash_chain import NOT_POSTED, canonical_json, chained, fingerprint
 from bot.ledger.jobs import Transaction
 from bot.ledger.tables import (
     Moment,
@@ -35,9 +36,12 @@ from bot.ledger.tables import (
 )
 from bot.ledger.work_steps import Result
 from bot.requests.show import MAX_ATTEMPTS
+from bot.settings import Timing
 from tests.support.kept import Due, Job, KeptCard, KeptRequest, cards_in
 
-HOUR = timedelta(hours=1)
+HOLD = Timing().hold
+"""As long as a bot holds a job; one that is held for much longer counts as free."""
+HANGS = "a process that hangs"
 HOLD_LOST = "hold lost"
 """What the log says when a worker finds that another process has taken over its card."""
 
@@ -81,6 +85,13 @@ def what_is_due(database_url: str) -> list[Due]:
     with reading(database_url) as connection:
         due = [each for card in cards_in(connection) for each in card.due]
     return sorted(due, key=lambda each: each.at)
+
+
+def is_set_in_the_future(database_url: str) -> bool:
+    """Whether a job was set later than now, by the ledger's own word."""
+    with reading(database_url) as connection:
+        later = select(func.count()).where(jobs.c.set_at > datetime.now(UTC))
+        return bool(connection.execute(later).scalar())
 
 
 @contextmanager
@@ -154,12 +165,21 @@ def give_up_next_time(database_url: str, card_id: str) -> None:
 
 def lose_hold(database_url: str, card_id: str) -> None:
     """Let whoever holds a card's jobs lose them, as if another process had taken them over."""
-    other = {"holder": "another process", "held_until": datetime.now(UTC) + HOUR}
+    other = {"holder": "another process", "held_until": datetime.now(UTC) + HOLD}
     engine = open_engine(database_url)
     with engine.begin() as connection:
         held = jobs.c.holder.is_not(None)
         lost = update(jobs).where(jobs.c.card_id == card_id, held)
         connection.execute(lost.values(takes=jobs.c.takes + 1, **other))
+    engine.dispose()
+
+
+def end_holds(database_url: str) -> None:
+    """Let the process that hangs hold nothing any more, as after its death."""
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        hangs = update(jobs).where(jobs.c.holder == HANGS)
+        connection.execute(hangs.values(held_until=datetime.now(UTC)))
     engine.dispose()
 
 
@@ -171,27 +191,33 @@ def age_urls(database_url: str, by: timedelta) -> None:
 def set_back(database_url: str, by: timedelta) -> None:
     """Let all that the ledger holds lie later by so much, as if the clock had been set back since.
 
-    The hashes of its events no longer fit.
+    A negative time has passed instead. The hashes fit what was moved.
     """
     for table in metadata.sorted_tables:
         _move(database_url, [each for each in table.c if isinstance(each.type, Moment)], by)
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        for row in connection.execute(select(requests)).mappings().all():
+            _chain_again(connection, dict(row))
+    engine.dispose()
 
 
 def confirm_without_worker(
     database_url: str, card_id: str, decider: Person, outcome: Outcome | None = None
 ) -> None:
-    """Confirm a card of one request, as a process does that hangs right after.
+    """Confirm a card of one request, as a process does that hangs in its call.
 
     With an `outcome`, it has recorded this as well, and the ledger takes it for shown.
     """
     engine = open_engine(database_url)
     with engine.begin() as connection:
-        hangs = Transaction(connection, "a process that hangs", HOUR)
+        hangs = Transaction(connection, HANGS, HOLD)
         steps.decided(hangs, card_id, Verdict.CONFIRMED, decider)
+        (job,) = (each for each in hangs.held if each.kind == "work")
+        work_steps.begun(Transaction(connection, HANGS, HOLD), job, [card_id])
         if outcome is not None:
-            (job,) = hangs.held
             result = Result(outcome, {"why": "…", "found": {}})
-            records = Transaction(connection, "a process that hangs", HOUR)
+            records = Transaction(connection, HANGS, HOLD)
             work_steps.recorded(records, job, {card_id: result}, timedelta())
             connection.execute(jobs.delete().where(jobs.c.card_id == card_id))
     engine.dispose()
@@ -237,3 +263,19 @@ def _move(database_url: str, times: Sequence[Column[Any]], by: timedelta) -> Non
                 later = {time.name: row[time] + by}
                 connection.execute(table.update().where(table.c.id == row["id"]).values(later))
     engine.dispose()
+
+
+def _chain_again(connection: Connection, row: dict[str, Any]) -> None:
+    """Let a request's events vouch for its row and for each other, as they are now."""
+    again = row | {"events": 0, "head": ""}
+    chain = select(events).where(events.c.request_id == row["id"]).order_by(events.c.number)
+    for event in connection.execute(chain).mappings().all():
+        details = json.loads(event["details"])
+        if vouched := details.get("row"):
+            details["row"] = fingerprint(row, posted=not vouched.startswith(NOT_POSTED))
+        text = canonical_json(details)
+        new = chained(again, event["at"], event["type"], event["actor"], text)
+        connection.execute(update(events).where(events.c.id == event["id"]).values(new))
+        again |= {"events": new["number"], "head": new["hash"]}
+    mine = update(requests).where(requests.c.id == row["id"])
+    connection.execute(mine.values(head=again["head"]))

@@ -136,4 +136,6 @@ def settings_for(
         # a cleared customer would stay due for an hour, and many tests wait until nothing is
         "unlatch_recheck_after_s": 0,
     }
+    unknown = changes.keys() - Settings.model_fields.keys()
+    assert not unknown, f"no such settings: {unknown}"
     return Settings(**values | changes | {"_env_file": None})

@@ -12,6 +12,7 @@ from bot.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+DEVELOPMENT = (ROOT / "docs" / "development.md").read_text()
 EXAMPLE = (ROOT / ".env.example").read_text()
 
 
@@ -52,7 +53,7 @@ def test_a_settings_default_in_the_readme_is_the_one_in_the_code(
 
 
 @pytest.mark.parametrize(
-    "path", sorted(set(re.findall(r"`?((?:tests|bot)/[\w/.-]+\.\w+)", README)))
+    "path", sorted(set(re.findall(r"`?((?:tests|bot)/[\w/.-]+\.\w+)", README + DEVELOPMENT)))
 )
 def test_every_file_that_the_readme_names_exists(path: str) -> None:
     assert (ROOT / path).is_file()

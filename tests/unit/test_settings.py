@@ -389,7 +389,11 @@ async def test_a_refused_token_exits_with_1_and_one_line() -> None:
     async with SimulatedSlack(bot_token="xoxb-another") as slack:
         code, errors = await run(GOOD | {"SLACK_API_URL": slack.api_url, "PORT": "0"})
     assert code == 1
-    assert errors == "Slack refused the bot token (invalid_auth): check SLACK_BOT_TOKEN\n"
+    assert errors == (
+        "Slack refused the bot token (invalid_auth): Install the app, then copy SLACK_BOT_TOKEN"
+        " again from “OAuth & Permissions”. If it is right: where the app or the workspace has a"
+        " list of allowed IP addresses, add the one that this machine calls from.\n"
+    )
 
 
 async def test_a_port_in_use_exits_with_1_and_one_line() -> None:
