@@ -243,9 +243,17 @@ def _deny(
 
 
 def posted(
-    tx: Transaction, job: Job, message_ts: str, expires_at: datetime, *, reminds: bool
+    tx: Transaction,
+    job: Job,
+    message_ts: str,
+    expires_at: datetime,
+    *,
+    reminds: bool,
+    is_whole: bool = True,
 ) -> Card:
     """Note that a card was posted and when it expires; returns the card as it is now.
+
+    If Slack took it only in a simpler form, not `is_whole`, it is drawn once more.
 
     The first message of a card stays its message. Whoever posted another one, or one for a card
     that has ended meanwhile, sees that in the answer's `message_ts`.
@@ -268,7 +276,8 @@ def posted(
     tx.set(job.card_id, Kind.EXPIRE, expires_at)
     if reminds:
         tx.set(job.card_id, Kind.REMIND, reminder_at(first["asked_at"], expires_at))
-    if any(event.type is EventType.DECISION_DENIED for event in locked.card.events):
+    is_denied = any(event.type is EventType.DECISION_DENIED for event in locked.card.events)
+    if is_denied or not is_whole:
         tx.set(job.card_id, Kind.SHOW, here=True)
     tx.finish(locked.card)
     return locked.card

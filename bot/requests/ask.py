@@ -11,6 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from uuid import uuid4
 
@@ -36,7 +37,7 @@ from bot.requests.private_messages import Place, PrivateMessages
 from bot.requests.runner import Runner
 from bot.requests.show import Show, pause_after
 from bot.settings import Timing
-from bot.slack.client import Slack
+from bot.slack.client import Sent, Slack
 from bot.slack.errors import SlackBusy, SlackError, is_retryable, pause_of
 from bot.slack.rate_limiter import meanwhile
 
@@ -246,7 +247,7 @@ class PostCards:
                 await self._end(job, card, INTERRUPTED, answers.never_posted(card.first))
                 return
         try:
-            message_ts, expires_at = await self._post(job, card)
+            sent, expires_at = await self._post(job, card)
         except SlackError as error:
             await self._not_posted(job, card, error, is_new=is_new)
             return
@@ -255,10 +256,10 @@ class PostCards:
             if is_new:
                 await self._end(job, card, INTERRUPTED, answers.stopped())
             raise
-        await self._note(job, card, message_ts, expires_at)
+        await self._note(job, card, sent, expires_at)
 
-    async def _post(self, job: Job, card: Card) -> tuple[str, datetime]:
-        """Returns the card's `ts` and the expiry that it shows, counted from its posting."""
+    async def _post(self, job: Job, card: Card) -> tuple[Sent, datetime]:
+        """Returns what Slack took, and the expiry that it shows, counted from the posting."""
         expires_at = card.first.expires_at
 
         def message() -> Message:
@@ -277,21 +278,20 @@ class PostCards:
 
         async with meanwhile(notify) as on_wait:
             place = (card.first.channel_id, message, card.first.thread_ts)
-            message_ts = await retried(
+            sent = await retried(
                 lambda: self._slack.post(*place, on_wait=on_wait),
                 _should_retry,
                 attempts=MAX_POST_ATTEMPTS,
                 timeout_s=None,
                 wait_initial=0.5,
             )
-        return message_ts, expires_at
+        return sent, expires_at
 
-    async def _note(self, job: Job, card: Card, message_ts: str, expires_at: datetime) -> None:
+    async def _note(self, job: Job, card: Card, sent: Sent, expires_at: datetime) -> None:
         """Note the card's `ts`; failing that, a click does, or another card is posted."""
-        reminds = bool(self._notify)
-        now = await self._runner.run_patiently(
-            NOTE_TIMEOUT_S, steps.posted, job, message_ts, expires_at, reminds=reminds
-        )
+        message_ts = sent.ts
+        note = partial(steps.posted, reminds=bool(self._notify), is_whole=not sent.refused)
+        now = await self._runner.run_patiently(NOTE_TIMEOUT_S, note, job, message_ts, expires_at)
         job.card = now
         if now.first.message_ts != message_ts:
             await self._show.retire_duplicate(now, message_ts)

@@ -41,6 +41,8 @@ QUICK_PAUSE_S = 60.0
 MAX_PAUSE_S = 3600.0
 MAX_ATTEMPTS = 206
 """About a week of attempts, with the pauses of `pause_after`."""
+SIMPLER_ATTEMPTS = 40
+"""How often a card that Slack took only in a simpler form is drawn again, in about four hours."""
 PATIENT_ATTEMPTS = 6
 """After so many attempts, about a minute, the people who wait are told the result privately."""
 
@@ -57,7 +59,9 @@ class Show:
         tasks: BackgroundTasks,
         metrics: Metrics,
         timing: Timing,
+        notify: Sequence[str] = (),
     ) -> None:
+        self._notify = notify
         self._runner = runner
         self._slack = slack
         self._private = private
@@ -127,30 +131,36 @@ class Show:
         """
         job.changed.clear()
         drawn, replied = await asyncio.gather(
-            self._draw_card(job, card), self._draw_thread(job, card, known), return_exceptions=True
+            self._update(job, card), self._draw_thread(job, card, known), return_exceptions=True
         )
         failures = [each for each in (drawn, replied) if isinstance(each, BaseException)]
         for failure in failures:
             if not isinstance(failure, SlackError):
                 raise failure
-        if not failures and not isinstance(replied, BaseException):
-            return replied, await self._runner.run(work_steps.shown, job, replied)
+        if not isinstance(drawn, BaseException) and not isinstance(replied, BaseException):
+            return replied, await self._drawn(job, replied, drawn)
         shown = known if isinstance(replied, BaseException) else replied
         slack_errors = [each for each in failures if isinstance(each, SlackError)]
         await self._not_drawn(job, card, shown, slack_errors)
         return shown, True
 
-    async def _draw_card(self, job: Job, card: Card) -> None:
-        # an open card is as it was posted
-        if card.first.verdict:
-            await self._update(job, card)
+    async def _drawn(self, job: Job, shown: int, refused: str) -> bool:
+        """End the job, or put it off if Slack took the card only in a simpler form."""
+        if not refused or job.attempts >= SIMPLER_ATTEMPTS:
+            return await self._runner.run(work_steps.shown, job, shown)
+        job.attempts += 1
+        pause_s = pause_after(job.attempts - 1, self._timing.pause_s)
+        log.warning("card shown more simply", why=refused, again_in_s=pause_s)
+        return await self._runner.run(work_steps.shown, job, shown, timedelta(seconds=pause_s))
 
-    async def _update(self, job: Job, card: Card, *, max_wait_s: float = MAX_WAIT_S) -> None:
+    async def _update(self, job: Job, card: Card, *, max_wait_s: float = MAX_WAIT_S) -> str:
+        """Replace the card by what it shows now; returns why Slack did not take it whole."""
         job.require_held()
-        message = card_messages.draw(card, self._links)
-        await self._slack.update(
+        message = card_messages.draw(card, self._links, self._notify)
+        sent = await self._slack.update(
             card.first.channel_id, card.first.message_ts or "", message, max_wait_s=max_wait_s
         )
+        return sent.refused
 
     async def _draw_thread(self, job: Job, card: Card, known: int) -> int:
         """Post the events that the thread lacks; returns how many it shows then."""
