@@ -38,6 +38,7 @@ from bot.requests.runner import Runner
 from bot.requests.show import Show, pause_after
 from bot.settings import Timing
 from bot.slack.client import Sent, Slack
+from bot.slack.error_codes import THREAD_REFUSED, meaning_of
 from bot.slack.errors import SlackBusy, SlackError, is_retryable, pause_of
 from bot.slack.rate_limiter import meanwhile
 
@@ -49,6 +50,7 @@ POSTED_AT_ONCE_S = 1.0
 WAIT_NOTICE_AFTER_S = 3.0
 WHY_LENGTH = 120
 INTERRUPTED = "the bot was interrupted before the card was posted"
+SLACK_AWAY = "Slack did not take the card in time"
 
 
 class Ask:
@@ -232,6 +234,7 @@ class PostCards:
         self._timing = timing
         self._notify = notify
         self._expires_after = timedelta(seconds=expires_after_s)
+        self._told_of_wait: set[str] = set()
         self.bot_user_id = ""
 
     async def handle(self, job: Job) -> None:
@@ -242,14 +245,16 @@ class PostCards:
             await self._runner.run(work_steps.done_with, job)
             return
         if not is_new:
-            log.warning("request without a card taken up", request_id=card.id)
+            if not job.attempts:
+                log.warning("request without a card taken up", request_id=card.id)
             if card.first.expires_at <= job.taken_at:
-                await self._end(job, card, INTERRUPTED, answers.never_posted(card.first))
+                why = SLACK_AWAY if job.attempts else INTERRUPTED
+                await self._end(job, card, why, answers.never_posted(card.first))
                 return
         try:
             sent, expires_at = await self._post(job, card)
         except SlackError as error:
-            await self._not_posted(job, card, error, is_new=is_new)
+            await self._not_posted(job, card, error)
             return
         except asyncio.CancelledError:
             # the bot stops: whoever asked is told that no card will come, so none may
@@ -276,15 +281,26 @@ class PostCards:
             people = await self._private.people_of(card)
             await self._private.send_to(people[:1], answers.on_wait())
 
-        async with meanwhile(notify) as on_wait:
-            place = (card.first.channel_id, message, card.first.thread_ts)
-            sent = await retried(
-                lambda: self._slack.post(*place, on_wait=on_wait),
+        async def post(thread_ts: str | None) -> Sent:
+            return await retried(
+                lambda: self._slack.post(
+                    card.first.channel_id, message, thread_ts, on_wait=on_wait
+                ),
                 _should_retry,
-                attempts=MAX_POST_ATTEMPTS,
+                # each answer that Slack loses leaves a duplicate
+                attempts=1 if job.attempts else MAX_POST_ATTEMPTS,
                 timeout_s=None,
                 wait_initial=0.5,
             )
+
+        async with meanwhile(notify) as on_wait:
+            try:
+                sent = await post(card.first.thread_ts)
+            except SlackError as error:
+                if not card.first.thread_ts or error.code not in THREAD_REFUSED:
+                    raise
+                log.warning("follow-up posted in the channel", why=error.code)
+                sent = await post(None)
         return sent, expires_at
 
     async def _note(self, job: Job, card: Card, sent: Sent, expires_at: datetime) -> None:
@@ -307,16 +323,24 @@ class PostCards:
                 message_ts=message_ts,
             )
 
-    async def _not_posted(self, job: Job, card: Card, error: SlackError, *, is_new: bool) -> None:
+    async def _not_posted(self, job: Job, card: Card, error: SlackError) -> None:
+        """Try again later, as long as the card can be decided; end it if Slack says no."""
         log.warning("card not posted", why=error.code, channel_id=card.first.channel_id)
-        if not is_new and is_retryable(error):
+        if is_retryable(error):
             pause = timedelta(seconds=pause_after(job.attempts, self._timing.pause_s))
             job.attempts += 1
             await self._runner.run(work_steps.later, job, pause)
+            await self._tell_of_wait(card)
             return
-        refused = answers.cannot_post(error.code, self.bot_user_id)
-        said = refused if is_new else answers.never_posted(card.first)
+        said = answers.cannot_post(error.code, meaning_of(error.code).remedy, self.bot_user_id)
         await self._end(job, card, f"Slack did not take it: {error.code}", said)
+
+    async def _tell_of_wait(self, card: Card) -> None:
+        """Tell whoever asked that the card waits for Slack, once, as soon as Slack takes a word."""
+        if card.id not in self._told_of_wait:
+            people = await self._private.people_of(card)
+            if await self._private.send_to(people[:1], answers.slack_away()):
+                self._told_of_wait.add(card.id)
 
     async def _end(self, job: Job, card: Card, why: str, said: Message) -> None:
         """End a request without a card, then say so: nobody may see a card that was called off."""

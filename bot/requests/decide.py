@@ -24,7 +24,7 @@ from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.requests.lists import Lists
 from bot.requests.permissions import Permissions
-from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.private_messages import Place, PrivateMessages, warn_of_unknown_card
 from bot.requests.runner import Runner
 from bot.requests.show import Show
 from bot.slack.client import Slack
@@ -91,6 +91,7 @@ class Decide:
                 response_url=place.response_url,
             )
         except NoSuchCard:
+            warn_of_unknown_card(card_id)
             return click_answers.no_such_request()
         self._show.retire_soon(decided.card, message_ts)
         if decided.taken:
@@ -189,6 +190,7 @@ class Decide:
     async def _stop(self, card_id: str, person: Person, place: Place, act: Act) -> None:
         card = await self._runner.read_patiently(STOP_TIMEOUT_S, lambda c: rows.read(c, card_id))
         if card is None:
+            warn_of_unknown_card(card_id)
             await self._private.send(place, click_answers.no_such_request())
             return
         person = self._permissions.policy.with_home_team(person)

@@ -27,6 +27,7 @@ from bot.messages import answers, click_answers
 from bot.messages.block_kit import Message
 from bot.messages.fusebill_errors import fix, reason
 from bot.sandbox.slack.validation.block_kit import text_of
+from bot.slack.error_codes import Remedy, meaning_of
 from tests.support.hostile import (
     ALL_LINKS,
     CARD,
@@ -68,7 +69,7 @@ ANY = st.one_of(
     st.builds(answers.looking_up, NUMBERS),
     st.builds(answers.not_latched, CUSTOMERS, ALL_LINKS),
     st.builds(answers.not_read, NUMBERS, ERRORS),
-    st.builds(answers.cannot_post, CODES, st.just("U0UNLATCH")),
+    st.builds(answers.cannot_post, CODES, st.sampled_from(Remedy), st.just("U0UNLATCH")),
     st.builds(click_answers.too_late, REQUESTS.map(card_of_one), st.sampled_from([ALICE, BOB])),
     st.builds(answers.not_recorded, REQUESTS, uncertain=st.booleans()),
     st.builds(answers.never_posted, REQUESTS),
@@ -194,11 +195,17 @@ def test_a_customer_that_is_not_latched_is_shown_without_a_button() -> None:
         ("is_archived", "This channel is archived"),
         ("restricted_action", "Posting is restricted in this channel"),
         ("restricted_action_read_only_channel", "This channel is read-only"),
+        ("restricted_action_thread_only_channel", "This channel takes replies only"),
+        ("restricted_action_thread_only_channel", "Use the command in a channel where I can post."),
+        ("restricted_action_non_threadable_channel", "This channel takes no replies"),
+        ("messages_tab_disabled", "Use the command in a channel where I can post."),
+        ("invalid_auth", "Trying again won't help: tell the bot's admin."),
+        ("missing_scope", "Trying again won't help: tell the bot's admin."),
         ("invalid_blocks", "Slack did not accept the card (invalid_blocks)"),
     ],
 )
 def test_a_card_that_cannot_be_posted_says_what_to_do(code: str, advice: str) -> None:
-    message = answers.cannot_post(code, "U0UNLATCH")
+    message = answers.cannot_post(code, meaning_of(code).remedy, "U0UNLATCH")
     assert advice in words(message)
     assert "nothing was changed" in message.text
 
