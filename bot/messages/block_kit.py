@@ -51,9 +51,30 @@ class Message:
 
 
 def message(*parts: Part) -> Message:
-    """Build a message from blocks and lines; lines become one rich_text block, None is skipped."""
+    """Build a message from blocks and lines; lines become one rich_text block, None is skipped.
+
+    Links are the first thing to go where it would be too long for Slack.
+    """
     blocks = [part if isinstance(part, dict) else lines(part) for part in parts if part]
+    if size(blocks) > MESSAGE_LENGTH:
+        blocks = unlinked(blocks)
     return Message(_cut_text("\n".join(filter(None, map(_plain_text, blocks)))), blocks)
+
+
+def unlinked(blocks: Sequence[Block]) -> list[Block]:
+    """The blocks with the words of their links, without the addresses."""
+    return [_unlinked(block) for block in blocks]
+
+
+def _unlinked(part: Block) -> Block:
+    if part.get("type") == "link":
+        return code(part["text"])
+    return {
+        name: [_unlinked(each) if isinstance(each, dict) else each for each in value]
+        if isinstance(value, list)
+        else value
+        for name, value in part.items()
+    }
 
 
 def plainer(blocks: Sequence[Block], numbers: Iterable[int] = ()) -> list[Block]:
