@@ -115,7 +115,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         expires_after_s = settings.unlatch_expires_after_s
         runner = Runner(database, tasks, timing, stopping)
         private = PrivateMessages(runner, slack)
-        show = Show(runner, slack, private, links, tasks, metrics, timing)
+        show = Show(runner, slack, private, links, tasks, metrics, timing, notify)
         post = PostCards(
             *(runner, slack, show, private, links, metrics, timing, notify),
             expires_after_s=expires_after_s,

@@ -7,8 +7,11 @@ from dataclasses import dataclass, replace
 
 from bot.domain.models import Kind, Person, Request, Verdict
 
-Members = Mapping[str, frozenset[str] | None]
-"""The members of each user group (`S…`) that the policy names; None if Slack could not say."""
+Members = Mapping[str, frozenset[str] | str | None]
+"""The members of each user group (`S…`) that the policy names.
+
+None if Slack could not say; the error code if Slack has said no, which no waiting mends.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,13 @@ class Decision:
 
 
 ALLOWED = Decision(allowed=True)
+IN_DIRECT_MESSAGE = Decision(
+    allowed=False,
+    why="Requests are made in a channel, where others see them. Nothing was done. Use the command"
+    " in a channel.",
+    label="direct_message",
+)
+"""Nobody else could confirm a card there."""
 
 
 def may_read(policy: Policy, person: Person, channel_id: str, members: Members) -> Decision:
@@ -78,11 +88,14 @@ def may_read(policy: Policy, person: Person, channel_id: str, members: Members) 
 
 
 def may_ask(
-    policy: Policy, person: Person, channel_id: str, reason: str, members: Members
+    policy: Policy, person: Person, channel_id: str, reason: str | None, members: Members
 ) -> Decision:
-    """Whether a person may ask for a card in this channel, with this reason."""
+    """Whether a person may ask for a card in this channel, with this reason.
+
+    A reason of None is not typed yet.
+    """
     decision = may_read(policy, person, channel_id, members)
-    if decision.allowed and policy.require_reason and not reason:
+    if decision.allowed and policy.require_reason and reason == "":
         return _denied("reason", "A reason is needed. Type it after the id: /unlatch <id> <reason>")
     return decision
 
@@ -172,20 +185,31 @@ def _listed(
 ) -> Decision:
     if person.user_id in people:
         return ALLOWED
-    groups = [members.get(group) for group in sorted(people) if group.startswith("S")]
-    if any(group is not None and person.user_id in group for group in groups):
+    groups = {group: members.get(group) for group in sorted(people) if group.startswith("S")}
+    if any(isinstance(each, frozenset) and person.user_id in each for each in groups.values()):
         return ALLOWED
-    if any(group is None for group in groups):
-        return _denied(
-            "unknown_members",
-            f"Slack can't say right now who may {doing}. Try again in a minute.",
-        )
+    if unknown := _unknown(groups, doing):
+        return unknown
     # last: in an Enterprise Grid, colleagues come from many workspaces
     if not policy.is_at_home(policy.with_home_team(person).team_id):
         return _denied("stranger", f"People from other organisations may not {doing} here.")
     if not people:
         return ALLOWED
     return _denied("not_listed", f"You are not on the list of people who may {doing}.")
+
+
+def _unknown(groups: Members, doing: str) -> Decision | None:
+    """What to say if the members of a group are not known, and whether waiting helps."""
+    if refused := [f"{group} ({no})" for group, no in groups.items() if isinstance(no, str)]:
+        return _denied(
+            "unknown_members",
+            f"Slack does not tell the bot who is in the user group {', '.join(refused)}, so it"
+            f" can't know whether you may {doing}. Trying again won't help: tell the bot's admin.",
+        )
+    if None in groups.values():
+        why = f"Slack can't say right now who may {doing}. Try again in a minute."
+        return _denied("unknown_members", why)
+    return None
 
 
 def _denied(label: str, why: str) -> Decision:

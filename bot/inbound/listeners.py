@@ -29,12 +29,12 @@ from bot.inbound.payloads import (
     act,
     choice,
     clicker,
-    is_direct,
     meaning,
     message_of,
     once_sent,
     place_of,
     suggestion,
+    typed_in,
     typist,
     value,
 )
@@ -94,15 +94,12 @@ class Listeners:
 
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
         """`/unlatch …`: acknowledges at once; the work follows."""
-        person = typist(body)
-        place = Place(body["channel_id"], body["response_url"])
+        person, place = typist(body), typed_in(body)
         match parse(body.get("text", ""), self._customer_url):
             case Malformed(why=why, usage=usage):
                 await ack_with(ack, answers.malformed(why, usage))
             case Help():
                 await ack_with(ack, lists.usage())
-            case Ask() | AskMany() | AmbiguousAsk() | Many() if is_direct(body):
-                await ack_with(ack, answers.direct_message())
             case Ask() | AskMany() as ask:
                 await ack()
                 asking = self._asking.ask(
@@ -110,20 +107,23 @@ class Listeners:
                 )
                 self._guard.spawn(asking, place)
             case AmbiguousAsk(ambiguous=ambiguous):
-                await ack_with(ack, answers.which_meaning(ambiguous))
+                await ack()
+                offering = self._asking.offer_meanings(person, place, ambiguous, act(body))
+                self._guard.spawn(offering, place)
             case Many():
                 await ack()
-                opening = self._paste.open_form(person, place, body["trigger_id"])
+                opening = self._paste.open_form(person, place, body["trigger_id"], act(body))
                 self._guard.spawn(opening, place)
             case Find() as find:
                 await ack()
-                self._guard.spawn(self._lists.find(person, place, find), place)
+                self._guard.spawn(self._lists.find(person, place, find, act(body)), place)
             case History() as history:
                 await ack()
-                self._guard.spawn(self._lists.history(person, place, history), place)
+                past = self._lists.history(person, place, history, act(body))
+                self._guard.spawn(past, place)
             case Pending():
                 await ack()
-                self._guard.spawn(self._lists.pending(person, place), place)
+                self._guard.spawn(self._lists.pending(person, place, act(body)), place)
 
     async def on_confirm_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Unlatch customer**: decides, then acknowledges; the work follows."""
@@ -209,6 +209,10 @@ class Listeners:
         if isinstance(ask, Malformed):
             log.error("button not understood", why=ask.why)
             self._guard.tell(place, answers.malformed(ask.why))
+        elif self._paste.lacks_reason(ask):
+            trigger_id, ids = body["trigger_id"], ask.customer_ids
+            opening = self._paste.open_form(clicker(body), place, trigger_id, act(body), ids)
+            self._guard.spawn(opening, place)
         else:
             asking = self._asking.ask_once(
                 *(clicker(body), place, ask.customer_ids, ask.reason, choice(body))

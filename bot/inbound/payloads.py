@@ -108,17 +108,26 @@ def clicker(body: Payload) -> Person:
     return Person(user["id"], own, enterprise_id or "")
 
 
-def is_direct(body: Payload) -> bool:
-    """Whether the command was typed in a direct message, of two people or more."""
-    # a channel may be called "directmessage-help"
-    name = str(body.get("channel_name", ""))
-    return body["channel_id"].startswith("D") or name.startswith("mpdm-") or name == "directmessage"
+def typed_in(body: Payload) -> Place:
+    """Where a command was typed."""
+    channel_id = body["channel_id"]
+    is_direct = _is_direct(channel_id, body.get("channel_name"))
+    return Place(channel_id, body["response_url"], is_direct)
 
 
 def place_of(body: Payload) -> Place:
-    """Where a button was pressed; a decision needs neither part, so a lack of one stops none."""
-    channel_id = _container(body).get("channel_id") or (body.get("channel") or {}).get("id")
-    return Place(channel_id or "", body.get("response_url") or "")
+    """Where a button was pressed; a decision needs no part of it, so a lack of one stops none."""
+    channel = body.get("channel") or {}
+    channel_id = _container(body).get("channel_id") or channel.get("id") or ""
+    is_direct = _is_direct(channel_id, channel.get("name"))
+    return Place(channel_id, body.get("response_url") or "", is_direct)
+
+
+def _is_direct(channel_id: str, name: object) -> bool:
+    """Whether this is a direct message, of two people or more."""
+    # a channel may be called "directmessage-help"
+    named = str(name or "")
+    return channel_id.startswith("D") or named.startswith("mpdm-") or named == "directmessage"
 
 
 def message_of(body: Payload) -> str:

@@ -55,11 +55,33 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
+class Before:
+    """What the same act led to when it was delivered before, in a word, and its card as it is now.
+
+    The words are `asked`, `refused`, `taken`, `late`, `denied`, `stopped` and `nothing`.
+    """
+
+    came_of_it: str
+    card: Card
+
+    def why_refused(self, person: Person) -> str:
+        """Why the person was refused; empty if the act came to something else."""
+        if self.came_of_it != "refused":
+            return ""
+        denials = (EventType.ASK_DENIED, EventType.DECISION_DENIED)
+        told = (
+            str(event.details.get("why", ""))
+            for event in reversed(self.card.first.events)
+            if event.type in denials and event.actor == person.user_id
+        )
+        return next(told, "")
+
+
+@dataclass(frozen=True, slots=True)
 class Asked:
-    """The card is in the ledger, and its posting is a job; `before`: by the same act, before."""
+    """The card is in the ledger, and its posting is a job."""
 
     card: Card
-    before: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +105,8 @@ class Overtaken:
 class Decided:
     """The result of an attempt to decide a card.
 
-    `taken`: the verdict is now in the ledger, by this act. If not, `decision` says why this person
+    `taken`: the verdict is now in the ledger, by this act. `before`: the same act was delivered
+    before, so this changed nothing. If it was not taken, `decision` says why this person
     may not decide; if `decision` allows it, the card was already decided or has expired. `other` is
     the request that overtook one of the card's. `mismatch`: the card's rows are not what its own
     first events vouch for, so nothing is done about it.
@@ -94,6 +117,7 @@ class Decided:
     decision: Decision = ALLOWED
     other: Request | None = None
     mismatch: str = ""
+    before: bool = False
 
 
 def asked(
@@ -104,18 +128,19 @@ def asked(
     response_url: str | None = None,
     left_out: Sequence[LeftOut] = (),
     follows: Sequence[Request] = (),
-) -> Asked | FollowUpOpen | NothingToFollow | Overtaken:
+) -> Asked | Before | FollowUpOpen | NothingToFollow | Overtaken:
     """Insert a card's requests, each with its first event, which vouches for the row.
 
     The card waits for `life` from now on. `response_url` is kept while it works, to tell the
     requester what the card can't show. `left_out` are customers that were asked for and are not on
     the card.
     """
-    if earlier := card_of_act(tx, act):
-        if tx.again:
-            tx.set(earlier.id, Kind.POST, here=True)
-            tx.finish(earlier)
-        return Asked(earlier, before=not tx.again)
+    if earlier := came_before(tx, act):
+        if not tx.again or earlier.came_of_it != "asked":
+            return earlier
+        tx.set(earlier.card.id, Kind.POST, here=True)
+        tx.finish(earlier.card)
+        return Asked(earlier.card)
     first = card.first
     if follows and (refusal := _no_room(tx, card, follows)):
         return refusal
@@ -152,13 +177,14 @@ def _no_room(
     return Overtaken(by) if by else None
 
 
-def refused_to_ask(tx: Transaction, request: Request, decision: Decision) -> None:
+def refused_to_ask(tx: Transaction, request: Request, decision: Decision, act: Act) -> None:
     """Record that somebody may not ask, as a request that never gets a card."""
-    if tx.again and rows.read(tx.connection, request.id):
+    if _came_of(tx, act):
         return
     denied = replace(request, asked_at=tx.now, expires_at=tx.now)
     details: dict[str, object] = {"why": decision.why, "reason": request.reason}
     _insert(tx, [denied], EventType.ASK_DENIED, [details])
+    _keep(tx, act, request.id, "refused")
 
 
 def _insert(
@@ -187,13 +213,12 @@ def _insert(
 def refused(tx: Transaction, card_id: str, person: Person, why: str, act: Act) -> None:
     """Record that somebody may not press a button, once for a double click."""
     locked = rows.lock(tx.connection, card_id)
-    is_new = not _came_of(tx, act)
-    if is_new and not _deny(tx, locked, person, {"why": why}):
-        return
-    locked.save(tx.connection)
-    if is_new:
+    is_news = tx.again
+    if not _came_of(tx, act):
+        is_news = _deny(tx, locked, person, {"why": why})
+        locked.save(tx.connection)
         _keep(tx, act, card_id, "refused")
-    if is_new or tx.again:
+    if is_news:
         _show_if_posted(tx, locked)
     tx.finish(locked.card)
 
@@ -218,9 +243,17 @@ def _deny(
 
 
 def posted(
-    tx: Transaction, job: Job, message_ts: str, expires_at: datetime, *, reminds: bool
+    tx: Transaction,
+    job: Job,
+    message_ts: str,
+    expires_at: datetime,
+    *,
+    reminds: bool,
+    is_whole: bool = True,
 ) -> Card:
     """Note that a card was posted and when it expires; returns the card as it is now.
+
+    If Slack took it only in a simpler form, not `is_whole`, it is drawn once more.
 
     The first message of a card stays its message. Whoever posted another one, or one for a card
     that has ended meanwhile, sees that in the answer's `message_ts`.
@@ -243,7 +276,8 @@ def posted(
     tx.set(job.card_id, Kind.EXPIRE, expires_at)
     if reminds:
         tx.set(job.card_id, Kind.REMIND, reminder_at(first["asked_at"], expires_at))
-    if any(event.type is EventType.DECISION_DENIED for event in locked.card.events):
+    is_denied = any(event.type is EventType.DECISION_DENIED for event in locked.card.events)
+    if is_denied or not is_whole:
         tx.set(job.card_id, Kind.SHOW, here=True)
     tx.finish(locked.card)
     return locked.card
@@ -302,7 +336,7 @@ def decided(
     if act and (came := _came_of(tx, act)):
         if tx.again:
             _set_jobs(tx, card)
-        return _as_before(card, came, person)
+        return _as_before(card, came, verdict, person)
     first = locked.first
     expired = first["expires_at"] <= tx.now
     if not first["is_open"] or expired is not (verdict is Verdict.EXPIRED):
@@ -392,30 +426,34 @@ def _denied(
     return Decided(locked.card, taken=False, decision=decision, other=other)
 
 
-def _as_before(card: Card, came: str, person: Person | None) -> Decided:
+def _as_before(card: Card, came: str, verdict: Verdict, person: Person | None) -> Decided:
     """The result of the same act, which was delivered before."""
-    if came == "denied":
+    if came in ("denied", "refused"):
         denials = (
             event
             for event in reversed(card.first.events)
-            if event.type is EventType.DECISION_DENIED and person and event.actor == person.user_id
+            if event.type is EventType.DECISION_DENIED
+            and event.details.get("verdict") in (None, verdict)
+            and person
+            and event.actor == person.user_id
         )
         why = next((str(event.details.get("why", "")) for event in denials), "")
-        return Decided(card, taken=False, decision=Decision(allowed=False, why=why))
-    return Decided(card, taken=came == "taken")
+        decision = Decision(allowed=False, why=why)
+        return Decided(card, taken=False, decision=decision, before=True)
+    return Decided(card, taken=came == "taken", before=True)
 
 
-def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Card | None:
+def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Card | Before | None:
     """Stop a card's work: what nobody has begun ends now; None if nothing is left to do.
 
     What was begun ends as a look at the customer shows. Raises: NoSuchCard.
     """
     locked = rows.lock(tx.connection, card_id)
-    if _came_of(tx, act) == "stopped":
+    if came := _came_of(tx, act):
         if tx.again:
             _show_if_posted(tx, locked)
             tx.finish(locked.card)
-        return locked.card
+        return Before(came, locked.card)
     left = [
         (row, request)
         for row, request in zip(locked.rows, locked.card.requests, strict=True)
@@ -462,13 +500,16 @@ def draw_again(tx: Transaction, card_id: str) -> None:
     tx.finish()
 
 
-def card_of_act(tx: Transaction, act: Act) -> Card | None:
-    """The card that the same act led to, as it is now; also of one that shares `while_open`."""
-    if found := _ACT.row(tx.connection, {"act": act.id}):
-        return rows.read(tx.connection, found["card_id"])
-    shared = act.while_open and _ACT.row(tx.connection, {"act": act.while_open})
-    card = rows.read(tx.connection, shared["card_id"]) if shared else None
-    return card if card and card.first.is_open else None
+def came_before(tx: Transaction, act: Act) -> Before | None:
+    """What the same act led to before, or one that shares `while_open`; None if it is the first."""
+    found = _ACT.row(tx.connection, {"act": act.id})
+    shared = None
+    if found is None and act.while_open:
+        found = shared = _ACT.row(tx.connection, {"act": act.while_open})
+    card = rows.read(tx.connection, found["card_id"]) if found else None
+    if found is None or card is None or (shared and not card.first.is_open):
+        return None
+    return Before(found["came_of_it"], card)
 
 
 def _came_of(tx: Transaction, act: Act) -> str:

@@ -184,12 +184,17 @@ def as_it_is(tx: Transaction, job: Job) -> Card | None:
     return rows.read(tx.connection, job.card_id)
 
 
-def shown(tx: Transaction, job: Job, events: int) -> bool:
-    """Note how many of a card's events its thread shows, and end the job.
+def shown(tx: Transaction, job: Job, events: int, again_in: timedelta | None = None) -> bool:
+    """Note how many of a card's events its thread shows, and end the job, or do it `again_in`.
 
     False if there is more to show: the job was set again since the card was read. Raises: LostHold.
     """
     rows.note_shown(tx.connection, job.card_id, events)
+    if again_in is not None:
+        if jobs.require_held(tx, job)["wanted"] != job.wanted:
+            return False
+        jobs.put_off(tx, job, tx.now + again_in, attempts=job.attempts)
+        return True
     if not jobs.end(tx, job):
         return False
     response_urls.forget_all(tx.connection, job.card_id)

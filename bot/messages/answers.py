@@ -57,16 +57,6 @@ def malformed(why: str, usage: str = ASK_USAGE) -> Message:
     return message([[say("✋ "), text(why), say(" Type "), code(f"{COMMAND} {usage}")]])
 
 
-def direct_message() -> Message:
-    """Cards can't be posted in a direct message, where nobody else could confirm them."""
-    return message(
-        [
-            [say("✋ Requests are made in a channel, where others see them. Nothing was done.")],
-            [say("Use the command in a channel.")],
-        ]
-    )
-
-
 def denied(why: str, channels: Sequence[str] = ()) -> Message:
     """The admin's rules refuse this; `channels` are the ones where it is allowed."""
     places = [part for channel_id in channels for part in (say(" "), channel(channel_id))]
@@ -219,26 +209,38 @@ def on_wait() -> Message:
     )
 
 
-def cannot_post(code_: str, bot_user_id: str) -> Message:
-    """The card could not be posted: why, by Slack's error code, and what the person can do."""
-    why, fix = {
-        "not_in_channel": ("I am not in this channel", "invite"),
-        "channel_not_found": ("I can't see this channel", "invite"),
-        "is_archived": ("This channel is archived", "elsewhere"),
-        "restricted_action": ("Posting is restricted in this channel", "elsewhere"),
-        "restricted_action_read_only_channel": ("This channel is read-only", "elsewhere"),
-        "read_only_channel": ("This channel is read-only", "elsewhere"),
-        "user_is_restricted": ("I'm not allowed to post in this channel", "elsewhere"),
-        "ratelimited": ("Slack is limiting posts in this channel right now", "later"),
-    }.get(code_, (f"Slack did not accept the card ({code_[:60]})", "admin"))
-    start: Line = [say(f"✋ {why}, so no card was posted and nothing was changed. ")]
-    advice: dict[str, Line] = {
-        "invite": [say("Type /invite "), user(bot_user_id), say(" here, then try again.")],
-        "elsewhere": [say("Use the command in a channel where I can post.")],
-        "later": [say("Try again in a few minutes.")],
-        "admin": [say("Try again. If it still fails, tell the bot's admin.")],
+def slack_away() -> Message:
+    """Slack does not take the card now."""
+    return message(
+        [
+            [say("⏳ Slack does not take your card right now.")],
+            [say("It will appear as soon as Slack does; there is no need to ask again.")],
+        ]
+    )
+
+
+def cannot_post(code_: str, remedy: str, bot_user_id: str) -> Message:
+    """The card could not be posted: why, by Slack's error code, and who can help.
+
+    `remedy` is a word of `bot.slack.error_codes.Remedy`.
+    """
+    why = {
+        "not_in_channel": "I am not in this channel",
+        "channel_not_found": "I can't see this channel",
+        "is_archived": "This channel is archived",
+        "restricted_action": "Posting is restricted in this channel",
+        "restricted_action_read_only_channel": "This channel is read-only",
+        "restricted_action_thread_only_channel": "This channel takes replies only",
+        "restricted_action_non_threadable_channel": "This channel takes no replies",
+        "messages_tab_disabled": "This is no channel that takes cards",
+    }.get(code_, f"Slack did not accept the card ({code_[:60]})")
+    help_: dict[str, Line] = {
+        "person": [say("Type /invite "), user(bot_user_id), say(" here, then try again.")],
+        "channel": [say("Use the command in a channel where I can post.")],
     }
-    return message([[*start, *advice[fix]]])
+    nobody: Line = [say("Trying again won't help: tell the bot's admin.")]
+    start = say(f"✋ {why}, so no card was posted and nothing was changed. ")
+    return message([[start, *help_.get(remedy, nobody)]])
 
 
 def ledger_down(*, uncertain: bool = False, pressed: bool = True) -> Message:

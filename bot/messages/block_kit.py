@@ -51,13 +51,54 @@ class Message:
 
 
 def message(*parts: Part) -> Message:
-    """Build a message from blocks and lines; lines become one rich_text block, None is skipped."""
+    """Build a message from blocks and lines; lines become one rich_text block, None is skipped.
+
+    Links are the first thing to go where it would be too long for Slack.
+    """
     blocks = [part if isinstance(part, dict) else lines(part) for part in parts if part]
-    plain = "\n".join(filter(None, map(_plain_text, blocks)))
-    if not _fits(plain, TEXT_LENGTH):
-        # not within an entity (`&amp;`) or a mention, which would be shown as they are written
-        plain = _BROKEN_MARKUP.sub("", plain[: _fitting(plain, TEXT_LENGTH - 1)]) + "…"
-    return Message(plain, blocks)
+    if size(blocks) > MESSAGE_LENGTH:
+        blocks = unlinked(blocks)
+    return Message(_cut_text("\n".join(filter(None, map(_plain_text, blocks)))), blocks)
+
+
+def unlinked(blocks: Sequence[Block]) -> list[Block]:
+    """The blocks with the words of their links, without the addresses."""
+    return [_unlinked(block) for block in blocks]
+
+
+def _unlinked(part: Block) -> Block:
+    if part.get("type") == "link":
+        return code(part["text"])
+    return {
+        name: [_unlinked(each) if isinstance(each, dict) else each for each in value]
+        if isinstance(value, list)
+        else value
+        for name, value in part.items()
+    }
+
+
+def plainer(blocks: Sequence[Block], numbers: Iterable[int] = ()) -> list[Block]:
+    """The blocks with those of these numbers as plain text, or all; buttons stay buttons."""
+    which = set(numbers) or set(range(len(blocks)))
+    plain = [_plainer(each) if n in which else each for n, each in enumerate(blocks)]
+    return [each for each in plain if each]
+
+
+def _plainer(block: Block) -> Block | None:
+    """A block without anything but text; None if it says nothing."""
+    if block["type"] == "actions":
+        kept = ("type", "text", "action_id", "value")
+        return {
+            "type": "actions",
+            "elements": [{name: each[name] for name in kept} for each in block["elements"]],
+        }
+    said = _plain_text(block)
+    if not said:
+        return None
+    return {
+        "type": "section",
+        "text": {"type": "mrkdwn", "text": _cut_text(said), "verbatim": True},
+    }
 
 
 def header(value: str) -> Block:
@@ -173,6 +214,14 @@ def size(blocks: object) -> int:
 def text_units(content: Iterable[Line]) -> int:
     """The UTF-16 units of lines in a message's text."""
     return sum(units("".join(map(_plain_inline, line))) + 1 for line in content)
+
+
+def _cut_text(plain: str) -> str:
+    """A message's text, cut to Slack's length."""
+    if _fits(plain, TEXT_LENGTH):
+        return plain
+    # not within an entity (`&amp;`) or a mention, which would be shown as they are written
+    return _BROKEN_MARKUP.sub("", plain[: _fitting(plain, TEXT_LENGTH - 1)]) + "…"
 
 
 def _truncated(value: str, limit: int) -> str:

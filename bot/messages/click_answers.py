@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bot.domain.meanings import OUTCOMES, VERDICTS
-from bot.domain.models import Card, Customer, LeftOut, Request
+from bot.domain.models import Card, Customer, LeftOut, Person, Request
 from bot.messages.answers import COMMAND, USAGE
 from bot.messages.block_kit import (
     Inline,
@@ -40,17 +40,20 @@ def mismatch() -> Message:
     return message([[say(told)]])
 
 
-def too_late(card: Card) -> Message:
-    """The card is already decided: by whom and when, and the outcome; or that it expired."""
+def too_late(card: Card, person: Person) -> Message:
+    """The card is already decided: by whom and when, and the outcome; or that it expired.
+
+    Nobody is told that their click changed nothing on a card that they have decided themselves.
+    """
     request = card.first
     if request.verdict and request.decider and request.decided_at:
-        verdict = VERDICTS[request.verdict]
+        verdict, own = VERDICTS[request.verdict], request.decider.user_id == person.user_id
         decided: Line = [
             say(f"☝️ This request was {verdict.label.lower()} "),
             user(request.decider.user_id),
             say(", "),
             date(request.decided_at),
-            say(". Your click changed nothing."),
+            say("." if own else ". Your click changed nothing."),
         ]
         return message([decided, *([[say(_known(card))]] if verdict.executes else [])])
     again = code(ask_again(request))
@@ -195,6 +198,12 @@ def stop_interrupted() -> Message:
     )
 
 
-def asked_already() -> Message:
-    """The second half of a double click: the first asked."""
-    return message([[say("☝️ You have asked for this already: its card waits for a decision.")]])
+def asked_already(card: Card) -> Message:
+    """The same was asked before, by the same act or the first half of a double click."""
+    if card.first.is_open:
+        now = "its card waits for a decision."
+    elif card.first.message_ts:
+        now = "its card shows what came of it."
+    else:
+        now = "its card could not be posted, so nothing was changed."
+    return message([[say(f"☝️ You have asked for this already: {now}")]])

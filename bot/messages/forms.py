@@ -1,6 +1,7 @@
 """Builds the forms (modals) that the bot opens, and reads what somebody sent with one.
 
-One declines a request, the other is that of `/unlatch many`. A form names no message, so it carries
+One declines a request, the other is that of `/unlatch many`; this also asks for a reason where a
+button has none and the rules want one. A form names no message, so it carries
 the ids that belong to it; everything else is read again from the ledger. A sent form has no
 response_url, so it carries that of its command or press, which works for half an hour.
 Source: docs.slack.dev/surfaces/modals
@@ -46,6 +47,8 @@ FAILED = "Something went wrong in the bot. Close this and look at the card befor
 
 PASTE = "unlatch_many"
 """The `callback_id` of the form of `/unlatch many`."""
+MANY_TITLE = "Unlatch many customers"
+WHY_TITLE = "Why unlatch?"
 IDS = "ids"
 MAX_PASTED_LENGTH = 3_000
 """Slack's limit: docs.slack.dev/reference/block-kit/block-elements/plain-text-input-element"""
@@ -143,9 +146,17 @@ class Sent:
 
 
 def paste_form(
-    channel_id: str, response_url: str, opened_at: datetime, *, needs_reason: bool
+    channel_id: str,
+    response_url: str,
+    opened_at: datetime,
+    customer_ids: Sequence[int] = (),
+    *,
+    needs_reason: bool,
 ) -> Form:
-    """Ask for ids and a reason; the card will be posted in `channel_id`."""
+    """Ask for ids and a reason; the card will be posted in `channel_id`.
+
+    With `customer_ids` these are filled in, and only the reason is left to type.
+    """
     carried = {
         "channel_id": channel_id,
         "response_url": response_url,
@@ -158,15 +169,18 @@ def paste_form(
         " rows are longer, paste only the column of ids."
     )
     pasted = _text_input(IDS, "Customer ids", hint, MAX_PASTED_LENGTH)
-    pasted["element"]["focus_on_load"] = True
+    reason = _reason_input(optional=not needs_reason)
+    (reason if customer_ids else pasted)["element"]["focus_on_load"] = True
+    if customer_ids:
+        pasted["element"]["initial_value"] = "\n".join(map(str, customer_ids))
     return {
         "type": "modal",
         "callback_id": PASTE,
         "private_metadata": json.dumps(carried),
-        "title": _plain("Unlatch many customers"),
+        "title": _plain(WHY_TITLE if customer_ids else MANY_TITLE),
         "submit": _plain("Ask"),
         "close": _plain("Cancel"),
-        "blocks": [pasted, _reason_input(optional=not needs_reason)],
+        "blocks": [reason, pasted] if customer_ids else [pasted, reason],
     }
 
 

@@ -9,7 +9,7 @@ Limits: docs.slack.dev/reference/block-kit/blocks/table-block
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal
 
@@ -32,6 +32,7 @@ from bot.messages.block_kit import (
     size,
     text,
     units,
+    unlinked,
 )
 from bot.messages.phrases import Links, amount, display_name
 
@@ -40,6 +41,8 @@ MAX_COLUMNS = 20
 MAX_CHARACTERS = 10_000
 EMPTY = "-"
 RESULT_LENGTH = 40
+ROW_LENGTH = 170
+"""Of a customer's longest ids and result with their titles, as a line."""
 NAME_LENGTHS = (60, 30, 15)
 """How long a name may be in the text of a message, tried in this order."""
 
@@ -78,11 +81,16 @@ def with_table(
     """A message with the table of these requests' customers between other parts.
 
     `results` are the words for each request's state; without any there is no such column. Names are
-    cut where Slack's limits leave no room for them, ids never. Ids are linked if the links fit.
+    cut where Slack's limits leave no room for them, ids never. Ids are linked if the links fit, and
+    what stands around the table too.
     """
     above, below = message(*before), message(*after)
-    room = MESSAGE_LENGTH - size(above.blocks) - size(below.blocks)
     shown = requests[:MAX_CUSTOMERS]
+    around = MESSAGE_LENGTH - len(shown) * ROW_LENGTH
+    if size(above.blocks) + size(below.blocks) > around:
+        above = replace(above, blocks=unlinked(above.blocks))
+        below = replace(below, blocks=unlinked(below.blocks))
+    room = MESSAGE_LENGTH - size(above.blocks) - size(below.blocks)
     said = [cut(each, RESULT_LENGTH) for each in results[: len(shown)]]
     columns, rows = (_WITH_RESULT if said else _CUSTOMER), _rows(shown, said)
     drawn = table(columns, rows, limit=min(room, MAX_CHARACTERS))

@@ -11,17 +11,19 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from time import monotonic
 from uuid import uuid4
 
 import structlog
 
+from bot.domain.batch_input import Ambiguous
 from bot.domain.models import Card, Customer, Kind as RequestKind, LeftOut, Person, Request
 from bot.fusebill.errors import CustomerNotFound, FusebillError, FusebillRefused
 from bot.ledger import steps, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Job, Kind
-from bot.ledger.steps import Act, Asked, FollowUpOpen, NothingToFollow, Overtaken
+from bot.ledger.steps import Act, Asked, Before, FollowUpOpen, NothingToFollow, Overtaken
 from bot.messages import answers, card as card_messages, click_answers
 from bot.messages.block_kit import Message, cut
 from bot.messages.fusebill_errors import reason as words_of
@@ -35,7 +37,8 @@ from bot.requests.private_messages import Place, PrivateMessages
 from bot.requests.runner import Runner
 from bot.requests.show import Show, pause_after
 from bot.settings import Timing
-from bot.slack.client import Slack
+from bot.slack.client import Sent, Slack
+from bot.slack.error_codes import THREAD_REFUSED, meaning_of
 from bot.slack.errors import SlackBusy, SlackError, is_retryable, pause_of
 from bot.slack.rate_limiter import meanwhile
 
@@ -47,6 +50,7 @@ POSTED_AT_ONCE_S = 1.0
 WAIT_NOTICE_AFTER_S = 3.0
 WHY_LENGTH = 120
 INTERRUPTED = "the bot was interrupted before the card was posted"
+SLACK_AWAY = "Slack did not take the card in time"
 
 
 class Ask:
@@ -90,12 +94,13 @@ class Ask:
         person = self._permissions.policy.with_home_team(person)
         ids = ", ".join(map(str, customer_ids))
         all_typed = reason if len(customer_ids) == 1 else f"{ids} {reason}".rstrip()
-        if not await self._permissions.may_ask(person, place, reason, customer_ids[0], all_typed):
+        first_id = customer_ids[0]
+        if not await self._permissions.may_ask(person, place, reason, act, first_id, all_typed):
             return
         found = await self._customers.read(customer_ids, place)
         latched = [each for each in found.values() if isinstance(each, Customer) and each.ids]
         if not latched:
-            if not await self._asked_before(act, place):
+            if not await self.came_before(act, person, place):
                 await self._explain(found, place, reason, typed)
             return
         on_card = {customer.customer_id for customer in latched}
@@ -111,8 +116,18 @@ class Ask:
         self, person: Person, place: Place, customer_ids: Sequence[int], reason: str, act: Act
     ) -> None:
         """Ask as `ask` does, for a button or a form that people press twice."""
-        if not await self._asked_before(act, place):
+        if not await self.came_before(act, person, place):
             await self.ask(person, place, customer_ids, reason, act)
+
+    async def offer_meanings(
+        self, person: Person, place: Place, ambiguous: Ambiguous, act: Act
+    ) -> None:
+        """Ask which of two meanings a text has, if the person may ask at all."""
+        person = self._permissions.policy.with_home_team(person)
+        typed = f"{', '.join(map(str, ambiguous.many.customer_ids))} {ambiguous.many.reason}"
+        first_id = ambiguous.many.customer_ids[0]
+        if await self._permissions.may_ask(person, place, None, act, first_id, typed.rstrip()):
+            await self._private.send(place, answers.which_meaning(ambiguous))
 
     async def _explain(self, found: Found, place: Place, reason: str, typed: str) -> None:
         """Say why there is nothing to ask about."""
@@ -137,8 +152,15 @@ class Ask:
     ) -> bool:
         """Record a card's requests and post the card; false if there is none, which is told.
 
-        `left_out` and `follows` as for `steps.asked`.
+        `left_out` and `follows` as for `steps.asked`. Whoever wants a card may ask for it here, or
+        there is none: also of an undo, and of a customer to check again.
         """
+        first, door = card.first, replace(place, channel_id=card.first.channel_id)
+        customer_id = first.customer.customer_id
+        if not await self._permissions.may_ask(
+            first.requester, door, first.reason, act, customer_id, first.reason
+        ):
+            return False
         try:
             result = await self._runner.run(
                 steps.asked,
@@ -150,10 +172,10 @@ class Ask:
             await self._private.send(place, not_recorded)
             return False
         match result:
-            case Asked(before=False, card=asked):
+            case Asked(card=asked):
                 return await self._is_posted(asked)
-            case Asked():
-                await self._say_asked_already(result.card, place)
+            case Before():
+                await self._say_before(result, card.first.requester, place)
             case FollowUpOpen():
                 await self._private.send(place, click_answers.follow_up_open())
             case NothingToFollow():
@@ -173,15 +195,18 @@ class Ask:
         await job.done.wait()
         return job.card is not None and job.card.first.message_ts is not None
 
-    async def _asked_before(self, act: Act, place: Place) -> bool:
-        card = await self._runner.run(steps.card_of_act, act)
-        if card:
-            await self._say_asked_already(card, place)
-        return card is not None
+    async def came_before(self, act: Act, person: Person, place: Place) -> bool:
+        """Whether the same act was delivered before; then the person is told what came of it."""
+        before = await self._runner.run(steps.came_before, act)
+        if before:
+            await self._say_before(before, person, place)
+        return before is not None
 
-    async def _say_asked_already(self, card: Card, place: Place) -> None:
-        log.info("asked already", card_id=card.id)
-        await self._private.send(place, click_answers.asked_already())
+    async def _say_before(self, before: Before, person: Person, place: Place) -> None:
+        log.info("delivered before", card_id=before.card.id, came_of_it=before.came_of_it)
+        why = before.why_refused(person)
+        said = answers.denied(why) if why else click_answers.asked_already(before.card)
+        await self._private.send(place, said)
 
 
 class PostCards:
@@ -209,6 +234,7 @@ class PostCards:
         self._timing = timing
         self._notify = notify
         self._expires_after = timedelta(seconds=expires_after_s)
+        self._told_of_wait: set[str] = set()
         self.bot_user_id = ""
 
     async def handle(self, job: Job) -> None:
@@ -219,24 +245,26 @@ class PostCards:
             await self._runner.run(work_steps.done_with, job)
             return
         if not is_new:
-            log.warning("request without a card taken up", request_id=card.id)
+            if not job.attempts:
+                log.warning("request without a card taken up", request_id=card.id)
             if card.first.expires_at <= job.taken_at:
-                await self._end(job, card, INTERRUPTED, answers.never_posted(card.first))
+                why = SLACK_AWAY if job.attempts else INTERRUPTED
+                await self._end(job, card, why, answers.never_posted(card.first))
                 return
         try:
-            message_ts, expires_at = await self._post(job, card)
+            sent, expires_at = await self._post(job, card)
         except SlackError as error:
-            await self._not_posted(job, card, error, is_new=is_new)
+            await self._not_posted(job, card, error)
             return
         except asyncio.CancelledError:
             # the bot stops: whoever asked is told that no card will come, so none may
             if is_new:
                 await self._end(job, card, INTERRUPTED, answers.stopped())
             raise
-        await self._note(job, card, message_ts, expires_at)
+        await self._note(job, card, sent, expires_at)
 
-    async def _post(self, job: Job, card: Card) -> tuple[str, datetime]:
-        """Returns the card's `ts` and the expiry that it shows, counted from its posting."""
+    async def _post(self, job: Job, card: Card) -> tuple[Sent, datetime]:
+        """Returns what Slack took, and the expiry that it shows, counted from the posting."""
         expires_at = card.first.expires_at
 
         def message() -> Message:
@@ -253,23 +281,33 @@ class PostCards:
             people = await self._private.people_of(card)
             await self._private.send_to(people[:1], answers.on_wait())
 
-        async with meanwhile(notify) as on_wait:
-            place = (card.first.channel_id, message, card.first.thread_ts)
-            message_ts = await retried(
-                lambda: self._slack.post(*place, on_wait=on_wait),
+        async def post(thread_ts: str | None) -> Sent:
+            return await retried(
+                lambda: self._slack.post(
+                    card.first.channel_id, message, thread_ts, on_wait=on_wait
+                ),
                 _should_retry,
-                attempts=MAX_POST_ATTEMPTS,
+                # each answer that Slack loses leaves a duplicate
+                attempts=1 if job.attempts else MAX_POST_ATTEMPTS,
                 timeout_s=None,
                 wait_initial=0.5,
             )
-        return message_ts, expires_at
 
-    async def _note(self, job: Job, card: Card, message_ts: str, expires_at: datetime) -> None:
+        async with meanwhile(notify) as on_wait:
+            try:
+                sent = await post(card.first.thread_ts)
+            except SlackError as error:
+                if not card.first.thread_ts or error.code not in THREAD_REFUSED:
+                    raise
+                log.warning("follow-up posted in the channel", why=error.code)
+                sent = await post(None)
+        return sent, expires_at
+
+    async def _note(self, job: Job, card: Card, sent: Sent, expires_at: datetime) -> None:
         """Note the card's `ts`; failing that, a click does, or another card is posted."""
-        reminds = bool(self._notify)
-        now = await self._runner.run_patiently(
-            NOTE_TIMEOUT_S, steps.posted, job, message_ts, expires_at, reminds=reminds
-        )
+        message_ts = sent.ts
+        note = partial(steps.posted, reminds=bool(self._notify), is_whole=not sent.refused)
+        now = await self._runner.run_patiently(NOTE_TIMEOUT_S, note, job, message_ts, expires_at)
         job.card = now
         if now.first.message_ts != message_ts:
             await self._show.retire_duplicate(now, message_ts)
@@ -285,16 +323,24 @@ class PostCards:
                 message_ts=message_ts,
             )
 
-    async def _not_posted(self, job: Job, card: Card, error: SlackError, *, is_new: bool) -> None:
+    async def _not_posted(self, job: Job, card: Card, error: SlackError) -> None:
+        """Try again later, as long as the card can be decided; end it if Slack says no."""
         log.warning("card not posted", why=error.code, channel_id=card.first.channel_id)
-        if not is_new and is_retryable(error):
+        if is_retryable(error):
             pause = timedelta(seconds=pause_after(job.attempts, self._timing.pause_s))
             job.attempts += 1
             await self._runner.run(work_steps.later, job, pause)
+            await self._tell_of_wait(card)
             return
-        refused = answers.cannot_post(error.code, self.bot_user_id)
-        said = refused if is_new else answers.never_posted(card.first)
+        said = answers.cannot_post(error.code, meaning_of(error.code).remedy, self.bot_user_id)
         await self._end(job, card, f"Slack did not take it: {error.code}", said)
+
+    async def _tell_of_wait(self, card: Card) -> None:
+        """Tell whoever asked that the card waits for Slack, once, as soon as Slack takes a word."""
+        if card.id not in self._told_of_wait:
+            people = await self._private.people_of(card)
+            if await self._private.send_to(people[:1], answers.slack_away()):
+                self._told_of_wait.add(card.id)
 
     async def _end(self, job: Job, card: Card, why: str, said: Message) -> None:
         """End a request without a card, then say so: nobody may see a card that was called off."""

@@ -16,7 +16,7 @@ from bot.ledger import rows, steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.database.statements import clock
 from bot.ledger.rows import NoSuchCard
-from bot.ledger.steps import Act, Decided
+from bot.ledger.steps import Act, Before, Decided
 from bot.messages import answers, click_answers
 from bot.messages.block_kit import Message
 from bot.messages.forms import Declined, decline_form
@@ -24,7 +24,7 @@ from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.requests.lists import Lists
 from bot.requests.permissions import Permissions
-from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.private_messages import Place, PrivateMessages, warn_of_unknown_card
 from bot.requests.runner import Runner
 from bot.requests.show import Show
 from bot.slack.client import Slack
@@ -91,21 +91,24 @@ class Decide:
                 response_url=place.response_url,
             )
         except NoSuchCard:
+            warn_of_unknown_card(card_id)
             return click_answers.no_such_request()
         self._show.retire_soon(decided.card, message_ts)
         if decided.taken:
-            self._metrics.verdicts.labels(decided.card.first.kind, verdict).inc()
+            if not decided.before:
+                self._metrics.verdicts.labels(decided.card.first.kind, verdict).inc()
             return None
         if decided.mismatch:
             log.error("card not decided", why=decided.mismatch, card_id=card_id)
             return click_answers.mismatch()
         if decided.decision.allowed:
             self._show.pressed_late(decided.card, message_ts, place.response_url)
-            return click_answers.too_late(decided.card)
+            return click_answers.too_late(decided.card, person)
         return self._refusal(decided, person)
 
     def _refusal(self, decided: Decided, person: Person) -> Answer:
-        self._permissions.count_refusal(decided.decision, person)
+        if not decided.before:
+            self._permissions.count_refusal(decided.decision, person)
         if decided.other:
             return partial(self._overtaken, decided.decision.why, decided.other)
         return answers.denied(decided.decision.why)
@@ -132,9 +135,12 @@ class Decide:
         """
         now = await self._runner.read(clock)
         if not card.first.is_open or card.first.expires_at <= now:
+            before = await self._runner.run_urgently(steps.came_before, act)
+            if before and (why := before.why_refused(person)):
+                return answers.denied(why)
             self._show.retire_soon(card, message_ts)
             self._show.pressed_late(card, message_ts, response_url)
-            return click_answers.too_late(card)
+            return click_answers.too_late(card, person)
         person = self._permissions.policy.with_home_team(person)
         decision = self._permissions.judge(person, Verdict.DECLINED)(card.first, None)
         if decision.allowed:
@@ -185,6 +191,7 @@ class Decide:
     async def _stop(self, card_id: str, person: Person, place: Place, act: Act) -> None:
         card = await self._runner.read_patiently(STOP_TIMEOUT_S, lambda c: rows.read(c, card_id))
         if card is None:
+            warn_of_unknown_card(card_id)
             await self._private.send(place, click_answers.no_such_request())
             return
         person = self._permissions.policy.with_home_team(person)
@@ -193,6 +200,8 @@ class Decide:
         stopped = await self._runner.run_patiently(
             STOP_TIMEOUT_S, steps.stopped, card_id, person, act
         )
-        if stopped is None:
+        if isinstance(stopped, Before) and (why := stopped.why_refused(person)):
+            await self._private.send(place, answers.denied(why))
+        elif stopped is None or (isinstance(stopped, Before) and stopped.came_of_it == "nothing"):
             self._show.pressed_late(card, card.first.message_ts or "", place.response_url)
             await self._private.send(place, click_answers.nothing_to_stop())

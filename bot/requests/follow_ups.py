@@ -27,7 +27,7 @@ from bot.requests.customers import Customers, Found
 from bot.requests.execution import compare
 from bot.requests.lists import Lists
 from bot.requests.permissions import Permissions
-from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.private_messages import Place, PrivateMessages, warn_of_unknown_card
 from bot.requests.runner import Runner
 from bot.requests.show import Show
 
@@ -216,8 +216,12 @@ class FollowUps:
         happen twice is asked again in the transaction that writes it.
         """
         async with self._locks.setdefault(card_id, asyncio.Lock()):
+            if await self._ask.came_before(act, person, place):
+                yield None
+                return
             card = await self._runner.read(lambda c: rows.read(c, card_id))
             if card is None:
+                warn_of_unknown_card(card_id)
                 await self._private.send(place, click_answers.no_such_request())
             elif not await self._permissions.may_follow_up(card, person, place, act):
                 card = None

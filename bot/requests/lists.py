@@ -14,6 +14,7 @@ from bot.fusebill.errors import CustomerNotFound, FusebillError
 from bot.ledger import lists as ledger_lists
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Kind, Transaction
+from bot.ledger.steps import Act
 from bot.messages import answers, lists
 from bot.messages.lists import OpenRequest
 from bot.messages.phrases import Links
@@ -67,10 +68,10 @@ class Lists:
         else:
             await self._private.send(place, answers.not_read(customer_id, error))
 
-    async def find(self, person: Person, place: Place, find: Find) -> None:
+    async def find(self, person: Person, place: Place, find: Find, act: Act) -> None:
         """Show customers whose company name, reference or email contains a text."""
         text = find.text
-        if not await self._permissions.may_read(person, place, f"/unlatch find {text}"):
+        if not await self._permissions.may_read(person, place, f"/unlatch find {text}", act):
             return
         searches = [
             self._fusebill.find_customers(field, text, contains=True, limit=MAX_HITS + 1)
@@ -86,11 +87,11 @@ class Lists:
         more = len(hits) > MAX_HITS or not all(r.complete for r in results)
         await self._private.send(place, lists.found(text, shown, self._links, more=more))
 
-    async def history(self, person: Person, place: Place, history: History) -> None:
+    async def history(self, person: Person, place: Place, history: History, act: Act) -> None:
         """Show the last requests, each with a link to its card; draw again those that are stale."""
         customer_id = history.customer_id
         if not await self._permissions.may_read(
-            person, place, "/unlatch history", customer_id or 0
+            person, place, "/unlatch history", act, customer_id or 0
         ):
             return
         try:
@@ -107,9 +108,9 @@ class Lists:
         advisers = self._permissions.policy.named_confirmers
         await self._private.send(place, lists.history(customer_id, past, advisers, reasons))
 
-    async def pending(self, person: Person, place: Place) -> None:
+    async def pending(self, person: Person, place: Place, act: Act) -> None:
         """Show up to ten open requests, oldest first, those that the person may decide first."""
-        if not await self._permissions.may_read(person, place, "/unlatch pending"):
+        if not await self._permissions.may_read(person, place, "/unlatch pending", act):
             return
         found = await self._runner.read(ledger_lists.still_open)
         judge = self._permissions.judge(person, Verdict.CONFIRMED)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import structlog
 
 from bot.domain.commands import Ask, AskMany
 from bot.domain.models import Person
+from bot.ledger.steps import Act
 from bot.messages import answers
 from bot.messages.forms import Errors, Sent, paste_form, understood
 from bot.requests.permissions import Permissions
@@ -33,21 +35,34 @@ class Paste:
         self._permissions = permissions
         self._customer_url = customer_url
 
-    async def open_form(self, person: Person, place: Place, trigger_id: str) -> None:
+    async def open_form(
+        self,
+        person: Person,
+        place: Place,
+        trigger_id: str,
+        act: Act,
+        customer_ids: Sequence[int] = (),
+    ) -> None:
         """Open the form; who may not ask, or gets no form from Slack, is told so privately."""
         person = self._permissions.policy.with_home_team(person)
-        # whoever may ask may read; the reason is not typed yet
-        if not await self._permissions.may_read(person, place, "/unlatch many"):
+        typed = ", ".join(map(str, customer_ids)) or "/unlatch many"
+        first_id = customer_ids[0] if customer_ids else 0
+        if not await self._permissions.may_ask(person, place, None, act, first_id, typed):
             return
         needs_reason = self._permissions.policy.require_reason
         now = datetime.now(UTC)
-        form = paste_form(place.channel_id, place.response_url, now, needs_reason=needs_reason)
+        where = (place.channel_id, place.response_url)
+        form = paste_form(*where, now, customer_ids, needs_reason=needs_reason)
         try:
             await self._slack.open_form(trigger_id, form)
         except SlackError as error:
             log.warning("form not opened", why=error.code)
             said = answers.form_not_opened(certain=is_verdict(error), pressed=False)
             await self._private.send(place, said)
+
+    def lacks_reason(self, ask: Ask | AskMany) -> bool:
+        """Whether a button asks for customers without a reason, and the rules want one."""
+        return self._permissions.policy.require_reason and not ask.reason
 
     def read(self, sent: Sent) -> Ask | AskMany | Errors:
         """What a form that was sent asks for, or what is wrong with it by field."""

@@ -13,7 +13,15 @@ from uuid import uuid4
 import structlog
 
 from bot.domain.models import Card, Customer, Kind, Person, Request, Verdict
-from bot.domain.policy import Decision, Members, Policy, may_ask, may_decide, may_read
+from bot.domain.policy import (
+    IN_DIRECT_MESSAGE,
+    Decision,
+    Members,
+    Policy,
+    may_ask,
+    may_decide,
+    may_read,
+)
 from bot.ledger import steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.steps import Act, Judge
@@ -46,18 +54,29 @@ class Permissions:
         self._metrics = metrics
 
     async def may_ask(
-        self, person: Person, place: Place, reason: str, customer_id: int, typed: str
+        self,
+        person: Person,
+        place: Place,
+        reason: str | None,
+        act: Act,
+        customer_id: int = 0,
+        typed: str = "",
     ) -> bool:
-        """Whether a person may ask for a card; a refusal is recorded with what was `typed`."""
-        decision = may_ask(self.policy, person, place.channel_id, reason, self._members())
-        return await self._allow_command(decision, person, place, customer_id, typed)
+        """Whether a person may ask for a card; a refusal is recorded with what was `typed`.
+
+        Every way to a card passes here. A `reason` of None is asked for later.
+        """
+        decision = IN_DIRECT_MESSAGE
+        if not place.is_direct:
+            decision = may_ask(self.policy, person, place.channel_id, reason, self._members())
+        return await self._allow_command(decision, person, place, customer_id, typed, act)
 
     async def may_read(
-        self, person: Person, place: Place, command: str, customer_id: int = 0
+        self, person: Person, place: Place, command: str, act: Act, customer_id: int = 0
     ) -> bool:
         """Whether a person may see customers and past requests here."""
         decision = may_read(self.policy, person, place.channel_id, self._members())
-        return await self._allow_command(decision, person, place, customer_id, command)
+        return await self._allow_command(decision, person, place, customer_id, command, act)
 
     async def may_follow_up(self, card: Card, person: Person, place: Place, act: Act) -> bool:
         """Whether a person may undo what a card did, or check it again."""
@@ -85,7 +104,13 @@ class Permissions:
         log.info("refused", label=decision.label, team_id=person.team_id)
 
     async def _allow_command(
-        self, decision: Decision, person: Person, place: Place, customer_id: int, typed: str
+        self,
+        decision: Decision,
+        person: Person,
+        place: Place,
+        customer_id: int,
+        typed: str,
+        act: Act,
     ) -> bool:
         """`customer_id` is 0 if the command named no customer."""
         if decision.allowed:
@@ -106,7 +131,7 @@ class Permissions:
             expires_at=now,
         )
         try:
-            await self._runner.run(steps.refused_to_ask, denied, decision)
+            await self._runner.run(steps.refused_to_ask, denied, decision, act)
         except LedgerUnavailable as error:
             log.error("refusal not recorded", why=str(error))  # noqa: TRY400  # expected
         await self._private.send(place, answers.denied(decision.why, decision.channels))

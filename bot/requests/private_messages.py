@@ -25,10 +25,25 @@ TIMEOUT_S = 8.0
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where somebody typed or clicked: the channel, and the `response_url` to answer only them."""
+    """Where somebody typed or clicked: the channel, and the `response_url` to answer only them.
+
+    `is_direct`: it is a direct message, of two people or more.
+    """
 
     channel_id: str
     response_url: str
+    is_direct: bool = False
+
+
+def warn_of_unknown_card(card_id: str) -> None:
+    """Log a press on a card that this ledger does not have, and what that means."""
+    log.warning(
+        "pressed card is not in this ledger",
+        card_id=card_id[:64],
+        check="Another bot may run with the same Slack app, on another ledger: each then gets some"
+        " of the presses. Stop one of them, or give it an app of its own. If there is only this"
+        " one, DATABASE_URL names another ledger than before.",
+    )
 
 
 class PrivateMessages:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 
@@ -42,6 +42,8 @@ QUICK_PAUSE_S = 60.0
 MAX_PAUSE_S = 3600.0
 MAX_ATTEMPTS = 206
 """About a week of attempts, with the pauses of `pause_after`."""
+SIMPLER_ATTEMPTS = 40
+"""How often a card that Slack took only in a simpler form is drawn again, in about four hours."""
 PATIENT_ATTEMPTS = 6
 """After so many attempts, about a minute, the people who wait are told the result privately."""
 
@@ -58,7 +60,9 @@ class Show:
         tasks: BackgroundTasks,
         metrics: Metrics,
         timing: Timing,
+        notify: Sequence[str] = (),
     ) -> None:
+        self._notify = notify
         self._runner = runner
         self._slack = slack
         self._private = private
@@ -128,32 +132,41 @@ class Show:
         Returns how many it shows then, and whether that ends the job, or puts it off.
         """
         job.changed.clear()
+        message = card_messages.draw(card, self._links, self._notify)
         drawn, replied = await asyncio.gather(
-            self._draw_card(job, card), self._draw_thread(job, card, known), return_exceptions=True
+            self._update(job, card, message),
+            self._draw_thread(job, card, known),
+            return_exceptions=True,
         )
-        failures = [each for each in (drawn, replied) if isinstance(each, BaseException)]
-        for failure in failures:
-            if not isinstance(failure, SlackError):
+        for failure in (drawn, replied):
+            if isinstance(failure, BaseException) and not isinstance(failure, SlackError):
                 raise failure
-        if not failures and not isinstance(replied, BaseException):
-            return replied, await self._runner.run(work_steps.shown, job, replied)
+        if not isinstance(drawn, BaseException) and not isinstance(replied, BaseException):
+            return replied, await self._drawn(job, replied, drawn)
         shown = known if isinstance(replied, BaseException) else replied
-        slack_errors = [each for each in failures if isinstance(each, SlackError)]
-        await self._not_drawn(job, card, shown, slack_errors)
+        results = {"the card": drawn, "the trail": replied}
+        failures = {what: e for what, e in results.items() if isinstance(e, SlackError)}
+        await self._not_drawn(job, card, shown, failures)
         return shown, True
 
-    async def _draw_card(self, job: Job, card: Card) -> None:
-        # an open card is as it was posted
-        if card.first.verdict:
-            await self._update(job, card, card_messages.draw(card, self._links))
+    async def _drawn(self, job: Job, shown: int, refused: str) -> bool:
+        """End the job, or put it off if Slack took the card only in a simpler form."""
+        if not refused or job.attempts >= SIMPLER_ATTEMPTS:
+            return await self._runner.run(work_steps.shown, job, shown)
+        job.attempts += 1
+        pause_s = pause_after(job.attempts - 1, self._timing.pause_s)
+        log.warning("card shown more simply", why=refused, again_in_s=pause_s)
+        return await self._runner.run(work_steps.shown, job, shown, timedelta(seconds=pause_s))
 
     async def _update(
         self, job: Job, card: Card, message: Message, *, max_wait_s: float = MAX_WAIT_S
-    ) -> None:
+    ) -> str:
+        """Replace the card; returns why Slack did not take it whole."""
         job.require_held()
-        await self._slack.update(
+        sent = await self._slack.update(
             card.first.channel_id, card.first.message_ts or "", message, max_wait_s=max_wait_s
         )
+        return sent.refused
 
     async def _draw_thread(self, job: Job, card: Card, known: int) -> int:
         """Post the events that the thread lacks; returns how many it shows then."""
@@ -169,28 +182,26 @@ class Show:
         return shown
 
     async def _not_drawn(
-        self, job: Job, card: Card, shown: int, failures: Sequence[SlackError]
+        self, job: Job, card: Card, shown: int, failures: Mapping[str, SlackError]
     ) -> None:
-        """Try again later; give up where that makes no sense."""
+        """Try again later; give up where that makes no sense. `failures` are by what they lost."""
         job.attempts += 1
-        passing = [each for each in failures if isinstance(each, SlackUnavailable)]
-        if any(_may_last(each, job) for each in failures) and card.is_finished:
-            gone = len(passing) < len(failures)
-            text = answers.outcome_without_card(card, self._links, gone=gone)
-            await self._private.tell(card, text)
-        codes = ", ".join(sorted({each.code for each in failures}))
+        await self._tell_result(job, card, failures.get("the card"))
+        passing = [each for each in failures.values() if isinstance(each, SlackUnavailable)]
+        lost = " and ".join(failures)
+        codes = ", ".join(sorted({each.code for each in failures.values()}))
         if passing and job.attempts <= MAX_ATTEMPTS:
             pause_s = pause_after(job.attempts - 1, self._timing.pause_s)
             pause_s = max([pause_s, *(each.retry_after_s or 0.0 for each in passing)])
-            log.warning("slack unavailable", why=codes, again_in_s=pause_s)
+            log.warning("slack unavailable", why=codes, not_shown=lost, again_in_s=pause_s)
             again_in = timedelta(seconds=pause_s)
             await self._runner.run(
                 work_steps.not_shown, job, shown, again_in=again_in, attempts=job.attempts
             )
             return
         self._metrics.undelivered.inc()
-        log.error("gave up updating slack", why=codes)
-        why = f"Slack did not take it: {codes}"
+        log.error("gave up updating slack", why=codes, not_shown=lost)
+        why = f"Slack did not take {lost}: {codes}"
         await self._runner.run(
             work_steps.not_shown,
             job,
@@ -199,6 +210,13 @@ class Show:
             why=why,
             gone=not passing,
         )
+
+    async def _tell_result(self, job: Job, card: Card, failure: SlackError | None) -> None:
+        """Tell people privately what the card can't show; a trail that is missing hides nothing."""
+        if failure and card.is_finished and _may_last(failure, job):
+            gone = not isinstance(failure, SlackUnavailable)
+            text = answers.outcome_without_card(card, self._links, gone=gone)
+            await self._private.tell(card, text)
 
     def pressed_late(self, card: Card, message_ts: str, response_url: str) -> None:
         """Bring a card up to date after a press that it should not offer, in the background."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
 
@@ -15,9 +16,9 @@ from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.messages.block_kit import Form, Message
+from bot.slack import simpler
 from bot.slack.errors import (
     BAD_TOKEN,
-    UNPOSTABLE,
     SlackBlocked,
     SlackBusy,
     SlackError,
@@ -35,6 +36,7 @@ from bot.slack.web_api import WebApi
 
 __all__ = [
     "BAD_TOKEN",
+    "Sent",
     "Slack",
     "SlackBlocked",
     "SlackBusy",
@@ -56,8 +58,14 @@ OPEN_TIMEOUT_S = 3.0
 NOT_AT_SLACK = "response_url_not_at_slack"
 """The code of a response URL that was not called, though a signed payload brought it."""
 MAX_CONCURRENT_CALLS = 64
-MAX_PLAIN_LENGTH = 3000
-"""Slack takes 4,000 characters in an update: docs.slack.dev/reference/methods/chat.update"""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A message that Slack took; `refused` is why not as it was drawn, but more simply."""
+
+    ts: str
+    refused: str = ""
 
 
 class Slack:
@@ -83,15 +91,15 @@ class Slack:
         *,
         max_wait_s: float = MAX_WAIT_S,
         on_wait: Callable[[], None] = lambda: None,
-    ) -> str:
-        """Post a message, in the thread `thread_ts` if given; returns the message's `ts`.
+    ) -> Sent:
+        """Post a message, in the thread `thread_ts` if given.
 
         `message` may be a function, which is called when the message is sent, after any wait.
         """
 
-        async def call() -> str:
+        async def call() -> Sent:
             drawn = message if isinstance(message, Message) else message()
-            response = await self._send(
+            return await self._send(
                 "chat.postMessage",
                 lambda text, blocks: self._web_api.call(
                     "chat.postMessage",
@@ -104,7 +112,6 @@ class Slack:
                 ),
                 drawn,
             )
-            return str(response["ts"])
 
         key: Key = ("chat.postMessage", channel_id)
         return await self._rate_limiter.run(key, call, max_wait_s=max_wait_s, on_wait=on_wait)
@@ -117,11 +124,11 @@ class Slack:
         *,
         max_wait_s: float = MAX_WAIT_S,
         on_wait: Callable[[], None] = lambda: None,
-    ) -> None:
+    ) -> Sent:
         """Replace a message that the bot posted."""
 
-        async def call() -> None:
-            await self._send(
+        async def call() -> Sent:
+            return await self._send(
                 "chat.update",
                 lambda text, blocks: self._web_api.call(
                     "chat.update", channel=channel_id, ts=message_ts, text=text, blocks=blocks
@@ -131,7 +138,7 @@ class Slack:
 
         # Slack limits updates per workspace, posts per channel
         key: Key = ("chat.update", "")
-        await self._rate_limiter.run(key, call, max_wait_s=max_wait_s, on_wait=on_wait)
+        return await self._rate_limiter.run(key, call, max_wait_s=max_wait_s, on_wait=on_wait)
 
     async def send_ephemeral(self, response_url: str, message: Message) -> None:
         """Send a message that only one person sees.
@@ -162,7 +169,7 @@ class Slack:
             if failure := failure_of(response):
                 raise failure
 
-        await self._or_plain(message, lambda *args: self._call("response_url", lambda: call(*args)))
+        await simpler.send(message, lambda *args: self._call("response_url", lambda: call(*args)))
 
     async def open_form(self, trigger_id: str, form: Form) -> None:
         """Open a form for the person whose click brought the `trigger_id`.
@@ -273,8 +280,8 @@ class Slack:
         method: str,
         call: Callable[[str, Blocks | None], Awaitable[dict[str, Any]]],
         message: Message,
-    ) -> dict[str, Any]:
-        """Send a message; returns Slack's answer, which has a `ts`."""
+    ) -> Sent:
+        """Send a message, made simpler if Slack refuses it."""
 
         async def send(text: str, blocks: Blocks | None) -> dict[str, Any]:
             async def answered() -> dict[str, Any]:
@@ -282,19 +289,8 @@ class Slack:
 
             return await self._call(method, answered)
 
-        return await self._or_plain(message, send)
-
-    async def _or_plain(
-        self, message: Message, send: Callable[[str, Blocks | None], Awaitable[T]]
-    ) -> T:
-        """Send the blocks; what Slack can't post is sent without the table, then as plain text."""
-        for blocks in filter(None, (message.blocks, message.without_table)):
-            try:
-                return await send(message.text, blocks)
-            except SlackRefused as error:
-                if error.code not in UNPOSTABLE:
-                    raise
-        return await send(message.text[:MAX_PLAIN_LENGTH], None)
+        answer, refused = await simpler.send(message, send)
+        return Sent(str(answer["ts"]), refused)
 
     async def _ask(
         self, method: str, call: Callable[[], Awaitable[AsyncSlackResponse]], **fields: type

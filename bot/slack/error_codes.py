@@ -154,6 +154,17 @@ MEANINGS = {code: meaning for meaning, row in _ROWS for code in row.split()}
 UNKNOWN = Meaning(Remedy.ADMIN, "Look the code up at docs.slack.dev/reference/methods.")
 
 
+THREAD_REFUSED = frozenset(
+    {
+        "restricted_action_thread_locked",
+        "restricted_action_non_threadable_channel",
+        "thread_not_found",
+        "cannot_reply_to_message",
+    }
+)
+"""Codes of a reply: the same message may be taken outside of the thread."""
+
+
 def codes(remedy: Remedy) -> frozenset[str]:
     """All codes that the same ends."""
     return frozenset(code for code, meaning in MEANINGS.items() if meaning.remedy is remedy)

@@ -16,7 +16,7 @@ What ends each code is in `error_codes`. Source: docs.slack.dev/apis/web-api/rat
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +32,7 @@ from bot.slack.error_codes import Remedy, codes, meaning_of
 
 MAX_RETRY_AFTER_S = 600.0
 MAX_PAUSE_S = 30.0
+MAX_WORD_LENGTH = 300
 BUSY = frozenset({"ratelimited", "rate_limited", "http_429"})
 PASSING = codes(Remedy.TIME) - BUSY
 """Codes of Slack that pass by themselves. Every code in no list here is a SlackBlocked."""
@@ -84,7 +85,11 @@ class SlackBlocked(SlackUnavailable):
 
 
 class SlackRefused(SlackError):
-    """The same call will never succeed."""
+    """The same call will never succeed; `words` are Slack's own about the message."""
+
+    def __init__(self, code: str, words: Sequence[str] = ()) -> None:
+        super().__init__(code)
+        self.words = tuple(words)
 
 
 class Redirected(aiohttp.ClientError):
@@ -179,8 +184,20 @@ def failure(status: int, data: object, headers: Mapping[str, str]) -> SlackError
     if code != verdict or code in PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return SlackUnavailable(code, retry_after_s)
     if code in UNCHANGEABLE or code in UNPOSTABLE:
-        return SlackRefused(code)
+        return SlackRefused(code, _words(data))
     return SlackBlocked(code, retry_after_s)
+
+
+def _words(data: object) -> list[str]:
+    """What Slack says of a message that it refuses; which block it means stands in it."""
+
+    def found() -> Iterator[object]:
+        if isinstance(data, dict):
+            metadata, errors = data.get("response_metadata"), data.get("errors")
+            yield from (metadata.get("messages") or ()) if isinstance(metadata, dict) else ()
+            yield from errors if isinstance(errors, list) else ()
+
+    return [str(each)[:MAX_WORD_LENGTH] for each in found()]
 
 
 def _seconds(header: str) -> float | None:

@@ -44,12 +44,15 @@ class UserGroups:
         self._asked_to_wait_s = 0.0
 
     def members(self) -> Members:
-        """Each group's members; None where Slack has not reported them within five minutes."""
-        oldest = self._clock() - MAX_AGE_S
+        """Each group's members, if Slack has reported them within five minutes.
+
+        Otherwise the code of Slack's no, if that was its last word, or None.
+        """
+        oldest, refused = self._clock() - MAX_AGE_S, self.refused()
         return {
             group: self._known[group][1]
             if group in self._known and self._known[group][0] >= oldest
-            else None
+            else refused.get(group)
             for group in self._user_groups
         }
 
@@ -74,7 +77,8 @@ class UserGroups:
 
     async def keep(self) -> None:
         """Refresh for ever, after a failure ever more rarely; returns at once without groups."""
-        complete, pause_s = None not in self.members().values(), self._retry_after_s
+        known = (isinstance(each, frozenset) for each in self.members().values())
+        complete, pause_s = all(known), self._retry_after_s
         while self._user_groups:
             wait_s = self._refresh_every_s if complete else max(pause_s, self._asked_to_wait_s)
             await asyncio.sleep(wait_s)

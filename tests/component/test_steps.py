@@ -28,7 +28,7 @@ from bot.ledger.audit.export import Filter, read
 from bot.ledger.database.engine import open_engine
 from bot.ledger.jobs import Kind, LostHold
 from bot.ledger.rows import NoSuchCard
-from bot.ledger.steps import Act, Asked, Decided, FollowUpOpen, Overtaken
+from bot.ledger.steps import Act, Asked, Before, Decided, FollowUpOpen, Overtaken
 from bot.ledger.tables import acts, jobs as job_table, requests
 from bot.ledger.work_steps import Looked, Result
 from bot.messages import card as card_messages, lists as list_messages, thread
@@ -221,7 +221,7 @@ async def test_a_card_of_many_is_decided_with_all_its_requests(
     resumed = await other.run(work_steps.resumed, job, older_version=False)
     assert story(resumed).count(EventType.RECLAIMED) == 3
     stopped = await one.run(steps.stopped, ID, BOB, Act("stops"))
-    assert stopped is not None
+    assert isinstance(stopped, Card)
     assert stopped.is_stopping
 
 
@@ -291,28 +291,50 @@ async def test_the_same_act_changes_nothing_and_has_the_same_result(one: Process
     first = await one.run(steps.asked, card, act, LIFE)
     again = await one.run(steps.asked, Card((ANOTHER,)), act, LIFE)
     assert isinstance(first, Asked)
-    assert again == Asked(first.card, before=True)
+    assert again == Before("asked", first.card)
     taken = await one.confirm(act=Act("confirms"))
     one.now = NOW + SECOND
-    assert await one.confirm(act=Act("confirms")) == Decided(taken.card, taken=True)
+    assert await one.confirm(act=Act("confirms")) == Decided(taken.card, taken=True, before=True)
     await one.ask(ANOTHER)
     for _ in range(2):
         denied = await one.confirm(ANOTHER.id, act=Act("may not"), judge=not_listed)
         one.now += HOUR / 10
         assert (denied.taken, denied.decision.why) == (False, NOT_LISTED.why)
     stops = [await one.run(steps.stopped, ID, BOB, Act("stops")) for _ in range(2)]
-    assert stops[0] == stops[1] == await one.card()
+    assert stops == [await one.card(), Before("stopped", await one.card())]
+    for _ in range(2):
+        await one.run(
+            steps.refused_to_ask, replace(REQUEST, id="no"), NOT_LISTED, Act("may not ask")
+        )
+    before = await one.run(steps.came_before, Act("may not ask"))
+    assert before is not None
+    assert before.why_refused(ALICE) == NOT_LISTED.why
+
+
+async def test_a_stop_that_found_nothing_left_finds_nothing_left_again(one: Process) -> None:
+    await one.ask()
+    await one.run(steps.decided, ID, Verdict.CANCELLED, ALICE)
+    assert await one.run(steps.stopped, ID, BOB, Act("stops")) is None
+    again = await one.run(steps.stopped, ID, BOB, Act("stops"))
+    assert again == Before("nothing", await one.card())
+
+
+async def test_a_refused_act_is_refused_again_though_it_would_be_allowed_now(one: Process) -> None:
+    await one.run(steps.refused_to_ask, replace(REQUEST, id="no"), NOT_LISTED, Act("asks"))
+    asked = await one.run(steps.asked, Card((REQUEST,)), Act("asks"), LIFE)
+    assert isinstance(asked, Before)
+    assert asked.why_refused(ALICE) == NOT_LISTED.why
 
 
 async def test_acts_that_share_a_button_are_one_while_its_card_is_open(one: Process) -> None:
     first = await one.run(steps.asked, Card((REQUEST,)), Act("1", "a button"), LIFE)
     second = await one.run(steps.asked, Card((ANOTHER,)), Act("2", "a button"), LIFE)
     assert isinstance(first, Asked)
-    assert second == Asked(first.card, before=True)
+    assert second == Before("asked", first.card)
     await one.run(steps.decided, ID, Verdict.CANCELLED, ALICE)
     third = await one.run(steps.asked, Card((ANOTHER,)), Act("3", "a button"), LIFE)
     assert isinstance(third, Asked)
-    assert (third.card.id, third.before) == (ANOTHER.id, False)
+    assert third.card.id == ANOTHER.id
 
 
 async def test_an_act_is_forgotten_after_a_day(one: Process) -> None:
@@ -592,7 +614,7 @@ async def test_recent_requests_are_newest_first_and_can_be_of_one_customer(one: 
         customer = replace(REQUEST.customer, customer_id=customer_id)
         await one.ask(replace(REQUEST, id=str(number), customer=customer))
         await one.post(f"1.{number}")
-    await one.run(steps.refused_to_ask, replace(REQUEST, id="denied"), NOT_LISTED)
+    await one.run(steps.refused_to_ask, replace(REQUEST, id="denied"), NOT_LISTED, Act("denied"))
 
     async def recent(customer_id: int | None, limit: int = 10) -> list[str]:
         found = await one.read(lambda c: lists.recent(c, customer_id, limit))

@@ -11,7 +11,7 @@ from aiohttp.test_utils import TestServer
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.messages.block_kit import Message, say
-from bot.slack.client import Slack
+from bot.slack.client import Sent, Slack
 from bot.slack.session import open_session
 from tests.support.names import CHANNEL
 
@@ -65,7 +65,7 @@ async def test_a_call_goes_through_the_proxy_that_slack_sdk_uses(
 async def test_a_post_is_made_as_slack_sdk_makes_it(
     recorder: Recorder, sdk: AsyncWebClient, thread_ts: str | None
 ) -> None:
-    assert await Slack(sdk).post(CHANNEL, TEXT, thread_ts) == TS
+    assert await Slack(sdk).post(CHANNEL, TEXT, thread_ts) == Sent(TS)
     await sdk.chat_postMessage(
         channel=CHANNEL,
         text=TEXT.text,

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.sandbox.slack.simulator import Ephemeral, PostedMessage
+from bot.sandbox.slack.simulator import Channel, Ephemeral, PostedMessage
 from tests.support.names import BIKES, CHANNEL
 from tests.support.world import OpenWorld, World
 
@@ -239,16 +239,45 @@ async def test_a_search_result_that_is_not_latched_gets_no_card(world: World) ->
     assert cards(world) == []
 
 
-async def test_the_rules_apply_to_the_button_as_to_a_typed_command(
+async def test_where_a_reason_is_required_the_button_asks_for_it_in_a_form(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(unlatch_require_reason=True) as world:
         await world.reply_to("find stolen")
         await use(world)
-        assert "A reason is needed." in world.last_ephemeral("U0ALICE")
+        form = world.slack.views.of("U0ALICE")
+        assert form.view["title"]["text"] == "Why unlatch?"
+        assert form.values["ids"]["ids"] == str(BIKES)
+        assert cards(world) == []
+        assert await world.slack.submit(form.id, {"ids": str(BIKES), "reason": ""}) is None
+        await world.slack.submit(form.id, {"ids": str(BIKES), "reason": "moved"})
+        await world.settled()
+        [card] = cards(world)
+        assert "\nWhy: moved\n" in world.card(card)
+
+
+async def test_a_suggestion_that_carries_its_reason_opens_no_form(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_require_reason=True) as world:
         await world.reply_to("1337 moved")
         await use(world)
         assert len(cards(world)) == 1
+        assert world.slack.views.all() == []
+
+
+@pytest.mark.parametrize(
+    "channel",
+    [Channel("D0ALICE", "directmessage"), Channel("C0GROUP", "mpdm-alice--bob-1")],
+    ids=["direct", "of several"],
+)
+async def test_a_found_customer_gets_no_card_in_a_direct_message(
+    world: World, channel: Channel
+) -> None:
+    world.slack.workspace.channels[channel.id] = channel
+    await world.slack.command("U0ALICE", "find stolen", channel_id=channel.id)
+    await world.settled()
+    await use(world)
+    assert "Use the command in a channel." in world.last_ephemeral("U0ALICE")
+    assert world.slack.workspace.messages(channel.id) == []
 
 
 async def test_a_guest_may_neither_search_nor_use_a_result(world: World) -> None:

@@ -21,7 +21,10 @@ from tests.support.world import OpenWorld, World
 TWO = "You made this request yourself. The two-person rule needs somebody else to confirm."
 CONFIRMERS = "You are not on the list of people who may confirm."
 CANCELLERS = "You are not on the list of people who may cancel somebody else's request."
-GROUP_UNKNOWN = "Slack can't say right now who may confirm. Try again in a minute."
+GROUP_REFUSED = (
+    "Slack does not tell the bot who is in the user group S0NOSUCH (no_such_subteam), so it can't"
+    " know whether you may confirm. Trying again won't help: tell the bot's admin."
+)
 
 
 def ephemeral_readers(world: World) -> set[str]:
@@ -78,7 +81,7 @@ ASKS = {
     ),
     "a group that slack can't list": Case(
         "U0ALICE",
-        "Slack can't say right now who may ask for an unlatch.",
+        "Slack does not tell the bot who is in the user group S0NOSUCH (no_such_subteam), so it",
         *("unknown_members", only(requesters={"S0NOSUCH"})),
     ),
 }
@@ -166,7 +169,7 @@ CLICKS = {
         "U0GUEST", CLICK_STRANGER, "stranger", only(confirmers={"S0OPS"})
     ),
     "a group that slack can't list": Case(
-        "U0BOB", GROUP_UNKNOWN, "unknown_members", only(confirmers={"S0NOSUCH"})
+        "U0BOB", GROUP_REFUSED, "unknown_members", only(confirmers={"S0NOSUCH"})
     ),
     "cancels and is not listed": Case(
         *("U0BOB", CANCELLERS, "not_listed"),

@@ -153,8 +153,11 @@ async def test_the_requests_own_card_is_never_retired(world: World) -> None:
     card = await world.ask()
     before = len(world.slack.calls)
     await world.press("U0GUEST", card, CONFIRM)
-    called = {call.method for call in world.slack.calls[before:]}
-    assert called == {"response_url", "chat.postMessage"}
+    since = world.slack.calls[before:]
+    # its thread gets the refusal, and it is drawn as it is
+    assert {call.method for call in since} == {"response_url", "chat.postMessage", "chat.update"}
+    updates = [call.arguments for call in since if call.method == "chat.update"]
+    assert all("Unlatch customer" in str(each["blocks"]) for each in updates)
     assert "[Unlatch customer]" in world.card(card)
 
 

@@ -18,7 +18,7 @@ from bot.messages.block_kit import message, say
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.proxy_answers import PROXY_ANSWERS
 from bot.sandbox.slack.response_urls import Origin
-from bot.sandbox.slack.simulator import SimulatedSlack
+from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack
 from bot.slack.client import Slack, SlackError, is_retryable
 from bot.slack.errors import PASSING, UNCHANGEABLE, UNPOSTABLE
 from bot.slack.session import open_session
@@ -169,6 +169,10 @@ async def test_socket_mode_asks_no_sooner_than_slack_allows(world: World) -> Non
         await connection.close()
 
 
+def kinds(world: World, card: PostedMessage) -> list[str]:
+    return [each["type"] for each in world.slack.workspace.message(CHANNEL, card.ts).blocks]
+
+
 @pytest.mark.parametrize("code", [*sorted(PASSING), *BLOCKING, "token_revoked", "missing_scope"])
 async def test_what_was_decided_is_shown_once_slack_allows_it_again(
     world: World, code: str
@@ -186,15 +190,52 @@ async def test_what_was_decided_is_shown_once_slack_allows_it_again(
 
 
 @pytest.mark.parametrize("code", sorted(UNPOSTABLE))
-async def test_what_slack_cannot_post_is_posted_as_plain_text(world: World, code: str) -> None:
+async def test_a_new_card_that_slack_refuses_keeps_its_buttons_and_is_drawn_whole_again(
+    world: World, code: str
+) -> None:
+    # the second refusal is of the first try to draw it whole
+    world.slack.faults.fail("chat.postMessage", error=code)
+    world.slack.faults.fail("chat.update", error=code)
     card = await world.ask()
-    for method in ("chat.update", "chat.postMessage"):
-        world.slack.faults.fail(method, error=code)
+    assert "[Unlatch customer] [Cancel]" in world.card(card)
+    await world.slack.workspace.until(lambda: kinds(world, card)[0] == "header")
+    assert "[Unlatch customer] [Cancel]" in world.card(card)
     await confirm(world, card)
+    await shown(world, card, "✅ Unlatched")
+    assert calls(world) == 1
+
+
+async def test_a_result_that_slack_refuses_keeps_undo_and_is_drawn_whole_again(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = await world.ask()
+    world.slack.faults.fail("chat.update", error="invalid_blocks", times=None, block="rich_text")
+    await confirm(world, card)
+    await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(card))
+    assert "[Undo…]" in world.card(card)
+    assert "rich_text" not in kinds(world, card)
+    world.slack.faults.clear()
+    await world.slack.workspace.until(lambda: "rich_text" in kinds(world, card))
+    assert "[Undo…]" in world.card(card)
     await world.settled()
-    [reply] = world.slack.workspace.thread(CHANNEL, card.ts)
-    for each in (world.slack.workspace.message(CHANNEL, card.ts), reply):
-        assert (each.blocks, "Unlatched" in each.text) == ([], True)
+    assert (await world.kept(card)).is_settled
+    assert "unsupported block type: rich_text" in capsys.readouterr().out
+    assert world.ephemerals("U0ALICE") + world.ephemerals("U0BOB") == []
+
+
+async def test_a_card_of_many_is_confirmed_and_shown_while_slack_fails_at_its_table(
+    world: World,
+) -> None:
+    world.slack.faults.fail("*", error="internal_error", times=None, block="table")
+    await world.slack.command("U0ALICE", f"{BIKES}, 3100025 moved")
+    await world.slack.workspace.until(lambda: bool(world.slack.workspace.messages(CHANNEL)))
+    [card] = world.slack.workspace.messages(CHANNEL)
+    assert "[Unlatch 2 customers] [Cancel]" in world.card(card)
+    await confirm(world, card)
+    await world.slack.workspace.until(lambda: "✅ 2 unlatched" in world.card(card))
+    world.slack.faults.clear()
+    await world.slack.workspace.until(lambda: "table" in kinds(world, card))
+    assert calls(world) == 2
 
 
 @pytest.mark.parametrize("code", sorted(UNCHANGEABLE))

@@ -242,3 +242,79 @@ async def test_a_card_that_is_gone_for_good_is_not_tried_again_by_a_restart(
         await world.slack.workspace.until(lambda: len(world.slack.calls) > before)
     assert {call.method for call in world.slack.calls[before:]} == {"auth.test"}
     assert len((await world.kept(card)).events) == events
+
+
+@pytest.mark.parametrize(
+    "code", ["restricted_action_thread_locked", "thread_not_found", "cannot_reply_to_message"]
+)
+async def test_where_only_replies_are_refused_nobody_is_told_that_the_card_is_gone(
+    world: World, code: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    card = await world.ask()
+    world.slack.faults.fail("chat.postMessage", error=code, times=None)
+    await confirm(world, card)
+    await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(card))
+    await world.settled()
+    assert world.slack.workspace.all_ephemerals() == []
+    assert "not_shown='the trail'" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "restricted_action_thread_locked",
+        "restricted_action_non_threadable_channel",
+        "thread_not_found",
+        "cannot_reply_to_message",
+    ],
+)
+async def test_an_undo_whose_thread_is_refused_is_posted_in_the_channel(
+    world: World, code: str
+) -> None:
+    card = await world.ask()
+    await confirm(world, card)
+    await shown(world, card, "✅ Unlatched")
+    world.slack.faults.fail("chat.postMessage", error=code)
+    await world.press("U0BOB", card, "unlatch_undo")
+    undo = world.slack.workspace.messages(CHANNEL)[-1]
+    assert undo.ts != card.ts
+    await world.press("U0ALICE", undo, CONFIRM)
+    await world.slack.workspace.until(lambda: "Latched again" in world.card(undo))
+    assert world.fusebill.customers[2554529]["hubSpotId"]
+
+
+async def test_a_press_on_a_card_of_another_ledger_is_a_warning_that_says_what_it_means(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for action in (CONFIRM, CANCEL, "unlatch_undo", "unlatch_check", "unlatch_stop"):
+        await world.slack.forge_click("U0BOB", "1.2", action, "no such card")
+    await world.settled()
+    said = capsys.readouterr().out
+    assert said.count("pressed card is not in this ledger") == 5
+    assert "Another bot may run with the same Slack app" in said
+
+
+@pytest.mark.parametrize("fault", [{"drop": "before"}, {"error": "internal_error"}], ids=str)
+async def test_a_card_that_slack_does_not_take_is_posted_as_soon_as_it_does(
+    world: World, fault: dict[str, str]
+) -> None:
+    world.slack.faults.fail("*", times=None, **fault)  # type: ignore[arg-type]  # keyword arguments
+    await world.slack.command("U0ALICE", "2554529 moved")
+
+    def posts() -> int:
+        return sum(call.method == "chat.postMessage" for call in world.slack.calls)
+
+    await world.slack.workspace.until(lambda: posts() > 6, 30.0)
+    assert world.slack.workspace.all_ephemerals() == []
+    # Slack takes a word before it takes the card
+    world.slack.faults.clear()
+    world.slack.faults.fail("chat.postMessage", times=None, **fault)  # type: ignore[arg-type]  # the same
+    await told(world, "U0ALICE")
+    assert "will appear as soon as Slack does" in world.last_ephemeral("U0ALICE")
+    world.slack.faults.clear()
+    await world.slack.workspace.until(lambda: bool(world.slack.workspace.messages(CHANNEL)), 30.0)
+    await world.settled()
+    [card] = world.slack.workspace.messages(CHANNEL)
+    await confirm(world, card)
+    await shown(world, card, "✅ Unlatched")
+    assert len(world.ephemerals("U0ALICE")) == 1

@@ -27,6 +27,7 @@ from bot.messages import answers, click_answers
 from bot.messages.block_kit import Message
 from bot.messages.fusebill_errors import fix, reason
 from bot.sandbox.slack.validation.block_kit import text_of
+from bot.slack.error_codes import Remedy, meaning_of
 from tests.support.hostile import (
     ALL_LINKS,
     CARD,
@@ -44,7 +45,7 @@ from tests.support.hostile import (
     refused_by_slack,
     shown,
 )
-from tests.support.names import BOB
+from tests.support.names import ALICE, BOB
 
 UNDER_WAY = "The call may still be under way."
 ERROR_TEXTS = st.lists(TEXTS, max_size=20).map(tuple)
@@ -68,8 +69,8 @@ ANY = st.one_of(
     st.builds(answers.looking_up, NUMBERS),
     st.builds(answers.not_latched, CUSTOMERS, ALL_LINKS),
     st.builds(answers.not_read, NUMBERS, ERRORS),
-    st.builds(answers.cannot_post, CODES, st.just("U0UNLATCH")),
-    st.builds(click_answers.too_late, REQUESTS.map(card_of_one)),
+    st.builds(answers.cannot_post, CODES, st.sampled_from(Remedy), st.just("U0UNLATCH")),
+    st.builds(click_answers.too_late, REQUESTS.map(card_of_one), st.sampled_from([ALICE, BOB])),
     st.builds(answers.not_recorded, REQUESTS, uncertain=st.booleans()),
     st.builds(answers.never_posted, REQUESTS),
     st.builds(
@@ -194,11 +195,17 @@ def test_a_customer_that_is_not_latched_is_shown_without_a_button() -> None:
         ("is_archived", "This channel is archived"),
         ("restricted_action", "Posting is restricted in this channel"),
         ("restricted_action_read_only_channel", "This channel is read-only"),
+        ("restricted_action_thread_only_channel", "This channel takes replies only"),
+        ("restricted_action_thread_only_channel", "Use the command in a channel where I can post."),
+        ("restricted_action_non_threadable_channel", "This channel takes no replies"),
+        ("messages_tab_disabled", "Use the command in a channel where I can post."),
+        ("invalid_auth", "Trying again won't help: tell the bot's admin."),
+        ("missing_scope", "Trying again won't help: tell the bot's admin."),
         ("invalid_blocks", "Slack did not accept the card (invalid_blocks)"),
     ],
 )
 def test_a_card_that_cannot_be_posted_says_what_to_do(code: str, advice: str) -> None:
-    message = answers.cannot_post(code, "U0UNLATCH")
+    message = answers.cannot_post(code, meaning_of(code).remedy, "U0UNLATCH")
     assert advice in words(message)
     assert "nothing was changed" in message.text
 
@@ -217,11 +224,18 @@ def test_a_late_click_is_answered_with_who_decided_and_when(
 ) -> None:
     decider = BOB if verdict is not Verdict.EXPIRED else None
     decided = replace(CARD, verdict=verdict, decider=decider, decided_at=NOON, is_open=True)
-    assert expected in words(click_answers.too_late(card_of_one(decided)))
+    assert expected in words(click_answers.too_late(card_of_one(decided), ALICE))
+
+
+def test_who_decided_a_card_is_never_told_that_the_click_changed_nothing() -> None:
+    decided = replace(CARD, verdict=Verdict.DECLINED, decider=BOB, decided_at=NOON)
+    assert words(click_answers.too_late(card_of_one(decided), BOB)) == (
+        "☝️ This request was declined by <@U0BOB>, 2026-11-23 12:00:00 UTC."
+    )
 
 
 def test_a_click_on_a_card_whose_request_was_closed_says_why() -> None:
-    closed = words(click_answers.too_late(card_of_one(replace(CARD, is_open=False))))
+    closed = words(click_answers.too_late(card_of_one(replace(CARD, is_open=False)), ALICE))
     assert "could not be posted in time; nothing was changed. Ask again: /unlatch" in closed
 
 
@@ -248,7 +262,7 @@ def test_a_request_that_may_have_been_saved_is_not_called_lost() -> None:
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_late_click_is_answered_with_the_outcome(outcome: Outcome) -> None:
     done = replace(CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON, outcome=outcome)
-    assert OUTCOMES[outcome].title in words(click_answers.too_late(card_of_one(done)))
+    assert OUTCOMES[outcome].title in words(click_answers.too_late(card_of_one(done), ALICE))
 
 
 @pytest.mark.parametrize(

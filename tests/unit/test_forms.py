@@ -24,6 +24,7 @@ from tests.support.hostile import (
     people_of,
     refused_by_slack,
 )
+from tests.support.names import ALICE
 
 PEOPLE = st.lists(st.sampled_from(["U0ALICE", "S0OPS", "W0CAROL"]), min_size=1, max_size=3)
 URLS = st.none() | st.just("https://sandbox.slack.com/archives/C0BILLING/p1700000000000100")
@@ -41,7 +42,7 @@ def test_slack_accepts_the_form_whatever_the_request(request: Request, links: Li
 
 @given(REQUESTS)
 def test_slack_accepts_the_answer_that_replaces_a_form(request: Request) -> None:
-    assert problems(answer_form(click_answers.too_late(card_of_one(request)))) == []
+    assert problems(answer_form(click_answers.too_late(card_of_one(request), ALICE))) == []
     assert problems(answer_form(click_answers.no_such_request())) == []
 
 

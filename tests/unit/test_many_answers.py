@@ -39,7 +39,7 @@ from tests.support.hostile import (
     shown,
 )
 from tests.support.many import ENDINGS, card_of, confirmed, customers, happened
-from tests.support.names import BOB
+from tests.support.names import ALICE, BOB
 
 OF_47 = replace(CARD, card_size=47)
 ASKED = st.builds(
@@ -192,7 +192,7 @@ ABOUT_47 = {
     "duplicate": duplicate(OPEN_47, None),
     "reminder": reminder(OPEN_47, ["U0BOB"]),
     "never_posted": answers.never_posted(OF_47),
-    "expired": click_answers.too_late(happened(OPEN_47, EventType.EXPIRED)),
+    "expired": click_answers.too_late(happened(OPEN_47, EventType.EXPIRED), ALICE),
     "not_recorded": answers.not_recorded(OF_47),
     "pending": pending([OpenRequest(OF_47, None, may_decide=True)], 0),
     "history": lists.history(2554529, [(DECIDED, None)], []),
@@ -223,7 +223,7 @@ def test_messages_about_a_request_say_that_its_card_has_more_customers(
 
 def test_a_late_click_does_not_take_one_customers_result_for_the_cards() -> None:
     card = happened(confirmed(card_of(customers(2))), EventType.CLEARED, to=[0])
-    said = shown(click_answers.too_late(card))
+    said = shown(click_answers.too_late(card, ALICE))
     assert "The card shows what came of each customer." in said
     assert "Unlatched" not in said
 
@@ -240,7 +240,7 @@ def test_the_form_that_declines_says_how_many_customers_it_is_about(size: int) -
 
 def test_an_undo_of_many_is_asked_for_again_on_the_card() -> None:
     undo = happened(card_of(customers(47), kind=Kind.RELATCH), EventType.EXPIRED)
-    assert "Ask again: Undo…" in shown(click_answers.too_late(undo))
+    assert "Ask again: Undo…" in shown(click_answers.too_late(undo, ALICE))
 
 
 def test_the_help_names_both_ways_to_ask_for_many() -> None:

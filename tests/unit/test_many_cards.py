@@ -20,6 +20,7 @@ from bot.domain.models import (
 )
 from bot.messages.block_kit import Message
 from bot.messages.card import Action, draw
+from bot.messages.phrases import Links
 from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from tests.support.hostile import (
     ALL_LINKS,
@@ -433,3 +434,17 @@ def test_a_verdict_of_a_newer_version_is_shown_as_it_is() -> None:
     assert lines(message)[0] == "❓ Postponed: 2 customers"
     assert "changed" not in message.text
     assert pressable(message) == []
+
+
+@pytest.mark.parametrize("on_it", [2, 10])
+def test_links_go_before_a_card_fails(on_it: int) -> None:
+    links = Links("1", fusebill_customer_url=f"https://a.example/{'x' * 300}/{{id}}")
+    left_out = [
+        {"customer_id": number, "why": "not known in Fusebill", "name": ""} for number in range(40)
+    ]
+    drawn = draw(card_of(customers(on_it), left_out=left_out), links)
+    assert refused_by_slack(drawn) == []
+    assert "Left out: 39: not known in Fusebill" in text_of(drawn.blocks)
+    assert f"[Unlatch {on_it} customers]" in text_of(drawn.blocks)
+    few = draw(card_of(customers(on_it), left_out=left_out[:2]), links)
+    assert "https://a.example/" in str(few.blocks)

@@ -26,7 +26,7 @@ from bot.sandbox.slack.wire import Call, Faults, FaultyServer, Refused
 from bot.sandbox.slack.workspace import Channel, Ephemeral, PostedMessage, User, Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 __all__ = [
     "Call",
@@ -75,6 +75,7 @@ class SimulatedSlack(FaultyServer):
         self._port = port
         self._more_routes: list[web.RouteDef] = []
         self._close_callbacks: list[Callable[[], None]] = []
+        self._deliver_last: Callable[[], Awaitable[Delivery]] | None = None
 
     @property
     def scheduled(self) -> dict[str, str]:
@@ -201,6 +202,16 @@ class SimulatedSlack(FaultyServer):
         self.views.answer(view_id, delivery.body, failed=failed)
         return delivery
 
+    def last_delivery(self) -> Callable[[], Awaitable[Delivery]]:
+        """What delivers once more what was typed, pressed or sent last, as after a lost ack.
+
+        It is the same act, signed anew or in another envelope. Raises: LookupError if there is
+        none.
+        """
+        if self._deliver_last is None:
+            raise LookupError("nothing was delivered yet")
+        return self._deliver_last
+
     async def send_raw(self, body: bytes, headers: Mapping[str, str]) -> Delivery:
         """POST a body to the bot with exactly these headers; no signature is added."""
         if self.request_url is None:
@@ -232,6 +243,10 @@ class SimulatedSlack(FaultyServer):
         return delivery
 
     async def _deliver(self, kind: str, payload: dict[str, Any], form: str) -> Delivery:
+        self._deliver_last = partial(self._send, kind, payload, form)
+        return await self._send(kind, payload, form)
+
+    async def _send(self, kind: str, payload: dict[str, Any], form: str) -> Delivery:
         if self.request_url is None and self.socket_mode.links:
             accepts = kind == "slash_commands" or payload["type"] == "view_submission"
             return await self.socket_mode.deliver(kind, payload, accepts_response=accepts)

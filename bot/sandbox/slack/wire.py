@@ -84,6 +84,7 @@ class Fault:
     raw: ProxyAnswer | None = None
     fields: dict[str, object] | None = None
     block: str = ""
+    pointer: int | None = None
 
     def concerns(self, method: str, arguments: dict[str, Any]) -> bool:
         """Whether a call fails."""
@@ -101,7 +102,10 @@ class Fault:
         error = self.error or ("ratelimited" if self.status == TOO_MANY_REQUESTS else None)
         if error and self.block:
             found = {"code": error, "message": f"unsupported block type: {self.block}"}
-            body = {"ok": False, "error": error, "errors": [found]}
+            body: dict[str, Any] = {"ok": False, "error": error, "errors": [found]}
+            if self.pointer is not None:
+                named = f"[ERROR] unsupported type [json-pointer:/blocks/{self.pointer}/type]"
+                body["response_metadata"] = {"messages": [named]}
             return Answer(body, self.status, headers)
         if error:
             return Answer({"ok": False, "error": error}, self.status, headers)
@@ -126,16 +130,19 @@ class Faults:
         drop: Drop | None = None,
         times: int | None = 1,
         block: str = "",
+        pointer: int | None = None,
     ) -> None:
         """Make the next `times` calls of a method ("*": any method) fail; None: until `clear`.
 
         `error` is Slack's error code and `status` the HTTP status (default: 200 with an error,
         else 503). Without an error, the answer is HTML as from a gateway. `drop` closes the
         connection "before" or "after" the call is executed. The method of a response URL is
-        "response_url". With `block`, only calls with a block of that type fail.
+        "response_url". With `block`, only calls with a block of that type fail; `pointer` is its
+        place among the blocks, which Slack then names.
         """
         default = 200 if error is not None else 503
         fault = Fault(method, error, status or default, retry_after, drop, times, block=block)
+        fault.pointer = pointer
         self._queue.append(fault)
 
     def answer_as_proxy(self, method: str, name: str, *, times: int | None = 1) -> None:
