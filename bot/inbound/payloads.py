@@ -6,8 +6,7 @@ import json
 import re
 from typing import Any
 
-from bot.domain.batch_input import MAX_DIGITS
-from bot.domain.commands import Ask, AskMany, Malformed, asked
+from bot.domain.commands import MAX_DIGITS, Ask, AskMany, Malformed, asked
 from bot.domain.models import Person
 from bot.requests.posting import Place
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from bot.domain.batch_input import Ambiguous, Reading
+from bot.domain.commands import Ambiguous, Reading
 from bot.domain.meanings import VERDICTS
 from bot.domain.models import CardHistory, LeftOut
 from bot.messages.block_kit import (

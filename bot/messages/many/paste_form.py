@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bot.domain.batch_input import MAX_CUSTOMERS, LineError, read_lines
-from bot.domain.commands import Ask, AskMany, Malformed, asked
+from bot.domain.commands import MAX_CUSTOMERS, Ask, AskMany, Malformed, asked
+from bot.domain.pasted_text import ColumnChoice, LineError, read_lines
 from bot.messages.block_kit import Form
 from bot.messages.forms import REASON, plain, reason_input, text_input
 
@@ -31,6 +31,10 @@ TOO_OLD = (
     " type /unlatch many again."
 )
 NO_REASON = "A reason is needed."
+WHICH_COLUMN = (
+    "It is not clear which column holds the customers: paste only that of “Stax Bill ID”."
+)
+NOT_IDS = "These may be references (“Customer ID”): paste the column “Stax Bill ID” instead."
 
 Errors = Mapping[str, str]
 """What is wrong with a form that was sent, by the field's `block_id`."""
@@ -99,6 +103,10 @@ def understood(
     if now - sent.opened_at > OPEN_FOR:
         return {IDS: TOO_OLD}
     pasted = read_lines(sent.ids, customer_url)
+    if isinstance(pasted, ColumnChoice):
+        return {IDS: WHICH_COLUMN}
+    if pasted.doubts:
+        return {IDS: NOT_IDS}
     errors = {IDS: _said(pasted.errors)} if pasted.errors else {}
     # the reason is checked even if there are no ids to ask about
     ask = asked(pasted.customer_ids or (1,), sent.reason)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from bot.domain.batch_input import MAX_CUSTOMERS
+from bot.domain.commands import MAX_CUSTOMERS
 from bot.domain.models import HubSpotIds, Request
 from bot.messages.block_kit import (
     MESSAGE_LENGTH,
