@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 import httpx
 from pydantic import SecretStr
 
-from bot.domain.typed_text import APOSTROPHES, folded
+from bot.domain.plain_text import APOSTROPHES, folded
 from bot.fusebill.answers import Answer, RateLimit, has_more, rate_limit_of
 from bot.fusebill.errors import FusebillError, NotReached, OutcomeUnknown
 from bot.fusebill.responses import Accepted, Found, accepted_of, customer_of, customers_of

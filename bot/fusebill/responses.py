@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from bot.domain.models import Customer, HubSpotIds
-from bot.domain.typed_text import visible
+from bot.domain.plain_text import visible
 from bot.fusebill.answers import Answer, retry_at
 from bot.fusebill.errors import (
     UNREADABLE,

@@ -20,9 +20,9 @@ from bot.domain.commands import (
     Malformed,
     Many,
     Pending,
-    parse,
 )
 from bot.domain.models import Card, Verdict
+from bot.domain.typed_text import parse
 from bot.inbound.guard import Guard, ack_with, ack_with_error
 from bot.inbound.payloads import (
     Payload,

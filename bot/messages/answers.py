@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
-from bot.domain.batch_input import Ambiguous, Reading
-from bot.domain.commands import ASK_USAGE
+from bot.domain.commands import ASK_USAGE, Ambiguous, Reading
 from bot.domain.meanings import KINDS
 from bot.domain.models import Card, Customer, Kind, LeftOut, Request
 from bot.fusebill.errors import (

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bot.domain.batch_input import MAX_CUSTOMERS, LineError, read_lines
-from bot.domain.commands import MAX_REASON_LENGTH, Ask, AskMany, Malformed, asked
+from bot.domain.commands import MAX_CUSTOMERS, MAX_REASON_LENGTH, Ask, AskMany, Malformed, asked
 from bot.domain.models import Card
+from bot.domain.pasted_text import ColumnChoice, LineError, read_lines
 from bot.messages.block_kit import (
     HEADER_LENGTH,
     Block,
@@ -190,6 +190,8 @@ def understood(
     if now - sent.opened_at > OPEN_FOR:
         return {IDS: TOO_OLD}
     pasted = read_lines(sent.ids, customer_url)
+    if isinstance(pasted, ColumnChoice) or pasted.doubts:
+        return {IDS: "Paste only the column “Stax Bill ID”."}
     errors = {IDS: _said(pasted.errors)} if pasted.errors else {}
     # the reason is checked even if there are no ids to ask about
     ask = asked(pasted.customer_ids or (1,), sent.reason)

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.domain.batch_input import MAX_CUSTOMERS
-from bot.domain.commands import Ask
+from bot.domain.commands import MAX_CUSTOMERS, Ask
 from bot.domain.meanings import KINDS, OUTCOMES, VERDICTS
 from bot.domain.models import Customer, Outcome, Request
 from bot.messages.answers import COMMAND, USAGE

@@ -12,17 +12,8 @@ from tests.support.reading import answer_to, heard_by, operations, parts, said
 from tests.support.world import OpenWorld, World
 
 NO_IDS = [
-    *("abc", "-5", "0", "1.5", "1e5", "0x10", "\u0663\u0664\u0665", "\uff11\uff12\uff13", "\u00b2"),
-    *(
-        "1/../../2",
-        "<!channel>",
-        "2554529;#1x",
-        "9" * 19,
-        "#",
-        "",
-        "2554\u200b529",
-        "2554529 " + "x" * 501,
-    ),
+    *("0", "#", "1,500", "2.554.529", "2 554 529", "0012 12", "2554529, 12.5", "2554529;#1x"),
+    *("2554529, " + "9" * 19, "2554529, \u0663", "https://[junk/1", "2554529 " + "x" * 501),
 ]
 
 
@@ -54,8 +45,8 @@ async def test_a_malformed_command_is_answered_in_one_line_with_the_usage(
         ("find", "no letters or digits", "find <text>"),
         ("pending 2554529", "Nothing can follow “pending”.", "pending"),
         ("many 2554529", "Nothing can follow “many”.", "many"),
-        ("undo 2554529", "Undo… is a button on the request's card", "history [customerId]"),
-        ("Latch 2554529", "Undo… is a button on the request's card", "history [customerId]"),
+        ("undo", "Undo… is a button on the request's card", "history [customerId]"),
+        ("Latch", "Undo… is a button on the request's card", "history [customerId]"),
         ("cancel 2554529", "Cancel is a button on the request's card", "pending"),
         ("confirm", "Unlatch customer is a button on the request's card", "pending"),
         ("stop", "Stop is a button on the request's card", "pending"),
@@ -73,16 +64,14 @@ async def test_whoever_wanted_something_else_is_not_told_to_ask_for_an_unlatch(
 @pytest.mark.parametrize(
     "text",
     [
-        *("#2554529", "  2554529  ", "0002554529 why", "2554529\twhy", "2554529\nwhy"),
+        *("#2554529", "  2554529  ", "2554529\twhy", "2554529\nwhy"),
         # copied from a card, a message or a sheet
         *("`2554529`", "```2554529``` why", "*2554529*", "_2554529_ why", "“2554529”", "'2554529'"),
         *('"2554529", why', "*`#2554529`*", "„2554529“"),
     ],
     ids=ascii,
 )
-async def test_an_id_may_have_a_hash_zeros_blanks_quotes_and_formats(
-    world: World, text: str
-) -> None:
+async def test_an_id_may_have_a_hash_blanks_quotes_and_formats(world: World, text: str) -> None:
     assert "Fusebill id: 2554529" in world.card(await world.ask(text))
 
 
@@ -221,7 +210,10 @@ async def test_a_number_with_thousands_separators_is_asked_about_and_nothing_is_
 
 @pytest.mark.parametrize(
     "text",
-    ["\u200b2554529", "2554529\ufeff moved", "\u00ad2554529\u00ad", "https://a.example/c/2554529"],
+    [
+        *("\u200b2554529", "2554529\ufeff moved", "\u00ad2554529\u00ad"),
+        "https://admin.staxbill.com/customers/2554529",
+    ],
     ids=ascii,
 )
 async def test_an_id_may_be_pasted_with_what_nobody_sees_or_as_an_address(

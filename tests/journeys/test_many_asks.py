@@ -21,6 +21,7 @@ from tests.support.world import OpenWorld, World
 JOINERY, DENTAL, COFFEE = 3100025, 3100033, 3100017
 MEANT = "unlatch_meant"
 ADVICE = "put each customer on its own line, without thousands separators."
+CUSTOMERS = "https://admin.staxbill.com/customers"
 
 
 async def open_form(world: World) -> OpenView:
@@ -119,9 +120,9 @@ async def test_with_two_meanings_the_person_is_asked_and_the_button_decides(
             f"AND {JOINERY} + {DENTAL}",
         ),
         (
-            f"https://secure.fusebill.com/c/{BIKES} and https://secure.fusebill.com/c/{JOINERY}",
+            f"{CUSTOMERS}/{BIKES} and {CUSTOMERS}/{JOINERY}",
             [BIKES, JOINERY],
-            f"and {JOINERY}",
+            f"and {CUSTOMERS}/{JOINERY}",
         ),
     ],
 )
@@ -210,7 +211,8 @@ async def test_the_form_takes_addresses_of_customers_as_the_command_does(
         pasted = f"https://a.example/7/c/{BIKES}?tab=1\nhttps://app.hubspot.com/contacts/1"
         await send(world, form, pasted)
         assert world.slack.views.get(form.id).errors["ids"] == (
-            "Line 2: This is an address of HubSpot; type the customer's id in Fusebill."
+            "Line 2: This is an address of HubSpot, which names no customer of Fusebill: type the"
+            " Stax Bill ID, digits only."
         )
         await send(world, form, f"https://a.example/7/c/{BIKES}?tab=1\n{JOINERY}")
         typed = f"https://a.example/7/c/{BIKES}, https://a.example/7/c/{JOINERY}"

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.commands import Malformed, parse
+from bot.domain.commands import Malformed
 from bot.domain.meanings import OUTCOMES
 from bot.domain.models import HubSpotIds, Outcome, Verdict
+from bot.domain.typed_text import parse
 from bot.fusebill.errors import (
     CustomerNotFound,
     Forbidden,
@@ -122,7 +123,9 @@ def test_no_ephemeral_shows_none_or_null(message: Message) -> None:
     assert "null" not in shown(message)
 
 
-@pytest.mark.parametrize("typed", ["abc", "-5", "<!channel>", "1e5", "٣٤٥", "", "\u202e1" * 60])
+@pytest.mark.parametrize(
+    "typed", ["0", "#", "1,500", "2 554 529", "7, ٣٤٥", "7, <8>", "7, \u202e1" * 60, "0012 12"]
+)
 def test_a_malformed_command_is_answered_in_one_line_with_the_usage(typed: str) -> None:
     command = parse(typed)
     assert isinstance(command, Malformed)

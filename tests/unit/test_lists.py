@@ -8,8 +8,9 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.commands import Ask, parse
+from bot.domain.commands import Ask
 from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Verdict
+from bot.domain.typed_text import parse
 from bot.messages import lists
 from bot.messages.block_kit import Message, escape
 from bot.sandbox.slack.validation.block_kit import text_of

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.batch_input import Ambiguous, Reading, read_ids
+from bot.domain.commands import Ambiguous, AmbiguousAsk, Ask, Reading, tidy_reason
 from bot.domain.meanings import VERDICTS
 from bot.domain.models import EventType, Kind, LeftOut, Verdict
+from bot.domain.typed_text import parse
 from bot.messages import answers, click_answers, lists
 from bot.messages.answers import (
     none_to_unlatch,
@@ -42,11 +43,12 @@ from tests.support.many import ENDINGS, card_of, confirmed, customers, happened
 from tests.support.names import BOB
 
 OF_47 = replace(CARD, card_size=47)
-ASKED = st.builds(
-    lambda ids, reason: read_ids(f"{' '.join(map(str, ids))} {reason}"),
-    st.lists(NUMBERS, min_size=2, max_size=40),
-    TEXTS,
-).filter(lambda reading: isinstance(reading, Ambiguous))
+READINGS = st.builds(
+    Reading,
+    st.lists(NUMBERS, min_size=1, max_size=40, unique=True).map(tuple),
+    TEXTS.map(tidy_reason),
+)
+ASKED = st.builds(Ambiguous, READINGS, READINGS)
 LEFT_OUT = st.lists(st.builds(LeftOut, NUMBERS, TEXTS, TEXTS), max_size=50)
 
 
@@ -64,9 +66,9 @@ def pressable(message: Message) -> list[tuple[str, dict[str, Any]]]:
 
 def asked(text: str) -> Message:
     """The question about a text with two meanings."""
-    reading = read_ids(text)
-    assert isinstance(reading, Ambiguous)
-    return which_meaning(reading)
+    command = parse(text)
+    assert isinstance(command, AmbiguousAsk)
+    return which_meaning(command.ambiguous)
 
 
 @given(ASKED)
@@ -115,12 +117,14 @@ def test_numbers_alone_have_no_reason() -> None:
 
 
 def test_a_meaning_that_a_button_cannot_carry_says_how_to_type_it() -> None:
-    message = asked("2554529 3100017 " + "because " * 300)
+    why = ("because " * 300).strip()
+    both, one = Reading((2554529, 3100017), why), Reading((2554529,), f"3100017 {why}")
+    message = which_meaning(Ambiguous(both, one))
     assert pressable(message) == []
     typed = [line.partition("Type: ")[2] for line in lines(message) if "Type: " in line]
     assert typed == ["/unlatch 2554529, 3100017 …", "/unlatch 2554529 because …"]
-    meant = [read_ids(each.removeprefix("/unlatch ").replace("…", "3 years")) for each in typed[1:]]
-    assert meant == [Reading((2554529,), "because 3 years")]
+    meant = [parse(each.removeprefix("/unlatch ").replace("…", "3 years")) for each in typed[1:]]
+    assert meant == [Ask(2554529, "because 3 years")]
 
 
 @given(ASKED)
