@@ -65,7 +65,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The customers that a search found; not `complete` if there were too many pages to read."""
+    """The customers that a search found; not `complete` if Fusebill has more pages of them."""
 
     customers: list[Customer]
     complete: bool = True

@@ -150,6 +150,11 @@ def not_read(customer_id: int, error: FusebillError) -> Message:
     )
 
 
+def searching() -> Message:
+    """A search takes long, perhaps until Fusebill's next minute."""
+    return message([[say("⏳ Still searching in Fusebill …")]])
+
+
 def search_failed(wanted: str, error: FusebillError) -> Message:
     """Fusebill could not search."""
     return message(

@@ -77,7 +77,7 @@ def found(wanted: str, hits: Sequence[Customer], links: Links, *, more: bool) ->
         too_many = say("🔎 Fusebill returns too many customers for ")
         return message([[too_many, text(wanted, limit=80), say(": type more of the text.")]])
     if not hits:
-        nothing = say("🔎 No company name, reference or email in Fusebill contains ")
+        nothing = say("🔎 No id, name, reference or email in Fusebill matches ")
         return message([[nothing, text(wanted, limit=80), say(".")]])
     rest: list[Line] = [[say("There are more: type more of the text.")]] if more else []
     return message(

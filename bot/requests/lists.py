@@ -7,9 +7,8 @@ from collections.abc import Sequence
 
 import structlog
 
-from bot.domain.commands import Ask, Find, History
+from bot.domain.commands import Ask, Doubt, Find, History
 from bot.domain.models import Customer, Person, Request, Verdict
-from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import CustomerNotFound, FusebillError
 from bot.ledger import lists as ledger_lists
 from bot.ledger.database.engine import LedgerUnavailable
@@ -20,12 +19,12 @@ from bot.messages.phrases import Links
 from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages
 from bot.requests.runner import Runner
+from bot.requests.search import Search
 from bot.slack.client import Slack
 from bot.slack.errors import SlackError
 
 log = structlog.get_logger(__name__)
 
-MAX_HITS = 5
 MAX_SHOWN = 10
 
 
@@ -35,14 +34,14 @@ class Lists:
     def __init__(
         self,
         runner: Runner,
-        fusebill: FusebillClient,
+        search: Search,
         slack: Slack,
         permissions: Permissions,
         private: PrivateMessages,
         links: Links,
     ) -> None:
         self._runner = runner
-        self._fusebill = fusebill
+        self._search = search
         self._slack = slack
         self._permissions = permissions
         self._private = private
@@ -56,8 +55,8 @@ class Lists:
         hits: Sequence[Customer] = ()
         if isinstance(error, CustomerNotFound):
             try:
-                number = typed or str(customer_id)
-                found = await self._fusebill.find_customers("Reference", number, limit=MAX_HITS)
+                async with self._private.if_slow(place, answers.searching()):
+                    [found] = await self._search.named_by([Doubt(typed or str(customer_id))])
                 hits = found.customers
             except FusebillError as search_error:
                 log.info("reference not looked up", why=str(search_error))
@@ -68,23 +67,18 @@ class Lists:
             await self._private.send(place, answers.not_read(customer_id, error))
 
     async def find(self, person: Person, place: Place, find: Find) -> None:
-        """Show customers whose company name, reference or email contains a text."""
+        """Show customers whose id is in a text, or whose name, reference or email contains it."""
         text = find.text
         if not await self._permissions.may_read(person, place, f"/unlatch find {text}"):
             return
-        searches = [
-            self._fusebill.find_customers(field, text, contains=True, limit=MAX_HITS + 1)
-            for field in ("CompanyName", "Reference", "PrimaryEmail")
-        ]
         try:
-            results = await asyncio.gather(*searches)
+            async with self._private.if_slow(place, answers.searching()):
+                hits = await self._search.find(find)
         except FusebillError as error:
             await self._private.send(place, answers.search_failed(text, error))
             return
-        hits = {customer.customer_id: customer for r in results for customer in r.customers}
-        shown = list(hits.values())[:MAX_HITS]
-        more = len(hits) > MAX_HITS or not all(r.complete for r in results)
-        await self._private.send(place, lists.found(text, shown, self._links, more=more))
+        more = not hits.complete
+        await self._private.send(place, lists.found(text, hits.customers, self._links, more=more))
 
     async def history(self, person: Person, place: Place, history: History) -> None:
         """Show the last requests, each with a link to its card; draw again those that are stale."""
