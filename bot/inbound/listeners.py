@@ -6,6 +6,7 @@ Slack never delivers an acknowledged click again, so a decision is in the ledger
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -14,14 +15,18 @@ from bot.domain.commands import (
     AmbiguousAsk,
     Ask,
     AskMany,
+    Command,
     Find,
     Help,
     History,
     Malformed,
     Many,
     Pending,
+    Question,
+    UndoOf,
 )
-from bot.domain.models import Card, Verdict
+from bot.domain.models import Card, Person, Verdict
+from bot.domain.pasted_text import ColumnChoice
 from bot.domain.typed_text import parse
 from bot.inbound.guard import Guard, ack_with, ack_with_error
 from bot.inbound.payloads import (
@@ -39,7 +44,7 @@ from bot.inbound.payloads import (
     value,
 )
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.messages import answers, click_answers, forms, lists
+from bot.messages import answers, click_answers, forms, lists, questions
 from bot.messages.block_kit import Message
 from bot.messages.card import Action
 from bot.requests.ask import Ask as Asking
@@ -94,36 +99,33 @@ class Listeners:
 
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
         """`/unlatch …`: acknowledges at once; the work follows."""
-        person = typist(body)
+        command = parse(body.get("text", ""), self._customer_url)
+        answer = _answer(command, is_direct=is_direct(body))
+        if answer is not None:
+            await ack_with(ack, answer)
+            return
+        await ack()
         place = Place(body["channel_id"], body["response_url"])
-        match parse(body.get("text", ""), self._customer_url):
-            case Malformed(why=why, usage=usage):
-                await ack_with(ack, answers.malformed(why, usage))
-            case Help():
-                await ack_with(ack, lists.usage())
-            case Ask() | AskMany() | AmbiguousAsk() | Many() if is_direct(body):
-                await ack_with(ack, answers.direct_message())
+        self._guard.spawn(self._work(command, place, body), place)
+
+    def _work(self, command: Command, place: Place, body: Payload) -> Awaitable[None]:
+        person = typist(body)
+        match command:
             case Ask() | AskMany() as ask:
-                await ack()
-                asking = self._asking.ask(
-                    *(person, place, ask.customer_ids, ask.reason, act(body)), ask.typed
-                )
-                self._guard.spawn(asking, place)
-            case AmbiguousAsk(ambiguous=ambiguous):
-                await ack_with(ack, answers.which_meaning(ambiguous))
+                wanted = (person, place, ask.customer_ids, ask.reason, act(body))
+                return self._asking.ask(*wanted, ask.typed)
+            case Question() as question:
+                return self._lists.ask_whom(person, place, question)
             case Many():
-                await ack()
-                opening = self._paste.open_form(person, place, body["trigger_id"])
-                self._guard.spawn(opening, place)
+                return self._paste.open_form(person, place, body["trigger_id"])
             case Find() as find:
-                await ack()
-                self._guard.spawn(self._lists.find(person, place, find), place)
-            case History() as history:
-                await ack()
-                self._guard.spawn(self._lists.history(person, place, history), place)
+                return self._lists.find(person, place, find)
+            case History() | UndoOf() as history:
+                return self._lists.history(person, place, history)
             case Pending():
-                await ack()
-                self._guard.spawn(self._lists.pending(person, place), place)
+                return self._lists.pending(person, place)
+            case _:
+                raise AssertionError(f"unreachable: {command} has an answer")
 
     async def on_confirm_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Unlatch customer**: decides, then acknowledges; the work follows."""
@@ -218,15 +220,25 @@ class Listeners:
     async def on_many_sent(self, ack: AsyncAck, body: Payload) -> None:
         """**Ask** in the form of `/unlatch many`: acknowledges, or says what is wrong."""
         sent = forms.read_sent(body["view"])
-        ask = self._paste.read(sent)
-        if not isinstance(ask, Ask | AskMany):
-            await ack(response_action="errors", errors=dict(ask))
+        match self._paste.read(sent):
+            case forms.Understood() as understood:
+                await ack()
+                self._ask_pasted(clicker(body), sent, understood)
+            case ColumnChoice() as columns:
+                await ack(response_action="update", view=self._paste.ask_column(sent, columns))
+            case errors:
+                await ack(response_action="errors", errors=dict(errors))
+
+    def _ask_pasted(self, person: Person, sent: forms.Sent, understood: forms.Understood) -> None:
+        place, asked = Place(sent.channel_id, sent.response_url), understood.asked
+        if understood.left_out:
+            self._guard.tell(place, answers.lines_left_out(understood.left_out))
+        if isinstance(asked, Question):
+            self._guard.spawn(self._lists.ask_whom(person, place, asked), place)
             return
-        await ack()
-        place = Place(sent.channel_id, sent.response_url)
         # a double click, or "Try again?" after an answer that Slack did not get, sends it twice
         once = once_sent(forms.identity(sent))
-        asking = self._asking.ask_once(clicker(body), place, ask.customer_ids, ask.reason, once)
+        asking = self._asking.ask_once(person, place, asked.customer_ids, asked.reason, once)
         self._guard.spawn(asking, place)
 
     async def _take_verdict(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
@@ -243,6 +255,21 @@ class Listeners:
         await ack()
         if message is not None:
             self._guard.tell(place_of(body), message)
+
+
+def _answer(command: Command, *, is_direct: bool) -> Message | None:
+    """What to say at once; None where work follows."""
+    match command:
+        case Malformed(why=why, usage=usage):
+            return answers.malformed(why, usage)
+        case Help():
+            return lists.usage()
+        case Ask() | AskMany() | AmbiguousAsk() | Question() | Many() if is_direct:
+            return answers.direct_message()
+        case AmbiguousAsk() as asked:
+            return questions.which_meaning(asked)
+        case _:
+            return None
 
 
 def _not_recorded(error: LedgerUnavailable) -> Message:

@@ -8,6 +8,7 @@ from unicodedata import bidirectional
 
 from bot.domain.meanings import KINDS
 from bot.domain.models import Customer, HubSpotIds, Request
+from bot.domain.pasted_text import LineError
 from bot.messages.block_kit import Inline, Line, bold, cut, link, say, text, user, user_group
 
 ERROR_LENGTH = 300
@@ -140,3 +141,8 @@ def reason_line(reason: str) -> Iterator[Line]:
     """Why somebody declined; no line without a reason."""
     if reason:
         yield [bold("Reason: "), text(reason, limit=500)]
+
+
+def line_errors(errors: Sequence[LineError]) -> list[str]:
+    """What is wrong with lines of a pasted text, each with the number of its line."""
+    return [f"Line {each.line}: {each.why}" if each.line else each.why for each in errors]

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 
 import structlog
 
-from bot.domain.commands import Ask, Doubt, Find, History
+from bot.domain.commands import Ask, Doubt, Find, History, Question, UndoOf
 from bot.domain.models import Customer, Person, Request, Verdict
 from bot.fusebill.errors import CustomerNotFound, FusebillError
 from bot.ledger import lists as ledger_lists
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Kind, Transaction
-from bot.messages import answers, lists
+from bot.messages import answers, lists, questions
 from bot.messages.lists import OpenRequest
 from bot.messages.phrases import Links
 from bot.requests.permissions import Permissions
@@ -80,7 +80,22 @@ class Lists:
         more = not hits.complete
         await self._private.send(place, lists.found(text, hits.customers, self._links, more=more))
 
-    async def history(self, person: Person, place: Place, history: History) -> None:
+    async def ask_whom(self, person: Person, place: Place, question: Question) -> None:
+        """Show the customers whom a text may name, each with a button that asks for its card."""
+        doubts = question.meant.doubts
+        typed = " ".join(["/unlatch", *(doubt.typed for doubt in doubts), question.meant.reason])
+        if not await self._permissions.may_read(person, place, typed):
+            return
+        try:
+            async with self._private.if_slow(place, answers.searching()):
+                found = await self._search.named_by(doubts)
+        except FusebillError as error:
+            await self._private.send(place, answers.search_failed(doubts[0].typed, error))
+            return
+        hits = [each.customers for each in found]
+        await self._private.send(place, questions.whom(question, hits, self._links))
+
+    async def history(self, person: Person, place: Place, history: History | UndoOf) -> None:
         """Show the last requests, each with a link to its card; draw again those that are stale."""
         customer_id = history.customer_id
         if not await self._permissions.may_read(
@@ -99,7 +114,9 @@ class Lists:
         permalinks = await asyncio.gather(*map(self.permalink, requests))
         past = list(zip(requests, permalinks, strict=True))
         advisers = self._permissions.policy.named_confirmers
-        await self._private.send(place, lists.history(customer_id, past, advisers, reasons))
+        undoing = isinstance(history, UndoOf)
+        said = lists.history(customer_id, past, advisers, reasons, undoing=undoing)
+        await self._private.send(place, said)
 
     async def pending(self, person: Person, place: Place) -> None:
         """Show up to ten open requests, oldest first, those that the person may decide first."""

@@ -6,10 +6,11 @@ from datetime import UTC, datetime
 
 import structlog
 
-from bot.domain.commands import Ask, AskMany
 from bot.domain.models import Person
+from bot.domain.pasted_text import ColumnChoice
 from bot.messages import answers
-from bot.messages.forms import Errors, Sent, paste_form, understood
+from bot.messages.block_kit import Form
+from bot.messages.forms import Errors, Sent, Understood, column_form, paste_form, understood
 from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages
 from bot.slack.client import Slack
@@ -39,8 +40,7 @@ class Paste:
         # whoever may ask may read; the reason is not typed yet
         if not await self._permissions.may_read(person, place, "/unlatch many"):
             return
-        needs_reason = self._permissions.policy.require_reason
-        now = datetime.now(UTC)
+        now, needs_reason = datetime.now(UTC), self._needs_reason
         form = paste_form(place.channel_id, place.response_url, now, needs_reason=needs_reason)
         try:
             await self._slack.open_form(trigger_id, form)
@@ -49,8 +49,15 @@ class Paste:
             said = answers.form_not_opened(certain=is_verdict(error), pressed=False)
             await self._private.send(place, said)
 
-    def read(self, sent: Sent) -> Ask | AskMany | Errors:
-        """What a form that was sent asks for, or what is wrong with it by field."""
-        needs_reason = self._permissions.policy.require_reason
+    def read(self, sent: Sent) -> Understood | ColumnChoice | Errors:
+        """What a form that was sent asks for, a choice of columns, or what is wrong by field."""
         now, customer_url = datetime.now(UTC), self._customer_url
-        return understood(sent, now, needs_reason=needs_reason, customer_url=customer_url)
+        return understood(sent, now, needs_reason=self._needs_reason, customer_url=customer_url)
+
+    def ask_column(self, sent: Sent, choice: ColumnChoice) -> Form:
+        """The form that was sent once more, with a choice of columns."""
+        return column_form(sent, choice, needs_reason=self._needs_reason)
+
+    @property
+    def _needs_reason(self) -> bool:
+        return self._permissions.policy.require_reason

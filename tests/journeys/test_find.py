@@ -48,10 +48,10 @@ def add(world: World, customer_id: int, **fields: Any) -> None:
 
 async def test_an_unknown_id_that_is_a_reference_offers_its_customer(world: World) -> None:
     assert (await world.reply_to("1337 moved")).splitlines() == [
-        "🔎 Fusebill has no customer with the id 1337.",
-        "That number is the reference (“Customer ID” on Fusebill's screens) of:",
+        "🔎 Fusebill has no customer with the Stax Bill ID 1337.",
+        "That number is the Customer ID (the reference) of:",
         "Stolen Bikes, John Doe, Active",
-        "id 2554529, reference 1337",
+        "Stax Bill ID 2554529, Customer ID 1337",
         "latched to contact 101, company 202",
         "[Use this one]",
     ]

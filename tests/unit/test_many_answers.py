@@ -19,12 +19,12 @@ from bot.messages.answers import (
     others_left_out,
     outcome_without_card,
     reading_many,
-    which_meaning,
 )
 from bot.messages.block_kit import Message
 from bot.messages.card import Action, duplicate
 from bot.messages.forms import decline_form
 from bot.messages.lists import OpenRequest, pending
+from bot.messages.questions import which_meaning
 from bot.messages.thread import next_reply, reminder
 from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from bot.sandbox.slack.validation.view_checks import problems
@@ -68,12 +68,12 @@ def asked(text: str) -> Message:
     """The question about a text with two meanings."""
     command = parse(text)
     assert isinstance(command, AmbiguousAsk)
-    return which_meaning(command.ambiguous)
+    return which_meaning(command)
 
 
 @given(ASKED)
 def test_slack_takes_every_question(ambiguous: Ambiguous) -> None:
-    message = which_meaning(ambiguous)
+    message = which_meaning(AmbiguousAsk(ambiguous))
     assert refused_by_slack(message) == []
     assert mentions_and_links(message) == set()
 
@@ -119,7 +119,7 @@ def test_numbers_alone_have_no_reason() -> None:
 def test_a_meaning_that_a_button_cannot_carry_says_how_to_type_it() -> None:
     why = ("because " * 300).strip()
     both, one = Reading((2554529, 3100017), why), Reading((2554529,), f"3100017 {why}")
-    message = which_meaning(Ambiguous(both, one))
+    message = which_meaning(AmbiguousAsk(Ambiguous(both, one)))
     assert pressable(message) == []
     typed = [line.partition("Type: ")[2] for line in lines(message) if "Type: " in line]
     assert typed == ["/unlatch 2554529, 3100017 …", "/unlatch 2554529 because …"]
@@ -129,7 +129,7 @@ def test_a_meaning_that_a_button_cannot_carry_says_how_to_type_it() -> None:
 
 @given(ASKED)
 def test_a_button_brings_back_its_meaning_and_is_never_too_long(ambiguous: Ambiguous) -> None:
-    found = pressable(which_meaning(ambiguous))
+    found = pressable(which_meaning(AmbiguousAsk(ambiguous)))
     meanings = [ambiguous.many, ambiguous.few]
     carried = [Reading(tuple(value["ids"]), value["reason"]) for _label, value in found]
     assert [each for each in meanings if each in carried] == carried
