@@ -44,7 +44,7 @@ from bot.inbound.payloads import (
     value,
 )
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.messages import answers, click_answers, forms, lists, questions
+from bot.messages import answers, click_answers, forms, lists, paste_form, questions
 from bot.messages.block_kit import Message
 from bot.messages.card import Action
 from bot.requests.ask import Ask as Asking
@@ -95,7 +95,7 @@ class Listeners:
         app.action(Action.STOP)(self._guard.listener(self.on_stop_clicked))
         app.action(Action.MEANT)(self._guard.listener(self.on_meaning_clicked))
         app.view(forms.DECLINE)(self._guard.listener(self.on_decline_sent))
-        app.view(forms.PASTE)(self._guard.listener(self.on_many_sent))
+        app.view(paste_form.PASTE)(self._guard.listener(self.on_many_sent))
 
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
         """`/unlatch …`: acknowledges at once; the work follows."""
@@ -219,9 +219,9 @@ class Listeners:
 
     async def on_many_sent(self, ack: AsyncAck, body: Payload) -> None:
         """**Ask** in the form of `/unlatch many`: acknowledges, or says what is wrong."""
-        sent = forms.read_sent(body["view"])
+        sent = paste_form.read_sent(body["view"])
         match self._paste.read(sent):
-            case forms.Understood() as understood:
+            case paste_form.Understood() as understood:
                 await ack()
                 self._ask_pasted(clicker(body), sent, understood)
             case ColumnChoice() as columns:
@@ -229,7 +229,9 @@ class Listeners:
             case errors:
                 await ack(response_action="errors", errors=dict(errors))
 
-    def _ask_pasted(self, person: Person, sent: forms.Sent, understood: forms.Understood) -> None:
+    def _ask_pasted(
+        self, person: Person, sent: paste_form.Sent, understood: paste_form.Understood
+    ) -> None:
         place, asked = Place(sent.channel_id, sent.response_url), understood.asked
         if understood.left_out:
             self._guard.tell(place, answers.lines_left_out(understood.left_out))
@@ -237,7 +239,7 @@ class Listeners:
             self._guard.spawn(self._lists.ask_whom(person, place, asked), place)
             return
         # a double click, or "Try again?" after an answer that Slack did not get, sends it twice
-        once = once_sent(forms.identity(sent))
+        once = once_sent(paste_form.identity(sent))
         asking = self._asking.ask_once(person, place, asked.customer_ids, asked.reason, once)
         self._guard.spawn(asking, place)
 

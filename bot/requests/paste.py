@@ -10,7 +10,7 @@ from bot.domain.models import Person
 from bot.domain.pasted_text import ColumnChoice
 from bot.messages import answers
 from bot.messages.block_kit import Form
-from bot.messages.forms import Errors, Sent, Understood, column_form, paste_form, understood
+from bot.messages.paste_form import Errors, Sent, Understood, column_form, paste_form, understood
 from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages
 from bot.slack.client import Slack

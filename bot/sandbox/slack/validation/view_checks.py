@@ -20,6 +20,7 @@ from bot.sandbox.slack.validation.block_checks import (
     duplicates,
     flag,
     integer,
+    items,
     keys,
     of_type,
     problem,
@@ -166,23 +167,19 @@ def _static_select(element: dict[str, Any], path: str) -> Iterator[str]:
         yield from text(
             element["placeholder"], f"{path}/placeholder", MAX_PLACEHOLDER_LENGTH, PLAIN
         )
+    yield from items(element, "options", path, MAX_OPTIONS, _option)
     options = element.get("options")
-    if not isinstance(options, list) or not 1 <= len(options) <= MAX_OPTIONS:
-        yield problem(f"{path}/options", f"must be a list of 1 to {MAX_OPTIONS} options")
-        return
-    for index, option in enumerate(options):
-        yield from _option(option, f"{path}/options/{index}")
-    if "initial_option" in element and element["initial_option"] not in options:
+    known = options if isinstance(options, list) else []
+    if "initial_option" in element and element["initial_option"] not in known:
         yield problem(f"{path}/initial_option", "must be one of the options")
-    values = [option.get("value") for option in options if isinstance(option, dict)]
+    values = [each.get("value") for each in known if isinstance(each, dict)]
     yield from duplicates(values, f"{path}/options", "value")
 
 
-def _option(option: object, path: str) -> Iterator[str]:
-    if not isinstance(option, dict):
+def _option(value: object, path: str) -> Iterator[str]:
+    if not isinstance(value, dict):
         yield problem(path, "must be an object")
         return
-    # an option has no type, which every other object has
-    yield from keys({"type": "", **option}, path, "text value", "description")
-    yield from text(option.get("text"), f"{path}/text", MAX_OPTION_LENGTH, PLAIN)
-    yield from string(option, "value", path, MAX_OPTION_LENGTH)
+    yield from keys(value, path, "text value", "description")
+    yield from text(value.get("text"), f"{path}/text", MAX_OPTION_LENGTH, PLAIN)
+    yield from string(value, "value", path, MAX_OPTION_LENGTH)
