@@ -66,10 +66,10 @@ def why_not(cell: str) -> str:
     """Why a cell is not a customer's id."""
     shown, cell = repr(cell[:QUOTED_LENGTH]), tidy(cell)
     if not re.fullmatch("#?[0-9]+", cell):
-        return f"{shown} is not a customer id: digits only."
+        return f"{shown} is not a Stax Bill ID: digits only."
     if not cell.strip("#0"):
         return NO_CUSTOMER_0
-    return f"{shown} is too long: a customer id has at most {MAX_DIGITS} digits."
+    return f"{shown} is too long: a Stax Bill ID has at most {MAX_DIGITS} digits."
 
 
 def why_in_doubt(doubt: Doubt) -> str:
@@ -78,7 +78,7 @@ def why_in_doubt(doubt: Doubt) -> str:
         return "This address may be another record's: type the Stax Bill ID, digits only."
     typed = doubt.typed[:QUOTED_LENGTH]
     return (
-        f"“{typed}” begins with 0, so it may be a reference (“Customer ID” on Fusebill's screens)."
+        f"“{typed}” begins with 0, so it may be a “Customer ID” (a reference)."
         f" To see whose: /unlatch find {typed}"
     )
 

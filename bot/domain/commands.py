@@ -15,12 +15,12 @@ MAX_CUSTOMERS = 50
 MAX_DIGITS = 18
 MAX_REASON_LENGTH = 500
 TOO_LONG = f"The reason is longer than {MAX_REASON_LENGTH} characters."
-ASK_USAGE = "<customerId> [reason]"
+ASK_USAGE = "<Stax Bill ID> [reason]"
 
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """`/unlatch <customerId> [reason]`; `typed` holds the digits as typed."""
+    """`/unlatch <Stax Bill ID> [reason]`; `typed` holds the digits as typed."""
 
     customer_id: int
     reason: str
@@ -34,7 +34,7 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class AskMany:
-    """`/unlatch <customerId>, <customerId> [reason]`: two customers or more, each once."""
+    """`/unlatch <Stax Bill ID>, <Stax Bill ID> [reason]`: two customers or more, each once."""
 
     customer_ids: tuple[int, ...]
     reason: str
@@ -113,14 +113,14 @@ class Find:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """`/unlatch history [customerId]`."""
+    """`/unlatch history [Stax Bill ID]`."""
 
     customer_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class UndoOf:
-    """`/unlatch undo <customerId>`: that customer's history, since **Undo…** is on the card."""
+    """`/unlatch undo <Stax Bill ID>`: that customer's history, since **Undo…** is on the card."""
 
     customer_id: int
 

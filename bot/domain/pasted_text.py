@@ -19,7 +19,7 @@ from bot.domain.tables import HUBSPOT, ID, REFERENCE, Row, Table, table_of, tabl
 SHOWN_CELLS = 3
 LABELLED = "This looks like the page of one customer: paste its Stax Bill ID and nothing else."
 MOVED = "This line has more cells than the first one."
-NONE_HERE = "There is no customer id here: put each on its own line."
+NONE_HERE = "There is no Stax Bill ID here: put each on its own line."
 DIFFERENT_COLUMNS = "The ids stand in different columns: put each first in its line."
 
 
@@ -202,7 +202,7 @@ def _why_none(row: Row, index: int | None = None) -> str:
         if re.fullmatch("#?[0-9]+", cell):
             return why_not(cell)
     shown = " ".join(filter(None, (row.cells[each] for each in at)))
-    return f"There is no customer id{f' in {shown[:QUOTED_LENGTH]!r}' if shown else ''}."
+    return f"There is no Stax Bill ID{f' in {shown[:QUOTED_LENGTH]!r}' if shown else ''}."
 
 
 def _of_hubspot(name: str) -> str:

@@ -54,7 +54,7 @@ MAX_SEARCH_LENGTH = 255
 MAX_SEARCHED_IDS = 5
 """Each is one call to Fusebill."""
 FIND_USAGE = "find <text>"
-HISTORY_USAGE = "history [customerId]"
+HISTORY_USAGE = "history [Stax Bill ID]"
 SEARCH = "(/unlatch find searches names and references.)"
 _UNDOES = frozenset({"undo", "latch", "relatch"})
 _BUTTONS = {
@@ -126,7 +126,7 @@ def _ask(text: str, customer_url: str | None) -> Asked | Find:
     """What a text means that begins with no command's word."""
     words = _words(text, customer_url)
     if not words or words[0].meaning is None:
-        return _find(text, "<customerId> [reason]", customer_url)
+        return _find(text, "<Stax Bill ID> [reason]", customer_url)
     if isinstance(words[0].meaning, NoId):
         return Malformed(words[0].meaning.why)
     ids = _leading(words)

@@ -47,12 +47,15 @@ def usage() -> Message:
             [code(f"{COMMAND} many"), say(" opens a form to paste a column of ids into.")],
             [
                 code(f"{COMMAND} find <text>"),
-                say(" searches company names, references and emails."),
+                say(" searches ids, names, references and emails; so do any other words."),
             ],
-            [code(f"{COMMAND} history [customerId]"), say(" shows past requests and decisions.")],
+            [code(f"{COMMAND} history [Stax Bill ID]"), say(" shows past requests and decisions.")],
             [code(f"{COMMAND} pending"), say(" shows what waits for a decision or is under way.")],
             [code(f"{COMMAND} help"), say(" shows this.")],
-            [say("Use Fusebill's internal id, not the “Customer ID” (reference) on its screens.")],
+            [
+                say("The id is the “Stax Bill ID” of Fusebill's customer list."),
+                say(" Its “Customer ID” is the reference."),
+            ],
         ]
     )
 
@@ -77,7 +80,7 @@ def found(wanted: str, hits: Sequence[Customer], links: Links, *, more: bool) ->
         too_many = say("🔎 Fusebill returns too many customers for ")
         return message([[too_many, text(wanted, limit=80), say(": type more of the text.")]])
     if not hits:
-        nothing = say("🔎 No id, name, reference or email in Fusebill matches ")
+        nothing = say("🔎 No Stax Bill ID, Customer ID, name or email in Fusebill matches ")
         return message([[nothing, text(wanted, limit=80), say(".")]])
     rest: list[Line] = [[say("There are more: type more of the text.")]] if more else []
     return message(

@@ -81,7 +81,7 @@ def with_others(request: Request) -> str:
 def customer_lines(customer: Customer, links: Links) -> Iterator[Line]:
     """Describe a customer, one line for each field that Fusebill has."""
     customer_id = str(customer.customer_id)
-    yield [bold("Fusebill id: "), link(links.customer(customer.customer_id), customer_id)]
+    yield [bold("Stax Bill ID: "), link(links.customer(customer.customer_id), customer_id)]
     for label, value in (("Company", customer.company_name), ("Name", customer.name)):
         if value:
             yield [bold(f"{label}: "), text(value)]
@@ -115,9 +115,9 @@ def reference_line(customer: Customer) -> Iterator[Line]:
     """The reference, labelled so that nobody takes it for the id; no line without one."""
     if customer.reference:
         yield [
-            bold("Reference: "),
+            bold("Customer ID: "),
             text(customer.reference),
-            say(" (Fusebill's screens call this “Customer ID”; it is not the id above)"),
+            say(" (the reference, not the id above)"),
         ]
 
 

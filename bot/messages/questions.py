@@ -93,10 +93,9 @@ def _of_doubt(doubt: Doubt, hits: Sequence[Customer], links: Links, total: int) 
     """What somebody typed, and whom it may name."""
     typed = text(doubt.typed, limit=QUOTED_LENGTH)
     if not hits:
-        nobody = (
-            "is the page of no customer." if doubt.is_address else "is nobody's id or reference."
-        )
-        return lines([[typed, say(f" {nobody}")]])
+        ids = "nobody's Stax Bill ID or Customer ID"
+        nobody = "the page of no customer" if doubt.is_address else ids
+        return lines([[typed, say(f" is {nobody}.")]])
     what = "has the number of:" if doubt.is_address else "may be:"
     if total <= MAX_DESCRIBED:
         described = [line for each in hits for line in hit_lines(each, links)]

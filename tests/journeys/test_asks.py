@@ -24,7 +24,7 @@ async def test_an_invalid_id_is_answered_in_the_ack_and_calls_nothing(
     acks = [json.loads((await world.slack.command("U0ALICE", text)).body) for text in texts]
     await world.settled()
     assert {ack["response_type"] for ack in acks} == {"ephemeral"}
-    assert [ack["text"] for ack in acks if "/unlatch &lt;customerId&gt;" not in ack["text"]] == []
+    assert [ack["text"] for ack in acks if "/unlatch &lt;Stax Bill ID&gt;" not in ack["text"]] == []
     assert (world.slack.calls[at_start:], world.fusebill.calls) == ([], [])
     assert heard_by(world) == {"U0ALICE"}
 
@@ -33,20 +33,20 @@ async def test_a_malformed_command_is_answered_in_one_line_with_the_usage(
     world: World,
 ) -> None:
     lines = [await answer_to(world, text) for text in NO_IDS]
-    usage = "Type /unlatch <customerId> [reason]"
+    usage = "Type /unlatch <Stax Bill ID> [reason]"
     assert [line for line in lines if "\n" in line or not line.endswith(usage)] == []
 
 
 @pytest.mark.parametrize(
     ("text", "words", "usage"),
     [
-        ("history abc", "'abc' is not a customer id", "history [customerId]"),
-        ("history 0", "No customer has the id 0.", "history [customerId]"),
+        ("history abc", "'abc' is not a Stax Bill ID", "history [Stax Bill ID]"),
+        ("history 0", "No customer has the id 0.", "history [Stax Bill ID]"),
         ("find", "no letters or digits", "find <text>"),
         ("pending 2554529", "Nothing can follow “pending”.", "pending"),
         ("many 2554529", "Nothing can follow “many”.", "many"),
-        ("undo", "Undo… is a button on the request's card", "history [customerId]"),
-        ("Latch", "Undo… is a button on the request's card", "history [customerId]"),
+        ("undo", "Undo… is a button on the request's card", "history [Stax Bill ID]"),
+        ("Latch", "Undo… is a button on the request's card", "history [Stax Bill ID]"),
         ("cancel 2554529", "Cancel is a button on the request's card", "pending"),
         ("confirm", "Unlatch customer is a button on the request's card", "pending"),
         ("stop", "Stop is a button on the request's card", "pending"),
@@ -72,7 +72,7 @@ async def test_whoever_wanted_something_else_is_not_told_to_ask_for_an_unlatch(
     ids=ascii,
 )
 async def test_an_id_may_have_a_hash_blanks_quotes_and_formats(world: World, text: str) -> None:
-    assert "Fusebill id: 2554529" in world.card(await world.ask(text))
+    assert "Stax Bill ID: 2554529" in world.card(await world.ask(text))
 
 
 @pytest.mark.parametrize(
@@ -219,13 +219,13 @@ async def test_a_number_with_thousands_separators_is_asked_about_and_nothing_is_
 async def test_an_id_may_be_pasted_with_what_nobody_sees_or_as_an_address(
     world: World, text: str
 ) -> None:
-    assert "Fusebill id: 2554529" in world.card(await world.ask(text))
+    assert "Stax Bill ID: 2554529" in world.card(await world.ask(text))
 
 
 async def test_an_address_that_fits_the_admins_setting_is_an_id(open_world: OpenWorld) -> None:
     async with open_world(fusebill_customer_url="https://a.example/7/c/{id}") as world:
         card = await world.ask("https://a.example/7/c/2554529?tab=2 moved")
-        assert "Fusebill id: 2554529" in world.card(card)
+        assert "Stax Bill ID: 2554529" in world.card(card)
 
 
 @pytest.mark.parametrize(
@@ -267,7 +267,7 @@ async def test_a_channel_may_be_called_like_a_direct_message(world: World) -> No
 async def test_find_and_help_work_in_a_direct_message(world: World) -> None:
     world.slack.workspace.channels["D0ALICE"] = Channel("D0ALICE", "directmessage")
     assert "Stolen Bikes" in await answer_to(world, "find stolen", "D0ALICE")
-    assert "/unlatch <customerId>" in await answer_to(world, "help", "D0ALICE")
+    assert "/unlatch <Stax Bill ID>" in await answer_to(world, "help", "D0ALICE")
 
 
 async def test_a_customer_without_a_name_has_a_subject_everywhere(world: World) -> None:

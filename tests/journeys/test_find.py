@@ -205,7 +205,7 @@ async def test_a_person_without_a_company_is_found_and_shown_by_name(world: Worl
 
 async def test_an_id_that_fusebill_does_not_know_is_no_hit_and_no_failure(world: World) -> None:
     assert await world.reply_to("find 404404") == (
-        "🔎 No id, name, reference or email in Fusebill matches 404404."
+        "🔎 No Stax Bill ID, Customer ID, name or email in Fusebill matches 404404."
     )
 
 
@@ -246,7 +246,7 @@ async def test_five_are_shown_and_more_are_mentioned(
 
 async def test_an_empty_search_says_so_without_a_button(world: World) -> None:
     assert await world.reply_to("find zzzz") == (
-        "🔎 No id, name, reference or email in Fusebill matches zzzz."
+        "🔎 No Stax Bill ID, Customer ID, name or email in Fusebill matches zzzz."
     )
     assert offered(last(world)) == []
 

@@ -113,7 +113,7 @@ async def test_a_column_of_references_is_shown_as_the_customers_it_names(world: 
     answer = world.last_ephemeral("U0ALICE")
     assert "MPJ-118 may be:\nMaple & Pine Joinery" in answer
     assert "QSD-09 may be:\nQuiet Street Dental" in answer
-    assert "XYZ-1 is nobody's id or reference." in answer
+    assert "XYZ-1 is nobody's Stax Bill ID or Customer ID." in answer
     assert cards(world) == []
     ephemeral = world.slack.workspace.ephemerals("U0ALICE")[-1]
     await world.slack.click_ephemeral("U0ALICE", ephemeral, "unlatch_meant")
@@ -129,8 +129,8 @@ async def test_what_was_left_out_is_listed_with_its_line(world: World) -> None:
     assert world.card(cards(world)[0]).startswith("Unlatch 2 customers?")
     assert world.last_ephemeral("U0ALICE").splitlines() == [
         "✂️ Left out of what you pasted:",
-        "Line 3: There is no customer id in 'n/a'.",
-        "Line 4: There is no customer id.",
+        "Line 3: There is no Stax Bill ID in 'n/a'.",
+        "Line 4: There is no Stax Bill ID.",
     ]
 
 

@@ -55,7 +55,7 @@ def test_what_was_sent_asks_for_one_customer_or_many() -> None:
 def test_references_are_a_question_and_what_is_left_out_is_listed() -> None:
     found = ask("Stax Bill ID,Company\n007,Bikes\n,Tents\n8,Kites", "moved")
     meant = Reading((8,), "moved", (Doubt("007", 7),))
-    assert found == Understood(Question(meant), (LineError(3, "There is no customer id."),))
+    assert found == Understood(Question(meant), (LineError(3, "There is no Stax Bill ID."),))
 
 
 TWO_COLUMNS = "7\t101\n8\t102"
@@ -115,7 +115,7 @@ def test_a_long_table_is_a_choice_that_slack_accepts() -> None:
 
 def test_only_the_first_wrong_lines_are_listed() -> None:
     said = ask("\n".join(["7", *"abcdefg"]))["ids"].splitlines()
-    assert said[0] == "Line 2: There is no customer id in 'a'."
+    assert said[0] == "Line 2: There is no Stax Bill ID in 'a'."
     assert (len(said), said[-1]) == (6, "2 more lines are wrong.")
 
 

@@ -85,10 +85,10 @@ def test_a_column_that_a_person_has_chosen_is_taken_and_what_it_lacks_is_listed(
     assert isinstance(choice, ColumnChoice)
     first, _, last = choice.columns
     assert read_lines(pasted, column=first.key) == Pasted(
-        (ONE, TWO), left_out=(LineError(3, "There is no customer id."),)
+        (ONE, TWO), left_out=(LineError(3, "There is no Stax Bill ID."),)
     )
     assert read_lines(pasted, column=last.key) == Pasted(
-        (7, 8), left_out=(LineError(2, "There is no customer id."),)
+        (7, 8), left_out=(LineError(2, "There is no Stax Bill ID."),)
     )
 
 
@@ -116,7 +116,7 @@ def test_a_key_of_another_text_chooses_nothing() -> None:
 
 def test_of_the_audit_log_the_lines_without_a_customer_are_listed() -> None:
     found = read_lines((SAMPLES / "fusebill_audit_log.csv").read_text())
-    assert found == Pasted((ONE, TWO), left_out=(LineError(3, "There is no customer id."),))
+    assert found == Pasted((ONE, TWO), left_out=(LineError(3, "There is no Stax Bill ID."),))
 
 
 def test_a_row_with_a_cell_too_many_is_left_out_since_its_cells_have_moved() -> None:

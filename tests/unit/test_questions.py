@@ -103,7 +103,7 @@ def test_nobody_leaves_what_is_certain_and_the_rest_as_the_reason() -> None:
         ("One customer", [9]),
         ("One customer, the rest is the reason", [9]),
     ]
-    assert "REF-0 is nobody's id or reference." in text_of(message.blocks)
+    assert "REF-0 is nobody's Stax Bill ID or Customer ID." in text_of(message.blocks)
 
 
 def test_fifty_references_fit_a_message() -> None:
