@@ -131,7 +131,7 @@ def _where_undo_is(past: Sequence[tuple[Request, str | None]]) -> Iterator[Line]
 def hit_lines(customer: Customer, links: Links) -> Iterator[Line]:
     """A customer as a search shows it: who it is, its id and reference, what it is latched to."""
     customer_id = str(customer.customer_id)
-    who = text(display_name(customer) or "no name", limit=100)
+    who = text(display_name(customer) or "no name", limit=100) | {"style": {"bold": True}}
     name: Line = [say(", "), text(customer.name, limit=60)] if customer.company_name else []
     status = [say(", "), text(customer.status, limit=40)] if customer.status else []
     yield [who, *(name if customer.name else []), *status]

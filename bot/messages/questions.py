@@ -106,10 +106,12 @@ def _of_doubt(doubt: Doubt, hits: Sequence[Customer], links: Links, total: int) 
 
 
 def _label(choice: Reading, found: dict[int, Customer]) -> str:
-    first = choice.customer_ids[0]
-    if len(choice.customer_ids) > 1 or first not in found:
+    """What a choice asks about: the customer that tells it from the others, the last one."""
+    *others, last = choice.customer_ids
+    if last not in found:
         return _customers(choice)
-    return cut(titled(found[first]), MAX_LABEL_LENGTH)
+    more = f" and {len(others)} more" if others else ""
+    return f"{cut(titled(found[last]), MAX_LABEL_LENGTH - len(more))}{more}"
 
 
 def _reason_choice(few: Reading) -> Iterator[Block]:

@@ -97,7 +97,10 @@ async def test_the_page_of_another_record_is_asked_about_with_the_customers_name
 
 async def test_an_address_beside_an_id_is_a_customer_or_the_reason(world: World) -> None:
     await world.reply_to(f"3100025 {INVOICE} moved")
-    assert labels(world) == ["2 customers", "One customer, the rest is the reason"]
+    assert labels(world) == [
+        "Stolen Bikes (2554529) and 1 more",
+        "One customer, the rest is the reason",
+    ]
     await press(world, "One customer, the rest is the reason")
     (card,) = cards(world)
     assert world.card(card).startswith("Unlatch Maple & Pine Joinery (3100025)?")
@@ -107,7 +110,7 @@ async def test_an_address_beside_an_id_is_a_customer_or_the_reason(world: World)
 async def test_what_is_certain_is_on_the_card_with_what_was_chosen(world: World) -> None:
     add(world, 77, reference="0042", companyName="Zero")
     await world.reply_to("3100025, 0042 moved")
-    await press(world, "2 customers")
+    await press(world, "Zero (77) and 1 more")
     assert world.card(cards(world)[0]).startswith("Unlatch 2 customers?")
 
 
