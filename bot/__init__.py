@@ -1,6 +1,6 @@
 """A Slack bot that clears a Fusebill customer's link to its HubSpot contact and company.
 
-Somebody types `/unlatch <customerId> <reason>`. The bot posts a card that shows the customer and
+Somebody types `/unlatch <Stax Bill ID> <reason>`. The bot posts a card that shows the customer and
 the HubSpot ids that would be cleared. Somebody confirms it, the bot calls Fusebill once, and the
 card's thread keeps the history.
 

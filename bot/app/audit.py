@@ -142,7 +142,7 @@ def _verify(engine: Engine, against: list[Path] | None) -> bool:
 
 
 def _customer(value: str) -> int:
-    from bot.domain.batch_input import MAX_DIGITS
+    from bot.domain.commands import MAX_DIGITS
 
     if not (value.isascii() and value.isdecimal() and len(value) <= MAX_DIGITS):
         raise argparse.ArgumentTypeError(f"must be a customer id, at most {MAX_DIGITS} digits")

@@ -42,6 +42,7 @@ from bot.requests.permissions import Permissions
 from bot.requests.private_messages import PrivateMessages
 from bot.requests.recheck import Recheck
 from bot.requests.runner import Runner
+from bot.requests.search import Search
 from bot.requests.show import Show
 from bot.requests.work import Work
 from bot.settings import Settings, Timing
@@ -144,7 +145,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         await stack.enter_async_context(_running(groups.keep()))
         permissions = Permissions(runner, private, policy, groups.members, metrics)
         customers = Customers(fusebill, private, pace)
-        found = Lists(runner, fusebill, slack, permissions, private, links)
+        found = Lists(runner, Search(fusebill, pace), slack, permissions, private, links)
         ask = Ask(
             *(runner, customers, found, permissions, private, links, metrics),
             expires_after_s=expires_after_s,

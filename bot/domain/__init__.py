@@ -1,6 +1,7 @@
-"""Values and rules without I/O: what a request is, who may do what, what a command means.
+"""Values and rules without I/O: what a request is, who may do what, what a text means.
 
-May import nothing else of the bot. Start with `models`, then `policy` (who may ask and decide),
-`meanings` (one table for each enum), `commands` (the text after `/unlatch`) and `batch_input` (the
-ids of many customers).
+May import nothing else of the bot. Start with `models`, then `policy` (who may ask and decide) and
+`meanings` (one table for each enum). Texts of people: `plain_text` tidies them, `cells` and
+`addresses` say what a word or a cell means by itself, `typed_text` (after `/unlatch`) and
+`pasted_text` (rows) what all of it means, as one of the values in `commands`.
 """

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import unicodedata
 from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter
@@ -18,7 +19,7 @@ from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
 import httpx
 from pydantic import SecretStr
 
-from bot.domain.typed_text import APOSTROPHES, folded
+from bot.domain.plain_text import APOSTROPHES, folded
 from bot.fusebill.answers import Answer, RateLimit, has_more, rate_limit_of
 from bot.fusebill.errors import FusebillError, NotReached, OutcomeUnknown
 from bot.fusebill.responses import Accepted, Found, accepted_of, customer_of, customers_of
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Field = Literal["Reference", "CompanyName", "PrimaryEmail"]
+Field = Literal["Reference", "CompanyName", "PrimaryEmail", "FirstName", "LastName"]
 
 READ_TIMEOUT_S = 8.0
 WRITE_TIMEOUT_S = 30.0  # HubSpot is called behind it, and a write that was given up may still run
@@ -41,7 +42,6 @@ CONNECTING = httpx.Timeout(None, connect=3.0, pool=3.0).as_dict()
 """The rest is up to the limits of a whole call: each byte of a slow body restarts httpx's own."""
 MAX_BODY = 1_000_000  # bytes
 PAGE_SIZE = "100"
-MAX_PAGES = 5
 
 _INEXACT = re.compile(rf"(?:[:;*{APOSTROPHES}]|\s)+")
 """The query's syntax, and what may be stored in another form than it is typed."""
@@ -142,27 +142,42 @@ class FusebillClient:
     async def find_customers(
         self, field: Field, value: str, *, contains: bool = False, limit: int = 5
     ) -> Found:
-        """Find up to `limit` customers whose `field` equals (with `contains`: contains) `value`.
+        """Find up to `limit` customers whose `field` is `value`.
 
-        Case, kinds of apostrophes and runs of blanks are ignored. The vendor documents no way to
-        quote the query's syntax (`:`, `;`, `*`), so the client sends `*` in the place of all these
-        and compares the results with the value itself, on up to 5 pages of 100.
+        With `contains` it holds the words of `value`, in this order. Case, kinds of apostrophes and
+        runs of blanks are ignored, and an accent is the same as a part of its letter or typed after
+        it. The vendor documents no way to quote the query's syntax (`:`, `;`, `*`), so the client
+        sends `*` in the place of all these, and compares one page of 100 results with the value.
         Raises: FusebillError. Source: developer.staxbill.com/reference/list-customers
         """
-        wanted = folded(value)
-        pattern = _INEXACT.sub("*", f"*{value.strip()}*" if contains else value.strip())
-        found: list[Customer] = []
-        if not pattern.strip("* "):
-            return Found(found)
-        for page in range(MAX_PAGES):
-            query = {"query": f"{field}:{pattern}", "pageSize": PAGE_SIZE, "pageNumber": str(page)}
-            path = f"/customers/?{httpx.QueryParams(query)}"
-            answer = await self._call("list_customers", "GET", path)
-            customers = self._without_key(customers_of, answer)
-            found += (each for each in customers if _matches(each, field, wanted, contains))
-            if len(found) >= limit or not has_more(answer, page):
-                return Found(found[:limit])
-        return Found(found, complete=False)
+        wanted, pattern = folded(value), _pattern(value)
+        if not pattern:
+            return Found([])
+        query = f"{field}:{_anywhere(pattern)}" if contains else f"{field}:{pattern}"
+
+        def matches(customer: Customer) -> bool:
+            text = folded(_text(customer, field))
+            return _holds(text, wanted) if contains else text == wanted
+
+        return await self._list(query, matches, limit)
+
+    async def find_people(self, name: str, *, limit: int = 5) -> Found:
+        """Find customers by a first and a last name, both or parts of them; else `find_customers`.
+
+        Returns none for a single word, which may be either. Raises: FusebillError.
+        """
+        first, *others = name.split() or [""]
+        patterns = [_pattern(first), _pattern(others[-1]) if others else ""]
+        if not all(patterns):
+            return Found([])
+        query = "FirstName:{};LastName:{}".format(*map(_anywhere, patterns))
+        return await self._list(query, lambda each: _holds(folded(each.name), folded(name)), limit)
+
+    async def _list(self, query: str, matches: Callable[[Customer], bool], limit: int) -> Found:
+        params = httpx.QueryParams({"query": query, "pageSize": PAGE_SIZE, "pageNumber": "0"})
+        answer = await self._call("list_customers", "GET", f"/customers/?{params}")
+        found = [each for each in self._without_key(customers_of, answer) if matches(each)]
+        return Found(found[:limit], complete=not has_more(answer, 0))
 
     async def _call(
         self, operation: str, method: str, path: str, body: dict[str, int | None] | None = None
@@ -257,14 +272,39 @@ def _writes(method: str) -> bool:
     return method != "GET"
 
 
-def _matches(customer: Customer, field: Field, wanted: str, contains: bool) -> bool:  # noqa: FBT001  # private
-    texts = {
-        "Reference": customer.reference,
-        "CompanyName": customer.company_name,
-        "PrimaryEmail": customer.email,
-    }
-    text = folded(texts[field])
-    return wanted in text if contains else wanted == text
+def _pattern(value: str) -> str:
+    """A value for a query, without the query's syntax; empty if there is nothing to search for."""
+    literal = _INEXACT.sub("*", unicodedata.normalize("NFC", value.strip()))
+    # Fusebill may hold é as one character or as two; a name of nothing but such is sent as it is
+    either = re.sub(r"\*+", "*", "".join("*" if _has_accent(each) else each for each in literal))
+    return next((each for each in (either, literal) if each.strip("*")), "")
+
+
+def _anywhere(pattern: str) -> str:
+    return f"*{pattern.strip('*')}*"
+
+
+def _has_accent(character: str) -> bool:
+    marks = unicodedata.normalize("NFD", character)[1:]
+    return bool(marks) and all(map(unicodedata.combining, marks))
+
+
+def _holds(text: str, wanted: str) -> bool:
+    """Whether a text holds these words in this order, each perhaps within a longer one."""
+    return re.search(".*".join(map(re.escape, wanted.split())), text) is not None
+
+
+def _text(customer: Customer, field: Field) -> str:
+    """What a field holds; a first and a last name are kept as one."""
+    match field:
+        case "Reference":
+            return customer.reference
+        case "CompanyName":
+            return customer.company_name
+        case "PrimaryEmail":
+            return customer.email
+        case _:
+            return customer.name
 
 
 def _chunks(response: httpx.Response) -> AsyncIterable[bytes]:

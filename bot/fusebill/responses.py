@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 
 from bot.domain.models import Customer, HubSpotIds
-from bot.domain.typed_text import visible
+from bot.domain.plain_text import visible
 from bot.fusebill.answers import Answer, retry_at
 from bot.fusebill.errors import (
     UNREADABLE,
@@ -65,7 +65,7 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """The customers that a search found; not `complete` if there were too many pages to read."""
+    """The customers that a search found; not `complete` if Fusebill has more pages of them."""
 
     customers: list[Customer]
     complete: bool = True

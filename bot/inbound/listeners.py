@@ -6,6 +6,7 @@ Slack never delivers an acknowledged click again, so a decision is in the ledger
 from __future__ import annotations
 
 import re
+from collections.abc import Awaitable
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -14,15 +15,19 @@ from bot.domain.commands import (
     AmbiguousAsk,
     Ask,
     AskMany,
+    Command,
     Find,
     Help,
     History,
     Malformed,
     Many,
     Pending,
-    parse,
+    Question,
+    UndoOf,
 )
-from bot.domain.models import Card, Verdict
+from bot.domain.models import Card, Person, Verdict
+from bot.domain.pasted_text import ColumnChoice
+from bot.domain.typed_text import parse
 from bot.inbound.guard import Guard, ack_with, ack_with_error
 from bot.inbound.payloads import (
     Payload,
@@ -39,7 +44,7 @@ from bot.inbound.payloads import (
     value,
 )
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.messages import answers, click_answers, forms, lists
+from bot.messages import answers, click_answers, forms, lists, paste_form
 from bot.messages.block_kit import Message
 from bot.messages.card import Action
 from bot.requests.ask import Ask as Asking
@@ -90,40 +95,41 @@ class Listeners:
         app.action(Action.STOP)(self._guard.listener(self.on_stop_clicked))
         app.action(Action.MEANT)(self._guard.listener(self.on_meaning_clicked))
         app.view(forms.DECLINE)(self._guard.listener(self.on_decline_sent))
-        app.view(forms.PASTE)(self._guard.listener(self.on_many_sent))
+        app.view(paste_form.PASTE)(self._guard.listener(self.on_many_sent))
 
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
         """`/unlatch …`: acknowledges at once; the work follows."""
-        person, place = typist(body), typed_in(body)
-        match parse(body.get("text", ""), self._customer_url):
-            case Malformed(why=why, usage=usage):
-                await ack_with(ack, answers.malformed(why, usage))
-            case Help():
-                await ack_with(ack, lists.usage())
+        command = parse(body.get("text", ""), self._customer_url)
+        answer = _answer(command)
+        if answer is not None:
+            await ack_with(ack, answer)
+            return
+        await ack()
+        place = typed_in(body)
+        self._guard.spawn(self._work(command, place, body), place)
+
+    def _work(  # noqa: PLR0911  # one return a command
+        self, command: Command, place: Place, body: Payload
+    ) -> Awaitable[None]:
+        person, typed = typist(body), act(body)
+        match command:
             case Ask() | AskMany() as ask:
-                await ack()
-                asking = self._asking.ask(
-                    *(person, place, ask.customer_ids, ask.reason, act(body)), ask.typed
-                )
-                self._guard.spawn(asking, place)
-            case AmbiguousAsk(ambiguous=ambiguous):
-                await ack()
-                offering = self._asking.offer_meanings(person, place, ambiguous, act(body))
-                self._guard.spawn(offering, place)
+                wanted = (person, place, ask.customer_ids, ask.reason, typed)
+                return self._asking.ask(*wanted, ask.typed)
+            case AmbiguousAsk() as ask:
+                return self._asking.offer_meanings(person, place, ask, typed)
+            case Question() as question:
+                return self._lists.ask_whom(person, place, question, typed)
             case Many():
-                await ack()
-                opening = self._paste.open_form(person, place, body["trigger_id"], act(body))
-                self._guard.spawn(opening, place)
+                return self._paste.open_form(person, place, body["trigger_id"], typed)
             case Find() as find:
-                await ack()
-                self._guard.spawn(self._lists.find(person, place, find, act(body)), place)
-            case History() as history:
-                await ack()
-                past = self._lists.history(person, place, history, act(body))
-                self._guard.spawn(past, place)
+                return self._lists.find(person, place, find, typed)
+            case History() | UndoOf() as history:
+                return self._lists.history(person, place, history, typed)
             case Pending():
-                await ack()
-                self._guard.spawn(self._lists.pending(person, place, act(body)), place)
+                return self._lists.pending(person, place, typed)
+            case _:
+                raise AssertionError(f"unreachable: {command} has an answer")
 
     async def on_confirm_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Unlatch customer**: decides, then acknowledges; the work follows."""
@@ -221,16 +227,28 @@ class Listeners:
 
     async def on_many_sent(self, ack: AsyncAck, body: Payload) -> None:
         """**Ask** in the form of `/unlatch many`: acknowledges, or says what is wrong."""
-        sent = forms.read_sent(body["view"])
-        ask = self._paste.read(sent)
-        if not isinstance(ask, Ask | AskMany):
-            await ack(response_action="errors", errors=dict(ask))
-            return
-        await ack()
-        place = Place(sent.channel_id, sent.response_url)
+        sent = paste_form.read_sent(body["view"])
+        match self._paste.read(sent):
+            case paste_form.Understood() as understood:
+                await ack()
+                self._ask_pasted(clicker(body), sent, understood)
+            case ColumnChoice() as columns:
+                await ack(response_action="update", view=self._paste.ask_column(sent, columns))
+            case errors:
+                await ack(response_action="errors", errors=dict(errors))
+
+    def _ask_pasted(
+        self, person: Person, sent: paste_form.Sent, understood: paste_form.Understood
+    ) -> None:
+        place, asked = Place(sent.channel_id, sent.response_url), understood.asked
+        if understood.left_out:
+            self._guard.tell(place, answers.lines_left_out(understood.left_out))
         # a double click, or "Try again?" after an answer that Slack did not get, sends it twice
-        once = once_sent(forms.identity(sent))
-        asking = self._asking.ask_once(clicker(body), place, ask.customer_ids, ask.reason, once)
+        once = once_sent(paste_form.identity(sent))
+        if isinstance(asked, Question):
+            self._guard.spawn(self._lists.ask_whom(person, place, asked, once), place)
+            return
+        asking = self._asking.ask_once(person, place, asked.customer_ids, asked.reason, once)
         self._guard.spawn(asking, place)
 
     async def _take_verdict(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
@@ -247,6 +265,17 @@ class Listeners:
         await ack()
         if message is not None:
             self._guard.tell(place_of(body), message)
+
+
+def _answer(command: Command) -> Message | None:
+    """What to say at once; None where work follows."""
+    match command:
+        case Malformed(why=why, usage=usage):
+            return answers.malformed(why, usage)
+        case Help():
+            return lists.usage()
+        case _:
+            return None
 
 
 def _not_recorded(error: LedgerUnavailable) -> Message:

@@ -8,8 +8,7 @@ import re
 from typing import Any
 from uuid import uuid4
 
-from bot.domain.batch_input import MAX_DIGITS
-from bot.domain.commands import Ask, AskMany, Malformed, asked
+from bot.domain.commands import MAX_DIGITS, Ask, AskMany, Malformed, asked
 from bot.domain.models import Person
 from bot.ledger.steps import Act
 from bot.requests.private_messages import Place

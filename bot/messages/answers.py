@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-from bot.domain.batch_input import Ambiguous, Reading
 from bot.domain.commands import ASK_USAGE
 from bot.domain.meanings import KINDS
 from bot.domain.models import Card, Customer, Kind, LeftOut, Request
+from bot.domain.pasted_text import LineError
 from bot.fusebill.errors import (
     CustomerNotFound,
     FusebillError,
@@ -17,22 +16,16 @@ from bot.fusebill.errors import (
 )
 from bot.messages.block_kit import (
     HEADER_LENGTH,
-    Block,
     Line,
     Message,
-    bold,
-    button,
-    buttons,
     channel,
     code,
-    lines,
     message,
     say,
     text,
-    units,
     user,
 )
-from bot.messages.card import Action, left_out_lines
+from bot.messages.card import left_out_lines
 from bot.messages.fusebill_errors import advice, emoji, reason
 from bot.messages.phrases import (
     Links,
@@ -41,15 +34,14 @@ from bot.messages.phrases import (
     customer_lines,
     display_name,
     error_lines,
+    line_errors,
     subject,
 )
 from bot.messages.results import not_as_asked, result_of
 
 COMMAND = "/unlatch"
 USAGE = f"{COMMAND} {ASK_USAGE}"
-MAX_VALUE_LENGTH = 2_000
-"""Of a button: docs.slack.dev/reference/block-kit/block-elements/button-element"""
-SHOWN_REASON_LENGTH = 500
+MAX_LINES_LEFT_OUT = 30
 
 
 def malformed(why: str, usage: str = ASK_USAGE) -> Message:
@@ -61,53 +53,6 @@ def denied(why: str, channels: Sequence[str] = ()) -> Message:
     """The admin's rules refuse this; `channels` are the ones where it is allowed."""
     places = [part for channel_id in channels for part in (say(" "), channel(channel_id))]
     return message([[say("🔒 "), text(why, limit=400), *places]])
-
-
-def which_meaning(ambiguous: Ambiguous) -> Message:
-    """Ask which of two meanings a text has: each has a button, and says what it would do.
-
-    Where a button can't carry its meaning, the message says how to type it.
-    """
-    many, few = ambiguous.many, ambiguous.few
-    return message(
-        [[say("❓ This can mean two things, so nothing was done. Which do you mean?")]],
-        *_choice(many, _customers(many), f"{COMMAND} {_ids(many)} …"),
-        *_choice(
-            few,
-            f"{_customers(few)}, the rest is the reason",
-            f"{COMMAND} {_ids(few)} because …",
-        ),
-    )
-
-
-def _choice(reading: Reading, label: str, typed: str) -> Iterator[Block]:
-    """One meaning in words, with its button; if that can't carry it, with what to type."""
-    value = json.dumps(
-        {"ids": reading.customer_ids, "reason": reading.reason},
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
-    why: Line = (
-        [bold("Why: "), text(reading.reason, limit=SHOWN_REASON_LENGTH)]
-        if reading.reason
-        else [say("Without a reason.")]
-    )
-    said: list[Line] = [[bold(f"{_customers(reading)}: "), say(_ids(reading))], why]
-    pressed = buttons(button(label, Action.MEANT, value))
-    if pressed and units(value) <= MAX_VALUE_LENGTH:
-        yield lines(said)
-        yield pressed
-    else:
-        yield lines([*said, [say("This is too long for a button. Type: "), code(typed)]])
-
-
-def _customers(reading: Reading) -> str:
-    count = len(reading.customer_ids)
-    return "One customer" if count == 1 else amount(count, "customer")
-
-
-def _ids(reading: Reading) -> str:
-    return ", ".join(map(str, reading.customer_ids))
 
 
 def looking_up(customer_id: int) -> Message:
@@ -139,6 +84,11 @@ def not_read(customer_id: int, error: FusebillError) -> Message:
             *advice(error),
         ]
     )
+
+
+def searching() -> Message:
+    """A search takes long, perhaps until Fusebill's next minute."""
+    return message([[say("⏳ Still searching in Fusebill …")]])
 
 
 def search_failed(wanted: str, error: FusebillError) -> Message:
@@ -173,6 +123,14 @@ def none_to_unlatch(left_out: Sequence[LeftOut], links: Links | None = None) -> 
     many = amount(len(left_out), "customer")
     nothing = f"☝️ Of {many}, none can be unlatched. No card was posted, and nothing was changed."
     return message([[say(nothing)]], left_out_lines(left_out, links or Links()))
+
+
+def lines_left_out(errors: Sequence[LineError]) -> Message:
+    """Lines of a pasted text that name no customer: each with why, as many as fit."""
+    said = [[text(each)] for each in line_errors(errors[:MAX_LINES_LEFT_OUT])]
+    more = len(errors) - MAX_LINES_LEFT_OUT
+    rest = [[say(f"{amount(more, 'more line', 'more lines')}.")]] if more > 0 else []
+    return message([[say("✂️ Left out of what you pasted:")], *said, *rest])
 
 
 def others_left_out(kind: Kind, left_out: Sequence[LeftOut], links: Links) -> Message:

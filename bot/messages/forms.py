@@ -1,22 +1,20 @@
-"""Builds the forms (modals) that the bot opens, and reads what somebody sent with one.
+"""Builds the form (modal) that declines a request, and the fields that other forms have too.
 
-One declines a request, the other is that of `/unlatch many`; this also asks for a reason where a
-button has none and the rules want one. A form names no message, so it carries
-the ids that belong to it; everything else is read again from the ledger. A sent form has no
-response_url, so it carries that of its command or press, which works for half an hour.
+A form names no message, so it carries the ids that belong to it; everything else is read again from
+the ledger. A sent form has no response_url, so it carries that of its command or press, which works
+for half an hour.
 Source: docs.slack.dev/surfaces/modals
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from bot.domain.batch_input import MAX_CUSTOMERS, LineError, read_lines
-from bot.domain.commands import MAX_REASON_LENGTH, Ask, AskMany, Malformed, asked
+from bot.domain.commands import (
+    MAX_REASON_LENGTH,
+)
 from bot.domain.models import Card
 from bot.messages.block_kit import (
     HEADER_LENGTH,
@@ -44,25 +42,6 @@ LEDGER_UNCERTAIN = (
     " again: a request is decided only once."
 )
 FAILED = "Something went wrong in the bot. Close this and look at the card before you retry."
-
-PASTE = "unlatch_many"
-"""The `callback_id` of the form of `/unlatch many`."""
-MANY_TITLE = "Unlatch many customers"
-WHY_TITLE = "Why unlatch?"
-IDS = "ids"
-MAX_PASTED_LENGTH = 3_000
-"""Slack's limit: docs.slack.dev/reference/block-kit/block-elements/plain-text-input-element"""
-OPEN_FOR = timedelta(minutes=25)
-"""The command's response_url must still work while the customers are read."""
-MAX_ERRORS = 5
-TOO_OLD = (
-    "This form has been open for too long, and nothing was done. Copy your text, close the form and"
-    " type /unlatch many again."
-)
-NO_REASON = "A reason is needed."
-
-Errors = Mapping[str, str]
-"""What is wrong with a form that was sent, by the field's `block_id`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +78,10 @@ def decline_form(card: Card, message_ts: str, links: Links, response_url: str = 
         "type": "modal",
         "callback_id": DECLINE,
         "private_metadata": json.dumps(carried),
-        "title": _plain(TITLE),
-        "submit": _plain("Decline"),
-        "close": _plain("Back"),
-        "blocks": [lines(about), _reason_input(optional=True)],
+        "title": plain(TITLE),
+        "submit": plain("Decline"),
+        "close": plain("Back"),
+        "blocks": [lines(about), reason_input(optional=True)],
     }
 
 
@@ -110,8 +89,8 @@ def answer_form(answer: Message) -> Form:
     """Replaces the form when it can no longer be sent: says what happened instead."""
     return {
         "type": "modal",
-        "title": _plain("Not declined"),
-        "close": _plain("Close"),
+        "title": plain("Not declined"),
+        "close": plain("Close"),
         "blocks": answer.blocks,
     }
 
@@ -130,118 +109,19 @@ def read_declined(view: dict[str, Any]) -> Declined:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Sent:
-    """What somebody sent: the texts as typed, where they had typed the command, and when.
-
-    `view_id` is Slack's id of the form, the same each time it is sent.
-    """
-
-    view_id: str
-    channel_id: str
-    response_url: str
-    opened_at: datetime
-    ids: str
-    reason: str
-
-
-def paste_form(
-    channel_id: str,
-    response_url: str,
-    opened_at: datetime,
-    customer_ids: Sequence[int] = (),
-    *,
-    needs_reason: bool,
-) -> Form:
-    """Ask for ids and a reason; the card will be posted in `channel_id`.
-
-    With `customer_ids` these are filled in, and only the reason is left to type.
-    """
-    carried = {
-        "channel_id": channel_id,
-        "response_url": response_url,
-        "opened_at": opened_at.timestamp(),
-    }
-    each = MAX_PASTED_LENGTH // MAX_CUSTOMERS
-    hint = (
-        f"Up to {MAX_CUSTOMERS} customers, one on each line; the first id in a line counts. Slack"
-        f" takes {MAX_PASTED_LENGTH:,} characters: {each} a line for {MAX_CUSTOMERS} lines. If your"
-        " rows are longer, paste only the column of ids."
-    )
-    pasted = _text_input(IDS, "Customer ids", hint, MAX_PASTED_LENGTH)
-    reason = _reason_input(optional=not needs_reason)
-    (reason if customer_ids else pasted)["element"]["focus_on_load"] = True
-    if customer_ids:
-        pasted["element"]["initial_value"] = "\n".join(map(str, customer_ids))
-    return {
-        "type": "modal",
-        "callback_id": PASTE,
-        "private_metadata": json.dumps(carried),
-        "title": _plain(WHY_TITLE if customer_ids else MANY_TITLE),
-        "submit": _plain("Ask"),
-        "close": _plain("Cancel"),
-        "blocks": [reason, pasted] if customer_ids else [pasted, reason],
-    }
-
-
-def read_sent(view: dict[str, Any]) -> Sent:
-    """Read a form that was sent. Raises: ValueError, LookupError or TypeError if it is another."""
-    carried, values = json.loads(view["private_metadata"]), view["state"]["values"]
-    return Sent(
-        str(view["id"]),
-        str(carried["channel_id"]),
-        str(carried["response_url"]),
-        datetime.fromtimestamp(carried["opened_at"], UTC),
-        str(values[IDS][IDS]["value"] or ""),
-        str(values[REASON][REASON]["value"] or ""),
-    )
-
-
-def understood(
-    sent: Sent, now: datetime, *, needs_reason: bool, customer_url: str | None = None
-) -> Ask | AskMany | Errors:
-    """What a form asks for, or what is wrong with it; for `customer_url` see `read_lines`."""
-    if now - sent.opened_at > OPEN_FOR:
-        return {IDS: TOO_OLD}
-    pasted = read_lines(sent.ids, customer_url)
-    errors = {IDS: _said(pasted.errors)} if pasted.errors else {}
-    # the reason is checked even if there are no ids to ask about
-    ask = asked(pasted.customer_ids or (1,), sent.reason)
-    if isinstance(ask, Malformed):
-        return errors | ({REASON: ask.why} if len(pasted.customer_ids) <= MAX_CUSTOMERS else {})
-    if needs_reason and not ask.reason:
-        errors |= {REASON: NO_REASON}
-    return errors or ask
-
-
-def identity(sent: Sent) -> str:
-    """What tells a form from others: the same if it is sent twice.
-
-    It also covers the texts, since somebody may change them before they send the form again.
-    """
-    return json.dumps([sent.view_id, sent.ids, sent.reason])
-
-
-def _said(errors: Sequence[LineError]) -> str:
-    said = [f"Line {each.line}: {each.why}" if each.line else each.why for each in errors]
-    more = len(said) - MAX_ERRORS
-    rest = [f"{more} more {'line is' if more == 1 else 'lines are'} wrong."] if more > 0 else []
-    return "\n".join([*said[:MAX_ERRORS], *rest])
-
-
-def _reason_input(*, optional: bool) -> Block:
+def reason_input(*, optional: bool) -> Block:
     """The field of every form that asks for a reason."""
     hint = "Everybody in the channel can read it."
-    return _text_input(REASON, "Reason", hint, MAX_REASON_LENGTH) | {"optional": optional}
+    return text_input(REASON, "Reason", hint, MAX_REASON_LENGTH) | {"optional": optional}
 
 
-def _text_input(name: str, label: str, hint: str, max_length: int) -> Block:
+def text_input(name: str, label: str, hint: str, max_length: int) -> Block:
     """A field of several lines; `name` is its `block_id` and its `action_id`."""
     return {
         "type": "input",
         "block_id": name,
-        "label": _plain(label),
-        "hint": _plain(hint),
+        "label": plain(label),
+        "hint": plain(hint),
         "element": {
             "type": "plain_text_input",
             "action_id": name,
@@ -251,6 +131,6 @@ def _text_input(name: str, label: str, hint: str, max_length: int) -> Block:
     }
 
 
-def _plain(value: str) -> Block:
+def plain(value: str) -> Block:
     """A text that Slack shows as it is."""
     return {"type": "plain_text", "text": value}

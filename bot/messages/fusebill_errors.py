@@ -60,8 +60,8 @@ WORDS: Mapping[type[FusebillError], ErrorWords] = {
         "Fusebill has no such customer.",
         "Check FUSEBILL_BASE_URL: a search needs no customer.",
         (
-            "Is it the “Customer ID” from Fusebill's screens? That is the reference.",
-            "The id is the number in the URL of the customer's page.",
+            "The id is the “Stax Bill ID” of Fusebill's customer list, not the “Customer ID”.",
+            "To search, type a name, a reference or an email address instead.",
         ),
     ),
     KeyRefused: ErrorWords(

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.domain.batch_input import MAX_CUSTOMERS
-from bot.domain.commands import Ask
+from bot.domain.commands import MAX_CUSTOMERS, Ask
 from bot.domain.meanings import KINDS, OUTCOMES, VERDICTS
 from bot.domain.models import Customer, Outcome, Request
 from bot.messages.answers import COMMAND, USAGE
@@ -48,12 +47,15 @@ def usage() -> Message:
             [code(f"{COMMAND} many"), say(" opens a form to paste a column of ids into.")],
             [
                 code(f"{COMMAND} find <text>"),
-                say(" searches company names, references and emails."),
+                say(" searches ids, names, references and emails; so do any other words."),
             ],
-            [code(f"{COMMAND} history [customerId]"), say(" shows past requests and decisions.")],
+            [code(f"{COMMAND} history [Stax Bill ID]"), say(" shows past requests and decisions.")],
             [code(f"{COMMAND} pending"), say(" shows what waits for a decision or is under way.")],
             [code(f"{COMMAND} help"), say(" shows this.")],
-            [say("Use Fusebill's internal id, not the “Customer ID” (reference) on its screens.")],
+            [
+                say("The id is the “Stax Bill ID” of Fusebill's customer list."),
+                say(" Its “Customer ID” is the reference."),
+            ],
         ]
     )
 
@@ -62,8 +64,8 @@ def did_you_mean(ask: Ask, hits: Sequence[Customer], links: Links) -> Message:
     """Customers whose reference is the number that was typed as an id."""
     return message(
         [
-            [say(f"🔎 Fusebill has no customer with the id {ask.customer_id}.")],
-            [say("That number is the reference (“Customer ID” on Fusebill's screens) of:")],
+            [say(f"🔎 Fusebill has no customer with the Stax Bill ID {ask.customer_id}.")],
+            [say("That number is the Customer ID (the reference) of:")],
         ],
         *_hits(hits, links, ask.reason),
     )
@@ -78,7 +80,7 @@ def found(wanted: str, hits: Sequence[Customer], links: Links, *, more: bool) ->
         too_many = say("🔎 Fusebill returns too many customers for ")
         return message([[too_many, text(wanted, limit=80), say(": type more of the text.")]])
     if not hits:
-        nothing = say("🔎 No company name, reference or email in Fusebill contains ")
+        nothing = say("🔎 No Stax Bill ID, Customer ID, name or email in Fusebill matches ")
         return message([[nothing, text(wanted, limit=80), say(".")]])
     rest: list[Line] = [[say("There are more: type more of the text.")]] if more else []
     return message(
@@ -91,11 +93,14 @@ def history(
     past: Sequence[tuple[Request, str | None]],
     advisers: Sequence[str],
     declined: Mapping[str, str] | None = None,
+    *,
+    undoing: bool = False,
 ) -> Message:
     """The last requests, newest first, each with the URL of its card.
 
     `advisers` are the ids of the people and user groups to ask if there are no requests; `declined`
-    holds the reasons of declined requests, by request id.
+    holds the reasons of declined requests, by request id. With `undoing` it says first where an
+    undo is.
     """
     scope = f" for customer {customer_id}" if customer_id else ""
     if not past:
@@ -106,6 +111,7 @@ def history(
         ]
         return message([[say(f"📝 There are no requests{scope} in the ledger.")], advice])
     return message(
+        [*_where_undo_is(past)] if undoing else None,
         [[bold(f"The last requests{scope}")]],
         *(
             [*_past(request, address), *reason_line((declined or {}).get(request.id, ""))]
@@ -114,26 +120,35 @@ def history(
     )
 
 
+def _where_undo_is(past: Sequence[tuple[Request, str | None]]) -> Iterator[Line]:
+    for request, address in past:
+        if request.outcome is Outcome.CLEARED and not request.undone_by:
+            yield [say("↩️ Press Undo… on the "), link(address, "card"), say(" of ✅ unlatched.")]
+            return
+    yield [say("↩️ Nothing here can be undone: no request of these unlatched the customer.")]
+
+
+def hit_lines(customer: Customer, links: Links) -> Iterator[Line]:
+    """A customer as a search shows it: who it is, its id and reference, what it is latched to."""
+    customer_id = str(customer.customer_id)
+    who = text(display_name(customer) or "no name", limit=100) | {"style": {"bold": True}}
+    name: Line = [say(", "), text(customer.name, limit=60)] if customer.company_name else []
+    status = [say(", "), text(customer.status, limit=40)] if customer.status else []
+    yield [who, *(name if customer.name else []), *status]
+    reference = (
+        [say(", Customer ID "), text(customer.reference, limit=60)] if customer.reference else []
+    )
+    address = links.customer(customer.customer_id)
+    yield [say("Stax Bill ID "), link(address, customer_id), *reference]
+    yield [say("latched to "), *ids_inline(customer.ids, links)]
+
+
 def _hits(hits: Sequence[Customer], links: Links, reason: str) -> Iterator[Block]:
     for number, customer in enumerate(hits):
         if number:
             yield {"type": "divider"}
-        customer_id = str(customer.customer_id)
-        address = links.customer(customer.customer_id)
-        status = [say(", "), text(customer.status, limit=40)] if customer.status else []
-        reference = (
-            [say(", reference "), text(customer.reference, limit=60)] if customer.reference else []
-        )
-        who = text(display_name(customer) or "no name", limit=100)
-        name: Line = [say(", "), text(customer.name, limit=60)] if customer.company_name else []
-        yield lines(
-            [
-                [who, *(name if customer.name else []), *status],
-                [say("id "), link(address, customer_id), *reference],
-                [say("latched to "), *ids_inline(customer.ids, links)],
-            ]
-        )
-        value = f"{customer_id} {reason}".strip()
+        yield lines(hit_lines(customer, links))
+        value = f"{customer.customer_id} {reason}".strip()
         actions = buttons(button("Use this one", Action.USE, value))
         if actions:
             yield actions

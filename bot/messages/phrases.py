@@ -8,6 +8,7 @@ from unicodedata import bidirectional
 
 from bot.domain.meanings import KINDS
 from bot.domain.models import Customer, HubSpotIds, Request
+from bot.domain.pasted_text import LineError
 from bot.messages.block_kit import Inline, Line, bold, cut, link, say, text, user, user_group
 
 ERROR_LENGTH = 300
@@ -80,7 +81,7 @@ def with_others(request: Request) -> str:
 def customer_lines(customer: Customer, links: Links) -> Iterator[Line]:
     """Describe a customer, one line for each field that Fusebill has."""
     customer_id = str(customer.customer_id)
-    yield [bold("Fusebill id: "), link(links.customer(customer.customer_id), customer_id)]
+    yield [bold("Stax Bill ID: "), link(links.customer(customer.customer_id), customer_id)]
     for label, value in (("Company", customer.company_name), ("Name", customer.name)):
         if value:
             yield [bold(f"{label}: "), text(value)]
@@ -114,9 +115,9 @@ def reference_line(customer: Customer) -> Iterator[Line]:
     """The reference, labelled so that nobody takes it for the id; no line without one."""
     if customer.reference:
         yield [
-            bold("Reference: "),
+            bold("Customer ID: "),
             text(customer.reference),
-            say(" (Fusebill's screens call this “Customer ID”; it is not the id above)"),
+            say(" (the reference, not the id above)"),
         ]
 
 
@@ -140,3 +141,8 @@ def reason_line(reason: str) -> Iterator[Line]:
     """Why somebody declined; no line without a reason."""
     if reason:
         yield [bold("Reason: "), text(reason, limit=500)]
+
+
+def line_errors(errors: Sequence[LineError]) -> list[str]:
+    """What is wrong with lines of a pasted text, each with the number of its line."""
+    return [f"Line {each.line}: {each.why}" if each.line else each.why for each in errors]

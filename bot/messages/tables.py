@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Literal
 
-from bot.domain.batch_input import MAX_CUSTOMERS
+from bot.domain.commands import MAX_CUSTOMERS
 from bot.domain.models import HubSpotIds, Request
 from bot.messages.block_kit import (
     MESSAGE_LENGTH,

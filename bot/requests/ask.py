@@ -17,14 +17,14 @@ from uuid import uuid4
 
 import structlog
 
-from bot.domain.batch_input import Ambiguous
+from bot.domain.commands import AmbiguousAsk
 from bot.domain.models import Card, Customer, Kind as RequestKind, LeftOut, Person, Request
 from bot.fusebill.errors import CustomerNotFound, FusebillError, FusebillRefused
 from bot.ledger import steps, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Job, Kind
 from bot.ledger.steps import Act, Asked, Before, FollowUpOpen, NothingToFollow, Overtaken
-from bot.messages import answers, card as card_messages, click_answers
+from bot.messages import answers, card as card_messages, click_answers, questions
 from bot.messages.block_kit import Message, cut
 from bot.messages.fusebill_errors import reason as words_of
 from bot.messages.phrases import Links, display_name
@@ -120,14 +120,15 @@ class Ask:
             await self.ask(person, place, customer_ids, reason, act)
 
     async def offer_meanings(
-        self, person: Person, place: Place, ambiguous: Ambiguous, act: Act
+        self, person: Person, place: Place, asked: AmbiguousAsk, act: Act
     ) -> None:
         """Ask which of two meanings a text has, if the person may ask at all."""
         person = self._permissions.policy.with_home_team(person)
-        typed = f"{', '.join(map(str, ambiguous.many.customer_ids))} {ambiguous.many.reason}"
-        first_id = ambiguous.many.customer_ids[0]
-        if await self._permissions.may_ask(person, place, None, act, first_id, typed.rstrip()):
-            await self._private.send(place, answers.which_meaning(ambiguous))
+        many = asked.ambiguous.many
+        typed = f"{', '.join(map(str, many.customer_ids))} {many.reason}".rstrip()
+        first_id = next(iter(many.customer_ids), 0)
+        if await self._permissions.may_ask(person, place, None, act, first_id, typed):
+            await self._private.send(place, questions.which_meaning(asked))
 
     async def _explain(self, found: Found, place: Place, reason: str, typed: str) -> None:
         """Say why there is nothing to ask about."""

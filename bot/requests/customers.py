@@ -30,8 +30,9 @@ log = structlog.get_logger(__name__)
 READ_TIMEOUT_S = 12.0
 PROGRESS_AFTER_S = 1.5
 PROGRESS_EVERY_S = 3.0
-MAX_PROGRESS_MESSAGES = 3
-"""A response_url takes five messages; the answer, and that a card is on its way, need two."""
+MAX_PROGRESS_MESSAGES = 2
+"""A response_url takes five messages; lines that were left out of a form's text, the answer, and
+that a card is on its way, need three."""
 MAX_AT_ONCE = 8
 MAX_FAILURES = 8
 """So many in a row are no trouble with single customers: the others are not tried."""

@@ -7,26 +7,25 @@ from collections.abc import Sequence
 
 import structlog
 
-from bot.domain.commands import Ask, Find, History
+from bot.domain.commands import Ask, Doubt, Find, History, Question, UndoOf
 from bot.domain.models import Customer, Person, Request, Verdict
-from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import CustomerNotFound, FusebillError
 from bot.ledger import lists as ledger_lists
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Kind, Transaction
 from bot.ledger.steps import Act
-from bot.messages import answers, lists
+from bot.messages import answers, lists, questions
 from bot.messages.lists import OpenRequest
 from bot.messages.phrases import Links
 from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages
 from bot.requests.runner import Runner
+from bot.requests.search import Search
 from bot.slack.client import Slack
 from bot.slack.errors import SlackError
 
 log = structlog.get_logger(__name__)
 
-MAX_HITS = 5
 MAX_SHOWN = 10
 
 
@@ -36,14 +35,14 @@ class Lists:
     def __init__(
         self,
         runner: Runner,
-        fusebill: FusebillClient,
+        search: Search,
         slack: Slack,
         permissions: Permissions,
         private: PrivateMessages,
         links: Links,
     ) -> None:
         self._runner = runner
-        self._fusebill = fusebill
+        self._search = search
         self._slack = slack
         self._permissions = permissions
         self._private = private
@@ -57,8 +56,8 @@ class Lists:
         hits: Sequence[Customer] = ()
         if isinstance(error, CustomerNotFound):
             try:
-                number = typed or str(customer_id)
-                found = await self._fusebill.find_customers("Reference", number, limit=MAX_HITS)
+                async with self._private.if_slow(place, answers.searching()):
+                    [found] = await self._search.named_by([Doubt(typed or str(customer_id))])
                 hits = found.customers
             except FusebillError as search_error:
                 log.info("reference not looked up", why=str(search_error))
@@ -69,25 +68,37 @@ class Lists:
             await self._private.send(place, answers.not_read(customer_id, error))
 
     async def find(self, person: Person, place: Place, find: Find, act: Act) -> None:
-        """Show customers whose company name, reference or email contains a text."""
+        """Show customers whose id is in a text, or whose name, reference or email contains it."""
         text = find.text
         if not await self._permissions.may_read(person, place, f"/unlatch find {text}", act):
             return
-        searches = [
-            self._fusebill.find_customers(field, text, contains=True, limit=MAX_HITS + 1)
-            for field in ("CompanyName", "Reference", "PrimaryEmail")
-        ]
         try:
-            results = await asyncio.gather(*searches)
+            async with self._private.if_slow(place, answers.searching()):
+                hits = await self._search.find(find)
         except FusebillError as error:
             await self._private.send(place, answers.search_failed(text, error))
             return
-        hits = {customer.customer_id: customer for r in results for customer in r.customers}
-        shown = list(hits.values())[:MAX_HITS]
-        more = len(hits) > MAX_HITS or not all(r.complete for r in results)
-        await self._private.send(place, lists.found(text, shown, self._links, more=more))
+        more = not hits.complete
+        await self._private.send(place, lists.found(text, hits.customers, self._links, more=more))
 
-    async def history(self, person: Person, place: Place, history: History, act: Act) -> None:
+    async def ask_whom(self, person: Person, place: Place, question: Question, act: Act) -> None:
+        """Show the customers whom a text may name, each with a button that asks for its card."""
+        doubts = question.meant.doubts
+        typed = " ".join(["/unlatch", *(doubt.typed for doubt in doubts), question.meant.reason])
+        if not await self._permissions.may_ask(person, place, None, act, 0, typed):
+            return
+        try:
+            async with self._private.if_slow(place, answers.searching()):
+                found = await self._search.named_by(doubts)
+        except FusebillError as error:
+            await self._private.send(place, answers.search_failed(doubts[0].typed, error))
+            return
+        hits = [each.customers for each in found]
+        await self._private.send(place, questions.whom(question, hits, self._links))
+
+    async def history(
+        self, person: Person, place: Place, history: History | UndoOf, act: Act
+    ) -> None:
         """Show the last requests, each with a link to its card; draw again those that are stale."""
         customer_id = history.customer_id
         if not await self._permissions.may_read(
@@ -106,7 +117,9 @@ class Lists:
         permalinks = await asyncio.gather(*map(self.permalink, requests))
         past = list(zip(requests, permalinks, strict=True))
         advisers = self._permissions.policy.named_confirmers
-        await self._private.send(place, lists.history(customer_id, past, advisers, reasons))
+        undoing = isinstance(history, UndoOf)
+        said = lists.history(customer_id, past, advisers, reasons, undoing=undoing)
+        await self._private.send(place, said)
 
     async def pending(self, person: Person, place: Place, act: Act) -> None:
         """Show up to ten open requests, oldest first, those that the person may decide first."""

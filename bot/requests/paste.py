@@ -9,9 +9,11 @@ import structlog
 
 from bot.domain.commands import Ask, AskMany
 from bot.domain.models import Person
+from bot.domain.pasted_text import ColumnChoice
 from bot.ledger.steps import Act
 from bot.messages import answers
-from bot.messages.forms import Errors, Sent, paste_form, understood
+from bot.messages.block_kit import Form
+from bot.messages.paste_form import Errors, Sent, Understood, column_form, paste_form, understood
 from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages
 from bot.slack.client import Slack
@@ -49,10 +51,8 @@ class Paste:
         first_id = customer_ids[0] if customer_ids else 0
         if not await self._permissions.may_ask(person, place, None, act, first_id, typed):
             return
-        needs_reason = self._permissions.policy.require_reason
-        now = datetime.now(UTC)
         where = (place.channel_id, place.response_url)
-        form = paste_form(*where, now, customer_ids, needs_reason=needs_reason)
+        form = paste_form(*where, datetime.now(UTC), customer_ids, needs_reason=self._needs_reason)
         try:
             await self._slack.open_form(trigger_id, form)
         except SlackError as error:
@@ -64,8 +64,15 @@ class Paste:
         """Whether a button asks for customers without a reason, and the rules want one."""
         return self._permissions.policy.require_reason and not ask.reason
 
-    def read(self, sent: Sent) -> Ask | AskMany | Errors:
-        """What a form that was sent asks for, or what is wrong with it by field."""
-        needs_reason = self._permissions.policy.require_reason
+    def read(self, sent: Sent) -> Understood | ColumnChoice | Errors:
+        """What a form that was sent asks for, a choice of columns, or what is wrong by field."""
         now, customer_url = datetime.now(UTC), self._customer_url
-        return understood(sent, now, needs_reason=needs_reason, customer_url=customer_url)
+        return understood(sent, now, needs_reason=self._needs_reason, customer_url=customer_url)
+
+    def ask_column(self, sent: Sent, choice: ColumnChoice) -> Form:
+        """The form that was sent once more, with a choice of columns."""
+        return column_form(sent, choice, needs_reason=self._needs_reason)
+
+    @property
+    def _needs_reason(self) -> bool:
+        return self._permissions.policy.require_reason

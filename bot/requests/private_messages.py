@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import structlog
@@ -21,6 +23,7 @@ log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 3
 TIMEOUT_S = 8.0
+SLOW_AFTER_S = 1.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +71,21 @@ class PrivateMessages:
             )
         except SlackError as error:
             log.warning("ephemeral not delivered", why=error.code)
+
+    @asynccontextmanager
+    async def if_slow(self, place: Place, message: Message) -> AsyncIterator[None]:
+        """Tell the person who waits here, once, if the block takes longer than a moment."""
+
+        async def notify() -> None:
+            await asyncio.sleep(SLOW_AFTER_S)
+            await self.send(place, message)
+
+        task = asyncio.create_task(notify())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
     async def tell(self, card: Card, message: Message) -> None:
         """Tell the requester and the decider of a card what it can't show, once.

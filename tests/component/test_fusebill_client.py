@@ -9,10 +9,11 @@ import os
 import ssl
 import subprocess
 import sys
+import unicodedata
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import httpx
 import pytest
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
 KEY = "MDpzYW5kYm94"
 
 Observed = tuple[str, int | None, float, RateLimit | None]
+
+Form = Literal["NFC", "NFD"]
 
 
 @pytest.fixture
@@ -784,22 +787,84 @@ def crowd(server: SimulatedFusebill, size: int) -> None:
     }
 
 
-async def test_a_customer_on_a_later_page_is_found(
+async def test_a_search_reads_one_page_and_says_whether_there_are_more(
     client: FusebillClient, server: SimulatedFusebill
 ) -> None:
+    crowd(server, 99)
+    found = await client.find_customers("CompanyName", "Ham: Eggs", contains=True)
+    assert [customer.customer_id for customer in found.customers] == [100]
+    assert found.complete
     crowd(server, 120)
     found = await client.find_customers("CompanyName", "Ham: Eggs", contains=True)
-    assert [customer.customer_id for customer in found.customers] == [121]
-    assert (found.complete, len(server.calls)) == (True, 2)
-
-
-async def test_a_search_stops_after_five_pages_and_is_incomplete(
-    client: FusebillClient, server: SimulatedFusebill
-) -> None:
-    crowd(server, 700)
-    found = await client.find_customers("CompanyName", "Ham: Eggs", contains=True)
     assert found == Found([], complete=False)
-    assert len(server.calls) == 5
+    assert len(server.calls) == 2
+
+
+def named(server: SimulatedFusebill, **names: str) -> None:
+    """Leave only one customer in Fusebill: 7, with these names and no other."""
+    none = dict.fromkeys(("companyName", "firstName", "lastName"), "")
+    server.customers = {7: {**sample_customers()[BIKES], "id": 7, **none, **names}}
+
+
+@pytest.mark.parametrize("kept", ["NFC", "NFD"])
+@pytest.mark.parametrize("typed", ["NFC", "NFD"])
+@pytest.mark.parametrize("name", ["Café Zoë", "Йод"])
+async def test_an_accent_is_found_however_it_is_typed_or_kept(
+    server: SimulatedFusebill, client: FusebillClient, name: str, typed: Form, kept: Form
+) -> None:
+    named(server, companyName=unicodedata.normalize(kept, name))
+    wanted = unicodedata.normalize(typed, name)
+    found = await client.find_customers("CompanyName", wanted, contains=True)
+    assert [customer.customer_id for customer in found.customers] == [7]
+
+
+@pytest.mark.parametrize("name", ["Éé", "한국", "がぎ"])
+async def test_a_name_of_nothing_but_accents_is_searched_for_as_it_is(
+    server: SimulatedFusebill, client: FusebillClient, name: str
+) -> None:
+    named(server, companyName=unicodedata.normalize("NFC", name))
+    found = await client.find_customers("CompanyName", name, contains=True)
+    assert [customer.customer_id for customer in found.customers] == [7]
+
+
+@pytest.mark.parametrize(
+    ("typed", "holds"),
+    [
+        ("maple joinery", True),
+        ("maple & joi", True),
+        ("pine maple", False),
+        ("maple maple", False),
+    ],
+)
+async def test_words_are_found_in_the_order_in_which_they_are_typed(
+    server: SimulatedFusebill,
+    client: FusebillClient,
+    typed: str,
+    holds: bool,  # noqa: FBT001  # parametrized
+) -> None:
+    named(server, companyName="Maple & Pine Joinery")
+    found = await client.find_customers("CompanyName", typed, contains=True)
+    assert bool(found.customers) is holds
+
+
+async def test_a_person_is_found_by_a_first_and_a_last_name_with_one_call(
+    server: SimulatedFusebill, client: FusebillClient
+) -> None:
+    named(server, firstName="Mary Ann", lastName="Doe")
+    for name in ("mary doe", "Ann Doe", "Mary Ann Doe"):
+        found = await client.find_people(name)
+        assert [customer.customer_id for customer in found.customers] == [7]
+    assert httpx.QueryParams(server.calls[0].query)["query"] == "FirstName:*mary*;LastName:*doe*"
+    assert (await client.find_people("Mary Roe")).customers == []
+    assert len(server.calls) == 4
+
+
+@pytest.mark.parametrize("name", ["", "Doe", "; :", "Doe *"])
+async def test_a_person_is_not_searched_for_by_a_single_name(
+    server: SimulatedFusebill, client: FusebillClient, name: str
+) -> None:
+    assert await client.find_people(name) == Found([])
+    assert server.calls == []
 
 
 @pytest.mark.parametrize("text", ["a*b", "a;Status:Active", "a:b", "*a", "a;", "::a**"])

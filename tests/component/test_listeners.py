@@ -99,7 +99,7 @@ async def test_an_exception_before_the_ack_is_answered_without_its_text(
 async def test_the_bot_works_after_an_exception(world: World) -> None:
     await signed(world, click("no such request", user=None))
     await signed(world, urlencode({"command": "/unlatch"}).encode())
-    assert "Fusebill id: 2554529" in world.card(await world.ask())
+    assert "Stax Bill ID: 2554529" in world.card(await world.ask())
 
 
 async def test_the_ack_of_an_ask_is_empty(world: World) -> None:

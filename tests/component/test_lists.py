@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.support.damage import lose
 from tests.support.names import BIKES
 from tests.support.world import OpenWorld, World
@@ -23,10 +25,45 @@ async def test_after_any_other_error_nothing_is_searched_for(world: World) -> No
     assert operations(world) == ["get_customer"]
 
 
-async def test_find_searches_three_fields(world: World) -> None:
-    await world.reply_to("find bikes")
-    fields = {call.query.removeprefix("query=").split(":")[0] for call in world.fusebill.calls}
-    assert fields == {"CompanyName", "Reference", "PrimaryEmail"}
+@pytest.mark.parametrize(
+    ("text", "searched"),
+    [
+        ("bikes", ["CompanyName", "FirstName", "LastName", "PrimaryEmail", "Reference"]),
+        ("john doe", ["CompanyName", "FirstName", "PrimaryEmail", "Reference"]),
+    ],
+)
+async def test_find_reads_one_page_of_each_field(
+    world: World, text: str, searched: list[str]
+) -> None:
+    await world.reply_to(f"find {text}")
+    queries = [call.query.removeprefix("query=") for call in world.fusebill.calls]
+    assert sorted(query.split(":")[0] for query in queries) == searched
+    assert all(query.endswith("&pageNumber=0") for query in queries)
+
+
+async def test_an_id_among_the_words_is_read_as_well(world: World) -> None:
+    await world.reply_to("find bikes 2554529")
+    assert operations(world).count("get_customer") == 1
+
+
+async def test_a_search_leaves_the_last_calls_of_a_minute_to_confirmations(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world() as world:
+        world.fusebill.calls_per_minute = 10
+        for text in ("bikes", "john"):
+            await world.slack.command("U0ALICE", f"find {text}")
+        await world.slack.workspace.until(
+            lambda: "⏳ Still searching in Fusebill …" in world.ephemerals("U0ALICE")
+        )
+        assert operations(world) == ["list_customers"] * 7
+        assert world.card(await world.ask()).startswith("Unlatch Stolen Bikes")
+
+
+async def test_a_search_that_fails_makes_no_more_calls(world: World) -> None:
+    world.fusebill.misbehave("unauthorized", times=None)
+    await world.reply_to("find bikes 2554529 3100017")
+    assert len(operations(world)) == 1
 
 
 async def test_find_reports_a_failure_in_one_field(world: World) -> None:

@@ -32,7 +32,7 @@ async def test_a_plain_journey_is_the_same_over_socket_mode(open_world: OpenWorl
 async def test_a_malformed_command_is_answered_in_the_ack(open_world: OpenWorld) -> None:
     async with open_world(mode="socket") as world:
         delivery = await world.slack.command("U0ALICE", "abc")
-        assert "/unlatch <customerId> [reason]" in delivery.body
+        assert "/unlatch <Stax Bill ID> [reason]" in delivery.body
         assert heard_by(world) == {"U0ALICE"}
 
 
@@ -52,7 +52,7 @@ async def test_the_bot_connects_again_when_slack_asks_it_to(
     async with open_world(mode="socket") as world:
         await world.slack.disconnect(reason)
         await world.slack.workspace.until(lambda: bool(world.slack.socket_mode.links))
-        assert "Fusebill id: 2554529" in world.card(await world.ask())
+        assert "Stax Bill ID: 2554529" in world.card(await world.ask())
 
 
 async def test_a_card_from_before_a_reconnection_can_be_confirmed_after_it(

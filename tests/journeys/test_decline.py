@@ -68,7 +68,7 @@ async def test_a_sent_form_declines_and_the_card_shows_by_whom_and_why(world: Wo
         "⛔ Declined: Stolen Bikes (2554529)",
         f"Reason: {WHY}",
         "Nothing was changed. The card showed: contact 101, company 202",
-        "Reference: 1337 (Fusebill's screens call this “Customer ID”; it is not the id above)",
+        "Customer ID: 1337 (the reference, not the id above)",
         "Asked by: <@U0ALICE>, AT",
         "Why: moved",
         "Declined by: <@U0BOB>, AT",

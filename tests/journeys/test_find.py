@@ -48,10 +48,10 @@ def add(world: World, customer_id: int, **fields: Any) -> None:
 
 async def test_an_unknown_id_that_is_a_reference_offers_its_customer(world: World) -> None:
     assert (await world.reply_to("1337 moved")).splitlines() == [
-        "🔎 Fusebill has no customer with the id 1337.",
-        "That number is the reference (“Customer ID” on Fusebill's screens) of:",
+        "🔎 Fusebill has no customer with the Stax Bill ID 1337.",
+        "That number is the Customer ID (the reference) of:",
         "Stolen Bikes, John Doe, Active",
-        "id 2554529, reference 1337",
+        "Stax Bill ID 2554529, Customer ID 1337",
         "latched to contact 101, company 202",
         "[Use this one]",
     ]
@@ -140,12 +140,6 @@ async def test_only_an_unknown_id_is_searched_as_a_reference(world: World, kind:
     assert "list_customers" not in {call.operation for call in world.fusebill.calls}
 
 
-async def test_leading_zeros_are_part_of_a_reference(world: World) -> None:
-    add(world, 77, reference="0042", companyName="Zero")
-    await world.reply_to("0042")
-    assert offered(last(world)) == ["77"]
-
-
 async def test_a_reference_shared_by_customers_shows_each(world: World) -> None:
     add(world, 77, companyName="Other Bikes")
     await world.reply_to("1337 moved")
@@ -166,15 +160,53 @@ async def test_a_reference_shared_by_customers_shows_each(world: World) -> None:
         ("HLC-0", [3100017]),
         ("Maple & Pine", [3100025]),
         ("<script>", [3100058]),
-        ("2554529", [3100042]),
+        ("2554529", [BIKES, 3100042]),
+        ("#3100017", [3100017]),
+        ("maple joinery", [3100025]),
+        ("doe", [BIKES]),
+        ("John Doe", [BIKES]),
         ("river", [3100042]),
     ],
 )
-async def test_find_searches_company_name_reference_and_email(
+async def test_find_searches_ids_names_references_and_emails(
     world: World, text: str, expected: list[int]
 ) -> None:
     await world.reply_to(f"find {text}")
     assert offered(last(world)) == [str(customer_id) for customer_id in expected]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("maple joinery", [3100025]),
+        ("QSD-09", [3100033]),
+        ("bikes 2554529", [BIKES]),
+        ("please unlatch 3100025 and 3100033", [3100025, 3100033]),
+        ("Doe", [BIKES]),
+    ],
+)
+async def test_words_are_searched_for_at_once_and_never_make_a_card(
+    world: World, text: str, expected: list[int]
+) -> None:
+    await world.reply_to(text)
+    await world.settled()
+    assert offered(last(world)) == [str(customer_id) for customer_id in expected]
+    assert cards(world) == []
+    assert {each.user_id for each in world.slack.workspace.all_ephemerals()} == {"U0ALICE"}
+
+
+async def test_a_person_without_a_company_is_found_and_shown_by_name(world: World) -> None:
+    add(world, 77, companyName=None, firstName="Zoë", lastName="Quill", primaryEmail=None)
+    for typed in ("quill", "Zoë Quill", "Zoe\u0308", "zoë q"):
+        answer = await world.reply_to(f"find {typed}")
+        assert "Zoë Quill, Active" in answer
+        assert offered(last(world)) == ["77"]
+
+
+async def test_an_id_that_fusebill_does_not_know_is_no_hit_and_no_failure(world: World) -> None:
+    assert await world.reply_to("find 404404") == (
+        "🔎 No Stax Bill ID, Customer ID, name or email in Fusebill matches 404404."
+    )
 
 
 @pytest.mark.parametrize("character", [":", ";", "*"])
@@ -214,7 +246,7 @@ async def test_five_are_shown_and_more_are_mentioned(
 
 async def test_an_empty_search_says_so_without_a_button(world: World) -> None:
     assert await world.reply_to("find zzzz") == (
-        "🔎 No company name, reference or email in Fusebill contains zzzz."
+        "🔎 No Stax Bill ID, Customer ID, name or email in Fusebill matches zzzz."
     )
     assert offered(last(world)) == []
 
@@ -349,7 +381,7 @@ async def test_find_searches_for_the_words_of_a_link(world: World, typed: str) -
 
 
 async def test_a_search_without_a_result_names_what_was_searched(world: World) -> None:
-    assert "contains No Such Name." in await world.reply_to('find "No\u00a0 Such\u200b Name"')
+    assert "matches No Such Name." in await world.reply_to('find "No\u00a0 Such\u200b Name"')
 
 
 async def test_an_apostrophe_does_not_find_names_without_one(world: World) -> None:

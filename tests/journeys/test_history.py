@@ -147,10 +147,10 @@ async def test_a_refused_request_is_not_listed(open_world: OpenWorld) -> None:
 
 
 async def test_an_invalid_id_is_refused(world: World) -> None:
-    assert "is not a customer id: digits only" in await world.reply_to("history abc")
+    assert "is not a Stax Bill ID: digits only" in await world.reply_to("history abc")
 
 
 async def test_help_lists_every_command(world: World) -> None:
     text = await world.reply_to("help")
-    for command in ("<customerId> [reason]", "find <text>", "history [customerId]", "help"):
+    for command in ("<Stax Bill ID> [reason]", "find <text>", "history [Stax Bill ID]", "help"):
         assert f"/unlatch {command}" in text

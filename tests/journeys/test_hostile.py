@@ -141,7 +141,7 @@ async def test_no_text_mentions_anybody_or_links_anywhere(world: World, hostile:
 async def test_no_text_pushes_anything_else_off_the_card(world: World, hostile: str) -> None:
     world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
     shown = world.card(await world.ask(f"2554529 {hostile[:490]}"))
-    assert "\nFusebill id: 2554529\n" in shown
+    assert "\nStax Bill ID: 2554529\n" in shown
     assert "\nWould be cleared: contact 101, company 202\n" in shown
     assert "\nAsked by: <@U0ALICE>, 2" in shown
     assert shown.endswith("\n[Unlatch customer] [Cancel]")

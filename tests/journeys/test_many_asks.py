@@ -21,6 +21,7 @@ from tests.support.world import OpenWorld, World
 JOINERY, DENTAL, COFFEE = 3100025, 3100033, 3100017
 MEANT = "unlatch_meant"
 ADVICE = "put each customer on its own line, without thousands separators."
+CUSTOMERS = "https://admin.staxbill.com/customers"
 
 
 async def open_form(world: World) -> OpenView:
@@ -70,7 +71,7 @@ async def test_if_only_one_can_be_unlatched_its_requester_is_told_of_the_others(
     world: World,
 ) -> None:
     card = await world.ask(f"{BIKES}, {COFFEE} moved")
-    assert "Fusebill id: 2554529" in world.card(card)
+    assert "Stax Bill ID: 2554529" in world.card(card)
     told = world.last_ephemeral("U0ALICE")
     assert "Of 2 customers, only one can be unlatched." in told
     assert f"{COFFEE}: not latched to anything (Harbour Light Coffee)" in told
@@ -119,9 +120,9 @@ async def test_with_two_meanings_the_person_is_asked_and_the_button_decides(
             f"AND {JOINERY} + {DENTAL}",
         ),
         (
-            f"https://secure.fusebill.com/c/{BIKES} and https://secure.fusebill.com/c/{JOINERY}",
+            f"{CUSTOMERS}/{BIKES} and {CUSTOMERS}/{JOINERY}",
             [BIKES, JOINERY],
-            f"and {JOINERY}",
+            f"and {CUSTOMERS}/{JOINERY}",
         ),
     ],
 )
@@ -210,7 +211,8 @@ async def test_the_form_takes_addresses_of_customers_as_the_command_does(
         pasted = f"https://a.example/7/c/{BIKES}?tab=1\nhttps://app.hubspot.com/contacts/1"
         await send(world, form, pasted)
         assert world.slack.views.get(form.id).errors["ids"] == (
-            "Line 2: This is an address of HubSpot; type the customer's id in Fusebill."
+            "Line 2: This is an address of HubSpot, which names no customer of Fusebill: type the"
+            " Stax Bill ID, digits only."
         )
         await send(world, form, f"https://a.example/7/c/{BIKES}?tab=1\n{JOINERY}")
         typed = f"https://a.example/7/c/{BIKES}, https://a.example/7/c/{JOINERY}"
@@ -222,7 +224,7 @@ async def test_the_form_takes_addresses_of_customers_as_the_command_does(
 async def test_a_form_with_one_id_asks_for_one_customer(world: World) -> None:
     await send(world, await open_form(world), f"#{BIKES}")
     [card] = world.slack.workspace.messages(CHANNEL)
-    assert "Fusebill id: 2554529" in world.card(card)
+    assert "Stax Bill ID: 2554529" in world.card(card)
 
 
 async def test_a_form_that_was_changed_before_it_is_sent_again_asks_anew(world: World) -> None:
@@ -270,7 +272,7 @@ async def test_what_cannot_be_understood_is_said_with_its_line_and_nothing_is_lo
     await send(world, form, typed, "moved")
     kept = world.slack.views.get(form.id)
     assert kept.errors["ids"].splitlines() == [
-        "Line 2: There is no customer id in 'Stolen Bikes'.",
+        "Line 2: There is no Stax Bill ID in 'Stolen Bikes'.",
         f"Line 3: 2 numbers stand in this line: {ADVICE}",
     ]
     assert kept.values == {"ids": {"ids": typed}, "reason": {"reason": "moved"}}

@@ -338,7 +338,7 @@ async def test_a_search_needs_no_reason(open_world: OpenWorld) -> None:
 
 async def test_anybody_may_see_the_help(open_world: OpenWorld) -> None:
     async with open_world(unlatch_channels=frozenset({"C0PUBLIC"})) as world:
-        assert "/unlatch history [customerId]" in await world.reply_to("help", "U0GUEST")
+        assert "/unlatch history [Stax Bill ID]" in await world.reply_to("help", "U0GUEST")
 
 
 @pytest.mark.parametrize(

@@ -60,10 +60,10 @@ async def test_undo_posts_a_card_in_the_same_thread(
     undo = await undo_card(world, await cleared(world))
     assert without_times(world.card(undo)).splitlines() == [
         "Latch Stolen Bikes (2554529) again?",
-        "Fusebill id: 2554529",
+        "Stax Bill ID: 2554529",
         "Company: Stolen Bikes",
         "Name: John Doe",
-        "Reference: 1337 (Fusebill's screens call this “Customer ID”; it is not the id above)",
+        "Customer ID: 1337 (the reference, not the id above)",
         "Status: Active, account Good",
         "Email: john.doe@stolenbikes.example",
         "Would be latched to: contact 101, company 202",
@@ -102,7 +102,7 @@ async def test_a_finished_undo_shows_the_result_on_its_card(world: World) -> Non
     assert without_times(world.card(undo)).splitlines() == [
         "✅ Latched again: Stolen Bikes (2554529)",
         "Latched again to: contact 101, company 202",
-        "Reference: 1337 (Fusebill's screens call this “Customer ID”; it is not the id above)",
+        "Customer ID: 1337 (the reference, not the id above)",
         "Asked by: <@U0BOB>, AT",
         "Why: Undo: moved",
         "Confirmed by: <@U0ALICE>, AT",

@@ -22,7 +22,7 @@ from tests.support.reading import (
 )
 from tests.support.world import OpenWorld, World
 
-REFERENCE = "Reference: 1337 (Fusebill's screens call this “Customer ID”; it is not the id above)"
+REFERENCE = "Customer ID: 1337 (the reference, not the id above)"
 
 
 async def test_the_card_shows_the_customer_the_ids_the_requester_and_the_reason(
@@ -31,7 +31,7 @@ async def test_the_card_shows_the_customer_the_ids_the_requester_and_the_reason(
     card = await world.ask("2554529 moved to the new portal")
     assert without_times(world.card(card)).splitlines() == [
         "Unlatch Stolen Bikes (2554529)?",
-        "Fusebill id: 2554529",
+        "Stax Bill ID: 2554529",
         "Company: Stolen Bikes",
         "Name: John Doe",
         REFERENCE,

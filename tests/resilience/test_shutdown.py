@@ -214,7 +214,7 @@ async def test_a_signal_that_means_nothing_ends_nothing(staged: Stage, number: i
     bot.signal(number)
     await staged.until(lambda: '"signal ignored"' in staged.log)
     assert await ready(bot.address) == 200
-    assert "Fusebill id: 2554529" in staged.card(await staged.ask())
+    assert "Stax Bill ID: 2554529" in staged.card(await staged.ask())
     assert await bot.stop() == 0
 
 

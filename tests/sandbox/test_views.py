@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Callable
 from typing import Any
 
@@ -195,3 +196,69 @@ async def test_a_click_brings_a_trigger_for_the_person_who_clicked(slack: Simula
     [trigger] = [part for part in str(received[0]["payload"]).split('"') if part.count(".") == 2]
     assert (await opened_with(slack, trigger, modal()))["ok"]
     assert slack.views.of("U0BOB").view["title"] == plain("A form")
+
+
+# Menus of one choice
+
+
+def option(value: str, text: str = "A column") -> dict[str, Any]:
+    return {"text": plain(text), "value": value}
+
+
+def menu(**more: Any) -> dict[str, Any]:
+    element = {"type": "static_select", "action_id": "column", "options": [option("1")], **more}
+    return {"type": "input", "block_id": "menu", "label": plain("Which?"), "element": element}
+
+
+@pytest.mark.parametrize(
+    "more",
+    [
+        {"options": []},
+        {"options": [option(str(number)) for number in range(101)]},
+        {"options": [option("1"), option("1")]},
+        {"options": [option("1", "x" * 76)]},
+        {"options": [option("1" * 76)]},
+        {"options": [{"text": plain("no value")}]},
+        {"options": ["1"]},
+        {"options": "1"},
+        {"initial_option": option("2")},
+        {"placeholder": "not an object"},
+        {"multiline": True},
+    ],
+    ids=[
+        *("no options", "101 options", "a value twice", "a long text", "a long value"),
+        *("no value", "a text for an option", "no list", "another beginning", "a placeholder"),
+        "a field of texts",
+    ],
+)
+def test_slack_refuses_menus_that_it_could_not_show(more: dict[str, Any]) -> None:
+    assert problems(modal(blocks=[menu()])) == []
+    assert problems(modal(blocks=[menu(**more)])) != []
+
+
+async def test_a_choice_is_sent_as_the_option_that_was_chosen(slack: SimulatedSlack) -> None:
+    received = await answering(slack, web.Response())
+    form = await form_of(slack, blocks=[menu(options=[option("1"), option("2", "Other")])])
+    await slack.submit(form, {"menu": "2"})
+    view = json.loads(received[-1]["payload"])["view"]
+    assert view["state"]["values"]["menu"] == {
+        "column": {"type": "static_select", "selected_option": option("2", "Other")}
+    }
+
+
+@pytest.mark.parametrize("chosen", ["", "3"])
+async def test_a_form_without_a_choice_of_its_options_is_not_sent(
+    slack: SimulatedSlack, chosen: str
+) -> None:
+    form = await form_of(slack, blocks=[menu()])
+    assert await slack.submit(form, {"menu": chosen}) is None
+    assert slack.views.get(form).errors == {"menu": "Please complete this required field."}
+
+
+async def test_a_menu_may_begin_with_a_choice(slack: SimulatedSlack) -> None:
+    received = await answering(slack, web.Response())
+    form = await form_of(slack, blocks=[menu(initial_option=option("1"))])
+    shown = slack.views.get(form)
+    assert shown.values == {"menu": {"column": "1"}}
+    await slack.submit(form, {"menu": "1"})
+    assert received

@@ -7,9 +7,10 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.commands import Malformed, parse
+from bot.domain.commands import Malformed
 from bot.domain.meanings import OUTCOMES
 from bot.domain.models import HubSpotIds, Outcome, Verdict
+from bot.domain.typed_text import parse
 from bot.fusebill.errors import (
     CustomerNotFound,
     Forbidden,
@@ -123,12 +124,14 @@ def test_no_ephemeral_shows_none_or_null(message: Message) -> None:
     assert "null" not in shown(message)
 
 
-@pytest.mark.parametrize("typed", ["abc", "-5", "<!channel>", "1e5", "٣٤٥", "", "\u202e1" * 60])
+@pytest.mark.parametrize(
+    "typed", ["0", "#", "1,500", "2 554 529", "7, ٣٤٥", "7, <8>", "7, \u202e1" * 60, "0012 12"]
+)
 def test_a_malformed_command_is_answered_in_one_line_with_the_usage(typed: str) -> None:
     command = parse(typed)
     assert isinstance(command, Malformed)
     (line,) = words(answers.malformed(command.why)).splitlines()
-    assert line.endswith(" Type /unlatch <customerId> [reason]")
+    assert line.endswith(" Type /unlatch <Stax Bill ID> [reason]")
 
 
 @pytest.mark.parametrize(
@@ -181,7 +184,7 @@ def test_a_customer_that_is_not_latched_is_shown_without_a_button() -> None:
     message = answers.not_latched(unlatched, LINKS)
     assert words(message).splitlines()[:3] == [
         "☑️ Stolen Bikes is not latched to anything in HubSpot, so there is nothing to clear.",
-        "Fusebill id: 2554529",
+        "Stax Bill ID: 2554529",
         "Company: Stolen Bikes",
     ]
     assert {block["type"] for block in message.blocks} == {"rich_text"}
@@ -247,7 +250,7 @@ def test_a_refusal_links_the_channels_it_names() -> None:
 
 def test_a_lost_request_says_how_to_ask_again() -> None:
     assert words(click_answers.no_such_request()).endswith(
-        "Ask again: /unlatch <customerId> [reason]"
+        "Ask again: /unlatch <Stax Bill ID> [reason]"
     )
     assert words(answers.not_recorded(CARD)).endswith("ask again: /unlatch 2554529")
     assert words(answers.never_posted(CARD)).endswith("Ask again: /unlatch 2554529")

@@ -179,10 +179,10 @@ def test_a_confirmation_card_shows_every_id_that_would_be_cleared(
 def test_the_confirmation_card_shows_the_customer_the_ids_the_requester_and_the_reason() -> None:
     assert text_of(question(CARD, NO_LINKS).blocks).splitlines() == [
         "Unlatch Stolen Bikes (2554529)?",
-        "Fusebill id: 2554529",
+        "Stax Bill ID: 2554529",
         "Company: Stolen Bikes",
         "Name: Sam Spokes",
-        "Reference: REF-7 (Fusebill's screens call this “Customer ID”; it is not the id above)",
+        "Customer ID: REF-7 (the reference, not the id above)",
         "Status: Active, account Good",
         "Email: sam@bikes.example, pay@bikes.example",
         "Would be cleared: contact 101, company 202",
@@ -197,7 +197,7 @@ def test_the_confirmation_card_leaves_out_empty_fields() -> None:
     bare = replace(CARD, reason="", customer=Customer(2554529, HubSpotIds(101)))
     assert text_of(question(bare, NO_LINKS).blocks).splitlines() == [
         "Unlatch customer 2554529?",
-        "Fusebill id: 2554529",
+        "Stax Bill ID: 2554529",
         "Would be cleared: contact 101",
         "Asked by: <@U0ALICE>, 2026-11-23 12:00:00 UTC",
         "Expires: 2026-11-23 12:15:00 UTC",

@@ -8,8 +8,9 @@ from typing import Any, cast
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.commands import Ask, parse
+from bot.domain.commands import Ask
 from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Verdict
+from bot.domain.typed_text import parse
 from bot.messages import lists
 from bot.messages.block_kit import Message, escape
 from bot.sandbox.slack.validation.block_kit import text_of
@@ -98,7 +99,7 @@ def test_a_search_result_shows_the_customer_and_its_ids() -> None:
     assert lines(lists.found("bikes", [STOLEN_BIKES], LINKS, more=False)) == [
         "🔎 Customers matching bikes",
         "Stolen Bikes, Sam Spokes, Active",
-        "id 2554529, reference REF-7",
+        "Stax Bill ID 2554529, Customer ID REF-7",
         "latched to contact 101, company 202",
         "[Use this one]",
     ]
@@ -107,14 +108,14 @@ def test_a_search_result_shows_the_customer_and_its_ids() -> None:
 @pytest.mark.parametrize(
     ("customer", "expected"),
     [
-        (Customer(7), ["no name", "id 7", "latched to nothing in HubSpot"]),
+        (Customer(7), ["no name", "Stax Bill ID 7", "latched to nothing in HubSpot"]),
         (
             Customer(7, HubSpotIds(None, 202), name="Sam"),
-            ["Sam", "id 7", "latched to company 202"],
+            ["Sam", "Stax Bill ID 7", "latched to company 202"],
         ),
         (
             Customer(7, HubSpotIds(101), company_name="Bikes", status="Hold"),
-            ["Bikes, Hold", "id 7", "latched to contact 101"],
+            ["Bikes, Hold", "Stax Bill ID 7", "latched to contact 101"],
         ),
     ],
     ids=["nothing known", "a name", "a company"],

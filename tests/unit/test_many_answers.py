@@ -9,21 +9,22 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.batch_input import Ambiguous, Reading, read_ids
+from bot.domain.commands import Ambiguous, AmbiguousAsk, Ask, Reading, tidy_reason
 from bot.domain.meanings import VERDICTS
 from bot.domain.models import EventType, Kind, LeftOut, Verdict
+from bot.domain.typed_text import parse
 from bot.messages import answers, click_answers, lists
 from bot.messages.answers import (
     none_to_unlatch,
     others_left_out,
     outcome_without_card,
     reading_many,
-    which_meaning,
 )
 from bot.messages.block_kit import Message
 from bot.messages.card import Action, duplicate
 from bot.messages.forms import decline_form
 from bot.messages.lists import OpenRequest, pending
+from bot.messages.questions import which_meaning
 from bot.messages.thread import next_reply, reminder
 from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from bot.sandbox.slack.validation.view_checks import problems
@@ -42,11 +43,12 @@ from tests.support.many import ENDINGS, card_of, confirmed, customers, happened
 from tests.support.names import ALICE, BOB
 
 OF_47 = replace(CARD, card_size=47)
-ASKED = st.builds(
-    lambda ids, reason: read_ids(f"{' '.join(map(str, ids))} {reason}"),
-    st.lists(NUMBERS, min_size=2, max_size=40),
-    TEXTS,
-).filter(lambda reading: isinstance(reading, Ambiguous))
+READINGS = st.builds(
+    Reading,
+    st.lists(NUMBERS, min_size=1, max_size=40, unique=True).map(tuple),
+    TEXTS.map(tidy_reason),
+)
+ASKED = st.builds(Ambiguous, READINGS, READINGS)
 LEFT_OUT = st.lists(st.builds(LeftOut, NUMBERS, TEXTS, TEXTS), max_size=50)
 
 
@@ -64,14 +66,14 @@ def pressable(message: Message) -> list[tuple[str, dict[str, Any]]]:
 
 def asked(text: str) -> Message:
     """The question about a text with two meanings."""
-    reading = read_ids(text)
-    assert isinstance(reading, Ambiguous)
-    return which_meaning(reading)
+    command = parse(text)
+    assert isinstance(command, AmbiguousAsk)
+    return which_meaning(command)
 
 
 @given(ASKED)
 def test_slack_takes_every_question(ambiguous: Ambiguous) -> None:
-    message = which_meaning(ambiguous)
+    message = which_meaning(AmbiguousAsk(ambiguous))
     assert refused_by_slack(message) == []
     assert mentions_and_links(message) == set()
 
@@ -115,17 +117,19 @@ def test_numbers_alone_have_no_reason() -> None:
 
 
 def test_a_meaning_that_a_button_cannot_carry_says_how_to_type_it() -> None:
-    message = asked("2554529 3100017 " + "because " * 300)
+    why = ("because " * 300).strip()
+    both, one = Reading((2554529, 3100017), why), Reading((2554529,), f"3100017 {why}")
+    message = which_meaning(AmbiguousAsk(Ambiguous(both, one)))
     assert pressable(message) == []
     typed = [line.partition("Type: ")[2] for line in lines(message) if "Type: " in line]
     assert typed == ["/unlatch 2554529, 3100017 …", "/unlatch 2554529 because …"]
-    meant = [read_ids(each.removeprefix("/unlatch ").replace("…", "3 years")) for each in typed[1:]]
-    assert meant == [Reading((2554529,), "because 3 years")]
+    meant = [parse(each.removeprefix("/unlatch ").replace("…", "3 years")) for each in typed[1:]]
+    assert meant == [Ask(2554529, "because 3 years")]
 
 
 @given(ASKED)
 def test_a_button_brings_back_its_meaning_and_is_never_too_long(ambiguous: Ambiguous) -> None:
-    found = pressable(which_meaning(ambiguous))
+    found = pressable(which_meaning(AmbiguousAsk(ambiguous)))
     meanings = [ambiguous.many, ambiguous.few]
     carried = [Reading(tuple(value["ids"]), value["reason"]) for _label, value in found]
     assert [each for each in meanings if each in carried] == carried

@@ -58,7 +58,7 @@ def test_the_id_stands_before_a_name_that_reads_from_right_to_left(name: str) ->
 
 def test_the_reference_is_labelled_so_that_nobody_takes_it_for_the_id() -> None:
     assert words(reference_line(STOLEN_BIKES)) == [
-        "Reference: REF-7 (Fusebill's screens call this “Customer ID”; it is not the id above)"
+        "Customer ID: REF-7 (the reference, not the id above)"
     ]
     assert list(reference_line(replace(STOLEN_BIKES, reference=""))) == []
 

@@ -123,11 +123,11 @@ class Views:
     def payload(self, shown: OpenView) -> dict[str, Any]:
         """A view as it appears in Slack's answers and payloads."""
         state = {
-            block: {
-                action: {"type": "plain_text_input", "value": value}
-                for action, value in inner.items()
+            block["block_id"]: {
+                action: _typed(block["element"], value)
+                for action, value in shown.values.get(block["block_id"], {}).items()
             }
-            for block, inner in shown.values.items()
+            for block in view_checks.inputs(shown.view)
         }
         defaults = {"private_metadata": "", "callback_id": "", "submit": None, "close": None}
         flags = {"clear_on_close": False, "notify_on_close": False, "external_id": ""}
@@ -171,6 +171,7 @@ class Views:
         values: Values = {
             block["block_id"]: {
                 block["element"]["action_id"]: block["element"].get("initial_value")
+                or block["element"].get("initial_option", {}).get("value")
             }
             for block in view_checks.inputs(content)
         }
@@ -181,6 +182,13 @@ class Views:
         self._open[shown.id] = kept
         self._workspace.touch()
         return kept
+
+
+def _typed(element: dict[str, Any], value: str | None) -> dict[str, Any]:
+    """What somebody typed into an input, or chose, as payloads have it."""
+    if element["type"] == "static_select":
+        return {"type": "static_select", "selected_option": view_checks.option(element, value)}
+    return {"type": element["type"], "value": value}
 
 
 def _parsed(view: object) -> dict[str, Any]:

@@ -4,10 +4,10 @@ const COMMAND = "/unlatch";
 const MAX_CUSTOMERS = 5;
 
 const FORMS = [
-  { usage: "<customer id> [reason]", keyword: "", about: "Unlatch a customer from HubSpot" },
-  { usage: "many", keyword: "many", about: "Paste many ids, or rows of a spreadsheet, into a form" },
-  { usage: "find <text>", keyword: "find", about: "Search names, references and emails" },
-  { usage: "history [customer id]", keyword: "history", about: "Recent requests and their outcomes" },
+  { usage: "<Stax Bill ID> [reason]", keyword: "", about: "Unlatch a customer from HubSpot" },
+  { usage: "many", keyword: "many", about: "Paste many ids, or rows of a file, into a form" },
+  { usage: "find <text>", keyword: "find", about: "Search ids, names, references and emails; any other words do, too" },
+  { usage: "history [Stax Bill ID]", keyword: "history", about: "Recent requests and their outcomes" },
   { usage: "pending", keyword: "pending", about: "Cards that wait, and work under way" },
   { usage: "help", keyword: "help", about: "All commands" },
 ];

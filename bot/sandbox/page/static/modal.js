@@ -9,21 +9,37 @@ const DEFAULT_CLOSE = { type: "plain_text", text: "Cancel" };
 
 const inputId = (block) => `modal-input-${block.block_id}`;
 
+const common = (block) => ({
+  id: inputId(block),
+  name: block.block_id,
+  required: !block.optional,
+  dataset: { testid: `input-${block.block_id}` },
+});
+
 /** A text field; Slack counts down once few characters are left, and marks optional fields. */
 function field(block, value) {
   const part = block.element;
   return element(part.multiline ? "textarea" : "input", {
-    id: inputId(block),
+    ...common(block),
     className: "modal-input",
-    name: block.block_id,
     value: value ?? "",
     placeholder: part.placeholder?.text ?? "",
-    required: !block.optional,
     autocomplete: "off",
-    dataset: { testid: `input-${block.block_id}` },
     ...(part.multiline ? { rows: 4 } : { type: "text" }),
     ...(part.max_length ? { maxLength: part.max_length } : {}),
   });
+}
+
+/** A menu of one choice, at first none. */
+function menu(block, value) {
+  const { options, placeholder } = block.element;
+  const none = element("option", { value: "", textContent: placeholder?.text ?? "" });
+  const choices = options.map((option) =>
+    element("option", { value: option.value, textContent: option.text.text }),
+  );
+  const select = element("select", { ...common(block), className: "modal-input modal-menu" }, none, ...choices);
+  select.value = value ?? "";
+  return select;
 }
 
 function countdown(input) {
@@ -37,7 +53,8 @@ function countdown(input) {
 }
 
 function inputBlock(block, value, context) {
-  const input = field(block, value);
+  const isMenu = block.element.type === "static_select";
+  const input = isMenu ? menu(block, value) : field(block, value);
   const optional = block.optional
     ? element("span", { className: "modal-optional", textContent: " (optional)" })
     : null;
@@ -48,7 +65,7 @@ function inputBlock(block, value, context) {
     "div",
     { className: "modal-field", dataset: { blockId: block.block_id } },
     element("label", { htmlFor: input.id }, textObject(block.label, context), optional),
-    element("div", { className: "modal-input-box" }, input, countdown(input)),
+    element("div", { className: "modal-input-box" }, input, isMenu ? null : countdown(input)),
     element("p", { className: "modal-error", id: `${input.id}-error`, dataset: { testid: "modal-error" } }),
     hint,
   );

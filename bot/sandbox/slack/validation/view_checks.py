@@ -2,7 +2,8 @@
 
 Sources: docs.slack.dev/reference/views/modal-views,
 docs.slack.dev/reference/block-kit/blocks/input-block,
-docs.slack.dev/reference/block-kit/block-elements/plain-text-input-element.
+docs.slack.dev/reference/block-kit/block-elements/plain-text-input-element and
+select-menu-element.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from bot.sandbox.slack.validation.block_checks import (
     duplicates,
     flag,
     integer,
+    items,
     keys,
     of_type,
     problem,
@@ -37,6 +39,7 @@ MAX_TITLE_LENGTH = 24
 MAX_LABEL_LENGTH = 2_000
 MAX_PLACEHOLDER_LENGTH = 150
 MAX_INPUT_LENGTH = 3_000
+MAX_OPTIONS, MAX_OPTION_LENGTH = 100, 75
 OPTIONAL = (
     "private_metadata callback_id clear_on_close notify_on_close external_id submit_disabled submit"
     " close"
@@ -56,6 +59,11 @@ def too_large(view: object) -> bool:
     return len(json.dumps(view, ensure_ascii=False).encode()) > MAX_VIEW_BYTES
 
 
+def option(element: dict[str, Any], value: str | None) -> dict[str, Any] | None:
+    """The option of a menu with this value; None if there is none."""
+    return next((each for each in element.get("options", ()) if each["value"] == value), None)
+
+
 def inputs(view: dict[str, Any]) -> list[dict[str, Any]]:
     """The input blocks of a view, in order."""
     return [block for block in view["blocks"] if block["type"] == "input"]
@@ -68,7 +76,8 @@ def refusals(view: dict[str, Any], values: Values) -> dict[str, str]:
         element = block["element"]
         typed = values[block["block_id"]][element["action_id"]] or ""
         longest, shortest = element.get("max_length", MAX_INPUT_LENGTH), element.get("min_length")
-        if not typed and not block.get("optional"):
+        missing = option(element, typed) is None if "options" in element else not typed
+        if missing and not block.get("optional"):
             found[block["block_id"]] = REQUIRED
         elif len(typed) > longest:
             found[block["block_id"]] = f"Must be {longest} characters or fewer."
@@ -126,7 +135,10 @@ def _input(block: dict[str, Any], path: str) -> Iterator[str]:
         yield from text(block["hint"], f"{path}/hint", MAX_LABEL_LENGTH, PLAIN)
     yield from flag(block, "optional", path)
     yield from flag(block, "dispatch_action", path)
-    known: dict[str, Check] = {"plain_text_input": _plain_text_input}
+    known: dict[str, Check] = {
+        "plain_text_input": _plain_text_input,
+        "static_select": _static_select,
+    }
     yield from of_type(block.get("element"), f"{path}/element", known, "element")
 
 
@@ -145,3 +157,29 @@ def _plain_text_input(element: dict[str, Any], path: str) -> Iterator[str]:
         yield from text(
             element["placeholder"], f"{path}/placeholder", MAX_PLACEHOLDER_LENGTH, PLAIN
         )
+
+
+def _static_select(element: dict[str, Any], path: str) -> Iterator[str]:
+    yield from keys(element, path, "action_id options", "placeholder focus_on_load initial_option")
+    yield from string(element, "action_id", path, MAX_ID_LENGTH)
+    yield from flag(element, "focus_on_load", path)
+    if "placeholder" in element:
+        yield from text(
+            element["placeholder"], f"{path}/placeholder", MAX_PLACEHOLDER_LENGTH, PLAIN
+        )
+    yield from items(element, "options", path, MAX_OPTIONS, _option)
+    options = element.get("options")
+    known = options if isinstance(options, list) else []
+    if "initial_option" in element and element["initial_option"] not in known:
+        yield problem(f"{path}/initial_option", "must be one of the options")
+    values = [each.get("value") for each in known if isinstance(each, dict)]
+    yield from duplicates(values, f"{path}/options", "value")
+
+
+def _option(value: object, path: str) -> Iterator[str]:
+    if not isinstance(value, dict):
+        yield problem(path, "must be an object")
+        return
+    yield from keys(value, path, "text value", "description")
+    yield from text(value.get("text"), f"{path}/text", MAX_OPTION_LENGTH, PLAIN)
+    yield from string(value, "value", path, MAX_OPTION_LENGTH)

@@ -1,0 +1,222 @@
+"""Builds the form of `/unlatch many`, and reads what somebody sent with it.
+
+Where nobody but a person can say which column of a pasted text holds the customers, the same form
+comes back with a choice. For what a form carries see `forms`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from bot.domain.commands import (
+    MAX_CUSTOMERS,
+    MAX_REASON_LENGTH,
+    TOO_LONG,
+    Ask,
+    AskMany,
+    Malformed,
+    Question,
+    Reading,
+    asked,
+    tidy_reason,
+)
+from bot.domain.pasted_text import Column, ColumnChoice, LineError, Pasted, read_lines
+from bot.messages.block_kit import Block, Form, cut
+from bot.messages.forms import REASON, plain, reason_input, text_input
+from bot.messages.phrases import line_errors
+
+MANY_TITLE = "Unlatch many customers"
+WHY_TITLE = "Why unlatch?"
+PASTE = "unlatch_many"
+"""The `callback_id` of the form of `/unlatch many`."""
+IDS, COLUMN = "ids", "column"
+MAX_PASTED_LENGTH = 3_000
+"""Slack's limit: docs.slack.dev/reference/block-kit/block-elements/plain-text-input-element"""
+MAX_OPTIONS, MAX_OPTION_LENGTH = 100, 75
+"""Slack's limits: docs.slack.dev/reference/block-kit/block-elements/select-menu-element"""
+OPEN_FOR = timedelta(minutes=25)
+"""The command's response_url must still work while the customers are read."""
+MAX_ERRORS = 5
+TOO_OLD = (
+    "This form has been open for too long, and nothing was done. Copy your text, close the form and"
+    " type /unlatch many again."
+)
+NO_REASON = "A reason is needed."
+
+Errors = Mapping[str, str]
+"""What is wrong with a form that was sent, by the field's `block_id`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What somebody sent: the texts as typed, where they had typed the command, and when.
+
+    `view_id` is Slack's id of the form, the same each time it is sent. `column` is the key of the
+    column that was chosen for this very text, or empty.
+    """
+
+    view_id: str
+    channel_id: str
+    response_url: str
+    opened_at: datetime
+    ids: str
+    reason: str
+    column: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """What a form asks for; `left_out` are the lines of its text that name no customer."""
+
+    asked: Ask | AskMany | Question
+    left_out: tuple[LineError, ...] = ()
+
+
+def paste_form(
+    channel_id: str,
+    response_url: str,
+    opened_at: datetime,
+    customer_ids: Sequence[int] = (),
+    *,
+    needs_reason: bool,
+) -> Form:
+    """Ask for ids and a reason; the card will be posted in `channel_id`.
+
+    With `customer_ids` these are filled in, and only the reason is left to type.
+    """
+    carried = {
+        "channel_id": channel_id,
+        "response_url": response_url,
+        "opened_at": opened_at.timestamp(),
+    }
+    each = MAX_PASTED_LENGTH // MAX_CUSTOMERS
+    hint = (
+        f"Up to {MAX_CUSTOMERS} customers, one on each line, or rows of a file with their header."
+        f" Slack takes {MAX_PASTED_LENGTH:,} characters: {each} a line for {MAX_CUSTOMERS} lines."
+        " If your rows are longer, paste only the column of ids."
+    )
+    pasted = text_input(IDS, "Stax Bill IDs", hint, MAX_PASTED_LENGTH)
+    reason = reason_input(optional=not needs_reason)
+    (reason if customer_ids else pasted)["element"]["focus_on_load"] = True
+    if customer_ids:
+        pasted["element"]["initial_value"] = "\n".join(map(str, customer_ids))
+    return {
+        "type": "modal",
+        "callback_id": PASTE,
+        "private_metadata": json.dumps(carried),
+        "title": plain(WHY_TITLE if customer_ids else MANY_TITLE),
+        "submit": plain("Ask"),
+        "close": plain("Cancel"),
+        "blocks": [reason, pasted] if customer_ids else [pasted, reason],
+    }
+
+
+def column_form(sent: Sent, choice: ColumnChoice, *, needs_reason: bool) -> Form:
+    """The same form once more, with what was pasted: ask which column holds the customers."""
+    form = paste_form(sent.channel_id, sent.response_url, sent.opened_at, needs_reason=needs_reason)
+    pasted, reason = form["blocks"]
+    pasted["element"] |= {"initial_value": sent.ids, "focus_on_load": False}
+    if sent.reason:
+        reason["element"]["initial_value"] = sent.reason
+    return form | {"blocks": [_column_input(sent.ids, choice.columns), pasted, reason]}
+
+
+def read_sent(view: dict[str, Any]) -> Sent:
+    """Read a form that was sent. Raises: ValueError, LookupError or TypeError if it is another."""
+    carried, values = json.loads(view["private_metadata"]), view["state"]["values"]
+    ids = str(values[IDS][IDS]["value"] or "")
+    # whoever changes the text has chosen a column of another one
+    chosen = values.get(_column_id(ids), {}).get(COLUMN, {}).get("selected_option") or {}
+    return Sent(
+        str(view["id"]),
+        str(carried["channel_id"]),
+        str(carried["response_url"]),
+        datetime.fromtimestamp(carried["opened_at"], UTC),
+        ids,
+        str(values[REASON][REASON]["value"] or ""),
+        str(chosen.get("value", "")),
+    )
+
+
+def understood(
+    sent: Sent, now: datetime, *, needs_reason: bool, customer_url: str | None = None
+) -> Understood | ColumnChoice | Errors:
+    """What a form asks for, or what is wrong with it; for `customer_url` see `read_lines`."""
+    if now - sent.opened_at > OPEN_FOR:
+        return {IDS: TOO_OLD}
+    found = read_lines(sent.ids, customer_url, sent.column or None)
+    pasted = Pasted(()) if isinstance(found, ColumnChoice) else found
+    if errors := _errors(pasted, sent, needs_reason=needs_reason):
+        return errors
+    if isinstance(found, ColumnChoice):
+        return found
+    ids, reason = pasted.customer_ids, tidy_reason(sent.reason)
+    if pasted.doubts:
+        return Understood(Question(Reading(ids, reason, pasted.doubts)), pasted.left_out)
+    ask = asked(ids, reason)
+    return {IDS: ask.why} if isinstance(ask, Malformed) else Understood(ask, pasted.left_out)
+
+
+def _errors(pasted: Pasted, sent: Sent, *, needs_reason: bool) -> Errors:
+    """What is wrong with the fields; the reason is checked even if there are no ids."""
+    reason = tidy_reason(sent.reason)
+    ids = {IDS: _said(pasted.errors)} if pasted.errors else {}
+    if len(reason) > MAX_REASON_LENGTH:
+        return ids | {REASON: TOO_LONG}
+    return ids | ({REASON: NO_REASON} if needs_reason and not reason else {})
+
+
+def identity(sent: Sent) -> str:
+    """What tells a form from others: the same if it is sent twice.
+
+    It also covers what was typed and chosen, which somebody may change before sending it again.
+    """
+    return json.dumps([sent.view_id, sent.ids, sent.reason, sent.column])
+
+
+def _said(errors: Sequence[LineError]) -> str:
+    said = line_errors(errors)
+    more = len(said) - MAX_ERRORS
+    rest = [f"{more} more {'line is' if more == 1 else 'lines are'} wrong."] if more > 0 else []
+    return "\n".join([*said[:MAX_ERRORS], *rest])
+
+
+def _column_input(text: str, columns: Sequence[Column]) -> Block:
+    """A choice of columns, each shown by its name and first cells."""
+    options = [
+        {"text": plain(_shown(column)), "value": column.key} for column in columns[:MAX_OPTIONS]
+    ]
+    hint = (
+        "The bot can't tell. Choose the Stax Bill IDs, or the Customer IDs (references), which you"
+        " will be asked about once more."
+    )
+    return {
+        "type": "input",
+        "block_id": _column_id(text),
+        "label": plain("Which column holds the customers?"),
+        "hint": plain(hint),
+        "element": {
+            "type": "static_select",
+            "action_id": COLUMN,
+            "placeholder": plain("Choose a column"),
+            "options": options,
+            "focus_on_load": True,
+        },
+    }
+
+
+def _shown(column: Column) -> str:
+    cells = ", ".join(column.cells)
+    return cut(f"{column.name}: {cells}" if column.name else cells, MAX_OPTION_LENGTH)
+
+
+def _column_id(text: str) -> str:
+    """The `block_id` of a choice of columns, another for each text."""
+    # Slack may send other line breaks than it got
+    as_lines = "\n".join(text.strip().splitlines()).encode(errors="surrogatepass")
+    return f"{COLUMN}-{hashlib.sha256(as_lines).hexdigest()[:16]}"

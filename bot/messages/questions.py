@@ -1,0 +1,150 @@
+"""Asks which of several meanings a text has: each has a button, and says what it would do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+
+from bot.domain.cells import QUOTED_LENGTH
+from bot.domain.commands import AmbiguousAsk, Doubt, Question, Reading
+from bot.domain.models import Customer
+from bot.messages.answers import COMMAND
+from bot.messages.block_kit import (
+    Block,
+    Line,
+    Message,
+    bold,
+    button,
+    buttons,
+    code,
+    cut,
+    lines,
+    message,
+    say,
+    text,
+    units,
+)
+from bot.messages.card import Action
+from bot.messages.lists import hit_lines
+from bot.messages.phrases import Links, amount, ids_inline, titled
+
+MAX_VALUE_LENGTH = 2_000
+"""Of a button: docs.slack.dev/reference/block-kit/block-elements/button-element"""
+MAX_LABEL_LENGTH = 75
+SHOWN_REASON_LENGTH = 500
+MAX_CHOICES = 5
+MAX_DESCRIBED = 5
+"""So many customers are shown with all that is known of them; of more, the names and the ids."""
+
+
+def which_meaning(asked: AmbiguousAsk) -> Message:
+    """Ask which of two meanings a text has.
+
+    Where a button can't carry its meaning, the message says how to type it.
+    """
+    many, few = asked.ambiguous.many, asked.ambiguous.few
+    why: list[Line] = [[say(asked.why)]] if asked.why else []
+    return message(
+        [[say("❓ This can mean two things, so nothing was done. Which do you mean?")], *why],
+        *_choice(many, _customers(many), f"{COMMAND} {_ids(many)} …"),
+        *_reason_choice(few),
+    )
+
+
+def whom(question: Question, hits: Sequence[Sequence[Customer]], links: Links) -> Message:
+    """Ask whom a text means; `hits` are the customers whom each of its doubts may name, in order.
+
+    A choice takes one customer for each doubt. Where several doubts may name several customers
+    each, a choice is one of these customers alone.
+    """
+    doubts, few = question.meant.doubts, question.few
+    found = {each.customer_id: each for one in hits for each in one}
+    choices = _choices(question.meant, hits)
+    more: Line = [say("There are more: ask about one of them at a time.")]
+    return message(
+        [[say("❓ It is not certain whom you mean, so nothing was done. Do you mean …?")]]
+        if found
+        else [[say("🔎 Nothing was done: nobody in Fusebill is called so.")]],
+        *(_of_doubt(*each, links, len(found)) for each in zip(doubts, hits, strict=True)),
+        *(
+            block
+            for choice in choices[:MAX_CHOICES]
+            for block in _choice(choice, _label(choice, found), f"{COMMAND} {_ids(choice)} …")
+        ),
+        [more] if len(choices) > MAX_CHOICES else None,
+        *(_reason_choice(few) if few else ()),
+    )
+
+
+def _choices(meant: Reading, hits: Sequence[Sequence[Customer]]) -> list[Reading]:
+    """What a person may mean: each choice once, with the reason."""
+    ids = [[each.customer_id for each in one] for one in hits]
+    settled = [*meant.customer_ids, *(one[0] for one in ids if len(one) == 1)]
+    undecided = [one for one in ids if len(one) > 1]
+    if len(undecided) == 1:
+        chosen = [[*settled, each] for each in undecided[0]]
+    else:
+        chosen = [settled, *([each] for one in undecided for each in one)]
+    different = dict.fromkeys(tuple(dict.fromkeys(each)) for each in chosen if each)
+    return [Reading(each, meant.reason) for each in different]
+
+
+def _of_doubt(doubt: Doubt, hits: Sequence[Customer], links: Links, total: int) -> Block:
+    """What somebody typed, and whom it may name."""
+    typed = text(doubt.typed, limit=QUOTED_LENGTH)
+    if not hits:
+        ids = "nobody's Stax Bill ID or Customer ID"
+        nobody = "the page of no customer" if doubt.is_address else ids
+        return lines([[typed, say(f" is {nobody}.")]])
+    what = "has the number of:" if doubt.is_address else "may be:"
+    if total <= MAX_DESCRIBED:
+        described = [line for each in hits for line in hit_lines(each, links)]
+        return lines([[typed, say(f" {what}")], *described])
+    # links would make a message of fifty customers too long
+    named = [[text(titled(each)), say(", "), *ids_inline(each.ids, Links())] for each in hits]
+    return lines([[typed, say(f" {what} "), *named[0]], *named[1:]])
+
+
+def _label(choice: Reading, found: dict[int, Customer]) -> str:
+    """What a choice asks about: the customer that tells it from the others, the last one."""
+    *others, last = choice.customer_ids
+    if last not in found:
+        return _customers(choice)
+    more = f" and {len(others)} more" if others else ""
+    return f"{cut(titled(found[last]), MAX_LABEL_LENGTH - len(more))}{more}"
+
+
+def _reason_choice(few: Reading) -> Iterator[Block]:
+    """Fewer customers; the rest of the text is the reason."""
+    label = f"{_customers(few)}, the rest is the reason"
+    return _choice(few, label, f"{COMMAND} {_ids(few)} because …")
+
+
+def _choice(reading: Reading, label: str, typed: str) -> Iterator[Block]:
+    """One meaning in words, with its button; if that can't carry it, with what to type."""
+    value = json.dumps(
+        {"ids": reading.customer_ids, "reason": reading.reason},
+        ensure_ascii=False,
+        separators=(",", ":"),
+    )
+    why: Line = (
+        [bold("Why: "), text(reading.reason, limit=SHOWN_REASON_LENGTH)]
+        if reading.reason
+        else [say("Without a reason.")]
+    )
+    said: list[Line] = [[bold(f"{_customers(reading)}: "), say(_ids(reading))], why]
+    pressed = buttons(button(label, Action.MEANT, value))
+    if pressed and units(value) <= MAX_VALUE_LENGTH:
+        yield lines(said)
+        yield pressed
+    else:
+        yield lines([*said, [say("This is too long for a button. Type: "), code(typed)]])
+
+
+def _customers(reading: Reading) -> str:
+    count = len(reading.customer_ids)
+    return "One customer" if count == 1 else amount(count, "customer")
+
+
+def _ids(reading: Reading) -> str:
+    return ", ".join(map(str, reading.customer_ids))

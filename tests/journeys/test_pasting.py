@@ -1,0 +1,181 @@
+"""What people paste into the form of `/unlatch many`: files as they are, and lines by hand."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bot.sandbox.slack.simulator import OpenView, PostedMessage
+from tests.support.names import BIKES, CHANNEL
+from tests.support.world import World
+
+PASTED = Path(__file__).parent.parent / "samples" / "pasted"
+JOINERY, DENTAL, CYCLES = 3100025, 3100033, 3100042
+
+
+async def form_of(world: World) -> OpenView:
+    await world.slack.command("U0ALICE", "many")
+    await world.settled()
+    return world.slack.views.of("U0ALICE")
+
+
+async def send(world: World, ids: str, reason: str = "moved", **fields: str) -> None:
+    """Send the form that is open, or a new one, with these texts and choices."""
+    form = next(iter(world.slack.views.all()), None) or await form_of(world)
+    await world.slack.submit(form.id, {"ids": ids, "reason": reason, **fields})
+    await world.settled()
+
+
+def menu(world: World) -> dict[str, Any]:
+    """The choice of columns in the form that is open."""
+    [found] = [
+        block
+        for block in world.slack.views.of("U0ALICE").view["blocks"]
+        if block["type"] == "input" and block["element"]["type"] == "static_select"
+    ]
+    return dict(found)
+
+
+def columns(world: World) -> dict[str, str]:
+    """The columns to choose: what each shows, and its key."""
+    return {each["text"]["text"]: each["value"] for each in menu(world)["element"]["options"]}
+
+
+def error(world: World) -> str:
+    return world.slack.views.of("U0ALICE").errors["ids"]
+
+
+def cards(world: World) -> list[PostedMessage]:
+    return world.slack.workspace.messages(CHANNEL)
+
+
+def add(world: World, customer_id: int, **fields: Any) -> None:
+    customer = copy.deepcopy(world.fusebill.customers[BIKES])
+    world.fusebill.customers[customer_id] = customer | {"id": customer_id, **fields}
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        f'"Doe, 7",{BIKES}\n"Roe, 2",{DENTAL}',
+        f'Bikes,"2,500.00",{BIKES}\nDental,"1,200.00",{DENTAL}',
+        f"Bikes;99,50;{BIKES}\nDental;7,25;{DENTAL}",
+        f"Company,Customer ID,Stax Bill ID\nBikes,1337,{BIKES}\nDental,QSD-09,{DENTAL}",
+        f"Customer ID\tFusebill ID\n3100042\t{BIKES}\n3100025\t{DENTAL}",
+    ],
+)
+async def test_the_column_of_ids_is_taken_as_csv_reads_it(world: World, rows: str) -> None:
+    await send(world, rows)
+    (card,) = cards(world)
+    text = world.card(card)
+    assert text.startswith("Unlatch 2 customers?")
+    assert "Stolen Bikes" in text
+    assert "Quiet Street Dental" in text
+
+
+async def test_two_columns_of_ids_are_a_choice_and_the_text_stays(world: World) -> None:
+    rows = f"{BIKES}\t{CYCLES}\n{JOINERY}\t{DENTAL}"
+    await send(world, rows)
+    assert columns(world) == {f"{BIKES}, {JOINERY}": "0-0", f"{CYCLES}, {DENTAL}": "0-1"}
+    assert cards(world) == []
+    shown = world.slack.views.of("U0ALICE")
+    assert (shown.values["ids"]["ids"], shown.values["reason"]["reason"]) == (rows, "moved")
+    await send(world, rows, **{menu(world)["block_id"]: "0-1"})
+    (card,) = cards(world)
+    assert "Riverside Cycle Hire" in world.card(card)
+    assert "Stolen Bikes" not in world.card(card)
+    assert world.slack.views.all() == []
+
+
+async def test_whoever_changes_the_text_is_asked_again(world: World) -> None:
+    await send(world, f"{BIKES}\t{CYCLES}\n{JOINERY}\t{DENTAL}")
+    chosen = menu(world)["block_id"]
+    await send(world, f"{JOINERY}\t{DENTAL}\n{BIKES}\t{CYCLES}", **{chosen: "0-1"})
+    assert list(columns(world)) == [f"{JOINERY}, {BIKES}", f"{DENTAL}, {CYCLES}"]
+    assert cards(world) == []
+
+
+async def test_a_form_without_a_chosen_column_is_not_sent(world: World) -> None:
+    rows = f"{BIKES}\t{CYCLES}\n{JOINERY}\t{DENTAL}"
+    await send(world, rows)
+    await send(world, rows)
+    assert world.slack.views.of("U0ALICE").errors == {
+        menu(world)["block_id"]: "Please complete this required field."
+    }
+
+
+async def test_a_column_of_references_is_shown_as_the_customers_it_names(world: World) -> None:
+    await send(world, "MPJ-118\nQSD-09\nXYZ-1")
+    answer = world.last_ephemeral("U0ALICE")
+    assert "MPJ-118 may be:\nMaple & Pine Joinery" in answer
+    assert "QSD-09 may be:\nQuiet Street Dental" in answer
+    assert "XYZ-1 is nobody's Stax Bill ID or Customer ID." in answer
+    assert cards(world) == []
+    ephemeral = world.slack.workspace.ephemerals("U0ALICE")[-1]
+    await world.slack.click_ephemeral("U0ALICE", ephemeral, "unlatch_meant")
+    await world.settled()
+    (card,) = cards(world)
+    assert world.card(card).startswith("Unlatch 2 customers?")
+    assert "moved" in world.card(card)
+
+
+async def test_what_was_left_out_is_listed_with_its_line(world: World) -> None:
+    rows = f"Stax Bill ID,Company\n{BIKES},Bikes\nn/a,Tents\n,Kites\n{DENTAL},Dental"
+    await send(world, rows)
+    assert world.card(cards(world)[0]).startswith("Unlatch 2 customers?")
+    assert world.last_ephemeral("U0ALICE").splitlines() == [
+        "✂️ Left out of what you pasted:",
+        "Line 3: There is no Stax Bill ID in 'n/a'.",
+        "Line 4: There is no Stax Bill ID.",
+    ]
+
+
+async def test_an_export_of_hubspot_names_nobody_and_says_what_to_paste(world: World) -> None:
+    await send(world, (PASTED / "hubspot_companies.csv").read_text())
+    assert error(world) == (
+        "“Record ID” is HubSpot's id, and Fusebill can't be searched by it: paste the column"
+        " “Stax Bill ID” of Fusebill's customer list."
+    )
+    assert (cards(world), world.fusebill.calls) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "fusebill_audit_log.csv",
+        "fusebill_customers.csv",
+        "fusebill_customers_from_spreadsheet.tsv",
+        "fusebill_customers_semicolons.csv",
+        "hubspot_companies_with_fusebill_id.csv",
+    ],
+)
+async def test_a_file_that_people_really_paste_becomes_a_card_of_its_customers(
+    world: World, name: str
+) -> None:
+    for customer_id in (3100017, 3100025):
+        add(world, customer_id)
+    await send(world, (PASTED / name).read_text())
+    (card,) = cards(world)
+    assert f"{BIKES}" in world.card(card)
+    assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
+
+
+async def test_the_form_says_what_to_paste_and_how_much(world: World) -> None:
+    form = await form_of(world)
+    pasted = form.view["blocks"][0]
+    assert pasted["label"]["text"] == "Stax Bill IDs"
+    assert "Slack takes 3,000 characters" in pasted["hint"]["text"]
+
+
+async def test_references_are_asked_about_only_if_the_rules_allow_it(world: World) -> None:
+    form = await form_of(world)
+    people = world.slack.workspace.users
+    people["U0ALICE"] = replace(people["U0ALICE"], team_id="T0OTHER")
+    await world.slack.submit(form.id, {"ids": "MPJ-118"})
+    await world.settled()
+    assert "People from other organisations may not" in world.last_ephemeral("U0ALICE")
+    assert world.fusebill.calls == []

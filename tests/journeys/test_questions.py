@@ -1,0 +1,189 @@
+"""Texts that may name several customers, or somebody else: asked about, never guessed."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import pytest
+
+from bot.sandbox.slack.simulator import Channel, Ephemeral, PostedMessage
+from tests.support.names import BIKES, CHANNEL
+from tests.support.world import OpenWorld, World
+
+MEANT = "unlatch_meant"
+INVOICE = f"https://admin.staxbill.com/invoices/{BIKES}"
+
+
+def last(world: World) -> Ephemeral:
+    return world.slack.workspace.ephemerals("U0ALICE")[-1]
+
+
+def labels(world: World) -> list[str]:
+    return [
+        element["text"]["text"]
+        for block in last(world).blocks
+        if block["type"] == "actions"
+        for element in block["elements"]
+    ]
+
+
+async def press(world: World, label: str) -> None:
+    """Press the button of the last private message that has this label."""
+    [value] = [
+        element["value"]
+        for block in last(world).blocks
+        if block["type"] == "actions"
+        for element in block["elements"]
+        if element["text"]["text"] == label
+    ]
+    delivery = await world.slack.click_ephemeral("U0ALICE", last(world), MEANT, value)
+    assert delivery.status == 200
+    await world.settled()
+
+
+def cards(world: World) -> list[PostedMessage]:
+    return world.slack.workspace.messages(CHANNEL)
+
+
+def add(world: World, customer_id: int, **fields: Any) -> None:
+    customer = copy.deepcopy(world.fusebill.customers[BIKES])
+    world.fusebill.customers[customer_id] = customer | {"id": customer_id, **fields}
+
+
+async def test_leading_zeros_are_a_reference_before_they_are_an_id(world: World) -> None:
+    add(world, 77, reference="0001337", companyName="Zero")
+    add(world, 1337, companyName="Id")
+    assert (await world.reply_to("0001337 moved")).splitlines() == [
+        "❓ It is not certain whom you mean, so nothing was done. Do you mean …?",
+        "0001337 may be:",
+        "Zero, John Doe, Active",
+        "Stax Bill ID 77, Customer ID 0001337",
+        "latched to contact 101, company 202",
+        "Id, John Doe, Active",
+        "Stax Bill ID 1337, Customer ID 1337",
+        "latched to contact 101, company 202",
+        "One customer: 77",
+        "Why: moved",
+        "[Zero (77)]",
+        "One customer: 1337",
+        "Why: moved",
+        "[Id (1337)]",
+    ]
+    assert cards(world) == []
+    await press(world, "Zero (77)")
+    (card,) = cards(world)
+    assert world.card(card).startswith("Unlatch Zero (77)?")
+    assert "\nWhy: moved\n" in world.card(card)
+
+
+async def test_a_number_with_zeros_that_nobody_has_is_nobody(world: World) -> None:
+    assert (await world.reply_to("0009999")).splitlines() == [
+        "🔎 Nothing was done: nobody in Fusebill is called so.",
+        "0009999 is nobody's Stax Bill ID or Customer ID.",
+    ]
+    assert labels(world) == []
+
+
+async def test_the_page_of_another_record_is_asked_about_with_the_customers_name(
+    world: World,
+) -> None:
+    answer = await world.reply_to(f"{INVOICE} moved")
+    assert f"{INVOICE[:39]}… has the number of:\nStolen Bikes, John Doe, Active" in answer
+    assert cards(world) == []
+    await press(world, "Stolen Bikes (2554529)")
+    assert world.card(cards(world)[0]).startswith("Unlatch Stolen Bikes")
+
+
+async def test_an_address_beside_an_id_is_a_customer_or_the_reason(world: World) -> None:
+    await world.reply_to(f"3100025 {INVOICE} moved")
+    assert labels(world) == [
+        "Stolen Bikes (2554529) and 1 more",
+        "One customer, the rest is the reason",
+    ]
+    await press(world, "One customer, the rest is the reason")
+    (card,) = cards(world)
+    assert world.card(card).startswith("Unlatch Maple & Pine Joinery (3100025)?")
+    assert f"Why: {INVOICE} moved" in world.card(card)
+
+
+async def test_what_is_certain_is_on_the_card_with_what_was_chosen(world: World) -> None:
+    add(world, 77, reference="0042", companyName="Zero")
+    await world.reply_to("3100025, 0042 moved")
+    await press(world, "Zero (77) and 1 more")
+    assert world.card(cards(world)[0]).startswith("Unlatch 2 customers?")
+
+
+async def test_an_address_of_hubspot_beside_an_id_is_asked_about_and_said_to_name_nobody(
+    world: World,
+) -> None:
+    hubspot = "https://app.hubspot.com/contacts/777/record/0-1/101"
+    answer = await world.reply_to(f"2554529 {hubspot} moved")
+    assert "an address of HubSpot, which names no customer of Fusebill" in answer
+    assert cards(world) == []
+
+
+async def test_an_address_of_hubspot_alone_names_no_customer(world: World) -> None:
+    answer = await world.reply_to("https://app.hubspot.com/contacts/777/record/0-1/2554529")
+    assert "an address of HubSpot, which names no customer of Fusebill" in answer
+    assert (cards(world), world.fusebill.calls) == ([], [])
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "https://admin.staxbill.com/customers/2554529",
+        "https://admin.fusebill.com/customers/2554529/overview",
+        "https://secure.fusebill.com/v1/customers/2554529",
+        "https://secure.staxbill.com/v1/customers/2554529",
+    ],
+)
+async def test_the_address_of_a_customer_at_the_vendor_is_that_customer(
+    world: World, address: str
+) -> None:
+    assert world.card(await world.ask(f"{address} moved")).startswith("Unlatch Stolen Bikes")
+
+
+@pytest.mark.parametrize("address", ["https://tickets.example/2554529", "https://x.example/c/7"])
+async def test_a_number_in_an_address_of_somebody_else_is_never_an_id(
+    world: World, address: str
+) -> None:
+    assert "is not Fusebill's" in await world.reply_to(address)
+    assert (cards(world), world.fusebill.calls) == ([], [])
+
+
+@pytest.mark.parametrize("text", ["0001337 moved", INVOICE])
+async def test_questions_are_for_channels_where_others_see_the_card(
+    world: World, text: str
+) -> None:
+    world.slack.workspace.channels["D0ALICE"] = Channel("D0ALICE", "directmessage")
+    await world.slack.command("U0ALICE", text, channel_id="D0ALICE")
+    await world.settled()
+    assert "Requests are made in a channel" in world.last_ephemeral("U0ALICE")
+    assert world.fusebill.calls == []
+
+
+async def test_the_rules_come_before_the_question(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_channels=frozenset({"C0OTHER"})) as world:
+        assert "🔒" in await world.reply_to("0001337")
+        assert world.fusebill.calls == []
+
+
+async def test_a_question_that_fusebill_cannot_answer_says_so(world: World) -> None:
+    world.fusebill.misbehave("conflict", times=None)
+    assert "Fusebill could not search for 0001337." in await world.reply_to("0001337")
+
+
+async def test_undo_and_an_id_shows_where_the_undo_is(world: World) -> None:
+    assert "There are no requests for customer 2554529" in await world.reply_to("undo 2554529")
+    card = await world.ask()
+    assert "Nothing here can be undone" in await world.reply_to("undo 2554529")
+    await world.press("U0BOB", card, "unlatch_confirm")
+    answer = await world.reply_to("undo 2554529")
+    assert answer.splitlines()[0] == "↩️ Press Undo… on the card of ✅ unlatched."
+    assert "Stolen Bikes · card" in answer
+    assert len(cards(world)) == 1
+
+
+async def test_unlatch_alone_is_help(world: World) -> None:
+    assert "Nothing changes until somebody confirms it" in await world.reply_to("")
