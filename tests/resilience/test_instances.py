@@ -196,7 +196,8 @@ async def test_undo_pressed_on_two_instances_at_once_asks_once(staged: Stage) ->
 async def test_check_again_on_two_instances_at_once_finds_the_outcome_once(
     staged: Stage,
 ) -> None:
-    brief = replace(PATIENT, fusebill_write_s=0.4, looks_for_s=0.2)
+    # the next race waits for two holds after the call of the last one
+    brief = replace(PATIENT, hold_s=1.5, fusebill_write_s=0.4, looks_for_s=0.2)
     await staged.start(timing=brief)
     await staged.start(timing=brief)
     for _ in range(RACES):

@@ -26,7 +26,9 @@ from tests.support.world import OpenWorld, World
 
 @pytest.fixture
 async def world(open_world: OpenWorld) -> AsyncIterator[World]:
-    async with open_world(timing=TIMING) as opened:
+    # a call that hangs costs less than a second
+    brief = replace(TIMING, fusebill_write_s=0.6, looks_for_s=0.3)
+    async with open_world(timing=brief) as opened:
         yield opened
 
 
