@@ -328,7 +328,8 @@ class PostCards:
         """Try again later, as long as the card can be decided; end it if Slack says no."""
         log.warning("card not posted", why=error.code, channel_id=card.first.channel_id)
         if is_retryable(error):
-            pause = timedelta(seconds=pause_after(job.attempts, self._timing.pause_s))
+            pause_s = pause_after(job.attempts, self._timing.pause_s)
+            pause = timedelta(seconds=max(pause_s, error.retry_after_s or 0.0))
             job.attempts += 1
             await self._runner.run(work_steps.later, job, pause)
             await self._tell_of_wait(card)

@@ -20,6 +20,7 @@ from bot.slack.errors import MAX_RETRY_AFTER_S
 from bot.slack.rate_limiter import RateLimiter
 from tests.support.faults import TIMING, calls, confirm, posted_once_in_order, shown
 from tests.support.kept import Due
+from tests.support.ledger import what_is_due
 from tests.support.names import BIKES, CHANNEL, CONFIRM
 from tests.support.world import OpenWorld, World
 
@@ -70,11 +71,11 @@ async def test_a_card_expires_counted_from_its_posting(open_world: OpenWorld) ->
         assert calls(world) == 1
 
 
-async def test_a_wait_of_over_ten_minutes_is_refused_at_once(world: World) -> None:
+async def test_a_wait_of_over_ten_minutes_is_told_at_once_and_waited_for(world: World) -> None:
     world.slack.faults.fail(POST, status=429, retry_after=int(MAX_RETRY_AFTER_S) + 1)
     reply = await world.reply_to(str(BIKES))
-    assert "Slack is limiting posts in this channel right now" in reply
-    assert "Try again in a few minutes" in reply
+    assert "It will appear as soon as Slack does" in reply
+    assert [due.kind for due in what_is_due(world.database_url)] == ["post"]
     assert answers(world) == {429: 1}
 
 
