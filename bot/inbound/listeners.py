@@ -99,17 +99,19 @@ class Listeners:
 
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
         """`/unlatch …`: acknowledges at once; the work follows."""
+        # whatever the payload lacks is missed before the ack, which can still say so
+        person, place = typist(body), Place(body["channel_id"], body["response_url"])
         command = parse(body.get("text", ""), self._customer_url)
         answer = _answer(command, is_direct=is_direct(body))
         if answer is not None:
             await ack_with(ack, answer)
             return
         await ack()
-        place = Place(body["channel_id"], body["response_url"])
-        self._guard.spawn(self._work(command, place, body), place)
+        self._guard.spawn(self._work(command, person, place, body), place)
 
-    def _work(self, command: Command, place: Place, body: Payload) -> Awaitable[None]:
-        person = typist(body)
+    def _work(
+        self, command: Command, person: Person, place: Place, body: Payload
+    ) -> Awaitable[None]:
         match command:
             case Ask() | AskMany() as ask:
                 wanted = (person, place, ask.customer_ids, ask.reason, act(body))

@@ -7,6 +7,7 @@ how a card ended or how far it is, `events` what happened to one of its customer
 and open requests and help, `questions` what a text may mean; `forms` and `paste_form` are modals.
 `phrases` words customers and ids, `fusebill_errors` the errors and answers of Fusebill; `tables`
 shows many customers at once; `block_kit` builds, escapes and cuts. What differs between kinds,
-verdicts, outcomes and events stands in `bot.domain.meanings`. Nothing here does I/O. It may import `domain` and the errors of `fusebill`.
+verdicts, outcomes and events stands in `bot.domain.meanings`. Nothing here does I/O.
+It may import `domain` and the errors of `fusebill`.
 Start with `card`.
 """
