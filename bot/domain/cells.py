@@ -78,7 +78,7 @@ def why_in_doubt(doubt: Doubt) -> str:
         return "This address may be another record's: type the Stax Bill ID, digits only."
     typed = doubt.typed[:QUOTED_LENGTH]
     return (
-        f"“{typed}” begins with 0, so it may be a “Customer ID” (a reference)."
+        f"“{typed}” begins with 0, so it may be a reference (a “Customer ID”)."
         f" To see whose: /unlatch find {typed}"
     )
 

@@ -99,19 +99,20 @@ class Listeners:
 
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
         """`/unlatch …`: acknowledges at once; the work follows."""
+        # whatever the payload lacks is missed before the ack, which can still say so
+        person, place = typist(body), typed_in(body)
         command = parse(body.get("text", ""), self._customer_url)
         answer = _answer(command)
         if answer is not None:
             await ack_with(ack, answer)
             return
         await ack()
-        place = typed_in(body)
-        self._guard.spawn(self._work(command, place, body), place)
+        self._guard.spawn(self._work(command, person, place, body), place)
 
     def _work(  # noqa: PLR0911  # one return a command
-        self, command: Command, place: Place, body: Payload
+        self, command: Command, person: Person, place: Place, body: Payload
     ) -> Awaitable[None]:
-        person, typed = typist(body), act(body)
+        typed = act(body)
         match command:
             case Ask() | AskMany() as ask:
                 wanted = (person, place, ask.customer_ids, ask.reason, typed)

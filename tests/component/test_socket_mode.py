@@ -31,7 +31,7 @@ async def test_a_plain_journey_is_the_same_over_socket_mode(open_world: OpenWorl
 
 async def test_a_malformed_command_is_answered_in_the_ack(open_world: OpenWorld) -> None:
     async with open_world(mode="socket") as world:
-        delivery = await world.slack.command("U0ALICE", "abc")
+        delivery = await world.slack.command("U0ALICE", "0")
         assert "/unlatch <Stax Bill ID> [reason]" in delivery.body
         assert heard_by(world) == {"U0ALICE"}
 

@@ -118,7 +118,7 @@ async def test_slack_accepts_every_message_whatever_the_texts_in_it(
     world: World, hostile: str
 ) -> None:
     world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
-    card = await world.ask(f"2554529 {hostile[:490]}")
+    card = await world.ask(f"2554529 because {hostile[:490]}")
     await world.press("U0BOB", card, CONFIRM)
     # after a refused message the bot posts again in plain text, which would be a fourth call
     assert [call.answer["ok"] for call in said(world)] == [True] * 3
@@ -127,7 +127,7 @@ async def test_slack_accepts_every_message_whatever_the_texts_in_it(
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
 async def test_no_text_mentions_anybody_or_links_anywhere(world: World, hostile: str) -> None:
     world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
-    card = await world.ask(f"2554529 {hostile[:490]}")
+    card = await world.ask(f"2554529 because {hostile[:490]}")
     world.fusebill.misbehave("conflict", operation="unlatch_customer", text=hostile)
     await world.press("U0BOB", card, CONFIRM)
     for message in [call.arguments for call in said(world)]:
@@ -140,7 +140,7 @@ async def test_no_text_mentions_anybody_or_links_anywhere(world: World, hostile:
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
 async def test_no_text_pushes_anything_else_off_the_card(world: World, hostile: str) -> None:
     world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
-    shown = world.card(await world.ask(f"2554529 {hostile[:490]}"))
+    shown = world.card(await world.ask(f"2554529 because {hostile[:490]}"))
     assert "\nStax Bill ID: 2554529\n" in shown
     assert "\nWould be cleared: contact 101, company 202\n" in shown
     assert "\nAsked by: <@U0ALICE>, 2" in shown
@@ -152,7 +152,7 @@ async def test_no_text_pushes_anything_else_off_the_card(world: World, hostile: 
 )
 async def test_no_text_keeps_direction_or_control_characters(world: World, hostile: str) -> None:
     world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
-    shown = world.card(await world.ask(f"2554529 {hostile[:490]}"))
+    shown = world.card(await world.ask(f"2554529 because {hostile[:490]}"))
     assert not set("\u202e\u2066\u200f\x00\x07\x1b") & set(shown)
 
 
