@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -95,9 +95,10 @@ class LockedCard:
     """
 
     rows: list[Row]
-    events: list[Row]
-    new_events: list[Row]
-    changed: set[int]
+    events: list[Row] = field(default_factory=list)
+    _new_events: list[Row] = field(default_factory=list)
+    _changed: dict[str, Row] = field(default_factory=dict)
+    _card: Card | None = None
 
     @property
     def first(self) -> Row:
@@ -111,19 +112,21 @@ class LockedCard:
 
     @property
     def card(self) -> Card:
-        """The card as its rows are now."""
-        return card_of(self.rows, self.events)
+        """The card as its rows are now; what was appended has to be saved first."""
+        if self._card is None:
+            self._card = card_of(self.rows, self.events)
+        return self._card
 
     def change(self, row: Row, **columns: object) -> None:
         """Change columns of one of the rows."""
         row.update(columns)
-        self.changed.add(self.rows.index(row))
+        self._changed[row["id"]] = row
+        self._card = None
 
     def change_all(self, **columns: object) -> None:
         """Change columns of all rows: what belongs to the card."""
         for row in self.rows:
-            row.update(columns)
-        self.changed.update(range(len(self.rows)))
+            self.change(row, **columns)
 
     def append(
         self, row: Row, at: datetime, event: EventType, actor: str, details: Mapping[str, object]
@@ -132,16 +135,21 @@ class LockedCard:
         at = max([at, *(each["at"] for each in self.events[-1:])])
         new = chained(row, at, event, actor, canonical_json(details))
         self.change(row, events=new["number"], head=new["hash"])
-        self.new_events.append(new)
+        self._new_events.append(new)
         self.events.append(new)
 
     def save(self, connection: Connection) -> None:
         """Write the changed rows and the new events."""
-        insert_events(connection, self.new_events)
-        changed = [self.rows[index] for index in sorted(self.changed)]
-        if changed:
-            SAVE.many(connection, [_changing(row) for row in changed])
-        self.new_events, self.changed = [], set()
+        insert_events(connection, self._new_events)
+        if self._changed:
+            SAVE.many(connection, [_changing(row) for row in self._changed.values()])
+        self._new_events, self._changed = [], {}
+
+    def insert(self, connection: Connection) -> None:
+        """Write a new card: its rows, with the events that were appended."""
+        ADD.many(connection, self.rows)
+        insert_events(connection, self._new_events)
+        self._new_events, self._changed = [], {}
 
 
 def read(connection: Connection, card_id: str) -> Card | None:
@@ -155,14 +163,7 @@ def lock(connection: Connection, card_id: str) -> LockedCard:
     rows = CARD_LOCKED.rows(connection, {"card_id": card_id})
     if not rows:
         raise NoSuchCard(card_id)
-    return LockedCard(rows, EVENTS.rows(connection, {"card_id": card_id}), [], set())
-
-
-def insert_card(connection: Connection, new: LockedCard) -> None:
-    """Insert a card's rows, each with the events that were appended."""
-    ADD.many(connection, new.rows)
-    insert_events(connection, new.new_events)
-    new.new_events, new.changed = [], set()
+    return LockedCard(rows, EVENTS.rows(connection, {"card_id": card_id}))
 
 
 def insert_events(connection: Connection, new: Sequence[Row]) -> None:
@@ -171,7 +172,7 @@ def insert_events(connection: Connection, new: Sequence[Row]) -> None:
         return
     for event, count in zip(new, ADD_EVENT.insert(connection, new), strict=True):
         event["id"] = count
-        witness.saw(connection, event_of(event), count)
+        witness.saw(connection, event, count)
 
 
 def note_shown(connection: Connection, card_id: str, shown: int) -> None:

@@ -193,7 +193,7 @@ def _insert(
     event: EventType,
     details: Sequence[Mapping[str, object]],
 ) -> Card:
-    new = rows.LockedCard([rows.request_row(each) for each in requests], [], [], set())
+    new = rows.LockedCard([rows.request_row(each) for each in requests])
     # a refusal never gets a card
     posted = event is not EventType.REQUESTED
     for row, about in zip(new.rows, details, strict=True):
@@ -206,7 +206,7 @@ def _insert(
             "card": place_on_card(row),
         }
         new.append(row, tx.now, event, row["requester_id"], first)
-    rows.insert_card(tx.connection, new)
+    new.insert(tx.connection)
     return new.card
 
 

@@ -12,16 +12,16 @@ lines can't write them any more: the next start logs the last events again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import structlog
 from sqlalchemy import Connection, Engine, event, select
 
-from bot.domain.models import Event
 from bot.ledger.tables import events
 
 log = structlog.get_logger(__name__)
@@ -33,14 +33,15 @@ LAST_EVENTS = 200
 RESOLVED_AFTER_S = 60.0
 """PostgreSQL may still be at a commit whose answer was lost, but not as long as this."""
 
-_COLUMNS = tuple(events.c[name] for name in ("request_id", "number", "type", "actor", "hash", "id"))
+_LOGGED = ("request_id", "number", "type", "actor", "hash")
+_COLUMNS = tuple(events.c[name] for name in (*_LOGGED, "id"))
 
 
 @dataclass(slots=True)
 class _Transaction:
     """The events of a transaction, each with the ledger's running count."""
 
-    inserted: list[tuple[Event, int]] = field(default_factory=list)
+    inserted: list[tuple[Mapping[str, Any], int]] = field(default_factory=list)
     committing: bool = False
 
 
@@ -77,15 +78,16 @@ def witnessed(connection: Connection) -> Iterator[None]:
             _write(transaction, uncertain=True)
             now = monotonic()
             _uncertain[engine].extend(
-                _Uncertain(each.request_id, each.hash, now) for each, _count in transaction.inserted
+                _Uncertain(each["request_id"], each["hash"], now)
+                for each, _count in transaction.inserted
             )
         raise
     else:
         _write(transaction)
 
 
-def saw(connection: Connection, new: Event, count: int) -> None:
-    """Note that an event was inserted, and the count that the database gave it."""
+def saw(connection: Connection, new: Mapping[str, Any], count: int) -> None:
+    """Note that an event (a row) was inserted, and the count that the database gave it."""
     if transaction := connection.info.get("transaction"):
         transaction.inserted.append((new, count))
 
@@ -119,7 +121,7 @@ def _resolve(connection: Connection, current: _Transaction) -> None:
     with suppress(IndexError):  # other threads commit, too
         while True:
             taken.append(pending.popleft())
-    inserted = {each.hash for each, _count in current.inserted}
+    inserted = {each["hash"] for each, _count in current.inserted}
     wanted = {each.hash: each for each in taken if each.hash not in inserted}
     query = select(*_COLUMNS).where(events.c.request_id.in_({e.request_id for e in taken}))
     try:
@@ -133,8 +135,9 @@ def _resolve(connection: Connection, current: _Transaction) -> None:
 
 def _write(transaction: _Transaction, *, uncertain: bool = False) -> None:
     doubt = {"uncertain": True} if uncertain else {}
-    for each, count in transaction.inserted:
-        _log(each.request_id, each.number, each.type, each.actor, each.hash, count, **doubt)
+    for new, count in transaction.inserted:
+        request_id, number, event, actor, hash_ = (new[name] for name in _LOGGED)
+        _log(request_id, number, event, actor, hash_, count, **doubt)
 
 
 def _log(
