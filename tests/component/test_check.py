@@ -43,7 +43,7 @@ GOOD = [
     "✓ Fusebill: accepts the API key; 999 calls left this minute, 179999 today",
     f"✓ Ledger (SQLite): version {REVISION}, takes writes",
     f"{READERS}; that may be any channel, until UNLATCH_CHANNELS is set",
-    "✓ Cards: Slack accepts all 27 kinds",
+    "✓ Cards: Slack accepts all 29 kinds",
 ]
 
 

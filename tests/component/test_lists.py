@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.damage import lose
-from tests.support.names import BIKES
+from tests.support.names import BIKES, CHANNEL
 from tests.support.world import OpenWorld, World
 
 
@@ -57,7 +57,10 @@ async def test_a_search_leaves_the_last_calls_of_a_minute_to_confirmations(
             lambda: "⏳ Still searching in Fusebill …" in world.ephemerals("U0ALICE")
         )
         assert operations(world) == ["list_customers"] * 7
-        assert world.card(await world.ask()).startswith("Unlatch Stolen Bikes")
+        await world.slack.command("U0ALICE", "2554529 moved")
+        await world.slack.workspace.until(lambda: world.slack.workspace.messages(CHANNEL))
+        [card] = world.slack.workspace.messages(CHANNEL)
+        assert world.card(card).startswith("Unlatch Stolen Bikes")
 
 
 async def test_a_search_that_fails_makes_no_more_calls(world: World) -> None:

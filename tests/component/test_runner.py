@@ -163,7 +163,7 @@ async def test_a_job_that_fails_by_a_bug_is_put_off_and_logged_once(database: Da
             await add(runner, ID, Kind.SHOW)
             await until(lambda: handled.started == {"show": 1})
             await asyncio.sleep(0.2)
-    assert [line["event"] for line in logs] == ["job failed"]
+    assert [line["event"] for line in logs] == ["job failed; audit --verify finds changed rows"]
     found = await runner.run(jobs.find, ID, Kind.WORK)
     assert found is not None
     assert found["holder"] is None
