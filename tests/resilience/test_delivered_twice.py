@@ -28,7 +28,14 @@ from tests.support.world import World, settings_for
 
 JOINERY = 3100025
 STOP = "unlatch_stop"
-TIMING = Timing(execution_s=1.5, fusebill_write_s=0.4, sweep_every_s=0.1, look_s=0.02)
+TIMING = Timing(
+    hold_s=2.0,
+    execution_s=1.5,
+    fusebill_write_s=0.4,
+    looks_for_s=0.4,
+    sweep_every_s=0.1,
+    look_s=0.02,
+)
 
 
 @dataclass(slots=True)

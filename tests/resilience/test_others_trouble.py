@@ -84,8 +84,8 @@ async def test_cards_that_slack_refuses_delay_no_other(
 ) -> None:
     async with open_world(database_url=database_url) as world:
         refused = [await world.ask(f"{BIKES}, {JOINERY} moved") for _ in range(10)]
-        world.slack.faults.fail("chat.update", status=503, times=None, block="table")
         for card in refused:
+            world.slack.faults.fail("chat.update", status=503, times=None, ts=card.ts)
             assert (await world.slack.click("U0ALICE", card.ts, CANCEL)).status == 200
         confirmed = await ask(world, f"{FRAMES} moved")
         assert (await world.slack.click("U0BOB", confirmed.ts, CONFIRM)).status == 200

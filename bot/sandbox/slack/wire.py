@@ -72,7 +72,7 @@ class Refused(Exception):
 class Fault:
     """A fault for the next `times` calls of a method; None: for all further calls.
 
-    With `block`, only for calls with a block of that type.
+    With `block`, only for calls with a block of that type; with `ts`, only about that message.
     """
 
     method: str
@@ -84,12 +84,17 @@ class Fault:
     raw: ProxyAnswer | None = None
     fields: dict[str, object] | None = None
     block: str = ""
+    ts: str = ""
     pointer: int | None = None
 
     def concerns(self, method: str, arguments: dict[str, Any]) -> bool:
         """Whether a call fails."""
         found = not self.block or self.block in _block_types(arguments)
-        return found and self.method in ("*", method)
+        return (
+            found
+            and self.method in ("*", method)
+            and (not self.ts or arguments.get("ts") == self.ts)
+        )
 
     def answer(self) -> Answer:
         """The failed answer: Slack's JSON with an error code, or what a gateway sends."""
@@ -130,6 +135,7 @@ class Faults:
         drop: Drop | None = None,
         times: int | None = 1,
         block: str = "",
+        ts: str = "",
         pointer: int | None = None,
     ) -> None:
         """Make the next `times` calls of a method ("*": any method) fail; None: until `clear`.
@@ -138,10 +144,11 @@ class Faults:
         else 503). Without an error, the answer is HTML as from a gateway. `drop` closes the
         connection "before" or "after" the call is executed. The method of a response URL is
         "response_url". With `block`, only calls with a block of that type fail; `pointer` is its
-        place among the blocks, which Slack then names.
+        place among the blocks, which Slack then names. With `ts`, only calls about that message.
         """
         default = 200 if error is not None else 503
         fault = Fault(method, error, status or default, retry_after, drop, times, block=block)
+        fault.ts = ts
         fault.pointer = pointer
         self._queue.append(fault)
 
