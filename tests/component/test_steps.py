@@ -187,7 +187,7 @@ async def test_a_thread_has_one_open_follow_up(one: Process, other: Process) -> 
     two = [Card((undo_of(card, x * 32),)) for x in ("b", "c")]
     results = await asyncio.gather(
         *(
-            process.run(steps.asked, undo, Act(undo.id), LIFE)
+            process.run(steps.asked, undo, Act(undo.id), LIFE, None, (), card.requests)
             for process, undo in zip((one, other), two, strict=True)
         )
     )
@@ -200,7 +200,7 @@ async def test_an_undo_of_what_has_been_changed_since_is_not_added(one: Process)
     await one.confirmed(ANOTHER, ts="2.1")
     await one.record()
     undo = Card((undo_of(card),))
-    result = await one.run(steps.asked, undo, Act("asks"), LIFE)
+    result = await one.run(steps.asked, undo, Act("asks"), LIFE, None, (), card.requests)
     assert isinstance(result, Overtaken)
     assert result.by.id == ANOTHER.id
 
