@@ -130,7 +130,7 @@ def lines_left_out(errors: Sequence[LineError]) -> Message:
     said = [[text(each)] for each in line_errors(errors[:MAX_LINES_LEFT_OUT])]
     more = len(errors) - MAX_LINES_LEFT_OUT
     rest = [[say(f"{amount(more, 'more line', 'more lines')}.")]] if more > 0 else []
-    return message([[say("✂️ Left out of what you pasted:")], *said, *rest])
+    return message([[say("📝 Left out of what you pasted:")], *said, *rest])
 
 
 def others_left_out(kind: Kind, left_out: Sequence[LeftOut], links: Links) -> Message:

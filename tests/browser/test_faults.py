@@ -53,7 +53,10 @@ async def test_the_card_shows_the_outcome(alice: Tab, kind: str) -> None:
     await alice.ask()
     await alice.page.get_by_test_id("fault").select_option(kind)
     await alice.press("Unlatch customer")
-    await expect(alice.card).to_contain_text(CARDS[kind])
+    # a call that hangs is waited for, and then looked for, 30 s each
+    await expect(alice.card).to_contain_text(
+        CARDS[kind], timeout=90_000 if kind == "hang" else 10_000
+    )
 
 
 async def test_a_card_shows_progress_and_then_the_result(alice: Tab) -> None:

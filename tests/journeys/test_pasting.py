@@ -128,7 +128,7 @@ async def test_what_was_left_out_is_listed_with_its_line(world: World) -> None:
     await send(world, rows)
     assert world.card(cards(world)[0]).startswith("Unlatch 2 customers?")
     assert world.last_ephemeral("U0ALICE").splitlines() == [
-        "✂️ Left out of what you pasted:",
+        "📝 Left out of what you pasted:",
         "Line 3: There is no Stax Bill ID in 'n/a'.",
         "Line 4: There is no Stax Bill ID.",
     ]
