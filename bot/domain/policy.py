@@ -10,7 +10,7 @@ from bot.domain.models import Kind, Person, Request, Verdict
 Members = Mapping[str, frozenset[str] | str | None]
 """The members of each user group (`S…`) that the policy names.
 
-None if Slack could not say; the error code if Slack has said no, which no waiting mends.
+None if Slack could not say; the error code if Slack has said no, which waiting does not change.
 """
 
 

@@ -116,7 +116,7 @@ def is_verdict(error: SlackError) -> bool:
 
 
 def advice(error: SlackError) -> dict[str, str]:
-    """What a log line says beside the code, if no waiting mends it: what the admin must do."""
+    """What a log line says beside the code, if waiting does not help: what the admin must do."""
     fix = meaning_of(error.code).fix if isinstance(error, SlackBlocked) else ""
     return {"check": fix} if fix else {}
 

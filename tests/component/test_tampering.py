@@ -224,9 +224,9 @@ def add_a_request_from_after_the_logs(connection: Connection) -> None:
     add(connection, NOON + 100 * HOUR)
 
 
-Deed = Callable[[Connection], None]
+Change = Callable[[Connection], None]
 
-ALONE: dict[Deed, str] = {
+ALONE: dict[Change, str] = {
     change_an_event: "request a…, event 2: changed",
     remove_an_event: "request a…, event 3: missing",
     insert_an_event: "request a…, event 4: added",
@@ -238,7 +238,7 @@ ALONE: dict[Deed, str] = {
     add_a_request_without_events: "request f…, event 1: missing",
 }
 """Found by `--verify` alone."""
-WITNESSED: dict[Deed, str] = {
+WITNESSED: dict[Change, str] = {
     remove_a_request: "request a…: removed; the logs have its events up to 3",
     set_a_request_back: "request a…, event 3: set back; the logs have its events up to 3",
     compute_hashes_anew: "request a…, event 2: not the event that was logged",
@@ -274,34 +274,34 @@ def test_nothing_is_found_where_nobody_did_anything(audit: Audit, kept: Path) ->
     assert audit("--against", kept)[0] == 0
 
 
-@pytest.mark.parametrize("deed", ALONE, ids=lambda deed: deed.__name__)
+@pytest.mark.parametrize("change", ALONE, ids=lambda change: change.__name__)
 def test_the_ledger_alone_shows_what_does_not_fit_together(
-    audit: Audit, engine: Engine, kept: Path, deed: Deed
+    audit: Audit, engine: Engine, kept: Path, change: Change
 ) -> None:
     with engine.begin() as connection:
-        deed(connection)
+        change(connection)
     code, lines = audit()
-    assert (code, ALONE[deed] in named(lines)) == (1, True), lines
+    assert (code, ALONE[change] in named(lines)) == (1, True), lines
     assert audit("--against", kept)[0] == 1
 
 
-@pytest.mark.parametrize("deed", WITNESSED, ids=lambda deed: deed.__name__)
+@pytest.mark.parametrize("change", WITNESSED, ids=lambda change: change.__name__)
 def test_kept_logs_show_what_fits_together(
-    audit: Audit, engine: Engine, kept: Path, deed: Deed
+    audit: Audit, engine: Engine, kept: Path, change: Change
 ) -> None:
     with engine.begin() as connection:
-        deed(connection)
+        change(connection)
     assert audit()[0] == 0
     code, lines = audit("--against", kept)
-    assert (code, WITNESSED[deed] in named(lines)) == (1, True), lines
+    assert (code, WITNESSED[change] in named(lines)) == (1, True), lines
 
 
-@pytest.mark.parametrize("deed", NEVER, ids=lambda deed: deed.__name__)
+@pytest.mark.parametrize("change", NEVER, ids=lambda change: change.__name__)
 def test_nothing_shows_what_is_beyond_the_time_of_the_logs(
-    audit: Audit, engine: Engine, kept: Path, deed: Deed
+    audit: Audit, engine: Engine, kept: Path, change: Change
 ) -> None:
     with engine.begin() as connection:
-        deed(connection)
+        change(connection)
     assert audit()[0] == 0
     assert audit("--against", kept)[0] == 0
     later = kept.with_name("later.log")

@@ -74,8 +74,8 @@ def another_event(connection: Connection, card_id: str) -> None:
     connection.execute(events.insert().values(own[-1]))
 
 
-Deed = Callable[[Connection, str], None]
-DEEDS: tuple[Deed, ...] = (
+Change = Callable[[Connection, str], None]
+CHANGES: tuple[Change, ...] = (
     another,
     another_and_both_say_so,
     another_in_front,
@@ -87,18 +87,18 @@ DEEDS: tuple[Deed, ...] = (
 )
 
 
-@pytest.mark.parametrize("deed", DEEDS, ids=lambda deed: deed.__name__)
+@pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
 @pytest.mark.parametrize("button", [CONFIRM, CANCEL])
 async def test_a_card_that_is_not_what_its_events_say_is_refused_and_reported(
     world: World,
-    deed: Deed,
+    change: Change,
     button: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     card = await world.ask()
     with writing(world.database_url) as connection:
-        deed(connection, (await world.kept(card)).id)
+        change(connection, (await world.kept(card)).id)
     calls, story = operations(world), story_of_all(world.database_url)
     customers = deepcopy(world.fusebill.customers)
     capsys.readouterr()
