@@ -30,7 +30,7 @@ from bot.ledger.tables import REVISION
 from bot.messages.phrases import Links
 from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
-from bot.requests.ask import Ask, PostCards
+from bot.requests.ask import Ask
 from bot.requests.customers import Customers
 from bot.requests.deadlines import Deadlines
 from bot.requests.decide import Decide
@@ -39,6 +39,7 @@ from bot.requests.follow_ups import FollowUps
 from bot.requests.lists import Lists
 from bot.requests.paste import Paste
 from bot.requests.permissions import Permissions
+from bot.requests.post_cards import PostCards
 from bot.requests.private_messages import PrivateMessages
 from bot.requests.recheck import Recheck
 from bot.requests.runner import Runner

@@ -1,0 +1,183 @@
+"""Posts the card of requests that are in the ledger, and tells who asked if Slack refuses it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from functools import partial
+
+import structlog
+
+from bot.domain.models import Card
+from bot.ledger import steps, work_steps
+from bot.ledger.jobs import Job
+from bot.messages import answers, card as card_messages
+from bot.messages.block_kit import Message
+from bot.messages.phrases import Links
+from bot.ops.metrics import Metrics
+from bot.ops.retries import retried
+from bot.requests.private_messages import PrivateMessages
+from bot.requests.runner import Runner
+from bot.requests.show import Show, pause_after
+from bot.settings import Timing
+from bot.slack.client import Sent, Slack
+from bot.slack.error_codes import THREAD_REFUSED, meaning_of
+from bot.slack.errors import SlackBusy, SlackError, is_retryable, pause_of
+from bot.slack.rate_limiter import meanwhile
+
+log = structlog.get_logger(__name__)
+
+MAX_POST_ATTEMPTS = 5
+NOTE_TIMEOUT_S = 20.0
+POSTED_AT_ONCE_S = 1.0
+WAIT_NOTICE_AFTER_S = 3.0
+INTERRUPTED = "the bot was interrupted before the card was posted"
+SLACK_AWAY = "Slack did not take the card in time"
+
+
+class PostCards:
+    """Does the job of posting a card; `bot_user_id` is the user that people invite."""
+
+    def __init__(
+        self,
+        runner: Runner,
+        slack: Slack,
+        show: Show,
+        private: PrivateMessages,
+        links: Links,
+        metrics: Metrics,
+        timing: Timing,
+        notify: Sequence[str] = (),
+        *,
+        expires_after_s: int,
+    ) -> None:
+        self._runner = runner
+        self._slack = slack
+        self._show = show
+        self._private = private
+        self._links = links
+        self._metrics = metrics
+        self._timing = timing
+        self._notify = notify
+        self._expires_after = timedelta(seconds=expires_after_s)
+        self._told_of_wait: set[str] = set()
+        self.bot_user_id = ""
+
+    async def handle(self, job: Job) -> None:
+        """Post a card and note that; end the request if Slack refuses the card."""
+        is_new = job.card is not None
+        card = job.card or await self._runner.run(work_steps.as_it_is, job)
+        if card is None or not card.first.is_open or card.first.message_ts:
+            await self._runner.run(work_steps.done_with, job)
+            return
+        if not is_new:
+            if not job.attempts:
+                log.warning("request without a card taken up", request_id=card.id)
+            if card.first.expires_at <= job.taken_at:
+                why = SLACK_AWAY if job.attempts else INTERRUPTED
+                await self._end(job, card, why, answers.never_posted(card.first))
+                return
+        try:
+            sent, expires_at = await self._post(job, card)
+        except SlackError as error:
+            await self._not_posted(job, card, error)
+            return
+        except asyncio.CancelledError:
+            # the bot stops: whoever asked is told that no card will come, so none may
+            if is_new:
+                await self._end(job, card, INTERRUPTED, answers.stopped())
+            raise
+        await self._note(job, card, sent, expires_at)
+
+    async def _post(self, job: Job, card: Card) -> tuple[Sent, datetime]:
+        """Returns what Slack took, and the expiry that it shows, counted from the posting."""
+        expires_at = card.first.expires_at
+
+        def message() -> Message:
+            nonlocal expires_at
+            job.require_held()
+            now = job.now()
+            if now - card.first.asked_at >= timedelta(seconds=POSTED_AT_ONCE_S):
+                expires_at = now + self._expires_after
+            expiring = [replace(each, expires_at=expires_at) for each in card.requests]
+            return card_messages.draw(Card(tuple(expiring)), self._links, self._notify)
+
+        async def notify() -> None:
+            await asyncio.sleep(WAIT_NOTICE_AFTER_S)
+            people = await self._private.people_of(card)
+            await self._private.send_to(people[:1], answers.on_wait())
+
+        async def post(thread_ts: str | None) -> Sent:
+            return await retried(
+                lambda: self._slack.post(
+                    card.first.channel_id, message, thread_ts, on_wait=on_wait
+                ),
+                _should_retry,
+                # each answer that Slack loses leaves a duplicate
+                attempts=1 if job.attempts else MAX_POST_ATTEMPTS,
+                timeout_s=None,
+                wait_initial=0.5,
+            )
+
+        async with meanwhile(notify) as on_wait:
+            try:
+                sent = await post(card.first.thread_ts)
+            except SlackError as error:
+                if not card.first.thread_ts or error.code not in THREAD_REFUSED:
+                    raise
+                log.warning("follow-up posted in the channel", why=error.code)
+                sent = await post(None)
+        return sent, expires_at
+
+    async def _note(self, job: Job, card: Card, sent: Sent, expires_at: datetime) -> None:
+        """Note the card's `ts`; failing that, a click does, or another card is posted."""
+        message_ts = sent.ts
+        note = partial(steps.posted, reminds=bool(self._notify), is_whole=not sent.refused)
+        now = await self._runner.run_patiently(NOTE_TIMEOUT_S, note, job, message_ts, expires_at)
+        job.card = now
+        if now.first.message_ts != message_ts:
+            await self._show.retire_duplicate(now, message_ts)
+        self._metrics.requests.labels(card.first.kind).inc()
+        for request in now.requests:
+            log.info(
+                "asked",
+                request_id=request.id,
+                kind=request.kind,
+                customer_id=request.customer.customer_id,
+                user_id=request.requester.user_id,
+                channel_id=request.channel_id,
+                message_ts=message_ts,
+            )
+
+    async def _not_posted(self, job: Job, card: Card, error: SlackError) -> None:
+        """Try again later, as long as the card can be decided; end it if Slack says no."""
+        log.warning("card not posted", why=error.code, channel_id=card.first.channel_id)
+        if is_retryable(error):
+            pause_s = pause_after(job.attempts, self._timing.pause_s)
+            pause = timedelta(seconds=max(pause_s, error.retry_after_s or 0.0))
+            job.attempts += 1
+            await self._runner.run(work_steps.later, job, pause)
+            await self._tell_of_wait(card)
+            return
+        said = answers.cannot_post(error.code, meaning_of(error.code).remedy, self.bot_user_id)
+        await self._end(job, card, f"Slack did not take it: {error.code}", said)
+
+    async def _tell_of_wait(self, card: Card) -> None:
+        """Tell whoever asked that the card waits for Slack, once, as soon as Slack takes a word."""
+        if card.id not in self._told_of_wait:
+            people = await self._private.people_of(card)
+            if await self._private.send_to(people[:1], answers.slack_away()):
+                self._told_of_wait.add(card.id)
+
+    async def _end(self, job: Job, card: Card, why: str, said: Message) -> None:
+        """End a request without a card, then say so: nobody may see a card that was called off."""
+        people = await self._private.people_of(card)
+        if await self._runner.run(steps.unposted, job, why):
+            await self._private.send_to(people, said)
+
+
+def _should_retry(error: Exception) -> bool | float:
+    # SlackBusy already waited as long as it may
+    return is_retryable(error) and not isinstance(error, SlackBusy) and pause_of(error)
