@@ -11,18 +11,17 @@ contract):
     sandbox    the same bot between a simulated Slack and a simulated Fusebill
     app        builds, opens, stops and checks the bot
     inbound    what Slack sends: commands and clicks, over HTTP or Socket Mode
-    requests   a request from the command to the result: ask, decide, execute (`work/`), publish
+    requests   a request from the command to the result: ask, decide, work, show
     slack      the calls to Slack: client, errors, rate limiter, user groups
-    messages   what people read: cards, threads, ephemerals, lists; of many customers in `many/`
+    messages   what people read: cards, threads, private answers, lists
     fusebill   the calls to Fusebill: client, responses, errors
     ledger     the database: requests and their events; `audit/` exports and verifies them
     domain     values and rules, no I/O
     settings   the environment variables, checked once
     ops        logs, metrics and background tasks; imports nothing of the bot
-    environment  the names of the variables that are set, to find mistyped ones
-    setting_types  what the values of settings must look like
+    environment  finds mistyped variables and values
 
-To follow a click, start in `inbound/listeners.py`, then `requests/service.py`.
+To follow a click, start in `inbound/listeners.py`, then `requests/decide.py`.
 """
 
 __version__ = "1.0.0"

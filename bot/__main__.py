@@ -105,7 +105,7 @@ def _explain(error: Exception) -> tuple[str, int]:
     """The line and exit code for an error that is expected; an empty line for a bug."""
     from bot.app.server import CannotListen
     from bot.inbound.socket_mode import SocketModeEnded
-    from bot.ledger.audit.log_files import NotReadable
+    from bot.ledger.audit.comparison import NotReadable
     from bot.ledger.database.engine import LedgerUnavailable
     from bot.ledger.database.migrating import SchemaMismatch
     from bot.settings import InvalidSettings

@@ -20,8 +20,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from bot.environment import broken_lines, mistakes, secrets_folders, variables, wrong_proxies
-from bot.setting_types import (
+from bot.environment import (
     AppToken,
     Channels,
     People,
@@ -30,8 +29,13 @@ from bot.setting_types import (
     SigningSecret,
     Teams,
     WebAddress,
+    broken_lines,
     check_sqlite,
+    mistakes,
     secret,
+    secrets_folders,
+    variables,
+    wrong_proxies,
 )
 
 Mode = Literal["http", "socket"]
@@ -58,7 +62,7 @@ class Timing:
     hold_s: float = 30.0
     """How long a process holds a job without renewing that, before another may take it over. As
     long as a call may take (`fusebill_write_s`), and half as long as one may run unseen: see
-    `bot.domain.clock.sent_since`."""
+    `bot.domain.policy.sent_since`."""
     execution_s: float = 24.0
     """The limit for executing a request, retries included; calls that change something, and what is
     looked for after one that may still run, have their own."""

@@ -11,10 +11,7 @@ from datetime import UTC, datetime
 import stamina
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.app.check_cards import cards
-from bot.app.check_host import clock, file_modes
-from bot.app.check_result import CheckResult, warning
-from bot.app.check_slack_errors import fix as fix_of, why
+from bot.app.checks import CheckResult, cards, clock, file_modes, fix as fix_of, warning, why
 from bot.environment import this_bot
 from bot.fusebill.answers import RateLimit
 from bot.fusebill.client import FusebillClient
@@ -30,7 +27,7 @@ from bot.messages.phrases import Links
 from bot.settings import Settings
 from bot.slack.client import Slack, SlackError, is_retryable
 from bot.slack.error_codes import ALLOWED_ADDRESSES, Remedy, meaning_of
-from bot.slack.session import open_session
+from bot.slack.web_api import open_session
 
 __all__ = ["CheckResult", "check"]
 

@@ -28,12 +28,12 @@ from bot.ledger.database.migrating import migrate, require_current, version
 from bot.ledger.jobs import Kind
 from bot.ledger.tables import REVISION
 from bot.messages.phrases import Links
-from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
+from bot.ops.tasks import BackgroundTasks
 from bot.requests.ask import Ask
-from bot.requests.customers import Customers
-from bot.requests.deadlines import Deadlines
+from bot.requests.customers import Customers, Search
 from bot.requests.decide import Decide
+from bot.requests.due import Deadlines, Recheck
 from bot.requests.execution import Execution
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lists import Lists
@@ -41,15 +41,13 @@ from bot.requests.paste import Paste
 from bot.requests.permissions import Permissions
 from bot.requests.post_cards import PostCards
 from bot.requests.private_messages import PrivateMessages
-from bot.requests.recheck import Recheck
 from bot.requests.runner import Runner
-from bot.requests.search import Search
 from bot.requests.show import Show
 from bot.requests.work import Work
 from bot.settings import Settings, Timing
 from bot.slack.client import Slack
-from bot.slack.session import open_session
 from bot.slack.user_groups import UserGroups
+from bot.slack.web_api import open_session
 
 log = structlog.get_logger(__name__)
 

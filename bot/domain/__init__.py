@@ -1,7 +1,7 @@
 """Values and rules without I/O: what a request is, who may do what, what a text means.
 
-May import nothing else of the bot. Start with `models`, then `policy` (who may ask and decide) and
-`meanings` (one table for each enum). Texts of people: `plain_text` tidies them, `cells` and
-`addresses` say what a word or a cell means by itself, `typed_text` (after `/unlatch`) and
+May import nothing else of the bot. Start with `models`, then `policy` (who may ask and decide, and
+when) and `meanings` (one table for each enum). Texts of people: `plain_text` tidies them, `cells`
+says what a word, an address or a cell means by itself, `typed_text` (after `/unlatch`) and
 `pasted_text` (rows) what all of it means, as one of the values in `commands`.
 """

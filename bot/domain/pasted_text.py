@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import takewhile
 
-from bot.domain.addresses import NoId
-from bot.domain.cells import QUOTED_LENGTH, Id, doubts_of, ids_of, is_joiner, meaning, why_not
+from bot.domain.cells import QUOTED_LENGTH, Id, NoId, doubts_of, ids_of, is_joiner, meaning, why_not
 from bot.domain.commands import MAX_CUSTOMERS, Doubt, too_many
 from bot.domain.tables import HUBSPOT, ID, REFERENCE, Row, Table, table_of, tables_of
 

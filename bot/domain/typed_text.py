@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
-from bot.domain.addresses import ADDRESS, NoId, is_address
 from bot.domain.cells import (
+    ADDRESS,
     Id,
     Meaning,
+    NoId,
     doubts_of,
     ids_of,
+    is_address,
     is_joiner,
     meaning,
     one_number,

@@ -16,8 +16,8 @@ from bot.inbound.payloads import Payload, about, place_of
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.messages import answers, forms
 from bot.messages.block_kit import Message
-from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import RECEIVED_AT, Metrics
+from bot.ops.tasks import BackgroundTasks
 from bot.requests.decide import Answer
 from bot.requests.private_messages import Place, PrivateMessages
 

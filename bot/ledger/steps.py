@@ -16,9 +16,8 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import bindparam, delete, insert, select
 
-from bot.domain.clock import reminder_at, sent_since
 from bot.domain.models import Card, EventType, LeftOut, Person, Request, Verdict
-from bot.domain.policy import ALLOWED, Decision
+from bot.domain.policy import ALLOWED, Decision, reminder_at, sent_since
 from bot.ledger import jobs, response_urls, rows, same_customer, vouching
 from bot.ledger.database.statements import Row, Statement
 from bot.ledger.hash_chain import fingerprint, place_on_card

@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bot.domain.clock import is_worth_a_reminder
 from bot.domain.meanings import may_be_checked
 from bot.domain.models import Card, EventType, Outcome, Person, Request
+from bot.domain.policy import is_worth_a_reminder
 from bot.ledger import jobs, response_urls, rows, same_customer
 from bot.ledger.jobs import Job, Kind, Transaction
 from bot.ledger.steps import FollowUpOpen, Overtaken

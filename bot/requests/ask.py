@@ -27,7 +27,7 @@ from bot.messages.block_kit import cut
 from bot.messages.fusebill_errors import reason as words_of
 from bot.messages.phrases import Links, display_name
 from bot.ops.metrics import Metrics
-from bot.requests.customers import Customers, Found, is_about_customer
+from bot.requests.customers import Customers, ReadEach, is_about_customer
 from bot.requests.lists import Lists
 from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages
@@ -115,7 +115,7 @@ class Ask:
         if await self._permissions.may_ask(person, place, None, act, first_id, typed):
             await self._private.send(place, questions.which_meaning(asked))
 
-    async def _explain(self, found: Found, place: Place, reason: str, typed: str) -> None:
+    async def _explain(self, found: ReadEach, place: Place, reason: str, typed: str) -> None:
         """Say why there is nothing to ask about."""
         [(first_id, first), *others] = found.items()
         if others and (error := _common_error(list(found.values()))):

@@ -40,7 +40,7 @@ from bot.fusebill.errors import (
 from bot.fusebill.responses import Accepted
 from bot.ledger.work_steps import Result
 from bot.messages.fusebill_errors import reason
-from bot.ops.retries import retried
+from bot.ops.tasks import retried
 
 ATTEMPTS = 6
 LOOKS = 5  # after a success that did not show the change, beyond a first one at once

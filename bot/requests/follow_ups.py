@@ -23,7 +23,7 @@ from bot.messages.fusebill_errors import reason
 from bot.messages.phrases import Links, display_name
 from bot.ops.metrics import Metrics
 from bot.requests.ask import Ask, new_card
-from bot.requests.customers import Customers, Found
+from bot.requests.customers import Customers, ReadEach
 from bot.requests.execution import compare
 from bot.requests.lists import Lists
 from bot.requests.permissions import Permissions
@@ -233,7 +233,7 @@ class FollowUps:
 
         return await self._runner.read(work)
 
-    async def _read(self, requests: Sequence[Request], place: Place) -> Found:
+    async def _read(self, requests: Sequence[Request], place: Place) -> ReadEach:
         """Read the customers of requests; tell the person why one could not be read."""
         ids = [request.customer.customer_id for request in requests]
         found = await self._customers.read(ids, place)

@@ -17,10 +17,10 @@ from bot.ledger.steps import Act
 from bot.messages import answers, lists, questions
 from bot.messages.lists import OpenRequest
 from bot.messages.phrases import Links
+from bot.requests.customers import Search
 from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages
 from bot.requests.runner import Runner
-from bot.requests.search import Search
 from bot.slack.client import Slack
 from bot.slack.errors import SlackError
 

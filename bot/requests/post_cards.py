@@ -17,7 +17,7 @@ from bot.messages import answers, card as card_messages
 from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
-from bot.ops.retries import retried
+from bot.ops.tasks import retried
 from bot.requests.private_messages import PrivateMessages
 from bot.requests.runner import Runner
 from bot.requests.show import Show, pause_after

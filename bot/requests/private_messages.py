@@ -14,7 +14,7 @@ from bot.ledger import response_urls
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.response_urls import ResponseUrl
 from bot.messages.block_kit import Message
-from bot.ops.retries import retried
+from bot.ops.tasks import retried
 from bot.requests.runner import Runner
 from bot.slack.client import Slack
 from bot.slack.errors import SlackError, SlackUnavailable, is_retryable, pause_of

@@ -27,8 +27,7 @@ from sqlalchemy.exc import IntegrityError
 from bot.ledger import jobs, steps, work_steps
 from bot.ledger.database.engine import Database, LedgerUnavailable
 from bot.ledger.jobs import Job, Kind, LostHold, Transaction
-from bot.ops.background import BackgroundTasks
-from bot.ops.retries import retried
+from bot.ops.tasks import BackgroundTasks, retried
 from bot.settings import Timing
 
 T = TypeVar("T")

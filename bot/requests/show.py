@@ -27,8 +27,8 @@ from bot.ledger.jobs import Job, Kind, LostHold
 from bot.messages import answers, card as card_messages, thread
 from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
-from bot.ops.background import BackgroundTasks
 from bot.ops.metrics import Metrics
+from bot.ops.tasks import BackgroundTasks
 from bot.requests.private_messages import PrivateMessages
 from bot.requests.runner import Runner
 from bot.settings import Timing

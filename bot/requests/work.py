@@ -23,8 +23,8 @@ from typing import Generic, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from bot.domain.clock import sent_since
 from bot.domain.models import Card, Outcome, Request
+from bot.domain.policy import sent_since
 from bot.fusebill.pace import Pace
 from bot.ledger import same_customer, vouching, work_steps
 from bot.ledger.jobs import Job, seconds

@@ -1,7 +1,7 @@
 """The calls to Slack.
 
-`client.Slack` makes them, posts and updates over `web_api` and the others over slack_sdk; `session`
-is the HTTP session of all, `errors` classifies the failures, `rate_limiter` queues calls after a
+`client.Slack` makes them, posts and updates over `web_api`, which has the HTTP session of all, and
+the others over slack_sdk; `errors` classifies the failures, `rate_limiter` queues calls after a
 429, and `user_groups` caches the members of the groups that the admin's lists name.
 
 May import `messages` and everything below it. Start reading in `client.py`.

@@ -31,8 +31,7 @@ from bot.slack.errors import (
     require,
 )
 from bot.slack.rate_limiter import MAX_WAIT_S, Key, RateLimiter
-from bot.slack.session import is_at_slack
-from bot.slack.web_api import WebApi
+from bot.slack.web_api import WebApi, is_at_slack
 
 __all__ = [
     "BAD_TOKEN",

@@ -18,7 +18,7 @@ import pytest
 
 from bot.__main__ import main
 from bot.app.check import check
-from bot.app.check_cards import sample_cards
+from bot.app.checks import sample_cards
 from bot.domain.models import Outcome
 from bot.ledger.database.engine import open_engine
 from bot.ledger.database.migrating import migrate

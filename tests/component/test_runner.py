@@ -18,7 +18,7 @@ from bot.ledger.database.engine import Database
 from bot.ledger.jobs import Job, Kind, Transaction
 from bot.ledger.steps import Act, Asked, Before, Decided
 from bot.ledger.tables import jobs as table
-from bot.ops.background import BackgroundTasks
+from bot.ops.tasks import BackgroundTasks
 from bot.requests.runner import PLACES, Handler, Runner
 from bot.settings import Timing
 from tests.support.steps import BOB, LIFE, REQUEST

@@ -13,7 +13,7 @@ from bot.messages.card import draw
 from bot.sandbox.slack.simulator import SimulatedSlack, text_of
 from bot.slack.client import Slack, SlackRefused
 from bot.slack.errors import UNPOSTABLE, SlackBlocked, SlackUnavailable
-from bot.slack.session import open_session
+from bot.slack.web_api import open_session
 from tests.support.hostile import NO_LINKS
 from tests.support.many import card_of, customers
 from tests.support.names import CHANNEL

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 import pytest
 from sqlalchemy import insert, select, update
 
-from bot.domain.clock import recheck_at, reminder_at
 from bot.domain.models import (
     Card,
     Customer,
@@ -22,7 +21,7 @@ from bot.domain.models import (
     Request,
     Verdict,
 )
-from bot.domain.policy import ALLOWED, Decision
+from bot.domain.policy import ALLOWED, Decision, recheck_at, reminder_at
 from bot.ledger import lists, response_urls, rows, same_customer, steps, work_steps
 from bot.ledger.audit.export import Filter, read
 from bot.ledger.database.engine import open_engine

@@ -11,8 +11,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.slack.client import Slack
-from bot.slack.session import open_session
 from bot.slack.user_groups import MAX_AGE_S, UserGroups
+from bot.slack.web_api import open_session
 from tests.support.world import OpenWorld
 
 BILLING = frozenset({"U0ALICE", "U0BOB"})

@@ -12,7 +12,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.messages.block_kit import Message, say
 from bot.slack.client import Sent, Slack
-from bot.slack.session import open_session
+from bot.slack.web_api import open_session
 from tests.support.names import CHANNEL
 
 TS = "1732500000.000100"

@@ -21,7 +21,7 @@ from bot.sandbox.slack.response_urls import Origin
 from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack
 from bot.slack.client import Slack, SlackError, is_retryable
 from bot.slack.errors import PASSING, UNCHANGEABLE, UNPOSTABLE
-from bot.slack.session import open_session
+from bot.slack.web_api import open_session
 from tests.support.faults import TIMING, calls, confirm, posted_once_in_order, shown
 from tests.support.names import BIKES, CHANNEL
 from tests.support.world import OpenWorld, World, settings_for

@@ -19,7 +19,7 @@ from bot.ledger.jobs import Job, Kind, LostHold
 from bot.ledger.steps import Act, Asked, Decided
 from bot.ledger.tables import jobs as job_table
 from bot.ledger.work_steps import Looked, Result
-from bot.ops.background import BackgroundTasks
+from bot.ops.tasks import BackgroundTasks
 from bot.requests.runner import Runner
 from bot.settings import Timing
 from tests.support.names import ALICE, BOB

@@ -7,7 +7,7 @@ import gc
 
 import pytest
 
-from bot.ops.background import BackgroundTasks
+from bot.ops.tasks import BackgroundTasks
 
 
 async def test_a_finished_task_is_forgotten() -> None:

@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 
-from bot.ops.retries import retried
+from bot.ops.tasks import retried
 
 
 class Flaky:

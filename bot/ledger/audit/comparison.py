@@ -17,7 +17,6 @@ from typing import Any
 
 from sqlalchemy import Engine, RowMapping, select
 
-from bot.ledger.audit.log_files import NotReadable, bot_lines
 from bot.ledger.database.engine import streaming
 from bot.ledger.rows import stored, time_of
 from bot.ledger.tables import events, requests
@@ -31,10 +30,36 @@ TO_RULE_OUT = (
     " give the logs of all instances and the files before and after these, look for what the log"
     " service dropped, and ask whom the event names, or read its thread in Slack."
 )
-
 _EVENTS = select(*(each for each in stored(events) if each.name not in ("details", "previous")))
 _Line = tuple[str, int | None]
 """The hash and the count of an event."""
+
+
+class NotReadable(Exception):
+    """A file of logs can't be read."""
+
+
+def bot_lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The bot's lines of a file or a pipe; what a log service puts before each is ignored.
+
+    Raises: NotReadable.
+    """
+    try:
+        with path.open(encoding="utf-8", errors="replace") as file:
+            for line in file:
+                own = _object(line[max(line.find("{"), 0) :])
+                if own is not None and isinstance(own.get("event"), str):
+                    yield own
+    except OSError as error:
+        raise NotReadable(f"{path}: can't be read: {error.strerror}") from None
+
+
+def _object(text: str) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 @dataclass(slots=True)

@@ -1,16 +1,19 @@
-"""Background tasks that outlive an acknowledgement; the server drains them when it stops."""
+"""Background tasks that the server drains when it stops, and retries that cost nothing at first."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any
+from collections.abc import Awaitable, Callable, Coroutine
+from time import monotonic
+from typing import Any, TypeVar
 
+import stamina
 import structlog
 
 log = structlog.get_logger(__name__)
 
 CANCEL_TIMEOUT_S = 1.0
+T = TypeVar("T")
 
 
 class BackgroundTasks:
@@ -51,3 +54,30 @@ class BackgroundTasks:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()):
             log.error("task failed", exc_info=error)
+
+
+async def retried(
+    call: Callable[[], Awaitable[T]],
+    on: type[Exception] | Callable[[Exception], bool | float],
+    *,
+    timeout_s: float | None,
+    **options: Any,  # noqa: ANN401  # stamina's own
+) -> T:
+    """Await `call()`, and after a failure as often as `stamina.retry_context` would.
+
+    The first try is a plain await, since stamina's machinery costs as much as a small call. Only
+    its failure is handed to stamina, which then decides whether and when there is another.
+    """
+    started = monotonic()
+    try:
+        return await call()
+    except Exception as error:  # noqa: BLE001  # raised again below
+        failure: Exception | None = error
+    left_s = None if timeout_s is None else timeout_s - (monotonic() - started)
+    async for attempt in stamina.retry_context(on=on, timeout=left_s, **options):
+        with attempt:
+            if failure is None:
+                return await call()
+            first, failure = failure, None
+            raise first
+    raise AssertionError("unreachable: the last attempt returns or raises")
