@@ -37,7 +37,7 @@ SHORTEST = 8
 """A shorter name, such as PORT, is near to too many others (PORTS, HOSTS)."""
 QUOTED = r"""(["']).*\1"""
 EXAMPLE_ENDS = ("...", "…")
-"""How `.env.example` and the README end what has to be filled in."""
+"""How `.env.example` and the pages end what has to be filled in."""
 
 
 def secrets_folders() -> list[Path]:

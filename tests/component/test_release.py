@@ -18,6 +18,7 @@ from bot.__main__ import main
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 REQUIREMENTS = (ROOT / "requirements.txt").read_text()
+READERS = ("people who ask and confirm", "admin", "auditor")
 NOT_INSTALLED = "bot/sandbox/screenshots/"
 """The README's pictures."""
 
@@ -86,3 +87,12 @@ def test_the_changelog_says_what_an_upgrade_needs() -> None:
     assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in versions)
     newest = changelog.partition("\n## ")[2].partition("\n## ")[0]
     assert "\n### Upgrading\n" in newest
+
+
+def test_each_entry_of_the_changelog_fits_a_screen_and_is_grouped_by_reader() -> None:
+    _, *entries = re.split(r"^## ", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
+    for entry in entries:
+        assert len(entry.splitlines()) <= 60
+        groups = set(re.findall(r"^### (.+)$", entry, re.MULTILINE))
+        assert groups >= {f"For the {each}" for each in READERS}
+        assert groups <= {f"For the {each}" for each in READERS} | {"Upgrading", "Removed"}

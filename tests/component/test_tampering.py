@@ -1,4 +1,4 @@
-"""What somebody who can write to the database can do, and what finds it: README's table as tests.
+"""What somebody who can write to the database can do, and what finds it: docs/audit.md's table.
 
 Each row is done by hand, in SQL, by somebody who knows how hashes are computed. `--verify` alone
 can't find what fits together; kept logs find it, since they can't be changed.

@@ -1,4 +1,4 @@
-"""Back-up and restore, with the steps that the README gives."""
+"""Back-up and restore, with the steps of `docs/operations.md`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Files for the places where the bot runs, which `python -m bot example …` prints.
 
-They are what the README tells admins to use, so tests check them against what the bot serves.
+They are what the pages tell admins to use, so tests check them against what the bot serves.
 """
 
 from __future__ import annotations
