@@ -10,7 +10,7 @@ from uuid import uuid4
 
 from bot.domain.commands import MAX_DIGITS, Ask, AskMany, Malformed, asked
 from bot.domain.models import Person
-from bot.ledger.steps import Act
+from bot.ledger.acts import Act
 from bot.requests.private_messages import Place
 
 Payload = dict[str, Any]

@@ -128,6 +128,14 @@ class LockedCard:
         for row in self.rows:
             self.change(row, **columns)
 
+    def place(self, message_ts: str | None, expires_at: datetime | None = None) -> None:
+        """Note the message that shows the card, and the thread that shows its history."""
+        self.change_all(
+            message_ts=message_ts,
+            thread_ts=self.first["thread_ts"] or message_ts,
+            expires_at=expires_at or self.first["expires_at"],
+        )
+
     def append(
         self, row: Row, at: datetime, event: EventType, actor: str, details: Mapping[str, object]
     ) -> None:

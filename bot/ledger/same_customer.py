@@ -7,6 +7,7 @@ first: a clock can be set back, and instances' clocks differ.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from sqlalchemy import (
@@ -108,6 +109,18 @@ THEIR_EVENTS = (
     .where(events.c.request_id.in_(bindparam("request_ids", expanding=True)))
     .order_by(events.c.id)
 )
+
+
+@dataclass(frozen=True, slots=True)
+class FollowUpOpen:
+    """Another request in the same thread is undecided or being executed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Overtaken:
+    """Since the request that a follow-up belongs to, `by` has changed the customer, or may have."""
+
+    by: Request
 
 
 def lock_customers(connection: Connection, customer_ids: Iterable[int]) -> None:

@@ -1,7 +1,7 @@
 """The steps of a card after its decision: its work, its drawing, its reminder and its recheck.
 
 Each is what the process that holds a job writes, and is refused (LostHold) once another one holds
-it. See `steps` for what a step is.
+it. See `ask_steps` for what a step is.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from bot.domain.models import Card, EventType, Outcome, Person, Request
 from bot.domain.policy import is_worth_a_reminder
 from bot.ledger import jobs, response_urls, rows, same_customer
 from bot.ledger.jobs import Job, Kind, Transaction
-from bot.ledger.steps import FollowUpOpen, Overtaken
+from bot.ledger.same_customer import FollowUpOpen, Overtaken
 
 OLDER_VERSION = "an older version"
 """Who holds work that a version before 0006 began: see the migration."""

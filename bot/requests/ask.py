@@ -18,10 +18,12 @@ import structlog
 from bot.domain.commands import AmbiguousAsk
 from bot.domain.models import Card, Customer, Kind as RequestKind, LeftOut, Person, Request
 from bot.fusebill.errors import CustomerNotFound, FusebillError, FusebillRefused
-from bot.ledger import steps
+from bot.ledger import acts, ask_steps
+from bot.ledger.acts import Act, Before
+from bot.ledger.ask_steps import Asked, NothingToFollow
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Kind
-from bot.ledger.steps import Act, Asked, Before, FollowUpOpen, NothingToFollow, Overtaken
+from bot.ledger.same_customer import FollowUpOpen, Overtaken
 from bot.messages import answers, click_answers, questions
 from bot.messages.block_kit import cut
 from bot.messages.fusebill_errors import reason as words_of
@@ -138,8 +140,8 @@ class Ask:
     ) -> bool:
         """Record a card's requests and post the card; false if there is none, which is told.
 
-        `left_out` and `follows` as for `steps.asked`. Whoever wants a card may ask for it here, or
-        there is none: also of an undo, and of a customer to check again.
+        `left_out` and `follows` as for `ask_steps.asked`. Whoever wants a card may ask for it here,
+        or there is none: also of an undo, and of a customer to check again.
         """
         first, door = card.first, replace(place, channel_id=card.first.channel_id)
         customer_id = first.customer.customer_id
@@ -149,7 +151,7 @@ class Ask:
             return False
         try:
             result = await self._runner.run(
-                steps.asked,
+                ask_steps.asked,
                 *(card, act, self._expires_after, place.response_url, left_out, follows),
             )
         except LedgerUnavailable as error:
@@ -183,7 +185,7 @@ class Ask:
 
     async def came_before(self, act: Act, person: Person, place: Place) -> bool:
         """Whether the same act was delivered before; then the person is told what came of it."""
-        before = await self._runner.run(steps.came_before, act)
+        before = await self._runner.run(acts.came_before, act)
         if before:
             await self._say_before(before, person, place)
         return before is not None

@@ -1,7 +1,7 @@
 """What people decide about a card: a click, the form that declines, and **Stop**.
 
 **Cancel** on somebody else's card opens a form for the reason, which decides nothing, and declines
-when it is sent. The gate itself is a step of the ledger, `steps.decided`.
+when it is sent. The gate itself is a step of the ledger, `decide_steps.decided`.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from functools import partial
 import structlog
 
 from bot.domain.models import Card, Person, Request, Verdict
-from bot.ledger import rows, steps
+from bot.ledger import acts, decide_steps, rows
+from bot.ledger.acts import Act, Before
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.database.statements import clock
+from bot.ledger.decide_steps import Decided
 from bot.ledger.rows import NoSuchCard
-from bot.ledger.steps import Act, Before, Decided
 from bot.messages import answers, click_answers
 from bot.messages.block_kit import Message
 from bot.messages.forms import Declined, decline_form
@@ -80,7 +81,7 @@ class Decide:
         person = self._permissions.policy.with_home_team(person)
         try:
             decided = await self._runner.run_urgently(
-                steps.decided,
+                decide_steps.decided,
                 card_id,
                 verdict,
                 person,
@@ -135,7 +136,7 @@ class Decide:
         """
         now = await self._runner.read(clock)
         if not card.first.is_open or card.first.expires_at <= now:
-            before = await self._runner.run_urgently(steps.came_before, act)
+            before = await self._runner.run_urgently(acts.came_before, act)
             if before and (why := before.why_refused(person)):
                 return answers.denied(why)
             self._show.retire_soon(card, message_ts)
@@ -147,7 +148,7 @@ class Decide:
             return None
         self._show.retire_soon(card, message_ts)
         self._permissions.count_refusal(decision, person)
-        await self._runner.run_urgently(steps.refused, card.id, person, decision.why, act)
+        await self._runner.run_urgently(decide_steps.refused, card.id, person, decision.why, act)
         return answers.denied(decision.why)
 
     async def open_form(self, card: Card, place: Place, trigger_id: str, message_ts: str) -> None:
@@ -198,7 +199,7 @@ class Decide:
         if not await self._permissions.may_stop(card, person, place, act):
             return
         stopped = await self._runner.run_patiently(
-            STOP_TIMEOUT_S, steps.stopped, card_id, person, act
+            STOP_TIMEOUT_S, decide_steps.stopped, card_id, person, act
         )
         if isinstance(stopped, Before) and (why := stopped.why_refused(person)):
             await self._private.send(place, answers.denied(why))

@@ -14,7 +14,7 @@ from bot.domain.models import Card, EventType, Request, Verdict
 from bot.domain.policy import is_worth_a_reminder, recheck_at
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import CustomerNotFound, FusebillError
-from bot.ledger import rows, steps, work_steps
+from bot.ledger import decide_steps, rows, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.database.statements import clock
 from bot.ledger.jobs import Job, seconds
@@ -75,7 +75,9 @@ class Deadlines:
             found = await asyncio.gather(*map(self._work.look, card.requests))
             away: dict[str, object] = {"away": True} if now - expires_at > self._timing.hold else {}
             seen = {r.id: {**each, **away} for r, each in zip(card.requests, found, strict=True)}
-        decided = await self._runner.run(steps.decided, card.id, Verdict.EXPIRED, None, seen=seen)
+        decided = await self._runner.run(
+            decide_steps.decided, card.id, Verdict.EXPIRED, None, seen=seen
+        )
         if decided.mismatch:
             log.error("card not expired", why=decided.mismatch, card_id=card.id)
             await self._runner.run(work_steps.later, job, timedelta(hours=1))

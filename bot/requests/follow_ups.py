@@ -16,7 +16,8 @@ from bot.domain.meanings import may_be_checked, may_be_undone
 from bot.domain.models import Card, Customer, Kind, LeftOut, Person, Request
 from bot.fusebill.errors import FusebillError
 from bot.ledger import rows, same_customer, work_steps
-from bot.ledger.steps import Act, FollowUpOpen
+from bot.ledger.acts import Act
+from bot.ledger.same_customer import FollowUpOpen
 from bot.ledger.work_steps import Result
 from bot.messages import answers, click_answers
 from bot.messages.fusebill_errors import reason

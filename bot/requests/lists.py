@@ -11,9 +11,9 @@ from bot.domain.commands import Ask, Doubt, Find, History, Question, UndoOf
 from bot.domain.models import Customer, Person, Request, Verdict
 from bot.fusebill.errors import CustomerNotFound, FusebillError
 from bot.ledger import lists as ledger_lists
+from bot.ledger.acts import Act
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Kind, Transaction
-from bot.ledger.steps import Act
 from bot.messages import answers, lists, questions
 from bot.messages.lists import OpenRequest
 from bot.messages.phrases import Links

@@ -10,7 +10,7 @@ import structlog
 from bot.domain.commands import Ask, AskMany
 from bot.domain.models import Person
 from bot.domain.pasted_text import ColumnChoice
-from bot.ledger.steps import Act
+from bot.ledger.acts import Act
 from bot.messages import answers
 from bot.messages.block_kit import Form
 from bot.messages.paste_form import Errors, Sent, Understood, column_form, paste_form, understood

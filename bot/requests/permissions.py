@@ -22,9 +22,10 @@ from bot.domain.policy import (
     may_decide,
     may_read,
 )
-from bot.ledger import steps
+from bot.ledger import ask_steps, decide_steps
+from bot.ledger.acts import Act
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.ledger.steps import Act, Judge
+from bot.ledger.decide_steps import Judge
 from bot.messages import answers
 from bot.ops.metrics import Metrics
 from bot.requests.private_messages import Place, PrivateMessages
@@ -131,7 +132,7 @@ class Permissions:
             expires_at=now,
         )
         try:
-            await self._runner.run(steps.refused_to_ask, denied, decision, act)
+            await self._runner.run(ask_steps.refused_to_ask, denied, decision, act)
         except LedgerUnavailable as error:
             log.error("refusal not recorded", why=str(error))  # noqa: TRY400  # expected
         await self._private.send(place, answers.denied(decision.why, decision.channels))
@@ -143,6 +144,6 @@ class Permissions:
         if decision.allowed:
             return True
         self.count_refusal(decision, person)
-        await self._runner.run(steps.refused, card.id, person, decision.why, act)
+        await self._runner.run(decide_steps.refused, card.id, person, decision.why, act)
         await self._private.send(place, answers.denied(decision.why, decision.channels))
         return False

@@ -11,7 +11,7 @@ from functools import partial
 import structlog
 
 from bot.domain.models import Card
-from bot.ledger import steps, work_steps
+from bot.ledger import ask_steps, work_steps
 from bot.ledger.jobs import Job
 from bot.messages import answers, card as card_messages
 from bot.messages.block_kit import Message
@@ -134,7 +134,7 @@ class PostCards:
     async def _note(self, job: Job, card: Card, sent: Sent, expires_at: datetime) -> None:
         """Note the card's `ts`; failing that, a click does, or another card is posted."""
         message_ts = sent.ts
-        note = partial(steps.posted, reminds=bool(self._notify), is_whole=not sent.refused)
+        note = partial(ask_steps.posted, reminds=bool(self._notify), is_whole=not sent.refused)
         now = await self._runner.run_patiently(NOTE_TIMEOUT_S, note, job, message_ts, expires_at)
         job.card = now
         if now.first.message_ts != message_ts:
@@ -174,7 +174,7 @@ class PostCards:
     async def _end(self, job: Job, card: Card, why: str, said: Message) -> None:
         """End a request without a card, then say so: nobody may see a card that was called off."""
         people = await self._private.people_of(card)
-        if await self._runner.run(steps.unposted, job, why):
+        if await self._runner.run(ask_steps.unposted, job, why):
             await self._private.send_to(people, said)
 
 

@@ -24,7 +24,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from bot.ledger import jobs, steps, work_steps
+from bot.ledger import acts, jobs, work_steps
 from bot.ledger.database.engine import Database, LedgerUnavailable
 from bot.ledger.jobs import Job, Kind, LostHold, Transaction
 from bot.ops.tasks import BackgroundTasks, retried
@@ -242,7 +242,7 @@ class Runner:
                 self._start(job, taken=True)
 
     def _take(self, transaction: Transaction, free: Mapping[Kind, int]) -> list[Job]:
-        steps.tidied(transaction)
+        acts.tidied(transaction)
         running = set(self._running)
         taken = (jobs.take(transaction, kind, n, running) for kind, n in free.items())
         return [job for of_kind in taken for job in of_kind]

@@ -21,7 +21,7 @@ from datetime import timedelta
 import structlog
 
 from bot.domain.models import Card
-from bot.ledger import steps, work_steps
+from bot.ledger import decide_steps, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Job, Kind, LostHold
 from bot.messages import answers, card as card_messages, thread
@@ -77,7 +77,7 @@ class Show:
             await self._draw_until_shown(job)
         except LostHold:
             # a process that slept may have drawn over what its successor drew
-            await self._runner.run(steps.draw_again, job.card_id)
+            await self._runner.run(decide_steps.draw_again, job.card_id)
             raise
 
     async def _draw_until_shown(self, job: Job) -> None:
@@ -226,7 +226,7 @@ class Show:
 
     async def _catch_up(self, card: Card, response_url: str) -> None:
         try:
-            stale = await self._runner.run(steps.pressed_late, card.id)
+            stale = await self._runner.run(decide_steps.pressed_late, card.id)
         except LedgerUnavailable as error:
             log.warning("card not brought up to date", why=str(error))
             return

@@ -13,10 +13,10 @@ import pytest
 from sqlalchemy import Connection, delete, insert, select, update
 
 from bot.domain.models import EventType, Outcome
-from bot.ledger import jobs, steps, work_steps
+from bot.ledger import ask_steps, decide_steps, jobs, work_steps
+from bot.ledger.acts import Act
 from bot.ledger.database.statements import Row
 from bot.ledger.jobs import Job, Kind, LostHold
-from bot.ledger.steps import Act
 from bot.ledger.tables import jobs as table
 from bot.ledger.work_steps import Looked, Result
 from tests.support.damage import tamper
@@ -336,7 +336,7 @@ async def test_who_lost_the_hold_of_posting_ends_no_request(one: Process, other:
     other.now = LATER
     await other.take(Kind.POST)
     with pytest.raises(LostHold):
-        await one.run(steps.unposted, job, "no such channel")
+        await one.run(ask_steps.unposted, job, "no such channel")
     assert (await one.card()).first.is_open
 
 
@@ -354,7 +354,7 @@ async def test_a_job_that_was_set_while_it_was_done_is_not_over(one: Process) ->
     await one.record()
     job = one.held[Kind.SHOW]
     await one.run(work_steps.as_it_is, job)
-    await one.run(steps.refused, ID, BOB, "not on the list", Act("presses"))
+    await one.run(decide_steps.refused, ID, BOB, "not on the list", Act("presses"))
     assert await one.run(work_steps.shown, job, 3) is False
     await one.run(work_steps.as_it_is, job)
     assert await one.run(work_steps.shown, job, 4) is True
@@ -393,7 +393,7 @@ async def test_a_recheck_far_ahead_delays_no_drawing(one: Process) -> None:
     await one.confirmed()
     await one.record(recheck_after=timedelta(days=1))
     await one.run(work_steps.shown, one.held[Kind.SHOW], 3)
-    await one.run(steps.refused, ID, BOB, "not on the list", Act("presses"))
+    await one.run(decide_steps.refused, ID, BOB, "not on the list", Act("presses"))
     assert (await row(one, Kind.SHOW))["due_at"] == NOW
     assert (await row(one, Kind.RECHECK))["due_at"] == NOW + timedelta(days=1)
 

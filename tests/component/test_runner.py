@@ -13,10 +13,12 @@ from sqlalchemy import insert, select
 from structlog.testing import capture_logs
 
 from bot.domain.models import Card, Verdict
-from bot.ledger import jobs, steps, work_steps
+from bot.ledger import ask_steps, decide_steps, jobs, work_steps
+from bot.ledger.acts import Act, Before
+from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database
+from bot.ledger.decide_steps import Decided
 from bot.ledger.jobs import Job, Kind, Transaction
-from bot.ledger.steps import Act, Asked, Before, Decided
 from bot.ledger.tables import jobs as table
 from bot.ops.tasks import BackgroundTasks
 from bot.requests.runner import PLACES, Handler, Runner
@@ -86,7 +88,7 @@ async def left(runner: Runner) -> list[str]:
 async def test_what_a_step_leaves_held_is_started_at_once(database: Database) -> None:
     runner = runner_on(database)
     handled = Handled(runner, Kind.POST)
-    await runner.run(steps.asked, Card((REQUEST,)), Act("asks"), LIFE)
+    await runner.run(ask_steps.asked, Card((REQUEST,)), Act("asks"), LIFE)
     await until(lambda: handled.started == {"post": 1})
     assert runner.running(ID, Kind.POST)
     handled.release.set()
@@ -197,11 +199,11 @@ async def test_the_same_act_twice_at_once_is_answered_alike(
     one, other = runner_on(database), runner_on(database)
     for runner in (one, other):
         Handled(runner, *Kind)
-    await one.run(steps.asked, Card((REQUEST,)), Act("asks"), LIFE)
+    await one.run(ask_steps.asked, Card((REQUEST,)), Act("asks"), LIFE)
     act = Act("presses")
 
     async def press(runner: Runner) -> Decided:
-        return await runner.run_urgently(steps.decided, ID, verdict, BOB, act)
+        return await runner.run_urgently(decide_steps.decided, ID, verdict, BOB, act)
 
     first, second = await asyncio.gather(press(one), press(other))
     assert (first.taken, second.taken) == (True, True)
@@ -214,6 +216,6 @@ async def test_the_same_command_twice_at_once_asks_once(database: Database) -> N
         Handled(runner, *Kind)
     act = Act("asks")
     results = await asyncio.gather(
-        *(each.run(steps.asked, Card((REQUEST,)), act, LIFE) for each in (one, other))
+        *(each.run(ask_steps.asked, Card((REQUEST,)), act, LIFE) for each in (one, other))
     )
     assert Counter(map(type, results)) == {Asked: 1, Before: 1}

@@ -22,13 +22,25 @@ from bot.domain.models import (
     Verdict,
 )
 from bot.domain.policy import ALLOWED, Decision, recheck_at, reminder_at
-from bot.ledger import lists, response_urls, rows, same_customer, steps, work_steps
+from bot.ledger import (
+    acts,
+    ask_steps,
+    decide_steps,
+    lists,
+    response_urls,
+    rows,
+    same_customer,
+    work_steps,
+)
+from bot.ledger.acts import Act, Before
+from bot.ledger.ask_steps import Asked
 from bot.ledger.audit.export import Filter, read
 from bot.ledger.database.engine import open_engine
+from bot.ledger.decide_steps import Decided
 from bot.ledger.jobs import Kind, LostHold
 from bot.ledger.rows import NoSuchCard
-from bot.ledger.steps import Act, Asked, Before, Decided, FollowUpOpen, Overtaken
-from bot.ledger.tables import acts, jobs as job_table, requests
+from bot.ledger.same_customer import FollowUpOpen, Overtaken
+from bot.ledger.tables import acts as act_table, jobs as job_table, requests
 from bot.ledger.work_steps import Looked, Result
 from bot.messages import card as card_messages, lists as list_messages, thread
 from bot.messages.phrases import Links
@@ -116,7 +128,7 @@ async def test_a_card_does_not_expire_early(one: Process, late_s: int, taken: bo
     await one.ask()
     await one.post()
     one.now = REQUEST.expires_at + timedelta(seconds=late_s)
-    result = await one.run(steps.decided, ID, Verdict.EXPIRED, None)
+    result = await one.run(decide_steps.decided, ID, Verdict.EXPIRED, None)
     assert result.taken is taken
     assert await kinds(one) == ({"show"} if taken else {"expire"})
 
@@ -186,7 +198,7 @@ async def test_a_thread_has_one_open_follow_up(one: Process, other: Process) -> 
     two = [Card((undo_of(card, x * 32),)) for x in ("b", "c")]
     results = await asyncio.gather(
         *(
-            process.run(steps.asked, undo, Act(undo.id), LIFE, None, (), card.requests)
+            process.run(ask_steps.asked, undo, Act(undo.id), LIFE, None, (), card.requests)
             for process, undo in zip((one, other), two, strict=True)
         )
     )
@@ -199,7 +211,7 @@ async def test_an_undo_of_what_has_been_changed_since_is_not_added(one: Process)
     await one.confirmed(ANOTHER, ts="2.1")
     await one.record()
     undo = Card((undo_of(card),))
-    result = await one.run(steps.asked, undo, Act("asks"), LIFE, None, (), card.requests)
+    result = await one.run(ask_steps.asked, undo, Act("asks"), LIFE, None, (), card.requests)
     assert isinstance(result, Overtaken)
     assert result.by.id == ANOTHER.id
 
@@ -219,7 +231,7 @@ async def test_a_card_of_many_is_decided_with_all_its_requests(
     [job] = await other.take(Kind.WORK)
     resumed = await other.run(work_steps.resumed, job, older_version=False)
     assert story(resumed).count(EventType.RECLAIMED) == 3
-    stopped = await one.run(steps.stopped, ID, BOB, Act("stops"))
+    stopped = await one.run(decide_steps.stopped, ID, BOB, Act("stops"))
     assert isinstance(stopped, Card)
     assert stopped.is_stopping
 
@@ -264,7 +276,7 @@ async def test_a_stop_ends_what_nobody_has_begun(one: Process) -> None:
     job = await one.confirmed(*card_of(3))
     first, *rest = (request.id for request in card_of(3))
     await one.run(work_steps.begun, job, [first])
-    await one.run(steps.stopped, ID, BOB, Act("stops"))
+    await one.run(decide_steps.stopped, ID, BOB, Act("stops"))
     card = await one.card()
     assert [request.outcome for request in card.requests] == [None, *[Outcome.STOPPED] * 2]
     assert await one.run(work_steps.begun, job, rest) == frozenset()
@@ -276,19 +288,19 @@ async def test_a_stop_ends_what_nobody_has_begun(one: Process) -> None:
 
 async def test_a_stop_before_the_first_call_leaves_no_work(one: Process) -> None:
     job = await one.confirmed(*card_of(2))
-    await one.run(steps.stopped, ID, BOB, Act("stops"))
+    await one.run(decide_steps.stopped, ID, BOB, Act("stops"))
     assert await kinds(one) == {"show"}
     assert await one.run(work_steps.begun, job, [ID]) == frozenset()
     with pytest.raises(LostHold):
         await one.run(work_steps.recorded, job, {ID: Result(Outcome.CLEARED)}, HOUR)
-    assert await one.run(steps.stopped, ID, ALICE, Act("stops too")) is None
+    assert await one.run(decide_steps.stopped, ID, ALICE, Act("stops too")) is None
 
 
 async def test_the_same_act_changes_nothing_and_has_the_same_result(one: Process) -> None:
     act = Act("presses", while_open="a button")
     card = Card((REQUEST,))
-    first = await one.run(steps.asked, card, act, LIFE)
-    again = await one.run(steps.asked, Card((ANOTHER,)), act, LIFE)
+    first = await one.run(ask_steps.asked, card, act, LIFE)
+    again = await one.run(ask_steps.asked, Card((ANOTHER,)), act, LIFE)
     assert isinstance(first, Asked)
     assert again == Before("asked", first.card)
     taken = await one.confirm(act=Act("confirms"))
@@ -299,39 +311,39 @@ async def test_the_same_act_changes_nothing_and_has_the_same_result(one: Process
         denied = await one.confirm(ANOTHER.id, act=Act("may not"), judge=not_listed)
         one.now += HOUR / 10
         assert (denied.taken, denied.decision.why) == (False, NOT_LISTED.why)
-    stops = [await one.run(steps.stopped, ID, BOB, Act("stops")) for _ in range(2)]
+    stops = [await one.run(decide_steps.stopped, ID, BOB, Act("stops")) for _ in range(2)]
     assert stops == [await one.card(), Before("stopped", await one.card())]
     for _ in range(2):
         await one.run(
-            steps.refused_to_ask, replace(REQUEST, id="no"), NOT_LISTED, Act("may not ask")
+            ask_steps.refused_to_ask, replace(REQUEST, id="no"), NOT_LISTED, Act("may not ask")
         )
-    before = await one.run(steps.came_before, Act("may not ask"))
+    before = await one.run(acts.came_before, Act("may not ask"))
     assert before is not None
     assert before.why_refused(ALICE) == NOT_LISTED.why
 
 
 async def test_a_stop_that_found_nothing_left_finds_nothing_left_again(one: Process) -> None:
     await one.ask()
-    await one.run(steps.decided, ID, Verdict.CANCELLED, ALICE)
-    assert await one.run(steps.stopped, ID, BOB, Act("stops")) is None
-    again = await one.run(steps.stopped, ID, BOB, Act("stops"))
+    await one.run(decide_steps.decided, ID, Verdict.CANCELLED, ALICE)
+    assert await one.run(decide_steps.stopped, ID, BOB, Act("stops")) is None
+    again = await one.run(decide_steps.stopped, ID, BOB, Act("stops"))
     assert again == Before("nothing", await one.card())
 
 
 async def test_a_refused_act_is_refused_again_though_it_would_be_allowed_now(one: Process) -> None:
-    await one.run(steps.refused_to_ask, replace(REQUEST, id="no"), NOT_LISTED, Act("asks"))
-    asked = await one.run(steps.asked, Card((REQUEST,)), Act("asks"), LIFE)
+    await one.run(ask_steps.refused_to_ask, replace(REQUEST, id="no"), NOT_LISTED, Act("asks"))
+    asked = await one.run(ask_steps.asked, Card((REQUEST,)), Act("asks"), LIFE)
     assert isinstance(asked, Before)
     assert asked.why_refused(ALICE) == NOT_LISTED.why
 
 
 async def test_acts_that_share_a_button_are_one_while_its_card_is_open(one: Process) -> None:
-    first = await one.run(steps.asked, Card((REQUEST,)), Act("1", "a button"), LIFE)
-    second = await one.run(steps.asked, Card((ANOTHER,)), Act("2", "a button"), LIFE)
+    first = await one.run(ask_steps.asked, Card((REQUEST,)), Act("1", "a button"), LIFE)
+    second = await one.run(ask_steps.asked, Card((ANOTHER,)), Act("2", "a button"), LIFE)
     assert isinstance(first, Asked)
     assert second == Before("asked", first.card)
-    await one.run(steps.decided, ID, Verdict.CANCELLED, ALICE)
-    third = await one.run(steps.asked, Card((ANOTHER,)), Act("3", "a button"), LIFE)
+    await one.run(decide_steps.decided, ID, Verdict.CANCELLED, ALICE)
+    third = await one.run(ask_steps.asked, Card((ANOTHER,)), Act("3", "a button"), LIFE)
     assert isinstance(third, Asked)
     assert third.card.id == ANOTHER.id
 
@@ -340,15 +352,15 @@ async def test_an_act_is_forgotten_after_a_day(one: Process) -> None:
     await one.ask()
     for hours, left in ((23, 1), (25, 0)):
         one.now = NOW + timedelta(hours=hours)
-        await one.run(steps.tidied)
-        assert len(await one.read(lambda c: c.execute(select(acts)).all())) == left
+        await one.run(acts.tidied)
+        assert len(await one.read(lambda c: c.execute(select(act_table)).all())) == left
 
 
 async def test_the_first_message_of_a_card_stays_its_message(one: Process) -> None:
     await one.ask()
     job = one.held[Kind.POST]
-    await one.run(steps.posted, job, TS, REQUEST.expires_at, reminds=False)
-    again = await one.run(steps.posted, job, "9.9", REQUEST.expires_at, reminds=False)
+    await one.run(ask_steps.posted, job, TS, REQUEST.expires_at, reminds=False)
+    again = await one.run(ask_steps.posted, job, "9.9", REQUEST.expires_at, reminds=False)
     assert (again.first.message_ts, again.first.thread_ts) == (TS, TS)
     assert await kinds(one) == {"expire"}
 
@@ -357,7 +369,7 @@ async def test_a_click_may_be_quicker_than_the_note_that_the_card_was_posted(
     one: Process, database_url: str
 ) -> None:
     await one.ask()
-    result = await one.run(steps.decided, ID, Verdict.CANCELLED, ALICE, message_ts=TS)
+    result = await one.run(decide_steps.decided, ID, Verdict.CANCELLED, ALICE, message_ts=TS)
     assert (result.taken, result.card.first.message_ts) == (True, TS)
     late = await one.post("9.9")
     assert (late.first.message_ts, await kinds(one)) == (TS, {"show"})
@@ -369,7 +381,7 @@ async def test_a_card_that_was_posted_late_lives_from_then_on(
 ) -> None:
     await one.ask(*card_of(2))
     one.now, ends = NOW + HOUR, NOW + HOUR + LIFE
-    card = await one.run(steps.posted, one.held[Kind.POST], TS, ends, reminds=True)
+    card = await one.run(ask_steps.posted, one.held[Kind.POST], TS, ends, reminds=True)
     assert {request.expires_at for request in card.requests} == {ends}
     assert story(card).count(EventType.POSTED) == 2
     assert await kinds(one) == {"expire", "remind"}
@@ -378,7 +390,7 @@ async def test_a_card_that_was_posted_late_lives_from_then_on(
 
 async def test_a_request_whose_card_cannot_be_posted_ends(one: Process, database_url: str) -> None:
     await one.ask(*card_of(2))
-    assert await one.run(steps.unposted, one.held[Kind.POST], "no such channel")
+    assert await one.run(ask_steps.unposted, one.held[Kind.POST], "no such channel")
     card = await one.card()
     assert (card.first.is_open, story(card)[2:]) == (False, [EventType.DELIVERY_FAILED] * 2)
     assert await kinds(one) == set()
@@ -451,11 +463,11 @@ async def test_a_card_that_is_gone_leaves_nothing_to_show(one: Process) -> None:
 async def test_a_late_press_has_a_card_drawn_again_that_is_not_being_drawn(one: Process) -> None:
     await one.confirmed()
     await one.record()
-    assert await one.run(steps.pressed_late, ID) is None
+    assert await one.run(decide_steps.pressed_late, ID) is None
     await one.run(work_steps.shown, one.held[Kind.SHOW], 3)
-    assert await one.run(steps.pressed_late, ID) is None
-    one.now = NOW + steps.JUST_DRAWN
-    assert await one.run(steps.pressed_late, ID) == await one.card()
+    assert await one.run(decide_steps.pressed_late, ID) is None
+    one.now = NOW + decide_steps.JUST_DRAWN
+    assert await one.run(decide_steps.pressed_late, ID) == await one.card()
     assert await kinds(one) == {"show"}
 
 
@@ -613,7 +625,9 @@ async def test_recent_requests_are_newest_first_and_can_be_of_one_customer(one: 
         customer = replace(REQUEST.customer, customer_id=customer_id)
         await one.ask(replace(REQUEST, id=str(number), customer=customer))
         await one.post(f"1.{number}")
-    await one.run(steps.refused_to_ask, replace(REQUEST, id="denied"), NOT_LISTED, Act("denied"))
+    await one.run(
+        ask_steps.refused_to_ask, replace(REQUEST, id="denied"), NOT_LISTED, Act("denied")
+    )
 
     async def recent(customer_id: int | None, limit: int = 10) -> list[str]:
         found = await one.read(lambda c: lists.recent(c, customer_id, limit))
@@ -650,7 +664,7 @@ async def test_open_cards_are_listed_oldest_first_with_those_that_are_worked_on(
         await one.ask(*card_of(2, replace(REQUEST, id=name * 32)))
         await one.post(f"1.{number}")
     await one.confirm("c" * 32)
-    await one.run(steps.decided, "b" * 32, Verdict.CANCELLED, ALICE)
+    await one.run(decide_steps.decided, "b" * 32, Verdict.CANCELLED, ALICE)
     found = await one.read(lists.still_open)
     assert [request.id[0] for request in found] == ["d", "c"]
     await one.record()

@@ -19,10 +19,10 @@ from sqlalchemy import Connection, Engine, delete, insert, update
 
 from bot.__main__ import main
 from bot.domain.models import Customer, HubSpotIds
-from bot.ledger import steps
+from bot.ledger import decide_steps
+from bot.ledger.acts import Act
 from bot.ledger.database.engine import open_engine
 from bot.ledger.database.migrating import migrate
-from bot.ledger.steps import Act
 from bot.ledger.tables import events, requests
 from bot.ledger.witness import log_again
 from bot.ops import logs
@@ -76,7 +76,7 @@ async def write(ledger: Process) -> None:
         await ledger.ask(request)
     ledger.now += MINUTE
     await ledger.confirm(DONE.id, BOB)
-    await ledger.run(steps.refused, DONE.id, ALICE, "too late", Act("presses"))
+    await ledger.run(decide_steps.refused, DONE.id, ALICE, "too late", Act("presses"))
 
 
 def covering(path: Path, begin: datetime, end: datetime) -> Iterator[str]:

@@ -20,10 +20,11 @@ from sqlalchemy.exc import OperationalError
 
 from bot.__main__ import main
 from bot.domain.models import Card, Customer, EventType, HubSpotIds
-from bot.ledger import rows, steps
+from bot.ledger import ask_steps, decide_steps, rows
+from bot.ledger.acts import Act, Before
+from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
 from bot.ledger.database.migrating import migrate
-from bot.ledger.steps import Act, Asked, Before
 from bot.ledger.tables import events, requests
 from bot.ledger.witness import log_again
 from bot.ops import logs
@@ -78,7 +79,7 @@ async def ledger(database_url: str, engine: Engine, log_file: Path) -> AsyncIter
             await ledger.ask(request)
         ledger.now = LATER
         await ledger.confirm(FIRST.id, BOB)
-        await ledger.run(steps.refused, FIRST.id, ALICE, "too late", Act("presses"))
+        await ledger.run(decide_steps.refused, FIRST.id, ALICE, "too late", Act("presses"))
         yield ledger
 
 
@@ -154,7 +155,7 @@ async def ask_twice(ledger: Process) -> None:
         await ledger.ask(FIRST)
     assert raised.value.uncertain
     act = Act(f"asks for {FIRST.id}")
-    again = await ledger.run(steps.asked, Card((FIRST,)), act, timedelta(minutes=15))
+    again = await ledger.run(ask_steps.asked, Card((FIRST,)), act, timedelta(minutes=15))
     # the latter if it took place after all
     assert isinstance(again, Asked | Before)
 

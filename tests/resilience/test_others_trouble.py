@@ -13,9 +13,9 @@ import pytest
 from sqlalchemy import Connection, insert, select
 
 from bot.domain.models import Card, Outcome, Person, Verdict
-from bot.ledger import steps, work_steps
+from bot.ledger import ask_steps, decide_steps, work_steps
+from bot.ledger.acts import Act
 from bot.ledger.jobs import Transaction
-from bot.ledger.steps import Act
 from bot.ledger.tables import jobs
 from bot.ledger.work_steps import Result
 from bot.sandbox.slack.simulator import PostedMessage
@@ -122,9 +122,9 @@ def clear_all(database_url: str) -> None:
             id_ = f"{each:032}"
             customer = replace(REQUEST.customer, customer_id=each)
             card = Card((replace(REQUEST, id=id_, card_id=id_, customer=customer),))
-            steps.asked(_step(connection), card, Act(id_), LIFE)
+            ask_steps.asked(_step(connection), card, Act(id_), LIFE)
             decides = _step(connection)
-            steps.decided(decides, id_, Verdict.CONFIRMED, bob, message_ts=f"1.{each}")
+            decide_steps.decided(decides, id_, Verdict.CONFIRMED, bob, message_ts=f"1.{each}")
             [work] = [job for job in decides.held if job.kind == "work"]
             result = Result(Outcome.CLEARED, {"status": 200})
             work_steps.recorded(_step(connection), work, {id_: result}, timedelta(seconds=1))

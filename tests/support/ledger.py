@@ -18,7 +18,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, func, select, update
 
 from bot.domain.models import Outcome, Person, Request, Verdict
-from bot.ledger import lists, steps, work_steps
+from bot.ledger import decide_steps, lists, work_steps
 from bot.ledger.audit.export import Filter, Row, read
 from bot.ledger.audit.verify import verify
 from bot.ledger.database.engine import open_engine
@@ -212,7 +212,7 @@ def confirm_without_worker(
     engine = open_engine(database_url)
     with engine.begin() as connection:
         hangs = Transaction(connection, HANGS, HOLD)
-        steps.decided(hangs, card_id, Verdict.CONFIRMED, decider)
+        decide_steps.decided(hangs, card_id, Verdict.CONFIRMED, decider)
         (job,) = (each for each in hangs.held if each.kind == "work")
         work_steps.begun(Transaction(connection, HANGS, HOLD), job, [card_id])
         if outcome is not None:

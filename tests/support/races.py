@@ -13,10 +13,12 @@ from uuid import uuid4
 from sqlalchemy import Connection, delete, select, update
 
 from bot.domain.models import Card, EventType, Kind as RequestKind, Outcome, Person, Verdict
-from bot.ledger import jobs, rows, steps, work_steps
+from bot.ledger import ask_steps, decide_steps, jobs, rows, work_steps
+from bot.ledger.acts import Act
+from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database, open_engine
+from bot.ledger.decide_steps import Decided
 from bot.ledger.jobs import Job, Kind, LostHold
-from bot.ledger.steps import Act, Asked, Decided
 from bot.ledger.tables import jobs as job_table
 from bot.ledger.work_steps import Looked, Result
 from bot.ops.tasks import BackgroundTasks
@@ -134,7 +136,7 @@ async def _hold(scene: Scene, kind: Kind, card_id: str = "") -> None:
 
 async def asked(scene: Scene, life: timedelta = LIFE) -> None:
     """Its card is not posted yet."""
-    result = await scene.holder.run(steps.asked, scene.card, _act(), life)
+    result = await scene.holder.run(ask_steps.asked, scene.card, _act(), life)
     assert isinstance(result, Asked)
     scene.card = result.card
     await scene.holder.settled()
@@ -146,7 +148,7 @@ async def opened(scene: Scene, life: timedelta = LIFE) -> None:
     expires_at = scene.card.first.expires_at
     ts = f"1.{next(_customers)}"
     job = scene.job(Kind.POST)
-    scene.card = await scene.holder.run(steps.posted, job, ts, expires_at, reminds=True)
+    scene.card = await scene.holder.run(ask_steps.posted, job, ts, expires_at, reminds=True)
     await _hold(scene, Kind.REMIND)
     await scene.holder.settled()
 
@@ -191,11 +193,11 @@ async def undoing(scene: Scene) -> None:
     """It was done, and the holder works on its undo."""
     await cleared(scene)
     scene.undo = undo_of(await scene.now())
-    result = await scene.holder.run(steps.asked, scene.undo, _act(), LIFE)
+    result = await scene.holder.run(ask_steps.asked, scene.undo, _act(), LIFE)
     assert isinstance(result, Asked)
     ts = f"1.{next(_customers)}"
     await scene.holder.run(
-        steps.decided, scene.undo.id, Verdict.CONFIRMED, BOB, _act(), message_ts=ts
+        decide_steps.decided, scene.undo.id, Verdict.CONFIRMED, BOB, _act(), message_ts=ts
     )
     await scene.holder.settled()
 
@@ -230,36 +232,36 @@ Step = Callable[[Scene, Side], Awaitable[object]]
 
 
 async def confirm(scene: Scene, side: Side) -> object:
-    return _told(await side.run(steps.decided, scene.id, Verdict.CONFIRMED, BOB, _act()))
+    return _told(await side.run(decide_steps.decided, scene.id, Verdict.CONFIRMED, BOB, _act()))
 
 
 async def press_again(scene: Scene, side: Side) -> object:
     """The same press as Slack delivers it once more."""
     act = Act(f"pressed {scene.id}"[:64])
-    return _told(await side.run(steps.decided, scene.id, Verdict.CONFIRMED, BOB, act))
+    return _told(await side.run(decide_steps.decided, scene.id, Verdict.CONFIRMED, BOB, act))
 
 
 async def cancel(scene: Scene, side: Side) -> object:
-    return _told(await side.run(steps.decided, scene.id, Verdict.CANCELLED, ALICE, _act()))
+    return _told(await side.run(decide_steps.decided, scene.id, Verdict.CANCELLED, ALICE, _act()))
 
 
 async def expire(scene: Scene, side: Side) -> object:
-    return _told(await side.run(steps.decided, scene.id, Verdict.EXPIRED, None))
+    return _told(await side.run(decide_steps.decided, scene.id, Verdict.EXPIRED, None))
 
 
 async def refuse(scene: Scene, side: Side) -> object:
-    return await side.run(steps.refused, scene.id, side.person, "not on the list", _act())
+    return await side.run(decide_steps.refused, scene.id, side.person, "not on the list", _act())
 
 
 async def post(scene: Scene, _side: Side) -> object:
     expires_at = scene.card.first.expires_at
     job = scene.job(Kind.POST)
-    now = await scene.holder.run(steps.posted, job, "1.1", expires_at, reminds=True)
+    now = await scene.holder.run(ask_steps.posted, job, "1.1", expires_at, reminds=True)
     return now.first.message_ts
 
 
 async def unpost(scene: Scene, _side: Side) -> object:
-    return await scene.holder.run(steps.unposted, scene.job(Kind.POST), "no such channel")
+    return await scene.holder.run(ask_steps.unposted, scene.job(Kind.POST), "no such channel")
 
 
 async def remind(scene: Scene, _side: Side) -> object:
@@ -284,7 +286,7 @@ async def record(scene: Scene, _side: Side) -> object:
 
 
 async def stop(scene: Scene, side: Side) -> object:
-    return bool(await side.run(steps.stopped, scene.id, BOB, _act()))
+    return bool(await side.run(decide_steps.stopped, scene.id, BOB, _act()))
 
 
 async def take_over(_scene: Scene, side: Side) -> object:
@@ -322,7 +324,7 @@ async def lose_card(scene: Scene, _side: Side) -> object:
 
 
 async def press_late(scene: Scene, side: Side) -> object:
-    return bool(await side.run(steps.pressed_late, scene.id))
+    return bool(await side.run(decide_steps.pressed_late, scene.id))
 
 
 async def look_later(scene: Scene, _side: Side) -> object:
@@ -334,7 +336,7 @@ async def look_later(scene: Scene, _side: Side) -> object:
 
 
 async def undo(scene: Scene, side: Side) -> object:
-    return type(await side.run(steps.asked, undo_of(await scene.now()), _act(), LIFE)).__name__
+    return type(await side.run(ask_steps.asked, undo_of(await scene.now()), _act(), LIFE)).__name__
 
 
 async def record_undo(scene: Scene, _side: Side) -> object:
@@ -349,7 +351,7 @@ async def ask_again(scene: Scene, side: Side) -> object:
     """Check again: a new card for what the customers still have."""
     again = undo_of(await scene.now())
     plain = [replace(r, kind=RequestKind.UNLATCH, undoes=None) for r in again.requests]
-    return type(await side.run(steps.asked, Card(tuple(plain)), _act(), LIFE)).__name__
+    return type(await side.run(ask_steps.asked, Card(tuple(plain)), _act(), LIFE)).__name__
 
 
 async def look_again(scene: Scene, side: Side) -> object:

@@ -22,10 +22,12 @@ from bot.domain.models import (
     Verdict,
 )
 from bot.domain.policy import ALLOWED, Decision
-from bot.ledger import jobs, rows, steps, work_steps
+from bot.ledger import ask_steps, decide_steps, jobs, rows, work_steps
+from bot.ledger.acts import Act
+from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database, open_engine
+from bot.ledger.decide_steps import Decided
 from bot.ledger.jobs import Job, Kind, Transaction
-from bot.ledger.steps import Act, Asked, Decided
 from bot.ledger.work_steps import Result
 from tests.support.names import ALICE
 
@@ -109,7 +111,7 @@ class Process:
         """Ask for a card; `REQUEST` if none is given."""
         card = Card(requests or (REQUEST,))
         life = card.first.expires_at - card.first.asked_at
-        result = await self.run(steps.asked, card, Act(f"asks for {card.id}"), life)
+        result = await self.run(ask_steps.asked, card, Act(f"asks for {card.id}"), life)
         assert isinstance(result, Asked)
         return result.card
 
@@ -118,17 +120,19 @@ class Process:
         job = self.held[Kind.POST]
         assert job.card is not None
         expires_at = job.card.first.expires_at
-        return await self.run(steps.posted, job, ts, expires_at, reminds=reminds)
+        return await self.run(ask_steps.posted, job, ts, expires_at, reminds=reminds)
 
     async def confirm(
         self,
         card_id: str = REQUEST.id,
         person: Person = BOB,
         act: Act | None = None,
-        judge: steps.Judge = lambda _request, _other: ALLOWED,
+        judge: decide_steps.Judge = lambda _request, _other: ALLOWED,
     ) -> Decided:
         """Press the card's button."""
-        return await self.run(steps.decided, card_id, Verdict.CONFIRMED, person, act, judge=judge)
+        return await self.run(
+            decide_steps.decided, card_id, Verdict.CONFIRMED, person, act, judge=judge
+        )
 
     async def confirmed(self, *requests: Request, ts: str = TS) -> Job:
         """Ask for a card, post it and confirm it; returns its work."""

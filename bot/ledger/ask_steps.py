@@ -1,0 +1,184 @@
+"""The steps of a card until people can see it: asked, refused_to_ask, posted, unposted.
+
+A step is a function of a transaction and values. It calls nobody outside. It keeps the act of a
+person first (`acts`); then it locks the rows of its card in one statement, and their customers
+where it needs them; it changes rows and appends events; last it sets and removes jobs. Ordinary
+refusals are values. Each step looks before it changes anything, so that it can be run again when
+nobody knows whether a commit took effect. `bot.requests.runner` runs them. `decide_steps` has what
+people press, `work_steps` what comes after the decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+
+from bot.domain.models import Card, EventType, LeftOut, Request
+from bot.domain.policy import Decision, reminder_at
+from bot.ledger import acts, jobs, response_urls, rows, same_customer
+from bot.ledger.acts import Act, Before
+from bot.ledger.hash_chain import fingerprint, place_on_card
+from bot.ledger.jobs import Job, Kind, Transaction
+from bot.ledger.same_customer import FollowUpOpen, Overtaken
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The card is in the ledger, and its posting is a job."""
+
+    card: Card
+
+
+@dataclass(frozen=True, slots=True)
+class NothingToFollow:
+    """What a follow-up belongs to has changed since somebody pressed: it is known, or undone."""
+
+
+def asked(
+    tx: Transaction,
+    card: Card,
+    act: Act,
+    life: timedelta,
+    response_url: str | None = None,
+    left_out: Sequence[LeftOut] = (),
+    follows: Sequence[Request] = (),
+) -> Asked | Before | FollowUpOpen | NothingToFollow | Overtaken:
+    """Insert a card's requests, each with its first event, which vouches for the row.
+
+    The card waits for `life` from now on. `response_url` is kept while it works, to tell the
+    requester what the card can't show. `left_out` are customers that were asked for and are not on
+    the card.
+    """
+    if earlier := acts.came_before(tx, act):
+        if not tx.again or earlier.came_of_it != "asked":
+            return earlier
+        tx.set(earlier.card.id, Kind.POST, here=True)
+        tx.finish(earlier.card)
+        return Asked(earlier.card)
+    first = card.first
+    if follows and (refusal := _no_room(tx, card, follows)):
+        return refusal
+    dated = [
+        replace(each, asked_at=tx.now, expires_at=tx.now + life, is_open=True)
+        for each in card.requests
+    ]
+    details: list[dict[str, object]] = [
+        {"reason": each.reason, **asdict(each.customer.ids)} for each in dated
+    ]
+    if left_out:
+        details[0]["left_out"] = [asdict(each) for each in left_out]
+    added = _insert(tx, dated, EventType.REQUESTED, details)
+    if response_url:
+        response_urls.remember(tx.connection, card.id, first.requester, response_url, tx.now)
+    acts.keep(tx, act, card.id, "asked")
+    tx.set(card.id, Kind.POST, here=True)
+    tx.finish(added)
+    return Asked(added)
+
+
+def _no_room(
+    tx: Transaction, follow_up: Card, follows: Sequence[Request]
+) -> FollowUpOpen | NothingToFollow | Overtaken | None:
+    """Why a follow-up may not be added now."""
+    customers = [request.customer.customer_id for request in follow_up.requests]
+    same_customer.lock_customers(tx.connection, customers)
+    if same_customer.open_follow_up(tx.connection, follow_up):
+        return FollowUpOpen()
+    if not rows.are_as_read(tx.connection, follows):
+        return NothingToFollow()
+    undone = [request.undoes for request in follow_up.requests if request.undoes]
+    by = next(iter(same_customer.overtakers(tx.connection, undone).values()), None)
+    return Overtaken(by) if by else None
+
+
+def refused_to_ask(tx: Transaction, request: Request, decision: Decision, act: Act) -> None:
+    """Record that somebody may not ask, as a request that never gets a card."""
+    if acts.came_of(tx, act):
+        return
+    denied = replace(request, asked_at=tx.now, expires_at=tx.now)
+    details: dict[str, object] = {"why": decision.why, "reason": request.reason}
+    _insert(tx, [denied], EventType.ASK_DENIED, [details])
+    acts.keep(tx, act, request.id, "refused")
+
+
+def _insert(
+    tx: Transaction,
+    requests: Sequence[Request],
+    event: EventType,
+    details: Sequence[Mapping[str, object]],
+) -> Card:
+    new = rows.LockedCard([rows.request_row(each) for each in requests])
+    # a refusal never gets a card
+    posted = event is not EventType.REQUESTED
+    for row, about in zip(new.rows, details, strict=True):
+        first: dict[str, object] = {
+            "kind": row["kind"],
+            "customer_id": row["customer_id"],
+            "channel_id": row["channel_id"],
+            **about,
+            "row": fingerprint(row, posted=posted),
+            "card": place_on_card(row),
+        }
+        new.append(row, tx.now, event, row["requester_id"], first)
+    new.insert(tx.connection)
+    return new.card
+
+
+def posted(
+    tx: Transaction,
+    job: Job,
+    message_ts: str,
+    expires_at: datetime,
+    *,
+    reminds: bool,
+    is_whole: bool = True,
+) -> Card:
+    """Note that a card was posted and when it expires; returns the card as it is now.
+
+    If Slack took it only in a simpler form, not `is_whole`, it is drawn once more.
+
+    The first message of a card stays its message. Whoever posted another one, or one for a card
+    that has ended meanwhile, sees that in the answer's `message_ts`.
+    """
+    locked = rows.lock(tx.connection, job.card_id)
+    first = locked.first
+    if not first["is_open"] or first["message_ts"] not in (None, message_ts):
+        tx.remove(job.card_id, Kind.POST)
+        tx.finish()
+        return locked.card
+    late = expires_at != first["expires_at"]
+    locked.place(message_ts, expires_at)
+    if late:
+        for row in locked.rows:
+            # otherwise the verdict's event will vouch for the card
+            vouched = {"row": fingerprint(row, posted=True)}
+            locked.append(row, tx.now, EventType.POSTED, "", vouched)
+    locked.save(tx.connection)
+    tx.remove(job.card_id, Kind.POST)
+    tx.set(job.card_id, Kind.EXPIRE, expires_at)
+    if reminds:
+        tx.set(job.card_id, Kind.REMIND, reminder_at(first["asked_at"], expires_at))
+    is_denied = any(event.type is EventType.DECISION_DENIED for event in locked.card.events)
+    if is_denied or not is_whole:
+        tx.set(job.card_id, Kind.SHOW, here=True)
+    tx.finish(locked.card)
+    return locked.card
+
+
+def unposted(tx: Transaction, job: Job, why: str) -> bool:
+    """End a request whose card can't be posted; false if it has a card or a verdict by now.
+
+    Raises: LostHold.
+    """
+    locked = rows.lock(tx.connection, job.card_id)
+    has_card = locked.first["message_ts"] is not None or locked.first["verdict"] is not None
+    if locked.first["is_open"] and not has_card:
+        jobs.end(tx, job, unless_set_again=False)
+        locked.change_all(is_open=False)
+        for row in locked.rows:
+            # each request's own events say that it waits no longer
+            locked.append(row, tx.now, EventType.DELIVERY_FAILED, "", {"why": why})
+        locked.save(tx.connection)
+        response_urls.forget_all(tx.connection, job.card_id)
+    return not has_card

@@ -1,0 +1,269 @@
+"""The steps that decide a card, or stop what was decided; and the drawing of what was pressed late.
+
+See `ask_steps` for what a step is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from bot.domain.models import Card, EventType, Person, Request, Verdict
+from bot.domain.policy import ALLOWED, Decision, sent_since
+from bot.ledger import acts, jobs, response_urls, rows, same_customer, vouching
+from bot.ledger.acts import Act, Before
+from bot.ledger.hash_chain import fingerprint
+from bot.ledger.jobs import Kind, Transaction
+
+DOUBLE_CLICK = timedelta(seconds=2)
+JUST_DRAWN = timedelta(seconds=10)
+"""A press so soon after the result was drawn may have crossed it on the way."""
+
+Judge = Callable[[Request, Request | None], Decision]
+"""Applies the policy: may this person decide the request?
+
+The second argument is the request that overtook it, if one did: another one for the same customer
+that took effect after this one was asked, or may still, or that is being executed right now.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """The result of an attempt to decide a card.
+
+    `taken`: the verdict is now in the ledger, by this act. `before`: the same act was delivered
+    before, so this changed nothing. If it was not taken, `decision` says why this person
+    may not decide; if `decision` allows it, the card was already decided or has expired. `other` is
+    the request that overtook one of the card's. `mismatch`: the card's rows are not what its own
+    first events vouch for, so nothing is done about it.
+    """
+
+    card: Card
+    taken: bool
+    decision: Decision = ALLOWED
+    other: Request | None = None
+    mismatch: str = ""
+    before: bool = False
+
+
+def refused(tx: Transaction, card_id: str, person: Person, why: str, act: Act) -> None:
+    """Record that somebody may not press a button, once for a double click."""
+    locked = rows.lock(tx.connection, card_id)
+    is_news = tx.again
+    if not acts.came_of(tx, act):
+        is_news = _deny(tx, locked, person, {"why": why})
+        locked.save(tx.connection)
+        acts.keep(tx, act, card_id, "refused")
+    if is_news:
+        _show_if_posted(tx, locked)
+    tx.finish(locked.card)
+
+
+def _deny(
+    tx: Transaction, locked: rows.LockedCard, person: Person, details: Mapping[str, object]
+) -> bool:
+    """Append a refusal; false if it is the second half of a double click."""
+    denied = EventType.DECISION_DENIED
+    for event in locked.card.first.events:
+        same = (event.type, event.actor, event.details) == (denied, person.user_id, details)
+        if same and abs(tx.now - event.at) <= DOUBLE_CLICK:
+            return False
+    locked.append(locked.first, tx.now, denied, person.user_id, details)
+    return True
+
+
+def _show_if_posted(tx: Transaction, locked: rows.LockedCard) -> None:
+    # without a card it is shown once that is posted
+    if locked.first["message_ts"]:
+        tx.set(locked.id, Kind.SHOW, here=True)
+
+
+def decided(
+    tx: Transaction,
+    card_id: str,
+    verdict: Verdict,
+    person: Person | None,
+    act: Act | None = None,
+    *,
+    judge: Judge = lambda _request, _other: ALLOWED,
+    details: Mapping[str, object] | None = None,
+    message_ts: str = "",
+    response_url: str | None = None,
+    seen: Mapping[str, Mapping[str, object]] | None = None,
+) -> Decided:
+    """The gate: record the verdict if there is none yet and `judge` allows it.
+
+    It is one verdict about all requests of the card. A click counts only before the card expires,
+    an expiry (of nobody's) only after. A click on the card `message_ts` may be quicker than the
+    note that it was posted: then this notes it. `response_url` is kept while it works. `details`
+    are added to each event, and `seen` has more for each request.
+    Raises: NoSuchCard if there is no such card.
+    """
+    locked = rows.lock(tx.connection, card_id)
+    card = locked.card
+    if act and (came := acts.came_of(tx, act)):
+        if tx.again:
+            _set_jobs(tx, card)
+        return _as_before(card, came, verdict, person)
+    first = locked.first
+    expired = first["expires_at"] <= tx.now
+    if not first["is_open"] or expired is not (verdict is Verdict.EXPIRED):
+        acts.keep(tx, act, card_id, "late")
+        return Decided(card, taken=False)
+    if mismatch := vouching.mismatch(locked):
+        return Decided(card, taken=False, mismatch=mismatch)
+    if message_ts and not first["message_ts"]:
+        locked.place(message_ts)
+    others: list[Request] = []
+    if verdict is Verdict.CONFIRMED:
+        customers = (row["customer_id"] for row in locked.rows)
+        same_customer.lock_customers(tx.connection, customers)
+        others = same_customer.since_asked(tx.connection, card_id)
+    other = same_customer.overtaking(card, others)
+    decision = judge(card.first, other)
+    if not decision.allowed:
+        return _denied(tx, locked, verdict, person or Person("", ""), decision, other, act)
+    if person and response_url:
+        response_urls.remember(tx.connection, card_id, person, response_url, tx.now)
+    # a card that is not confirmed executes nothing
+    waits = verdict is Verdict.CONFIRMED
+    since = sent_since(tx.now, tx.hold)
+    after = same_customer.awaited(tx.connection, card, since) if waits else {}
+    _decide(tx, locked, verdict, person, details or {}, after, seen or {})
+    acts.keep(tx, act, card_id, "taken")
+    tx.remove(card_id, Kind.POST, Kind.REMIND, Kind.EXPIRE)
+    decided = locked.card
+    _set_jobs(tx, decided)
+    return Decided(decided, taken=True)
+
+
+def _set_jobs(tx: Transaction, card: Card) -> None:
+    """What is left to do for a decided card: its work, and its drawing."""
+    if any(request.is_to_be_executed for request in card.requests):
+        tx.set(card.id, Kind.WORK, here=True)
+    if card.first.message_ts:
+        tx.set(card.id, Kind.SHOW, here=True)
+    tx.finish(card)
+
+
+def _decide(
+    tx: Transaction,
+    locked: rows.LockedCard,
+    verdict: Verdict,
+    person: Person | None,
+    details: Mapping[str, object],
+    after: Mapping[str, Sequence[str]],
+    seen: Mapping[str, Mapping[str, object]],
+) -> None:
+    """Write the verdict to each row, with an event that vouches for the row as it now is."""
+    locked.change_all(
+        verdict=verdict,
+        is_open=False,
+        decider_id=person and person.user_id,
+        decider_team_id=person and person.team_id,
+        decided_at=max(tx.now, locked.events[-1]["at"]),
+    )
+    for row in locked.rows:
+        about: dict[str, object] = {**details, **seen.get(row["id"], {})}
+        if person:
+            # the hash chain covers the event, and `verify` compares the row with it
+            about["team"] = person.team_id
+        if waits_for := after.get(row["id"]):
+            about["after"] = list(waits_for)
+        about["row"] = fingerprint(row, posted=True)
+        locked.append(row, tx.now, EventType(verdict), person.user_id if person else "", about)
+    locked.save(tx.connection)
+
+
+def _denied(
+    tx: Transaction,
+    locked: rows.LockedCard,
+    verdict: Verdict,
+    person: Person,
+    decision: Decision,
+    other: Request | None,
+    act: Act | None,
+) -> Decided:
+    """Record a refusal, once for a double click."""
+    details: dict[str, object] = {"verdict": verdict, "why": decision.why}
+    if _deny(tx, locked, person, details):
+        _show_if_posted(tx, locked)
+    locked.save(tx.connection)
+    acts.keep(tx, act, locked.id, "denied")
+    tx.finish(locked.card)
+    return Decided(locked.card, taken=False, decision=decision, other=other)
+
+
+def _as_before(card: Card, came: str, verdict: Verdict, person: Person | None) -> Decided:
+    """The result of the same act, which was delivered before."""
+    if came in ("denied", "refused"):
+        denials = (
+            event
+            for event in reversed(card.first.events)
+            if event.type is EventType.DECISION_DENIED
+            and event.details.get("verdict") in (None, verdict)
+            and person
+            and event.actor == person.user_id
+        )
+        why = next((str(event.details.get("why", "")) for event in denials), "")
+        decision = Decision(allowed=False, why=why)
+        return Decided(card, taken=False, decision=decision, before=True)
+    return Decided(card, taken=came == "taken", before=True)
+
+
+def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Card | Before | None:
+    """Stop a card's work: what nobody has begun ends now; None if nothing is left to do.
+
+    What was begun ends as a look at the customer shows. Raises: NoSuchCard.
+    """
+    locked = rows.lock(tx.connection, card_id)
+    if came := acts.came_of(tx, act):
+        if tx.again:
+            _show_if_posted(tx, locked)
+            tx.finish(locked.card)
+        return Before(came, locked.card)
+    left = [
+        (row, request)
+        for row, request in zip(locked.rows, locked.card.requests, strict=True)
+        if request.is_to_be_executed
+    ]
+    if not left:
+        acts.keep(tx, act, card_id, "nothing")
+        return None
+    if not locked.card.is_stopping:
+        locked.append(locked.first, tx.now, EventType.STOP_REQUESTED, person.user_id, {})
+    not_begun = [row for row, request in left if not request.is_begun]
+    for row in not_begun:
+        locked.change(row, outcome="stopped", settled_at=max(tx.now, locked.events[-1]["at"]))
+        locked.append(row, tx.now, EventType.STOPPED, "", {})
+    locked.save(tx.connection)
+    acts.keep(tx, act, card_id, "stopped")
+    if len(not_begun) == len(left):
+        tx.remove(card_id, Kind.WORK)
+    _show_if_posted(tx, locked)
+    tx.finish(locked.card)
+    return locked.card
+
+
+def pressed_late(tx: Transaction, card_id: str) -> Card | None:
+    """Have a finished card drawn again, since a press shows that Slack shows an older one.
+
+    None if it is open, being drawn, or was drawn so recently that the press crossed it.
+    """
+    card = rows.read(tx.connection, card_id)
+    if card is None or not card.is_finished:
+        return None
+    job = jobs.find(tx, card_id, Kind.SHOW)
+    just_drawn = job is None and card.events[-1].at > tx.now - JUST_DRAWN
+    if just_drawn or (job and job["holder"] and job["held_until"] > tx.now):
+        return None
+    tx.set(card_id, Kind.SHOW, here=True)
+    tx.finish(card)
+    return card
+
+
+def draw_again(tx: Transaction, card_id: str) -> None:
+    """Have a card drawn once more, as it is now."""
+    tx.set(card_id, Kind.SHOW)
+    tx.finish()
