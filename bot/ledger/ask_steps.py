@@ -174,7 +174,7 @@ def unposted(tx: Transaction, job: Job, why: str) -> bool:
     locked = rows.lock(tx.connection, job.card_id)
     has_card = locked.first["message_ts"] is not None or locked.first["verdict"] is not None
     if locked.first["is_open"] and not has_card:
-        jobs.end(tx, job, unless_set_again=False)
+        jobs.end(tx, job)
         locked.change_all(is_open=False)
         for row in locked.rows:
             # each request's own events say that it waits no longer

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -49,6 +48,9 @@ class Kind(StrEnum):
 
 class LostHold(Exception):
     """Another process holds the job, or may: the old holder must stop."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(f"{job.kind} of {job.card_id}")
 
 
 @dataclass(slots=True, eq=False)
@@ -103,7 +105,7 @@ class Job:
     def require_held(self) -> None:
         """Check that the hold has not ended, by this machine's clock. Raises: LostHold."""
         if seconds() >= self.deadline:
-            raise LostHold(f"{self.kind} of {self.card_id}")
+            raise LostHold(self)
 
 
 def seconds() -> float:
@@ -112,8 +114,6 @@ def seconds() -> float:
     return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
 
 
-STEP_ENDS_WITHIN = timedelta(seconds=2.5)
-"""After this, a step whose commit is uncertain starts none of its jobs any more."""
 _TIMES = [bindparam(name, type_=Moment) for name in ("due_at", "now", "held_until")]
 SET = Statement(
     text("""
@@ -130,17 +130,19 @@ ON CONFLICT (card_id, kind) DO UPDATE SET
     THEN excluded.held_until ELSE jobs.held_until END,
   holder = CASE WHEN jobs.holder IS NULL OR jobs.held_until <= :now
     THEN excluded.holder ELSE jobs.holder END
-RETURNING id, takes, wanted, holder
+RETURNING id, card_id, kind, takes, wanted, holder
 """)
     .bindparams(*_TIMES)
-    .columns(id=BigInteger, takes=Integer, wanted=Integer, holder=String)
+    .columns(
+        id=BigInteger, card_id=String, kind=String, takes=Integer, wanted=Integer, holder=String
+    )
 )
 REMOVE = Statement(
     delete(jobs).where(jobs.c.card_id == bindparam("card_id"), jobs.c.kind == bindparam("kind"))
 )
 _IS_MINE = (jobs.c.id == bindparam("job_id")) & (jobs.c.takes == bindparam("held"))
-END = Statement(delete(jobs).where(_IS_MINE, jobs.c.wanted == bindparam("seen")))
-END_ANYHOW = Statement(delete(jobs).where(_IS_MINE))
+END = Statement(delete(jobs).where(_IS_MINE))
+END_AS_SEEN = Statement(delete(jobs).where(_IS_MINE, jobs.c.wanted == bindparam("seen")))
 EXTEND = Statement(update(jobs).where(_IS_MINE).values(held_until=bindparam("until")))
 PUT_OFF = Statement(
     update(jobs)
@@ -156,45 +158,6 @@ PUT_OFF = Statement(
 FENCE = Statement(select(jobs).where(_IS_MINE))
 FIND = Statement(
     select(jobs).where(jobs.c.card_id == bindparam("card_id"), jobs.c.kind == bindparam("job_kind"))
-)
-DUE = Statement(
-    select(jobs)
-    .where(
-        jobs.c.kind == bindparam("job_kind"),
-        # by itself: only then does SQLite use the index
-        jobs.c.due_at.is_not(None),
-        # else this machine's clock was set back
-        (jobs.c.due_at <= bindparam("now")) | (jobs.c.set_at > bindparam("never_yet")),
-        jobs.c.holder.is_(None)
-        | ((jobs.c.holder == bindparam("me")) & (jobs.c.held_until <= bindparam("lost_by")))
-        | (jobs.c.held_until <= bindparam("now"))
-        | (jobs.c.held_until > bindparam("never_yet")),
-    )
-    .order_by(jobs.c.due_at)
-    .limit(bindparam("places", type_=Integer))
-    .with_for_update(skip_locked=True)
-)
-TAKE = Statement(
-    update(jobs)
-    .where(jobs.c.id == bindparam("job_id"))
-    .values(
-        holder=bindparam("me"),
-        held_until=bindparam("until"),
-        takes=bindparam("held"),
-        attempts=bindparam("failures"),
-    )
-)
-_MINE = (
-    select(jobs.c.id, jobs.c.takes)
-    .where(jobs.c.holder == bindparam("me"))
-    .with_for_update(skip_locked=True)
-)
-MINE = Statement(_MINE)
-_NOW_ALL = update(jobs).where(jobs.c.kind == Kind.SHOW, jobs.c.holder.is_(None))
-SHOW_ALL = Statement(
-    _NOW_ALL.where(jobs.c.due_at.is_(None) | (jobs.c.attempts > 0)).values(
-        due_at=bindparam("now"), set_at=bindparam("now"), attempts=0
-    )
 )
 
 
@@ -239,142 +202,78 @@ class Transaction:
         for (card_id, kind), change in sorted(self._changes.items(), key=lambda item: item[0]):
             if change is None:
                 REMOVE.execute(self.connection, {"card_id": card_id, "kind": kind})
-            else:
-                own = card if card and card.id == card_id else None
-                due_at, here = change
-                self._set(card_id, kind, due_at, own, here=here)
+                continue
+            due_at, here = change
+            values = {
+                "card_id": card_id,
+                "kind": kind,
+                "due_at": due_at,
+                "now": self.now,
+                "holder": self.holder if here else None,
+                "held_until": self.now + self.hold if here else None,
+                "takes": int(here),
+            }
+            row = SET.row(self.connection, values)
+            if row and row["holder"] == self.holder:
+                self.held.append(self.job(row, card if card and card.id == card_id else None))
 
-    def _set(
-        self, card_id: str, kind: str, due_at: datetime, card: Card | None, *, here: bool
-    ) -> None:
-        now = self.now
-        values = {
-            "card_id": card_id,
-            "kind": kind,
-            "due_at": due_at,
-            "now": now,
-            "holder": self.holder if here else None,
-            "held_until": now + self.hold if here else None,
-            "takes": int(here),
-        }
-        row = SET.row(self.connection, values)
-        if row is None or row["holder"] != self.holder:
-            return
-        self.held.append(
-            Job(
-                id=row["id"],
-                takes=row["takes"],
-                kind=kind,
-                card_id=card_id,
-                attempts=0,
-                wanted=row["wanted"],
-                deadline=self.began + self.hold.total_seconds(),
-                taken_at=now,
-                began=self.began,
-                card=card,
-            )
+    def job(self, row: Row, card: Card | None = None) -> Job:
+        """A job that this process holds since the transaction began, from its row."""
+        return Job(
+            id=row["id"],
+            takes=row["takes"],
+            kind=row["kind"],
+            card_id=row["card_id"],
+            attempts=row.get("attempts", 0),
+            wanted=row["wanted"],
+            deadline=self.began + self.hold.total_seconds(),
+            taken_at=self.now,
+            began=self.began,
+            card=card,
         )
-
-
-def take(tx: Transaction, kind: Kind, places: int, running: Collection[int]) -> list[Job]:
-    """Take the jobs of a kind that are due, longest due first, as many as there are places.
-
-    Those that another process holds are left, and those whose rows somebody has locked. A job that
-    this process holds for a while and that is not `running` was lost on the way, by an uncertain
-    commit: it is taken again.
-    """
-    now = tx.now
-    values = {
-        "job_kind": kind,
-        "now": now,
-        "never_yet": now + 2 * tx.hold,
-        "me": tx.holder,
-        "lost_by": now + tx.hold - min(STEP_ENDS_WITHIN, tx.hold / 3),
-        "places": places + len(running),
-    }
-    due = [row for row in DUE.rows(tx.connection, values) if row["id"] not in running]
-    taken = [_taken(tx, row) for row in due[:places]]
-    if taken:
-        mine = {"me": tx.holder, "until": now + tx.hold}
-        rows = [{"job_id": j.id, "held": j.takes, "failures": j.attempts, **mine} for j in taken]
-        TAKE.many(tx.connection, rows)
-    return taken
-
-
-def _taken(tx: Transaction, row: Row) -> Job:
-    # the attempts at work are the holds that lapsed; at showing, Slack's failures
-    lapsed = row["kind"] == Kind.WORK and row["holder"] not in (None, tx.holder)
-    return Job(
-        id=row["id"],
-        takes=row["takes"] + 1,
-        kind=row["kind"],
-        card_id=row["card_id"],
-        attempts=row["attempts"] + lapsed,
-        wanted=row["wanted"],
-        deadline=tx.began + tx.hold.total_seconds(),
-        taken_at=tx.now,
-        began=tx.began,
-        previous=row["holder"] if row["holder"] != tx.holder else None,
-    )
-
-
-def renew(tx: Transaction, running: Sequence[Job]) -> set[int]:
-    """Hold longer what this process still holds of these; returns the jobs' ids.
-
-    A row that is locked is passed over: its step extends the hold, or ends the job.
-    """
-    held = {row["id"]: row["takes"] for row in MINE.rows(tx.connection, {"me": tx.holder})}
-    mine = [job for job in running if held.get(job.id) == job.takes]
-    until = tx.now + tx.hold
-    if mine:
-        rows = [{"job_id": job.id, "held": job.takes, "until": until} for job in mine]
-        EXTEND.many(tx.connection, rows)
-    return {job.id for job in mine}
 
 
 def extend(tx: Transaction, job: Job) -> None:
     """Hold a job longer, if this process holds it. Raises: LostHold."""
-    values = {"job_id": job.id, "held": job.takes, "until": tx.now + tx.hold}
-    if not EXTEND.execute(tx.connection, values):
-        raise LostHold(f"{job.kind} of {job.card_id}")
+    _write(tx, EXTEND, job, until=tx.now + tx.hold)
 
 
-def end(tx: Transaction, job: Job, *, unless_set_again: bool = True) -> bool:
+def end(tx: Transaction, job: Job) -> None:
+    """Remove a job that is done, or needless. Raises: LostHold."""
+    _write(tx, END, job)
+
+
+def end_unless_set_again(tx: Transaction, job: Job) -> bool:
     """Remove a job that is done; false if it was set again since its card was read.
 
     Raises: LostHold.
     """
-    values: dict[str, object] = {"job_id": job.id, "held": job.takes}
-    if unless_set_again:
-        if END.execute(tx.connection, values | {"seen": job.wanted}):
-            return True
-        require_held(tx, job)
-        return False
-    if not END_ANYHOW.execute(tx.connection, values):
-        raise LostHold(f"{job.kind} of {job.card_id}")
-    return True
+    values = {"job_id": job.id, "held": job.takes, "seen": job.wanted}
+    if END_AS_SEEN.execute(tx.connection, values):
+        return True
+    require_held(tx, job)
+    return False
 
 
 def put_off(tx: Transaction, job: Job, again_at: datetime | None, *, attempts: int) -> None:
     """Let a job go, to be taken again at a time, or never by itself. Raises: LostHold."""
-    values = {"job_id": job.id, "held": job.takes, "again_at": again_at, "failures": attempts}
-    if not PUT_OFF.execute(tx.connection, values | {"now": tx.now}):
-        raise LostHold(f"{job.kind} of {job.card_id}")
+    _write(tx, PUT_OFF, job, again_at=again_at, failures=attempts, now=tx.now)
+
+
+def _write(tx: Transaction, statement: Statement, job: Job, **values: object) -> None:
+    """Change the row of a job that this process holds. Raises: LostHold."""
+    if not statement.execute(tx.connection, {"job_id": job.id, "held": job.takes, **values}):
+        raise LostHold(job)
 
 
 def require_held(tx: Transaction, job: Job) -> Row:
     """The job's row, if this process holds it. Raises: LostHold."""
     row = FENCE.row(tx.connection, {"job_id": job.id, "held": job.takes})
     if row is None:
-        raise LostHold(f"{job.kind} of {job.card_id}")
+        raise LostHold(job)
     return row
 
 
 def find(tx: Transaction, card_id: str, kind: Kind) -> Row | None:
     """A card's job of a kind, whoever holds it; None if it is not set."""
     return FIND.row(tx.connection, {"card_id": card_id, "job_kind": kind})
-
-
-def show_all_again(tx: Transaction) -> None:
-    """Have drawn now what Slack did not take, or was given up."""
-    SHOW_ALL.execute(tx.connection, {"now": tx.now})

@@ -89,7 +89,7 @@ def recorded(
     _after_outcomes(tx, card, results, recheck_after)
     is_finished = not any(request.is_to_be_executed for request in card.requests)
     if is_finished and (is_new or not tx.again):
-        jobs.end(tx, job, unless_set_again=False)
+        jobs.end(tx, job)
     elif not is_finished:
         jobs.extend(tx, job)
     if is_finished and card.first.message_ts:
@@ -195,7 +195,7 @@ def shown(tx: Transaction, job: Job, events: int, again_in: timedelta | None = N
             return False
         jobs.put_off(tx, job, tx.now + again_in, attempts=job.attempts)
         return True
-    if not jobs.end(tx, job):
+    if not jobs.end_unless_set_again(tx, job):
         return False
     response_urls.forget_all(tx.connection, job.card_id)
     return True
@@ -236,7 +236,7 @@ def not_shown(
     if not gone:
         again_at = tx.now + again_in if again_in is not None else None
         jobs.put_off(tx, job, again_at, attempts=attempts)
-    elif not jobs.end(tx, job):
+    elif not jobs.end_unless_set_again(tx, job):
         jobs.put_off(tx, job, tx.now, attempts=0)
 
 
@@ -247,7 +247,7 @@ def reminded(tx: Transaction, job: Job, *, notifies: bool) -> Card | None:
     Raises: LostHold.
     """
     locked = rows.lock(tx.connection, job.card_id)
-    jobs.end(tx, job, unless_set_again=False)
+    jobs.end(tx, job)
     if not notifies or not is_worth_a_reminder(locked.card.first, tx.now):
         return None
     locked.append(locked.first, tx.now, EventType.REMINDED, "", {})
@@ -293,7 +293,7 @@ def rechecked(tx: Transaction, job: Job, found: Mapping[str, Looked]) -> Card:
     if again:
         jobs.put_off(tx, job, min(again), attempts=job.attempts)
     elif not tx.again or jobs.find(tx, job.card_id, Kind.RECHECK):
-        jobs.end(tx, job, unless_set_again=False)
+        jobs.end(tx, job)
     if is_news and locked.first["message_ts"]:
         tx.set(job.card_id, Kind.SHOW, here=True)
     tx.finish(locked.card)
@@ -302,7 +302,7 @@ def rechecked(tx: Transaction, job: Job, found: Mapping[str, Looked]) -> Card:
 
 def done_with(tx: Transaction, job: Job) -> None:
     """End a job that has nothing to do. Raises: LostHold."""
-    jobs.end(tx, job, unless_set_again=False)
+    jobs.end(tx, job)
 
 
 def later(tx: Transaction, job: Job, again_in: timedelta) -> None:

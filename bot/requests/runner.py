@@ -24,9 +24,9 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from bot.ledger import acts, jobs, work_steps
+from bot.ledger import acts, due_jobs, work_steps
 from bot.ledger.database.engine import Database, LedgerUnavailable
-from bot.ledger.jobs import Job, Kind, LostHold, Transaction
+from bot.ledger.jobs import Job, Kind, LostHold, Transaction, seconds
 from bot.ops.tasks import BackgroundTasks, retried
 from bot.settings import Timing
 
@@ -212,7 +212,7 @@ class Runner:
         while True:
             try:
                 if not (caught_up or self._stopping.is_set()):
-                    await self.run(jobs.show_all_again)
+                    await self.run(due_jobs.show_all_again)
                     caught_up = True
                 if monotonic() - renewed_at >= self._timing.hold_s / 3:
                     renewed_at = monotonic()
@@ -244,12 +244,12 @@ class Runner:
     def _take(self, transaction: Transaction, free: Mapping[Kind, int]) -> list[Job]:
         acts.tidied(transaction)
         running = set(self._running)
-        taken = (jobs.take(transaction, kind, n, running) for kind, n in free.items())
+        taken = (due_jobs.take(transaction, kind, n, running) for kind, n in free.items())
         return [job for of_kind in taken for job in of_kind]
 
     async def _start_lost(self) -> None:
         """Start what an uncertain commit left held, once no transaction of it is under way."""
-        await asyncio.sleep(jobs.STEP_ENDS_WITHIN.total_seconds())
+        await asyncio.sleep(due_jobs.STEP_ENDS_WITHIN.total_seconds())
         try:
             await retried(
                 self._take_due,
@@ -265,8 +265,8 @@ class Runner:
         running = list(self._running.values())
         if not running:
             return
-        began = jobs.seconds()
-        held = await self.run(jobs.renew, running)
+        began = seconds()
+        held = await self.run(due_jobs.renew, running)
         for job in running:
             if job.id in held:
                 job.deadline = max(job.deadline, began + self._timing.hold_s)

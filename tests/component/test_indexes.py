@@ -12,7 +12,7 @@ from sqlalchemy import ClauseElement, Connection, Executable, Select, insert, se
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 
-from bot.ledger import jobs, lists, rows, same_customer
+from bot.ledger import due_jobs, jobs, lists, rows, same_customer
 from bot.ledger.database.engine import open_engine
 from bot.ledger.database.statements import Statement
 from bot.ledger.tables import jobs as job_table, requests
@@ -32,8 +32,8 @@ QUERIES: dict[str, tuple[Select[Any] | Statement, dict[str, object]]] = {
     "the card of a click": (rows.CARD_LOCKED, CARD),
     "the events of a card": (rows.EVENTS, CARD),
     "the cards of requests": (rows.CARDS_OF, {"ids": ["a" * 32]}),
-    "what is due": (jobs.DUE, DUE),
-    "what this process holds": (jobs.MINE, {"me": "one"}),
+    "what is due": (due_jobs.DUE, DUE),
+    "what this process holds": (due_jobs.MINE, {"me": "one"}),
     "a job of a card": (jobs.FIND, CARD | {"job_kind": "show"}),
     "whether a job is held": (jobs.FENCE, {"job_id": 7, "held": 1}),
     "what was done for a customer since a card was asked": (same_customer.SINCE_ASKED, CARD),

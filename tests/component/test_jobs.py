@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import Connection, delete, insert, select, update
 
 from bot.domain.models import EventType, Outcome
-from bot.ledger import ask_steps, decide_steps, jobs, work_steps
+from bot.ledger import ask_steps, decide_steps, due_jobs, jobs, work_steps
 from bot.ledger.acts import Act
 from bot.ledger.database.statements import Row
 from bot.ledger.jobs import Job, Kind, LostHold
@@ -104,7 +104,7 @@ async def test_what_this_process_holds_and_does_not_run_is_taken_again_after_a_m
     lost = await one.confirmed()
     one.now = NOW + SECOND
     assert await one.take(Kind.WORK) == []
-    one.now = NOW + jobs.STEP_ENDS_WITHIN
+    one.now = NOW + due_jobs.STEP_ENDS_WITHIN
     assert await one.take(Kind.WORK, running=[lost.id]) == []
     [again] = await one.take(Kind.WORK)
     assert (again.id, again.takes, again.attempts) == (lost.id, lost.takes + 1, 0)
@@ -213,7 +213,7 @@ async def test_a_start_has_drawn_what_was_given_up_or_failed(one: Process) -> No
     await add(one, "put off", Kind.SHOW, due_at=NOW + HOUR)
     await add(one, "held", Kind.SHOW, attempts=3, holder="other", held_until=NOW + HOLD)
     await add(one, "to do", Kind.WORK, due_at=NOW + HOUR, attempts=1)
-    await one.run(jobs.show_all_again)
+    await one.run(due_jobs.show_all_again)
     assert sorted(cards(await one.take(Kind.SHOW))) == ["failed", "given up"]
     assert await one.take(Kind.WORK) == []
 
@@ -221,7 +221,7 @@ async def test_a_start_has_drawn_what_was_given_up_or_failed(one: Process) -> No
 async def test_a_hold_is_renewed_while_its_job_runs(one: Process, other: Process) -> None:
     job = await one.confirmed()
     one.now = NOW + 20 * SECOND
-    assert await one.run(jobs.renew, [job]) == {job.id}
+    assert await one.run(due_jobs.renew, [job]) == {job.id}
     other.now = NOW + 40 * SECOND
     assert await other.take(Kind.WORK) == []
     other.now = one.now + HOLD
@@ -234,8 +234,8 @@ async def test_only_what_is_still_held_is_renewed(one: Process, other: Process) 
     await other.take(Kind.WORK)
     before = await row(one, Kind.WORK)
     one.now = LATER + SECOND
-    assert await one.run(jobs.renew, [lost]) == set()
-    assert await one.run(jobs.renew, []) == set()
+    assert await one.run(due_jobs.renew, [lost]) == set()
+    assert await one.run(due_jobs.renew, []) == set()
     assert await row(one, Kind.WORK) == before
 
 
@@ -247,7 +247,7 @@ async def test_a_row_that_is_locked_is_passed_over_by_the_renewal(postgresql_url
         with psycopg.connect(postgresql_url) as connection:
             connection.execute("SELECT 1 FROM jobs WHERE id = %s FOR UPDATE", [locked.id])
             async with asyncio.timeout(1.0):
-                assert await one.run(jobs.renew, [locked, free]) == {free.id}
+                assert await one.run(due_jobs.renew, [locked, free]) == {free.id}
 
 
 Write = Callable[[Process, Job], Awaitable[object]]

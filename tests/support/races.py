@@ -13,7 +13,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, delete, select, update
 
 from bot.domain.models import Card, EventType, Kind as RequestKind, Outcome, Person, Verdict
-from bot.ledger import ask_steps, decide_steps, jobs, rows, work_steps
+from bot.ledger import ask_steps, decide_steps, due_jobs, jobs, rows, work_steps
 from bot.ledger.acts import Act
 from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database, open_engine
@@ -291,7 +291,7 @@ async def stop(scene: Scene, side: Side) -> object:
 
 async def take_over(_scene: Scene, side: Side) -> object:
     """Take up work that was abandoned; it may end before that is noted."""
-    taken = await side.run(jobs.take, Kind.WORK, 1, ())
+    taken = await side.run(due_jobs.take, Kind.WORK, 1, ())
     try:
         for job in taken:
             await side.run(work_steps.resumed, job, older_version=False)

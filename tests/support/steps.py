@@ -22,7 +22,7 @@ from bot.domain.models import (
     Verdict,
 )
 from bot.domain.policy import ALLOWED, Decision
-from bot.ledger import ask_steps, decide_steps, jobs, rows, work_steps
+from bot.ledger import ask_steps, decide_steps, due_jobs, rows, work_steps
 from bot.ledger.acts import Act
 from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database, open_engine
@@ -83,7 +83,7 @@ class Process:
 
     async def take(self, kind: Kind, places: int = 10, running: Sequence[int] = ()) -> list[Job]:
         """Take what is due of a kind."""
-        return await self.run(jobs.take, kind, places, running)
+        return await self.run(due_jobs.take, kind, places, running)
 
     async def set(
         self, card_id: str, kind: Kind, due_at: datetime | None = None, *, here: bool = False
