@@ -17,7 +17,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from bot import __version__
-from bot.app.audit import add_arguments, audit, contradiction
+from bot.app.audit import add_arguments, audit, contradiction, member
 
 WRONG_SETTINGS = 2
 FAILED = 1
@@ -65,6 +65,7 @@ def _run(arguments: list[str] | None) -> int:
         "sandbox": _sandbox,
         "manifest": _manifest,
         "audit": _audit,
+        "forget": _forget,
         "check": _check,
         "migrate": _migrate,
         "example": _example,
@@ -167,6 +168,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     manifest.add_argument("--name", type=_app_name, help="another name for the app")
     add_arguments(commands.add_parser("audit", help="print the ledger, or verify it"))
+    forget = commands.add_parser("forget", help="delete the names of a person from the ledger")
+    forget.add_argument("who", type=member, metavar="U…", help="the person's Slack member id")
     commands.add_parser("check", help="check the installation and say what to fix")
     commands.add_parser("migrate", help="create the ledger, or update it to this version")
     example = commands.add_parser("example", help="print a file for the place where the bot runs")
@@ -251,6 +254,20 @@ def _sandbox(parsed: argparse.Namespace) -> int:
 
 def _audit(parsed: argparse.Namespace) -> int:
     return 0 if audit(parsed) else FAILED
+
+
+def _forget(parsed: argparse.Namespace) -> int:
+    from bot.ledger import names
+    from bot.ledger.database.engine import open_engine
+    from bot.ledger.database.migrating import require_current
+    from bot.settings import load_ledger
+
+    engine = open_engine(load_ledger().database_url.get_secret_value())
+    require_current(engine)
+    forgotten = names.forget(engine, parsed.who)
+    engine.dispose()
+    print(f"Names of {parsed.who} that were deleted: {forgotten}. The id stays: hashes cover it.")
+    return 0
 
 
 def _check(_parsed: argparse.Namespace) -> int:

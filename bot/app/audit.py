@@ -11,6 +11,7 @@ import re
 import sys
 from contextlib import ExitStack, closing
 from datetime import datetime
+from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -35,7 +36,7 @@ def add_arguments(audit: argparse.ArgumentParser) -> None:
     )
     audit.add_argument(
         "--who",
-        type=_member,
+        type=member,
         metavar="U…",
         help="only cards in which this person had a part, with all that came of them",
     )
@@ -45,8 +46,17 @@ def add_arguments(audit: argparse.ArgumentParser) -> None:
         default=None,
         help="only requests that were confirmed and have no outcome yet",
     )
+    audit.add_argument(
+        "--summary",
+        action="store_true",
+        default=None,
+        help="a line for each request, not for each event; --since and --until: when it was asked",
+    )
     form = audit.add_mutually_exclusive_group()
-    for name, text in (("json", "one JSON object per line"), ("csv", "CSV, for a spreadsheet")):
+    for name, text in (
+        ("json", "one JSON object per line"),
+        ("csv", "CSV in UTF-8, for a spreadsheet"),
+    ):
         form.add_argument(f"--{name}", dest="form", action="store_const", const=name, help=text)
     form.add_argument("--verify", action="store_true", help="list every row that was changed")
     form.add_argument(
@@ -66,7 +76,7 @@ def contradiction(parsed: argparse.Namespace) -> str:
     """Why the options of `audit` don't go together; empty if they do."""
     if parsed.against and not parsed.verify:
         return "--against needs --verify"
-    filters = ("customer", "since", "until", "who", "unfinished")
+    filters = ("customer", "since", "until", "who", "unfinished", "summary")
     used = " and ".join(f"--{name}" for name in filters if getattr(parsed, name) is not None)
     if used and (parsed.verify or parsed.heads):
         form = "--verify" if parsed.verify else "--heads"
@@ -82,7 +92,7 @@ def audit(parsed: argparse.Namespace) -> bool:
     Raises: InvalidSettings, LedgerUnavailable, NotReadable, SchemaMismatch.
     """
     from bot.ledger.audit.comparison import heads
-    from bot.ledger.audit.export import FORMS, Filter, read
+    from bot.ledger.audit.export import FORMS, Filter, read, summary
     from bot.ledger.database.engine import open_engine
     from bot.ledger.database.migrating import require_current
     from bot.settings import load_ledger
@@ -96,13 +106,18 @@ def audit(parsed: argparse.Namespace) -> bool:
         require_current(engine)
         if parsed.verify:
             return _verify(engine, parsed.against)
-        rows = stack.enter_context(closing(read(engine, wanted)))
+        if parsed.form == "csv" and isinstance(sys.stdout, TextIOWrapper):
+            # whatever the terminal's is: the file's first character says so
+            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+        found = (summary if parsed.summary else read)(engine, wanted)
+        rows = stack.enter_context(closing(found))
         line = None
         for line in heads(engine) if parsed.heads else FORMS[parsed.form](rows):
             print(line)
     if line is None:
         # not on stdout, which may be read by a program
-        print("The ledger has no event that fits.", file=sys.stderr)
+        what = "request" if parsed.summary else "event"
+        print(f"The ledger has no {what} that fits.", file=sys.stderr)
     return True
 
 
@@ -149,7 +164,8 @@ def _customer(value: str) -> int:
     return int(value)
 
 
-def _member(value: str) -> str:
+def member(value: str) -> str:
+    """A Slack member id as it is typed. Raises: ArgumentTypeError."""
     if not re.fullmatch("[UW][A-Z0-9]+", value):
         # a name would match nothing, which would read as "did nothing"
         raise argparse.ArgumentTypeError(

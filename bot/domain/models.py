@@ -144,12 +144,14 @@ class Person:
     """A Slack user: `user_id` in the team `team_id`, as Slack's signed payload names them.
 
     `team_id` is a workspace (`T…`), or in an Enterprise Grid also the organisation (`E…`), which a
-    command names as `enterprise_id`; the ledger does not keep the latter.
+    command names as `enterprise_id`; the ledger does not keep the latter. `name` is Slack's for who
+    acts right now; the ledger keeps it apart (`bot.ledger.names`), so a card that is read has none.
     """
 
     user_id: str
     team_id: str
     enterprise_id: str = field(default="", compare=False)
+    name: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

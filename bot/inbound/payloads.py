@@ -92,7 +92,8 @@ def typist(body: Payload) -> Person:
     Source: docs.slack.dev/interactivity/implementing-slash-commands
     """
     enterprise_id = body.get("enterprise_id") or ""
-    return Person(body["user_id"], body["team_id"] or enterprise_id, enterprise_id)
+    team_id, name = body["team_id"] or enterprise_id, body.get("user_name") or ""
+    return Person(body["user_id"], team_id, enterprise_id, name)
 
 
 def clicker(body: Payload) -> Person:
@@ -104,7 +105,8 @@ def clicker(body: Payload) -> Person:
     own = user.get("team_id") or team.get("id") or (body.get("enterprise") or {}).get("id") or ""
     # only if the workspace that Slack places in an organisation is the person's own
     enterprise_id = team.get("enterprise_id") if team.get("id") == own else None
-    return Person(user["id"], own, enterprise_id or "")
+    name = user.get("name") or user.get("username") or ""
+    return Person(user["id"], own, enterprise_id or "", str(name))
 
 
 def typed_in(body: Payload) -> Place:

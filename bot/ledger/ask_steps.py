@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from bot.domain.models import Card, EventType, LeftOut, Request
 from bot.domain.policy import Decision, reminder_at
-from bot.ledger import acts, jobs, response_urls, rows, same_customer
+from bot.ledger import acts, jobs, names, response_urls, rows, same_customer
 from bot.ledger.acts import Act, Before
 from bot.ledger.hash_chain import fingerprint, place_on_card
 from bot.ledger.jobs import Job, Kind, Transaction
@@ -69,6 +69,7 @@ def asked(
     if left_out:
         details[0]["left_out"] = [asdict(each) for each in left_out]
     added = _insert(tx, dated, EventType.REQUESTED, details)
+    names.note(tx, first.requester)
     if response_url:
         response_urls.remember(tx.connection, card.id, first.requester, response_url, tx.now)
     acts.keep(tx, act, card.id, "asked")
@@ -99,6 +100,7 @@ def refused_to_ask(tx: Transaction, request: Request, decision: Decision, act: A
     denied = replace(request, asked_at=tx.now, expires_at=tx.now)
     details: dict[str, object] = {"why": decision.why, "reason": request.reason}
     _insert(tx, [denied], EventType.ASK_DENIED, [details])
+    names.note(tx, request.requester)
     acts.keep(tx, act, request.id, "refused")
 
 

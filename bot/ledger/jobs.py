@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -171,14 +172,19 @@ class Transaction:
     The jobs are written last, in one order, so that two steps can't wait for each other. Those that
     are set `here` are held by this process from the start, unless another one holds them:
     `held` has them, with the card.
+
+    `names` are the names of people that this process knows to be in the ledger, by their ids, and
+    `new_names` those that this transaction has added.
     """
 
     connection: Connection
     holder: str
     hold: timedelta
     again: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
     began: float = field(default_factory=seconds)
     held: list[Job] = field(default_factory=list)
+    new_names: dict[str, str] = field(default_factory=dict)
     now: datetime = field(init=False)
     _changes: dict[tuple[str, str], tuple[datetime, bool] | None] = field(default_factory=dict)
 

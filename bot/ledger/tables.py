@@ -23,7 +23,7 @@ from sqlalchemy import (
     func,
 )
 
-REVISION = "0006"
+REVISION = "0007"
 """The migration that this code needs."""
 
 
@@ -151,4 +151,15 @@ acts = Table(
     Column("at", Moment, nullable=False),
     Column("came_of_it", String(16), nullable=False),
     Index("acts_by_time", "at"),
+)
+
+names = Table(
+    "names",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("user_id", String(32), nullable=False),
+    Column("name", Text, nullable=False),
+    # since when it is known
+    Column("at", Moment, nullable=False),
+    Index("names_by_user", "user_id", "at"),
 )

@@ -74,6 +74,7 @@ class Runner:
         self._taken: Counter[str] = Counter()
         self._look_again = asyncio.Event()
         self._failed_cards: set[str] = set()
+        self._names: dict[str, str] = {}
 
     def handle(self, handlers: Mapping[Kind, Handler]) -> None:
         """Say who does the jobs of each kind."""
@@ -140,6 +141,7 @@ class Runner:
         self, step: Callable[[Transaction], T], *, urgent: bool, again: bool = False
     ) -> T:
         result, transaction = await self._committed(step, urgent=urgent, again=again)
+        self._names |= transaction.new_names
         for job in transaction.held:
             if running := self._running.get(job.id):
                 running.set_again(job)
@@ -152,7 +154,9 @@ class Runner:
     ) -> tuple[T, Transaction]:
         def work(connection: Connection, *, again: bool) -> tuple[T, Transaction]:
             hold = self._timing.hold
-            transaction = Transaction(connection, self._holder, hold, again=again)
+            transaction = Transaction(
+                connection, self._holder, hold, again=again, names=self._names
+            )
             return step(transaction), transaction
 
         began = monotonic()

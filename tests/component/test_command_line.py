@@ -484,6 +484,7 @@ async def test_every_command_works_in_a_locale_without_accents(tmp_path: Path) -
         }
     assert {command: said for command, (code, said) in printed.items() if code} == {}
     assert "déplacé ✓" in printed["audit"][1]
+    assert printed["audit --csv"][1].startswith("\ufeffat,")
     assert "déplacé ✓" in printed["audit --csv"][1]
     assert '"Délatcher"' in json.dumps(
         json.loads(printed["manifest --socket --name Délatcher"][1]), ensure_ascii=False

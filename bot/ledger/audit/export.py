@@ -1,4 +1,4 @@
-"""Exports the ledger's events as JSON, CSV or a table, oldest first."""
+"""Exports the ledger's events, or a line for each request, as JSON, CSV or a table."""
 
 from __future__ import annotations
 
@@ -11,28 +11,38 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Any
 
-from sqlalchemy import Engine, RowMapping, Select, and_, or_, select
+from sqlalchemy import Column, ColumnElement, Engine, RowMapping, Select, and_, or_, select
 
 from bot.domain.models import EventType
 from bot.ledger.database.engine import streaming
+from bot.ledger.names import name_at
 from bot.ledger.rows import stored, time_of
 from bot.ledger.same_customer import IS_TO_BE_EXECUTED
 from bot.ledger.tables import card_id_of_row, events, requests
 
+BOM = "\ufeff"
+"""Without it, spreadsheets read UTF-8 as the letters of a Western code page."""
+MAX_LINE = 200
 WIDTHS = {
-    "at": 27,
-    "customer_id": 12,
+    "at": 19,
+    "customer_id": 11,
+    "customer": 22,
     "event": 15,
-    "who": 12,
+    "who": 11,
+    "who_name": 14,
     "vid": 12,
     "company_id": 12,
-    "why": 40,
-    "kind": 8,
+    "result": 16,
+    "asked_by": 11,
+    "asked_by_name": 14,
+    "decided_by": 11,
+    "decided_by_name": 15,
     "request_id": 32,
-    "channel_id": 12,
-    "card_id": 32,
 }
-COLUMNS = (*WIDTHS, "details")
+"""The columns of the table; what has no width and no place at its end is in JSON and CSV alone."""
+NAMES = ("customer", "who_name", "asked_by_name", "decided_by_name")
+"""They are cut to the width of their column."""
+AT_THE_END = ("why", "details")
 # a spreadsheet takes a cell that begins like this for a formula: owasp.org, "CSV Injection"
 FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001  # the wide ones count too
 # some spreadsheets split at semicolons, so the text after one can also begin a cell
@@ -90,8 +100,16 @@ def read(engine: Engine, wanted: Filter) -> Generator[Row, None, None]:
     Raises: LedgerUnavailable.
     """
     with streaming(engine) as connection:
-        rows = connection.execute(_query(wanted))
-        yield from map(_row, rows.mappings())
+        yield from map(_event, connection.execute(_events(wanted)).mappings())
+
+
+def summary(engine: Engine, wanted: Filter) -> Generator[Row, None, None]:
+    """The requests, oldest first: what came of each, who asked and who decided.
+
+    Raises: LedgerUnavailable.
+    """
+    with streaming(engine) as connection:
+        yield from map(_request, connection.execute(_requests(wanted)).mappings())
 
 
 def as_json(rows: Iterable[Row]) -> Iterator[str]:
@@ -100,19 +118,20 @@ def as_json(rows: Iterable[Row]) -> Iterator[str]:
 
 
 def as_csv(rows: Iterable[Row]) -> Iterator[str]:
-    """A header and one line per event (RFC 4180), safe to open in a spreadsheet."""
+    """A header and one line for each row (RFC 4180), safe to open in a spreadsheet."""
     for number, row in enumerate(rows):
         if number == 0:
-            yield _csv_line(COLUMNS)
-        yield _csv_line([_escape_formula(_cell(row[name])) for name in COLUMNS])
+            yield BOM + _csv_line(row)
+        yield _csv_line(_escape_formula(_cell(value)) for value in row.values())
 
 
 def as_table(rows: Iterable[Row]) -> Iterator[str]:
-    """A header and one line per event, in aligned columns."""
+    """A header and one line for each row, in aligned columns, cut where it would be too long."""
     for number, row in enumerate(rows):
         if number == 0:
-            yield _table_line({name: name.upper() for name in COLUMNS})
-        yield _table_line({name: _cell(row[name]) for name in COLUMNS})
+            yield _table_line({name: name.upper() for name in row} | {"at": "AT (UTC)"})
+        cells = {name: _cell(value) for name, value in row.items()}
+        yield _table_line(cells | {"at": cells["at"][:19].replace("T", " ")})
 
 
 FORMS: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {
@@ -122,32 +141,58 @@ FORMS: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {
 }
 
 
-def _query(wanted: Filter) -> Select[Any]:
-    query = select(
-        *stored(events),
-        requests.c.customer_id,
-        requests.c.kind,
-        requests.c.channel_id,
-        card_id_of_row.label("card_id"),
-    ).join_from(events, requests)
+_ABOUT_REQUEST = (
+    requests.c.customer_id,
+    requests.c.customer,
+    requests.c.kind,
+    requests.c.channel_id,
+    card_id_of_row.label("card_id"),
+)
+_ENDS = (EventType.UNDONE, EventType.LATCHED_AGAIN, EventType.CUSTOMER_GONE)
+"""What may happen to a customer after the outcome of its request."""
+
+
+def _events(wanted: Filter) -> Select[Any]:
+    name = name_at(events.c.actor, events.c.at).label("who_name")
+    query = select(*stored(events), *_ABOUT_REQUEST, name).join_from(events, requests)
     if wanted.customer_id is not None:
         own = requests.c.customer_id == wanted.customer_id
         about_all = and_(requests.c.position == 1, events.c.type.in_(OF_THE_CARD))
         on_card = card_id_of_row.in_(select(card_id_of_row).where(own))
         query = query.where(or_(own, and_(about_all, on_card)))
+    return query.where(*_that_fit(wanted, events.c.at)).order_by(events.c.at, events.c.id)
+
+
+def _requests(wanted: Filter) -> Select[Any]:
+    of_it = select(events.c.type).where(events.c.request_id == requests.c.id)
+    since = of_it.where(events.c.type.in_(_ENDS)).order_by(events.c.number.desc()).limit(1)
+    query = select(
+        *stored(requests),
+        card_id_of_row.label("of_card"),
+        name_at(requests.c.requester_id, requests.c.asked_at).label("asked_by_name"),
+        name_at(requests.c.decider_id, requests.c.decided_at).label("decided_by_name"),
+        of_it.where(events.c.number == requests.c.events).scalar_subquery().label("last"),
+        since.scalar_subquery().label("since"),
+    )
+    if wanted.customer_id is not None:
+        query = query.where(requests.c.customer_id == wanted.customer_id)
+    found = query.where(*_that_fit(wanted, requests.c.asked_at))
+    return found.order_by(requests.c.asked_at, card_id_of_row, requests.c.position)
+
+
+def _that_fit(wanted: Filter, at: Column[datetime]) -> Iterator[ColumnElement[bool]]:
     if wanted.since is not None:
-        query = query.where(events.c.at >= wanted.since)
+        yield at >= wanted.since
     if wanted.until is not None:
-        query = query.where(events.c.at < wanted.until)
+        yield at < wanted.until
     if wanted.who is not None:
         parts = select(card_id_of_row).join_from(events, requests)
-        query = query.where(card_id_of_row.in_(parts.where(events.c.actor == wanted.who)))
+        yield card_id_of_row.in_(parts.where(events.c.actor == wanted.who))
     if wanted.unfinished:
-        query = query.where(IS_TO_BE_EXECUTED)
-    return query.order_by(events.c.at, events.c.id)
+        yield IS_TO_BE_EXECUTED
 
 
-def _row(row: RowMapping) -> Row:
+def _event(row: RowMapping) -> Row:
     details = _details(row)
     # only `verify` uses them
     details.pop("row", None)
@@ -156,8 +201,10 @@ def _row(row: RowMapping) -> Row:
         "at": _iso(row["at"]),
         # a denied search has no customer
         "customer_id": row["customer_id"] or None,
+        "customer": _name(row["customer"]),
         "event": row["type"],
         "who": row["actor"],
+        "who_name": row["who_name"] or "",
         "vid": details.pop("vid", None),
         "company_id": details.pop("company_id", None),
         "why": details.pop("why", "") or details.pop("reason", ""),
@@ -167,6 +214,43 @@ def _row(row: RowMapping) -> Row:
         "card_id": row["card_id"],
         "details": {k: v for k, v in details.items() if k not in row},
     }
+
+
+def _request(row: RowMapping) -> Row:
+    return {
+        "at": _iso(row["asked_at"]),
+        "customer_id": row["customer_id"] or None,
+        "customer": _name(row["customer"]),
+        "kind": row["kind"],
+        "result": _result(row),
+        "asked_by": row["requester_id"],
+        "asked_by_name": row["asked_by_name"] or "",
+        "decided_by": row["decider_id"] or "",
+        "decided_by_name": row["decided_by_name"] or "",
+        "why": row["reason"],
+        "request_id": row["id"],
+        "channel_id": row["channel_id"],
+        "card_id": row["of_card"],
+    }
+
+
+def _result(row: RowMapping) -> str:
+    if row["outcome"] and row["since"]:
+        return f"{row['outcome']}, {row['since']}"
+    # what has no verdict and is not open was refused, or could not be posted
+    ended = row["outcome"] or row["verdict"]
+    return str(ended or ("waiting" if row["is_open"] else row["last"]))
+
+
+def _name(customer: object) -> str:
+    """A customer's name as its request keeps it, from when it was read; empty if it has none."""
+    try:
+        found = json.loads(str(customer))
+    except (ValueError, RecursionError):
+        return ""
+    return (
+        str(found.get("company_name") or found.get("name") or "") if isinstance(found, dict) else ""
+    )
 
 
 def _details(row: RowMapping) -> dict[str, Any]:
@@ -207,5 +291,15 @@ def _csv_line(cells: Iterable[str]) -> str:
 
 
 def _table_line(cells: dict[str, str]) -> str:
-    padded = [cells[name].ljust(width) for name, width in WIDTHS.items()]
-    return "  ".join([*padded, cells["details"]]).rstrip()
+    # an id is never cut, but by the end of the line
+    padded = [
+        (_cut(cell, WIDTHS[name]) if name in NAMES else cell).ljust(WIDTHS[name])
+        for name, cell in cells.items()
+        if name in WIDTHS
+    ]
+    rest = (cells[name] for name in AT_THE_END if cells.get(name))
+    return _cut("  ".join([*padded, *rest]).rstrip(), MAX_LINE)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length - 1]}…"
