@@ -47,17 +47,26 @@ _LINK = re.compile(
 
 def printable(text: str) -> str:
     """Text without control characters and lone surrogates, which databases refuse."""
+    if text.isprintable():
+        return text
     return "".join(" " if unicodedata.category(c) in ("Cc", "Cs") else c for c in text)
 
 
 def trimmed(text: str) -> str:
     """Text without blanks, unseen and control characters at its ends."""
-    return _AROUND.sub("", text)
+    return text.strip(" ") if _is_plain(text) else _AROUND.sub("", text)
 
 
 def visible(text: str) -> bool:
     """Whether anybody sees anything of a text."""
+    if _is_plain(text):
+        return not text.isspace() and text != ""
     return any(unicodedata.category(c)[0] not in "CZ" for c in _IGNORED.sub("", text))
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text has nothing but letters, digits, blanks and signs of ASCII, as most have."""
+    return text.isascii() and text.isprintable()
 
 
 def one_line(text: str) -> str:
@@ -67,6 +76,8 @@ def one_line(text: str) -> str:
 
 def blanked(text: str) -> str:
     """Text with a blank for each other kind of space, and for what databases refuse."""
+    if text.isprintable():
+        return text
     return "".join(" " if c.isspace() else c for c in printable(text))
 
 

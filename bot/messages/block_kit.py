@@ -198,17 +198,20 @@ def cut(value: str, limit: int) -> str:
 
 def units(value: str) -> int:
     """The length of a text in UTF-16 units, as Slack counts it."""
-    return len(value.encode("utf-16-le", "surrogatepass")) // 2
+    return len(value) if value.isascii() else len(value.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def size(blocks: object) -> int:
     """The UTF-16 units of all texts, values and URLs in blocks, which Slack limits in all."""
-    if isinstance(blocks, list):
-        return sum(map(size, blocks))
     if not isinstance(blocks, dict):
-        return 0
-    here = [each for key in _COUNTED if isinstance(each := blocks.get(key), str)]
-    return sum(map(units, here)) + sum(map(size, blocks.values()))
+        return sum(map(size, blocks)) if isinstance(blocks, list) else 0
+    total = 0
+    for name, value in blocks.items():
+        if not isinstance(value, str):
+            total += size(value)
+        elif name in _COUNTED:
+            total += units(value)
+    return total
 
 
 def text_units(content: Iterable[Line]) -> int:
