@@ -13,12 +13,13 @@ NAMES = {
     "floor": "aiohttp alone",
     "naive": "Bolt for Python",
     "bolt-js": "Bolt for JavaScript",
+    "bolt-js with a ledger": "the same, with a ledger",
     SQLITE: "this bot, SQLite",
     POSTGRESQL: "this bot, PostgreSQL",
 }
 PANELS = (CPU, CPU_LEGS, COMMAND_ACK, CLICK_ACK)
-WIDTH, HEIGHT = 860, 420
-PANEL_WIDTH, PANEL_HEIGHT = 430, 190
+WIDTH, HEIGHT = 860, 472
+PANEL_WIDTH, PANEL_HEIGHT = 430, 216
 LABELS, BARS, STEP, THICKNESS = 144, 212, 26, 16
 
 _STYLE = """

@@ -66,9 +66,13 @@ class Ledgers:
 
     def sqlite(self) -> str:
         """The address of an empty SQLite ledger at the bot's schema version."""
-        url = f"sqlite:///{self._folder / f'ledger{next(self._numbers)}.db'}"
+        url = f"sqlite:///{self.new_file()}"
         _with_engine(url, migrate)
         return url
+
+    def new_file(self) -> str:
+        """The path of a file that is not there yet, for a bot that makes its own ledger."""
+        return str(self._folder / f"ledger{next(self._numbers)}.db")
 
     def postgresql(self) -> str:
         """The address of an empty PostgreSQL ledger at the bot's schema version."""

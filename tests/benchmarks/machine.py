@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tests.benchmarks.interpreter import Interpreter
 from tests.benchmarks.servers import Cores
-from tests.benchmarks.variants import bolt_js_folder
+from tests.benchmarks.variants import bolt_js_folder, node
 
 
 def machine(cores: Cores) -> str:
@@ -29,7 +29,7 @@ def versions(python: Interpreter) -> str:
     parts = [python.versions]
     bolt = bolt_js_folder() / "node_modules" / "@slack" / "bolt" / "package.json"
     if bolt.exists():
-        node = subprocess.run(["node", "--version"], check=True, capture_output=True, text=True)
-        parts.append(f"Node {node.stdout.strip().removeprefix('v')}")
+        version = subprocess.run([node(), "--version"], check=True, capture_output=True, text=True)
+        parts.append(f"Node {version.stdout.strip().removeprefix('v')}")
         parts.append(f"@slack/bolt {json.loads(bolt.read_text())['version']}")
     return ", ".join(parts)

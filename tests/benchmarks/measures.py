@@ -9,7 +9,7 @@ import re
 import shutil
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median, quantiles
 
@@ -22,6 +22,8 @@ from tests.benchmarks.variants import (
     BATCH_FULL,
     FLOWS,
     FULL,
+    JS,
+    JS_LEDGER,
     PATIENT,
     POSTGRESQL,
     SCRIPT,
@@ -125,7 +127,7 @@ class Bench:
 
     async def _warm_up(self, server: Server, name: str) -> None:
         self.doubles.delay_s = 0.0
-        flows = JS_WARM_UP if name == "bolt-js" else self.plan.warm_up
+        flows = JS_WARM_UP if name in (JS, JS_LEDGER) else self.plan.warm_up
         await load.run(self.doubles, server.port, flows=flows, people=16)
 
     async def _measured(self, server: Server, cell: Cell) -> Figures:
@@ -176,7 +178,7 @@ class Bench:
             out, prefix = self.folder / f"{name}.callgrind", f"--vgdb-prefix={self.folder}/vgdb"
             valgrind = ("valgrind", "--tool=callgrind", "--instr-atstart=no", prefix)
             command = (*valgrind, f"--callgrind-out-file={out}", *variant.command)
-            async with self._started(Variant(name, command, variant.ledger)) as server:
+            async with self._started(replace(variant, command=command)) as server:
                 await self._traced(server, self.plan.traced // 5)
                 control = ("vgdb", prefix, f"--pid={server.pid}", "instrumentation")
                 await output_of((*control, "on"), HOST, self.cores)
@@ -209,7 +211,7 @@ class Bench:
             yield Sample(Cell(SQLITE, 0, 16), {"growth": sizes[-1] / sizes[0]})
 
     def _started(self, variant: Variant) -> AbstractAsyncContextManager[Server]:
-        ledger = {"DATABASE_URL": variant.ledger()} if variant.ledger else {}
+        ledger = {variant.variable: variant.ledger()} if variant.ledger else {}
         environment = self.doubles.environment() | ledger
         return started(variant.command, environment, self.folder, self.cores)
 

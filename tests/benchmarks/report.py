@@ -19,6 +19,7 @@ NAMES = {
     "floor": "aiohttp alone (floor)",
     "naive": "Bolt for Python, unchanged (naive)",
     "bolt-js": "Bolt for JavaScript (bolt-js)",
+    "bolt-js with a ledger": "Bolt for JavaScript with a ledger",
     "sqlite": "**this bot**, SQLite",
     "postgresql": "**this bot**, PostgreSQL",
 }

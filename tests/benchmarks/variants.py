@@ -13,9 +13,12 @@ from tests.benchmarks.ledgers import Ledgers
 from tests.benchmarks.servers import ServerFailed
 
 BOLT_JS = "@slack/bolt@4"
+NODE = "node@24"
+"""npm has Node itself: `node:sqlite` needs a newer one than most systems have."""
 RIVALS = Path(__file__).parent / "rivals"
 SQLITE, POSTGRESQL, SCRIPT, PATIENT = "sqlite", "postgresql", "script", "patient"
-FLOWS = ("floor", "naive", "bolt-js", SQLITE, POSTGRESQL)
+JS, JS_LEDGER = "bolt-js", "bolt-js with a ledger"
+FLOWS = ("floor", "naive", JS, JS_LEDGER, SQLITE, POSTGRESQL)
 """The servers of the flow, in the order of the report."""
 FULL, BATCH_FULL = " full", " batch full"
 """End the names of variants with a filled ledger: of single cards, and of cards for 50."""
@@ -24,11 +27,15 @@ BATCH_HISTORY, BATCH_SIZE = 10_000, 50
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A server of the flow; `ledger` gives the address of its database if it has one."""
+    """A server of the flow; `ledger` gives the address of its database if it has one.
+
+    `variable` is the setting that takes the address.
+    """
 
     name: str
     command: tuple[str, ...]
     ledger: Callable[[], str] | None = None
+    variable: str = "DATABASE_URL"
 
 
 class Variants:
@@ -46,12 +53,14 @@ class Variants:
         Raises: ServerFailed.
         """
         match name:
-            case "floor" | "naive":
-                return Variant(name, self.module(f"tests.benchmarks.rivals.{name}"))
-            case "bare Bolt":
-                return Variant(name, self.module("tests.benchmarks.rivals.bare"))
+            case "floor" | "naive" | "bare Bolt":
+                rival = name.removesuffix(" Bolt")
+                return Variant(name, self.module(f"tests.benchmarks.rivals.{rival}"))
             case "bolt-js":
-                return Variant(name, ("node", str(await _installed())))
+                return Variant(name, await _in_node("bolt.mjs"))
+            case "bolt-js with a ledger":
+                command = await _in_node("ledger.mjs")
+                return Variant(name, command, self._ledgers.new_file, "LEDGER")
             case "patient":
                 return Variant(name, self.module("tests.benchmarks.patient"), self._ledgers.sqlite)
         command = (*self.module("bot"), "http")
@@ -74,14 +83,22 @@ def bolt_js_folder() -> Path:
     return kept_folder() / "bolt-js"
 
 
-async def _installed() -> Path:
+def node() -> Path:
+    """Node as npm installed it there."""
+    return bolt_js_folder() / "node_modules" / ".bin" / "node"
+
+
+async def _in_node(program: str) -> tuple[str, ...]:
+    """The command that runs one of the programs for Node; installs what they need, once."""
     folder = bolt_js_folder()
     folder.mkdir(parents=True, exist_ok=True)
-    if not (folder / "node_modules" / "@slack" / "bolt").is_dir():
+    if not ((folder / "node_modules" / "@slack" / "bolt").is_dir() and node().exists()):
         npm = await asyncio.create_subprocess_exec(
-            "npm", "install", "--no-audit", "--no-fund", "--silent", BOLT_JS, cwd=folder
+            "npm", "install", "--no-audit", "--no-fund", "--silent", BOLT_JS, NODE, cwd=folder
         )
         if await npm.wait():
-            raise ServerFailed(f"npm could not install {BOLT_JS}")
+            raise ServerFailed(f"npm could not install {BOLT_JS} and {NODE}")
     # Node looks for packages next to the program
-    return Path(shutil.copy(RIVALS / "bolt.mjs", folder))
+    for each in RIVALS.glob("*.mjs"):
+        shutil.copy(each, folder)
+    return str(node()), str(folder / program)
