@@ -33,6 +33,7 @@ from bot.fusebill.errors import (
 from bot.fusebill.texts import NOT_JSON, is_page, parsed, storable, texts_of
 
 MAX_ERROR_ID = 10**18
+MAX_CALL_TEXT = 9_000  # characters of the words that are kept of each call
 MAX_TARGET = 200  # characters of a redirect's target
 
 _KEY_REFUSED = "authorization key is not in the correct format"
@@ -120,6 +121,23 @@ def customers_of(answer: Answer) -> list[Customer]:
         except ValueError:
             continue
     return customers
+
+
+def evidence(answer: FusebillError | Accepted) -> dict[str, object]:
+    """What came of a call, for the ledger: everything that the vendor's support would ask for."""
+    texts: list[str] = []
+    left = MAX_CALL_TEXT
+    for each in answer.texts:
+        texts += [each[:left]] if left > 0 else []
+        left -= len(each)
+    found: dict[str, object] = {"texts": texts} if texts else {}
+    if answer.why:
+        found["why"] = answer.why
+    if isinstance(answer, FusebillError) and answer.error_id is not None:
+        found["error_id"] = answer.error_id
+    if isinstance(answer, FusebillError) and answer.may_still_run:
+        found["may_still_run"] = True
+    return {"status": answer.status} | found
 
 
 def _value_of(answer: Answer) -> object:

@@ -23,10 +23,15 @@ OLDER_VERSION = "an older version"
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What came of a request: its outcome, and the `details` for its event."""
+    """What came of a request: its outcome, and the `details` for its event.
+
+    With `retry_at`, nothing was changed because Fusebill takes no more calls until then; whoever
+    executes may wait for that instead of recording it.
+    """
 
     outcome: Outcome
     details: dict[str, object] = field(default_factory=dict)
+    retry_at: datetime | None = None
 
 
 def resumed(tx: Transaction, job: Job, *, older_version: bool) -> Card:

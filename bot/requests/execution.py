@@ -24,7 +24,6 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
-from datetime import datetime
 from time import monotonic
 
 from bot.domain.models import Customer, HubSpotIds, Outcome, Request
@@ -37,37 +36,19 @@ from bot.fusebill.errors import (
     RateLimited,
     Unavailable,
 )
-from bot.fusebill.responses import Accepted
+from bot.fusebill.responses import Accepted, evidence
 from bot.ledger.work_steps import Result
 from bot.messages.fusebill_errors import reason
 from bot.ops.tasks import retried
 
 ATTEMPTS = 6
 LOOKS = 5  # after a success that did not show the change, beyond a first one at once
-MAX_CALL_TEXT = 9_000  # characters of Fusebill's words kept of each call
 
 BeforeCall = Callable[[], Awaitable[None]]
 
 
 class NotToBeCalled(Exception):
     """Somebody stopped the request: it is not called, or not once more."""
-
-
-@dataclass(frozen=True, slots=True)
-class ExecutionResult:
-    """The outcome, and the `details` for its event in the ledger.
-
-    With `retry_at`, nothing was changed because Fusebill takes no more calls until then.
-    """
-
-    outcome: Outcome
-    details: dict[str, object] = field(default_factory=dict)
-    retry_at: datetime | None = None
-
-    @property
-    def result(self) -> Result:
-        """What is recorded of it."""
-        return Result(self.outcome, self.details)
 
 
 @dataclass(slots=True)
@@ -136,7 +117,7 @@ class Execution:
 
     async def execute(
         self, request: Request, before_call: BeforeCall, *, may_have_called: bool
-    ) -> ExecutionResult:
+    ) -> Result:
         """Execute a request; every FusebillError becomes an outcome.
 
         `may_have_called`: the call may have been made before. What `before_call` raises is raised,
@@ -167,7 +148,7 @@ class Execution:
             return {"unread": str(error) or type(error).__name__}
         return {"found": asdict(customer.ids)}
 
-    async def _execute_with_retries(self, progress: _Progress) -> ExecutionResult:
+    async def _execute_with_retries(self, progress: _Progress) -> Result:
         def should_retry(error: Exception) -> bool | float:
             if isinstance(error, FusebillError):
                 progress.last_error = error
@@ -194,7 +175,7 @@ class Execution:
                 raise
             return await self._after_stop(progress)
 
-    async def _attempt(self, progress: _Progress) -> ExecutionResult:
+    async def _attempt(self, progress: _Progress) -> Result:
         request = progress.request
         before = await self._fusebill.get_customer(request.customer.customer_id)
         found = compare(before.ids, request, called=progress.sent)
@@ -221,12 +202,17 @@ class Execution:
         """Make the call that changes the customer, and keep what came of it as evidence."""
         in_doubt, sent = progress.in_doubt, progress.sent
         progress.in_doubt = progress.sent = True
-        operation = "latch_customer" if progress.request.ids_after else "unlatch_customer"
+        request = progress.request
+        customer_id, ids = request.customer.customer_id, request.ids_after
+        operation = "latch_customer" if ids else "unlatch_customer"
         entry: dict[str, object] = {"operation": operation, "status": None}
         progress.calls.append(entry)
         progress.sent_at = monotonic()
         try:
-            accepted = await self._send(progress.request)
+            if ids:
+                accepted = await self._fusebill.latch_customer(customer_id, ids)
+            else:
+                accepted = await self._fusebill.unlatch_customer(customer_id)
         except FusebillError as error:
             entry |= evidence(error)
             if isinstance(error, FusebillRefused):
@@ -240,12 +226,6 @@ class Execution:
         finally:
             entry["seconds"] = round(monotonic() - progress.sent_at, 3)
 
-    async def _send(self, request: Request) -> Accepted:
-        customer_id = request.customer.customer_id
-        if request.ids_after:
-            return await self._fusebill.latch_customer(customer_id, request.ids_after)
-        return await self._fusebill.unlatch_customer(customer_id)
-
     def _long_looks(self, progress: _Progress) -> Iterator[float]:
         """The pauses before the looks for what may still run: as long as that can be."""
         ends_at = progress.deadline = monotonic() + self._looks_for_s
@@ -254,9 +234,7 @@ class Execution:
             yield min(pause_s, left_s)
             pause_s = max(2 * pause_s, self._look_s)
 
-    async def _read_back(
-        self, progress: _Progress, why: str, pauses: Iterable[float]
-    ) -> ExecutionResult:
+    async def _read_back(self, progress: _Progress, why: str, pauses: Iterable[float]) -> Result:
         """Look for a change that may come late; `why` is what is told if it does not show."""
         request = progress.request
         seen: HubSpotIds | None = None
@@ -279,7 +257,7 @@ class Execution:
             return _failed(progress.running or progress.last_error, progress)
         if seen != request.ids_before:
             return changed(seen, called=True)
-        return ExecutionResult(Outcome.UNKNOWN, {"why": why})
+        return Result(Outcome.UNKNOWN, {"why": why})
 
     async def _look(self, request: Request) -> Customer:
         return await retried(
@@ -291,9 +269,7 @@ class Execution:
             wait_jitter=0,
         )
 
-    async def _after_refusal(
-        self, refusal: FusebillRefused, progress: _Progress
-    ) -> ExecutionResult:
+    async def _after_refusal(self, refusal: FusebillRefused, progress: _Progress) -> Result:
         """Look whether the customer is as it was: a "no" may come too late."""
         request = progress.request
         try:
@@ -308,17 +284,17 @@ class Execution:
             return changed(after.ids, called=True)
         raise refusal
 
-    async def _after_stop(self, progress: _Progress) -> ExecutionResult:
+    async def _after_stop(self, progress: _Progress) -> Result:
         """What a request came to that was stopped after a call."""
         if not progress.in_doubt:
             return _failed(progress.last_error, progress)
         customer = await self._look(progress.request)
         found = compare(customer.ids, progress.request, called=True)
         why = "It was stopped after a call had begun, and the change does not show yet."
-        return found or ExecutionResult(Outcome.UNKNOWN, {"why": why})
+        return found or Result(Outcome.UNKNOWN, {"why": why})
 
 
-def compare(ids: HubSpotIds, request: Request, *, called: bool) -> ExecutionResult | None:
+def compare(ids: HubSpotIds, request: Request, *, called: bool) -> Result | None:
     """The outcome that a customer's ids show; None if the request can still be executed.
 
     `called` says whether a call of the bot may have changed the ids already.
@@ -328,7 +304,7 @@ def compare(ids: HubSpotIds, request: Request, *, called: bool) -> ExecutionResu
     if ids == request.ids_after:
         # without a call, somebody else did it
         already = Outcome.ALREADY_LATCHED if ids else Outcome.ALREADY_CLEAR
-        return done(request, "read_back") if called else ExecutionResult(already)
+        return done(request, "read_back") if called else Result(already)
     return changed(ids, called=called)
 
 
@@ -338,40 +314,21 @@ def _on_the_way(ids: HubSpotIds, request: Request) -> bool:
     return ids.vid in (old.vid, new.vid) and ids.company_id in (old.company_id, new.company_id)
 
 
-def done(request: Request, how: str, status: int | None = None) -> ExecutionResult:
+def done(request: Request, how: str, status: int | None = None) -> Result:
     """The request is done; `how` Fusebill showed it: in its `answer`, or when `read_back`."""
     outcome = Outcome.RESTORED if request.ids_after else Outcome.CLEARED
     details: dict[str, object] = {**asdict(request.customer.ids), "how": how}
-    return ExecutionResult(outcome, details | ({"status": status} if status else {}))
+    return Result(outcome, details | ({"status": status} if status else {}))
 
 
-def changed(ids: HubSpotIds, *, called: bool) -> ExecutionResult:
+def changed(ids: HubSpotIds, *, called: bool) -> Result:
     """The customer has other ids than the card showed; `called` as for `compare`."""
-    return ExecutionResult(
-        Outcome.CHANGED, {"found": asdict(ids)} | ({"called": True} if called else {})
-    )
-
-
-def evidence(answer: FusebillError | Accepted) -> dict[str, object]:
-    """What came of a call, for the ledger: everything that the vendor's support would ask for."""
-    texts: list[str] = []
-    left = MAX_CALL_TEXT
-    for each in answer.texts:
-        texts += [each[:left]] if left > 0 else []
-        left -= len(each)
-    found: dict[str, object] = {"texts": texts} if texts else {}
-    if answer.why:
-        found["why"] = answer.why
-    if isinstance(answer, FusebillError) and answer.error_id is not None:
-        found["error_id"] = answer.error_id
-    if isinstance(answer, FusebillError) and answer.may_still_run:
-        found["may_still_run"] = True
-    return {"status": answer.status} | found
+    return Result(Outcome.CHANGED, {"found": asdict(ids)} | ({"called": True} if called else {}))
 
 
 def _failed(
     error: FusebillError, progress: _Progress, cause: FusebillError | None = None
-) -> ExecutionResult:
+) -> Result:
     """The outcome after the last attempt; UNKNOWN if a call may have changed something.
 
     `cause` is what kept the bot trying until the time was up, if that is the error.
@@ -381,10 +338,10 @@ def _failed(
         why = reason(error)
         if error is not progress.running:
             why += " An earlier call may have taken effect, or may still do so."
-        return ExecutionResult(Outcome.UNKNOWN, details | {"why": why})
+        return Result(Outcome.UNKNOWN, details | {"why": why})
     details |= {
         "why": f"{reason(error)} Nothing was changed.",
         "may_pass": (cause or error).may_pass,
     }
     retry_at = error.retry_at if isinstance(error, RateLimited) else None
-    return ExecutionResult(Outcome.REFUSED, details, retry_at)
+    return Result(Outcome.REFUSED, details, retry_at)

@@ -168,7 +168,7 @@ class FollowUps:
             if result is None:
                 still_latched.append(request)
             else:
-                results[request.id] = result.result
+                results[request.id] = result
         if results and not await self._record(card, results, person, place):
             return
         if still_latched:

@@ -30,7 +30,7 @@ from bot.ledger import same_customer, vouching, work_steps
 from bot.ledger.jobs import Job, seconds
 from bot.ledger.work_steps import Result
 from bot.ops.metrics import Metrics
-from bot.requests.execution import Execution, ExecutionResult, NotToBeCalled
+from bot.requests.execution import Execution, NotToBeCalled
 from bot.requests.runner import Runner
 from bot.requests.show import about
 from bot.settings import Timing
@@ -110,7 +110,7 @@ class _CardWork:
         if not is_begun and self.unanswered >= MAX_UNANSWERED:
             raise _FusebillIsSilent
 
-    def count(self, result: ExecutionResult) -> None:
+    def count(self, result: Result) -> None:
         """Count a call that may still run; one that ended begins anew."""
         if "calls" in result.details:
             self.unanswered = self.unanswered + 1 if "running_s" in result.details else 0
@@ -187,19 +187,19 @@ class Work:
             result = await self._executed(work, request)
             if result is None:
                 return
-            await work.record.add((request.id, result.result))
+            await work.record.add((request.id, result))
             self._metrics.outcomes.labels(request.kind, result.outcome).inc()
             if request.decided_at:
                 took_s = (work.job.now() - request.decided_at).total_seconds()
                 self._metrics.result_seconds.labels(request.kind).observe(took_s)
             log.info("executed", outcome=result.outcome, **_loggable(result))
 
-    async def _executed(self, work: _CardWork, request: Request) -> ExecutionResult | None:
+    async def _executed(self, work: _CardWork, request: Request) -> Result | None:
         """Execute a request, in another turn if Fusebill takes no more calls for a while.
 
         None if somebody stopped it before it was begun: then it has its outcome.
         """
-        refused: list[ExecutionResult] = []
+        refused: list[Result] = []
         while True:
             async with self._turn(request):
                 result = await self._take_turn(work, request)
@@ -214,7 +214,7 @@ class Work:
                 return result and _with_calls_of(refused, result)
             refused.append(result)
 
-    async def _take_turn(self, work: _CardWork, request: Request) -> ExecutionResult | None:
+    async def _take_turn(self, work: _CardWork, request: Request) -> Result | None:
         if work.job.attempts >= MAX_INTERRUPTIONS:
             return _given_up(request)
 
@@ -233,7 +233,7 @@ class Work:
         except NotToBeCalled:
             return None
         except _FusebillIsSilent:
-            return ExecutionResult(Outcome.NOT_BEGUN, {"may_pass": True})
+            return Result(Outcome.NOT_BEGUN, {"may_pass": True})
         work.count(result)
         return result
 
@@ -252,7 +252,7 @@ class Work:
             RECORD_TIMEOUT_S, work_steps.recorded, job, dict(results), self._recheck_after
         )
 
-    def _can_wait(self, request: Request, result: ExecutionResult) -> bool:
+    def _can_wait(self, request: Request, result: Result) -> bool:
         """Whether one of many customers has another turn, once Fusebill takes calls again."""
         return request.card_size > 1 and self._pace.wait_until(result.retry_at)
 
@@ -285,22 +285,22 @@ class Work:
             return await self._execution.look(request)
 
 
-def _given_up(request: Request) -> ExecutionResult:
+def _given_up(request: Request) -> Result:
     """What came of work that each process was interrupted at."""
     why = f"The bot was interrupted {MAX_INTERRUPTIONS} times and does not try again."
     if request.is_begun:
-        return ExecutionResult(Outcome.UNKNOWN, {"why": why})
+        return Result(Outcome.UNKNOWN, {"why": why})
     details: dict[str, object] = {"why": f"{why} No call was begun.", "may_pass": True}
-    return ExecutionResult(Outcome.REFUSED, details)
+    return Result(Outcome.REFUSED, details)
 
 
-def _with_calls_of(earlier: Sequence[ExecutionResult], last: ExecutionResult) -> ExecutionResult:
+def _with_calls_of(earlier: Sequence[Result], last: Result) -> Result:
     """The last result, with the evidence of each call that was refused before."""
     results = [result.details.get("calls") for result in (*earlier, last)]
     calls = [call for found in results if isinstance(found, list) for call in found]
     return replace(last, details=last.details | ({"calls": calls} if calls else {}))
 
 
-def _loggable(result: ExecutionResult) -> dict[str, object]:
+def _loggable(result: Result) -> dict[str, object]:
     known = ("status", "calls", "seconds", "why", "how", "found", "vid", "company_id")
     return {name: result.details[name] for name in known if name in result.details}
