@@ -110,8 +110,8 @@ def _explain(error: Exception) -> tuple[str, int]:
     from bot.ledger.database.engine import LedgerUnavailable
     from bot.ledger.database.migrating import SchemaMismatch
     from bot.settings import InvalidSettings
-    from bot.slack.client import SlackError
     from bot.slack.error_codes import meaning_of
+    from bot.slack.errors import SlackError
 
     match error:
         case InvalidSettings():

@@ -210,6 +210,12 @@ class Settings(LedgerSettings):
             )
         return self
 
+    @property
+    def signing_secret(self) -> str:
+        """The secret that Slack signs its requests with; empty if it is not set (Socket Mode)."""
+        secret = self.slack_signing_secret
+        return secret.get_secret_value() if secret else ""
+
 
 class _HttpSettings(Settings):
     slack_signing_secret: SigningSecret

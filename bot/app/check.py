@@ -13,9 +13,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.app.checks import CheckResult, cards, clock, file_modes, fix as fix_of, warning, why
 from bot.environment import this_bot
-from bot.fusebill.answers import RateLimit
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError, KeyRefused, NotReached
+from bot.fusebill.pace import RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.manifest import scopes
 from bot.ledger.database.engine import LedgerUnavailable, open_engine, require_writable
@@ -25,8 +25,9 @@ from bot.messages import fusebill_errors
 from bot.messages.block_kit import cut
 from bot.messages.phrases import Links
 from bot.settings import Settings
-from bot.slack.client import Slack, SlackError, is_retryable
+from bot.slack.client import Slack
 from bot.slack.error_codes import ALLOWED_ADDRESSES, Remedy, meaning_of
+from bot.slack.errors import SlackError, is_retryable
 from bot.slack.web_api import open_session
 
 __all__ = ["CheckResult", "check"]

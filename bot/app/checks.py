@@ -34,8 +34,9 @@ from bot.messages.card import draw, duplicate
 from bot.messages.phrases import Links
 from bot.messages.thread import next_reply
 from bot.settings import Settings
-from bot.slack.client import Slack, SlackBusy, SlackError, is_retryable
+from bot.slack.client import Slack
 from bot.slack.error_codes import meaning_of
+from bot.slack.errors import SlackBusy, SlackError, is_retryable
 
 ANYBODY = 0o777
 MAX_CLOCK_ERROR_S = 5.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -12,13 +13,15 @@ import httpx
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
+from slack_bolt.logger.messages import (
+    warning_client_prioritized_and_token_skipped,
+    warning_token_skipped,
+)
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.app.bolt import bolt_app, identify
 from bot.domain.policy import Policy
-from bot.fusebill.answers import RateLimit
 from bot.fusebill.client import FusebillClient
-from bot.fusebill.pace import Pace
+from bot.fusebill.pace import Pace, RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.guard import Guard
 from bot.inbound.listeners import Listeners
@@ -46,10 +49,13 @@ from bot.requests.show import Show
 from bot.requests.work import Work
 from bot.settings import Settings, Timing
 from bot.slack.client import Slack
+from bot.slack.errors import BAD_TOKEN, SlackBlocked, SlackUnavailable
 from bot.slack.user_groups import UserGroups
 from bot.slack.web_api import open_session
 
 log = structlog.get_logger(__name__)
+
+MAX_PAUSE_S = 30.0
 
 
 @dataclass(slots=True)
@@ -136,7 +142,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         # before the jobs stop being renewed
         stack.push_async_callback(_drain, tasks, timing)
 
-        identity = await identify(slack, timing.pause_s)
+        identity = await _identify(slack, timing.pause_s)
         post.bot_user_id = identity.bot_user_id or ""
         policy = _policy(settings, identity)
         groups = UserGroups(slack, policy.user_groups)
@@ -155,12 +161,58 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             recheck_after_s=recheck_after_s,
         )
         paste = Paste(slack, private, permissions, settings.fusebill_customer_url)
-        app = bolt_app(settings, client, identity)
+        app = _bolt_app(settings, client, identity)
         guard = Guard(private, tasks, metrics)
         Listeners(
             *(ask, decide, follow_ups, found, paste, guard), settings.fusebill_customer_url
         ).register(app)
         yield Bot(app, client, slack, runner, groups, tasks, metrics, timing, stopping)
+
+
+async def _identify(slack: Slack, pause_s: float) -> AuthorizeResult:
+    """Ask once who the bot is; otherwise Bolt would ask during the first ack.
+
+    Only Slack's own word that this token is bad ends the wait: all else an admin or time can change
+    without a restart.
+    """
+    while True:
+        try:
+            answer = await slack.auth_test()
+            break
+        except SlackUnavailable as error:
+            if isinstance(error, SlackBlocked) and error.code in BAD_TOKEN:
+                raise
+            again_in_s = min(max(pause_s, error.retry_after_s or 0.0), MAX_PAUSE_S)
+            log.warning("waiting for slack", why=error.code, again_in_s=again_in_s)
+        await asyncio.sleep(again_in_s)
+        pause_s = min(pause_s * 2, MAX_PAUSE_S)
+    return AuthorizeResult.from_auth_test_response(bot_token=slack.token, auth_test_response=answer)
+
+
+def _bolt_app(settings: Settings, client: AsyncWebClient, identity: AuthorizeResult) -> AsyncApp:
+    """Bolt's app, without listeners."""
+
+    async def authorize() -> AuthorizeResult:
+        return identity
+
+    bolt_log = logging.getLogger("slack_bolt")
+    bolt_log.addFilter(_drop_token_warning)
+    return AsyncApp(
+        # without a name Bolt searches all loaded modules for one
+        name="unlatch-bot",
+        signing_secret=settings.signing_secret,
+        client=client,
+        authorize=authorize,
+        logger=bolt_log,
+        # otherwise Bolt polls for the ack every 10 ms
+        process_before_response=True,
+    )
+
+
+def _drop_token_warning(record: logging.LogRecord) -> bool:
+    """Bolt warns that it ignores SLACK_BOT_TOKEN, because the bot passes the token itself."""
+    warnings = (warning_client_prioritized_and_token_skipped(), warning_token_skipped())
+    return record.getMessage() not in warnings
 
 
 @asynccontextmanager

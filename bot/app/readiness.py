@@ -15,8 +15,7 @@ import structlog
 from bot.app.composition import Bot
 from bot.inbound.socket_mode import SocketMode
 from bot.ledger.database.engine import LedgerUnavailable, try_to_write
-from bot.slack.client import SlackError
-from bot.slack.errors import advice
+from bot.slack.errors import SlackError, advice
 
 log = structlog.get_logger(__name__)
 

@@ -17,7 +17,6 @@ import stamina
 import structlog
 from aiohttp import web
 
-from bot.app.bolt import signing_secret
 from bot.app.composition import Bot, build
 from bot.app.readiness import DEGRADED, Readiness, is_ready
 from bot.inbound.http import Front, Started, application
@@ -156,7 +155,7 @@ async def _answering(settings: Settings, mode: Mode, timing: Timing) -> AsyncIte
     """Answer at the address: alive, and not ready until a bot is opened. Raises: CannotListen."""
     front = Front()
     runner = web.AppRunner(
-        application(front, signing_secret(settings) if mode == "http" else ""),
+        application(front, settings.signing_secret if mode == "http" else ""),
         access_log=None,
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,
         # also bounds headers that never end; with aiohttp's default of an hour, slow

@@ -20,9 +20,17 @@ import httpx
 from pydantic import SecretStr
 
 from bot.domain.plain_text import APOSTROPHES, folded
-from bot.fusebill.answers import Answer, RateLimit, has_more, rate_limit_of
 from bot.fusebill.errors import FusebillError, NotReached, OutcomeUnknown
-from bot.fusebill.responses import Accepted, Found, accepted_of, customer_of, customers_of
+from bot.fusebill.pace import RateLimit, rate_limit_of
+from bot.fusebill.responses import (
+    Accepted,
+    Answer,
+    Found,
+    accepted_of,
+    customer_of,
+    customers_of,
+    has_more,
+)
 from bot.fusebill.transport import CERTIFICATE, PROXY
 
 if TYPE_CHECKING:
@@ -195,7 +203,7 @@ class FusebillClient:
         finally:
             self._slots.release()
             if self._observe is not None:
-                limit = rate_limit_of(answer) if answer else None
+                limit = rate_limit_of(answer.headers) if answer else None
                 status = answer.status if answer else None
                 self._observe(operation, status, perf_counter() - started, limit)
         return answer

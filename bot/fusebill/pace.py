@@ -1,4 +1,4 @@
-"""Keeps work on many customers within the calls that Fusebill allows in a minute.
+"""Fusebill's rate limits: reads them from its answers, and keeps work on many customers within.
 
 Each answer says how many calls are left, and when the minute ends. What only one person waits for
 never waits here: a reserve of each minute is left for it.
@@ -8,12 +8,14 @@ Source: developer.staxbill.com, "Rate limits": 1,000 calls a minute, 50 or 10 fo
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import re
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from functools import lru_cache
 
-from bot.fusebill.answers import RateWindow
 from bot.fusebill.errors import RateLimited
 
 MINUTE = timedelta(minutes=1)
@@ -21,6 +23,80 @@ SILENCE = timedelta(seconds=10)
 """So long after a call without an answer nobody waits to learn how many are left."""
 RESERVE_PART = 10
 MIN_RESERVE, MAX_RESERVE = 3, 50
+DIGITS = re.compile(r"[0-9]{1,18}")
+_TICKS = {10: 1, 13: 1_000}  # per second, by the number of digits of an epoch today
+
+
+@dataclass(frozen=True, slots=True)
+class RateWindow:
+    """How many calls are left in a window, when it resets, and how many it allows.
+
+    Each is None if Fusebill did not say.
+    """
+
+    remaining: int | None = None
+    reset_at: datetime | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """Fusebill's two rate limit windows, from the headers `X-Rate-Limit-*`."""
+
+    minute: RateWindow
+    day: RateWindow
+
+
+def rate_limit_of(headers: Mapping[str, str]) -> RateLimit:
+    """Return the limits per minute and per day from the headers `X-Rate-Limit-*`."""
+    return RateLimit(_window(headers, "Minute"), _window(headers, "Day"))
+
+
+def retry_at(
+    headers: Mapping[str, str], received_at: datetime, *, limited: bool
+) -> datetime | None:
+    """When Fusebill takes calls again, as far as a refused call's answer says.
+
+    Every answer has the limits, and they say nothing about other troubles: they count only if the
+    call was refused for them, `limited`.
+    """
+    after = headers.get("Retry-After", "").strip()
+    if DIGITS.fullmatch(after):
+        return received_at + timedelta(seconds=min(int(after), 86_400))
+    if after and (moment := _moment(after)):
+        return moment
+    if not limited:
+        return None
+    limit = rate_limit_of(headers)
+    exhausted = limit.day if limit.day.remaining == 0 else limit.minute
+    return exhausted.reset_at
+
+
+def _window(headers: Mapping[str, str], name: str) -> RateWindow:
+    return RateWindow(
+        _number(headers.get(f"X-Rate-Limit-Remaining-{name}")),
+        _moment(headers.get(f"X-Rate-Limit-Reset-{name}")),
+        _number(headers.get(f"X-Rate-Limit-Limit-{name}")),
+    )
+
+
+def _number(text: str | None) -> int | None:
+    return int(text) if text and DIGITS.fullmatch(text) else None
+
+
+@lru_cache(maxsize=8)  # all answers of a minute name the same two
+def _moment(text: str | None) -> datetime | None:
+    """Parse a timestamp in any common format: Fusebill documents none."""
+    if not text:
+        return None
+    try:
+        if DIGITS.fullmatch(text):
+            return datetime.fromtimestamp(int(text) / _TICKS[len(text)], UTC)
+        parse = datetime.fromisoformat if text[0].isdigit() else parsedate_to_datetime
+        moment = parse(text)
+        return moment.replace(tzinfo=moment.tzinfo or UTC).astimezone(UTC)
+    except (KeyError, ValueError, OverflowError):
+        return None
 
 
 @dataclass(frozen=True, slots=True)

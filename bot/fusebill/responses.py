@@ -7,7 +7,8 @@ Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
@@ -16,7 +17,6 @@ import httpx
 
 from bot.domain.models import Customer, HubSpotIds
 from bot.domain.plain_text import visible
-from bot.fusebill.answers import Answer, retry_at
 from bot.fusebill.errors import (
     UNREADABLE,
     CustomerNotFound,
@@ -30,6 +30,7 @@ from bot.fusebill.errors import (
     Unavailable,
     WrongAddress,
 )
+from bot.fusebill.pace import DIGITS, retry_at
 from bot.fusebill.texts import NOT_JSON, is_page, parsed, storable, texts_of
 
 MAX_ERROR_ID = 10**18
@@ -48,6 +49,22 @@ _KINDS: dict[int, type[FusebillError]] = {  # whatever the body says
 }
 _GIVEN_UP = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT)
 """From somebody who stopped waiting for Fusebill."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP response; not `complete` if its body broke off. `received_at` is aware UTC."""
+
+    status: int
+    body: bytes = b""
+    headers: httpx.Headers = field(default_factory=httpx.Headers)
+    received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    complete: bool = True
+
+    @property
+    def content_type(self) -> str:
+        """The header `Content-Type`, empty if there is none."""
+        return str(self.headers.get("Content-Type", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +157,12 @@ def evidence(answer: FusebillError | Accepted) -> dict[str, object]:
     return {"status": answer.status} | found
 
 
+def has_more(answer: Answer, page: int) -> bool:
+    """Whether there is a page after this one; `X-NextPage` is -1 on the last page."""
+    after = answer.headers.get("X-NextPage", "")
+    return bool(DIGITS.fullmatch(after)) and int(after) > page
+
+
 def _value_of(answer: Answer) -> object:
     if not httpx.codes.is_success(answer.status):
         raise _error_of(answer)
@@ -179,7 +202,11 @@ def _error_of(answer: Answer) -> FusebillError:
         why,
         error_id=error_id,
         own_form=own_form,
-        retry_at=retry_at(answer),
+        retry_at=retry_at(
+            answer.headers,
+            answer.received_at,
+            limited=answer.status == HTTPStatus.TOO_MANY_REQUESTS,
+        ),
     )
 
 

@@ -21,8 +21,9 @@ from slack_sdk.socket_mode.async_client import AsyncBaseSocketModeClient
 from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
-from bot.slack.client import Slack, SlackBlocked, SlackError, SlackUnavailable
+from bot.slack.client import Slack
 from bot.slack.error_codes import ALLOWED_ADDRESSES
+from bot.slack.errors import SlackBlocked, SlackError, SlackUnavailable
 
 log = structlog.get_logger(__name__)
 

@@ -18,33 +18,13 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 from bot.messages.block_kit import Form, Message
 from bot.slack import simpler
 from bot.slack.errors import (
-    BAD_TOKEN,
-    SlackBlocked,
-    SlackBusy,
-    SlackError,
     SlackRefused,
-    SlackUnavailable,
     classify,
     failure_of,
-    is_retryable,
-    is_verdict,
     require,
 )
 from bot.slack.rate_limiter import MAX_WAIT_S, Key, RateLimiter
 from bot.slack.web_api import WebApi, is_at_slack
-
-__all__ = [
-    "BAD_TOKEN",
-    "Sent",
-    "Slack",
-    "SlackBlocked",
-    "SlackBusy",
-    "SlackError",
-    "SlackRefused",
-    "SlackUnavailable",
-    "is_retryable",
-    "is_verdict",
-]
 
 log = structlog.get_logger(__name__)
 

@@ -9,8 +9,8 @@ from time import monotonic
 import structlog
 
 from bot.domain.policy import Members
-from bot.slack.client import Slack, SlackError, SlackUnavailable, is_verdict
-from bot.slack.errors import advice
+from bot.slack.client import Slack
+from bot.slack.errors import SlackError, SlackUnavailable, advice, is_verdict
 
 log = structlog.get_logger(__name__)
 

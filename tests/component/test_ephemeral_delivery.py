@@ -12,7 +12,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.messages.block_kit import message, say
 from bot.sandbox.slack.simulator import text_of
-from bot.slack.client import NOT_AT_SLACK, Slack, SlackRefused, SlackUnavailable
+from bot.slack.client import NOT_AT_SLACK, Slack
+from bot.slack.errors import SlackRefused, SlackUnavailable
 from tests.support.world import World
 
 UNKNOWN_CUSTOMER = "424242"

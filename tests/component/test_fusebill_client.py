@@ -20,7 +20,6 @@ import pytest
 from pydantic import SecretStr
 
 from bot.domain.models import Customer, HubSpotIds
-from bot.fusebill.answers import RateLimit
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import (
     CustomerNotFound,
@@ -35,6 +34,7 @@ from bot.fusebill.errors import (
     Unavailable,
     WrongAddress,
 )
+from bot.fusebill.pace import RateLimit
 from bot.fusebill.responses import Accepted, Found
 from bot.fusebill.transport import AiohttpTransport
 from bot.sandbox.fusebill.customers import sample_customers

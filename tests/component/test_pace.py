@@ -10,10 +10,9 @@ from time import monotonic
 
 import pytest
 
-from bot.fusebill.answers import RateLimit, RateWindow
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import CustomerNotFound, RateLimited
-from bot.fusebill.pace import Pace
+from bot.fusebill.pace import Pace, RateLimit, RateWindow
 from bot.fusebill.transport import AiohttpTransport
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from tests.support.names import BIKES

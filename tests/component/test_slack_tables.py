@@ -11,8 +11,8 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.messages.block_kit import Message, message, say
 from bot.messages.card import draw
 from bot.sandbox.slack.simulator import SimulatedSlack, text_of
-from bot.slack.client import Slack, SlackRefused
-from bot.slack.errors import UNPOSTABLE, SlackBlocked, SlackUnavailable
+from bot.slack.client import Slack
+from bot.slack.errors import UNPOSTABLE, SlackBlocked, SlackRefused, SlackUnavailable
 from bot.slack.web_api import open_session
 from tests.support.hostile import NO_LINKS
 from tests.support.many import card_of, customers

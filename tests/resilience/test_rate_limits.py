@@ -15,8 +15,7 @@ from bot.domain.models import EventType
 from bot.sandbox.fusebill.simulator import sample_customers
 from bot.sandbox.slack.simulator import text_of
 from bot.settings import Timing
-from bot.slack.client import SlackBusy, SlackRefused
-from bot.slack.errors import MAX_RETRY_AFTER_S
+from bot.slack.errors import MAX_RETRY_AFTER_S, SlackBusy, SlackRefused
 from bot.slack.rate_limiter import RateLimiter
 from tests.support.faults import TIMING, calls, confirm, posted_once_in_order, shown
 from tests.support.kept import Due

@@ -19,8 +19,8 @@ from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.proxy_answers import PROXY_ANSWERS
 from bot.sandbox.slack.response_urls import Origin
 from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack
-from bot.slack.client import Slack, SlackError, is_retryable
-from bot.slack.errors import PASSING, UNCHANGEABLE, UNPOSTABLE
+from bot.slack.client import Slack
+from bot.slack.errors import PASSING, UNCHANGEABLE, UNPOSTABLE, SlackError, is_retryable
 from bot.slack.web_api import open_session
 from tests.support.faults import TIMING, calls, confirm, posted_once_in_order, shown
 from tests.support.names import BIKES, CHANNEL

@@ -9,10 +9,9 @@ from pathlib import Path
 
 from bot.app.composition import build
 from bot.domain.models import Customer
-from bot.fusebill.answers import RateLimit
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError
-from bot.fusebill.pace import Pace
+from bot.fusebill.pace import Pace, RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.requests.customers import Customers
 from bot.requests.private_messages import Place, PrivateMessages

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.client import SlackBlocked, SlackRefused, SlackUnavailable
 from bot.slack.error_codes import MEANINGS, UNKNOWN, Remedy, meaning_of
-from bot.slack.errors import BAD_TOKEN, advice, failure
+from bot.slack.errors import (
+    BAD_TOKEN,
+    SlackBlocked,
+    SlackRefused,
+    SlackUnavailable,
+    advice,
+    failure,
+)
 
 COMMON = """
     access_denied accesslimited account_inactive app_access_restricted deprecated_endpoint

@@ -12,7 +12,6 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bot.domain.models import Customer, HubSpotIds
-from bot.fusebill.answers import Answer, rate_limit_of
 from bot.fusebill.errors import (
     CustomerNotFound,
     Forbidden,
@@ -26,7 +25,8 @@ from bot.fusebill.errors import (
     Unavailable,
     WrongAddress,
 )
-from bot.fusebill.responses import Accepted, accepted_of, customer_of, customers_of
+from bot.fusebill.pace import rate_limit_of
+from bot.fusebill.responses import Accepted, Answer, accepted_of, customer_of, customers_of
 from bot.fusebill.texts import MAX_TEXT, MAX_TEXTS, texts_of
 from tests.support.names import BIKES
 
@@ -499,7 +499,7 @@ def test_any_answer_gives_a_value_or_a_fusebill_error(
     status: int, body: bytes, headers: dict[str, str]
 ) -> None:
     response = Answer(status, body, httpx.Headers(headers))
-    rate_limit_of(response)
+    rate_limit_of(response.headers)
     for read in (lambda: customer_of(response, 1), lambda: customers_of(response)):
         error = error_of(read)
         if error is None:
