@@ -182,7 +182,7 @@ def why_in_doubt(doubt: Doubt) -> str:
     typed = doubt.typed[:QUOTED_LENGTH]
     return (
         f"“{typed}” begins with 0, so it may be a reference (a “Customer ID”)."
-        f" To see whose: /unlatch find {typed}"
+        f" To see whose it is, search for it: find {typed}"
     )
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 
 from bot.domain.plain_text import one_line, printable, visible
 
+COMMAND = "/unlatch"
+"""The command's usual name. Slack says how it was typed: a test app's has another one."""
 MAX_CUSTOMERS = 50
 MAX_DIGITS = 18
 MAX_REASON_LENGTH = 500

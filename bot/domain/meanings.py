@@ -115,7 +115,7 @@ def _unknown_kind(value: str) -> KindMeaning:
         label="HubSpot ids",
         latched="on this card",
         left_alone="The HubSpot ids are not the ones that were confirmed, so nothing was done.",
-        again="/unlatch help",
+        again="{command} help",
         mark=f"{title.lower()} ",
     )
 
@@ -133,7 +133,7 @@ KINDS: Mapping[Kind, KindMeaning] = Meanings(
             label="Would be cleared",
             latched="latched",
             left_alone="The HubSpot ids are not the ones that were confirmed, so nothing was done.",
-            again="/unlatch {}",
+            again="{command} {who}",
         ),
         Kind.RELATCH: KindMeaning(
             ask="Latch {} again",

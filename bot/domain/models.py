@@ -8,6 +8,8 @@ from enum import StrEnum
 from itertools import takewhile
 from typing import Any, Self
 
+from bot.domain.commands import COMMAND
+
 
 class OpenEnum(StrEnum):
     """An enum that a newer version of the bot may have added members to.
@@ -207,6 +209,7 @@ class Request:
     undoes: str | None = None
     undone_by: str | None = None
     card_id: str = ""
+    command: str = COMMAND
     position: int = 1
     card_size: int = 1
     shown_events: int = 0

@@ -88,7 +88,7 @@ IN_DIRECT_MESSAGE = Decision(
 def may_read(policy: Policy, person: Person, channel_id: str, members: Members) -> Decision:
     """Whether a person may see customers and past requests."""
     if policy.channels and channel_id not in policy.channels:
-        why = "/unlatch can't be used in this channel. Use it in:"
+        why = "The command can't be used in this channel. Use it in:"
         return Decision(False, why, "channel", tuple(sorted(policy.channels)))
     return _listed(policy, person, policy.requesters, members, "ask for an unlatch")
 
@@ -102,7 +102,7 @@ def may_ask(
     """
     decision = may_read(policy, person, channel_id, members)
     if decision.allowed and policy.require_reason and reason == "":
-        return _denied("reason", "A reason is needed. Type it after the id: /unlatch <id> <reason>")
+        return _denied("reason", "A reason is needed. Type it after the id.")
     return decision
 
 
@@ -153,7 +153,7 @@ def _still_valid(
                 " wanted, cancel it, and somebody who may ask can ask again."
             )
         elif asked.label == "channel":
-            changed += " Cancel it and ask again in a channel where /unlatch can be used."
+            changed += " Cancel it and ask again in a channel where the command can be used."
         else:
             changed += " Cancel it and ask again with a reason."
         return _denied(asked.label, changed)
@@ -183,7 +183,7 @@ def _instead(request: Request) -> str:
     if request.kind is Kind.RELATCH:
         left_out = "and press Undo… again, which leaves that customer out."
         return left_out if many else "instead: Undo belongs to the card that changed it last."
-    return f"and ask again: /unlatch {'many' if many else request.customer.customer_id}"
+    return "and ask again."
 
 
 def _listed(

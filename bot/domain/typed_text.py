@@ -57,7 +57,7 @@ MAX_SEARCHED_IDS = 5
 """Each is one call to Fusebill."""
 FIND_USAGE = "find <text>"
 HISTORY_USAGE = "history [Stax Bill ID]"
-SEARCH = "(/unlatch find searches names and references.)"
+SEARCH = "(To search names and references, begin with the word find.)"
 _UNDOES = frozenset({"undo", "latch", "relatch"})
 _BUTTONS = {
     **dict.fromkeys(_UNDOES, ("Undo…", HISTORY_USAGE)),

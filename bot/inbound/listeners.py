@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable
+from dataclasses import replace
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -38,7 +39,6 @@ from bot.inbound.payloads import (
     message_of,
     once_sent,
     place_of,
-    suggestion,
     typed_in,
     typist,
     value,
@@ -93,7 +93,6 @@ class Listeners:
         app.action(Action.CHECK)(self._guard.listener(self.on_check_clicked))
         app.action(Action.USE)(self._guard.listener(self.on_use_clicked))
         app.action(Action.STOP)(self._guard.listener(self.on_stop_clicked))
-        app.action(Action.MEANT)(self._guard.listener(self.on_meaning_clicked))
         app.view(forms.DECLINE)(self._guard.listener(self.on_decline_sent))
         app.view(paste_form.PASTE)(self._guard.listener(self.on_many_sent))
 
@@ -102,7 +101,7 @@ class Listeners:
         # whatever the payload lacks is missed before the ack, which can still say so
         person, place = typist(body), typed_in(body)
         command = parse(body.get("text", ""), self._customer_url)
-        answer = _answer(command)
+        answer = _answer(command, place.command)
         if answer is not None:
             await ack_with(ack, answer)
             return
@@ -194,9 +193,10 @@ class Listeners:
         self._guard.spawn(checking, place, pressed=True)
 
     async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
-        """**Use this one**: the same as typing the id, whatever the reason begins with."""
+        """**Use this one**, or one of several meanings: the same as typing it."""
         await ack()
-        await self._ask_for(body, suggestion(body))
+        ask, command = meaning(body)
+        self._ask_for(body, ask, replace(place_of(body), command=command))
 
     async def on_stop_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Stop**: acknowledges; what is not begun is left alone."""
@@ -205,17 +205,11 @@ class Listeners:
         stopping = self._decide.stop(value(body), clicker(body), place, act(body))
         self._guard.spawn(stopping, place, interrupted=click_answers.stop_interrupted)
 
-    async def on_meaning_clicked(self, ack: AsyncAck, body: Payload) -> None:
-        """One of two meanings of a text: the same as typing it with its commas."""
-        await ack()
-        await self._ask_for(body, meaning(body))
-
-    async def _ask_for(self, body: Payload, ask: Ask | AskMany | Malformed) -> None:
+    def _ask_for(self, body: Payload, ask: Ask | AskMany | Malformed, place: Place) -> None:
         """Ask for what a button stands for; if nobody knows what that is, say so."""
-        place = place_of(body)
         if isinstance(ask, Malformed):
             log.error("button not understood", why=ask.why)
-            self._guard.tell(place, answers.malformed(ask.why))
+            self._guard.tell(place, answers.malformed(ask.why, command=place.command))
         elif self._paste.lacks_reason(ask):
             trigger_id, ids = body["trigger_id"], ask.customer_ids
             opening = self._paste.open_form(clicker(body), place, trigger_id, act(body), ids)
@@ -241,7 +235,8 @@ class Listeners:
     def _ask_pasted(
         self, person: Person, sent: paste_form.Sent, understood: paste_form.Understood
     ) -> None:
-        place, asked = Place(sent.channel_id, sent.response_url), understood.asked
+        place = Place(sent.channel_id, sent.response_url, command=sent.command)
+        asked = understood.asked
         if understood.left_out:
             self._guard.tell(place, answers.lines_left_out(understood.left_out))
         # a double click, or "Try again?" after an answer that Slack did not get, sends it twice
@@ -268,13 +263,13 @@ class Listeners:
             self._guard.tell(place_of(body), message)
 
 
-def _answer(command: Command) -> Message | None:
-    """What to say at once; None where work follows."""
+def _answer(command: Command, name: str) -> Message | None:
+    """What to say at once of a command of this name; None where work follows."""
     match command:
         case Malformed(why=why, usage=usage):
-            return answers.malformed(why, usage)
+            return answers.malformed(why, usage, name)
         case Help():
-            return lists.usage()
+            return lists.usage(name)
         case _:
             return None
 

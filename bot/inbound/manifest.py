@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from bot.messages.answers import COMMAND
+from bot.domain.commands import COMMAND
 
 EVENTS_PATH = "/slack/events"
 NAME = "Unlatch"

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 from typing import Any
 from uuid import uuid4
 
-from bot.domain.commands import MAX_DIGITS, Ask, AskMany, Malformed, asked
+from bot.domain.commands import COMMAND, Ask, AskMany, Malformed, asked
 from bot.domain.models import Person
 from bot.ledger.acts import Act
 from bot.requests.private_messages import Place
@@ -62,28 +61,19 @@ def _hashed(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def meaning(body: Payload) -> Ask | AskMany | Malformed:
-    """What a button asks for that stands for one of two meanings; its value is JSON."""
+def meaning(body: Payload) -> tuple[Ask | AskMany | Malformed, str]:
+    """What a button asks for that stands for a typed text, and the command's name; it is JSON."""
     try:
         carried = json.loads(value(body))
-        ids, reason = carried["ids"], carried["reason"]
+        ids, reason, command = carried["ids"], carried["reason"], carried["command"]
     except (ValueError, LookupError, TypeError, RecursionError):
-        return Malformed("This button says nothing that the bot knows, so nothing was done.")
+        why = "This button says nothing that the bot knows, so nothing was done."
+        return Malformed(why), COMMAND
     # a bool is an int
     if not (isinstance(ids, list) and all(type(each) is int for each in ids)):
-        return Malformed("This button names no customers, so nothing was done.")
-    return asked(ids, str(reason))
-
-
-def suggestion(body: Payload) -> Ask | AskMany | Malformed:
-    """What a button asks for that suggests a customer; its value is the id, a blank and the reason.
-
-    Unlike a typed text it has one meaning: a reason may begin with a number.
-    """
-    digits, _, reason = value(body).partition(" ")
-    if re.fullmatch(f"[0-9]{{1,{MAX_DIGITS}}}", digits) is None:
-        return Malformed("This button names no customer, so nothing was done.")
-    return asked([int(digits)], reason)
+        why = "This button names no customers, so nothing was done."
+        return Malformed(why), str(command)
+    return asked(ids, str(reason)), str(command)
 
 
 def typist(body: Payload) -> Person:
@@ -113,7 +103,7 @@ def typed_in(body: Payload) -> Place:
     """Where a command was typed."""
     channel_id = body["channel_id"]
     is_direct = _is_direct(channel_id, body.get("channel_name"))
-    return Place(channel_id, body["response_url"], is_direct)
+    return Place(channel_id, body["response_url"], is_direct, body["command"])
 
 
 def place_of(body: Payload) -> Place:

@@ -64,7 +64,8 @@ def asked(
         for each in card.requests
     ]
     details: list[dict[str, object]] = [
-        {"reason": each.reason, **asdict(each.customer.ids)} for each in dated
+        {"reason": each.reason, "command": each.command, **asdict(each.customer.ids)}
+        for each in dated
     ]
     if left_out:
         details[0]["left_out"] = [asdict(each) for each in left_out]

@@ -26,6 +26,7 @@ from sqlalchemy import (
     update,
 )
 
+from bot.domain.commands import COMMAND
 from bot.domain.models import (
     Card,
     Customer,
@@ -216,6 +217,8 @@ def request_of(row: AnyRow, of_it: tuple[Event, ...] = ()) -> Request:
     """A row of `requests` as a domain object, with its events if they were read."""
     customer = json.loads(row["customer"])
     decider_id = row["decider_id"]
+    # ledgers of 1.0.0 do not say
+    command = of_it[0].details.get("command", COMMAND) if of_it else COMMAND
     return Request(
         id=row["id"],
         kind=Kind(row["kind"]),
@@ -237,6 +240,7 @@ def request_of(row: AnyRow, of_it: tuple[Event, ...] = ()) -> Request:
         undoes=row["undoes"],
         undone_by=row["undone_by"],
         card_id=row["card_id"] or row["id"],
+        command=str(command),
         position=row["position"],
         card_size=row["card_size"],
         shown_events=row["shown_events"],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bot.domain.commands import ASK_USAGE
+from bot.domain.commands import ASK_USAGE, COMMAND
 from bot.domain.meanings import KINDS
 from bot.domain.models import Card, Customer, Kind, LeftOut, Request
 from bot.domain.pasted_text import LineError
@@ -39,14 +39,12 @@ from bot.messages.phrases import (
 )
 from bot.messages.results import not_as_asked, result_of
 
-COMMAND = "/unlatch"
-USAGE = f"{COMMAND} {ASK_USAGE}"
 MAX_LINES_LEFT_OUT = 30
 
 
-def malformed(why: str, usage: str = ASK_USAGE) -> Message:
+def malformed(why: str, usage: str = ASK_USAGE, command: str = COMMAND) -> Message:
     """The command is malformed: what is wrong, and what to type after the command's name."""
-    return message([[say("✋ "), text(why), say(" Type "), code(f"{COMMAND} {usage}")]])
+    return message([[say("✋ "), text(why), say(" Type "), code(f"{command} {usage}")]])
 
 
 def denied(why: str, channels: Sequence[str] = ()) -> Message:
@@ -141,20 +139,15 @@ def others_left_out(kind: Kind, left_out: Sequence[LeftOut], links: Links) -> Me
     return message([[say(only)]], left_out_lines(left_out, links))
 
 
-def form_not_opened(*, certain: bool, pressed: bool) -> Message:
-    """Slack did not open a form; not `certain` if its answer was lost.
-
-    `pressed` says whether a press on **Cancel** asked for the form; else it was a command.
-    """
-    done, again = ("decided", "press Cancel again.") if pressed else ("done", "type it again: ")
+def form_not_opened(*, certain: bool) -> Message:
+    """Slack did not open a form; not `certain` if its answer was lost."""
     said = (
-        f"Slack did not open the form, so nothing was {done}. {again[0].upper()}{again[1:]}"
+        "Slack did not open the form, so nothing was done. Do the same again."
         if certain
-        else f"Slack did not say whether it opened the form. Nothing was {done}."
-        f" If you see no form, {again}"
+        else "Slack did not say whether it opened the form. Nothing was done. If you see no form,"
+        " do the same again."
     )
-    typed = [] if pressed else [code(f"{COMMAND} many")]
-    return message([[say(f"📝 {said}"), *typed]])
+    return message([[say(f"📝 {said}")]])
 
 
 def on_wait() -> Message:

@@ -50,8 +50,7 @@ MAX_WHYS = 5
 class Action(StrEnum):
     """The `action_id` of each button; the button's value is the id of a card.
 
-    Two differ: the value of `USE` is a customer's id and, after a blank, the reason; that of
-    `MEANT` is JSON, the `ids` and the `reason` of one meaning of a command's text.
+    One differs: the value of `USE`, which asks for a card, is JSON: see `lists.asking`.
     """
 
     CONFIRM = "unlatch_confirm"
@@ -60,7 +59,6 @@ class Action(StrEnum):
     CHECK = "unlatch_check"
     USE = "unlatch_use"
     STOP = "unlatch_stop"
-    MEANT = "unlatch_meant"
 
 
 def draw(

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 
 from bot.domain.meanings import OUTCOMES, VERDICTS
 from bot.domain.models import Card, Customer, LeftOut, Person, Request
-from bot.messages.answers import COMMAND, USAGE
 from bot.messages.block_kit import (
     Inline,
     Line,
@@ -24,14 +23,7 @@ from bot.messages.phrases import Links, amount, ask_again, ids_inline
 
 def no_such_request() -> Message:
     """The ledger has no such request."""
-    return message(
-        [
-            [
-                say("🤷 I have no record of this request, so nothing was done. Ask again: "),
-                code(USAGE),
-            ]
-        ]
-    )
+    return message([[say("🤷 I have no record of this request, so nothing was done. Ask again.")]])
 
 
 def mismatch() -> Message:
@@ -90,13 +82,13 @@ def changed_since(other: Request, url: str | None) -> Message:
     )
 
 
-def unknown_since(others: Sequence[Request], url: str | None) -> Message:
+def unknown_since(others: Sequence[Request], url: str | None, command: str) -> Message:
     """An unknown outcome can't be read off a customer that another request has changed since.
 
     `others` are those requests, one for each customer; `url` is the card of the only one.
     """
     ids = ", ".join(str(other.customer.customer_id) for other in others)
-    now = [say("To see how things are now: "), code(f"{COMMAND} {ids}")]
+    now = [say("To see how things are now: "), code(f"{command} {ids}")]
     start = "☝️ We can't see any more what this did"
     if len(others) > 1:
         since = "they have been changed since, or are being changed."

@@ -178,8 +178,8 @@ def _changed(event: Event, request: Request, links: Links) -> Iterator[Line]:
     yield [bold("On the card: "), *ids_inline(request.customer.ids, links)]
     yield [bold("Now: "), *ids_inline(found_ids(event), links)]
     if request.ids_before:
-        again = code(f"/unlatch {request.customer.customer_id}")
-        yield [say("To see the new ids and decide: "), again]
+        again = f"{request.command} {request.customer.customer_id}"
+        yield [say("To see the new ids and decide: "), code(again)]
 
 
 def expiry_line(event: Event, request: Request, links: Links) -> Line:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.domain.commands import MAX_CUSTOMERS, Ask
+from bot.domain.commands import ASK_USAGE, COMMAND, MAX_CUSTOMERS, Ask, Reading
 from bot.domain.meanings import KINDS, OUTCOMES, VERDICTS
 from bot.domain.models import Customer, Outcome, Request
-from bot.messages.answers import COMMAND, USAGE
 from bot.messages.block_kit import (
     Block,
     Line,
@@ -23,35 +23,39 @@ from bot.messages.block_kit import (
     message,
     say,
     text,
+    units,
     user,
 )
 from bot.messages.card import Action
 from bot.messages.phrases import Links, display_name, ids_inline, mentions, reason_line
 
+MAX_VALUE_LENGTH = 2_000
+"""Of a button: docs.slack.dev/reference/block-kit/block-elements/button-element"""
 
-def usage() -> Message:
+
+def usage(command: str = COMMAND) -> Message:
     """Help: every command."""
     return message(
         [
             [bold("Unlatch a Fusebill customer from its HubSpot contact and company")],
             [
-                code(USAGE),
+                code(f"{command} {ASK_USAGE}"),
                 say(" posts a request here. Nothing changes until somebody confirms it."),
             ],
-            [say("For example: "), code(f"{COMMAND} 2554529 moved to the new portal")],
+            [say("For example: "), code(f"{command} 2554529 moved to the new portal")],
             [
-                code(f"{COMMAND} 2554529, 3100017 moved"),
+                code(f"{command} 2554529, 3100017 moved"),
                 say(" puts several customers on one card, up to "),
                 say(f"{MAX_CUSTOMERS}."),
             ],
-            [code(f"{COMMAND} many"), say(" opens a form to paste a column of ids into.")],
+            [code(f"{command} many"), say(" opens a form to paste a column of ids into.")],
             [
-                code(f"{COMMAND} find <text>"),
+                code(f"{command} find <text>"),
                 say(" searches ids, names, references and emails; so do any other words."),
             ],
-            [code(f"{COMMAND} history [Stax Bill ID]"), say(" shows past requests and decisions.")],
-            [code(f"{COMMAND} pending"), say(" shows what waits for a decision or is under way.")],
-            [code(f"{COMMAND} help"), say(" shows this.")],
+            [code(f"{command} history [Stax Bill ID]"), say(" shows past requests and decisions.")],
+            [code(f"{command} pending"), say(" shows what waits for a decision or is under way.")],
+            [code(f"{command} help"), say(" shows this.")],
             [
                 say("The id is the “Stax Bill ID” of Fusebill's customer list."),
                 say(" Its “Customer ID” is the reference."),
@@ -60,18 +64,35 @@ def usage() -> Message:
     )
 
 
-def did_you_mean(ask: Ask, hits: Sequence[Customer], links: Links) -> Message:
+def asking(label: str, reading: Reading, command: str) -> Block | None:
+    """A button that asks for a card, as if it were typed; None if no button carries so much."""
+    carried = {"ids": reading.customer_ids, "reason": reading.reason, "command": command}
+    value = json.dumps(carried, ensure_ascii=False, separators=(",", ":"))
+    fits = units(value) <= MAX_VALUE_LENGTH
+    return buttons(button(label, Action.USE, value)) if fits else None
+
+
+def did_you_mean(
+    ask: Ask, hits: Sequence[Customer], links: Links, command: str = COMMAND
+) -> Message:
     """Customers whose reference is the number that was typed as an id."""
     return message(
         [
             [say(f"🔎 Fusebill has no customer with the Stax Bill ID {ask.customer_id}.")],
             [say("That number is the Customer ID (the reference) of:")],
         ],
-        *_hits(hits, links, ask.reason),
+        *_hits(hits, links, ask.reason, command),
     )
 
 
-def found(wanted: str, hits: Sequence[Customer], links: Links, *, more: bool) -> Message:
+def found(
+    wanted: str,
+    hits: Sequence[Customer],
+    links: Links,
+    command: str = COMMAND,
+    *,
+    more: bool,
+) -> Message:
     """The result of a search, each customer with a button that asks for its card.
 
     `more`: `hits` may not be all that Fusebill has.
@@ -84,7 +105,9 @@ def found(wanted: str, hits: Sequence[Customer], links: Links, *, more: bool) ->
         return message([[nothing, text(wanted, limit=80), say(".")]])
     rest: list[Line] = [[say("There are more: type more of the text.")]] if more else []
     return message(
-        [[say("🔎 Customers matching "), text(wanted, limit=80)]], *_hits(hits, links, ""), rest
+        [[say("🔎 Customers matching "), text(wanted, limit=80)]],
+        *_hits(hits, links, "", command),
+        rest,
     )
 
 
@@ -143,15 +166,13 @@ def hit_lines(customer: Customer, links: Links) -> Iterator[Line]:
     yield [say("latched to "), *ids_inline(customer.ids, links)]
 
 
-def _hits(hits: Sequence[Customer], links: Links, reason: str) -> Iterator[Block]:
+def _hits(hits: Sequence[Customer], links: Links, reason: str, command: str) -> Iterator[Block]:
     for number, customer in enumerate(hits):
         if number:
             yield {"type": "divider"}
         yield lines(hit_lines(customer, links))
-        value = f"{customer.customer_id} {reason}".strip()
-        actions = buttons(button("Use this one", Action.USE, value))
-        if actions:
-            yield actions
+        if use := asking("Use this one", Reading((customer.customer_id,), reason), command):
+            yield use
 
 
 def _past(request: Request, address: str | None) -> Iterator[Line]:

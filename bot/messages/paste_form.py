@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from bot.domain.commands import (
+    COMMAND,
     MAX_CUSTOMERS,
     MAX_REASON_LENGTH,
     TOO_LONG,
@@ -44,7 +45,7 @@ OPEN_FOR = timedelta(minutes=25)
 MAX_ERRORS = 5
 TOO_OLD = (
     "This form has been open for too long, and nothing was done. Copy your text, close the form and"
-    " type /unlatch many again."
+    " type the command again."
 )
 NO_REASON = "A reason is needed."
 
@@ -63,6 +64,7 @@ class Sent:
     view_id: str
     channel_id: str
     response_url: str
+    command: str
     opened_at: datetime
     ids: str
     reason: str
@@ -80,6 +82,7 @@ class Understood:
 def paste_form(
     channel_id: str,
     response_url: str,
+    command: str,
     opened_at: datetime,
     customer_ids: Sequence[int] = (),
     *,
@@ -92,6 +95,7 @@ def paste_form(
     carried = {
         "channel_id": channel_id,
         "response_url": response_url,
+        "command": command,
         "opened_at": opened_at.timestamp(),
     }
     each = MAX_PASTED_LENGTH // MAX_CUSTOMERS
@@ -118,7 +122,8 @@ def paste_form(
 
 def column_form(sent: Sent, choice: ColumnChoice, *, needs_reason: bool) -> Form:
     """The same form once more, with what was pasted: ask which column holds the customers."""
-    form = paste_form(sent.channel_id, sent.response_url, sent.opened_at, needs_reason=needs_reason)
+    where = (sent.channel_id, sent.response_url, sent.command)
+    form = paste_form(*where, sent.opened_at, needs_reason=needs_reason)
     pasted, reason = form["blocks"]
     pasted["element"] |= {"initial_value": sent.ids, "focus_on_load": False}
     if sent.reason:
@@ -136,6 +141,8 @@ def read_sent(view: dict[str, Any]) -> Sent:
         str(view["id"]),
         str(carried["channel_id"]),
         str(carried["response_url"]),
+        # a form that 1.0.0 opened carries none
+        str(carried.get("command", COMMAND)),
         datetime.fromtimestamp(carried["opened_at"], UTC),
         ids,
         str(values[REASON][REASON]["value"] or ""),

@@ -134,7 +134,7 @@ def error_lines(texts: Sequence[str], status: int | None) -> Iterator[Line]:
 def ask_again(request: Request) -> str:
     """What to type or click to make the same request again."""
     who = "many" if request.card_size > 1 else str(request.customer.customer_id)
-    return KINDS[request.kind].again.replace("{}", who)
+    return KINDS[request.kind].again.format(command=request.command, who=who)
 
 
 def reason_line(reason: str) -> Iterator[Line]:

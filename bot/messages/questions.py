@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 
 from bot.domain.cells import QUOTED_LENGTH
-from bot.domain.commands import AmbiguousAsk, Doubt, Question, Reading
+from bot.domain.commands import COMMAND, AmbiguousAsk, Doubt, Question, Reading
 from bot.domain.models import Customer
-from bot.messages.answers import COMMAND
 from bot.messages.block_kit import (
     Block,
     Line,
     Message,
     bold,
-    button,
-    buttons,
     code,
     cut,
     lines,
     message,
     say,
     text,
-    units,
 )
-from bot.messages.card import Action
-from bot.messages.lists import hit_lines
+from bot.messages.lists import asking, hit_lines
 from bot.messages.phrases import Links, amount, ids_inline, titled
 
-MAX_VALUE_LENGTH = 2_000
-"""Of a button: docs.slack.dev/reference/block-kit/block-elements/button-element"""
 MAX_LABEL_LENGTH = 75
 SHOWN_REASON_LENGTH = 500
 MAX_CHOICES = 5
@@ -37,7 +29,7 @@ MAX_DESCRIBED = 5
 """So many customers are shown with all that is known of them; of more, the names and the ids."""
 
 
-def which_meaning(asked: AmbiguousAsk) -> Message:
+def which_meaning(asked: AmbiguousAsk, command: str = COMMAND) -> Message:
     """Ask which of two meanings a text has.
 
     Where a button can't carry its meaning, the message says how to type it.
@@ -46,12 +38,17 @@ def which_meaning(asked: AmbiguousAsk) -> Message:
     why: list[Line] = [[say(asked.why)]] if asked.why else []
     return message(
         [[say("❓ This can mean two things, so nothing was done. Which do you mean?")], *why],
-        *_choice(many, _customers(many), f"{COMMAND} {_ids(many)} …"),
-        *_reason_choice(few),
+        *_choice(many, _customers(many), "…", command),
+        *_reason_choice(few, command),
     )
 
 
-def whom(question: Question, hits: Sequence[Sequence[Customer]], links: Links) -> Message:
+def whom(
+    question: Question,
+    hits: Sequence[Sequence[Customer]],
+    links: Links,
+    command: str = COMMAND,
+) -> Message:
     """Ask whom a text means; `hits` are the customers whom each of its doubts may name, in order.
 
     A choice takes one customer for each doubt. Where several doubts may name several customers
@@ -69,10 +66,10 @@ def whom(question: Question, hits: Sequence[Sequence[Customer]], links: Links) -
         *(
             block
             for choice in choices[:MAX_CHOICES]
-            for block in _choice(choice, _label(choice, found), f"{COMMAND} {_ids(choice)} …")
+            for block in _choice(choice, _label(choice, found), "…", command)
         ),
         [more] if len(choices) > MAX_CHOICES else None,
-        *(_reason_choice(few) if few else ()),
+        *(_reason_choice(few, command) if few else ()),
     )
 
 
@@ -114,30 +111,25 @@ def _label(choice: Reading, found: dict[int, Customer]) -> str:
     return f"{cut(titled(found[last]), MAX_LABEL_LENGTH - len(more))}{more}"
 
 
-def _reason_choice(few: Reading) -> Iterator[Block]:
+def _reason_choice(few: Reading, command: str) -> Iterator[Block]:
     """Fewer customers; the rest of the text is the reason."""
     label = f"{_customers(few)}, the rest is the reason"
-    return _choice(few, label, f"{COMMAND} {_ids(few)} because …")
+    return _choice(few, label, "because …", command)
 
 
-def _choice(reading: Reading, label: str, typed: str) -> Iterator[Block]:
+def _choice(reading: Reading, label: str, rest: str, command: str) -> Iterator[Block]:
     """One meaning in words, with its button; if that can't carry it, with what to type."""
-    value = json.dumps(
-        {"ids": reading.customer_ids, "reason": reading.reason},
-        ensure_ascii=False,
-        separators=(",", ":"),
-    )
     why: Line = (
         [bold("Why: "), text(reading.reason, limit=SHOWN_REASON_LENGTH)]
         if reading.reason
         else [say("Without a reason.")]
     )
     said: list[Line] = [[bold(f"{_customers(reading)}: "), say(_ids(reading))], why]
-    pressed = buttons(button(label, Action.MEANT, value))
-    if pressed and units(value) <= MAX_VALUE_LENGTH:
+    if pressed := asking(label, reading, command):
         yield lines(said)
         yield pressed
     else:
+        typed = f"{command} {_ids(reading)} {rest}"
         yield lines([*said, [say("This is too long for a button. Type: "), code(typed)]])
 
 

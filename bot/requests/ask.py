@@ -115,7 +115,7 @@ class Ask:
         typed = f"{', '.join(map(str, many.customer_ids))} {many.reason}".rstrip()
         first_id = next(iter(many.customer_ids), 0)
         if await self._permissions.may_ask(person, place, None, act, first_id, typed):
-            await self._private.send(place, questions.which_meaning(asked))
+            await self._private.send(place, questions.which_meaning(asked, place.command))
 
     async def _explain(self, found: ReadEach, place: Place, reason: str, typed: str) -> None:
         """Say why there is nothing to ask about."""
@@ -226,6 +226,7 @@ def new_card(
             asked_at=now,
             expires_at=now,
             card_id=card_id,
+            command=before.command if before else place.command,
             position=position,
             card_size=len(customers),
         )

@@ -158,7 +158,7 @@ class Decide:
             await self._slack.open_form(trigger_id, form)
         except SlackError as error:
             log.warning("form not opened", why=error.code, request_id=card.id)
-            said = answers.form_not_opened(certain=is_verdict(error), pressed=True)
+            said = answers.form_not_opened(certain=is_verdict(error))
             await self._private.send(place, said)
 
     async def decline(self, declined: Declined, person: Person, act: Act) -> Answer | None:

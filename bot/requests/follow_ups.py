@@ -196,16 +196,19 @@ class FollowUps:
             if request.id in results and request.id not in others and request.outcome:
                 self._metrics.outcomes.labels(request.kind, request.outcome).inc()
         if others:
-            await self._say_unknown_since([each.by for each in others.values()], place)
+            by = [each.by for each in others.values()]
+            await self._say_unknown_since(by, place, now.first.command)
         return True
 
     async def _say_changed(self, other: Request, place: Place) -> None:
         url = await self._lists.permalink(other)
         await self._private.send(place, click_answers.changed_since(other, url))
 
-    async def _say_unknown_since(self, changed_by: Sequence[Request], place: Place) -> None:
+    async def _say_unknown_since(
+        self, changed_by: Sequence[Request], place: Place, command: str
+    ) -> None:
         url = await self._lists.permalink(changed_by[0]) if len(changed_by) == 1 else None
-        await self._private.send(place, click_answers.unknown_since(changed_by, url))
+        await self._private.send(place, click_answers.unknown_since(changed_by, url, command))
 
     @asynccontextmanager
     async def _followed(

@@ -63,14 +63,15 @@ class Lists:
                 log.info("reference not looked up", why=str(search_error))
         if hits:
             asked = Ask(customer_id, reason, typed)
-            await self._private.send(place, lists.did_you_mean(asked, hits, self._links))
+            meant = lists.did_you_mean(asked, hits, self._links, place.command)
+            await self._private.send(place, meant)
         else:
             await self._private.send(place, answers.not_read(customer_id, error))
 
     async def find(self, person: Person, place: Place, find: Find, act: Act) -> None:
         """Show customers whose id is in a text, or whose name, reference or email contains it."""
         text = find.text
-        if not await self._permissions.may_read(person, place, f"/unlatch find {text}", act):
+        if not await self._permissions.may_read(person, place, f"{place.command} find {text}", act):
             return
         try:
             async with self._private.if_slow(place, answers.searching()):
@@ -79,12 +80,13 @@ class Lists:
             await self._private.send(place, answers.search_failed(text, error))
             return
         more = not hits.complete
-        await self._private.send(place, lists.found(text, hits.customers, self._links, more=more))
+        found = lists.found(text, hits.customers, self._links, place.command, more=more)
+        await self._private.send(place, found)
 
     async def ask_whom(self, person: Person, place: Place, question: Question, act: Act) -> None:
         """Show the customers whom a text may name, each with a button that asks for its card."""
         doubts = question.meant.doubts
-        typed = " ".join(["/unlatch", *(doubt.typed for doubt in doubts), question.meant.reason])
+        typed = " ".join([place.command, *(doubt.typed for doubt in doubts), question.meant.reason])
         if not await self._permissions.may_ask(person, place, None, act, 0, typed):
             return
         try:
@@ -94,7 +96,7 @@ class Lists:
             await self._private.send(place, answers.search_failed(doubts[0].typed, error))
             return
         hits = [each.customers for each in found]
-        await self._private.send(place, questions.whom(question, hits, self._links))
+        await self._private.send(place, questions.whom(question, hits, self._links, place.command))
 
     async def history(
         self, person: Person, place: Place, history: History | UndoOf, act: Act
@@ -102,7 +104,7 @@ class Lists:
         """Show the last requests, each with a link to its card; draw again those that are stale."""
         customer_id = history.customer_id
         if not await self._permissions.may_read(
-            person, place, "/unlatch history", act, customer_id or 0
+            person, place, f"{place.command} history", act, customer_id or 0
         ):
             return
         try:
@@ -123,7 +125,7 @@ class Lists:
 
     async def pending(self, person: Person, place: Place, act: Act) -> None:
         """Show up to ten open requests, oldest first, those that the person may decide first."""
-        if not await self._permissions.may_read(person, place, "/unlatch pending", act):
+        if not await self._permissions.may_read(person, place, f"{place.command} pending", act):
             return
         found = await self._runner.read(ledger_lists.still_open)
         judge = self._permissions.judge(person, Verdict.CONFIRMED)

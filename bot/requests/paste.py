@@ -47,18 +47,17 @@ class Paste:
     ) -> None:
         """Open the form; who may not ask, or gets no form from Slack, is told so privately."""
         person = self._permissions.policy.with_home_team(person)
-        typed = ", ".join(map(str, customer_ids)) or "/unlatch many"
+        typed = ", ".join(map(str, customer_ids)) or f"{place.command} many"
         first_id = customer_ids[0] if customer_ids else 0
         if not await self._permissions.may_ask(person, place, None, act, first_id, typed):
             return
-        where = (place.channel_id, place.response_url)
+        where = (place.channel_id, place.response_url, place.command)
         form = paste_form(*where, datetime.now(UTC), customer_ids, needs_reason=self._needs_reason)
         try:
             await self._slack.open_form(trigger_id, form)
         except SlackError as error:
             log.warning("form not opened", why=error.code)
-            said = answers.form_not_opened(certain=is_verdict(error), pressed=False)
-            await self._private.send(place, said)
+            await self._private.send(place, answers.form_not_opened(certain=is_verdict(error)))
 
     def lacks_reason(self, ask: Ask | AskMany) -> bool:
         """Whether a button asks for customers without a reason, and the rules want one."""

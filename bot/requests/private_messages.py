@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
+from bot.domain.commands import COMMAND
 from bot.domain.models import Card
 from bot.ledger import response_urls
 from bot.ledger.database.engine import LedgerUnavailable
@@ -30,12 +31,13 @@ SLOW_AFTER_S = 1.5
 class Place:
     """Where somebody typed or clicked: the channel, and the `response_url` to answer only them.
 
-    `is_direct`: it is a direct message, of two people or more.
+    `is_direct`: it is a direct message, of two people or more. `command` is what to type there.
     """
 
     channel_id: str
     response_url: str
     is_direct: bool = False
+    command: str = COMMAND
 
 
 def warn_of_unknown_card(card_id: str) -> None:

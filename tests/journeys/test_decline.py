@@ -210,8 +210,8 @@ async def test_where_slack_opens_no_form_the_person_is_told_to_press_again(
     card = await world.ask()
     world.slack.faults.fail("views.open", **fault)
     await world.press("U0BOB", card, CANCEL)
-    assert "did not open the form, so nothing was decided" in world.last_ephemeral("U0BOB")
-    assert "Press Cancel again" in world.last_ephemeral("U0BOB")
+    assert "did not open the form, so nothing was done" in world.last_ephemeral("U0BOB")
+    assert "Do the same again" in world.last_ephemeral("U0BOB")
     await world.decline("U0BOB", card, WHY)
     assert "Declined by: <@U0BOB>" in world.card(card)
 
@@ -224,8 +224,8 @@ async def test_where_nobody_knows_if_the_form_is_open_the_person_is_told_so(
     world.slack.faults.fail("views.open", **fault)
     await world.press("U0BOB", card, CANCEL)
     assert world.last_ephemeral("U0BOB") == (
-        "📝 Slack did not say whether it opened the form. Nothing was decided. If you see no form,"
-        " press Cancel again."
+        "📝 Slack did not say whether it opened the form. Nothing was done. If you see no form,"
+        " do the same again."
     )
     await world.decline("U0BOB", card, WHY)
     assert "Declined by: <@U0BOB>" in world.card(card)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 
 from bot.sandbox.slack.simulator import Channel, Ephemeral, PostedMessage
 from tests.support.names import BIKES, CHANNEL
+from tests.support.reading import parts
 from tests.support.world import OpenWorld, World
 
 USE = "unlatch_use"
@@ -20,17 +22,25 @@ def last(world: World, user_id: str = "U0ALICE") -> Ephemeral:
 
 
 def offered(ephemeral: Ephemeral) -> list[str]:
-    """The values of the ephemeral's buttons."""
-    return [
-        element["value"]
+    """What the ephemeral's buttons ask for: the id and the reason of each."""
+    carried = [
+        json.loads(element["value"])
         for block in ephemeral.blocks
         if block["type"] == "actions"
         for element in block["elements"]
     ]
+    return [f"{each['ids'][0]} {each['reason']}".strip() for each in carried]
 
 
-async def use(world: World, value: str | None = None, user_id: str = "U0ALICE") -> None:
-    """Press "Use this one" in the last ephemeral."""
+def asks_for(customer_id: int) -> str:
+    """The value of a button that asks for a customer's card."""
+    return json.dumps({"ids": [customer_id], "reason": "", "command": "/unlatch"})
+
+
+async def use(world: World, customer_id: int | None = None, user_id: str = "U0ALICE") -> None:
+    """Press "Use this one" in the last ephemeral, of this customer if there are several."""
+    buttons = [each["value"] for each in parts(last(world, user_id).blocks) if "value" in each]
+    value = next((each for each in buttons if json.loads(each)["ids"] == [customer_id]), None)
     delivery = await world.slack.click_ephemeral(user_id, last(world, user_id), USE, value)
     assert delivery.status == 200
     await world.settled()
@@ -111,9 +121,10 @@ async def test_a_suggestion_is_one_customer_whatever_its_reason_begins_with(
 
 
 async def test_a_button_that_names_no_customer_says_that_nothing_was_done(world: World) -> None:
-    await world.slack.forge_click("U0ALICE", "1700000000.000100", USE, "find stolen")
+    value = '{"ids": "stolen", "reason": "", "command": "/unlatch"}'
+    await world.slack.forge_click("U0ALICE", "1700000000.000100", USE, value)
     await world.settled()
-    assert "names no customer, so nothing was done" in world.last_ephemeral("U0ALICE")
+    assert "names no customers, so nothing was done" in world.last_ephemeral("U0ALICE")
 
 
 async def test_a_known_id_that_is_also_a_reference_gets_its_card_at_once(world: World) -> None:
@@ -144,7 +155,7 @@ async def test_a_reference_shared_by_customers_shows_each(world: World) -> None:
     add(world, 77, companyName="Other Bikes")
     await world.reply_to("1337 moved")
     assert offered(last(world)) == ["2554529 moved", "77 moved"]
-    await use(world, "77 moved")
+    await use(world, 77)
     assert world.card(cards(world)[0]).startswith("Unlatch Other Bikes (77)?")
 
 
@@ -315,13 +326,15 @@ async def test_a_found_customer_gets_no_card_in_a_direct_message(
 async def test_a_guest_may_neither_search_nor_use_a_result(world: World) -> None:
     await world.reply_to("find stolen", "U0GUEST")
     assert "People from other organisations may not" in world.last_ephemeral("U0GUEST")
-    await world.slack.forge_click("U0GUEST", "1700000000.000100", USE, "2554529")
+    await world.slack.forge_click("U0GUEST", "1700000000.000100", USE, asks_for(BIKES))
     await world.settled()
     assert "People from other organisations may not" in world.last_ephemeral("U0GUEST")
     assert (cards(world), world.fusebill.calls) == ([], [])
 
 
-@pytest.mark.parametrize("value", ["", "x", "find stolen", "help", "-1", "0", "9" * 19])
+@pytest.mark.parametrize(
+    "value", ["", "x", "find stolen", "2554529", asks_for(-1), asks_for(0), asks_for(10**18)]
+)
 async def test_a_guessed_button_value_does_nothing(world: World, value: str) -> None:
     delivery = await world.slack.forge_click("U0ALICE", "1700000000.000100", USE, value)
     await world.settled()

@@ -19,7 +19,7 @@ from tests.support.reading import answer_to, heard_by, operations, parts
 from tests.support.world import OpenWorld, World
 
 JOINERY, DENTAL, COFFEE = 3100025, 3100033, 3100017
-MEANT = "unlatch_meant"
+MEANT = "unlatch_use"
 ADVICE = "put each customer on its own line, without thousands separators."
 CUSTOMERS = "https://admin.staxbill.com/customers"
 
@@ -133,8 +133,8 @@ async def test_ids_that_a_word_joins_are_asked_about(
     question = world.slack.workspace.ephemerals("U0ALICE")[-1]
     values = [json.loads(each["value"]) for each in parts(question.blocks) if "value" in each]
     assert values == [
-        {"ids": many, "reason": values[0]["reason"]},
-        {"ids": [BIKES], "reason": reason},
+        {"ids": many, "reason": values[0]["reason"], "command": "/unlatch"},
+        {"ids": [BIKES], "reason": reason, "command": "/unlatch"},
     ]
     await press_meaning(world, 0)
     [card] = world.slack.workspace.messages(CHANNEL)
@@ -157,11 +157,13 @@ async def test_a_reason_may_begin_with_a_word_that_joins(world: World, reason: s
 @pytest.mark.parametrize(
     "value",
     [
-        *("", "2554529", "[1]", "{}", '{"ids": 7, "reason": ""}', '{"ids": [], "reason": ""}'),
-        *('{"ids": [true], "reason": ""}', '{"ids": ["7"], "reason": ""}'),
-        *('{"ids": [0], "reason": ""}', "[" * 5_000),
-        json.dumps({"ids": list(range(1, 52)), "reason": ""}),
-        json.dumps({"ids": [BIKES], "reason": "x" * 501}),
+        *("", "2554529", "[1]", "{}", '{"ids": [7], "reason": ""}', "[" * 5_000),
+        *(
+            json.dumps({"ids": ids, "reason": "", "command": "/unlatch"})
+            for ids in (7, [], [True], ["7"], [0])
+        ),
+        json.dumps({"ids": list(range(1, 52)), "reason": "", "command": "/unlatch"}),
+        json.dumps({"ids": [BIKES], "reason": "x" * 501, "command": "/unlatch"}),
     ],
     ids=lambda value: value[:30],
 )
@@ -319,21 +321,19 @@ async def test_the_rules_are_checked_again_when_the_form_is_sent(open_world: Ope
         await world.slack.send_raw(body, world.slack.sign(body))
         await world.settled()
         assert "You are not on the list" in world.last_ephemeral("U0ALICE")
-        assert set(carried) == {"channel_id", "response_url", "opened_at"}
+        assert set(carried) == {"channel_id", "response_url", "command", "opened_at"}
         assert operations(world) == []
 
 
 async def test_where_slack_opens_no_form_the_person_is_told_what_to_type(world: World) -> None:
     world.slack.faults.fail("views.open", error="expired_trigger_id")
     told = await answer_to(world, "many")
-    assert told == (
-        "📝 Slack did not open the form, so nothing was done. Type it again: /unlatch many"
-    )
+    assert told == ("📝 Slack did not open the form, so nothing was done. Do the same again.")
 
 
 NOBODY_KNOWS = (
     "📝 Slack did not say whether it opened the form. Nothing was done. If you see no form,"
-    " type it again: /unlatch many"
+    " do the same again."
 )
 
 

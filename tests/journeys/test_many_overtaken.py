@@ -31,7 +31,7 @@ async def test_an_overtaken_card_of_many_says_which_customer_it_is_about(world: 
     await world.press("U0BOB", many, CONFIRM)
     heard = world.last_ephemeral("U0BOB")
     assert f"Another request for customer {JOINERY} was confirmed" in heard
-    assert "Cancel this one and ask again: /unlatch many" in heard
+    assert "Cancel this one and ask again." in heard
 
 
 async def test_an_undo_of_many_that_was_overtaken_can_be_asked_for_again(world: World) -> None:

@@ -116,7 +116,7 @@ async def test_a_column_of_references_is_shown_as_the_customers_it_names(world: 
     assert "XYZ-1 is nobody's Stax Bill ID or Customer ID." in answer
     assert cards(world) == []
     ephemeral = world.slack.workspace.ephemerals("U0ALICE")[-1]
-    await world.slack.click_ephemeral("U0ALICE", ephemeral, "unlatch_meant")
+    await world.slack.click_ephemeral("U0ALICE", ephemeral, "unlatch_use")
     await world.settled()
     (card,) = cards(world)
     assert world.card(card).startswith("Unlatch 2 customers?")

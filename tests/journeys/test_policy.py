@@ -58,10 +58,10 @@ def only(**people: set[str]) -> dict[str, Any]:
 
 ASK_STRANGER = "People from other organisations may not ask for an unlatch here."
 ASK_LIST = "You are not on the list of people who may ask for an unlatch."
-NO_REASON = "A reason is needed. Type it after the id: /unlatch <id> <reason>"
+NO_REASON = "A reason is needed. Type it after the id."
 ASKS = {
     "in another channel": Case(
-        *("U0ALICE", "/unlatch can't be used in this channel.", "channel"),
+        *("U0ALICE", "The command can't be used in this channel.", "channel"),
         {"unlatch_channels": frozenset({"C0PUBLIC"})},
     ),
     "not listed": Case("U0ALICE", ASK_LIST, "not_listed", only(requesters={"U0BOB"})),
@@ -318,7 +318,7 @@ async def test_a_guest_listed_by_id_may_cancel_their_own_request(
         (
             "U0ALICE",
             {"unlatch_channels": frozenset({"C0PUBLIC"})},
-            "/unlatch can't be used in this",
+            "The command can't be used in this",
         ),
     ],
     ids=["guest", "not listed", "another channel"],
@@ -347,7 +347,7 @@ async def test_anybody_may_see_the_help(open_world: OpenWorld) -> None:
         (
             {"unlatch_channels": frozenset({"C0PUBLIC"})},
             "channel",
-            "no longer allow it. Cancel it and ask again in a channel where /unlatch can be used.",
+            "Cancel it and ask again in a channel where the command can be used.",
         ),
         (
             {"unlatch_requesters": frozenset({"U0BOB"})},

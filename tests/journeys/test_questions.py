@@ -11,7 +11,7 @@ from bot.sandbox.slack.simulator import Channel, Ephemeral, PostedMessage
 from tests.support.names import BIKES, CHANNEL
 from tests.support.world import OpenWorld, World
 
-MEANT = "unlatch_meant"
+MEANT = "unlatch_use"
 INVOICE = f"https://admin.staxbill.com/invoices/{BIKES}"
 
 

@@ -11,8 +11,9 @@ from hypothesis import given, strategies as st
 from bot.domain.commands import Ask
 from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Verdict
 from bot.domain.typed_text import parse
+from bot.inbound.payloads import meaning
 from bot.messages import lists
-from bot.messages.block_kit import Message, escape
+from bot.messages.block_kit import Message
 from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
@@ -79,20 +80,22 @@ def test_no_value_mentions_or_links_anything(message: Message) -> None:
 
 
 @given(ASKS, HITS)
-def test_each_buttons_value_is_a_valid_command(ask: Ask, hits: list[Customer]) -> None:
+def test_each_button_asks_for_its_customer_with_the_typed_reason(
+    ask: Ask, hits: list[Customer]
+) -> None:
     buttons = buttons_of(lists.did_you_mean(ask, hits, NO_LINKS))
     for hit, button in zip(hits, buttons, strict=True):
-        typed = parse(escape(button["value"]))
-        assert isinstance(typed, Ask)
-        assert typed.customer_id == hit.customer_id
-        # a value holds at most 2,000 UTF-16 units
-        assert typed.reason in (ask.reason, f"{ask.reason[: len(typed.reason) - 1]}…")
+        assert meaning({"actions": [button]}) == (
+            Ask(hit.customer_id, ask.reason),
+            "/unlatch",
+        )
 
 
 @given(HITS, TEXTS)
 def test_each_search_result_has_a_button_without_a_reason(hits: list[Customer], text: str) -> None:
     buttons = buttons_of(lists.found(text, hits, NO_LINKS, more=False))
-    assert [button["value"] for button in buttons] == [str(hit.customer_id) for hit in hits]
+    asked = [meaning({"actions": [button]})[0] for button in buttons]
+    assert asked == [Ask(hit.customer_id, "") for hit in hits]
 
 
 def test_a_search_result_shows_the_customer_and_its_ids() -> None:
@@ -135,10 +138,8 @@ def test_ids_link_to_the_configured_urls() -> None:
 def test_the_button_keeps_the_typed_reason() -> None:
     ask = Ask(1337, "moved to the new portal", "1337")
     (button,) = buttons_of(lists.did_you_mean(ask, [STOLEN_BIKES], NO_LINKS))
-    assert (button["text"]["text"], button["value"]) == (
-        "Use this one",
-        "2554529 moved to the new portal",
-    )
+    assert button["text"]["text"] == "Use this one"
+    assert meaning({"actions": [button]})[0] == Ask(2554529, "moved to the new portal")
 
 
 STATES = [

@@ -51,6 +51,8 @@ READINGS = st.builds(
 ASKED = st.builds(Ambiguous, READINGS, READINGS)
 LEFT_OUT = st.lists(st.builds(LeftOut, NUMBERS, TEXTS, TEXTS), max_size=50)
 
+NAMED = {"command": "/unlatch"}
+
 
 def lines(message: Message) -> list[str]:
     return text_of(message.blocks).splitlines()
@@ -60,7 +62,7 @@ def pressable(message: Message) -> list[tuple[str, dict[str, Any]]]:
     """The label of each button, and the JSON that it carries."""
     blocks = [block | {"block_id": str(n)} for n, block in enumerate(message.blocks)]
     found = [button for _id, button in buttons(blocks)]
-    assert {button["action_id"] for button in found} <= {Action.MEANT}
+    assert {button["action_id"] for button in found} <= {Action.USE}
     return [(button["text"]["text"], json.loads(button["value"])) for button in found]
 
 
@@ -99,10 +101,10 @@ def test_two_numbers_are_asked_about_with_a_button_for_each_meaning() -> None:
         "[One customer, the rest is the reason]",
     ]
     assert pressable(message) == [
-        ("2 customers", {"ids": [2554529, 3100017], "reason": "moved portal"}),
+        ("2 customers", {"ids": [2554529, 3100017], "reason": "moved portal"} | NAMED),
         (
             "One customer, the rest is the reason",
-            {"ids": [2554529], "reason": "3100017 moved portal"},
+            {"ids": [2554529], "reason": "3100017 moved portal"} | NAMED,
         ),
     ]
 
@@ -165,7 +167,7 @@ def test_a_card_of_one_does_not_hide_the_customers_that_were_left_out(
 @pytest.mark.parametrize("count", [1, 2])
 def test_who_checks_too_late_is_told_how_to_see_what_is_now(count: int) -> None:
     others = card_of(customers(count)).requests
-    said = lines(click_answers.unknown_since(others, None))
+    said = lines(click_answers.unknown_since(others, None, "/unlatch"))
     who = "" if count == 1 else " to 2 customers"
     assert said[0].startswith(f"☝️ We can't see any more what this did{who}: ")
     ids = ", ".join(str(each.customer_id) for each in customers(count))

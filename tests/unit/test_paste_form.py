@@ -29,7 +29,7 @@ ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 
 def sent(ids: str, reason: str = "", opened_at: datetime = NOW) -> Sent:
-    return Sent("V0FORM", CHANNEL, URL, opened_at, ids, reason)
+    return Sent("V0FORM", CHANNEL, URL, "/unlatch-test", opened_at, ids, reason)
 
 
 def ask(ids: str, reason: str = "", *, needs_reason: bool = False) -> Any:
@@ -38,7 +38,7 @@ def ask(ids: str, reason: str = "", *, needs_reason: bool = False) -> Any:
 
 @pytest.mark.parametrize("needs_reason", [True, False])
 def test_slack_accepts_the_form_and_its_fields_are_read_back(needs_reason: bool) -> None:  # noqa: FBT001
-    form = paste_form(CHANNEL, URL, NOW, needs_reason=needs_reason)
+    form = paste_form(CHANNEL, URL, "/unlatch-test", NOW, needs_reason=needs_reason)
     assert problems(form) == []
     assert [block["optional"] for block in form["blocks"] if "optional" in block] == [
         not needs_reason

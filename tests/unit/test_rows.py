@@ -56,5 +56,5 @@ def test_what_a_step_may_change_are_columns() -> None:
 def test_each_field_of_a_request_comes_from_a_column_or_its_events() -> None:
     renamed = {"events": "event_count", "requester_id": "requester", "decider_id": "decider"}
     of_columns = {renamed.get(name, name) for name in COLUMNS}
-    assert {field.name for field in fields(CARD)} - of_columns == {"events"}
+    assert {field.name for field in fields(CARD)} - of_columns == {"events", "command"}
     assert card_of([row()], []) == Card((request_of(row()),))

@@ -75,7 +75,10 @@ COMMANDS: list[tuple[str, Any]] = [
     ("history \u200b2554529\ufeff", History(ONE)),
     (f"history {APP}/customers/2554529", History(ONE)),
     ("history 2554529 2554530", "digits only"),
-    ("history abc", "'abc' is not a Stax Bill ID: digits only. (/unlatch find searches"),
+    (
+        "history abc",
+        "'abc' is not a Stax Bill ID: digits only. (To search names",
+    ),
     ("history 0", "No customer has the id 0."),
     ("history 0001337", "may be a reference"),
     (f"history {INVOICE}", "may be another record's"),
@@ -202,7 +205,7 @@ ONE_CUSTOMER: list[tuple[str, Any]] = [
             Reading((ONE,), "0001337"),
         ),
     ),
-    (f"0001337 {TICKET}", "To see whose: /unlatch find 0001337"),
+    (f"0001337 {TICKET}", "To see whose it is, search for it: find 0001337"),
     ("0001337 12 months", "“0001337” begins with 0, so it may be a reference"),
     ("0001337 " + LONG, "The reason is longer than 500 characters."),
 ]
