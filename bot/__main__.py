@@ -257,14 +257,14 @@ def _audit(parsed: argparse.Namespace) -> int:
 
 
 def _forget(parsed: argparse.Namespace) -> int:
-    from bot.ledger import names
+    from bot.ledger import people
     from bot.ledger.database.engine import open_engine
     from bot.ledger.database.migrating import require_current
     from bot.settings import load_ledger
 
     engine = open_engine(load_ledger().database_url.get_secret_value())
     require_current(engine)
-    forgotten = names.forget(engine, parsed.who)
+    forgotten = people.forget_names(engine, parsed.who)
     engine.dispose()
     print(f"Names of {parsed.who} that were deleted: {forgotten}. The id stays: hashes cover it.")
     return 0

@@ -147,7 +147,7 @@ class Person:
 
     `team_id` is a workspace (`T…`), or in an Enterprise Grid also the organisation (`E…`), which a
     command names as `enterprise_id`; the ledger does not keep the latter. `name` is Slack's for who
-    acts right now; the ledger keeps it apart (`bot.ledger.names`), so a card that is read has none.
+    acts right now; the ledger keeps it apart (`bot.ledger.people`): who is read from it has none.
     """
 
     user_id: str

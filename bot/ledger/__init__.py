@@ -5,10 +5,10 @@ Each change of a card is a function of a transaction and values, which `bot.requ
 those that come after. `acts` keeps what people did, `jobs` what is still to be done, and `due_jobs`
 takes that up. A step reads a card with `rows`, which maps rows to domain objects; `same_customer`
 says what else is done for its customers, `vouching` whether its rows are what its events say.
-`lists` reads what is only listed, `response_urls` keeps how to answer one person, and `names` what
-people are called. `tables` defines the tables, `hash_chain` links the events, `witness` logs each
-committed one, `database` opens and migrates SQLite or PostgreSQL and runs transactions, and `audit`
-reads the ledger for auditors.
+`lists` reads what is only listed, and `people` keeps what people are called and how to answer them.
+`tables` defines the tables, `hash_chain` links the events, `witness` logs each committed one,
+`database` opens and migrates SQLite or PostgreSQL and runs transactions, and `audit` reads the
+ledger for auditors.
 
 May import `domain`, `settings` and `ops`. Start reading in `ask_steps`.
 """

@@ -12,7 +12,7 @@ from datetime import timedelta
 from sqlalchemy import bindparam, delete, insert, select
 
 from bot.domain.models import Card, EventType, Person
-from bot.ledger import response_urls, rows
+from bot.ledger import people, rows
 from bot.ledger.database.statements import Statement
 from bot.ledger.jobs import Transaction
 from bot.ledger.tables import acts
@@ -91,4 +91,4 @@ def keep(tx: Transaction, act: Act | None, card_id: str, came_of_it: str) -> Non
 def tidied(tx: Transaction) -> None:
     """Forget acts of more than a day ago, and response URLs that work no more."""
     _FORGET_OLD.execute(tx.connection, {"until": tx.now - ACT_KEPT})
-    response_urls.forget_expired(tx.connection, tx.now)
+    people.forget_expired_urls(tx.connection, tx.now)

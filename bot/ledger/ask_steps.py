@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 from bot.domain.models import Card, EventType, LeftOut, Request
 from bot.domain.policy import Decision, reminder_at
-from bot.ledger import acts, jobs, names, response_urls, rows, same_customer
+from bot.ledger import acts, jobs, people, rows, same_customer
 from bot.ledger.acts import Act, Before
 from bot.ledger.hash_chain import fingerprint, place_on_card
 from bot.ledger.jobs import Job, Kind, Transaction
@@ -70,9 +70,9 @@ def asked(
     if left_out:
         details[0]["left_out"] = [asdict(each) for each in left_out]
     added = _insert(tx, dated, EventType.REQUESTED, details)
-    names.note(tx, first.requester)
+    people.note_name(tx, first.requester)
     if response_url:
-        response_urls.remember(tx.connection, card.id, first.requester, response_url, tx.now)
+        people.remember_url(tx, card.id, first.requester, response_url)
     acts.keep(tx, act, card.id, "asked")
     tx.set(card.id, Kind.POST, here=True)
     tx.finish(added)
@@ -101,7 +101,7 @@ def refused_to_ask(tx: Transaction, request: Request, decision: Decision, act: A
     denied = replace(request, asked_at=tx.now, expires_at=tx.now)
     details: dict[str, object] = {"why": decision.why, "reason": request.reason}
     _insert(tx, [denied], EventType.ASK_DENIED, [details])
-    names.note(tx, request.requester)
+    people.note_name(tx, request.requester)
     acts.keep(tx, act, request.id, "refused")
 
 
@@ -183,5 +183,5 @@ def unposted(tx: Transaction, job: Job, why: str) -> bool:
             # each request's own events say that it waits no longer
             locked.append(row, tx.now, EventType.DELIVERY_FAILED, "", {"why": why})
         locked.save(tx.connection)
-        response_urls.forget_all(tx.connection, job.card_id)
+        people.forget_urls_of(tx.connection, job.card_id)
     return not has_card

@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from bot.domain.models import Card, EventType, Person, Request, Verdict
 from bot.domain.policy import ALLOWED, Decision, sent_since
-from bot.ledger import acts, jobs, names, response_urls, rows, same_customer, vouching
+from bot.ledger import acts, jobs, people, rows, same_customer, vouching
 from bot.ledger.acts import Act, Before
 from bot.ledger.hash_chain import fingerprint
 from bot.ledger.jobs import Kind, Transaction
@@ -70,7 +70,7 @@ def _deny(
         if same and abs(tx.now - event.at) <= DOUBLE_CLICK:
             return False
     locked.append(locked.first, tx.now, denied, person.user_id, details)
-    names.note(tx, person)
+    people.note_name(tx, person)
     return True
 
 
@@ -126,9 +126,9 @@ def decided(
     if not decision.allowed:
         return _denied(tx, locked, verdict, person or Person("", ""), decision, other, act)
     if person:
-        names.note(tx, person)
+        people.note_name(tx, person)
         if response_url:
-            response_urls.remember(tx.connection, card_id, person, response_url, tx.now)
+            people.remember_url(tx, card_id, person, response_url)
     # a card that is not confirmed executes nothing
     waits = verdict is Verdict.CONFIRMED
     since = sent_since(tx.now, tx.hold)
@@ -236,7 +236,7 @@ def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Card | B
         return None
     if not locked.card.is_stopping:
         locked.append(locked.first, tx.now, EventType.STOP_REQUESTED, person.user_id, {})
-        names.note(tx, person)
+        people.note_name(tx, person)
     not_begun = [row for row, request in left if not request.is_begun]
     for row in not_begun:
         locked.change(row, outcome="stopped", settled_at=max(tx.now, locked.events[-1]["at"]))

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from bot.domain.meanings import may_be_checked
 from bot.domain.models import Card, EventType, Outcome, Person, Request
 from bot.domain.policy import is_worth_a_reminder
-from bot.ledger import jobs, names, response_urls, rows, same_customer
+from bot.ledger import jobs, people, rows, same_customer
 from bot.ledger.jobs import Job, Kind, Transaction
 from bot.ledger.same_customer import FollowUpOpen, Overtaken
 
@@ -174,7 +174,7 @@ def looked_again(
     overtaken = {r.id: Overtaken(others[r.id]) for r in card.requests if r.id in others}
     known = {i: result for i, result in results.items() if i in unknown - overtaken.keys()}
     if _settle(tx, locked, known, person.user_id):
-        names.note(tx, person)
+        people.note_name(tx, person)
     locked.save(tx.connection)
     _after_outcomes(tx, locked.card, known, recheck_after)
     if (known or tx.again) and locked.first["message_ts"]:
@@ -203,7 +203,7 @@ def shown(tx: Transaction, job: Job, events: int, again_in: timedelta | None = N
         return True
     if not jobs.end_unless_set_again(tx, job):
         return False
-    response_urls.forget_all(tx.connection, job.card_id)
+    people.forget_urls_of(tx.connection, job.card_id)
     return True
 
 

@@ -11,9 +11,9 @@ import structlog
 
 from bot.domain.commands import COMMAND
 from bot.domain.models import Card
-from bot.ledger import response_urls
+from bot.ledger import people
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.ledger.response_urls import ResponseUrl
+from bot.ledger.people import ResponseUrl
 from bot.messages.block_kit import Message
 from bot.ops.tasks import retried
 from bot.requests.runner import Runner
@@ -97,14 +97,14 @@ class PrivateMessages:
         used = await self.send_to(await self.people_of(card), message)
         if used:
             try:
-                await self._runner.read(lambda c: response_urls.forget(c, used))
+                await self._runner.read(lambda c: people.forget_urls(c, used))
             except LedgerUnavailable as error:
                 log.warning("people may be told twice", why=str(error))
 
     async def people_of(self, card: Card) -> Sequence[ResponseUrl]:
         """The URLs of the people of a card, newest first; none if the ledger does not answer."""
         try:
-            return await self._runner.read(lambda c: response_urls.of_card(c, card.id))
+            return await self._runner.read(lambda c: people.urls_of(c, card.id))
         except LedgerUnavailable as error:
             log.warning("people of a card not known yet", why=str(error))
             return ()

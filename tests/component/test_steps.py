@@ -27,7 +27,7 @@ from bot.ledger import (
     ask_steps,
     decide_steps,
     lists,
-    response_urls,
+    people,
     rows,
     same_customer,
     work_steps,
@@ -418,13 +418,11 @@ async def test_a_work_that_ends_has_its_card_drawn_and_its_customers_read_again(
 async def test_a_card_that_is_shown_is_never_due_again(one: Process) -> None:
     await one.confirmed()
     await one.record()
-    await one.run(
-        lambda tx: response_urls.remember(tx.connection, ID, BOB, "https://example.com", tx.now)
-    )
+    await one.run(lambda tx: people.remember_url(tx, ID, BOB, "https://example.com"))
     assert await one.run(work_steps.shown, one.held[Kind.SHOW], 3)
     assert await kinds(one) == set()
     assert (await one.card()).first.shown_events == 3
-    assert await one.read(lambda c: response_urls.of_card(c, ID)) == []
+    assert await one.read(lambda c: people.urls_of(c, ID)) == []
 
 
 async def test_a_card_stays_due_if_an_event_came_while_it_was_drawn(one: Process) -> None:

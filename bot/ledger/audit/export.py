@@ -15,7 +15,7 @@ from sqlalchemy import Column, ColumnElement, Engine, RowMapping, Select, and_, 
 
 from bot.domain.models import EventType
 from bot.ledger.database.engine import streaming
-from bot.ledger.names import name_at
+from bot.ledger.people import name_at
 from bot.ledger.rows import stored, time_of
 from bot.ledger.same_customer import IS_TO_BE_EXECUTED
 from bot.ledger.tables import card_id_of_row, events, requests

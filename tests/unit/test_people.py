@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bot.ledger.response_urls import ResponseUrl
+from bot.ledger.people import ResponseUrl
 
 
 def test_a_kept_response_url_is_not_in_its_repr() -> None:
