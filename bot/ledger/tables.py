@@ -43,7 +43,9 @@ class Moment(TypeDecorator[datetime]):
         return lambda at: at and at.astimezone(UTC).isoformat(" ", "microseconds")[:26]
 
     def result_processor(
-        self, dialect: Dialect, coltype: object
+        self,
+        dialect: Dialect,
+        coltype: object,  # noqa: ARG002  # SQLAlchemy passes it
     ) -> Callable[[Any], datetime | None]:
         """Return aware UTC, whatever time zone the session has."""
         if dialect.name == "sqlite":
