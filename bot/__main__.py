@@ -38,7 +38,7 @@ def main(arguments: list[str] | None = None) -> int:
         finally:
             # here, so that a full disk or a closed pipe is told as such, by every command
             sys.stdout.flush()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, EOFError):
         return STOPPED
     except BrokenPipeError:
         _discard_output()
@@ -57,6 +57,9 @@ def main(arguments: list[str] | None = None) -> int:
 def _run(arguments: list[str] | None) -> int:
     parser = _parser()
     parsed = parser.parse_args(arguments)
+    if parsed.command is None:
+        parser.print_help()
+        return 0
     if parsed.command == "audit" and (wrong := contradiction(parsed)):
         parser.error(wrong)
     commands: dict[str, Callable[[argparse.Namespace], int]] = {
@@ -66,6 +69,7 @@ def _run(arguments: list[str] | None) -> int:
         "manifest": _manifest,
         "audit": _audit,
         "forget": _forget,
+        "setup": _setup,
         "check": _check,
         "migrate": _migrate,
         "example": _example,
@@ -146,7 +150,9 @@ def _parser() -> argparse.ArgumentParser:
     what = "A Slack app that frees a Fusebill customer from its HubSpot contact and company."
     parser = argparse.ArgumentParser(prog="unlatch-bot", description=what)
     parser.add_argument("--version", action="version", version=f"unlatch-bot {__version__}")
-    commands = parser.add_subparsers(dest="command", required=True)
+    commands = parser.add_subparsers(dest="command", title="commands", metavar="<command>")
+    setup = commands.add_parser("setup", help="ask for what is missing, write .env, check it")
+    _add_user_groups(setup)
     for name, protocol in (("http", "HTTP"), ("socket", "Socket Mode")):
         serve = commands.add_parser(name, help=f"run the bot over {protocol}")
         serve.add_argument("--wait", action="store_true", help="wait until the database is up")
@@ -157,9 +163,7 @@ def _parser() -> argparse.ArgumentParser:
     mode = manifest.add_mutually_exclusive_group(required=True)
     mode.add_argument("--url", type=_https, help="the bot's address, like https://bot.example.com")
     mode.add_argument("--socket", action="store_true", help="use Socket Mode")
-    manifest.add_argument(
-        "--user-groups", action="store_true", help="add the scope to read user groups (S…)"
-    )
+    _add_user_groups(manifest)
     manifest.add_argument(
         "--command",
         dest="slash_command",
@@ -173,8 +177,14 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("check", help="check the installation and say what to fix")
     commands.add_parser("migrate", help="create the ledger, or update it to this version")
     example = commands.add_parser("example", help="print a file for the place where the bot runs")
-    example.add_argument("name", choices=("systemd", "kubernetes", "alerts"))
+    example.add_argument("name", choices=("env", "systemd", "kubernetes", "alerts"))
     return parser
+
+
+def _add_user_groups(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--user-groups", action="store_true", help="with the scope to read user groups (S…)"
+    )
 
 
 def _port(value: str) -> int:
@@ -271,7 +281,7 @@ def _forget(parsed: argparse.Namespace) -> int:
 
 
 def _check(_parsed: argparse.Namespace) -> int:
-    from bot.app.check import check
+    from bot.app.check import report
     from bot.ops import logs
     from bot.settings import InvalidSettings, Settings, checked
 
@@ -283,14 +293,20 @@ def _check(_parsed: argparse.Namespace) -> int:
             print(f"✗ {problem}")
         return FAILED
 
-    async def run() -> bool:
-        ok = True
-        async for result in check(settings):
-            print(logs.redacted(str(result)), flush=True)
-            ok = ok and result.ok
-        return ok
+    return 0 if asyncio.run(report(settings)) else FAILED
 
-    return 0 if asyncio.run(run()) else FAILED
+
+def _setup(parsed: argparse.Namespace) -> int:
+    from bot.app.setup import setup
+    from bot.environment import this_bot
+    from bot.ops import logs
+
+    logs.configure("ERROR", "console")
+    if not sys.stdin.isatty():
+        filled = f"Without one, fill in what this prints: {this_bot('example env')}"
+        print(f"setup asks questions: it needs a terminal. {filled}", file=sys.stderr)
+        return FAILED
+    return 0 if setup(user_groups=parsed.user_groups) else FAILED
 
 
 def _migrate(_parsed: argparse.Namespace) -> int:

@@ -55,6 +55,18 @@ PLAIN_PROBLEMS = {
 """An admin's words for the library's. Source: docs.pydantic.dev/latest/errors/validation_errors"""
 
 
+APP = "api.slack.com/apps > your app"
+WHERE = {
+    "SLACK_BOT_TOKEN": f"{APP} > OAuth & Permissions > Bot User OAuth Token",
+    "SLACK_SIGNING_SECRET": f"{APP} > Basic Information > Signing Secret",
+    "SLACK_APP_TOKEN": (
+        f"{APP} > Basic Information > App-Level Tokens > Generate, with the scope connections:write"
+    ),
+    "FUSEBILL_API_KEY": "Fusebill (Stax Bill) > Settings > Integrations > API Key",
+}
+"""Where an admin finds the value of each secret."""
+
+
 @dataclass(frozen=True, slots=True)
 class Timing:
     """How long the bot waits for what, in seconds. Not settings: only tests change them."""
@@ -225,12 +237,15 @@ class _SocketSettings(Settings):
     slack_app_token: AppToken
 
 
-def load(mode: Mode) -> Settings:
-    """Read the settings for one mode.
+def load(
+    mode: Mode,
+    **values: Any,  # noqa: ANN401  # whatever the fields take
+) -> Settings:
+    """Read the settings for one mode; `values` override the environment.
 
     Raises: InvalidSettings.
     """
-    return checked(_HttpSettings if mode == "http" else _SocketSettings)
+    return checked(_HttpSettings if mode == "http" else _SocketSettings, **values)
 
 
 def load_ledger() -> LedgerSettings:
@@ -294,4 +309,6 @@ def _line(problem: dict[str, object]) -> str:
         text = str(problem["msg"]).removeprefix("Value error, ")
     else:
         text = plain.format_map(limits if isinstance(limits, dict) else {})
+    if problem["type"] == "missing" and name in WHERE:
+        text += f"; it is at {WHERE[name]}"
     return f"{name}: {text}" if name else text

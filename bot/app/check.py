@@ -24,13 +24,14 @@ from bot.ledger.tables import REVISION
 from bot.messages import fusebill_errors
 from bot.messages.block_kit import cut
 from bot.messages.phrases import Links
+from bot.ops.logs import redacted
 from bot.settings import Settings
 from bot.slack.client import Slack
 from bot.slack.error_codes import ALLOWED_ADDRESSES, Remedy, meaning_of
 from bot.slack.errors import SlackError, is_retryable
 from bot.slack.web_api import open_session
 
-__all__ = ["CheckResult", "check"]
+__all__ = ["CheckResult", "check", "report"]
 
 FAR_AWAY_S = 100 * 24 * 3600
 DELETE_ATTEMPTS = 4
@@ -70,6 +71,15 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
             yield await cards(slack, _links(settings))
     for result in (*_two_person(settings), *file_modes(settings)):
         yield result
+
+
+async def report(settings: Settings) -> bool:
+    """Check every part and print each result; returns whether nothing is wrong."""
+    is_ok = True
+    async for result in check(settings):
+        print(redacted(str(result)), flush=True)
+        is_ok = is_ok and result.ok
+    return is_ok
 
 
 def _links(settings: Settings) -> Links:

@@ -5,8 +5,10 @@ Source: docs.slack.dev/reference/app-manifest
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
+from urllib.parse import quote
 
 from bot.domain.commands import COMMAND
 
@@ -61,6 +63,15 @@ def manifest(
             "token_rotation_enabled": False,
         },
     }
+
+
+def creation_link(described: dict[str, Any]) -> str:
+    """The page at Slack that creates the app which a manifest describes, filled in.
+
+    Source: docs.slack.dev/app-manifests/configuring-apps-with-app-manifests#sharing-manifests
+    """
+    compact = json.dumps(described, separators=(",", ":"))
+    return f"https://api.slack.com/apps?new_app=1&manifest_json={quote(compact, safe='')}"
 
 
 def _handle(name: str) -> str:

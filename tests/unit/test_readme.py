@@ -129,7 +129,7 @@ def test_every_command_in_the_pages_exists(
 
 @pytest.mark.parametrize(
     ("command", "option"),
-    sorted(set(re.findall(r"unlatch-bot (audit|manifest)\b[^`\n#]*?(--[\w-]+)", TEXTS))),
+    sorted(set(re.findall(r"unlatch-bot (audit|manifest|setup)\b[^`\n#]*?(--[\w-]+)", TEXTS))),
 )
 def test_every_option_in_the_pages_exists(
     command: str, option: str, capsys: pytest.CaptureFixture[str]

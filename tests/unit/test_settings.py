@@ -15,7 +15,15 @@ from hypothesis import given, strategies as st
 
 from bot.__main__ import main
 from bot.sandbox.slack.simulator import SimulatedSlack
-from bot.settings import InvalidSettings, LedgerSettings, Mode, Settings, load, load_ledger
+from bot.settings import (
+    WHERE,
+    InvalidSettings,
+    LedgerSettings,
+    Mode,
+    Settings,
+    load,
+    load_ledger,
+)
 from tests.support.rights import open_folder, without_rights
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
@@ -137,8 +145,10 @@ def test_the_required_settings_are_enough(monkeypatch: pytest.MonkeyPatch) -> No
         ("socket", ["SLACK_BOT_TOKEN", "SLACK_APP_TOKEN", "FUSEBILL_API_KEY"]),
     ],
 )
-def test_all_missing_settings_are_named_at_once(mode: Mode, missing: list[str]) -> None:
-    assert sorted(problems(mode)) == sorted(f"{name}: missing" for name in missing)
+def test_all_missing_settings_are_named_at_once_with_where_their_values_are(
+    mode: Mode, missing: list[str]
+) -> None:
+    assert sorted(problems(mode)) == sorted(f"{n}: missing; it is at {WHERE[n]}" for n in missing)
 
 
 @pytest.mark.parametrize(("name", "value", "expected"), WRONG)

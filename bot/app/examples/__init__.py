@@ -8,6 +8,7 @@ from __future__ import annotations
 from importlib.resources import files
 
 EXAMPLES = {
+    "env": "env.example",
     "systemd": "unlatch-bot.service",
     "kubernetes": "kubernetes.yaml",
     "alerts": "alerts.yaml",
