@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from bot.domain.models import Card, EventType, Person, Request, Verdict
 from bot.domain.policy import ALLOWED, Decision, sent_since
-from bot.ledger import acts, jobs, people, rows, same_customer, vouching
+from bot.ledger import acts, jobs, people, rows, same_customer
 from bot.ledger.acts import Act, Before
 from bot.ledger.hash_chain import fingerprint
 from bot.ledger.jobs import Kind, Transaction
@@ -112,7 +112,7 @@ def decided(
     if not first["is_open"] or expired is not (verdict is Verdict.EXPIRED):
         acts.keep(tx, act, card_id, "late")
         return Decided(card, taken=False)
-    if mismatch := vouching.mismatch(locked):
+    if mismatch := locked.mismatch:
         return Decided(card, taken=False, mismatch=mismatch)
     if message_ts and not first["message_ts"]:
         locked.place(message_ts)

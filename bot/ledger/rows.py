@@ -41,7 +41,7 @@ from bot.domain.models import (
 )
 from bot.ledger import witness
 from bot.ledger.database.statements import Row, Statement
-from bot.ledger.hash_chain import canonical_json, chained
+from bot.ledger.hash_chain import canonical_json, chained, mismatch
 from bot.ledger.tables import Moment, card_id_of_row, events, requests
 
 AnyRow = RowMapping | Mapping[str, Any]
@@ -117,6 +117,11 @@ class LockedCard:
         if self._card is None:
             self._card = card_of(self.rows, self.events)
         return self._card
+
+    @property
+    def mismatch(self) -> str:
+        """What its own events do not vouch for, in a few words; empty if nothing."""
+        return mismatch(self.id, self.rows, self.events)
 
     def change(self, row: Row, **columns: object) -> None:
         """Change columns of one of the rows."""

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
@@ -26,7 +26,7 @@ from sqlalchemy import Connection
 from bot.domain.models import Card, Outcome, Request
 from bot.domain.policy import sent_since
 from bot.fusebill.pace import Pace
-from bot.ledger import same_customer, vouching, work_steps
+from bot.ledger import rows, same_customer, work_steps
 from bot.ledger.jobs import Job, seconds
 from bot.ledger.work_steps import Result
 from bot.ops.metrics import Metrics
@@ -142,7 +142,7 @@ class Work:
         card = job.take_card()
         if card is None:
             # nobody knows what was written to the database since the decision
-            if why := await self._runner.read(partial(vouching.mismatch_of, card_id=job.card_id)):
+            if why := await self._runner.read(lambda c: _mismatch(c, job.card_id)):
                 log.error("card not executed", why=why, card_id=job.card_id)
                 await self._runner.run(work_steps.later, job, NOT_VOUCHED_FOR)
                 return
@@ -283,6 +283,13 @@ class Work:
         """What a request's customer is like now, read in its turn: see `Execution.look`."""
         async with self._turn(request):
             return await self._execution.look(request)
+
+
+def _mismatch(connection: Connection, card_id: str) -> str:
+    """What of a card does not match its events; empty if all does, or there is no such card."""
+    with suppress(rows.NoSuchCard):
+        return rows.lock(connection, card_id).mismatch
+    return ""
 
 
 def _given_up(request: Request) -> Result:
