@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import logging
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import redirect_stderr, suppress
 from pathlib import Path
@@ -20,6 +18,7 @@ from bot.ops import logs
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack, text_of
 from bot.settings import Mode
+from tests.support.command_line import forked
 from tests.support.names import CHANNEL
 from tests.support.stage import Stage, stage
 
@@ -168,10 +167,7 @@ async def test_a_whole_request_at_debug_logs_no_secret(mode: Mode, tmp_path: Pat
             "LOG_LEVEL": "DEBUG",
             "LOG_FORMAT": "json",
         }
-        process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "bot", mode, env=os.environ | environment,
-            stderr=asyncio.subprocess.PIPE,
-        )  # fmt: skip
+        process = await forked(mode, cwd=tmp_path, env=os.environ | environment)
         assert process.stderr is not None
         lines: list[str] = []
         while not lines or '"listening"' not in lines[-1]:

@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import socket
-import sys
-from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +20,7 @@ from bot.settings import Mode
 from tests.resilience.test_crash import kill
 from tests.support import postgresql
 from tests.support.bot_process import PACE, environment
+from tests.support.command_line import Forked, forked
 from tests.support.names import BIKES
 from tests.support.stage import Stage, stage
 from tests.support.world import settings_for
@@ -38,20 +37,11 @@ async def settings(simulated: SimulatedSlack, tmp_path: Path) -> AsyncIterator[d
     """The environment of a bot between the simulators."""
     async with SimulatedFusebill() as fusebill:
         values = environment(settings_for(simulated, fusebill, tmp_path))
-        yield {"PYTHONPATH": str(Path(__file__).parents[2]), **values}
+        yield values
 
 
-async def run(settings: dict[str, str], folder: Path, *arguments: str) -> Process:
-    return await asyncio.create_subprocess_exec(
-        sys.executable,
-        "-m",
-        "bot",
-        *arguments,
-        env={"PATH": os.environ["PATH"], **settings},
-        cwd=folder,
-        stderr=PIPE,
-        stdout=PIPE,
-    )
+async def run(settings: dict[str, str], folder: Path, *arguments: str) -> Forked:
+    return await forked(*arguments, cwd=folder, env={"PATH": os.environ["PATH"], **settings})
 
 
 def free_port() -> int:

@@ -1,4 +1,4 @@
-"""`python -m bot sandbox`, run as a separate process."""
+"""`python -m bot sandbox`, in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import signal
 import socket
 import sys
 import tomllib
-from asyncio.subprocess import PIPE, Process
+from asyncio.subprocess import PIPE, STDOUT, Process
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -21,6 +21,7 @@ import httpx
 import pytest
 
 from bot.sandbox.runner import opened
+from tests.support.command_line import Forked, Start, forked, in_a_new_interpreter
 
 ROOT = Path(__file__).parents[2]
 SANDBOX = ROOT / "bot" / "sandbox"
@@ -30,7 +31,7 @@ SANDBOX = ROOT / "bot" / "sandbox"
 class Started:
     """A running sandbox; `seconds` is how long it took to print its address."""
 
-    process: Process
+    process: Process | Forked
     url: str
     seconds: float
 
@@ -41,13 +42,10 @@ class Started:
         return self.process.returncode, output.decode()
 
 
-async def launch(*arguments: str, **environment: str) -> Process:
-    return await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bot", "sandbox", "--no-open", *arguments),
-        stdout=PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-        env=os.environ | environment,
-    )
+async def launch(*arguments: str, start: Start = forked, **environment: str) -> Process | Forked:
+    command = ("sandbox", "--no-open", *arguments)
+    env = os.environ | environment
+    return await start(*command, cwd=ROOT, env=env, stdout=PIPE, stderr=STDOUT)
 
 
 def names(folder: Path) -> set[str]:
@@ -56,9 +54,9 @@ def names(folder: Path) -> set[str]:
 
 
 @asynccontextmanager
-async def started(**environment: str) -> AsyncIterator[Started]:
+async def started(start: Start = forked, **environment: str) -> AsyncIterator[Started]:
     began = monotonic()
-    process = await launch("--port", "0", **environment)
+    process = await launch("--port", "0", start=start, **environment)
     assert process.stdout is not None
     try:
         line = (await process.stdout.readline()).decode()
@@ -120,7 +118,7 @@ async def test_it_starts_in_little_more_time_than_loading_its_modules_takes() ->
         process = await asyncio.create_subprocess_exec(sys.executable, *load, cwd=ROOT)
         assert await process.wait() == 0
         loading.append(monotonic() - began)
-        async with started() as sandbox:
+        async with started(in_a_new_interpreter) as sandbox:
             starting.append(sandbox.seconds)
     assert min(starting) < 2 * min(loading)
 

@@ -20,8 +20,12 @@ from bot.settings import Mode, Settings, Timing, load
 # a process never reclaims its own running work, so the lease may be shorter than the execution
 PACE = Timing(hold_s=0.3, execution_s=6.0, sweep_every_s=0.05)
 
-_forks = get_context("forkserver")
-_forks.set_forkserver_preload(["__main__", "tests.support.bot_process"])
+FORKS = get_context("forkserver")
+# what the commands import when they need it, too
+_COMMANDS = ["bot.app.check", "bot.app.examples", "bot.inbound.manifest", "bot.sandbox.runner"]
+FORKS.set_forkserver_preload(
+    ["__main__", "tests.support.bot_process", "tests.support.command_line", *_COMMANDS]
+)
 
 
 @dataclass(slots=True)
@@ -67,8 +71,8 @@ async def bot_process(
     settings: Settings, log_file: Path, *, mode: Mode = "http", timing: Timing = PACE
 ) -> AsyncIterator[BotProcess]:
     """Start a bot; kill it at the end if it still runs."""
-    here, there = _forks.Pipe(duplex=False)
-    process = _forks.Process(
+    here, there = FORKS.Pipe(duplex=False)
+    process = FORKS.Process(
         target=_run, args=(environment(settings), str(log_file), mode, timing, there), daemon=True
     )
     process.start()
