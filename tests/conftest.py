@@ -70,6 +70,7 @@ def open_world(tmp_path: Path) -> OpenWorld:
             slack_set_up(slack)
             fusebill = await stack.enter_async_context(SimulatedFusebill())
             settings = settings_for(slack, fusebill, tmp_path, **changes)
+            ledger.create_file(settings.database_url.get_secret_value())
             bot = await stack.enter_async_context(build(settings, timing))
             address, _ended = await stack.enter_async_context(listening(bot, settings, mode))
             if mode == "http":
@@ -113,7 +114,9 @@ def postgresql_url(postgresql_server: str, postgresql_ledger: str) -> Iterator[s
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty ledger on each kind of database; on SQLite the bot creates it itself."""
+    """An empty ledger on each kind of database."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/ledger.db"
+        url = f"sqlite:///{tmp_path}/ledger.db"
+        ledger.create(url)
+        return url
     return str(request.getfixturevalue("postgresql_url"))

@@ -7,13 +7,11 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.ledger.database.engine import Database, open_engine
-from tests.support.ledger import create
 from tests.support.steps import Process
 
 
 @pytest.fixture
 async def database(database_url: str) -> AsyncIterator[Database]:
-    create(database_url)
     opened = Database(open_engine(database_url))
     yield opened
     await opened.close()

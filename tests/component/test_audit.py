@@ -7,7 +7,6 @@ import io
 import json
 import os
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -70,27 +69,17 @@ SECOND = replace(
 )
 
 
-@pytest.fixture(scope="session")
-def empty_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty SQLite ledger for the tests to copy."""
-    path = tmp_path_factory.mktemp("ledger") / "empty.db"
-    create(f"sqlite:///{path}")
-    return path
-
-
 @pytest.fixture
-def url(database_url: str, empty_file: Path) -> str:
-    """The URL of an empty ledger, on each kind of database."""
-    if database_url.startswith("sqlite:"):
-        shutil.copy(empty_file, database_url.removeprefix("sqlite:///"))
+def url(database_url: str) -> str:
     return database_url
 
 
 @pytest.fixture
-def file_url(tmp_path: Path, empty_file: Path) -> str:
+def file_url(tmp_path: Path) -> str:
     """The URL of an empty ledger, on SQLite only."""
-    shutil.copy(empty_file, tmp_path / "ledger.db")
-    return f"sqlite:///{tmp_path}/ledger.db"
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    create(url)
+    return url
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 import socket
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
@@ -21,12 +20,12 @@ from bot.app.check import check
 from bot.app.checks import sample_cards
 from bot.domain.models import Outcome
 from bot.ledger.database.engine import open_engine
-from bot.ledger.database.migrating import migrate
 from bot.ledger.tables import REVISION
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import Settings
 from tests.support.hostile import NO_LINKS
+from tests.support.ledger import create
 from tests.support.postgresql import read_only
 from tests.support.world import settings_for
 
@@ -45,16 +44,6 @@ GOOD = [
     f"{READERS}; that may be any channel, until UNLATCH_CHANNELS is set",
     "✓ Cards: Slack accepts all 29 kinds",
 ]
-
-
-@pytest.fixture(scope="session")
-def ledger_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty ledger, to copy for each test."""
-    path = tmp_path_factory.mktemp("ledger") / "empty.db"
-    engine = open_engine(f"sqlite:///{path}")
-    migrate(engine)
-    engine.dispose()
-    return path
 
 
 @dataclass(slots=True)
@@ -78,8 +67,8 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(tmp_path: Path, ledger_file: Path) -> AsyncIterator[Scene]:
-    shutil.copy(ledger_file, tmp_path / "ledger.db")
+async def scene(tmp_path: Path) -> AsyncIterator[Scene]:
+    create(f"sqlite:///{tmp_path}/ledger.db")
     async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
         yield Scene(slack, fusebill, tmp_path)
 

@@ -45,7 +45,6 @@ def add_notes(engine: Engine) -> None:
 @pytest.fixture
 async def engine(database_url: str) -> AsyncIterator[Engine]:
     opened = open_engine(database_url)
-    migrate(opened)
     add_notes(opened)
     yield opened
     opened.dispose()

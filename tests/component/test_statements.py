@@ -10,7 +10,6 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, OperationalError
 
 from bot.ledger.database.engine import open_engine, reason
-from bot.ledger.database.migrating import migrate
 from bot.ledger.database.statements import Statement, run
 from bot.ledger.rows import request_row
 from bot.ledger.tables import requests, response_urls
@@ -31,7 +30,6 @@ FORGET = Statement(delete(response_urls).where(response_urls.c.user_id == bindpa
 @pytest.fixture
 def connection(database_url: str) -> Iterator[Connection]:
     engine = open_engine(database_url)
-    migrate(engine)
     with engine.connect() as connection:
         connection.execute(insert(requests), request_row(CARD))
         yield connection

@@ -22,7 +22,6 @@ from bot.domain.models import Customer, HubSpotIds
 from bot.ledger import decide_steps
 from bot.ledger.acts import Act
 from bot.ledger.database.engine import open_engine
-from bot.ledger.database.migrating import migrate
 from bot.ledger.tables import events, requests
 from bot.ledger.witness import log_again
 from bot.ops import logs
@@ -42,8 +41,6 @@ WAITING = replace(DONE, id="b" * 32, customer=Customer(3100025, HubSpotIds(5151,
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     opened = open_engine(database_url)
-    if database_url.startswith("sqlite:"):
-        migrate(opened)
     yield opened
     opened.dispose()
 

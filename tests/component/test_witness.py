@@ -24,7 +24,6 @@ from bot.ledger import ask_steps, decide_steps, rows
 from bot.ledger.acts import Act, Before
 from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
-from bot.ledger.database.migrating import migrate
 from bot.ledger.tables import events, requests
 from bot.ledger.witness import log_again
 from bot.ops import logs
@@ -32,6 +31,7 @@ from tests.support import postgresql
 from tests.support.by_hand import events_of, rewrite, row_of
 from tests.support.damage import ADDS_AN_EVENT
 from tests.support.hostile import CARD, NOON
+from tests.support.ledger import create
 from tests.support.names import ALICE, BOB
 from tests.support.proxy import Proxy
 from tests.support.stage import stage
@@ -64,8 +64,6 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def engine(database_url: str) -> Iterator[Engine]:
     opened = open_engine(database_url)
-    if database_url.startswith("sqlite:"):
-        migrate(opened)
     yield opened
     opened.dispose()
 
@@ -187,8 +185,9 @@ def fail_next_commit(engine: Engine, code: int, *, takes_effect: bool) -> None:
 @pytest.fixture
 async def on_sqlite(tmp_path: Path, log_file: Path) -> AsyncIterator[tuple[Engine, Process]]:  # noqa: ARG001  # logs into it
     """An empty ledger on SQLite, with a process that writes it."""
-    opened = open_engine(f"sqlite:///{tmp_path}/ledger.db")
-    migrate(opened)
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    create(url)
+    opened = open_engine(url)
     database = Database(opened)
     yield opened, Process(database, "one")
     await database.close()

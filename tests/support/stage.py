@@ -71,7 +71,7 @@ class Stage:
         await self.until(lambda: card.ts in self.log)
         return card
 
-    async def until(self, predicate: Any, timeout_s: float = 15.0) -> None:
+    async def until(self, predicate: Any, timeout_s: float = 40.0) -> None:
         """Wait until the predicate holds; the failure shows the bots' log."""
         try:
             await self.slack.workspace.until(predicate, timeout_s)
@@ -95,7 +95,7 @@ class Stage:
         """All cards in the ledger that Slack has, oldest first."""
         return ledger.cards(self.database_url)
 
-    async def settled(self, timeout_s: float = 15.0) -> list[KeptCard]:
+    async def settled(self, timeout_s: float = 40.0) -> list[KeptCard]:
         """Wait until nothing is still to be done for any decided card; returns all cards."""
         with ledger.settling(self.database_url) as settled:
             await self.until(settled, timeout_s)
@@ -141,7 +141,8 @@ class Trap:
 
 @asynccontextmanager
 async def stage(database_url: str, folder: Path) -> AsyncIterator[Stage]:
-    """A stage without bots."""
+    """A stage without bots, on an empty ledger."""
+    ledger.create_file(database_url)
     async with AsyncExitStack() as stack:
         slack = await stack.enter_async_context(SimulatedSlack())
         fusebill = await stack.enter_async_context(SimulatedFusebill())

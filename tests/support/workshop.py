@@ -18,6 +18,7 @@ from bot.requests.private_messages import Place, PrivateMessages
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.response_urls import Origin
 from bot.sandbox.slack.simulator import SimulatedSlack, text_of
+from tests.support import ledger
 from tests.support.names import CHANNEL
 from tests.support.world import QUICK, settings_for
 
@@ -46,6 +47,7 @@ async def workshop(folder: Path) -> AsyncIterator[Workshop]:
     """The reader of a bot on a SQLite ledger in a folder."""
     async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
         settings = settings_for(slack, fusebill, folder)
+        ledger.create_file(settings.database_url.get_secret_value())
         async with build(settings, QUICK) as bot, AiohttpTransport() as http:
             pace = Pace()
 

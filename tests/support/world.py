@@ -59,8 +59,8 @@ class World:
         return await asyncio.to_thread(ledger.card_at, self.database_url, card.ts)
 
     async def kept_when(self, card: PostedMessage, holds: Callable[[KeptCard], object]) -> KeptCard:
-        """Wait until something holds of a card in the ledger. Raises: TimeoutError after 10 s."""
-        async with asyncio.timeout(10.0):
+        """Wait until something holds of a card in the ledger. Raises: TimeoutError after 30 s."""
+        async with asyncio.timeout(30.0):
             while not holds(kept := await self.kept(card)):  # noqa: ASYNC110  # no event for it
                 await asyncio.sleep(0.02)
         return kept

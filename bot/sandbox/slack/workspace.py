@@ -238,7 +238,7 @@ class Workspace:
         """Wait for the next change."""
         await self.change.wait()
 
-    async def until(self, predicate: Callable[[], object], timeout_s: float = 10.0) -> None:
+    async def until(self, predicate: Callable[[], object], timeout_s: float = 30.0) -> None:
         """Wait until the predicate holds; it is checked at every change and 20 times a second.
 
         Raises: TimeoutError after `timeout_s` seconds.
