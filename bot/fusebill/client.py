@@ -14,7 +14,7 @@ import unicodedata
 from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -34,12 +34,12 @@ from bot.fusebill.responses import (
 from bot.fusebill.transport import CERTIFICATE, PROXY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterable, Callable
+    from collections.abc import Callable
 
     from bot.domain.models import Customer, HubSpotIds
 
-P = ParamSpec("P")
 T = TypeVar("T")
+Body = dict[str, int | None]
 Field = Literal["Reference", "CompanyName", "PrimaryEmail", "FirstName", "LastName"]
 
 READ_TIMEOUT_S = 8.0
@@ -117,8 +117,8 @@ class FusebillClient:
         Raises: CustomerNotFound or any other FusebillError; a read changes nothing.
         Source: developer.staxbill.com/reference/resources
         """
-        answer = await self._call("get_customer", "GET", f"/customers/{customer_id}")
-        return self._without_key(customer_of, answer, customer_id)
+        path = f"/customers/{customer_id}"
+        return await self._call("get_customer", "GET", path, lambda a: customer_of(a, customer_id))
 
     async def unlatch_customer(self, customer_id: int) -> Accepted:
         """Remove a customer's mapping to its HubSpot contact and company.
@@ -129,8 +129,7 @@ class FusebillClient:
         Source: developer.staxbill.com/reference/unlatch-customer-1
         """
         path = f"/HubSpot/UnlatchCustomer/{customer_id}"
-        answer = await self._call("unlatch_customer", "POST", path)
-        return self._accepted(answer, customer_id)
+        return await self._change("unlatch_customer", path, customer_id)
 
     async def latch_customer(self, customer_id: int, ids: HubSpotIds) -> Accepted:
         """Map a customer to exactly `ids`; an id that is None removes that mapping.
@@ -144,8 +143,7 @@ class FusebillClient:
             "hubSpotId": ids.vid,
             "hubSpotCompanyId": ids.company_id,
         }
-        answer = await self._call("latch_customer", "POST", "/HubSpot/latchCustomer", body)
-        return self._accepted(answer, customer_id)
+        return await self._change("latch_customer", "/HubSpot/latchCustomer", customer_id, body)
 
     async def find_customers(
         self, field: Field, value: str, *, contains: bool = False, limit: int = 5
@@ -183,15 +181,33 @@ class FusebillClient:
 
     async def _list(self, query: str, matches: Callable[[Customer], bool], limit: int) -> Found:
         params = httpx.QueryParams({"query": query, "pageSize": PAGE_SIZE, "pageNumber": "0"})
-        answer = await self._call("list_customers", "GET", f"/customers/?{params}")
-        found = [each for each in self._without_key(customers_of, answer) if matches(each)]
-        return Found(found[:limit], complete=not has_more(answer, 0))
+
+        def read(answer: Answer) -> Found:
+            found = [each for each in customers_of(answer) if matches(each)]
+            return Found(found[:limit], complete=not has_more(answer, 0))
+
+        return await self._call("list_customers", "GET", f"/customers/?{params}", read)
+
+    async def _change(
+        self, operation: str, path: str, customer_id: int, body: Body | None = None
+    ) -> Accepted:
+        accepted = await self._call(
+            operation, "POST", path, lambda answer: accepted_of(answer, customer_id), body
+        )
+        return replace(accepted, texts=self._masked(accepted.texts))
 
     async def _call(
-        self, operation: str, method: str, path: str, body: dict[str, int | None] | None = None
-    ) -> Answer:
+        self,
+        operation: str,
+        method: str,
+        path: str,
+        read: Callable[[Answer], T],
+        body: Body | None = None,
+    ) -> T:
+        """Make a call and read its answer. Raises: FusebillError, which never shows the key."""
         answer: Answer | None = None
-        limit_s = self._write_s if _writes(method) else self._read_s
+        writes = method != "GET"
+        limit_s = self._write_s if writes else self._read_s
         await self._take_slot()
         started = perf_counter()
         try:
@@ -199,14 +215,19 @@ class FusebillClient:
                 answer = await self._exchange(self._request(method, path, body))
         except TimeoutError:
             why = f"no complete answer within {limit_s:g} s"
-            raise OutcomeUnknown(why=why, may_still_run=_writes(method)) from None
+            raise OutcomeUnknown(why=why, may_still_run=writes) from None
         finally:
             self._slots.release()
             if self._observe is not None:
                 limit = rate_limit_of(answer.headers) if answer else None
                 status = answer.status if answer else None
                 self._observe(operation, status, perf_counter() - started, limit)
-        return answer
+        try:
+            return read(answer)
+        except FusebillError as error:
+            error.texts = self._masked(error.texts)
+            (error.why,) = self._masked((error.why,))
+            raise
 
     async def _take_slot(self) -> None:
         if not self._slots.locked():
@@ -218,7 +239,7 @@ class FusebillClient:
         except TimeoutError:
             raise NotReached("too many calls waiting") from None
 
-    def _request(self, method: str, path: str, body: dict[str, int | None] | None) -> httpx.Request:
+    def _request(self, method: str, path: str, body: Body | None) -> httpx.Request:
         """Build a request whose extension `target` is the path: httpx parses no URL for each.
 
         Source: www.python-httpx.org/advanced/extensions/#target
@@ -237,7 +258,7 @@ class FusebillClient:
         )
 
     async def _exchange(self, request: httpx.Request) -> Answer:
-        began = perf_counter()
+        began, writes = perf_counter(), request.method != "GET"
         # `from None`: httpx's exceptions hold the request, which holds the key
         try:
             response = await self._http.handle_async_request(request)
@@ -250,34 +271,16 @@ class FusebillClient:
             detail = str(error.__cause__ or type(error).__name__)
             raise NotReached(why, detail, may_pass=why not in _LASTING) from None
         except httpx.TimeoutException:
-            may_still_run = _writes(request.method)
-            raise OutcomeUnknown(why="no answer in time", may_still_run=may_still_run) from None
+            raise OutcomeUnknown(why="no answer in time", may_still_run=writes) from None
         except httpx.HTTPError as error:
             lost = f"{type(error).__name__}: {error}"
-            late = perf_counter() - began > LOST_AT_ONCE_S
-            may_still_run = late and _writes(request.method)
+            may_still_run = writes and perf_counter() - began > LOST_AT_ONCE_S
             why = "the answer was lost"
             raise OutcomeUnknown(why=why, detail=lost, may_still_run=may_still_run) from None
-
-    def _accepted(self, answer: Answer, customer_id: int) -> Accepted:
-        accepted = self._without_key(accepted_of, answer, customer_id)
-        return replace(accepted, texts=self._masked(accepted.texts))
-
-    def _without_key(self, read: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        try:
-            return read(*args, **kwargs)
-        except FusebillError as error:
-            error.texts = self._masked(error.texts)
-            (error.why,) = self._masked((error.why,))
-            raise
 
     def _masked(self, texts: tuple[str, ...]) -> tuple[str, ...]:
         key = self._api_key.get_secret_value()
         return tuple(text.replace(key, "[API key]") for text in texts)
-
-
-def _writes(method: str) -> bool:
-    return method != "GET"
 
 
 def _pattern(value: str) -> str:
@@ -315,19 +318,15 @@ def _text(customer: Customer, field: Field) -> str:
             return customer.name
 
 
-def _chunks(response: httpx.Response) -> AsyncIterable[bytes]:
-    """The body's bytes; httpx decodes them only if the server encoded them all the same."""
-    stream = response.stream
-    if isinstance(stream, httpx.AsyncByteStream) and "Content-Encoding" not in response.headers:
-        return stream
-    return response.aiter_bytes()
-
-
 async def _read(response: httpx.Response) -> tuple[bytes, bool]:
     """The body, and whether it is complete."""
+    stream: object = response.stream
+    if not isinstance(stream, httpx.AsyncByteStream) or "Content-Encoding" in response.headers:
+        # the server encoded them all the same
+        stream = response.aiter_bytes()
     body = bytearray()
     try:
-        async for chunk in _chunks(response):
+        async for chunk in stream:
             body += chunk
             if len(body) > MAX_BODY:
                 return bytes(body[:MAX_BODY]), False
