@@ -9,8 +9,9 @@ from __future__ import annotations
 import argparse
 import re
 import sys
-from contextlib import ExitStack, closing
-from datetime import datetime
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from io import TextIOWrapper
 from itertools import chain
 from pathlib import Path
@@ -29,10 +30,13 @@ def add_arguments(audit: argparse.ArgumentParser) -> None:
         help="only this customer, and who pressed Stop or was refused on its cards",
     )
     audit.add_argument(
-        "--since", type=_moment, metavar="DATE", help="from this day or time on (UTC)"
+        "--since", type=moment, metavar="DATE", help="from this day or time on (UTC)"
     )
     audit.add_argument(
-        "--until", type=_end, metavar="DATE", help="to the end of this day, or before this time"
+        "--until",
+        type=partial(moment, end=True),
+        metavar="DATE",
+        help="to the end of this day, or before this time",
     )
     audit.add_argument(
         "--who",
@@ -56,12 +60,10 @@ def add_arguments(audit: argparse.ArgumentParser) -> None:
     for name, text in (
         ("json", "one JSON object per line"),
         ("csv", "CSV in UTF-8, for a spreadsheet"),
+        ("verify", "list every row that was changed"),
+        ("heads", "the last hash of each request, to keep elsewhere"),
     ):
         form.add_argument(f"--{name}", dest="form", action="store_const", const=name, help=text)
-    form.add_argument("--verify", action="store_true", help="list every row that was changed")
-    form.add_argument(
-        "--heads", action="store_true", help="the last hash of each request, to keep elsewhere"
-    )
     audit.add_argument(
         "--against",
         nargs="+",
@@ -74,13 +76,12 @@ def add_arguments(audit: argparse.ArgumentParser) -> None:
 
 def contradiction(parsed: argparse.Namespace) -> str:
     """Why the options of `audit` don't go together; empty if they do."""
-    if parsed.against and not parsed.verify:
+    if parsed.against and parsed.form != "verify":
         return "--against needs --verify"
     filters = ("customer", "since", "until", "who", "unfinished", "summary")
     used = " and ".join(f"--{name}" for name in filters if getattr(parsed, name) is not None)
-    if used and (parsed.verify or parsed.heads):
-        form = "--verify" if parsed.verify else "--heads"
-        return f"{form} is about the whole ledger: leave out {used}"
+    if used and parsed.form in ("verify", "heads"):
+        return f"--{parsed.form} is about the whole ledger: leave out {used}"
     if parsed.since and parsed.until and parsed.since >= parsed.until:
         return "--since must be before --until"
     return ""
@@ -91,34 +92,41 @@ def audit(parsed: argparse.Namespace) -> bool:
 
     Raises: InvalidSettings, LedgerUnavailable, NotReadable, SchemaMismatch.
     """
-    from bot.ledger.audit.comparison import heads
-    from bot.ledger.audit.export import FORMS, Filter, read, summary
     from bot.ledger.database.engine import open_engine
     from bot.ledger.database.migrating import require_current
     from bot.settings import load_ledger
 
     engine = open_engine(load_ledger().database_url.get_secret_value(), read_only=True)
-    wanted = Filter(
-        parsed.customer, parsed.since, parsed.until, parsed.who, unfinished=bool(parsed.unfinished)
-    )
-    with ExitStack() as stack:
-        stack.callback(engine.dispose)
+    try:
         require_current(engine)
-        if parsed.verify:
+        if parsed.form == "verify":
             return _verify(engine, parsed.against)
-        if parsed.form == "csv" and isinstance(sys.stdout, TextIOWrapper):
-            # whatever the terminal's is: the file's first character says so
-            sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
-        found = (summary if parsed.summary else read)(engine, wanted)
-        rows = stack.enter_context(closing(found))
-        line = None
-        for line in heads(engine) if parsed.heads else FORMS[parsed.form](rows):
+        _export(engine, parsed)
+    finally:
+        engine.dispose()
+    return True
+
+
+def _export(engine: Engine, parsed: argparse.Namespace) -> None:
+    from bot.ledger.audit.export import FORMS, Filter, heads, read, summary
+
+    if parsed.form == "csv" and isinstance(sys.stdout, TextIOWrapper):
+        # whatever the terminal's is: the file's first character says so
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
+    fits = (parsed.customer, parsed.since, parsed.until, parsed.who)
+    wanted = Filter(*fits, unfinished=bool(parsed.unfinished))
+    if parsed.form == "heads":
+        found = heads(engine)
+    else:
+        found = summary(engine, wanted) if parsed.summary else read(engine, wanted)
+    line = None
+    with closing(found):
+        for line in FORMS[parsed.form](found):  # used after the loop
             print(line)
     if line is None:
         # not on stdout, which may be read by a program
         what = "request" if parsed.summary else "event"
         print(f"The ledger has no {what} that fits.", file=sys.stderr)
-    return True
 
 
 def _verify(engine: Engine, against: list[Path] | None) -> bool:
@@ -174,15 +182,16 @@ def member(value: str) -> str:
     return value
 
 
-def _moment(value: str, *, end: bool = False) -> datetime:
-    from bot.ledger.audit.export import moment
+def moment(value: str, *, end: bool = False) -> datetime:
+    """An ISO 8601 date or time, by default in UTC; with `end`, a date means its end.
 
+    Raises: ArgumentTypeError.
+    """
     try:
-        return moment(value, end=end)
-    except ValueError:
+        at = datetime.fromisoformat(value)
+        at = at.astimezone(UTC) if at.tzinfo else at.replace(tzinfo=UTC)
+        is_a_day = len(value) <= len("2026-11-23")
+        return at + timedelta(days=1 if end and is_a_day else 0)
+    except (ValueError, OverflowError):
         expected = "must be a date or time like 2026-11-23 or 2026-11-23T14:00"
         raise argparse.ArgumentTypeError(expected) from None
-
-
-def _end(value: str) -> datetime:
-    return _moment(value, end=True)

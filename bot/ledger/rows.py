@@ -8,19 +8,15 @@ trips to the database as one.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import (
-    ColumnElement,
     Connection,
     RowMapping,
-    String,
-    Table,
     bindparam,
-    cast,
     insert,
     select,
     update,
@@ -42,7 +38,7 @@ from bot.domain.models import (
 from bot.ledger import witness
 from bot.ledger.database.statements import Row, Statement
 from bot.ledger.hash_chain import canonical_json, chained, mismatch
-from bot.ledger.tables import Moment, card_id_of_row, events, requests
+from bot.ledger.tables import card_id_of_row, events, requests
 
 AnyRow = RowMapping | Mapping[str, Any]
 CHANGING = (
@@ -308,16 +304,3 @@ def event_of(row: AnyRow) -> Event:
         hash=row["hash"],
         id=row["id"],
     )
-
-
-def stored(table: Table, prefix: str = "") -> Iterator[ColumnElement[Any]]:
-    """The columns, times as text: a value that is not a time must not stop the reading."""
-    for each in table.c:
-        column = cast(each, String) if isinstance(each.type, Moment) else each
-        yield column.label(prefix + each.name)
-
-
-def time_of(stored: object) -> datetime:
-    """Parse a time that `stored` returned; UTC if it has no zone. Raises: ValueError."""
-    moment = datetime.fromisoformat(str(stored))
-    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)

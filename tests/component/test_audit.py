@@ -10,6 +10,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from argparse import ArgumentTypeError
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -22,6 +23,7 @@ from hypothesis import given, strategies as st
 from sqlalchemy import Engine, insert, text
 
 from bot.__main__ import main
+from bot.app.audit import moment
 from bot.domain.models import (
     Customer,
     EventType,
@@ -39,7 +41,6 @@ from bot.ledger.audit.export import (
     as_csv,
     as_json,
     as_table,
-    moment,
     read,
 )
 from bot.ledger.audit.verify import verify
@@ -242,7 +243,7 @@ def test_a_date_is_a_day_in_utc_and_a_time_is_exact(value: str, end: bool, at: d
     ],
 )
 def test_an_invalid_date_is_refused(value: str) -> None:
-    with pytest.raises(ValueError, match=r"."):
+    with pytest.raises(ArgumentTypeError, match="must be a date or time like 2026-11-23"):
         moment(value, end=True)
 
 

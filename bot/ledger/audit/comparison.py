@@ -7,7 +7,6 @@ somebody else's, or its line was lost.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -17,9 +16,9 @@ from typing import Any
 
 from sqlalchemy import Engine, RowMapping, select
 
+from bot.ledger.audit.stored import columns, object_of, time_of
 from bot.ledger.database.engine import streaming
-from bot.ledger.rows import stored, time_of
-from bot.ledger.tables import events, requests
+from bot.ledger.tables import events
 from bot.ledger.witness import MESSAGE
 
 MARGIN = timedelta(minutes=1)
@@ -30,7 +29,7 @@ TO_RULE_OUT = (
     " give the logs of all instances and the files before and after these, look for what the log"
     " service dropped, and ask whom the event names, or read its thread in Slack."
 )
-_EVENTS = select(*(each for each in stored(events) if each.name not in ("details", "previous")))
+_EVENTS = select(*(each for each in columns(events) if each.name not in ("details", "previous")))
 _Line = tuple[str, int | None]
 """The hash and the count of an event."""
 
@@ -47,19 +46,11 @@ def bot_lines(path: Path) -> Iterator[dict[str, Any]]:
     try:
         with path.open(encoding="utf-8", errors="replace") as file:
             for line in file:
-                own = _object(line[max(line.find("{"), 0) :])
+                own = object_of(line[max(line.find("{"), 0) :])
                 if own is not None and isinstance(own.get("event"), str):
                     yield own
     except OSError as error:
         raise NotReadable(f"{path}: can't be read: {error.strerror}") from None
-
-
-def _object(text: str) -> dict[str, Any] | None:
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError):
-        return None
-    return found if isinstance(found, dict) else None
 
 
 @dataclass(slots=True)
@@ -205,23 +196,3 @@ def _time_of(row: RowMapping) -> datetime | None:
         return time_of(row["at"])
     except ValueError:
         return None
-
-
-def heads(engine: Engine) -> Generator[str, None, None]:
-    """The last hash of each request as JSON lines, which `read` takes like log lines.
-
-    Raises: LedgerUnavailable.
-    """
-    query = select(requests.c.id, requests.c.events, requests.c.head).order_by(requests.c.id)
-    with streaming(engine) as connection:
-        for row in connection.execute(query).mappings():
-            yield json.dumps(_head(row))
-
-
-def _head(row: RowMapping) -> dict[str, Any]:
-    return {
-        "event": MESSAGE,
-        "request_id": row["id"],
-        "number": row["events"],
-        "hash": row["head"],
-    }

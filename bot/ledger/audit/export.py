@@ -8,17 +8,18 @@ import json
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Engine, RowMapping, Select, and_, or_, select
 
 from bot.domain.models import EventType
+from bot.ledger.audit.stored import columns, object_of, time_of
 from bot.ledger.database.engine import streaming
 from bot.ledger.people import name_at
-from bot.ledger.rows import stored, time_of
 from bot.ledger.same_customer import IS_TO_BE_EXECUTED
 from bot.ledger.tables import card_id_of_row, events, requests
+from bot.ledger.witness import MESSAGE
 
 BOM = "\ufeff"
 """Without it, spreadsheets read UTF-8 as the letters of a Western code page."""
@@ -39,9 +40,7 @@ WIDTHS = {
     "decided_by_name": 15,
     "request_id": 32,
 }
-"""The columns of the table; what has no width and no place at its end is in JSON and CSV alone."""
-NAMES = ("customer", "who_name", "asked_by_name", "decided_by_name")
-"""They are cut to the width of their column."""
+"""The table's columns, cut to these; what has none and is not at its end is in JSON and CSV."""
 AT_THE_END = ("why", "details")
 # a spreadsheet takes a cell that begins like this for a formula: owasp.org, "CSV Injection"
 FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001  # the wide ones count too
@@ -72,28 +71,6 @@ class Filter:
     unfinished: bool = False
 
 
-def moment(value: str, *, end: bool = False) -> datetime:
-    """Parse an ISO 8601 date or time, by default in UTC; with `end`, a date means its end.
-
-    Raises: ValueError.
-    """
-    try:
-        day = date.fromisoformat(value)
-    except ValueError:
-        at = datetime.fromisoformat(value)
-        return _in_utc(at) if at.tzinfo else at.replace(tzinfo=UTC)
-    if end and day == date.max:
-        raise ValueError("there is no day after this one")
-    return datetime.combine(day, time(), UTC) + timedelta(days=1 if end else 0)
-
-
-def _in_utc(at: datetime) -> datetime:
-    try:
-        return at.astimezone(UTC)
-    except OverflowError:
-        raise ValueError("not a time in UTC") from None
-
-
 def read(engine: Engine, wanted: Filter) -> Generator[Row, None, None]:
     """The events, oldest first, fetched a thousand at a time.
 
@@ -110,6 +87,17 @@ def summary(engine: Engine, wanted: Filter) -> Generator[Row, None, None]:
     """
     with streaming(engine) as connection:
         yield from map(_request, connection.execute(_requests(wanted)).mappings())
+
+
+def heads(engine: Engine) -> Generator[Row, None, None]:
+    """The last hash of each request, in the form of the log line that `comparison` reads.
+
+    Raises: LedgerUnavailable.
+    """
+    query = select(requests.c.id, requests.c.events, requests.c.head).order_by(requests.c.id)
+    with streaming(engine) as connection:
+        for request_id, number, head in connection.execute(query):
+            yield {"event": MESSAGE, "request_id": request_id, "number": number, "hash": head}
 
 
 def as_json(rows: Iterable[Row]) -> Iterator[str]:
@@ -138,23 +126,24 @@ FORMS: dict[str, Callable[[Iterable[Row]], Iterator[str]]] = {
     "json": as_json,
     "csv": as_csv,
     "table": as_table,
+    "heads": as_json,
 }
 
 
-_ABOUT_REQUEST = (
-    requests.c.customer_id,
-    requests.c.customer,
-    requests.c.kind,
-    requests.c.channel_id,
-    card_id_of_row.label("card_id"),
-)
 _ENDS = (EventType.UNDONE, EventType.LATCHED_AGAIN, EventType.CUSTOMER_GONE)
 """What may happen to a customer after the outcome of its request."""
 
 
 def _events(wanted: Filter) -> Select[Any]:
-    name = name_at(events.c.actor, events.c.at).label("who_name")
-    query = select(*stored(events), *_ABOUT_REQUEST, name).join_from(events, requests)
+    query = select(
+        *columns(events),
+        requests.c.customer_id,
+        requests.c.customer,
+        requests.c.kind,
+        requests.c.channel_id,
+        card_id_of_row.label("card_id"),
+        name_at(events.c.actor, events.c.at).label("who_name"),
+    ).join_from(events, requests)
     if wanted.customer_id is not None:
         own = requests.c.customer_id == wanted.customer_id
         about_all = and_(requests.c.position == 1, events.c.type.in_(OF_THE_CARD))
@@ -167,7 +156,7 @@ def _requests(wanted: Filter) -> Select[Any]:
     of_it = select(events.c.type).where(events.c.request_id == requests.c.id)
     since = of_it.where(events.c.type.in_(_ENDS)).order_by(events.c.number.desc()).limit(1)
     query = select(
-        *stored(requests),
+        *columns(requests),
         card_id_of_row.label("of_card"),
         name_at(requests.c.requester_id, requests.c.asked_at).label("asked_by_name"),
         name_at(requests.c.decider_id, requests.c.decided_at).label("decided_by_name"),
@@ -193,7 +182,10 @@ def _that_fit(wanted: Filter, at: Column[datetime]) -> Iterator[ColumnElement[bo
 
 
 def _event(row: RowMapping) -> Row:
-    details = _details(row)
+    details = object_of(row["details"])
+    if details is None:
+        # `verify` reports it
+        details = {"unreadable": str(row["details"])}
     # only `verify` uses them
     details.pop("row", None)
     details.pop("card", None)
@@ -242,24 +234,10 @@ def _result(row: RowMapping) -> str:
     return str(ended or ("waiting" if row["is_open"] else row["last"]))
 
 
-def _name(customer: object) -> str:
+def _name(customer: str) -> str:
     """A customer's name as its request keeps it, from when it was read; empty if it has none."""
-    try:
-        found = json.loads(str(customer))
-    except (ValueError, RecursionError):
-        return ""
-    return (
-        str(found.get("company_name") or found.get("name") or "") if isinstance(found, dict) else ""
-    )
-
-
-def _details(row: RowMapping) -> dict[str, Any]:
-    """An event's details; unreadable ones are shown as stored, and `verify` reports them."""
-    try:
-        details = json.loads(row["details"])
-    except (ValueError, RecursionError):
-        details = None
-    return details if isinstance(details, dict) else {"unreadable": str(row["details"])}
+    found = object_of(customer) or {}
+    return str(found.get("company_name") or found.get("name") or "")
 
 
 def _iso(stored: object) -> str:
@@ -291,14 +269,11 @@ def _csv_line(cells: Iterable[str]) -> str:
 
 
 def _table_line(cells: dict[str, str]) -> str:
-    # an id is never cut, but by the end of the line
-    padded = [
-        (_cut(cell, WIDTHS[name]) if name in NAMES else cell).ljust(WIDTHS[name])
-        for name, cell in cells.items()
-        if name in WIDTHS
+    shown = [
+        _cut(cells[name], width).ljust(width) for name, width in WIDTHS.items() if name in cells
     ]
     rest = (cells[name] for name in AT_THE_END if cells.get(name))
-    return _cut("  ".join([*padded, *rest]).rstrip(), MAX_LINE)
+    return _cut("  ".join([*shown, *rest]).rstrip(), MAX_LINE)
 
 
 def _cut(text: str, length: int) -> str:

@@ -6,13 +6,13 @@ row of an older or a newer version, whose customer has other fields, is as sound
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from itertools import groupby
 
 from sqlalchemy import Engine, RowMapping, func, or_, select
 
 from bot.domain.models import EventType, Outcome, Verdict
+from bot.ledger.audit.stored import columns, object_of, time_of
 from bot.ledger.database.engine import streaming
 from bot.ledger.hash_chain import (
     NOT_POSTED,
@@ -20,7 +20,6 @@ from bot.ledger.hash_chain import (
     fingerprint,
     place_on_card,
 )
-from bot.ledger.rows import stored, time_of
 from bot.ledger.tables import Moment, card_id_of_row, events, requests
 
 
@@ -30,7 +29,7 @@ def verify(engine: Engine) -> Generator[str, None, None]:
     Raises: LedgerUnavailable.
     """
     query = (
-        select(*stored(requests, "own_"), *stored(events))
+        select(*columns(requests, "own_"), *columns(events))
         .select_from(requests.outerjoin(events))
         .order_by(requests.c.id, events.c.number)
     )
@@ -109,21 +108,15 @@ def _is_unchanged(row: RowMapping) -> bool:
     names = ("previous", "request_id", "number", "at", "type", "actor", "details")
     try:
         values = dict(row) | {"at": time_of(row["at"])}
-        return isinstance(_details(row), dict) and bool(
-            digest(*(values[name] for name in names)) == row["hash"]
-        )
+        right = digest(*(values[name] for name in names))
+        return right == row["hash"] and object_of(row["details"]) is not None
     except (ValueError, TypeError, RecursionError):
         return False
 
 
-def _details(row: RowMapping) -> dict[str, object]:
-    details: dict[str, object] = json.loads(row["details"])
-    return details
-
-
 def _expected(row: RowMapping) -> dict[str, object]:
     """The values that an event implies for its request's own row."""
-    details, at = _details(row), time_of(row["at"])
+    details, at = object_of(row["details"]) or {}, time_of(row["at"])
     if row["number"] == 1:
         waits = row["type"] == EventType.REQUESTED
         names = "verdict decider_id decider_team_id decided_at outcome settled_at undone_by"
