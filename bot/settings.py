@@ -192,6 +192,7 @@ class Settings(LedgerSettings):
     unlatch_teams: Teams = frozenset()
     unlatch_two_person: bool = False
     unlatch_require_reason: bool = False
+    unlatch_move: bool = False
     unlatch_expires_after_s: int = Field(default=900, ge=1, le=7 * 24 * 3600)
     unlatch_notify: People = frozenset()
     unlatch_recheck_after_s: int = Field(default=3600, ge=0, le=7 * 24 * 3600)

@@ -164,7 +164,9 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         app = _bolt_app(settings, client, identity)
         guard = Guard(private, tasks, metrics)
         Listeners(
-            *(ask, decide, follow_ups, found, paste, guard), settings.fusebill_customer_url
+            *(ask, decide, follow_ups, found, paste, guard),
+            settings.fusebill_customer_url,
+            settings.hubspot_portal_id,
         ).register(app)
         yield Bot(app, client, slack, runner, groups, tasks, metrics, timing, stopping)
 
@@ -258,6 +260,7 @@ def _policy(settings: Settings, identity: AuthorizeResult) -> Policy:
         confirmers=settings.unlatch_confirmers,
         two_person=settings.unlatch_two_person,
         require_reason=settings.unlatch_require_reason,
+        moves=settings.unlatch_move,
     )
 
 

@@ -27,6 +27,10 @@ ADDRESS = (
     rf"|{_BEGINS}\S*?(?=[,;]*(?:\s|$)|[,;]+{_BEGINS})"
 )
 """A pattern for one of several addresses, without the separators after it."""
+_RECORD = re.compile(
+    r"/contacts/(?P<portal>[0-9]+)/(record/)?(?P<kind>contact|company|(?<=record/)0-[12])"
+    rf"/(?P<id>[1-9][0-9]{{0,{MAX_DIGITS - 1}}})(?=/|$)"
+)
 _TYPE_ID = "type the Stax Bill ID, digits only."
 QUOTED_LENGTH = 40
 _JOINERS = frozenset({"and", "&", "+", "plus", "/", "|", "und", "et", "y", "-", "\u2013", "\u2014"})
@@ -78,6 +82,24 @@ def read_address(word: str, customer_url: str | None) -> Named | NoId:
             " The admin can say what your customers' addresses are like (FUSEBILL_CUSTOMER_URL)."
         )
     return _at_vendor(host, [parts.path, parts.fragment.partition("?")[0]])
+
+
+def read_record(word: str, portal_id: str | None = None) -> tuple[str, int] | NoId | None:
+    """The `contact` or `company` that an address at HubSpot names; None for any other word.
+
+    An address of another account than `portal_id` names none, if that is known.
+    Source: developers.hubspot.com (a contact is the object 0-1, a company 0-2).
+    """
+    parts = _parts(word) if is_address(word) else None
+    if parts is None or not _is_at(parts.hostname or "", HUBSPOT):
+        return None
+    found = _RECORD.match(parts.path)
+    if found is None:
+        return NoId("This address of HubSpot names no contact and no company.")
+    if portal_id and found["portal"] != portal_id:
+        return NoId(f"This address is of another HubSpot account ({found['portal']}).")
+    kind = {"0-1": "contact", "0-2": "company"}.get(found["kind"], found["kind"])
+    return kind, int(found["id"])
 
 
 def _at_vendor(host: str, paths: list[str]) -> Named | NoId:

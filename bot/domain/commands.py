@@ -6,7 +6,7 @@ searched for. `typed_text` and `pasted_text` read the texts.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from bot.domain.plain_text import one_line, printable, visible
@@ -18,6 +18,7 @@ MAX_DIGITS = 18
 MAX_REASON_LENGTH = 500
 TOO_LONG = f"The reason is longer than {MAX_REASON_LENGTH} characters."
 ASK_USAGE = "<Stax Bill ID> [reason]"
+MOVE_USAGE = "move <Stax Bill ID> to contact <id> company <id> [reason]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,25 @@ class Many:
 
 
 @dataclass(frozen=True, slots=True)
+class Move:
+    """`/unlatch move <Stax Bill ID> to …`: to other ids, or the ids to another customer.
+
+    `ids` holds what is named of HubSpot, by the fields of `HubSpotIds`; None removes an id, and
+    what is not named stays as it is. `to` is the other customer. Without any of them a form asks.
+    """
+
+    customer_id: int
+    ids: Mapping[str, int | None]
+    to: int | None
+    reason: str
+
+    @property
+    def customer_ids(self) -> tuple[int, ...]:
+        """The customers that it is about, in the order in which they are changed."""
+        return (self.customer_id,) if self.to is None else (self.customer_id, self.to)
+
+
+@dataclass(frozen=True, slots=True)
 class Find:
     """`/unlatch find <text>`, or any words: searched as a whole, in names, references and emails.
 
@@ -151,7 +171,7 @@ class Malformed:
 
 Asked = Ask | AskMany | AmbiguousAsk | Question | Malformed
 """What a text comes to that begins with an id."""
-Command = Asked | Many | Find | History | UndoOf | Pending | Help
+Command = Asked | Many | Move | Find | History | UndoOf | Pending | Help
 
 
 def asked(customer_ids: Sequence[int], reason: str, typed: str = "") -> Ask | AskMany | Malformed:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TypeVar
 
-from bot.domain.models import EventType, Kind, OpenEnum, Outcome, Request, Verdict
+from bot.domain.models import Card, EventType, Kind, OpenEnum, Outcome, Request, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +148,19 @@ KINDS: Mapping[Kind, KindMeaning] = Meanings(
             again="Undo…",
             mark="undo ",
         ),
+        Kind.MOVE: KindMeaning(
+            ask="Move the latch of {}",
+            asked_to="move the latch of",
+            button="Move latch",
+            style="danger",
+            doing="Moving the latch of {}",
+            done="moved",
+            label="Would move",
+            latched="to be moved",
+            left_alone="The HubSpot ids are not the ones that were confirmed, so nothing was done.",
+            again="{command} move {who}",
+            mark="move: ",
+        ),
     },
 )
 
@@ -169,6 +182,9 @@ OUTCOMES: Mapping[Outcome, OutcomeMeaning] = Meanings(
         ),
         Outcome.RESTORED: OutcomeMeaning(
             "✅", "Latched again", "latched again", effective=True, as_asked=True
+        ),
+        Outcome.MOVED: OutcomeMeaning(
+            "✅", "Moved", "moved", effective=True, as_asked=True, may_be_undone=True
         ),
         Outcome.ALREADY_CLEAR: OutcomeMeaning("☑️", "Already clear", "already clear", as_asked=True),
         Outcome.ALREADY_LATCHED: OutcomeMeaning(
@@ -200,6 +216,7 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
         EventType.BEGUN: EventMeaning(quiet=True),
         EventType.CLEARED: EventMeaning(outcome=Outcome.CLEARED),
         EventType.RESTORED: EventMeaning(outcome=Outcome.RESTORED),
+        EventType.MOVED: EventMeaning(outcome=Outcome.MOVED),
         EventType.ALREADY_CLEAR: EventMeaning(outcome=Outcome.ALREADY_CLEAR),
         EventType.ALREADY_LATCHED: EventMeaning(outcome=Outcome.ALREADY_LATCHED),
         EventType.CHANGED: EventMeaning(outcome=Outcome.CHANGED),
@@ -217,11 +234,36 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
 )
 
 
+def is_done(request: Request) -> bool:
+    """Whether the bot did what the card asked."""
+    meaning = request.outcome and OUTCOMES[request.outcome]
+    return bool(meaning and meaning.effective and meaning.as_asked)
+
+
+def is_rechecked(request: Request) -> bool:
+    """Whether the customer is read once more later: nobody should change what was done to it."""
+    return bool(request.outcome and OUTCOMES[request.outcome].may_be_undone)
+
+
 def may_be_undone(request: Request) -> bool:
-    """Whether the card offers **Undo…**."""
-    return bool(
-        request.outcome and OUTCOMES[request.outcome].may_be_undone and not request.undone_by
-    )
+    """Whether the card offers **Undo…**; an undo is not undone itself."""
+    return is_rechecked(request) and not (request.undone_by or request.undoes)
+
+
+def is_move(request: Request) -> bool:
+    """Whether somebody wants other ids for a customer, and not those back that it had."""
+    return request.kind is Kind.MOVE and not request.undoes
+
+
+def undoable(card: Card) -> list[Request]:
+    """The requests of a card that **Undo…** is about, in the order in which it undoes them.
+
+    Of a pair the last is the first to be undone, and none is before it is known what came of both.
+    """
+    found = [request for request in card.requests if may_be_undone(request)]
+    if not card.is_pair:
+        return found
+    return [] if any(map(may_be_checked, card.requests)) else found[::-1]
 
 
 def may_be_checked(request: Request) -> bool:

@@ -37,6 +37,7 @@ class Kind(OpenEnum):
 
     UNLATCH = "unlatch"  # clear the HubSpot ids that the customer has
     RELATCH = "relatch"  # undo: give a cleared customer the ids back that it had
+    MOVE = "move"  # give a customer other ids, or its ids to another customer; or undo that
 
 
 class Verdict(OpenEnum):
@@ -53,6 +54,7 @@ class Outcome(OpenEnum):
 
     CLEARED = "cleared"  # an unlatch was done: the customer has no ids any more
     RESTORED = "restored"  # an undo was done: the customer has its ids again
+    MOVED = "moved"  # a move was done: the customer has the ids that the card showed as new
     ALREADY_CLEAR = "already_clear"  # the customer had no ids any more; nothing was called
     ALREADY_LATCHED = "already_latched"  # somebody else latched it to the ids of the undo
     CHANGED = "changed"  # the customer has other ids than the card showed
@@ -79,8 +81,9 @@ class EventType(OpenEnum):
     REMINDED = "reminded"  # those who may decide were reminded of a card that waits
     RECLAIMED = "adopted"  # another worker took up work that was interrupted
     BEGUN = "begun"  # the customer was read and is as the card showed: a call may follow
-    CLEARED = "cleared"  # sets the outcome of this name, as the next eight do
+    CLEARED = "cleared"  # sets the outcome of this name, as the next nine do
     RESTORED = "restored"
+    MOVED = "moved"
     ALREADY_CLEAR = "already_clear"
     ALREADY_LATCHED = "already_latched"
     CHANGED = "changed"
@@ -90,9 +93,9 @@ class EventType(OpenEnum):
     STOPPED = "stopped"
     STOP_REQUESTED = "stop_requested"  # somebody pressed Stop; kept by the card's first request
     UNDONE = "undone"  # another request gave the customer its ids back
-    RECHECKED = "rechecked"  # a cleared customer was read again, and is still clear
-    LATCHED_AGAIN = "latched_again"  # a cleared customer was read again, and has ids
-    CUSTOMER_GONE = "customer_gone"  # a cleared customer was read again: Fusebill has it no more
+    RECHECKED = "rechecked"  # a changed customer was read again, and is as the bot left it
+    LATCHED_AGAIN = "latched_again"  # a changed customer was read again, and has other ids by now
+    CUSTOMER_GONE = "customer_gone"  # a changed customer was read again: Fusebill has it no more
     DELIVERY_FAILED = "delivery_failed"  # Slack does not take the card or a reply
 
 
@@ -187,7 +190,8 @@ class Request:
     `event_count` and `head`, the hash of the last event, are the end of its hash chain. `events` is
     empty where only a list was read. `thread_ts` is the thread that shows its history: its own
     card's, or that of the card it follows. `shown_events` is kept on the first request: how many of
-    the card's events, in the ledger's order, its thread shows.
+    the card's events, in the ledger's order, its thread shows. `to` are the new ids of a move; what
+    any other kind leads to, the kind says.
     """
 
     id: str
@@ -208,6 +212,7 @@ class Request:
     settled_at: datetime | None = None
     undoes: str | None = None
     undone_by: str | None = None
+    to: HubSpotIds | None = None
     card_id: str = ""
     command: str = COMMAND
     position: int = 1
@@ -230,7 +235,9 @@ class Request:
     @property
     def ids_after(self) -> HubSpotIds:
         """The ids that the customer has once the request is done."""
-        return self.customer.ids if self.kind is Kind.RELATCH else HubSpotIds()
+        if self.kind is Kind.RELATCH:
+            return self.customer.ids
+        return self.to or HubSpotIds()
 
     @property
     def is_to_be_executed(self) -> bool:
@@ -291,6 +298,15 @@ class Card:
     def is_of_many(self) -> bool:
         """Whether the card asks about more than one customer."""
         return len(self.requests) > 1
+
+    @property
+    def is_pair(self) -> bool:
+        """Whether the ids of one customer go to another: first the one is changed, then the other.
+
+        Each is called only while the customer before it is done, and the one after it is as the
+        card shows it.
+        """
+        return self.is_of_many and self.first.kind is Kind.MOVE
 
     @property
     def events(self) -> tuple[Event, ...]:

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from bot.domain.models import EventType, Kind, Outcome, Person, Request, Verdict
+from bot.domain.meanings import is_move, is_rechecked
+from bot.domain.models import EventType, Person, Request, Verdict
 
 Members = Mapping[str, frozenset[str] | str | None]
 """The members of each user group (`S…`) that the policy names.
@@ -26,7 +27,7 @@ class Policy:
 
     `team_id` is the workspace that installed the bot. People are at home in it, in its Enterprise
     Grid organisation `enterprise_id` (empty if it has none), and in the other workspaces and
-    organisations that `teams` lists.
+    organisations that `teams` lists. `moves`: a customer may be given other ids, too.
     """
 
     team_id: str
@@ -35,6 +36,7 @@ class Policy:
     confirmers: frozenset[str] = frozenset()
     two_person: bool = False
     require_reason: bool = False
+    moves: bool = False
     enterprise_id: str = ""
     teams: frozenset[str] = frozenset()
 
@@ -94,13 +96,21 @@ def may_read(policy: Policy, person: Person, channel_id: str, members: Members) 
 
 
 def may_ask(
-    policy: Policy, person: Person, channel_id: str, reason: str | None, members: Members
+    policy: Policy,
+    person: Person,
+    channel_id: str,
+    reason: str | None,
+    members: Members,
+    *,
+    moves: bool = False,
 ) -> Decision:
     """Whether a person may ask for a card in this channel, with this reason.
 
-    A reason of None is not typed yet.
+    A reason of None is not typed yet. `moves`: it is for a card that gives a customer other ids.
     """
     decision = may_read(policy, person, channel_id, members)
+    if decision.allowed and moves and not policy.moves:
+        return _denied("move", "Moving a latch is off. The bot's admin can set UNLATCH_MOVE=true.")
     if decision.allowed and policy.require_reason and reason == "":
         return _denied("reason", "A reason is needed. Type it after the id.")
     return decision
@@ -143,7 +153,8 @@ def may_decide(
 def _still_valid(
     policy: Policy, request: Request, members: Members, other: Request | None
 ) -> Decision:
-    asked = may_ask(policy, request.requester, request.channel_id, request.reason, members)
+    rules = policy, request.requester, request.channel_id, request.reason, members
+    asked = may_ask(*rules, moves=is_move(request))
     if not asked.allowed and asked.label != "unknown_members":
         changed = "The rules have changed since this request was made, and no longer allow it."
         if asked.label in ("not_listed", "stranger"):
@@ -152,6 +163,8 @@ def _still_valid(
                 "Whoever made this request may not ask for an unlatch any more. If it is still"
                 " wanted, cancel it, and somebody who may ask can ask again."
             )
+        elif asked.label == "move":
+            changed += " The bot's admin can set UNLATCH_MOVE=true."
         elif asked.label == "channel":
             changed += " Cancel it and ask again in a channel where the command can be used."
         else:
@@ -179,10 +192,10 @@ def _which(request: Request, other: Request) -> str:
 
 def _instead(request: Request) -> str:
     """What to do instead of confirming a card that was overtaken."""
-    many = request.card_size > 1
-    if request.kind is Kind.RELATCH:
+    if request.undoes:
         left_out = "and press Undo… again, which leaves that customer out."
-        return left_out if many else "instead: Undo belongs to the card that changed it last."
+        alone = "instead: Undo belongs to the card that changed it last."
+        return left_out if request.card_size > 1 else alone
     return "and ask again."
 
 
@@ -239,7 +252,7 @@ def recheck_at(request: Request, after_s: int, now: datetime) -> datetime | None
     None if there is nothing to check: turned off (0), not cleared, undone, checked already, or a
     week late.
     """
-    if not after_s or request.outcome is not Outcome.CLEARED or request.settled_at is None:
+    if not after_s or not is_rechecked(request) or request.settled_at is None:
         return None
     if request.undone_by or any(event.type in _ENDS_THE_RECHECK for event in request.events):
         return None

@@ -50,6 +50,7 @@ from bot.domain.commands import (
     tidy_reason,
     too_many,
 )
+from bot.domain.moves import read_move
 from bot.domain.plain_text import UNSEEN, blanked, searchable, trimmed, without_links
 
 MAX_SEARCH_LENGTH = 255
@@ -101,10 +102,11 @@ class _Word:
         return is_address(tidy(self.typed))
 
 
-def parse(text: str, customer_url: str | None = None) -> Command:
+def parse(text: str, customer_url: str | None = None, portal_id: str | None = None) -> Command:
     """Parse the text of a slash command; raises nothing.
 
     `customer_url` is the address of a customer's page, with `{id}`: such an address is an id too.
+    `portal_id` is the account in HubSpot, if it is known.
     Slack sends `&`, `<` and `>` as entities (docs.slack.dev, "Formatting message text").
     """
     plain = trimmed(_plain(trimmed(_unescaped(text))))
@@ -119,7 +121,7 @@ def parse(text: str, customer_url: str | None = None) -> Command:
         case "pending" | "many" as word:
             return _alone(word, rest)
         case "move":
-            return Malformed("“move” is no command of this bot, so nothing was done.")
+            return read_move(rest, customer_url, portal_id)
         case word:
             return _no_command(word, rest, customer_url) or _ask(plain, customer_url)
 

@@ -22,6 +22,7 @@ from bot.domain.commands import (
     History,
     Malformed,
     Many,
+    Move,
     Pending,
     Question,
     UndoOf,
@@ -63,7 +64,8 @@ ANY_COMMAND = re.compile("^/")
 class Listeners:
     """One method for the command and for each button.
 
-    `customer_url` is the address of a customer's page, with `{id}`, if the admin has set it.
+    `customer_url` is the address of a customer's page, with `{id}`, and `portal_id` the account in
+    HubSpot, if the admin has set them.
     """
 
     def __init__(
@@ -75,8 +77,10 @@ class Listeners:
         paste: Paste,
         guard: Guard,
         customer_url: str | None = None,
+        portal_id: str | None = None,
     ) -> None:
         self._customer_url = customer_url
+        self._portal_id = portal_id
         self._asking = asking
         self._decide = decide
         self._follow_ups = follow_ups
@@ -100,7 +104,7 @@ class Listeners:
         """`/unlatch …`: acknowledges at once; the work follows."""
         # whatever the payload lacks is missed before the ack, which can still say so
         person, place = typist(body), typed_in(body)
-        command = parse(body.get("text", ""), self._customer_url)
+        command = parse(body.get("text", ""), self._customer_url, self._portal_id)
         answer = _answer(command, place.command)
         if answer is not None:
             await ack_with(ack, answer)
@@ -120,6 +124,8 @@ class Listeners:
                 return self._asking.offer_meanings(person, place, ask, typed)
             case Question() as question:
                 return self._lists.ask_whom(person, place, question, typed)
+            case Move() as move:
+                return self._asking.move(person, place, move, typed)
             case Many():
                 return self._paste.open_form(person, place, body["trigger_id"], typed)
             case Find() as find:

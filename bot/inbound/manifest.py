@@ -16,7 +16,10 @@ EVENTS_PATH = "/slack/events"
 NAME = "Unlatch"
 MAX_NAME_LENGTH = 35
 MAX_COMMAND_LENGTH = 32
-USAGE_HINT = "<Stax Bill ID>, … [reason] | many | find <text> | history [id] | pending | help"
+USAGE_HINT = (
+    "<Stax Bill ID>, … [reason] | many | move <id> to … | find <text> | history [id] | pending"
+    " | help"
+)
 
 
 def scopes(*, user_groups: bool) -> list[str]:

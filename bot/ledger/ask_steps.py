@@ -65,6 +65,7 @@ def asked(
     ]
     details: list[dict[str, object]] = [
         {"reason": each.reason, "command": each.command, **asdict(each.customer.ids)}
+        | ({"to": asdict(each.to)} if each.to is not None else {})
         for each in dated
     ]
     if left_out:

@@ -240,6 +240,7 @@ def request_of(row: AnyRow, of_it: tuple[Event, ...] = ()) -> Request:
         settled_at=row["settled_at"],
         undoes=row["undoes"],
         undone_by=row["undone_by"],
+        to=HubSpotIds.of(customer["to"]) if "to" in customer else None,
         card_id=row["card_id"] or row["id"],
         command=str(command),
         position=row["position"],
@@ -257,7 +258,7 @@ def request_row(request: Request) -> Row:
         "id": request.id,
         "kind": request.kind,
         "customer_id": request.customer.customer_id,
-        "customer": canonical_json(_stored(request.customer)),
+        "customer": canonical_json(_stored(request)),
         "channel_id": request.channel_id,
         "message_ts": request.message_ts,
         "thread_ts": request.thread_ts,
@@ -284,11 +285,18 @@ def request_row(request: Request) -> Row:
     }
 
 
-def _stored(customer: Customer) -> dict[str, Any]:
-    """A customer as JSON keeps it; `dataclasses.asdict` costs ten times as much, for its copies."""
+def _stored(request: Request) -> dict[str, Any]:
+    """A customer as JSON keeps it, and the ids that it moves `to`, which the row's hash so covers.
+
+    `dataclasses.asdict` costs ten times as much, for its copies.
+    """
+    customer, to = request.customer, request.to
     fields = {name: getattr(customer, name) for name in Customer.__match_args__}
-    ids = {name: getattr(customer.ids, name) for name in HubSpotIds.__match_args__}
-    return fields | {"ids": ids}
+    return fields | {"ids": _ids(customer.ids)} | ({"to": _ids(to)} if to is not None else {})
+
+
+def _ids(ids: HubSpotIds) -> dict[str, int | None]:
+    return {name: getattr(ids, name) for name in HubSpotIds.__match_args__}
 
 
 def event_of(row: AnyRow) -> Event:

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bot.domain.meanings import may_be_checked
+from bot.domain.meanings import is_done, is_rechecked, may_be_checked
 from bot.domain.models import Card, EventType, Outcome, Person, Request
 from bot.domain.policy import is_worth_a_reminder
 from bot.ledger import jobs, people, rows, same_customer
@@ -123,16 +123,12 @@ def _settle(
 def _after_outcomes(
     tx: Transaction, card: Card, results: Mapping[str, Result], recheck_after: timedelta
 ) -> None:
-    """Mark what a card undid, and set when its cleared customers are read once more."""
+    """Mark what a card undid, and set when its changed customers are read once more."""
     settled = [request for request in card.requests if request.id in results]
-    undone = {
-        request.undoes: request
-        for request in settled
-        if request.outcome is Outcome.RESTORED and request.undoes
-    }
+    undone = {request.undoes: request for request in settled if request.undoes and is_done(request)}
     if undone:
         _mark_undone(tx, undone)
-    if recheck_after and any(request.outcome is Outcome.CLEARED for request in settled):
+    if recheck_after and any(map(is_rechecked, settled)):
         tx.set(card.id, Kind.RECHECK, tx.now + recheck_after)
 
 

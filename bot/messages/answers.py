@@ -34,8 +34,10 @@ from bot.messages.phrases import (
     customer_lines,
     display_name,
     error_lines,
+    ids_inline,
     line_errors,
     subject,
+    titled,
 )
 from bot.messages.results import not_as_asked, result_of
 
@@ -71,6 +73,13 @@ def not_latched(customer: Customer, links: Links) -> Message:
         [[say("☑️ "), name, say(nothing)]],
         list(customer_lines(customer, links)),
     )
+
+
+def not_moved(customer: Customer, why: str, links: Links) -> Message:
+    """The customer can't be moved, or can't take ids, because of the ids that it has now."""
+    who = text(titled(customer), limit=HEADER_LENGTH)
+    ids = ids_inline(customer.ids, links)
+    return message([[say("☝️ "), who, say(" is latched to "), *ids, say(f", {why}")]])
 
 
 def not_read(customer_id: int, error: FusebillError) -> Message:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bot.domain.meanings import KINDS, VERDICTS, may_be_checked, may_be_undone
+from bot.domain.meanings import KINDS, VERDICTS, may_be_checked, undoable
 from bot.domain.models import Card, EventType, LeftOut, Request
 from bot.messages.block_kit import (
     Block,
@@ -28,9 +28,11 @@ from bot.messages.block_kit import (
 from bot.messages.phrases import (
     Links,
     amount,
+    change_inline,
     customer_lines,
     ids_inline,
     mentions,
+    move_lines,
     reference_line,
     subject,
 )
@@ -108,7 +110,7 @@ def _work(card: Card, links: Links, now: datetime | None) -> Message:
     first, doing = card.first, KINDS[card.first.kind].doing
     title = header(f"⏳ {doing.replace('{}', subject(first))} …")
     if not card.is_of_many:
-        ids: Line = [bold("Ids: "), *ids_inline(first.customer.ids, links)]
+        ids: Line = [bold("Ids: "), *change_inline(first, links)]
         usual: Line = [say("Waiting for Fusebill. This card will show the result.")]
         return message(title, [*_waits(card, now)] or [usual], [ids, *_people_lines(first)])
     stopping: Line = [bold("Stopping… "), say("What has not begun is left alone.")]
@@ -172,14 +174,18 @@ def _laid_out(
 
 def _asked_about(card: Card, links: Links, asked: list[Line]) -> Iterator[Part]:
     """Which customers and ids the question is about, and who `asked`."""
-    if card.is_of_many:
+    if card.is_pair:
+        yield list(move_lines(card, links))
+        yield asked
+    elif card.is_of_many:
         yield [[say(_summary(card))]]
         yield asked
         yield left_out_lines(card.left_out, links)
     else:
         customer, label = card.first.customer, KINDS[card.first.kind].label
         yield list(customer_lines(customer, links))
-        yield [[bold(f"{label}: "), *ids_inline(customer.ids, links)]]
+        changes: Line = [bold(f"{label}: "), *ids_inline(customer.ids, links)]
+        yield [changes] if card.first.to is None else list(move_lines(card, links))
         yield asked
 
 
@@ -224,7 +230,7 @@ def _bar(card: Card) -> Block:
 def _next_buttons(card: Card) -> Iterator[Block]:
     if any(map(may_be_checked, card.requests)):
         yield button("Check again", Action.CHECK, card.id, "primary")
-    if any(map(may_be_undone, card.requests)):
+    if undoable(card):
         yield button("Undo…", Action.UNDO, card.id)
 
 

@@ -18,7 +18,7 @@ from bot.messages.block_kit import (
     text,
     user,
 )
-from bot.messages.phrases import Links, amount, ask_again, ids_inline
+from bot.messages.phrases import Links, amount, ask_again, change_inline, ids_inline
 
 
 def no_such_request() -> Message:
@@ -111,7 +111,7 @@ def _other(other: Request, url: str | None) -> Iterator[Inline]:
     meaning = OUTCOMES[other.outcome] if other.outcome else verdict
     title = f"{meaning.emoji} {meaning.title}" if meaning else "The other request"
     yield say(f"{title}: ")
-    yield from ids_inline(other.customer.ids, Links())
+    yield from change_inline(other, Links())
     if verdict and other.decider and other.decided_at:
         yield say(f" · {verdict.label} ")
         yield user(other.decider.user_id)

@@ -13,6 +13,7 @@ from bot.messages.phrases import (
     ERROR_LENGTH,
     Links,
     ask_again,
+    change_inline,
     display_name,
     ids_inline,
     reason_line,
@@ -23,7 +24,7 @@ _SENTENCES = {
     EventType.REMINDED: "reminder: nobody had decided yet",
     EventType.RECLAIMED: "the work was interrupted and has been resumed",
     EventType.BEGUN: "its turn came, and the customer was still {}",
-    EventType.RECHECKED: "read again: the customer is still clear",
+    EventType.RECHECKED: "read again: the customer is still {}",
     EventType.CUSTOMER_GONE: "read again: Fusebill has no such customer any more",
 }
 _NOT_CALLED = {
@@ -68,7 +69,8 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
         case (EventType.UNDONE | EventType.STOP_REQUESTED) as type_:
             yield [who, say(_DONE_BY[type_])]
         case EventType.LATCHED_AGAIN:
-            yield [bold("⚠️ Latched again: "), *ids_inline(found_ids(event), links)]
+            again = bold(f"{latched_again_title(request)}: ")
+            yield [again, *ids_inline(found_ids(event), links)]
         case (
             EventType.POSTED
             | EventType.REMINDED
@@ -77,13 +79,13 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             | EventType.RECHECKED
             | EventType.CUSTOMER_GONE
         ) as type_:
-            before = "latched" if request.ids_before else "not latched"
-            yield [say(_SENTENCES[type_].replace("{}", before))]
+            yield [say(_SENTENCES[type_].replace("{}", _how_it_is(type_, request)))]
         case EventType.DELIVERY_FAILED:
             yield [say("the card or a reply could not be posted: "), why]
         case (
             EventType.CLEARED
             | EventType.RESTORED
+            | EventType.MOVED
             | EventType.ALREADY_CLEAR
             | EventType.ALREADY_LATCHED
             | EventType.CHANGED
@@ -99,6 +101,12 @@ def _event_lines(event: Event, request: Request, links: Links) -> Iterator[Line]
             assert_never(event.type)
 
 
+def _how_it_is(event: EventType, request: Request) -> str:
+    if event is EventType.RECHECKED:
+        return "as it was moved" if request.ids_after else "clear"
+    return "latched" if request.ids_before else "not latched"
+
+
 def _requested(request: Request, who: Inline, links: Links) -> Iterator[Line]:
     customer = request.customer
     name = display_name(customer)
@@ -106,7 +114,7 @@ def _requested(request: Request, who: Inline, links: Links) -> Iterator[Line]:
     subject = str(customer.customer_id) if name else f"customer {customer.customer_id}"
     named = [say(", "), text(name)] if name else []
     asked = say(f" asked to {KINDS[request.kind].asked_to} {subject}")
-    yield [who, asked, *named, say(": "), *ids_inline(customer.ids, links)]
+    yield [who, asked, *named, say(": "), *change_inline(request, links)]
     if request.reason:
         yield [say("Why: "), text(request.reason, limit=500)]
 
@@ -122,14 +130,11 @@ def outcome_title(event: Event, outcome: Outcome) -> str:
 
 def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links) -> Iterator[Line]:
     """Describe an outcome: which ids, why, and what to do."""
-    ids = ids_inline(request.customer.ids, links)
+    ids = change_inline(request, links)
     match outcome:
-        case Outcome.CLEARED:
-            yield [bold("Cleared: "), *ids]
-            yield from _shown_by(event, "the ids are gone")
-        case Outcome.RESTORED:
-            yield [bold("Latched again to: "), *ids]
-            yield from _shown_by(event, "the ids are there")
+        case Outcome.CLEARED | Outcome.RESTORED | Outcome.MOVED:
+            yield from _done_lines(outcome, request, links)
+            yield from _shown_by(event, f"the ids are {'there' if request.ids_after else 'gone'}")
         case Outcome.ALREADY_CLEAR | Outcome.ALREADY_LATCHED:
             yield [say(_NOT_CALLED[outcome])]
             yield [say("The card showed "), *ids]
@@ -151,6 +156,15 @@ def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links
             yield [say("Check again reads the customer and changes nothing by itself.")]
         case _:
             assert_never(outcome)
+
+
+def _done_lines(done: Outcome, request: Request, links: Links) -> Iterator[Line]:
+    if done is Outcome.MOVED:
+        yield [bold("Moved: "), *change_inline(request, links)]
+    elif done is Outcome.RESTORED:
+        yield [bold("Latched again to: "), *ids_inline(request.ids_after, links)]
+    else:
+        yield [bold("Cleared: "), *ids_inline(request.ids_before, links)]
 
 
 def _shown_by(event: Event, seen: str) -> Iterator[Line]:
@@ -175,7 +189,7 @@ def _changed(event: Event, request: Request, links: Links) -> Iterator[Line]:
         yield from call_lines(calls_of(event))
     else:
         yield [say(KINDS[request.kind].left_alone)]
-    yield [bold("On the card: "), *ids_inline(request.customer.ids, links)]
+    yield [bold("On the card: "), *change_inline(request, links)]
     yield [bold("Now: "), *ids_inline(found_ids(event), links)]
     if request.ids_before:
         again = f"{request.command} {request.customer.customer_id}"
@@ -213,13 +227,19 @@ def seen_at_expiry(expiry: Event, request: Request, links: Links) -> Line:
     return [say(f"the customer is {now}latched to "), *ids_inline(ids, links), say(".")]
 
 
+def latched_again_title(request: Request) -> str:
+    """That a customer is no longer as the bot left it."""
+    return "⚠️ Changed since" if request.ids_after else "⚠️ Latched again"
+
+
 def latched_again_words(event: Event, request: Request, links: Links) -> Line:
-    """What a cleared customer is latched to again, and which ids were cleared when."""
-    found, cleared = found_ids(event), request.customer.ids
+    """What a customer is latched to again, and which ids were cleared or set when."""
+    found, ours = found_ids(event), request.ids_after or request.ids_before
+    how = "set" if request.ids_after else "cleared"
     about = (
-        [say(", the ids that were cleared at ")]
-        if found == cleared
-        else [say("; "), *ids_inline(cleared, links), say(" were cleared at ")]
+        [say(f", the ids that were {how} at ")]
+        if found == ours
+        else [say("; "), *ids_inline(ours, links), say(f" were {how} at ")]
     )
     return [*ids_inline(found, links), *about, date(request.settled_at or event.at)]
 

@@ -27,7 +27,7 @@ from bot.messages.block_kit import (
     text,
     user,
 )
-from bot.messages.phrases import Links, ids_inline, titled, with_others
+from bot.messages.phrases import Links, change_inline, titled, with_others
 
 REASON = "reason"
 
@@ -67,7 +67,7 @@ def decline_form(card: Card, message_ts: str, links: Links, response_url: str = 
     }
     one: list[Line] = [
         [bold("Customer: "), text(titled(request.customer), limit=HEADER_LENGTH)],
-        [bold("Ids on the card: "), *ids_inline(request.customer.ids, links)],
+        [bold("Ids on the card: "), *change_inline(request, links)],
     ]
     many: list[Line] = [[bold("Customers: "), text(with_others(request), limit=HEADER_LENGTH)]]
     asked: Line = [bold("Asked by: "), user(request.requester.user_id)]

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.domain.commands import ASK_USAGE, COMMAND, MAX_CUSTOMERS, Ask, Reading
-from bot.domain.meanings import KINDS, OUTCOMES, VERDICTS
+from bot.domain.meanings import KINDS, OUTCOMES, VERDICTS, may_be_undone
 from bot.domain.models import Customer, Outcome, Request
 from bot.messages.block_kit import (
     Block,
@@ -49,6 +49,10 @@ def usage(command: str = COMMAND) -> Message:
                 say(f"{MAX_CUSTOMERS}."),
             ],
             [code(f"{command} many"), say(" opens a form to paste a column of ids into.")],
+            [
+                code(f"{command} move 2554529 to contact 9901 company 9902"),
+                say(" latches it to other HubSpot ids, where the admin has turned that on."),
+            ],
             [
                 code(f"{command} find <text>"),
                 say(" searches ids, names, references and emails; so do any other words."),
@@ -145,7 +149,7 @@ def history(
 
 def _where_undo_is(past: Sequence[tuple[Request, str | None]]) -> Iterator[Line]:
     for request, address in past:
-        if request.outcome is Outcome.CLEARED and not request.undone_by:
+        if may_be_undone(request):
             yield [say("↩️ Press Undo… on the "), link(address, "card"), say(" of ✅ unlatched.")]
             return
     yield [say("↩️ Nothing here can be undone: no request of these unlatched the customer.")]
@@ -205,7 +209,7 @@ def _state(request: Request) -> str:
     elif request.verdict:
         verdict = VERDICTS[request.verdict]
         state = f"{verdict.emoji} {verdict.title.lower()}"
-    if request.outcome is Outcome.RESTORED:
+    if request.outcome in (Outcome.RESTORED, Outcome.MOVED):
         return state  # its title says what it was
     emoji, _, words = state.partition(" ")
     return f"{emoji} {KINDS[request.kind].mark}{words}"

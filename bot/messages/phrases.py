@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from unicodedata import bidirectional
 
 from bot.domain.meanings import KINDS
-from bot.domain.models import Customer, HubSpotIds, Request
+from bot.domain.models import Card, Customer, HubSpotIds, Kind, Request
 from bot.domain.pasted_text import LineError
 from bot.messages.block_kit import Inline, Line, bold, cut, link, say, text, user, user_group
 
@@ -67,7 +67,7 @@ def amount(number: int, one: str, several: str = "") -> str:
 
 def subject(request: Request) -> str:
     """What a request's card is about, for a header or a sentence: its customer, or how many."""
-    if request.card_size == 1:
+    if request.card_size == 1 or request.kind is Kind.MOVE:
         return titled(request.customer)
     return amount(request.card_size, "customer")
 
@@ -105,6 +105,23 @@ def ids_inline(ids: HubSpotIds, links: Links) -> list[Inline]:
     return parts or [say("nothing in HubSpot")]
 
 
+def change_inline(request: Request, links: Links) -> list[Inline]:
+    """The ids that a request is about; of a move the old and the new ones."""
+    if request.to is None:
+        return ids_inline(request.customer.ids, links)
+    before, after = request.ids_before, request.ids_after
+    return [*ids_inline(before, links), say(" → "), *ids_inline(after, links)]
+
+
+def move_lines(card: Card, links: Links) -> Iterator[Line]:
+    """The old and the new ids of a move, a line each; of a pair, whose they are and will be."""
+    first, last = card.first, card.requests[-1]
+    names = [[text(titled(each.customer)), say(": ")] for each in (first, last)]
+    old, new = names if card.is_pair else ([], [])
+    yield [bold("From: "), *old, *ids_inline(first.ids_before, links)]
+    yield [bold("To: "), *new, *ids_inline(last.ids_after, links)]
+
+
 def mentions(ids: Sequence[str]) -> list[Inline]:
     """Mention users and user groups (`S…`), which notifies them."""
     people = [user_group(i) if i.startswith("S") else user(i) for i in ids]
@@ -133,7 +150,10 @@ def error_lines(texts: Sequence[str], status: int | None) -> Iterator[Line]:
 
 def ask_again(request: Request) -> str:
     """What to type or click to make the same request again."""
-    who = "many" if request.card_size > 1 else str(request.customer.customer_id)
+    if request.undoes:
+        return "Undo…"
+    one = request.card_size == 1 or request.kind is Kind.MOVE
+    who = str(request.customer.customer_id) if one else "many"
     return KINDS[request.kind].again.format(command=request.command, who=who)
 
 

@@ -13,12 +13,21 @@ from bot.messages.events import (
     actor,
     found_ids,
     how_it_expired,
+    latched_again_title,
     outcome_lines,
     outcome_title,
     seen_at_expiry,
     why_of,
 )
-from bot.messages.phrases import Links, amount, ask_again, ids_inline, reason_line, subject
+from bot.messages.phrases import (
+    Links,
+    amount,
+    ask_again,
+    change_inline,
+    ids_inline,
+    reason_line,
+    subject,
+)
 
 MAX_NAMED = 10
 NEWER: Line = [say("A newer version of the bot recorded this; it knows more about it.")]
@@ -93,7 +102,7 @@ def _verdict_lines(card: Card, verdict: Verdict, links: Links) -> Iterator[Line]
         if card.is_of_many:
             yield [say("Nothing was changed. The table is what the card showed.")]
         else:
-            ids = ids_inline(card.first.customer.ids, links)
+            ids = change_inline(card.first, links)
             yield [say("Nothing was changed. The card showed: "), *ids]
 
 
@@ -199,10 +208,10 @@ def later_lines(card: Card, links: Links) -> Iterator[Line]:
         if event.type is EventType.LATCHED_AGAIN
     ]
     if again:
-        last = max((event for _request, event in again), key=lambda event: event.at)
+        request, last = max(again, key=lambda each: each[1].at)
         named: Line = [say(_named_ids([request for request, _event in again]))]
         what = named if card.is_of_many else ids_inline(found_ids(last), links)
-        yield [bold("⚠️ Latched again: "), *what, say(", "), date(last.at)]
+        yield [bold(f"{latched_again_title(request)}: "), *what, say(", "), date(last.at)]
 
 
 def _named_ids(requests: Sequence[Request]) -> str:

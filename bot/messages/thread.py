@@ -33,6 +33,7 @@ from bot.messages.events import (
     actor,
     event_lines,
     expiry_line,
+    latched_again_title,
     latched_again_words,
     outcome_lines,
     outcome_title,
@@ -180,7 +181,8 @@ def _heading(
         which: Line = [say(f"{number} of {subject(first)}")]
         what = which if card.is_of_many else latched_again_words(result.event, first, links)
         people = {each.user_id for each in (first.requester, first.decider) if each}
-        yield [bold("⚠️ Latched again: "), *what, say(".  "), *mentions(sorted(people))]
+        title = latched_again_title(result.request)
+        yield [bold(f"{title}: "), *what, say(".  "), *mentions(sorted(people))]
 
 
 def _about_one(told: Sequence[_Happened], result: _Happened | None, links: Links) -> Iterator[Line]:
@@ -236,7 +238,7 @@ def _description(each: _Happened, links: Links) -> tuple[str, list[Line]] | None
     """A title and words for an event that concerns one customer; None if a count is enough."""
     request, event = each
     if event.type is EventType.LATCHED_AGAIN:
-        return "⚠️ Latched again", [latched_again_words(event, request, links)]
+        return latched_again_title(request), [latched_again_words(event, request, links)]
     if event.type is EventType.CUSTOMER_GONE:
         return "🔎 Read again", [[say("Fusebill has no such customer any more.")]]
     outcome = EVENTS[event.type].outcome

@@ -10,13 +10,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import zip_longest
 from time import monotonic
 from uuid import uuid4
 
 import structlog
 
-from bot.domain.commands import AmbiguousAsk
-from bot.domain.models import Card, Customer, Kind as RequestKind, LeftOut, Person, Request
+from bot.domain.commands import AmbiguousAsk, Move
+from bot.domain.meanings import is_move
+from bot.domain.models import (
+    Card,
+    Customer,
+    HubSpotIds,
+    Kind as RequestKind,
+    LeftOut,
+    Person,
+    Request,
+)
 from bot.fusebill.errors import CustomerNotFound, FusebillError, FusebillRefused
 from bot.ledger import acts, ask_steps
 from bot.ledger.acts import Act, Before
@@ -25,7 +35,7 @@ from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Kind
 from bot.ledger.same_customer import FollowUpOpen, Overtaken
 from bot.messages import answers, click_answers, questions
-from bot.messages.block_kit import cut
+from bot.messages.block_kit import Message, cut
 from bot.messages.fusebill_errors import reason as words_of
 from bot.messages.phrases import Links, display_name
 from bot.ops.metrics import Metrics
@@ -106,6 +116,26 @@ class Ask:
         if not await self.came_before(act, person, place):
             await self.ask(person, place, customer_ids, reason, act)
 
+    async def move(self, person: Person, place: Place, move: Move, act: Act) -> None:
+        """Read the customers and post a card that moves one to other ids, or its ids to another."""
+        started = monotonic()
+        person = self._permissions.policy.with_home_team(person)
+        first_id = move.customer_id
+        if not await self._permissions.may_ask(
+            person, place, move.reason, act, first_id, move.reason, moves=True
+        ):
+            return
+        found = await self._customers.read(move.customer_ids, place)
+        if why := _why_not_moved(found, move, self._links):
+            if not await self.came_before(act, person, place):
+                await self._private.send(place, why)
+            return
+        customers = [each for each in found.values() if isinstance(each, Customer)]
+        after = _after_move(customers, move)
+        card = new_card(person, place, customers, move.reason, kind=RequestKind.MOVE, after=after)
+        if await self.post(card, place, act):
+            self._metrics.card_seconds.observe(monotonic() - started)
+
     async def offer_meanings(
         self, person: Person, place: Place, asked: AmbiguousAsk, act: Act
     ) -> None:
@@ -146,7 +176,8 @@ class Ask:
         first, door = card.first, replace(place, channel_id=card.first.channel_id)
         customer_id = first.customer.customer_id
         if not await self._permissions.may_ask(
-            first.requester, door, first.reason, act, customer_id, first.reason
+            *(first.requester, door, first.reason, act, customer_id, first.reason),
+            moves=is_move(first),
         ):
             return False
         try:
@@ -167,8 +198,8 @@ class Ask:
             case FollowUpOpen():
                 await self._private.send(place, click_answers.follow_up_open())
             case NothingToFollow():
-                is_undo = card.first.kind is RequestKind.RELATCH
-                nothing = click_answers.nothing_to_undo if is_undo else click_answers.outcome_known
+                undoes, known = click_answers.nothing_to_undo, click_answers.outcome_known
+                nothing = undoes if card.first.undoes else known
                 await self._private.send(place, nothing())
             case Overtaken(by=by):
                 url = await self._lists.permalink(by)
@@ -204,11 +235,14 @@ def new_card(
     reason: str,
     *,
     kind: RequestKind = RequestKind.UNLATCH,
+    after: Sequence[HubSpotIds | None] = (),
     follows: Sequence[Request] = (),
+    undoes: bool = False,
 ) -> Card:
     """A card that asks about these customers, not recorded yet: the step dates it.
 
-    A card that `follows` requests, one for each customer, goes into the thread of the first.
+    `after` has the new ids of each customer of a move. A card that `follows` requests, one for each
+    customer, goes into the thread of the first, and with `undoes` is to undo them.
     """
     now = datetime.now(UTC)
     card_id = uuid4().hex
@@ -225,20 +259,46 @@ def new_card(
             reason=reason,
             asked_at=now,
             expires_at=now,
+            to=to,
             card_id=card_id,
             command=before.command if before else place.command,
             position=position,
             card_size=len(customers),
         )
-        for position, customer in enumerate(customers, 1)
+        for position, (customer, to) in enumerate(zip_longest(customers, after), 1)
     ]
-    if kind is RequestKind.RELATCH:
-        # a relatch that follows a relatch is another attempt to undo the same request
+    if follows:
+        # what follows an undo is another attempt to undo the same request
         requests = [
-            replace(request, undoes=undone.undoes or undone.id)
-            for request, undone in zip(requests, follows, strict=True)
+            replace(request, undoes=before.undoes or (before.id if undoes else None))
+            for request, before in zip(requests, follows, strict=True)
         ]
     return Card(tuple(requests))
+
+
+def _after_move(customers: Sequence[Customer], move: Move) -> list[HubSpotIds]:
+    """The ids that each customer is to have: what is not named stays, or all go to the other."""
+    first = customers[0].ids
+    return [replace(first, **move.ids)] if move.to is None else [HubSpotIds(), first]
+
+
+def _why_not_moved(found: ReadEach, move: Move, links: Links) -> Message | None:
+    """Why there is nothing to move, or nowhere; None if there is."""
+    for customer_id, each in found.items():
+        if isinstance(each, FusebillError):
+            return answers.not_read(customer_id, each)
+    first, *others = [each for each in found.values() if isinstance(each, Customer)]
+    after = _after_move([first], move)[0]
+    if not others and first.ids == after:
+        return answers.not_moved(first, "as you typed. There is nothing to move.", links)
+    if not others and not after:
+        return answers.not_moved(first, "and would have no ids left. That is an unlatch.", links)
+    if others and not first.ids:
+        return answers.not_moved(first, "so there is nothing to move.", links)
+    if others and others[0].ids:
+        taken = "so it can't take other ids. It has to be unlatched first, or moved elsewhere."
+        return answers.not_moved(others[0], taken, links)
+    return None
 
 
 def _common_error(results: Sequence[Customer | FusebillError]) -> FusebillError | None:

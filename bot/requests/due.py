@@ -126,9 +126,9 @@ class Deadlines:
 
 
 class Recheck:
-    """Reads cleared customers once more: HubSpot's sync can latch them again.
+    """Reads changed customers once more: HubSpot's sync can latch them again.
 
-    `after_s` seconds after they were cleared; 0 turns it off.
+    `after_s` seconds after they were cleared or moved; 0 turns it off.
     """
 
     def __init__(
@@ -172,8 +172,9 @@ class Recheck:
         except FusebillError as error:
             log.warning("recheck postponed", why=str(error))
             return Looked(None, again_at=again_at)
-        log.info("rechecked", latched_again=bool(customer.ids))
-        if customer.ids:
+        is_changed = customer.ids != request.ids_after
+        log.info("rechecked", latched_again=is_changed)
+        if is_changed:
             details: dict[str, object] = {"found": asdict(customer.ids)}
             return Looked(EventType.LATCHED_AGAIN, details, again_at)
         return Looked(EventType.RECHECKED, again_at=again_at)

@@ -1,12 +1,14 @@
 """Executes a confirmed request: reads the customer, compares it with the card, calls Fusebill.
 
 A request changes a customer's ids from X to Y: an unlatch from those on the card to none, an undo
-from none to those. What people saw on the card is what may be changed, and a call whose answer was
-lost may have worked or not. So the customer is read and compared before every call, retries and
-work that was taken over included, and an outcome is reported only if Fusebill showed it:
+from none to those, a move from some to others. What people saw on the card is what may be changed,
+and a call whose answer was lost may have worked or not. So the customer is read and compared before
+every call, retries and work that was taken over included, and an outcome is reported only if
+Fusebill showed it:
 
     ids are X ───────────────> call; ids are Y in its answer or when read back ──> done
     ids are Y ───────────────> done if an earlier call may have changed them; else not the bot's
+    ids of one beside it differ > CHANGED, no (further) call
     other ids ───────────────> CHANGED, no (further) call
     accepted (2xx) ──────────> read back until the ids are Y; else UNKNOWN
     refused (4xx) ───────────> read back: ids are X ──> REFUSED, nothing was changed
@@ -21,12 +23,13 @@ call, `before_call` is awaited: whoever executes must still hold the work.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from time import monotonic
+from types import MappingProxyType
 
-from bot.domain.models import Customer, HubSpotIds, Outcome, Request
+from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Request
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import (
     FusebillError,
@@ -58,7 +61,8 @@ class _Progress:
     `sent`: a call of the bot may be the reason for what a read shows. `in_doubt`: a call may have
     taken effect, or may still do so, and Fusebill did not say. `calls` is the evidence, one entry
     for each call that may have changed something, and `refusal` the last of them that was refused.
-    `running` says why the last of them, sent at `sent_at`, may still run.
+    `running` says why the last of them, sent at `sent_at`, may still run. `beside` are the
+    customers that must have certain ids, too, before a call: the other one of a pair.
     """
 
     request: Request
@@ -66,6 +70,7 @@ class _Progress:
     in_doubt: bool
     deadline: float
     before_call: BeforeCall
+    beside: Mapping[int, HubSpotIds]
     limit: asyncio.Timeout = field(default_factory=lambda: asyncio.timeout(None))
     calls: list[dict[str, object]] = field(default_factory=list)
     sent_at: float = 0.0
@@ -116,16 +121,23 @@ class Execution:
         self._looks_for_s = looks_for_s
 
     async def execute(
-        self, request: Request, before_call: BeforeCall, *, may_have_called: bool
+        self,
+        request: Request,
+        before_call: BeforeCall,
+        *,
+        may_have_called: bool,
+        beside: Mapping[int, HubSpotIds] = MappingProxyType({}),
     ) -> Result:
         """Execute a request; every FusebillError becomes an outcome.
 
-        `may_have_called`: the call may have been made before. What `before_call` raises is raised,
-        but for NotToBeCalled after a call.
+        `may_have_called`: the call may have been made before. `beside` are the ids that other
+        customers must have before a call. What `before_call` raises is raised, but for
+        NotToBeCalled after a call.
         """
         started = monotonic()
         deadline = started + self._budget_s
-        progress = _Progress(request, may_have_called, may_have_called, deadline, before_call)
+        called = may_have_called
+        progress = _Progress(request, called, called, deadline, before_call, beside)
         try:
             async with asyncio.timeout(self._budget_s) as progress.limit:
                 result = await self._execute_with_retries(progress)
@@ -178,7 +190,7 @@ class Execution:
     async def _attempt(self, progress: _Progress) -> Result:
         request = progress.request
         before = await self._fusebill.get_customer(request.customer.customer_id)
-        found = compare(before.ids, request, called=progress.sent)
+        found = compare(before.ids, request, called=progress.sent) or await self._beside(progress)
         if found:
             return found
         async with progress.beside_the_limit():
@@ -197,6 +209,15 @@ class Execution:
         )
         pauses = (0.0, *(self._look_s * 2**look for look in range(LOOKS)))
         return await self._read_back(progress, why, pauses)
+
+    async def _beside(self, progress: _Progress) -> Result | None:
+        """The outcome if another customer is not as it must be; None if all are."""
+        for customer_id, ids in progress.beside.items():
+            found = (await self._fusebill.get_customer(customer_id)).ids
+            if found != ids:
+                result = changed(found, called=progress.sent)
+                return replace(result, details=result.details | {"customer_id": customer_id})
+        return None
 
     async def _call(self, progress: _Progress) -> Accepted:
         """Make the call that changes the customer, and keep what came of it as evidence."""
@@ -316,8 +337,11 @@ def _on_the_way(ids: HubSpotIds, request: Request) -> bool:
 
 def done(request: Request, how: str, status: int | None = None) -> Result:
     """The request is done; `how` Fusebill showed it: in its `answer`, or when `read_back`."""
-    outcome = Outcome.RESTORED if request.ids_after else Outcome.CLEARED
-    details: dict[str, object] = {**asdict(request.customer.ids), "how": how}
+    latched = Outcome.MOVED if request.kind is Kind.MOVE else Outcome.RESTORED
+    outcome, ids = latched, request.ids_after
+    if not ids:
+        outcome, ids = Outcome.CLEARED, request.ids_before
+    details: dict[str, object] = {**asdict(ids), "how": how}
     return Result(outcome, details | ({"status": status} if status else {}))
 
 

@@ -12,8 +12,8 @@ from weakref import WeakValueDictionary
 import structlog
 from sqlalchemy import Connection
 
-from bot.domain.meanings import may_be_checked, may_be_undone
-from bot.domain.models import Card, Customer, Kind, LeftOut, Person, Request
+from bot.domain.meanings import is_done, may_be_checked, undoable
+from bot.domain.models import Card, Customer, HubSpotIds, Kind, LeftOut, Person, Request
 from bot.fusebill.errors import FusebillError
 from bot.ledger import rows, same_customer, work_steps
 from bot.ledger.acts import Act
@@ -70,43 +70,47 @@ class FollowUps:
         async with self._followed(card_id, person, place, act) as card:
             if card is None:
                 return
-            undoable = [request for request in card.requests if may_be_undone(request)]
-            if not undoable:
+            wanted = undoable(card)
+            if not wanted:
                 self._show.pressed_late(card, card.first.message_ts or "", "")
                 await self._private.send(place, click_answers.nothing_to_undo())
             elif await self._is_followed_up(card):
                 await self._private.send(place, click_answers.follow_up_open())
             else:
-                await self._undo(undoable, person, place, act)
+                whole = card.is_pair or len(wanted) == 1
+                await self._undo(wanted, person, place, act, whole=whole)
 
     async def _undo(
-        self, undoable: Sequence[Request], person: Person, place: Place, act: Act
+        self, wanted: Sequence[Request], person: Person, place: Place, act: Act, *, whole: bool
     ) -> None:
-        """Offer to undo what nothing else has changed since; the rest is left out and named."""
-        ids = [request.id for request in undoable]
+        """Offer to undo what nothing else has changed since; the rest is left out and named.
+
+        With `whole`, all or nothing.
+        """
+        ids = [request.id for request in wanted]
         others = await self._runner.read(lambda c: same_customer.overtakers(c, ids))
-        if len(undoable) == 1 and others:
-            await self._say_changed(others[ids[0]], place)
+        if whole and others:
+            await self._say_changed(next(iter(others.values())), place)
             return
-        unchanged = [request for request in undoable if request.id not in others]
-        left_out = [_left_out(r, _changed_by(others[r.id])) for r in undoable if r.id in others]
+        unchanged = [request for request in wanted if request.id not in others]
+        left_out = [_left_out(r, _changed_by(others[r.id])) for r in wanted if r.id in others]
         found = await self._read(unchanged, place)
         restorable: list[tuple[Request, Customer]] = []
         for request in unchanged:
             customer = found[request.customer.customer_id]
             if isinstance(customer, FusebillError):
                 left_out.append(_left_out(request, f"could not be read: {reason(customer)}"))
-            elif not customer.ids:
+            elif customer.ids == request.ids_after:
                 restorable.append((request, customer))
-            elif len(undoable) == 1:
+            elif whole:
                 latched = click_answers.latched_meanwhile(customer, self._links)
                 await self._private.send(place, latched)
                 return
             else:
                 left_out.append(_left_out(request, "latched to other ids now"))
-        if restorable:
+        if restorable and not (whole and left_out):
             await self._offer_undo(restorable, left_out, person, place, act)
-        elif len(undoable) > 1:
+        elif not whole:
             await self._private.send(place, click_answers.nothing_left_to_undo(left_out))
 
     async def _offer_undo(
@@ -118,22 +122,25 @@ class FollowUps:
         act: Act,
     ) -> None:
         requests = [request for request, _customer in restorable]
-        restored = [replace(customer, ids=request.customer.ids) for request, customer in restorable]
-        why = requests[0].reason
-        relatch = new_card(
-            person,
-            place,
-            restored,
-            f"Undo: {why}" if why else "Undo",
-            kind=Kind.RELATCH,
+        why, kind, customers = requests[0].reason, Kind.MOVE, [each for _r, each in restorable]
+        after: list[HubSpotIds | None] = [request.ids_before for request in requests]
+        if not any(request.ids_after for request in requests):
+            # nothing but the old ids: its card keeps them as the customer's
+            kind, after = Kind.RELATCH, []
+            customers = [replace(each, ids=request.ids_before) for request, each in restorable]
+        undo = new_card(
+            *(person, place, customers, f"Undo: {why}" if why else "Undo"),
+            kind=kind,
+            after=after,
             follows=requests,
+            undoes=True,
         )
         if (
-            await self._ask.post(relatch, place, act, left_out, requests)
+            await self._ask.post(undo, place, act, left_out, requests)
             and left_out
             and len(requests) == 1
         ):
-            others = answers.others_left_out(Kind.RELATCH, left_out, self._links)
+            others = answers.others_left_out(kind, left_out, self._links)
             await self._private.send(place, others)
 
     async def check_again(self, card_id: str, person: Person, place: Place, act: Act) -> None:
@@ -171,13 +178,16 @@ class FollowUps:
                 results[request.id] = result
         if results and not await self._record(card, results, person, place):
             return
+        if card.is_pair and still_latched:
+            still_latched = [request for request in card.requests if not is_done(request)]
         if still_latched:
             again = new_card(
                 person,
                 place,
                 [request.customer for request in still_latched],
-                unknown[0].reason,
-                kind=unknown[0].kind,
+                card.first.reason,
+                kind=card.first.kind,
+                after=[request.to for request in still_latched],
                 follows=still_latched,
             )
             await self._ask.post(again, place, act, follows=still_latched)

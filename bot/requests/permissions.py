@@ -62,14 +62,18 @@ class Permissions:
         act: Act,
         customer_id: int = 0,
         typed: str = "",
+        *,
+        moves: bool = False,
     ) -> bool:
         """Whether a person may ask for a card; a refusal is recorded with what was `typed`.
 
-        Every way to a card passes here. A `reason` of None is asked for later.
+        Every way to a card passes here. A `reason` of None is asked for later; `moves` as for the
+        policy.
         """
         decision = IN_DIRECT_MESSAGE
         if not place.is_direct:
-            decision = may_ask(self.policy, person, place.channel_id, reason, self._members())
+            rules = self.policy, person, place.channel_id, reason, self._members()
+            decision = may_ask(*rules, moves=moves)
         return await self._allow_command(decision, person, place, customer_id, typed, act)
 
     async def may_read(

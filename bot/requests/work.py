@@ -23,7 +23,8 @@ from typing import Generic, TypeVar
 import structlog
 from sqlalchemy import Connection
 
-from bot.domain.models import Card, Outcome, Request
+from bot.domain.meanings import is_done
+from bot.domain.models import Card, HubSpotIds, Outcome, Request
 from bot.domain.policy import sent_since
 from bot.fusebill.pace import Pace
 from bot.ledger import rows, same_customer, work_steps
@@ -52,6 +53,13 @@ MAX_REFUSALS = 3
 RECORD_TIMEOUT_S = 600.0
 NOT_VOUCHED_FOR = timedelta(hours=1)
 """A card that is not what its events say is looked at again after this."""
+
+
+_FIRST_NOT_DONE = Result(
+    Outcome.REFUSED,
+    {"why": "The other customer of this card was not changed. Nothing was changed here."},
+)
+"""What comes of the second half of a pair."""
 
 
 class Batches(Generic[T, R]):
@@ -159,9 +167,12 @@ class Work:
             card.calls_unanswered,
         )
         with structlog.contextvars.bound_contextvars(**about(card)):
-            results = await asyncio.gather(
-                *(self._finish(work, request) for request in to_do), return_exceptions=True
+            finishing = (
+                [self._finish_in_order(work)]
+                if card.is_pair
+                else [self._finish(work, request) for request in to_do]
             )
+            results = await asyncio.gather(*finishing, return_exceptions=True)
             if not to_do:
                 await self._runner.run(work_steps.done_with, job)
         for failure in results:
@@ -180,6 +191,21 @@ class Work:
             log.warning("abandoned work reclaimed", request_id=card.id, requests=abandoned)
         return card
 
+    async def _finish_in_order(self, work: _CardWork) -> None:
+        """Execute the halves of a pair one after the other; the second only once the first is done.
+
+        Both are waited for first: what may still run could change the one while the other is.
+        """
+        for request in work.card.requests:
+            await self._wait_for(work.job, request.waits_for)
+        for position, request in enumerate(work.card.requests):
+            if not request.is_to_be_executed:
+                continue
+            if all(map(is_done, work.card.requests[:position])):
+                await self._finish(work, request)
+            else:
+                await work.record.add((request.id, _FIRST_NOT_DONE))
+
     async def _finish(self, work: _CardWork, request: Request) -> None:
         """Execute one request and record its outcome."""
         with structlog.contextvars.bound_contextvars(**about(Card((request,)))):
@@ -187,7 +213,7 @@ class Work:
             result = await self._executed(work, request)
             if result is None:
                 return
-            await work.record.add((request.id, result))
+            work.card = await work.record.add((request.id, result))
             self._metrics.outcomes.labels(request.kind, result.outcome).inc()
             if request.decided_at:
                 took_s = (work.job.now() - request.decided_at).total_seconds()
@@ -228,7 +254,10 @@ class Work:
         try:
             work.require_answers(request)
             result = await self._execution.execute(
-                request, before_call, may_have_called=request.is_begun
+                request,
+                before_call,
+                may_have_called=request.is_begun,
+                beside=_beside(work.card, request),
             )
         except NotToBeCalled:
             return None
@@ -290,6 +319,17 @@ def _mismatch(connection: Connection, card_id: str) -> str:
     with suppress(rows.NoSuchCard):
         return rows.lock(connection, card_id).mismatch
     return ""
+
+
+def _beside(card: Card, request: Request) -> dict[int, HubSpotIds]:
+    """What else must be as the card shows it before a request of a pair is called."""
+    if not card.is_pair:
+        return {}
+    return {
+        each.customer.customer_id: each.ids_after if is_done(each) else each.ids_before
+        for each in card.requests
+        if each.id != request.id
+    }
 
 
 def _given_up(request: Request) -> Result:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import webbrowser
 from collections.abc import AsyncIterator
@@ -105,6 +106,7 @@ def _settings(slack: SimulatedSlack, fusebill: SimulatedFusebill, folder: Path) 
         "host": "127.0.0.1",
         "port": 0,
         "log_level": "WARNING",
+        "unlatch_move": os.environ.get("UNLATCH_MOVE", "true"),
     }
     return checked(Settings, **fixed)
 

@@ -35,7 +35,11 @@ PACE = Timing(
     look_s=0.01,
 )
 SECONDS = {"slow": 20, "late": 0.05}
-WRITES = {Kind.UNLATCH: "unlatch_customer", Kind.RELATCH: "latch_customer"}
+WRITES = {
+    Kind.UNLATCH: "unlatch_customer",
+    Kind.RELATCH: "latch_customer",
+    Kind.MOVE: "latch_customer",
+}
 # a read with these answers lies about the customer, and the card can only repeat it
 LYING_READS = {"half"}
 # Fusebill itself says no, and will until somebody changes something
@@ -102,6 +106,19 @@ def latched(customer_id: int) -> tuple[int, int]:
     return 10 * customer_id, 10 * customer_id + 1
 
 
+def moved(customer_id: int) -> tuple[int, int]:
+    """The other ids that a move gives to a customer."""
+    vid, company = latched(customer_id)
+    return vid + 2, company + 2
+
+
+def typed(cell: Cell) -> str:
+    if cell.kind is not Kind.MOVE:
+        return f"{cell.customer_id} moved"
+    vid, company = moved(cell.customer_id)
+    return f"move {cell.customer_id} to contact {vid} company {company} merged"
+
+
 def populate(world: World) -> None:
     row = sample_customers()[BIKES]
     for cell in CELLS:
@@ -126,9 +143,7 @@ async def click(world: World, chosen: list[Cell], action_id: str) -> None:
 async def prepare(world: World) -> None:
     """Post each cell's card: a plain one, or the one that an undo posts."""
     populate(world)
-    await asyncio.gather(
-        *(world.slack.command("U0ALICE", f"{cell.customer_id} moved") for cell in CELLS)
-    )
+    await asyncio.gather(*(world.slack.command("U0ALICE", typed(cell)) for cell in CELLS))
     await world.settled()
     relatches = [cell for cell in CELLS if cell.kind is Kind.RELATCH]
     await click(world, relatches, CONFIRM)
@@ -175,9 +190,11 @@ def untrue(
     before, after = latched(cell.customer_id), (None, None)
     if cell.kind is Kind.RELATCH:
         before, after = after, before  # type: ignore[assignment]  # both are pairs
+    elif cell.kind is Kind.MOVE:
+        after = moved(cell.customer_id)  # type: ignore[assignment]  # the same
     now = ids(world, cell.customer_id)
     match outcome:
-        case Outcome.CLEARED | Outcome.RESTORED:
+        case Outcome.CLEARED | Outcome.RESTORED | Outcome.MOVED:
             true = now == after
         case Outcome.REFUSED:
             true = now == before and "Nothing was changed" in card
@@ -218,7 +235,7 @@ def forgotten(request: KeptRequest, writes: list[Call], thread: str) -> Iterator
 async def test_whatever_fusebill_answers_the_card_is_true(
     open_world: OpenWorld, answer: str
 ) -> None:
-    async with open_world(timing=PACE) as world:
+    async with open_world(timing=PACE, unlatch_move=True) as world:
         await prepare(world)
         for cell in CELLS:
             cell.arm(world, answer)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain.models import Card
+from bot.domain.models import Card, HubSpotIds
 from bot.ledger.rows import CHANGING, card_of, request_of, request_row
 from bot.ledger.tables import Moment, requests
 from tests.support.hostile import CARD, NOON
@@ -56,5 +56,8 @@ def test_what_a_step_may_change_are_columns() -> None:
 def test_each_field_of_a_request_comes_from_a_column_or_its_events() -> None:
     renamed = {"events": "event_count", "requester_id": "requester", "decider_id": "decider"}
     of_columns = {renamed.get(name, name) for name in COLUMNS}
-    assert {field.name for field in fields(CARD)} - of_columns == {"events", "command"}
+    # the customer's text holds what a move changes the ids to
+    assert {field.name for field in fields(CARD)} - of_columns == {"events", "command", "to"}
+    moved = replace(CARD, to=HubSpotIds(9901))
+    assert request_of(request_row(moved)).to == HubSpotIds(9901)
     assert card_of([row()], []) == Card((request_of(row()),))

@@ -19,6 +19,7 @@ from bot.domain.commands import (
     History,
     Malformed,
     Many,
+    Move,
     Pending,
     Question,
     Reading,
@@ -91,7 +92,10 @@ COMMANDS: list[tuple[str, Any]] = [
     ("cancel 2554529", "Cancel is a button on the request's card"),
     ("confirm", "Unlatch customer is a button on the request's card"),
     ("stop", "Stop is a button on the request's card"),
-    ("move 2554529 to 3100017", "“move” is no command"),
+    ("move 2554529 to 3100017", Move(ONE, {}, TWO, "")),
+    ("move 2554529 to contact 9901 merged", Move(ONE, {"vid": 9901}, None, "merged")),
+    ("move", "Which customer is it, and what does it move to?"),
+    ("move along", "is not a Stax Bill ID"),
 ]
 SEARCHES: list[tuple[str, Any]] = [
     ("find  Stolen\u00a0\u00a0Bikes ", Find("Stolen Bikes")),

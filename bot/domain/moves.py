@@ -1,0 +1,143 @@
+"""Reads the text after `/unlatch move`: which customer, what it is to be latched to, and why.
+
+A bare number is a customer's id, never one of HubSpot: those have a word before them, or an address
+around them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from bot.domain.cells import (
+    ADDRESS,
+    QUOTED_LENGTH,
+    Id,
+    NoId,
+    is_address,
+    meaning,
+    read_record,
+    tidy,
+    why_in_doubt,
+    why_not,
+)
+from bot.domain.commands import (
+    MAX_DIGITS,
+    MAX_REASON_LENGTH,
+    MOVE_USAGE,
+    TOO_LONG,
+    Doubt,
+    Malformed,
+    Move,
+    tidy_reason,
+)
+
+FIELDS = {"contact": "vid", "company": "company_id"}
+"""The words for HubSpot's ids, and their names in `HubSpotIds`."""
+_WORD = re.compile(rf"{ADDRESS}|[^\s,;]+")
+_ID = re.compile(rf"#?([1-9][0-9]{{0,{MAX_DIGITS - 1}}})")
+_SAY_NOTHING = frozenset({"and", "&", "+", "customer", *FIELDS})
+"""Words that may stand before an id or an address."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What some `words` name: a field of `HubSpotIds` with its id, or a `customer`."""
+
+    name: str
+    value: int | None
+    words: int
+
+
+def read_move(
+    text: str, customer_url: str | None = None, portal_id: str | None = None
+) -> Move | Malformed:
+    """What follows `/unlatch move`; raises nothing.
+
+    For `customer_url` see `read_address`, for `portal_id` `read_record`.
+    """
+    words = list(_WORD.finditer(text))
+    typed = [each[0] for each in words]
+    first = meaning(typed[0], customer_url) if typed else None
+    if not isinstance(first, Id):
+        return Malformed(_no_customer(typed[:1], first), MOVE_USAGE)
+    at, parts = 2 if typed[1:2] and typed[1].lower() == "to" else 1, list[_Part]()
+    while part := _part(typed[at:], customer_url, portal_id):
+        if isinstance(part, NoId):
+            return Malformed(part.why, MOVE_USAGE)
+        parts.append(part)
+        at += part.words
+    reason = tidy_reason(text[words[at].start() :]) if at < len(words) else ""
+    if why := _contradiction(first.customer_id, parts, reason):
+        return Malformed(why, MOVE_USAGE)
+    to = next((part.value for part in parts if part.name == "customer"), None)
+    ids = {} if to else {part.name: part.value for part in parts}
+    return Move(first.customer_id, ids, to, reason)
+
+
+def _part(
+    words: Sequence[str], customer_url: str | None, portal_id: str | None
+) -> _Part | NoId | None:
+    """What the next words name; None where the reason begins."""
+    if by_label := _labelled(*[*words, "", ""][:2]):
+        return by_label
+    if words and words[0].lower().rstrip(":") in _SAY_NOTHING:
+        found = _part(words[1:], customer_url, portal_id)
+        return replace(found, words=found.words + 1) if isinstance(found, _Part) else None
+    return _unlabelled(words[0], customer_url, portal_id) if words else None
+
+
+def _labelled(word: str, following: str) -> _Part | NoId | None:
+    """An id of HubSpot with its word, or that word with "no" before it."""
+    label, name = word.lower().rstrip(":"), following.lower()
+    if label == "no" and name in FIELDS:
+        return _Part(FIELDS[name], None, 2)
+    if label in FIELDS and (number := _ID.fullmatch(following)):
+        return _Part(FIELDS[label], int(number[1]), 2)
+    if label in FIELDS and any(c.isdigit() for c in following) and not is_address(tidy(following)):
+        shown = following[:QUOTED_LENGTH]
+        return NoId(f"“{shown}” is not the id of a {label} in HubSpot: digits only.")
+    return None
+
+
+def _unlabelled(word: str, customer_url: str | None, portal_id: str | None) -> _Part | NoId | None:
+    if record := read_record(tidy(word), portal_id):
+        return record if isinstance(record, NoId) else _Part(FIELDS[record[0]], record[1], 1)
+    match meaning(word, customer_url):
+        case Id() as customer:
+            return _Part("customer", customer.customer_id, 1)
+        case Doubt() as doubt:
+            return NoId(why_in_doubt(doubt))
+        case found:
+            return found
+
+
+def _no_customer(typed: Sequence[str], found: Doubt | NoId | None) -> str:
+    match found:
+        case Doubt():
+            return why_in_doubt(found)
+        case NoId():
+            return found.why
+        case None:
+            return why_not(typed[0]) if typed else "Which customer is it, and what does it move to?"
+
+
+def _contradiction(customer_id: int, parts: Sequence[_Part], reason: str) -> str:
+    """Why the parts don't go together; empty if they do."""
+    named = Counter(part.name for part in parts)
+    customers = [part.value for part in parts if part.name == "customer"]
+    if customers and len(parts) > 1:
+        return (
+            "A customer moves to another contact and company, or its ids to one other customer. A"
+            f" bare number is a customer's id: if {customers[-1]} belongs to the reason, type a"
+            " word before it; if it is HubSpot's, type “contact” or “company” before it."
+        )
+    if twice := [word for word, name in FIELDS.items() if named[name] > 1]:
+        return f"Two ids are named for the {twice[0]}: a customer has one."
+    if customers == [customer_id]:
+        return "These are the same customer."
+    if len(parts) == len(FIELDS) and not any(part.value for part in parts):
+        return "That is an unlatch: leave out “move”."
+    return TOO_LONG if len(reason) > MAX_REASON_LENGTH else ""

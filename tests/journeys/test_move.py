@@ -1,0 +1,266 @@
+"""Moving a latch to other ids: one customer, one call, and everything that holds for an unlatch."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from bot.domain.models import EventType, Outcome
+from bot.sandbox.slack.simulator import PostedMessage
+from tests.support.kept import KeptRequest
+from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM, UNDO
+from tests.support.reading import operations
+from tests.support.world import OpenWorld, World
+
+COFFEE = 3100017
+"""Latched to nothing."""
+JOINERY = 3100025
+"""Latched to contact 5151."""
+CONTACT_AT_HUBSPOT = "https://app.hubspot.com/contacts/77/record/0-1/9901"
+COMPANY_AT_HUBSPOT = "https://app-na2.hubspot.com/contacts/77/record/0-2/9902/"
+TO = f"move {BIKES} to contact 9901 company 9902 merged in HubSpot"
+
+
+@pytest.fixture
+async def world(open_world: OpenWorld, database_url: str) -> AsyncIterator[World]:
+    async with open_world(unlatch_move=True, database_url=database_url) as opened:
+        yield opened
+
+
+def ids(world: World, customer_id: int = BIKES) -> tuple[object, object]:
+    """What a customer is latched to."""
+    customer = world.fusebill.customers[customer_id]
+    return customer["hubSpotId"], customer["hubSpotCompanyId"]
+
+
+def writes(world: World) -> list[dict[str, Any]]:
+    """What each call of Fusebill's latch said."""
+    calls = world.fusebill.calls
+    return [json.loads(each.body) for each in calls if each.operation == "latch_customer"]
+
+
+async def last(world: World, customer_id: int = BIKES) -> KeptRequest:
+    return (await world.requests_about(customer_id))[0]
+
+
+async def confirmed(world: World, text: str = TO) -> PostedMessage:
+    card = await world.ask(text)
+    await world.press("U0BOB", card, CONFIRM)
+    return card
+
+
+async def undo_card(world: World, card: PostedMessage) -> PostedMessage:
+    await world.press("U0BOB", card, UNDO)
+    return world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+
+
+async def test_a_card_shows_the_old_ids_and_the_new_ones(world: World) -> None:
+    card = world.card(await world.ask(TO)).splitlines()
+    assert "From: contact 101, company 202" in card
+    assert "To: contact 9901, company 9902" in card
+    assert "merged in HubSpot" in "\n".join(card)
+    assert "latch_customer" not in operations(world)
+
+
+async def test_one_call_sets_both_ids_and_the_card_tells_both(world: World) -> None:
+    card = await confirmed(world)
+    assert ids(world) == (9901, 9902)
+    assert writes(world) == [{"fusebillId": BIKES, "hubSpotId": 9901, "hubSpotCompanyId": 9902}]
+    assert operations(world) == ["get_customer", "get_customer", "latch_customer"]
+    shown = world.card(card)
+    assert shown.startswith("✅ Moved: Stolen Bikes (2554529)")
+    assert "Moved: contact 101, company 202 → contact 9901, company 9902" in shown
+    assert "[Undo…]" in shown
+    assert "contact 101, company 202 → contact 9901, company 9902" in world.thread(card)
+    assert (await last(world)).outcome is Outcome.MOVED
+
+
+@pytest.mark.parametrize(
+    ("typed", "after"),
+    [
+        ("contact 9901", (9901, 202)),
+        ("company 9902", (101, 9902)),
+        ("to no company", (101, None)),
+        ("no contact company 9902", (None, 9902)),
+        ("to contact 9901, and company #9902", (9901, 9902)),
+        ("https://app.hubspot.com/contacts/77/contact/9901", (9901, 202)),
+        ("<https://app-eu1.hubspot.com/contacts/77/company/9902>", (101, 9902)),
+        (f"to {COMPANY_AT_HUBSPOT} <{CONTACT_AT_HUBSPOT}?q=1|John Doe>", (9901, 9902)),
+    ],
+    ids=str,
+)
+async def test_what_is_not_named_stays_as_it_is(
+    world: World, typed: str, after: tuple[object, object]
+) -> None:
+    await confirmed(world, f"move {BIKES} {typed} merged")
+    assert ids(world) == after
+    assert (await last(world)).reason == "merged"
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("contact 9901 9902", "A bare number is a customer's id"),
+        ("contact 9901 contact 9902", "Two ids are named for the contact"),
+        ("contact 9901 no contact", "Two ids are named for the contact"),
+        ("no contact no company", "That is an unlatch"),
+        ("to contact 99o1", "is not the id of a contact in HubSpot"),
+        ("https://app.hubspot.com/contacts/77/record/0-3/1", "no contact and no company"),
+        ("https://crm.example/contacts/77/contact/9901", "is not Fusebill's"),
+        (str(BIKES), "These are the same customer"),
+        ("007", "begins with 0"),
+    ],
+    ids=str,
+)
+async def test_what_names_no_ids_for_certain_is_refused(
+    world: World, typed: str, said: str
+) -> None:
+    assert said in await world.reply_to(f"move {BIKES} {typed}")
+    assert not world.slack.workspace.messages(CHANNEL)
+
+
+async def test_an_address_of_another_hubspot_account_is_refused(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_move=True, hubspot_portal_id="77") as world:
+        other = "https://app.hubspot.com/contacts/78/record/0-1/9901"
+        assert "another HubSpot account (78)" in await world.reply_to(f"move {BIKES} to {other}")
+        await confirmed(world, f"move {BIKES} to {other.replace('78', '77')} merged")
+        assert ids(world) == (9901, 202)
+
+
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        (f"{BIKES} contact 101 company 202", "is latched to contact 101, company 202, as you"),
+        (f"{JOINERY} no contact", "That is an unlatch."),
+        ("1 contact 9901", "Fusebill has no customer 1."),
+    ],
+    ids=str,
+)
+async def test_where_nothing_moves_the_person_is_told_and_no_card_comes(
+    world: World, typed: str, said: str
+) -> None:
+    assert said in await world.reply_to(f"move {typed} merged")
+    assert not world.slack.workspace.messages(CHANNEL)
+
+
+async def test_a_customer_that_is_latched_to_nothing_can_be_given_ids(world: World) -> None:
+    card = await world.ask(f"move {COFFEE} to contact 9901 new record")
+    assert "From: nothing in HubSpot\nTo: contact 9901" in world.card(card)
+    await world.press("U0BOB", card, CONFIRM)
+    assert ids(world, COFFEE) == (9901, None)
+
+
+async def test_a_refusal_changes_nothing_and_names_who_holds_the_id(world: World) -> None:
+    card = await confirmed(world, f"move {BIKES} to contact 5151 merged")
+    assert ids(world) == (101, 202)
+    assert world.card(card).startswith("❌ Not done")
+    assert f"5151 is already latched to customer {JOINERY}" in world.card(card)
+    assert "Nothing was changed" in world.card(card)
+
+
+async def test_a_customer_that_differs_from_the_card_is_not_called(world: World) -> None:
+    card = await world.ask(TO)
+    world.fusebill.customers[BIKES].update(hubSpotId=102)
+    await world.press("U0BOB", card, CONFIRM)
+    assert writes(world) == []
+    assert world.card(card).startswith("⚠️ Not done, the ids changed")
+    assert "Now: contact 102, company 202" in world.card(card)
+
+
+async def test_a_move_is_off_unless_the_admin_turns_it_on(open_world: OpenWorld) -> None:
+    async with open_world() as world:
+        assert "UNLATCH_MOVE=true" in await world.reply_to(TO)
+        assert not world.slack.workspace.messages(CHANNEL)
+
+
+async def test_a_card_from_before_it_was_turned_off_can_not_be_confirmed(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(unlatch_move=True) as world:
+        card = await world.ask(TO)
+    async with open_world() as later:
+        request = (await later.requests_about(BIKES))[0]
+        await later.slack.forge_click("U0BOB", card.ts, CONFIRM, request.id)
+        await later.settled()
+        assert "UNLATCH_MOVE=true" in later.last_ephemeral("U0BOB")
+        assert writes(later) == []
+
+
+async def test_the_rules_hold_for_a_move(open_world: OpenWorld) -> None:
+    rules = {"unlatch_two_person": True, "unlatch_require_reason": True}
+    async with open_world(unlatch_move=True, **rules) as world:
+        assert "A reason is needed" in await world.reply_to(f"move {BIKES} to contact 9901")
+        card = await world.ask(TO)
+        await world.press("U0ALICE", card, CONFIRM)
+        assert "needs somebody else to confirm" in world.last_ephemeral("U0ALICE")
+        await world.press("U0BOB", card, CONFIRM)
+        assert ids(world) == (9901, 9902)
+
+
+async def test_a_move_can_be_cancelled(world: World) -> None:
+    card = await world.ask(TO)
+    await world.press("U0ALICE", card, CANCEL)
+    assert world.card(card).startswith("🚫 Cancelled")
+    assert "contact 101, company 202 → contact 9901, company 9902" in world.card(card)
+    assert writes(world) == []
+
+
+async def test_history_and_pending_name_a_move(world: World) -> None:
+    card = await world.ask(TO)
+    assert "move: you may decide" in await world.reply_to("pending", "U0BOB")
+    await world.press("U0BOB", card, CONFIRM)
+    assert "✅ moved · 2554529 Stolen Bikes" in await world.reply_to(f"history {BIKES}")
+
+
+async def test_an_undo_goes_back_the_same_way(world: World) -> None:
+    card = await confirmed(world)
+    undo = await undo_card(world, card)
+    assert "From: contact 9901, company 9902\nTo: contact 101, company 202" in world.card(undo)
+    await world.press("U0ALICE", undo, CONFIRM)
+    assert ids(world) == (101, 202)
+    moved, moved_back = (await world.requests_about(BIKES))[::-1]
+    assert (moved_back.undoes, moved.undone_by) == (moved.id, moved_back.id)
+    assert "Undone by: <@U0ALICE>" in world.card(card)
+    assert "[Undo…]" not in world.card(card) + world.card(undo)
+
+
+async def test_ids_that_were_changed_since_are_not_undone(world: World) -> None:
+    card = await confirmed(world)
+    world.fusebill.customers[BIKES].update(hubSpotId=9903)
+    await world.press("U0BOB", card, UNDO)
+    assert "now latched to contact 9903, company 9902" in world.last_ephemeral("U0BOB")
+
+
+@pytest.mark.parametrize(
+    ("found", "event"),
+    [
+        ((9901, 9902), EventType.RECHECKED),
+        ((101, 202), EventType.LATCHED_AGAIN),
+        ((None, None), EventType.LATCHED_AGAIN),
+    ],
+    ids=str,
+)
+async def test_a_recheck_asks_whether_the_customer_is_still_as_moved(
+    open_world: OpenWorld, found: tuple[object, object], event: EventType
+) -> None:
+    async with open_world(unlatch_move=True, unlatch_recheck_after_s=1) as world:
+        card = await confirmed(world)
+        world.fusebill.customers[BIKES].update(hubSpotId=found[0], hubSpotCompanyId=found[1])
+        await world.kept_when(card, lambda kept: event in kept.story)
+        await world.settled()
+        is_changed = event is EventType.LATCHED_AGAIN
+        assert ("⚠️ Changed since" in world.card(card)) is is_changed
+        assert ("⚠️ Changed since" in world.thread(card)) is is_changed
+
+
+async def test_of_a_move_and_an_unlatch_only_one_is_done(world: World) -> None:
+    move, unlatch = await world.ask(TO), await world.ask()
+    await asyncio.gather(*(world.slack.click("U0BOB", c.ts, CONFIRM) for c in (move, unlatch)))
+    await world.settled()
+    outcomes = [each.outcome for each in await world.requests_about(BIKES)]
+    assert outcomes.count(None) == 1
+    assert ids(world) in [(9901, 9902), (None, None)]

@@ -1,0 +1,143 @@
+"""Moving a customer's ids to another customer: two halves in order, told as what they came to."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from bot.domain.models import EventType, Outcome
+from bot.sandbox.slack.simulator import PostedMessage
+from tests.support.names import BIKES, CHANNEL, CONFIRM, UNDO
+from tests.support.reading import operations
+from tests.support.world import OpenWorld, World
+
+COFFEE = 3100017
+"""Latched to nothing."""
+JOINERY = 3100025
+"""Latched to contact 5151."""
+TO = f"move {BIKES} to {COFFEE} wrong customer"
+X, NONE = (101, 202), (None, None)
+IN_ORDER = [
+    *("get_customer", "get_customer", "unlatch_customer"),
+    *("get_customer", "get_customer", "latch_customer"),
+]
+"""Both customers are read before each call."""
+
+
+@pytest.fixture
+async def world(open_world: OpenWorld, database_url: str) -> AsyncIterator[World]:
+    async with open_world(unlatch_move=True, database_url=database_url) as opened:
+        yield opened
+
+
+def ids(world: World) -> list[tuple[object, object]]:
+    """What the one and the other customer are latched to."""
+    both = (world.fusebill.customers[each] for each in (BIKES, COFFEE))
+    return [(each["hubSpotId"], each["hubSpotCompanyId"]) for each in both]
+
+
+async def confirmed(world: World, text: str = TO) -> PostedMessage:
+    card = await world.ask(text)
+    world.fusebill.calls.clear()
+    await world.press("U0BOB", card, CONFIRM)
+    return card
+
+
+async def outcomes(world: World, card: PostedMessage) -> list[Outcome | None]:
+    return [each.outcome for each in (await world.kept(card)).requests]
+
+
+async def test_the_ids_go_from_the_one_to_the_other_in_order(world: World) -> None:
+    card = await confirmed(world)
+    assert ids(world) == [NONE, X]
+    assert operations(world) == IN_ORDER
+    assert await outcomes(world, card) == [Outcome.CLEARED, Outcome.MOVED]
+
+
+async def test_a_customer_that_has_ids_of_its_own_gets_no_card(world: World) -> None:
+    said = await world.reply_to(f"move {BIKES} to {JOINERY} wrong customer")
+    assert "Maple & Pine Joinery (3100025) is latched to contact 5151" in said
+    assert not world.slack.workspace.messages(CHANNEL)
+
+
+async def test_a_customer_that_has_no_ids_has_none_to_move(world: World) -> None:
+    said = await world.reply_to(f"move {COFFEE} to {BIKES} wrong customer")
+    assert "is latched to nothing in HubSpot, so there is nothing to move" in said
+    assert not world.slack.workspace.messages(CHANNEL)
+
+
+@pytest.mark.parametrize("changed", [BIKES, COFFEE], ids=["first", "second"])
+async def test_nothing_is_called_if_either_customer_differs_from_the_card(
+    world: World, changed: int
+) -> None:
+    card = await world.ask(TO)
+    world.fusebill.customers[changed]["hubSpotId"] = 77
+    world.fusebill.calls.clear()
+    await world.press("U0BOB", card, CONFIRM)
+    assert {*operations(world)} == {"get_customer"}
+    assert await outcomes(world, card) == [Outcome.CHANGED, Outcome.REFUSED]
+
+
+async def test_a_refused_first_half_leaves_the_second_alone(world: World) -> None:
+    world.fusebill.misbehave("conflict", operation="unlatch_customer")
+    card = await confirmed(world)
+    assert ids(world) == [X, NONE]
+    assert "latch_customer" not in operations(world)
+    assert await outcomes(world, card) == [Outcome.REFUSED, Outcome.REFUSED]
+
+
+async def test_a_refused_second_half_is_told_as_half_done(world: World) -> None:
+    world.fusebill.misbehave("conflict", operation="latch_customer")
+    card = await confirmed(world)
+    assert ids(world) == [NONE, NONE]
+    assert await outcomes(world, card) == [Outcome.CLEARED, Outcome.REFUSED]
+    undo = await undo_card(world, card)
+    await world.press("U0ALICE", undo, CONFIRM)
+    assert ids(world) == [X, NONE]
+
+
+async def undo_card(world: World, card: PostedMessage) -> PostedMessage:
+    await world.press("U0BOB", card, UNDO)
+    return world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+
+
+async def test_an_undo_goes_back_the_same_way_the_second_customer_first(world: World) -> None:
+    card = await confirmed(world)
+    undo = await undo_card(world, card)
+    world.fusebill.calls.clear()
+    await world.press("U0ALICE", undo, CONFIRM)
+    assert ids(world) == [X, NONE]
+    assert operations(world) == IN_ORDER
+    assert [c.customer_id for c in world.fusebill.calls if c.method == "POST"] == [COFFEE, BIKES]
+    assert all(each.undone_by for each in (await world.kept(card)).requests)
+
+
+async def test_both_customers_history_and_the_pending_list_have_the_card(world: World) -> None:
+    card = await world.ask(TO)
+    assert str(BIKES) in await world.reply_to("pending", "U0BOB")
+    await world.press("U0BOB", card, CONFIRM)
+    assert "move: unlatched" in await world.reply_to(f"history {BIKES}")
+    assert "✅ moved" in await world.reply_to(f"history {COFFEE}")
+
+
+@pytest.mark.parametrize("first", [BIKES, COFFEE])
+async def test_one_thing_at_a_time_holds_for_both_customers(world: World, first: int) -> None:
+    world.fusebill.customers[COFFEE].update(hubSpotId=77)
+    other = await world.ask(f"{first} moved")
+    world.fusebill.customers[COFFEE].update(hubSpotId=None)
+    card = await world.ask(TO)
+    await world.press("U0BOB", other, CONFIRM)
+    await world.press("U0BOB", card, CONFIRM)
+    kept = await world.kept(card)
+    is_overtaken = kept.first.verdict is None
+    assert is_overtaken is (first == BIKES) or not is_overtaken
+
+
+async def test_a_recheck_asks_of_both(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_move=True, unlatch_recheck_after_s=1) as world:
+        card = await confirmed(world)
+        world.fusebill.customers[COFFEE].update(hubSpotId=77)
+        await world.kept_when(card, lambda kept: EventType.LATCHED_AGAIN in kept.story)
+        stories = [each.story[-1] for each in (await world.kept(card)).requests]
+        assert stories == [EventType.RECHECKED, EventType.LATCHED_AGAIN]
