@@ -11,7 +11,7 @@ from datetime import timedelta
 
 from sqlalchemy import bindparam, delete, insert, select
 
-from bot.domain.models import Card, EventType, Person
+from bot.domain.models import Card, EventType, Person, Verdict
 from bot.ledger import people, rows
 from bot.ledger.database.statements import Statement
 from bot.ledger.jobs import Transaction
@@ -37,7 +37,7 @@ class Act:
 
 
 @dataclass(frozen=True, slots=True)
-class Before:
+class Repeated:
     """What the same act led to when it was delivered before, in a word, and its card as it is now.
 
     The words are `asked`, `refused`, `taken`, `late`, `denied`, `stopped` and `nothing`.
@@ -46,20 +46,21 @@ class Before:
     came_of_it: str
     card: Card
 
-    def why_refused(self, person: Person) -> str:
-        """Why the person was refused; empty if the act came to something else."""
-        if self.came_of_it != "refused":
+    def why_refused(self, person: Person, verdict: Verdict | None = None) -> str:
+        """Why the person was refused, the `verdict` if it was one; else empty."""
+        if self.came_of_it not in ("refused", "denied"):
             return ""
-        denials = (EventType.ASK_DENIED, EventType.DECISION_DENIED)
         told = (
             str(event.details.get("why", ""))
             for event in reversed(self.card.first.events)
-            if event.type in denials and event.actor == person.user_id
+            if event.type in (EventType.ASK_DENIED, EventType.DECISION_DENIED)
+            and event.actor == person.user_id
+            and event.details.get("verdict") in (None, verdict)
         )
         return next(told, "")
 
 
-def came_before(tx: Transaction, act: Act) -> Before | None:
+def repeated(tx: Transaction, act: Act) -> Repeated | None:
     """What the same act led to before, or one that shares `while_open`; None if it is the first."""
     found = _ACT.row(tx.connection, {"act": act.id})
     shared = None
@@ -68,7 +69,7 @@ def came_before(tx: Transaction, act: Act) -> Before | None:
     card = rows.read(tx.connection, found["card_id"]) if found else None
     if found is None or card is None or (shared and not card.first.is_open):
         return None
-    return Before(found["came_of_it"], card)
+    return Repeated(found["came_of_it"], card)
 
 
 def came_of(tx: Transaction, act: Act) -> str:

@@ -1,4 +1,4 @@
-"""The steps of a card until people can see it: asked, refused_to_ask, posted, unposted.
+"""The steps of a card until people can see it: asked, refused_to_ask, posted, not_posted.
 
 A step is a function of a transaction and values. It calls nobody outside. It keeps the act of a
 person first (`acts`); then it locks the rows of its card in one statement, and their customers
@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from bot.domain.models import Card, EventType, LeftOut, Request
 from bot.domain.policy import Decision, reminder_at
 from bot.ledger import acts, jobs, people, rows, same_customer
-from bot.ledger.acts import Act, Before
+from bot.ledger.acts import Act, Repeated
 from bot.ledger.hash_chain import fingerprint, place_on_card
 from bot.ledger.jobs import Job, Kind, Transaction
 from bot.ledger.same_customer import FollowUpOpen, Overtaken
@@ -43,14 +43,14 @@ def asked(
     response_url: str | None = None,
     left_out: Sequence[LeftOut] = (),
     follows: Sequence[Request] = (),
-) -> Asked | Before | FollowUpOpen | NothingToFollow | Overtaken:
+) -> Asked | Repeated | FollowUpOpen | NothingToFollow | Overtaken:
     """Insert a card's requests, each with its first event, which vouches for the row.
 
     The card waits for `life` from now on. `response_url` is kept while it works, to tell the
     requester what the card can't show. `left_out` are customers that were asked for and are not on
     the card.
     """
-    if earlier := acts.came_before(tx, act):
+    if earlier := acts.repeated(tx, act):
         if not tx.again or earlier.came_of_it != "asked":
             return earlier
         tx.set(earlier.card.id, Kind.POST, here=True)
@@ -170,7 +170,7 @@ def posted(
     return locked.card
 
 
-def unposted(tx: Transaction, job: Job, why: str) -> bool:
+def not_posted(tx: Transaction, job: Job, why: str) -> bool:
     """End a request whose card can't be posted; false if it has a card or a verdict by now.
 
     Raises: LostHold.

@@ -12,11 +12,12 @@ from datetime import timedelta
 from bot.domain.models import Card, EventType, Person, Request, Verdict
 from bot.domain.policy import ALLOWED, Decision, sent_since
 from bot.ledger import acts, jobs, people, rows, same_customer
-from bot.ledger.acts import Act, Before
+from bot.ledger.acts import Act, Repeated
 from bot.ledger.hash_chain import fingerprint
 from bot.ledger.jobs import Kind, Transaction
 
 DOUBLE_CLICK = timedelta(seconds=2)
+NOBODY = Person("", "")
 JUST_DRAWN = timedelta(seconds=10)
 """A press so soon after the result was drawn may have crossed it on the way."""
 
@@ -32,7 +33,7 @@ that took effect after this one was asked, or may still, or that is being execut
 class Decided:
     """The result of an attempt to decide a card.
 
-    `taken`: the verdict is now in the ledger, by this act. `before`: the same act was delivered
+    `taken`: the verdict is now in the ledger, by this act. `repeated`: the same act was delivered
     before, so this changed nothing. If it was not taken, `decision` says why this person
     may not decide; if `decision` allows it, the card was already decided or has expired. `other` is
     the request that overtook one of the card's. `mismatch`: the card's rows are not what its own
@@ -44,7 +45,7 @@ class Decided:
     decision: Decision = ALLOWED
     other: Request | None = None
     mismatch: str = ""
-    before: bool = False
+    repeated: bool = False
 
 
 def refused(tx: Transaction, card_id: str, person: Person, why: str, act: Act) -> None:
@@ -106,7 +107,7 @@ def decided(
     if act and (came := acts.came_of(tx, act)):
         if tx.again:
             _set_jobs(tx, card)
-        return _as_before(card, came, verdict, person)
+        return _repeated(Repeated(came, card), verdict, person or NOBODY)
     first = locked.first
     expired = first["expires_at"] <= tx.now
     if not first["is_open"] or expired is not (verdict is Verdict.EXPIRED):
@@ -124,7 +125,7 @@ def decided(
     other = same_customer.overtaking(card, others)
     decision = judge(card.first, other)
     if not decision.allowed:
-        return _denied(tx, locked, verdict, person or Person("", ""), decision, other, act)
+        return _denied(tx, locked, verdict, person or NOBODY, decision, other, act)
     if person:
         people.note_name(tx, person)
         if response_url:
@@ -198,24 +199,16 @@ def _denied(
     return Decided(locked.card, taken=False, decision=decision, other=other)
 
 
-def _as_before(card: Card, came: str, verdict: Verdict, person: Person | None) -> Decided:
+def _repeated(before: Repeated, verdict: Verdict, person: Person) -> Decided:
     """The result of the same act, which was delivered before."""
+    card, came = before.card, before.came_of_it
     if came in ("denied", "refused"):
-        denials = (
-            event
-            for event in reversed(card.first.events)
-            if event.type is EventType.DECISION_DENIED
-            and event.details.get("verdict") in (None, verdict)
-            and person
-            and event.actor == person.user_id
-        )
-        why = next((str(event.details.get("why", "")) for event in denials), "")
-        decision = Decision(allowed=False, why=why)
-        return Decided(card, taken=False, decision=decision, before=True)
-    return Decided(card, taken=came == "taken", before=True)
+        decision = Decision(allowed=False, why=before.why_refused(person, verdict))
+        return Decided(card, taken=False, decision=decision, repeated=True)
+    return Decided(card, taken=came == "taken", repeated=True)
 
 
-def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Card | Before | None:
+def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Card | Repeated | None:
     """Stop a card's work: what nobody has begun ends now; None if nothing is left to do.
 
     What was begun ends as a look at the customer shows. Raises: NoSuchCard.
@@ -225,7 +218,7 @@ def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Card | B
         if tx.again:
             _show_if_posted(tx, locked)
             tx.finish(locked.card)
-        return Before(came, locked.card)
+        return Repeated(came, locked.card)
     left = [
         (row, request)
         for row, request in zip(locked.rows, locked.card.requests, strict=True)

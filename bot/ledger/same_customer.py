@@ -96,15 +96,15 @@ FOLLOW_UP = (
     )
     .limit(1)
 )
-LATELY = Statement(
+UNDER_WAY = Statement(
     select(requests).where(
         requests.c.customer_id.in_(_CUSTOMERS_OF_CARD),
         card_id_of_row != bindparam("card_id"),
         IS_TO_BE_EXECUTED | (requests.c.settled_at > bindparam("sent_since")),
     )
 )
-THESE = select(requests).where(requests.c.id.in_(bindparam("request_ids", expanding=True)))
-THEIR_EVENTS = (
+OF_IDS = select(requests).where(requests.c.id.in_(bindparam("request_ids", expanding=True)))
+EVENTS_OF = (
     select(events)
     .where(events.c.request_id.in_(bindparam("request_ids", expanding=True)))
     .order_by(events.c.id)
@@ -177,7 +177,7 @@ def awaited(connection: Connection, card: Card, sent_since: datetime) -> dict[st
 
     They are being executed, or a call of theirs was sent after `sent_since` and may still run.
     """
-    lately = LATELY.rows(connection, {"card_id": card.id, "sent_since": sent_since})
+    lately = UNDER_WAY.rows(connection, {"card_id": card.id, "sent_since": sent_since})
     others = _not_over(connection, lately, sent_since)
     waits = {
         request.id: [
@@ -192,7 +192,7 @@ def awaited(connection: Connection, card: Card, sent_since: datetime) -> dict[st
 
 def are_awaited(connection: Connection, request_ids: Sequence[str], sent_since: datetime) -> bool:
     """Whether one of these requests still has to be waited for."""
-    these = connection.execute(THESE, {"request_ids": list(request_ids)}).mappings().all()
+    these = connection.execute(OF_IDS, {"request_ids": list(request_ids)}).mappings().all()
     return bool(_not_over(connection, these, sent_since))
 
 
@@ -204,7 +204,7 @@ def _not_over(
         return []
     ids = [row["id"] for row in rows]
     found: dict[str, list[Event]] = {each: [] for each in ids}
-    for row in connection.execute(THEIR_EVENTS, {"request_ids": ids}).mappings():
+    for row in connection.execute(EVENTS_OF, {"request_ids": ids}).mappings():
         found[row["request_id"]].append(event_of(row))
     these = [request_of(row, tuple(found[row["id"]])) for row in rows]
     return [

@@ -29,7 +29,7 @@ from bot.domain.models import (
 )
 from bot.fusebill.errors import CustomerNotFound, FusebillError, FusebillRefused
 from bot.ledger import acts, ask_steps
-from bot.ledger.acts import Act, Before
+from bot.ledger.acts import Act, Repeated
 from bot.ledger.ask_steps import Asked, NothingToFollow
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Kind
@@ -97,7 +97,7 @@ class Ask:
         found = await self._customers.read(customer_ids, place)
         latched = [each for each in found.values() if isinstance(each, Customer) and each.ids]
         if not latched:
-            if not await self.came_before(act, person, place):
+            if not await self.is_repeated(act, person, place):
                 await self._explain(found, place, reason, typed)
             return
         on_card = {customer.customer_id for customer in latched}
@@ -113,7 +113,7 @@ class Ask:
         self, person: Person, place: Place, customer_ids: Sequence[int], reason: str, act: Act
     ) -> None:
         """Ask as `ask` does, for a button or a form that people press twice."""
-        if not await self.came_before(act, person, place):
+        if not await self.is_repeated(act, person, place):
             await self.ask(person, place, customer_ids, reason, act)
 
     async def move(self, person: Person, place: Place, move: Move, act: Act) -> None:
@@ -127,7 +127,7 @@ class Ask:
             return
         found = await self._customers.read(move.customer_ids, place)
         if why := _why_not_moved(found, move, self._links):
-            if not await self.came_before(act, person, place):
+            if not await self.is_repeated(act, person, place):
                 await self._private.send(place, why)
             return
         customers = [each for each in found.values() if isinstance(each, Customer)]
@@ -193,8 +193,8 @@ class Ask:
         match result:
             case Asked(card=asked):
                 return await self._is_posted(asked)
-            case Before():
-                await self._say_before(result, card.first.requester, place)
+            case Repeated():
+                await self._say_repeated(result, card.first.requester, place)
             case FollowUpOpen():
                 await self._private.send(place, click_answers.follow_up_open())
             case NothingToFollow():
@@ -214,14 +214,14 @@ class Ask:
         await job.done.wait()
         return job.card is not None and job.card.first.message_ts is not None
 
-    async def came_before(self, act: Act, person: Person, place: Place) -> bool:
+    async def is_repeated(self, act: Act, person: Person, place: Place) -> bool:
         """Whether the same act was delivered before; then the person is told what came of it."""
-        before = await self._runner.run(acts.came_before, act)
+        before = await self._runner.run(acts.repeated, act)
         if before:
-            await self._say_before(before, person, place)
+            await self._say_repeated(before, person, place)
         return before is not None
 
-    async def _say_before(self, before: Before, person: Person, place: Place) -> None:
+    async def _say_repeated(self, before: Repeated, person: Person, place: Place) -> None:
         log.info("delivered before", card_id=before.card.id, came_of_it=before.came_of_it)
         why = before.why_refused(person)
         said = answers.denied(why) if why else click_answers.asked_already(before.card)

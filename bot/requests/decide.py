@@ -13,7 +13,7 @@ import structlog
 
 from bot.domain.models import Card, Person, Request, Verdict
 from bot.ledger import acts, decide_steps, rows
-from bot.ledger.acts import Act, Before
+from bot.ledger.acts import Act, Repeated
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.database.statements import clock
 from bot.ledger.decide_steps import Decided
@@ -96,7 +96,7 @@ class Decide:
             return click_answers.no_such_request()
         self._show.retire_soon(decided.card, message_ts)
         if decided.taken:
-            if not decided.before:
+            if not decided.repeated:
                 self._metrics.verdicts.labels(decided.card.first.kind, verdict).inc()
             return None
         if decided.mismatch:
@@ -108,7 +108,7 @@ class Decide:
         return self._refusal(decided, person)
 
     def _refusal(self, decided: Decided, person: Person) -> Answer:
-        if not decided.before:
+        if not decided.repeated:
             self._permissions.count_refusal(decided.decision, person)
         if decided.other:
             return partial(self._overtaken, decided.decision.why, decided.other)
@@ -136,7 +136,7 @@ class Decide:
         """
         now = await self._runner.read(clock)
         if not card.first.is_open or card.first.expires_at <= now:
-            before = await self._runner.run_urgently(acts.came_before, act)
+            before = await self._runner.run_urgently(acts.repeated, act)
             if before and (why := before.why_refused(person)):
                 return answers.denied(why)
             self._show.retire_soon(card, message_ts)
@@ -201,8 +201,8 @@ class Decide:
         stopped = await self._runner.run_patiently(
             STOP_TIMEOUT_S, decide_steps.stopped, card_id, person, act
         )
-        if isinstance(stopped, Before) and (why := stopped.why_refused(person)):
+        if isinstance(stopped, Repeated) and (why := stopped.why_refused(person)):
             await self._private.send(place, answers.denied(why))
-        elif stopped is None or (isinstance(stopped, Before) and stopped.came_of_it == "nothing"):
+        elif stopped is None or (isinstance(stopped, Repeated) and stopped.came_of_it == "nothing"):
             self._show.pressed_late(card, card.first.message_ts or "", place.response_url)
             await self._private.send(place, click_answers.nothing_to_stop())

@@ -230,7 +230,7 @@ class FollowUps:
         happen twice is asked again in the transaction that writes it.
         """
         async with self._locks.setdefault(card_id, asyncio.Lock()):
-            if await self._ask.came_before(act, person, place):
+            if await self._ask.is_repeated(act, person, place):
                 yield None
                 return
             card = await self._runner.read(lambda c: rows.read(c, card_id))

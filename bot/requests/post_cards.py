@@ -174,7 +174,7 @@ class PostCards:
     async def _end(self, job: Job, card: Card, why: str, said: Message) -> None:
         """End a request without a card, then say so: nobody may see a card that was called off."""
         people = await self._private.people_of(card)
-        if await self._runner.run(ask_steps.unposted, job, why):
+        if await self._runner.run(ask_steps.not_posted, job, why):
             await self._private.send_to(people, said)
 
 

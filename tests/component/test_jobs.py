@@ -336,7 +336,7 @@ async def test_who_lost_the_hold_of_posting_ends_no_request(one: Process, other:
     other.now = LATER
     await other.take(Kind.POST)
     with pytest.raises(LostHold):
-        await one.run(ask_steps.unposted, job, "no such channel")
+        await one.run(ask_steps.not_posted, job, "no such channel")
     assert (await one.card()).first.is_open
 
 

@@ -284,7 +284,7 @@ async def a_day(one: Process) -> None:
     await one.ask(waits)
     one.now = unposted.asked_at
     await one.ask(unposted)
-    await one.run(ask_steps.unposted, one.held[Kind.POST], "no such channel")
+    await one.run(ask_steps.not_posted, one.held[Kind.POST], "no such channel")
     one.now = denied.asked_at
     nobody = replace(denied, requester=BOB, customer=Customer(105))
     await one.run(ask_steps.refused_to_ask, nobody, NO, Act("types"))

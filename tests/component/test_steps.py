@@ -32,7 +32,7 @@ from bot.ledger import (
     same_customer,
     work_steps,
 )
-from bot.ledger.acts import Act, Before
+from bot.ledger.acts import Act, Repeated
 from bot.ledger.ask_steps import Asked
 from bot.ledger.audit.export import Filter, read
 from bot.ledger.database.engine import open_engine
@@ -302,22 +302,22 @@ async def test_the_same_act_changes_nothing_and_has_the_same_result(one: Process
     first = await one.run(ask_steps.asked, card, act, LIFE)
     again = await one.run(ask_steps.asked, Card((ANOTHER,)), act, LIFE)
     assert isinstance(first, Asked)
-    assert again == Before("asked", first.card)
+    assert again == Repeated("asked", first.card)
     taken = await one.confirm(act=Act("confirms"))
     one.now = NOW + SECOND
-    assert await one.confirm(act=Act("confirms")) == Decided(taken.card, taken=True, before=True)
+    assert await one.confirm(act=Act("confirms")) == Decided(taken.card, taken=True, repeated=True)
     await one.ask(ANOTHER)
     for _ in range(2):
         denied = await one.confirm(ANOTHER.id, act=Act("may not"), judge=not_listed)
         one.now += HOUR / 10
         assert (denied.taken, denied.decision.why) == (False, NOT_LISTED.why)
     stops = [await one.run(decide_steps.stopped, ID, BOB, Act("stops")) for _ in range(2)]
-    assert stops == [await one.card(), Before("stopped", await one.card())]
+    assert stops == [await one.card(), Repeated("stopped", await one.card())]
     for _ in range(2):
         await one.run(
             ask_steps.refused_to_ask, replace(REQUEST, id="no"), NOT_LISTED, Act("may not ask")
         )
-    before = await one.run(acts.came_before, Act("may not ask"))
+    before = await one.run(acts.repeated, Act("may not ask"))
     assert before is not None
     assert before.why_refused(ALICE) == NOT_LISTED.why
 
@@ -327,13 +327,13 @@ async def test_a_stop_that_found_nothing_left_finds_nothing_left_again(one: Proc
     await one.run(decide_steps.decided, ID, Verdict.CANCELLED, ALICE)
     assert await one.run(decide_steps.stopped, ID, BOB, Act("stops")) is None
     again = await one.run(decide_steps.stopped, ID, BOB, Act("stops"))
-    assert again == Before("nothing", await one.card())
+    assert again == Repeated("nothing", await one.card())
 
 
 async def test_a_refused_act_is_refused_again_though_it_would_be_allowed_now(one: Process) -> None:
     await one.run(ask_steps.refused_to_ask, replace(REQUEST, id="no"), NOT_LISTED, Act("asks"))
     asked = await one.run(ask_steps.asked, Card((REQUEST,)), Act("asks"), LIFE)
-    assert isinstance(asked, Before)
+    assert isinstance(asked, Repeated)
     assert asked.why_refused(ALICE) == NOT_LISTED.why
 
 
@@ -341,7 +341,7 @@ async def test_acts_that_share_a_button_are_one_while_its_card_is_open(one: Proc
     first = await one.run(ask_steps.asked, Card((REQUEST,)), Act("1", "a button"), LIFE)
     second = await one.run(ask_steps.asked, Card((ANOTHER,)), Act("2", "a button"), LIFE)
     assert isinstance(first, Asked)
-    assert second == Before("asked", first.card)
+    assert second == Repeated("asked", first.card)
     await one.run(decide_steps.decided, ID, Verdict.CANCELLED, ALICE)
     third = await one.run(ask_steps.asked, Card((ANOTHER,)), Act("3", "a button"), LIFE)
     assert isinstance(third, Asked)
@@ -390,7 +390,7 @@ async def test_a_card_that_was_posted_late_lives_from_then_on(
 
 async def test_a_request_whose_card_cannot_be_posted_ends(one: Process, database_url: str) -> None:
     await one.ask(*card_of(2))
-    assert await one.run(ask_steps.unposted, one.held[Kind.POST], "no such channel")
+    assert await one.run(ask_steps.not_posted, one.held[Kind.POST], "no such channel")
     card = await one.card()
     assert (card.first.is_open, story(card)[2:]) == (False, [EventType.DELIVERY_FAILED] * 2)
     assert await kinds(one) == set()

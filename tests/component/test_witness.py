@@ -21,7 +21,7 @@ from sqlalchemy.exc import OperationalError
 from bot.__main__ import main
 from bot.domain.models import Card, Customer, EventType, HubSpotIds
 from bot.ledger import ask_steps, decide_steps, rows
-from bot.ledger.acts import Act, Before
+from bot.ledger.acts import Act, Repeated
 from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
 from bot.ledger.tables import events, requests
@@ -155,7 +155,7 @@ async def ask_twice(ledger: Process) -> None:
     act = Act(f"asks for {FIRST.id}")
     again = await ledger.run(ask_steps.asked, Card((FIRST,)), act, timedelta(minutes=15))
     # the latter if it took place after all
-    assert isinstance(again, Asked | Before)
+    assert isinstance(again, Asked | Repeated)
 
 
 def assert_resolved(log_file: Path) -> None:

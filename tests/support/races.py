@@ -261,7 +261,7 @@ async def post(scene: Scene, _side: Side) -> object:
 
 
 async def unpost(scene: Scene, _side: Side) -> object:
-    return await scene.holder.run(ask_steps.unposted, scene.job(Kind.POST), "no such channel")
+    return await scene.holder.run(ask_steps.not_posted, scene.job(Kind.POST), "no such channel")
 
 
 async def remind(scene: Scene, _side: Side) -> object:
