@@ -20,8 +20,8 @@ from bot.settings import Mode, Timing
 from tests.support import ledger, postgresql
 from tests.support.world import QUICK, OpenWorld, World, settings_for
 
-# no deadline: how long an example takes depends on the machine
-hypothesis.settings.register_profile("unlatch", deadline=None)
+# no deadline: how long an example takes depends on the machine; each run draws other examples
+hypothesis.settings.register_profile("unlatch", deadline=None, max_examples=50)
 hypothesis.settings.load_profile("unlatch")
 
 

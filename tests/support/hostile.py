@@ -53,6 +53,12 @@ CARD = Request(
 )
 NO_LINKS = Links()
 LINKS = Links("777", "https://app-eu1.hubspot.com/", "https://admin.example/customers/{id}")
+BY_LINKS = (
+    "https://app-eu1.hubspot.com/contacts/777/record/",
+    "https://admin.example/customers/",
+)
+"""What links by `LINKS` begin with."""
+PERMALINKS = "https://sandbox.slack.com/archives/"
 
 _WORST = [
     "<!channel>",
@@ -160,6 +166,17 @@ def refused_by_slack(message: Message) -> list[str]:
     if size(message.blocks) > MAX_CHARACTERS:
         found.append(f"{size(message.blocks)} characters in all")
     return found
+
+
+def wrong_with(message: Message, may_mention: set[str], *links: str) -> list[str]:
+    """What is wrong with a message whatever is in it; links may begin with one of `links`.
+
+    Slack refuses it, it mentions or links anything else, or it shows a value that is missing.
+    """
+    others = mentions_and_links(message) - may_mention
+    strange = [each for each in sorted(others) if not each.startswith(links)]
+    missing = [word for word in ("None", "null") if word in shown(message)]
+    return refused_by_slack(message) + strange + missing
 
 
 def mentions_and_links(message: Message) -> set[str]:

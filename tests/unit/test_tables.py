@@ -49,30 +49,19 @@ def cells(rows: list[Row], limit: int = MAX_CHARACTERS) -> list[list[str]]:
 
 
 @given(ROWS, LIMITS)
-def test_slack_takes_every_table_and_every_line(rows: list[Row], limit: int) -> None:
-    for each in both(rows, limit) if rows else both(rows, limit)[:1]:
-        assert refused_by_slack(each) == []
-
-
-@given(ROWS, LIMITS)
-def test_no_value_mentions_or_links_anything(rows: list[Row], limit: int) -> None:
-    for each in both(rows, limit):
-        assert mentions_and_links(each) == set()
-
-
-@given(ROWS, LIMITS)
-def test_all_cells_together_stay_within_the_limit(rows: list[Row], limit: int) -> None:
+def test_slack_takes_every_table_and_every_line_of_it_and_no_id_is_cut(
+    rows: list[Row], limit: int
+) -> None:
+    as_table, as_lines = both(rows, limit)
+    assert refused_by_slack(as_table) == []
+    assert not rows or refused_by_slack(as_lines) == []
+    assert mentions_and_links(as_table) | mentions_and_links(as_lines) == set()
+    shown = cells(rows, limit)
+    assert [(row[0], row[3]) for row in shown] == [(row[0], row[3] or "-") for row in rows]
     titles = [column.title for column in COLUMNS]
-    assert sum(units(text) for row in [titles, *cells(rows, limit)] for text in row) <= limit
+    assert sum(units(text) for row in [titles, *shown] for text in row) <= limit
     lines = table_lines(COLUMNS, rows, limit=limit)
     assert sum(units(part["text"]) for line in lines for part in line) <= limit
-
-
-@given(ROWS, LIMITS)
-def test_no_id_is_ever_cut(rows: list[Row], limit: int) -> None:
-    assert [(row[0], row[3]) for row in cells(rows, limit)] == [
-        (row[0], row[3] or "-") for row in rows
-    ]
 
 
 @given(ROWS, LIMITS)
@@ -87,21 +76,14 @@ def test_a_long_value_does_not_cut_a_short_one(rows: list[Row], limit: int) -> N
 
 
 @given(ROWS)
-def test_values_that_fit_are_shown_whole(rows: list[Row]) -> None:
+def test_values_that_fit_are_shown_whole_and_lines_say_what_the_table_says(rows: list[Row]) -> None:
     # 20 rows of two names of 200 units, two ids and a header row are below 10,000
     assert cells(rows) == [
         [row[0], cut(row[1], 200) or "-", cut(row[2], 200) or "-", row[3] or "-"] for row in rows
     ]
-
-
-@given(ROWS)
-def test_the_table_and_the_lines_say_the_same(rows: list[Row]) -> None:
     as_table, as_lines = both(rows)
     assert as_table.text == as_lines.text
-
-
-@given(ROWS)
-def test_a_title_stands_between_a_name_and_the_next_number(rows: list[Row]) -> None:
+    # a title stands between a name and the next number
     for first, second in pairwise(
         part["text"] for line in table_lines(COLUMNS, rows) for part in line
     ):

@@ -78,33 +78,28 @@ def stories(draw: st.DrawFn) -> Card:
 
 @given(stories(), ALL_LINKS)
 @settings(max_examples=100)
-def test_slack_takes_every_reply_and_nobody_else_is_mentioned(card: Card, links: Any) -> None:
-    for reply in replies(card, links=links):
+def test_slack_takes_every_reply_and_the_last_leaves_only_quiet_events_unsaid(
+    card: Card, links: Any
+) -> None:
+    found = replies(card, links=links)
+    for reply in found:
         assert refused_by_slack(reply.message) == []
         assert "None" not in shown(reply.message)
         marked = {m for m in mentions_and_links(reply.message) if not m.startswith("https://a")}
         assert marked <= people_of(card)
-
-
-@given(stories())
-def test_the_last_reply_leaves_only_quiet_events_unsaid(card: Card) -> None:
-    found = replies(card)
     assert found  # somebody asked
     assert all(EVENTS[each.type].quiet for each in card.events[found[-1].shown :])
     assert next_reply(card, len(card.events), NO_LINKS) is None
 
 
-@given(stories(), st.data())
+@given(stories(), st.data(), st.integers(0, 60))
 def test_whoever_goes_on_from_a_reply_says_what_the_others_would_have_said(
-    card: Card, data: st.DataObject
+    card: Card, data: st.DataObject, number: int
 ) -> None:
     found = replies(card)
     index = data.draw(st.integers(0, len(found) - 1))
     assert replies(card, found[index].shown) == found[index + 1 :]
-
-
-@given(stories(), st.integers(0, 60))
-def test_a_thread_lacks_a_reply_exactly_if_there_is_one(card: Card, number: int) -> None:
+    # a thread lacks a reply exactly if there is one
     assert lacks_reply(card, number) is (next_reply(card, number, NO_LINKS) is not None)
 
 
