@@ -160,13 +160,14 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             *(runner, ask, customers, show, found, permissions, private, links, metrics),
             recheck_after_s=recheck_after_s,
         )
-        paste = Paste(slack, private, permissions, settings.fusebill_customer_url)
+        portal_id = settings.hubspot_portal_id
+        paste = Paste(slack, private, permissions, settings.fusebill_customer_url, portal_id)
         app = _bolt_app(settings, client, identity)
         guard = Guard(private, tasks, metrics)
         Listeners(
             *(ask, decide, follow_ups, found, paste, guard),
             settings.fusebill_customer_url,
-            settings.hubspot_portal_id,
+            portal_id,
         ).register(app)
         yield Bot(app, client, slack, runner, groups, tasks, metrics, timing, stopping)
 
@@ -266,7 +267,10 @@ def _policy(settings: Settings, identity: AuthorizeResult) -> Policy:
 
 def _links(settings: Settings) -> Links:
     return Links(
-        settings.hubspot_portal_id, settings.hubspot_app_url, settings.fusebill_customer_url
+        settings.hubspot_portal_id,
+        settings.hubspot_app_url,
+        settings.fusebill_customer_url,
+        settings.unlatch_move,
     )
 
 

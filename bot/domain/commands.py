@@ -108,7 +108,8 @@ class Move:
     """`/unlatch move <Stax Bill ID> to …`: to other ids, or the ids to another customer.
 
     `ids` holds what is named of HubSpot, by the fields of `HubSpotIds`; None removes an id, and
-    what is not named stays as it is. `to` is the other customer. Without any of them a form asks.
+    what is not named stays as it is. `to` is the other customer; with `ids`, too, it gets these,
+    and this customer has none any more. Without any of them a form asks.
     """
 
     customer_id: int

@@ -255,6 +255,12 @@ def is_move(request: Request) -> bool:
     return request.kind is Kind.MOVE and not request.undoes
 
 
+def is_free(card: Card) -> bool:
+    """Whether a card left its one customer without ids, for others to be given to it."""
+    only = not card.is_of_many and may_be_undone(card.first) and not card.first.ids_after
+    return only and EventType.LATCHED_AGAIN not in (event.type for event in card.first.events)
+
+
 def undoable(card: Card) -> list[Request]:
     """The requests of a card that **Undo…** is about, in the order in which it undoes them.
 

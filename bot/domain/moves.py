@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bot.domain.cells import (
@@ -72,9 +72,42 @@ def read_move(
     reason = tidy_reason(text[words[at].start() :]) if at < len(words) else ""
     if why := _contradiction(first.customer_id, parts, reason):
         return Malformed(why, MOVE_USAGE)
+    return _moved(first.customer_id, parts, reason)
+
+
+def read_fields(
+    customer_id: int,
+    fields: Mapping[str, str],
+    reason: str,
+    customer_url: str | None = None,
+    portal_id: str | None = None,
+) -> Move | dict[str, str]:
+    """What somebody typed into a form's `contact`, `company` and `customer`.
+
+    Or what is wrong, by field. "None" removes an id; a number is what its field says.
+    """
+    parts, wrong = list[_Part](), dict[str, str]()
+    for name, typed in fields.items():
+        if not (word := tidy(typed)):
+            continue
+        words = ["no", name] if word.lower() == "none" else [name, word]
+        part = _part(words, customer_url, portal_id)
+        if isinstance(part, _Part) and part.name == FIELDS.get(name, name):
+            parts.append(part)
+        else:
+            shown = f"“{word[:QUOTED_LENGTH]}” names no {name}."
+            wrong[name] = part.why if isinstance(part, NoId) else shown
+    reason = tidy_reason(reason)
+    if not (parts or wrong):
+        wrong["contact"] = "Type what it is to be latched to, or another customer."
+    if not wrong and (why := _contradiction(customer_id, parts, reason)):
+        wrong[next(iter(fields))] = why
+    return wrong or _moved(customer_id, parts, reason)
+
+
+def _moved(customer_id: int, parts: Sequence[_Part], reason: str) -> Move:
     to = next((part.value for part in parts if part.name == "customer"), None)
-    ids = {} if to else {part.name: part.value for part in parts}
-    return Move(first.customer_id, ids, to, reason)
+    return Move(customer_id, {} if to else {part.name: part.value for part in parts}, to, reason)
 
 
 def _part(

@@ -38,6 +38,7 @@ from bot.inbound.payloads import (
     clicker,
     meaning,
     message_of,
+    moving,
     once_sent,
     place_of,
     typed_in,
@@ -96,9 +97,11 @@ class Listeners:
         app.action(Action.UNDO)(self._guard.listener(self.on_undo_clicked))
         app.action(Action.CHECK)(self._guard.listener(self.on_check_clicked))
         app.action(Action.USE)(self._guard.listener(self.on_use_clicked))
+        app.action(Action.MOVE)(self._guard.listener(self.on_move_clicked))
         app.action(Action.STOP)(self._guard.listener(self.on_stop_clicked))
         app.view(forms.DECLINE)(self._guard.listener(self.on_decline_sent))
         app.view(paste_form.PASTE)(self._guard.listener(self.on_many_sent))
+        app.view(forms.MOVE)(self._guard.listener(self.on_move_sent))
 
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
         """`/unlatch …`: acknowledges at once; the work follows."""
@@ -124,6 +127,9 @@ class Listeners:
                 return self._asking.offer_meanings(person, place, ask, typed)
             case Question() as question:
                 return self._lists.ask_whom(person, place, question, typed)
+            case Move(to=None, ids=ids) as move if not ids:
+                trigger_id = body["trigger_id"]
+                return self._paste.open_move_form(person, place, trigger_id, typed, move)
             case Move() as move:
                 return self._asking.move(person, place, move, typed)
             case Many():
@@ -203,6 +209,24 @@ class Listeners:
         await ack()
         ask, command = meaning(body)
         self._ask_for(body, ask, replace(place_of(body), command=command))
+
+    async def on_move_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Move…** on the result of an unlatch: a form asks what the customer moves to."""
+        await ack()
+        place, pressed = place_of(body), act(body)
+        opening = (clicker(body), place, body["trigger_id"], pressed, moving(body))
+        self._guard.spawn(self._paste.open_move_form(*opening), place)
+
+    async def on_move_sent(self, ack: AsyncAck, body: Payload) -> None:
+        """**Ask** in the form that moves a latch: acknowledges, or says what is wrong."""
+        sent = forms.read_moved(body["view"])
+        move = self._paste.read_move(sent)
+        if not isinstance(move, Move):
+            await ack(response_action="errors", errors=dict(move))
+            return
+        await ack()
+        place = Place(sent.channel_id, sent.response_url, command=sent.command)
+        self._guard.spawn(self._asking.move(clicker(body), place, move, act(body)), place)
 
     async def on_stop_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Stop**: acknowledges; what is not begun is left alone."""

@@ -7,7 +7,7 @@ import json
 from typing import Any
 from uuid import uuid4
 
-from bot.domain.commands import COMMAND, Ask, AskMany, Malformed, asked
+from bot.domain.commands import COMMAND, Ask, AskMany, Malformed, Move, asked
 from bot.domain.models import Person
 from bot.ledger.acts import Act
 from bot.requests.private_messages import Place
@@ -74,6 +74,12 @@ def meaning(body: Payload) -> tuple[Ask | AskMany | Malformed, str]:
         why = "This button names no customers, so nothing was done."
         return Malformed(why), str(command)
     return asked(ids, str(reason)), str(command)
+
+
+def moving(body: Payload) -> Move:
+    """Whose latch a button moves, and the ids that an unlatch took from the customer."""
+    carried = json.loads(value(body))
+    return Move(int(carried["customer_id"]), dict(carried["ids"]), None, str(carried["reason"]))
 
 
 def typist(body: Payload) -> Person:

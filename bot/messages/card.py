@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bot.domain.meanings import KINDS, VERDICTS, may_be_checked, undoable
+from bot.domain.meanings import KINDS, VERDICTS, is_free, may_be_checked, undoable
 from bot.domain.models import Card, EventType, LeftOut, Request
 from bot.messages.block_kit import (
     Block,
@@ -52,7 +53,8 @@ MAX_WHYS = 5
 class Action(StrEnum):
     """The `action_id` of each button; the button's value is the id of a card.
 
-    One differs: the value of `USE`, which asks for a card, is JSON: see `lists.asking`.
+    Two differ: the value of `USE`, which asks for a card, is JSON: see `lists.asking`. That of
+    `MOVE` is JSON, too: the `customer_id`, the `ids` that were taken from it, and the `reason`.
     """
 
     CONFIRM = "unlatch_confirm"
@@ -61,6 +63,7 @@ class Action(StrEnum):
     CHECK = "unlatch_check"
     USE = "unlatch_use"
     STOP = "unlatch_stop"
+    MOVE = "unlatch_move"
 
 
 def draw(
@@ -152,7 +155,7 @@ def _result(card: Card, links: Links) -> Message:
     return _laid_out(
         card,
         [header(result.heading), result.lines, [*reference, *people]],
-        [buttons(*_next_buttons(card))],
+        [buttons(*_next_buttons(card, links))],
         results=result.each,
         links=links,
     )
@@ -227,11 +230,16 @@ def _bar(card: Card) -> Block:
     return {"type": "section", "text": {"type": "plain_text", "text": bar}}
 
 
-def _next_buttons(card: Card) -> Iterator[Block]:
+def _next_buttons(card: Card, links: Links) -> Iterator[Block]:
     if any(map(may_be_checked, card.requests)):
         yield button("Check again", Action.CHECK, card.id, "primary")
     if undoable(card):
         yield button("Undo…", Action.UNDO, card.id)
+    if links.offers_move and is_free(card):
+        first = card.first
+        ids = {"vid": first.ids_before.vid, "company_id": first.ids_before.company_id}
+        carried = {"customer_id": first.customer.customer_id, "ids": ids, "reason": first.reason}
+        yield button("Move…", Action.MOVE, json.dumps(carried, ensure_ascii=False))
 
 
 def _asked_lines(request: Request) -> Iterator[Line]:

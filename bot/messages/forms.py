@@ -14,6 +14,7 @@ from typing import Any
 
 from bot.domain.commands import (
     MAX_REASON_LENGTH,
+    Move,
 )
 from bot.domain.models import Card
 from bot.messages.block_kit import (
@@ -24,6 +25,7 @@ from bot.messages.block_kit import (
     Message,
     bold,
     lines,
+    say,
     text,
     user,
 )
@@ -33,6 +35,16 @@ REASON = "reason"
 
 DECLINE = "unlatch_decline"
 """The `callback_id` of the form that declines a request."""
+MOVE = "unlatch_move_form"
+"""The `callback_id` of the form that moves a latch."""
+_LEFT = " Left empty, it stays as it is; “none” removes it."
+MOVE_FIELDS = (
+    ("contact", "HubSpot contact", f"Its id or its address.{_LEFT}"),
+    ("company", "HubSpot company", f"Its id or its address.{_LEFT}"),
+    ("customer", "Or another customer", "The Stax Bill ID of the customer that gets the ids."),
+)
+"""Each field's name, label and hint."""
+MAX_ADDRESS_LENGTH = 500
 TITLE = "Decline this request?"
 LEDGER_DOWN = (
     "The bot's ledger can't be reached, so nothing was decided. Press Decline again in a minute."
@@ -109,14 +121,70 @@ def read_declined(view: dict[str, Any]) -> Declined:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class MoveSent:
+    """What somebody sent with the form that moves a latch: where, whose, and each field's text.
+
+    `cleared` are the ids that an unlatch took from the customer, if its result opened the form.
+    """
+
+    channel_id: str
+    response_url: str
+    command: str
+    customer_id: int
+    cleared: dict[str, int | None]
+    fields: dict[str, str]
+    reason: str
+
+
+def move_form(
+    move: Move, channel_id: str, response_url: str, command: str, *, needs_reason: bool
+) -> Form:
+    """Ask what a customer is to be latched to; the card will be posted in `channel_id`."""
+    carried = {
+        "channel_id": channel_id,
+        "response_url": response_url,
+        "command": command,
+        "customer_id": move.customer_id,
+        "cleared": dict(move.ids),
+    }
+    reason = reason_input(optional=not needs_reason)
+    if move.reason:
+        reason["element"]["initial_value"] = move.reason
+    fields = [
+        text_input(name, label, hint, MAX_ADDRESS_LENGTH, multiline=False) | {"optional": True}
+        for name, label, hint in MOVE_FIELDS
+    ]
+    fields[0]["element"]["focus_on_load"] = True
+    return {
+        "type": "modal",
+        "callback_id": MOVE,
+        "private_metadata": json.dumps(carried),
+        "title": plain("Move a latch"),
+        "submit": plain("Ask"),
+        "close": plain("Cancel"),
+        "blocks": [lines([[bold("Customer: "), say(str(move.customer_id))]]), *fields, reason],
+    }
+
+
+def read_moved(view: dict[str, Any]) -> MoveSent:
+    """Read a form that was sent. Raises: ValueError, LookupError or TypeError if it is another."""
+    carried, values = json.loads(view["private_metadata"]), view["state"]["values"]
+    typed = {name: str(values[name][name]["value"] or "") for name, *_ in MOVE_FIELDS}
+    reason = str(values[REASON][REASON]["value"] or "")
+    return MoveSent(**carried, fields=typed, reason=reason)
+
+
 def reason_input(*, optional: bool) -> Block:
     """The field of every form that asks for a reason."""
     hint = "Everybody in the channel can read it."
     return text_input(REASON, "Reason", hint, MAX_REASON_LENGTH) | {"optional": optional}
 
 
-def text_input(name: str, label: str, hint: str, max_length: int) -> Block:
-    """A field of several lines; `name` is its `block_id` and its `action_id`."""
+def text_input(
+    name: str, label: str, hint: str, max_length: int, *, multiline: bool = True
+) -> Block:
+    """A field for text; `name` is its `block_id` and its `action_id`."""
     return {
         "type": "input",
         "block_id": name,
@@ -125,7 +193,7 @@ def text_input(name: str, label: str, hint: str, max_length: int) -> Block:
         "element": {
             "type": "plain_text_input",
             "action_id": name,
-            "multiline": True,
+            "multiline": multiline,
             "max_length": max_length,
         },
     }

@@ -17,11 +17,15 @@ ERRORS_LENGTH = 5_000
 
 @dataclass(frozen=True, slots=True)
 class Links:
-    """Links for ids, built from the admin's settings; None where a setting is missing."""
+    """Links for ids, built from the admin's settings; None where a setting is missing.
+
+    `offers_move`: the result of an unlatch offers to latch the customer to other ids.
+    """
 
     hubspot_portal_id: str | None = None
     hubspot_app_url: str = "https://app.hubspot.com"
     fusebill_customer_url: str | None = None
+    offers_move: bool = False
 
     def customer(self, customer_id: int) -> str | None:
         """The customer's page in Fusebill."""

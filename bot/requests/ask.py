@@ -130,8 +130,9 @@ class Ask:
             if not await self.is_repeated(act, person, place):
                 await self._private.send(place, why)
             return
-        customers = [each for each in found.values() if isinstance(each, Customer)]
-        after = _after_move(customers, move)
+        customers, after = _moved(
+            [each for each in found.values() if isinstance(each, Customer)], move
+        )
         card = new_card(person, place, customers, move.reason, kind=RequestKind.MOVE, after=after)
         if await self.post(card, place, act):
             self._metrics.card_seconds.observe(monotonic() - started)
@@ -276,10 +277,16 @@ def new_card(
     return Card(tuple(requests))
 
 
-def _after_move(customers: Sequence[Customer], move: Move) -> list[HubSpotIds]:
-    """The ids that each customer is to have: what is not named stays, or all go to the other."""
-    first = customers[0].ids
-    return [replace(first, **move.ids)] if move.to is None else [HubSpotIds(), first]
+def _moved(
+    customers: Sequence[Customer], move: Move
+) -> tuple[Sequence[Customer], Sequence[HubSpotIds]]:
+    """The customers that change, and the ids that each is to have."""
+    first, named = customers[0].ids, move.ids
+    if move.to is None:
+        return customers, [replace(first, **named)]
+    if named:
+        return customers[1:], [HubSpotIds(**named)]
+    return customers, [HubSpotIds(), first]
 
 
 def _why_not_moved(found: ReadEach, move: Move, links: Links) -> Message | None:
@@ -288,17 +295,21 @@ def _why_not_moved(found: ReadEach, move: Move, links: Links) -> Message | None:
         if isinstance(each, FusebillError):
             return answers.not_read(customer_id, each)
     first, *others = [each for each in found.values() if isinstance(each, Customer)]
-    after = _after_move([first], move)[0]
-    if not others and first.ids == after:
-        return answers.not_moved(first, "as you typed. There is nothing to move.", links)
-    if not others and not after:
-        return answers.not_moved(first, "and would have no ids left. That is an unlatch.", links)
-    if others and not first.ids:
-        return answers.not_moved(first, "so there is nothing to move.", links)
-    if others and others[0].ids:
-        taken = "so it can't take other ids. It has to be unlatched first, or moved elsewhere."
-        return answers.not_moved(others[0], taken, links)
-    return None
+    whose, why = first, ""
+    if not others:
+        after = replace(first.ids, **move.ids)
+        if first.ids == after:
+            why = "as you typed. There is nothing to move."
+        elif not after:
+            why = "and would have no ids left. That is an unlatch."
+    elif move.ids and first.ids:
+        why = "again, so there is nothing to give away."
+    elif not (move.ids or first.ids):
+        why = "so there is nothing to move."
+    elif others[0].ids:
+        whose = others[0]
+        why = "so it can't take other ids. It has to be unlatched first, or moved elsewhere."
+    return answers.not_moved(whose, why, links) if why else None
 
 
 def _common_error(results: Sequence[Customer | FusebillError]) -> FusebillError | None:

@@ -1,19 +1,30 @@
-"""`/unlatch many`: opens a form to paste ids into, and reads it when it is sent."""
+"""The forms of `/unlatch many` and `/unlatch move`: opens them, and reads what was sent."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import structlog
 
-from bot.domain.commands import Ask, AskMany
+from bot.domain.commands import Ask, AskMany, Move
 from bot.domain.models import Person
+from bot.domain.moves import read_fields
 from bot.domain.pasted_text import ColumnChoice
 from bot.ledger.acts import Act
 from bot.messages import answers
 from bot.messages.block_kit import Form
-from bot.messages.paste_form import Errors, Sent, Understood, column_form, paste_form, understood
+from bot.messages.forms import REASON, MoveSent, move_form
+from bot.messages.paste_form import (
+    NO_REASON,
+    Errors,
+    Sent,
+    Understood,
+    column_form,
+    paste_form,
+    understood,
+)
 from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages
 from bot.slack.client import Slack
@@ -31,11 +42,13 @@ class Paste:
         private: PrivateMessages,
         permissions: Permissions,
         customer_url: str | None = None,
+        portal_id: str | None = None,
     ) -> None:
         self._slack = slack
         self._private = private
         self._permissions = permissions
         self._customer_url = customer_url
+        self._portal_id = portal_id
 
     async def open_form(
         self,
@@ -53,6 +66,31 @@ class Paste:
             return
         where = (place.channel_id, place.response_url, place.command)
         form = paste_form(*where, datetime.now(UTC), customer_ids, needs_reason=self._needs_reason)
+        await self._open(form, place, trigger_id)
+
+    async def open_move_form(
+        self, person: Person, place: Place, trigger_id: str, act: Act, move: Move
+    ) -> None:
+        """Open the form that asks what a customer moves to; its reason may be typed already."""
+        person = self._permissions.policy.with_home_team(person)
+        asked = (person, place, None, act, move.customer_id, move.reason)
+        if await self._permissions.may_ask(*asked, moves=True):
+            where = (place.channel_id, place.response_url, place.command)
+            form = move_form(move, *where, needs_reason=self._needs_reason)
+            await self._open(form, place, trigger_id)
+
+    def read_move(self, sent: MoveSent) -> Move | Errors:
+        """What a form that was sent asks for, or what is wrong by field."""
+        read = (sent.customer_id, sent.fields, sent.reason)
+        found = read_fields(*read, self._customer_url, self._portal_id)
+        if isinstance(found, dict):
+            return found
+        if self._needs_reason and not found.reason:
+            return {REASON: NO_REASON}
+        # what an unlatch took from the customer is what another one gets
+        return replace(found, ids=sent.cleared) if found.to else found
+
+    async def _open(self, form: Form, place: Place, trigger_id: str) -> None:
         try:
             await self._slack.open_form(trigger_id, form)
         except SlackError as error:

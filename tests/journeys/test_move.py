@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from bot.domain.models import EventType, Outcome
-from bot.sandbox.slack.simulator import PostedMessage
+from bot.sandbox.slack.simulator import OpenView, PostedMessage
 from tests.support.kept import KeptRequest
-from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM, UNDO
+from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM, MOVE, UNDO
 from tests.support.reading import operations
 from tests.support.world import OpenWorld, World
 
@@ -264,3 +264,100 @@ async def test_of_a_move_and_an_unlatch_only_one_is_done(world: World) -> None:
     outcomes = [each.outcome for each in await world.requests_about(BIKES)]
     assert outcomes.count(None) == 1
     assert ids(world) in [(9901, 9902), (None, None)]
+
+
+async def form_of(world: World, text: str = f"move {BIKES}") -> OpenView:
+    delivery = await world.slack.command("U0ALICE", text)
+    assert delivery.status == 200
+    await world.settled()
+    return world.slack.views.of("U0ALICE")
+
+
+async def sent(world: World, form: OpenView, **fields: str) -> PostedMessage:
+    """Send the form; returns the card that it leads to."""
+    before = len(world.slack.workspace.messages(CHANNEL))
+    typed = {"contact": "", "company": "", "customer": "", "reason": "merged"} | fields
+    delivery = await world.slack.submit(form.id, typed)
+    assert delivery is not None
+    assert delivery.status == 200
+    await world.slack.workspace.until(lambda: len(world.slack.workspace.messages(CHANNEL)) > before)
+    await world.settled()
+    return world.slack.workspace.messages(CHANNEL)[-1]
+
+
+@pytest.mark.parametrize(
+    ("fields", "after"),
+    [
+        ({"contact": "9901", "company": "9902"}, (9901, 9902)),
+        ({"contact": CONTACT_AT_HUBSPOT}, (9901, 202)),
+        ({"company": "none"}, (101, None)),
+        ({"customer": str(COFFEE)}, (None, None)),
+    ],
+    ids=str,
+)
+async def test_a_form_asks_for_the_same_as_the_command(
+    world: World, fields: dict[str, str], after: tuple[object, object]
+) -> None:
+    card = await sent(world, await form_of(world), **fields)
+    await world.press("U0BOB", card, CONFIRM)
+    assert ids(world) == after
+    assert ids(world, COFFEE) == ((101, 202) if "customer" in fields else (None, None))
+    assert (await last(world)).reason == "merged"
+
+
+@pytest.mark.parametrize(
+    ("fields", "wrong"),
+    [
+        ({}, {"contact"}),
+        ({"contact": "99o1"}, {"contact"}),
+        ({"contact": COMPANY_AT_HUBSPOT}, {"contact"}),
+        ({"company": "the new one"}, {"company"}),
+        ({"customer": "007"}, {"customer"}),
+        ({"customer": str(BIKES)}, {"contact"}),
+        ({"contact": "9901", "customer": str(COFFEE)}, {"contact"}),
+        ({"contact": "none", "company": "none"}, {"contact"}),
+    ],
+    ids=str,
+)
+async def test_a_form_says_at_the_field_what_is_wrong(
+    world: World, fields: dict[str, str], wrong: set[str]
+) -> None:
+    form = await form_of(world)
+    typed = {"contact": "", "company": "", "customer": "", "reason": ""} | fields
+    await world.slack.submit(form.id, typed)
+    await world.settled()
+    assert set(world.slack.views.of("U0ALICE").errors) == wrong
+    assert not world.slack.workspace.messages(CHANNEL)
+
+
+async def test_the_reason_that_was_typed_stands_in_the_form(world: World) -> None:
+    form = await form_of(world, f"move {BIKES} merged in HubSpot")
+    assert "merged in HubSpot" in json.dumps(form.view)
+
+
+async def test_the_result_of_an_unlatch_offers_to_give_the_customer_other_ids(
+    world: World,
+) -> None:
+    card = await confirmed(world, f"{BIKES} moved")
+    assert "[Move…]" in world.card(card)
+    await world.press("U0ALICE", card, MOVE)
+    other = await sent(world, world.slack.views.of("U0ALICE"), contact="9901")
+    await world.press("U0BOB", other, CONFIRM)
+    assert ids(world) == (9901, None)
+
+
+async def test_the_result_of_an_unlatch_offers_to_give_its_ids_to_another_customer(
+    world: World,
+) -> None:
+    card = await confirmed(world, f"{BIKES} moved")
+    await world.press("U0ALICE", card, MOVE)
+    other = await sent(world, world.slack.views.of("U0ALICE"), customer=str(COFFEE))
+    assert "To: contact 101, company 202" in world.card(other)
+    await world.press("U0BOB", other, CONFIRM)
+    assert (ids(world), ids(world, COFFEE)) == ((None, None), (101, 202))
+
+
+async def test_no_result_offers_a_move_where_that_is_off(open_world: OpenWorld) -> None:
+    async with open_world() as world:
+        assert "[Move…]" not in world.card(await confirmed(world, f"{BIKES} moved"))
+        assert "UNLATCH_MOVE=true" in await world.reply_to(f"move {BIKES}")

@@ -9,6 +9,7 @@ BIKES = 2554529
 CONFIRM = "unlatch_confirm"
 CANCEL = "unlatch_cancel"
 UNDO = "unlatch_undo"
+MOVE = "unlatch_move"
 CHECK = "unlatch_check"
 ALICE = Person("U0ALICE", "T0SANDBOX")
 BOB = Person("U0BOB", "T0SANDBOX")
