@@ -49,7 +49,9 @@ class RateLimit:
 
 def rate_limit_of(headers: Mapping[str, str]) -> RateLimit:
     """Return the limits per minute and per day from the headers `X-Rate-Limit-*`."""
-    return RateLimit(_window(headers, "Minute"), _window(headers, "Day"))
+    # httpx's `get` goes through all of them each time
+    found = {name.lower(): value for name, value in headers.items()}
+    return RateLimit(_window(found, "minute"), _window(found, "day"))
 
 
 def retry_at(
@@ -74,9 +76,9 @@ def retry_at(
 
 def _window(headers: Mapping[str, str], name: str) -> RateWindow:
     return RateWindow(
-        _number(headers.get(f"X-Rate-Limit-Remaining-{name}")),
-        _moment(headers.get(f"X-Rate-Limit-Reset-{name}")),
-        _number(headers.get(f"X-Rate-Limit-Limit-{name}")),
+        _number(headers.get(f"x-rate-limit-remaining-{name}")),
+        _moment(headers.get(f"x-rate-limit-reset-{name}")),
+        _number(headers.get(f"x-rate-limit-limit-{name}")),
     )
 
 

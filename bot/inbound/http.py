@@ -16,7 +16,6 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from slack_bolt.adapter.aiohttp import to_aiohttp_response
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
-from slack_sdk.signature import SignatureVerifier
 from yarl import URL
 
 from bot.inbound.manifest import EVENTS_PATH
@@ -80,7 +79,7 @@ def application(front: Front, signing_secret: str) -> web.Application:
     served.router.add_get("/healthz", _healthz)
     served.router.add_get("/readyz", once_started(_readyz))
     served.router.add_get("/metrics", once_started(_metrics))
-    slack_events = _slack_events(SignatureVerifier(signing_secret)) if signing_secret else _no_route
+    slack_events = _slack_events(signing_secret.encode()) if signing_secret else _no_route
     served.router.add_post(EVENTS_PATH, once_started(slack_events))
     return served
 
@@ -103,13 +102,13 @@ async def _no_route(_request: web.Request, _bot: Started) -> web.Response:
     return web.Response(status=404)
 
 
-def _slack_events(verifier: SignatureVerifier) -> Answer:
+def _slack_events(secret: bytes) -> Answer:
     async def slack_events(request: web.Request, bot: Started) -> web.Response:
         received_at = perf_counter()
         try:
             check_headers(request, MAX_BODY)
             body = await _body(request)
-            check_signature(verifier, body, request)
+            check_signature(secret, body, request)
         except Rejected as rejected:
             return bot.rejections.add(rejected)
         except TimeoutError:

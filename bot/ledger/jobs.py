@@ -205,9 +205,12 @@ class Transaction:
 
     def finish(self, card: Card | None = None) -> None:
         """Write the jobs; `card` is what those of the same card that are held begin with."""
-        for (card_id, kind), change in sorted(self._changes.items(), key=lambda item: item[0]):
+        changes = sorted(self._changes.items(), key=lambda item: item[0])
+        removed = [{"card_id": each, "kind": kind} for (each, kind), set_ in changes if not set_]
+        if removed:
+            REMOVE.many(self.connection, removed)
+        for (card_id, kind), change in changes:
             if change is None:
-                REMOVE.execute(self.connection, {"card_id": card_id, "kind": kind})
                 continue
             due_at, here = change
             values = {

@@ -11,6 +11,7 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -216,7 +217,6 @@ def card_of(rows: Sequence[AnyRow], event_rows: Iterable[AnyRow]) -> Card:
 
 def request_of(row: AnyRow, of_it: tuple[Event, ...] = ()) -> Request:
     """A row of `requests` as a domain object, with its events if they were read."""
-    customer = json.loads(row["customer"])
     decider_id = row["decider_id"]
     # ledgers of 1.0.0 do not say
     command = of_it[0].details.get("command", COMMAND) if of_it else COMMAND
@@ -224,7 +224,7 @@ def request_of(row: AnyRow, of_it: tuple[Event, ...] = ()) -> Request:
         id=row["id"],
         kind=Kind(row["kind"]),
         # people read and search the column, so it decides which customer a call changes
-        customer=Customer.of(customer | {"customer_id": row["customer_id"]}),
+        customer=_customer(row["customer"], row["customer_id"]),
         channel_id=row["channel_id"],
         message_ts=row["message_ts"],
         thread_ts=row["thread_ts"],
@@ -250,6 +250,11 @@ def request_of(row: AnyRow, of_it: tuple[Event, ...] = ()) -> Request:
         head=row["head"],
         events=of_it,
     )
+
+
+@lru_cache(maxsize=256)  # each step of a flow reads the same
+def _customer(stored: str, customer_id: int) -> Customer:
+    return Customer.of(json.loads(stored) | {"customer_id": customer_id})
 
 
 def request_row(request: Request) -> Row:

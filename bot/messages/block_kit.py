@@ -29,7 +29,7 @@ MESSAGE_LENGTH = 12_500
 """Somewhat below Slack's limit for all blocks of a message, "about 13,000"."""
 DATE_FORMAT = "{date_short_pretty} at {time_secs}"
 
-_COUNTED = ("text", "url", "value", "fallback")
+_COUNTED = frozenset({"text", "url", "value", "fallback"})
 _BROKEN_MARKUP = re.compile(r"(&[a-z]{0,3}|<[^<>]*)$")
 # these change the direction of the text that follows, and could make one id look like another
 _BIDI_CONTROLS = frozenset(
@@ -203,14 +203,17 @@ def units(value: str) -> int:
 
 def size(blocks: object) -> int:
     """The UTF-16 units of all texts, values and URLs in blocks, which Slack limits in all."""
-    if not isinstance(blocks, dict):
-        return sum(map(size, blocks)) if isinstance(blocks, list) else 0
-    total = 0
-    for name, value in blocks.items():
-        if not isinstance(value, str):
-            total += size(value)
-        elif name in _COUNTED:
-            total += units(value)
+    total, parts = 0, [blocks]
+    # grows while it is read; a call for each part would cost twice as much
+    for part in parts:
+        if isinstance(part, dict):
+            for name, value in part.items():
+                if not isinstance(value, str):
+                    parts.append(value)
+                elif name in _COUNTED:
+                    total += units(value)
+        elif isinstance(part, list):
+            parts += part
     return total
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import sys
@@ -33,6 +34,14 @@ PASSWORD = re.compile(r"""://[^\s/?#@"'<>]*:[^\s/?#"'<>]*@""")
 def redacted(text: str) -> str:
     """A text without what opens a door: the ticket or the password in an address."""
     return PASSWORD.sub("://[password]@", TICKET.sub("[ticket]", text))
+
+
+_ENCODER = json.JSONEncoder(default=repr)
+"""Kept: `json.dumps` with any option builds one for each line."""
+
+
+def _json(event: object, **_: object) -> str:
+    return _ENCODER.encode(event)
 
 
 class _Redacting(structlog.stdlib.ProcessorFormatter):
@@ -71,7 +80,7 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
     last: list[Processor] = (
-        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(_json)]
         if form == "json"
         else [
             structlog.dev.ConsoleRenderer(

@@ -166,15 +166,14 @@ class Work:
             Batches(partial(self._record, job)),
             card.calls_unanswered,
         )
-        with structlog.contextvars.bound_contextvars(**about(card)):
-            finishing = (
-                [self._finish_in_order(work)]
-                if card.is_pair
-                else [self._finish(work, request) for request in to_do]
-            )
-            results = await asyncio.gather(*finishing, return_exceptions=True)
-            if not to_do:
-                await self._runner.run(work_steps.done_with, job)
+        finishing = (
+            [self._finish_in_order(work)]
+            if card.is_pair
+            else [self._finish(work, request) for request in to_do]
+        )
+        results = await asyncio.gather(*finishing, return_exceptions=True)
+        if not to_do:
+            await self._runner.run(work_steps.done_with, job)
         for failure in results:
             if isinstance(failure, BaseException):
                 raise failure
