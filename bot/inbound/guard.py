@@ -16,6 +16,7 @@ from bot.inbound.payloads import Payload, about, place_of
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.messages import answers, forms
 from bot.messages.block_kit import Message
+from bot.ops import logs
 from bot.ops.metrics import RECEIVED_AT, Metrics
 from bot.ops.tasks import BackgroundTasks
 from bot.requests.decide import Answer
@@ -42,7 +43,7 @@ class Guard:
         # without `wraps`: Bolt reads the wrapped signature and would leave out `context`
         async def run(ack: AsyncAck, body: Payload, context: AsyncBoltContext) -> None:
             started = context.get(RECEIVED_AT) or perf_counter()
-            with structlog.contextvars.bound_contextvars(**about(body)):
+            with logs.fields(**about(body)):
                 try:
                     await listener(ack, body)
                 except Exception:

@@ -6,12 +6,15 @@ import json
 import logging
 import re
 import sys
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from functools import cache, partial
+from types import MappingProxyType
 from typing import Literal, TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor
 
 # at DEBUG these log payloads, headers and bodies, which hold secrets
 CHATTY = (
@@ -34,6 +37,26 @@ PASSWORD = re.compile(r"""://[^\s/?#@"'<>]*:[^\s/?#"'<>]*@""")
 def redacted(text: str) -> str:
     """A text without what opens a door: the ticket or the password in an address."""
     return PASSWORD.sub("://[password]@", TICKET.sub("[ticket]", text))
+
+
+_fields: ContextVar[Mapping[str, object]] = ContextVar("fields", default=MappingProxyType({}))
+
+
+@contextmanager
+def fields(**more: object) -> Iterator[None]:
+    """Give each log line of a block these fields, too.
+
+    structlog's own block keeps a variable for each field, at four times the cost.
+    """
+    token = _fields.set({**_fields.get(), **more})
+    try:
+        yield
+    finally:
+        _fields.reset(token)
+
+
+def _with_fields(_logger: object, _method: str, event: EventDict) -> EventDict:
+    return {**_fields.get(), **event}
 
 
 _ENCODER = json.JSONEncoder(default=repr)
@@ -74,7 +97,7 @@ class _Lines:
 def configure(level: str, form: Literal["json", "console"]) -> None:
     """Set up logging to stderr for the process."""
     shared: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        _with_fields,
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -27,6 +27,7 @@ from sqlalchemy.exc import IntegrityError
 from bot.ledger import acts, due_jobs, work_steps
 from bot.ledger.database.engine import Database, LedgerUnavailable
 from bot.ledger.jobs import Job, Kind, LostHold, Transaction, seconds
+from bot.ops import logs
 from bot.ops.tasks import BackgroundTasks, retried
 from bot.settings import Timing
 
@@ -185,7 +186,7 @@ class Runner:
 
     async def _do(self, job: Job, *, taken: bool) -> None:
         try:
-            with structlog.contextvars.bound_contextvars(card_id=job.card_id):
+            with logs.fields(card_id=job.card_id):
                 await self._handled(job)
         finally:
             job.done.set()

@@ -27,6 +27,7 @@ from bot.ledger.jobs import Job, Kind, LostHold
 from bot.messages import answers, card as card_messages, thread
 from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
+from bot.ops import logs
 from bot.ops.metrics import Metrics
 from bot.ops.tasks import BackgroundTasks
 from bot.requests.private_messages import PrivateMessages
@@ -88,7 +89,7 @@ class Show:
             if card is None or card.first.message_ts is None:
                 await self._runner.run(work_steps.done_with, job)
                 return
-            with structlog.contextvars.bound_contextvars(**about(card)):
+            with logs.fields(**about(card)):
                 if card.first.verdict and not card.is_finished:
                     if self._runner.running(card.id, Kind.WORK):
                         progress = await self._draw_progress(job, card, progress)

@@ -30,6 +30,7 @@ from bot.fusebill.pace import Pace
 from bot.ledger import rows, same_customer, work_steps
 from bot.ledger.jobs import Job, seconds
 from bot.ledger.work_steps import Result
+from bot.ops import logs
 from bot.ops.metrics import Metrics
 from bot.requests.execution import Execution, NotToBeCalled
 from bot.requests.runner import Runner
@@ -207,7 +208,7 @@ class Work:
 
     async def _finish(self, work: _CardWork, request: Request) -> None:
         """Execute one request and record its outcome."""
-        with structlog.contextvars.bound_contextvars(**about(Card((request,)))):
+        with logs.fields(**about(Card((request,)))):
             await self._wait_for(work.job, request.waits_for)
             result = await self._executed(work, request)
             if result is None:

@@ -58,7 +58,7 @@ def test_bound_context_is_in_every_line(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logs.configure("INFO", "json")
-    with structlog.contextvars.bound_contextvars(request_id="5f0c"):
+    with logs.fields(request_id="5f0c"):
         structlog.get_logger("bot.test").info("one")
         logging.getLogger("bot.other").warning("two")
     structlog.get_logger("bot.test").info("three")
