@@ -98,11 +98,11 @@ class PostCards:
         def message() -> Message:
             nonlocal expires_at
             job.require_held()
-            now = job.now()
+            now, drawn = job.now(), card
             if now - card.first.asked_at >= timedelta(seconds=POSTED_AT_ONCE_S):
                 expires_at = now + self._expires_after
-            expiring = [replace(each, expires_at=expires_at) for each in card.requests]
-            return card_messages.draw(Card(tuple(expiring)), self._links, self._notify)
+                drawn = Card(tuple(replace(r, expires_at=expires_at) for r in card.requests))
+            return card_messages.draw(drawn, self._links, self._notify)
 
         async def notify() -> None:
             await asyncio.sleep(WAIT_NOTICE_AFTER_S)
