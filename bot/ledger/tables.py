@@ -48,7 +48,6 @@ class Moment(TypeDecorator[datetime]):
         coltype: object,  # noqa: ARG002  # SQLAlchemy passes it
     ) -> Callable[[Any], datetime | None]:
         """Return aware UTC, whatever time zone the session has."""
-        del coltype
         if dialect.name == "sqlite":
             return lambda text: text and datetime.fromisoformat(text).replace(tzinfo=UTC)
         return lambda at: at and at.astimezone(UTC)
