@@ -217,14 +217,15 @@ def card_of(rows: Sequence[AnyRow], event_rows: Iterable[AnyRow]) -> Card:
 
 def request_of(row: AnyRow, of_it: tuple[Event, ...] = ()) -> Request:
     """A row of `requests` as a domain object, with its events if they were read."""
+    # people read and search the id's column, so it decides which customer a call changes
+    customer, to = _customer(row["customer"], row["customer_id"])
     decider_id = row["decider_id"]
     # ledgers of 1.0.0 do not say
     command = of_it[0].details.get("command", COMMAND) if of_it else COMMAND
     return Request(
         id=row["id"],
         kind=Kind(row["kind"]),
-        # people read and search the column, so it decides which customer a call changes
-        customer=_customer(row["customer"], row["customer_id"]),
+        customer=customer,
         channel_id=row["channel_id"],
         message_ts=row["message_ts"],
         thread_ts=row["thread_ts"],
@@ -240,7 +241,7 @@ def request_of(row: AnyRow, of_it: tuple[Event, ...] = ()) -> Request:
         settled_at=row["settled_at"],
         undoes=row["undoes"],
         undone_by=row["undone_by"],
-        to=HubSpotIds.of(customer["to"]) if "to" in customer else None,
+        to=to,
         card_id=row["card_id"] or row["id"],
         command=str(command),
         position=row["position"],
@@ -253,8 +254,11 @@ def request_of(row: AnyRow, of_it: tuple[Event, ...] = ()) -> Request:
 
 
 @lru_cache(maxsize=256)  # each step of a flow reads the same
-def _customer(stored: str, customer_id: int) -> Customer:
-    return Customer.of(json.loads(stored) | {"customer_id": customer_id})
+def _customer(stored: str, customer_id: int) -> tuple[Customer, HubSpotIds | None]:
+    """A customer as it was shown, and the ids that it is moved to."""
+    found = json.loads(stored)
+    to = HubSpotIds.of(found["to"]) if "to" in found else None
+    return Customer.of(found | {"customer_id": customer_id}), to
 
 
 def request_row(request: Request) -> Row:
