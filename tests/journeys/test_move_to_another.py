@@ -8,7 +8,8 @@ import pytest
 
 from bot.domain.models import EventType, Outcome
 from bot.sandbox.slack.simulator import PostedMessage
-from tests.support.names import BIKES, CHANNEL, CONFIRM, UNDO
+from bot.settings import Timing
+from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import operations
 from tests.support.world import OpenWorld, World
 
@@ -18,6 +19,7 @@ JOINERY = 3100025
 """Latched to contact 5151."""
 TO = f"move {BIKES} to {COFFEE} wrong customer"
 X, NONE = (101, 202), (None, None)
+IMPATIENT = Timing(sweep_every_s=0.1, look_s=0.02, fusebill_write_s=0.5, looks_for_s=0.2)
 IN_ORDER = [
     *("get_customer", "get_customer", "unlatch_customer"),
     *("get_customer", "get_customer", "latch_customer"),
@@ -121,17 +123,17 @@ async def test_both_customers_history_and_the_pending_list_have_the_card(world: 
     assert "✅ moved" in await world.reply_to(f"history {COFFEE}")
 
 
-@pytest.mark.parametrize("first", [BIKES, COFFEE])
-async def test_one_thing_at_a_time_holds_for_both_customers(world: World, first: int) -> None:
-    world.fusebill.customers[COFFEE].update(hubSpotId=77)
-    other = await world.ask(f"{first} moved")
-    world.fusebill.customers[COFFEE].update(hubSpotId=None)
+@pytest.mark.parametrize("first", [BIKES, COFFEE], ids=["first", "second"])
+async def test_a_card_is_overtaken_by_what_was_done_for_either_customer(
+    world: World, first: int
+) -> None:
     card = await world.ask(TO)
+    other = await world.ask(f"move {first} to contact 9901 merged")
     await world.press("U0BOB", other, CONFIRM)
+    world.fusebill.calls.clear()
     await world.press("U0BOB", card, CONFIRM)
-    kept = await world.kept(card)
-    is_overtaken = kept.first.verdict is None
-    assert is_overtaken is (first == BIKES) or not is_overtaken
+    assert "was confirmed after this one was made" in world.last_ephemeral("U0BOB")
+    assert operations(world) == []
 
 
 async def test_a_recheck_asks_of_both(open_world: OpenWorld) -> None:
@@ -141,3 +143,69 @@ async def test_a_recheck_asks_of_both(open_world: OpenWorld) -> None:
         await world.kept_when(card, lambda kept: EventType.LATCHED_AGAIN in kept.story)
         stories = [each.story[-1] for each in (await world.kept(card)).requests]
         assert stories == [EventType.RECHECKED, EventType.LATCHED_AGAIN]
+
+
+@pytest.mark.parametrize("answer", ["lost_before", "lost_after", "server_error", "empty", "late"])
+@pytest.mark.parametrize("operation", ["unlatch_customer", "latch_customer"])
+async def test_a_lost_or_late_answer_of_either_half_is_looked_for(
+    world: World, operation: str, answer: str
+) -> None:
+    world.fusebill.misbehave(answer, operation=operation, seconds=0.05)
+    card = await confirmed(world)
+    assert ids(world) == [NONE, X]
+    assert await outcomes(world, card) == [Outcome.CLEARED, Outcome.MOVED]
+    # what was lost before it had an effect is called once more, after a look
+    again = answer in ("lost_before", "server_error")
+    assert operations(world).count(operation) == 1 + again
+
+
+async def test_an_unknown_first_half_keeps_the_second_from_being_called(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(unlatch_move=True, timing=IMPATIENT) as world:
+        world.fusebill.misbehave("hang", operation="unlatch_customer")
+        card = await confirmed(world)
+        assert await outcomes(world, card) == [Outcome.UNKNOWN, Outcome.REFUSED]
+        assert "latch_customer" not in operations(world)
+        assert "[Undo…]" not in world.card(card)
+        await world.press("U0BOB", card, CHECK)
+        again = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        assert len((await world.kept(again)).requests) == 2
+        world.fusebill.hang_up()
+
+
+async def test_of_an_unknown_second_half_only_that_is_asked_again(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_move=True, timing=IMPATIENT) as world:
+        world.fusebill.misbehave("hang", operation="latch_customer")
+        card = await confirmed(world)
+        assert await outcomes(world, card) == [Outcome.CLEARED, Outcome.UNKNOWN]
+        # nobody knows whether the other customer has the ids
+        assert "[Undo…]" not in world.card(card)
+        await world.press("U0BOB", card, CHECK)
+        again = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        [asked] = (await world.kept(again)).requests
+        assert asked.customer.customer_id == COFFEE
+        assert "To: contact 101, company 202" in world.card(again)
+        world.fusebill.hang_up()
+
+
+async def test_a_change_that_shows_late_makes_the_move_whole_when_it_is_checked(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(unlatch_move=True, timing=IMPATIENT) as world:
+        world.fusebill.misbehave("hang", operation="latch_customer")
+        card = await confirmed(world)
+        world.fusebill.customers[COFFEE].update(hubSpotId=101, hubSpotCompanyId=202)
+        await world.press("U0BOB", card, CHECK)
+        assert await outcomes(world, card) == [Outcome.CLEARED, Outcome.MOVED]
+        assert "[Undo…]" in world.card(card)
+        world.fusebill.hang_up()
+
+
+async def test_customers_whose_ids_moved_on_since_are_not_undone_by_halves(world: World) -> None:
+    card = await confirmed(world)
+    world.fusebill.customers[BIKES].update(hubSpotId=77)
+    before = len(world.slack.workspace.thread(CHANNEL, card.ts))
+    await world.press("U0BOB", card, UNDO)
+    assert "now latched to contact 77" in world.last_ephemeral("U0BOB")
+    assert len(world.slack.workspace.thread(CHANNEL, card.ts)) == before
