@@ -49,7 +49,7 @@ from bot.requests.show import Show
 from bot.requests.work import Work
 from bot.settings import Settings, Timing
 from bot.slack.client import Slack
-from bot.slack.errors import BAD_TOKEN, SlackBlocked, SlackUnavailable
+from bot.slack.errors import BAD_TOKEN, SlackBlocked, SlackUnavailable, advice
 from bot.slack.user_groups import UserGroups
 from bot.slack.web_api import open_session
 
@@ -155,13 +155,13 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             *(runner, customers, found, permissions, private, links, metrics),
             expires_after_s=expires_after_s,
         )
-        decide = Decide(runner, slack, show, found, permissions, private, links, metrics)
+        decide = Decide(runner, show, found, permissions, private, links, metrics)
         follow_ups = FollowUps(
             *(runner, ask, customers, show, found, permissions, private, links, metrics),
             recheck_after_s=recheck_after_s,
         )
         portal_id = settings.hubspot_portal_id
-        paste = Paste(slack, private, permissions, settings.fusebill_customer_url, portal_id)
+        paste = Paste(private, permissions, settings.fusebill_customer_url, portal_id)
         app = _bolt_app(settings, client, identity)
         guard = Guard(private, tasks, metrics)
         Listeners(
@@ -186,7 +186,7 @@ async def _identify(slack: Slack, pause_s: float) -> AuthorizeResult:
             if isinstance(error, SlackBlocked) and error.code in BAD_TOKEN:
                 raise
             again_in_s = min(max(pause_s, error.retry_after_s or 0.0), MAX_PAUSE_S)
-            log.warning("waiting for slack", why=error.code, again_in_s=again_in_s)
+            log.warning("waiting for slack", why=error.code, again_in_s=again_in_s, **advice(error))
         await asyncio.sleep(again_in_s)
         pause_s = min(pause_s * 2, MAX_PAUSE_S)
     return AuthorizeResult.from_auth_test_response(bot_token=slack.token, auth_test_response=answer)

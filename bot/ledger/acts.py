@@ -38,9 +38,9 @@ class Act:
 
 @dataclass(frozen=True, slots=True)
 class Repeated:
-    """What the same act led to when it was delivered before, in a word, and its card as it is now.
+    """What an act led to, in a word, and its card as it is now: what is told if it is repeated.
 
-    The words are `asked`, `refused`, `taken`, `late`, `denied`, `stopped` and `nothing`.
+    The words are `asked`, `refused`, `taken`, `late`, `denied`, `stopped`, `nothing` and `checked`.
     """
 
     came_of_it: str

@@ -208,8 +208,8 @@ def _repeated(before: Repeated, verdict: Verdict, person: Person) -> Decided:
     return Decided(card, taken=came == "taken", repeated=True)
 
 
-def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Card | Repeated | None:
-    """Stop a card's work: what nobody has begun ends now; None if nothing is left to do.
+def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Repeated:
+    """Stop a card's work: what nobody has begun ends now; says what came of it.
 
     What was begun ends as a look at the customer shows. Raises: NoSuchCard.
     """
@@ -226,7 +226,7 @@ def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Card | R
     ]
     if not left:
         acts.keep(tx, act, card_id, "nothing")
-        return None
+        return Repeated("nothing", locked.card)
     if not locked.card.is_stopping:
         locked.append(locked.first, tx.now, EventType.STOP_REQUESTED, person.user_id, {})
         people.note_name(tx, person)
@@ -240,7 +240,7 @@ def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Card | R
         tx.remove(card_id, Kind.WORK)
     _show_if_posted(tx, locked)
     tx.finish(locked.card)
-    return locked.card
+    return Repeated("stopped", locked.card)
 
 
 def pressed_late(tx: Transaction, card_id: str) -> Card | None:

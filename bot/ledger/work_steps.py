@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from bot.domain.meanings import is_done, is_rechecked, may_be_checked
 from bot.domain.models import Card, EventType, Outcome, Person, Request
 from bot.domain.policy import is_worth_a_reminder
-from bot.ledger import jobs, people, rows, same_customer
+from bot.ledger import acts, jobs, people, rows, same_customer
+from bot.ledger.acts import Act
 from bot.ledger.jobs import Job, Kind, Transaction
 from bot.ledger.same_customer import FollowUpOpen, Overtaken
 
@@ -154,11 +155,13 @@ def looked_again(
     person: Person,
     results: Mapping[str, Result],
     recheck_after: timedelta,
+    act: Act | None = None,
 ) -> tuple[Card, FollowUpOpen | Mapping[str, Overtaken]]:
     """Record the outcomes of unknown requests that their customers show now.
 
     Not of those whose customer another request has changed since: what it shows says nothing of
-    them. Not while another request in the thread is open. Raises: NoSuchCard.
+    them. Not while another request in the thread is open. An act that also leads to a card is kept
+    with that. Raises: NoSuchCard.
     """
     locked = rows.lock(tx.connection, card_id)
     same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))
@@ -171,6 +174,7 @@ def looked_again(
     known = {i: result for i, result in results.items() if i in unknown - overtaken.keys()}
     if _settle(tx, locked, known, person.user_id):
         people.note_name(tx, person)
+        acts.keep(tx, act, card_id, "checked")
     locked.save(tx.connection)
     _after_outcomes(tx, locked.card, known, recheck_after)
     if (known or tx.again) and locked.first["message_ts"]:

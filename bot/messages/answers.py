@@ -148,13 +148,17 @@ def others_left_out(kind: Kind, left_out: Sequence[LeftOut], links: Links) -> Me
     return message([[say(only)]], left_out_lines(left_out, links))
 
 
-def form_not_opened(*, certain: bool) -> Message:
-    """Slack did not open a form; not `certain` if its answer was lost."""
+def form_not_opened(code_: str, *, passes: bool) -> Message:
+    """Slack did not say that it opened a form: its error code, or what became of its answer.
+
+    `passes`: the same may work if it is done again.
+    """
     said = (
-        "Slack did not open the form, so nothing was done. Do the same again."
-        if certain
-        else "Slack did not say whether it opened the form. Nothing was done. If you see no form,"
-        " do the same again."
+        "Slack did not say that it opened the form, and nothing was done. If you see no form, do"
+        " the same again."
+        if passes
+        else f"Slack does not let the bot open the form ({code_[:60]}), so nothing was done. Trying"
+        " again won't help: tell the bot's admin."
     )
     return message([[say(f"📝 {said}")]])
 
@@ -236,27 +240,29 @@ def not_recorded(request: Request, *, uncertain: bool = False) -> Message:
     )
 
 
-def never_posted(request: Request) -> Message:
-    """The bot stopped or could not reach Slack before the card was posted."""
+def never_posted(request: Request, why: str) -> Message:
+    """A card was not posted as long as it could be decided, and why."""
     one = f"customer {request.customer.customer_id}"
     about = one if request.card_size == 1 else subject(request)
-    start = say("🔄 The bot was interrupted and could not post your card for ")
     return message(
         [
-            [start, say(f"{about}. Nothing was changed.")],
+            [say(f"🔄 There is no card for {about}: {why}. Nothing was changed.")],
             [say("Ask again: "), code(ask_again(request))],
         ]
     )
 
 
-def outcome_without_card(card: Card, links: Links, *, gone: bool) -> Message:
-    """The outcome for one person, since the card can't show it; `gone`: it never will."""
+def outcome_without_card(card: Card, links: Links, lost: str, *, gone: bool) -> Message:
+    """The outcome for one person, since Slack takes no more of the card, or of card and trail.
+
+    `lost` names them; `gone`: they never will be shown.
+    """
     result = result_of(card, links)
     why = (
-        "The card is gone or can't be changed any more, so you get the result here."
+        f"Slack can't show {lost} any more, so you get the result here."
         if gone
-        else "Slack does not let the bot update the card now, so you get the result here. If the"
-        " bot is no longer in the channel, invite it again: the card will follow."
+        else f"Slack does not let the bot show {lost} now, so you get the result here. If the bot"
+        " is no longer in the channel, invite it again: the card will follow."
     )
     # the lines about many customers speak of the card's table
     said = [[say(each)] for each in not_as_asked(card)] if card.is_of_many else result.lines

@@ -13,7 +13,7 @@ import structlog
 
 from bot.domain.models import Card, Person, Request, Verdict
 from bot.ledger import acts, decide_steps, rows
-from bot.ledger.acts import Act, Repeated
+from bot.ledger.acts import Act
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.database.statements import clock
 from bot.ledger.decide_steps import Decided
@@ -28,8 +28,6 @@ from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages, warn_of_unknown_card
 from bot.requests.runner import Runner
 from bot.requests.show import Show
-from bot.slack.client import Slack
-from bot.slack.errors import SlackError, is_verdict
 
 log = structlog.get_logger(__name__)
 
@@ -45,7 +43,6 @@ class Decide:
     def __init__(
         self,
         runner: Runner,
-        slack: Slack,
         show: Show,
         lists: Lists,
         permissions: Permissions,
@@ -54,7 +51,6 @@ class Decide:
         metrics: Metrics,
     ) -> None:
         self._runner = runner
-        self._slack = slack
         self._show = show
         self._lists = lists
         self._permissions = permissions
@@ -152,14 +148,9 @@ class Decide:
         return answers.denied(decision.why)
 
     async def open_form(self, card: Card, place: Place, trigger_id: str, message_ts: str) -> None:
-        """Open the form; if Slack doesn't, tell the person to press again."""
-        try:
-            form = decline_form(card, message_ts, self._links, place.response_url)
-            await self._slack.open_form(trigger_id, form)
-        except SlackError as error:
-            log.warning("form not opened", why=error.code, request_id=card.id)
-            said = answers.form_not_opened(certain=is_verdict(error))
-            await self._private.send(place, said)
+        """Open the form that asks why."""
+        form = decline_form(card, message_ts, self._links, place.response_url)
+        await self._private.open_form(place, trigger_id, form)
 
     async def decline(self, declined: Declined, person: Person, act: Act) -> Answer | None:
         """Decline a card with the form; the verdict is in the ledger when this returns.
@@ -201,8 +192,8 @@ class Decide:
         stopped = await self._runner.run_patiently(
             STOP_TIMEOUT_S, decide_steps.stopped, card_id, person, act
         )
-        if isinstance(stopped, Repeated) and (why := stopped.why_refused(person)):
+        if why := stopped.why_refused(person):
             await self._private.send(place, answers.denied(why))
-        elif stopped is None or (isinstance(stopped, Repeated) and stopped.came_of_it == "nothing"):
+        elif stopped.came_of_it == "nothing":
             self._show.pressed_late(card, card.first.message_ts or "", place.response_url)
             await self._private.send(place, click_answers.nothing_to_stop())

@@ -101,6 +101,7 @@ class Deadlines:
                     card.first.channel_id,
                     reminder(card, self._notify),
                     card.first.thread_ts,
+                    card.first.message_ts,
                     max_wait_s=0.0,
                 )
             except SlackError as error:

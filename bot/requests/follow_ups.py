@@ -176,7 +176,9 @@ class FollowUps:
                 still_latched.append(request)
             else:
                 results[request.id] = result
-        if results and not await self._record(card, results, person, place):
+        # an act that a card comes of is kept with that
+        recording = None if still_latched else act
+        if results and not await self._record(card, results, person, place, recording):
             return
         if card.is_pair and still_latched:
             still_latched = [request for request in card.requests if not is_done(request)]
@@ -193,11 +195,16 @@ class FollowUps:
             await self._ask.post(again, place, act, follows=still_latched)
 
     async def _record(
-        self, card: Card, results: Mapping[str, Result], person: Person, place: Place
+        self,
+        card: Card,
+        results: Mapping[str, Result],
+        person: Person,
+        place: Place,
+        act: Act | None,
     ) -> bool:
         """Record outcomes that the customers show now; false if another request is open."""
         now, others = await self._runner.run(
-            work_steps.looked_again, card.id, person, results, self._recheck_after
+            work_steps.looked_again, card.id, person, results, self._recheck_after, act
         )
         if isinstance(others, FollowUpOpen):
             await self._private.send(place, click_answers.follow_up_open())

@@ -6,14 +6,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 
-import structlog
-
 from bot.domain.commands import Ask, AskMany, Move
 from bot.domain.models import Person
 from bot.domain.moves import read_fields
 from bot.domain.pasted_text import ColumnChoice
 from bot.ledger.acts import Act
-from bot.messages import answers
 from bot.messages.block_kit import Form
 from bot.messages.forms import REASON, MoveSent, move_form
 from bot.messages.paste_form import (
@@ -27,10 +24,6 @@ from bot.messages.paste_form import (
 )
 from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages
-from bot.slack.client import Slack
-from bot.slack.errors import SlackError, is_verdict
-
-log = structlog.get_logger(__name__)
 
 
 class Paste:
@@ -38,13 +31,11 @@ class Paste:
 
     def __init__(
         self,
-        slack: Slack,
         private: PrivateMessages,
         permissions: Permissions,
         customer_url: str | None = None,
         portal_id: str | None = None,
     ) -> None:
-        self._slack = slack
         self._private = private
         self._permissions = permissions
         self._customer_url = customer_url
@@ -66,7 +57,7 @@ class Paste:
             return
         where = (place.channel_id, place.response_url, place.command)
         form = paste_form(*where, datetime.now(UTC), customer_ids, needs_reason=self._needs_reason)
-        await self._open(form, place, trigger_id)
+        await self._private.open_form(place, trigger_id, form)
 
     async def open_move_form(
         self, person: Person, place: Place, trigger_id: str, act: Act, move: Move
@@ -77,7 +68,7 @@ class Paste:
         if await self._permissions.may_ask(*asked, moves=True):
             where = (place.channel_id, place.response_url, place.command)
             form = move_form(move, *where, needs_reason=self._needs_reason)
-            await self._open(form, place, trigger_id)
+            await self._private.open_form(place, trigger_id, form)
 
     def read_move(self, sent: MoveSent) -> Move | Errors:
         """What a form that was sent asks for, or what is wrong by field."""
@@ -89,13 +80,6 @@ class Paste:
             return {REASON: NO_REASON}
         # what an unlatch took from the customer is what another one gets
         return replace(found, ids=sent.cleared) if found.to else found
-
-    async def _open(self, form: Form, place: Place, trigger_id: str) -> None:
-        try:
-            await self._slack.open_form(trigger_id, form)
-        except SlackError as error:
-            log.warning("form not opened", why=error.code)
-            await self._private.send(place, answers.form_not_opened(certain=is_verdict(error)))
 
     def lacks_reason(self, ask: Ask | AskMany) -> bool:
         """Whether a button asks for customers without a reason, and the rules want one."""

@@ -23,8 +23,8 @@ from bot.requests.runner import Runner
 from bot.requests.show import Show, pause_after
 from bot.settings import Timing
 from bot.slack.client import Sent, Slack
-from bot.slack.error_codes import THREAD_REFUSED, meaning_of
-from bot.slack.errors import SlackBusy, SlackError, is_retryable, pause_of
+from bot.slack.error_codes import meaning_of
+from bot.slack.errors import SlackBusy, SlackError, advice, is_retryable, pause_of
 from bot.slack.rate_limiter import meanwhile
 
 log = structlog.get_logger(__name__)
@@ -62,7 +62,7 @@ class PostCards:
         self._timing = timing
         self._notify = notify
         self._expires_after = timedelta(seconds=expires_after_s)
-        self._told_of_wait: set[str] = set()
+        self._untold: set[str] = set()
         self.bot_user_id = ""
 
     async def handle(self, job: Job) -> None:
@@ -77,7 +77,7 @@ class PostCards:
                 log.warning("request without a card taken up", request_id=card.id)
             if card.first.expires_at <= job.taken_at:
                 why = SLACK_AWAY if job.attempts else INTERRUPTED
-                await self._end(job, card, why, answers.never_posted(card.first))
+                await self._end(job, card, why, answers.never_posted(card.first, why))
                 return
         try:
             sent, expires_at = await self._post(job, card)
@@ -109,26 +109,16 @@ class PostCards:
             people = await self._private.people_of(card)
             await self._private.send_to(people[:1], answers.on_wait())
 
-        async def post(thread_ts: str | None) -> Sent:
-            return await retried(
-                lambda: self._slack.post(
-                    card.first.channel_id, message, thread_ts, on_wait=on_wait
-                ),
+        where = (card.first.channel_id, message, card.first.thread_ts, None)
+        async with meanwhile(notify) as on_wait:
+            sent = await retried(
+                lambda: self._slack.post(*where, on_wait=on_wait),
                 _should_retry,
                 # each answer that Slack loses leaves a duplicate
                 attempts=1 if job.attempts else MAX_POST_ATTEMPTS,
                 timeout_s=None,
                 wait_initial=0.5,
             )
-
-        async with meanwhile(notify) as on_wait:
-            try:
-                sent = await post(card.first.thread_ts)
-            except SlackError as error:
-                if not card.first.thread_ts or error.code not in THREAD_REFUSED:
-                    raise
-                log.warning("follow-up posted in the channel", why=error.code)
-                sent = await post(None)
         return sent, expires_at
 
     async def _note(self, job: Job, card: Card, sent: Sent, expires_at: datetime) -> None:
@@ -153,23 +143,28 @@ class PostCards:
 
     async def _not_posted(self, job: Job, card: Card, error: SlackError) -> None:
         """Try again later, as long as the card can be decided; end it if Slack says no."""
-        log.warning("card not posted", why=error.code, channel_id=card.first.channel_id)
+        about = {"channel_id": card.first.channel_id, **advice(error)}
+        log.warning("card not posted", why=error.code, **about)
         if is_retryable(error):
             pause_s = pause_after(job.attempts, self._timing.pause_s)
             pause = timedelta(seconds=max(pause_s, error.retry_after_s or 0.0))
             job.attempts += 1
             await self._runner.run(work_steps.later, job, pause)
-            await self._tell_of_wait(card)
+            await self._tell_of_wait(job, card)
             return
         said = answers.cannot_post(error.code, meaning_of(error.code).remedy, self.bot_user_id)
         await self._end(job, card, f"Slack did not take it: {error.code}", said)
 
-    async def _tell_of_wait(self, card: Card) -> None:
-        """Tell whoever asked that the card waits for Slack, once, as soon as Slack takes a word."""
-        if card.id not in self._told_of_wait:
+    async def _tell_of_wait(self, job: Job, card: Card) -> None:
+        """Tell whoever asked that the card waits for Slack, once, as soon as Slack takes a word.
+
+        The bot that failed first tells it; another one that tries later knows nothing of it.
+        """
+        if job.attempts == 1 or card.id in self._untold:
+            self._untold.add(card.id)
             people = await self._private.people_of(card)
             if await self._private.send_to(people[:1], answers.slack_away()):
-                self._told_of_wait.add(card.id)
+                self._untold.remove(card.id)
 
     async def _end(self, job: Job, card: Card, why: str, said: Message) -> None:
         """End a request without a card, then say so: nobody may see a card that was called off."""

@@ -14,17 +14,27 @@ from bot.domain.models import Card
 from bot.ledger import people
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.people import ResponseUrl
-from bot.messages.block_kit import Message
+from bot.messages import answers
+from bot.messages.block_kit import Form, Message
 from bot.ops.tasks import retried
 from bot.requests.runner import Runner
 from bot.slack.client import Slack
-from bot.slack.errors import SlackError, SlackUnavailable, is_retryable, pause_of
+from bot.slack.error_codes import Remedy, meaning_of
+from bot.slack.errors import (
+    SlackError,
+    SlackUnavailable,
+    advice,
+    is_retryable,
+    is_verdict,
+    pause_of,
+)
 
 log = structlog.get_logger(__name__)
 
 MAX_ATTEMPTS = 3
 TIMEOUT_S = 8.0
 SLOW_AFTER_S = 1.5
+TRIGGER_USED = "exchanged_trigger_id"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +83,20 @@ class PrivateMessages:
             )
         except SlackError as error:
             log.warning("ephemeral not delivered", why=error.code)
+
+    async def open_form(self, place: Place, trigger_id: str, form: Form) -> None:
+        """Open a form for the person who typed or clicked here; say so if it may not have opened.
+
+        A trigger works once, so one that was used belongs to an act that was delivered before.
+        """
+        try:
+            await self._slack.open_form(trigger_id, form)
+        except SlackError as error:
+            log.warning("form not opened", why=error.code, **advice(error))
+            if error.code != TRIGGER_USED:
+                is_persons = meaning_of(error.code).remedy is Remedy.PERSON
+                passes = is_persons or not is_verdict(error)
+                await self.send(place, answers.form_not_opened(error.code, passes=passes))
 
     @asynccontextmanager
     async def if_slow(self, place: Place, message: Message) -> AsyncIterator[None]:

@@ -34,7 +34,13 @@ from bot.requests.private_messages import PrivateMessages
 from bot.requests.runner import Runner
 from bot.settings import Timing
 from bot.slack.client import Slack
-from bot.slack.errors import SlackBlocked, SlackError, SlackRefused, SlackUnavailable
+from bot.slack.errors import (
+    SlackBlocked,
+    SlackError,
+    SlackRefused,
+    SlackUnavailable,
+    advice,
+)
 from bot.slack.rate_limiter import MAX_WAIT_S
 
 log = structlog.get_logger(__name__)
@@ -178,7 +184,8 @@ class Show:
                 # after each reply, so that a retry goes on from here
                 await self._runner.run(work_steps.shown_so_far, job, shown)
             job.require_held()
-            await self._slack.post(card.first.channel_id, reply.message, card.first.thread_ts)
+            threads = (card.first.thread_ts, card.first.message_ts)
+            await self._slack.post(card.first.channel_id, reply.message, *threads)
             shown = reply.shown
         return shown
 
@@ -187,21 +194,24 @@ class Show:
     ) -> None:
         """Try again later; give up where that makes no sense. `failures` are by what they lost."""
         job.attempts += 1
-        await self._tell_result(job, card, failures.get("the card"))
-        passing = [each for each in failures.values() if isinstance(each, SlackUnavailable)]
         lost = " and ".join(failures)
+        await self._tell_result(job, card, failures.get("the card"), lost)
+        passing = [each for each in failures.values() if isinstance(each, SlackUnavailable)]
+        checks = {name: text for each in failures.values() for name, text in advice(each).items()}
         codes = ", ".join(sorted({each.code for each in failures.values()}))
         if passing and job.attempts <= MAX_ATTEMPTS:
             pause_s = pause_after(job.attempts - 1, self._timing.pause_s)
             pause_s = max([pause_s, *(each.retry_after_s or 0.0 for each in passing)])
-            log.warning("slack unavailable", why=codes, not_shown=lost, again_in_s=pause_s)
+            log.warning(
+                "slack unavailable", why=codes, not_shown=lost, again_in_s=pause_s, **checks
+            )
             again_in = timedelta(seconds=pause_s)
             await self._runner.run(
                 work_steps.not_shown, job, shown, again_in=again_in, attempts=job.attempts
             )
             return
         self._metrics.undelivered.inc()
-        log.error("gave up updating slack", why=codes, not_shown=lost)
+        log.error("gave up updating slack", why=codes, not_shown=lost, **checks)
         why = f"Slack did not take {lost}: {codes}"
         await self._runner.run(
             work_steps.not_shown,
@@ -212,11 +222,13 @@ class Show:
             gone=not passing,
         )
 
-    async def _tell_result(self, job: Job, card: Card, failure: SlackError | None) -> None:
+    async def _tell_result(
+        self, job: Job, card: Card, failure: SlackError | None, lost: str
+    ) -> None:
         """Tell people privately what the card can't show; a trail that is missing hides nothing."""
         if failure and card.is_finished and _may_last(failure, job):
             gone = not isinstance(failure, SlackUnavailable)
-            text = answers.outcome_without_card(card, self._links, gone=gone)
+            text = answers.outcome_without_card(card, self._links, lost, gone=gone)
             await self._private.tell(card, text)
 
     def pressed_late(self, card: Card, message_ts: str, response_url: str) -> None:

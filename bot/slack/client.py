@@ -17,12 +17,8 @@ from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.messages.block_kit import Form, Message
 from bot.slack import simpler
-from bot.slack.errors import (
-    SlackRefused,
-    classify,
-    failure_of,
-    require,
-)
+from bot.slack.error_codes import THREAD_REFUSED
+from bot.slack.errors import SlackError, SlackRefused, classify, failure_of, require
 from bot.slack.rate_limiter import MAX_WAIT_S, Key, RateLimiter
 from bot.slack.web_api import WebApi, is_at_slack
 
@@ -66,15 +62,15 @@ class Slack:
         self,
         channel_id: str,
         message: Message | Callable[[], Message],
-        thread_ts: str | None = None,
-        *,
+        *threads: str | None,
         max_wait_s: float = MAX_WAIT_S,
         on_wait: Callable[[], None] = lambda: None,
     ) -> Sent:
-        """Post a message, in the thread `thread_ts` if given.
+        """Post a message in the first of the threads that takes it; None is the channel itself.
 
         `message` may be a function, which is called when the message is sent, after any wait.
         """
+        thread_ts, *others = dict.fromkeys(threads or (None,))
 
         async def call() -> Sent:
             drawn = message if isinstance(message, Message) else message()
@@ -93,7 +89,13 @@ class Slack:
             )
 
         key: Key = ("chat.postMessage", channel_id)
-        return await self._rate_limiter.run(key, call, max_wait_s=max_wait_s, on_wait=on_wait)
+        try:
+            return await self._rate_limiter.run(key, call, max_wait_s=max_wait_s, on_wait=on_wait)
+        except SlackError as error:
+            if not others or error.code not in THREAD_REFUSED:
+                raise
+            log.warning("thread refused", why=error.code, thread_ts=thread_ts)
+        return await self.post(channel_id, message, *others, max_wait_s=max_wait_s, on_wait=on_wait)
 
     async def update(
         self,

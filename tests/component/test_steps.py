@@ -232,8 +232,8 @@ async def test_a_card_of_many_is_decided_with_all_its_requests(
     resumed = await other.run(work_steps.resumed, job, older_version=False)
     assert story(resumed).count(EventType.RECLAIMED) == 3
     stopped = await one.run(decide_steps.stopped, ID, BOB, Act("stops"))
-    assert isinstance(stopped, Card)
-    assert stopped.is_stopping
+    assert stopped.came_of_it == "stopped"
+    assert stopped.card.is_stopping
 
 
 async def test_work_that_is_taken_over_is_noted_for_what_is_left_of_it(
@@ -293,7 +293,9 @@ async def test_a_stop_before_the_first_call_leaves_no_work(one: Process) -> None
     assert await one.run(work_steps.begun, job, [ID]) == frozenset()
     with pytest.raises(LostHold):
         await one.run(work_steps.recorded, job, {ID: Result(Outcome.CLEARED)}, HOUR)
-    assert await one.run(decide_steps.stopped, ID, ALICE, Act("stops too")) is None
+    assert (
+        await one.run(decide_steps.stopped, ID, ALICE, Act("stops too"))
+    ).came_of_it == "nothing"
 
 
 async def test_the_same_act_changes_nothing_and_has_the_same_result(one: Process) -> None:
@@ -312,7 +314,7 @@ async def test_the_same_act_changes_nothing_and_has_the_same_result(one: Process
         one.now += HOUR / 10
         assert (denied.taken, denied.decision.why) == (False, NOT_LISTED.why)
     stops = [await one.run(decide_steps.stopped, ID, BOB, Act("stops")) for _ in range(2)]
-    assert stops == [await one.card(), Repeated("stopped", await one.card())]
+    assert stops == [Repeated("stopped", await one.card())] * 2
     for _ in range(2):
         await one.run(
             ask_steps.refused_to_ask, replace(REQUEST, id="no"), NOT_LISTED, Act("may not ask")
@@ -325,7 +327,7 @@ async def test_the_same_act_changes_nothing_and_has_the_same_result(one: Process
 async def test_a_stop_that_found_nothing_left_finds_nothing_left_again(one: Process) -> None:
     await one.ask()
     await one.run(decide_steps.decided, ID, Verdict.CANCELLED, ALICE)
-    assert await one.run(decide_steps.stopped, ID, BOB, Act("stops")) is None
+    assert (await one.run(decide_steps.stopped, ID, BOB, Act("stops"))).came_of_it == "nothing"
     again = await one.run(decide_steps.stopped, ID, BOB, Act("stops"))
     assert again == Repeated("nothing", await one.card())
 

@@ -190,6 +190,11 @@ async def unknown(pair: Pair) -> None:
     pair.world.fusebill.behave()
 
 
+async def unknown_but_done(pair: Pair) -> None:
+    await unknown(pair)
+    pair.world.fusebill.customers[BIKES] |= {"hubSpotId": None, "hubSpotCompanyId": None}
+
+
 async def working(pair: Pair) -> None:
     ids = ", ".join(map(str, sorted(pair.world.fusebill.customers)))
     await pair.world.ask(f"{ids} moved")
@@ -263,6 +268,7 @@ CASES = {
     ),
     "use this one": Case(found, press_in_answer, cancel_card, {"requested": 1}),
     "meant": Case(ambiguous, press_in_answer, cancel_card, {"requested": 2}),
+    "many": Case(nothing, lambda p: typed(p, "many"), nothing, {}),
     "form of many": Case(form_of_many, send_many, cancel_card, {"requested": 2}),
     "confirm": Case(asked, press("U0BOB", CONFIRM), nothing, UNLATCHED),
     "cancel": Case(asked, press("U0ALICE", CANCEL), nothing, {"requested": 1, "cancelled": 1}),
@@ -273,6 +279,12 @@ CASES = {
         unlatched, press("U0BOB", UNDO), cancel_reply, {**UNLATCHED, "requested": 2}
     ),
     "check again": Case(unknown, press("U0BOB", CHECK), confirm_reply, UNKNOWN),
+    "check again that saw it done": Case(
+        unknown_but_done,
+        press("U0BOB", CHECK),
+        nothing,
+        {"requested": 1, "unknown": 1, "cleared": 1},
+    ),
     "check again, then cancelled": Case(unknown, press("U0BOB", CHECK), cancel_reply, UNKNOWN),
     "command that is refused": Case(
         nothing, lambda p: typed(p, f"{BIKES}"), nothing, {"ask_denied": 1}, NEEDS_REASON
@@ -292,7 +304,7 @@ CASES = {
     "stop with nothing left": Case(unlatched, stop, nothing, UNLATCHED),
     "stop": Case(working, stop, nothing, {"stop_requested": 1}),
 }
-NOT_SO = ("changed nothing", "nothing to undo", "ledger", "went wrong")
+NOT_SO = ("changed nothing", "nothing to undo", "ledger", "went wrong", "opened the form")
 """What nobody may be told whose act counted."""
 
 

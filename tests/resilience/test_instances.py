@@ -56,6 +56,23 @@ async def test_twenty_clicks_at_once_on_two_instances_make_one_call(staged: Stag
     assert len(staged.slack.workspace.thread("C0BILLING", card.ts)) == 1
 
 
+async def test_of_two_instances_that_cannot_post_a_card_one_says_that_it_waits(
+    staged: Stage,
+) -> None:
+    await staged.start(timing=replace(PATIENT, pause_s=0.1))
+    await staged.start(timing=replace(PATIENT, pause_s=0.1))
+    staged.slack.faults.fail("chat.postMessage", error="internal_error", times=None)
+    await staged.slack.command("U0ALICE", f"{BIKES} moved")
+    await staged.until(lambda: bool(staged.slack.workspace.ephemerals("U0ALICE")), 30.0)
+    posts = len(staged.slack.calls)
+    await staged.until(lambda: len(staged.slack.calls) > posts + 4, 30.0)
+    staged.slack.faults.clear()
+    await staged.until(lambda: bool(staged.slack.workspace.messages(CHANNEL)), 30.0)
+    await staged.settled()
+    [told] = staged.slack.workspace.ephemerals("U0ALICE")
+    assert "It will appear as soon as Slack does" in told.text
+
+
 async def test_confirm_and_cancel_at_once_make_one_verdict(staged: Stage) -> None:
     await staged.start(timing=PATIENT)
     await staged.start(timing=PATIENT)

@@ -120,6 +120,21 @@ async def test_of_two_cards_for_one_request_either_can_be_pressed(staged: Stage)
     assert staged.calls("unlatch_customer") == 1
 
 
+async def test_each_duplicate_that_lost_answers_leave_counts_and_then_shows_where_the_card_is(
+    world: World,
+) -> None:
+    world.slack.faults.fail("chat.postMessage", drop="after", times=2)
+    await world.slack.command("U0ALICE", f"{BIKES} moved")
+    await world.settled()
+    first, second, card = world.slack.workspace.messages(CHANNEL)
+    assert (await world.kept(card)).is_open
+    await world.press("U0BOB", first, CONFIRM)
+    await shown(world, card, "✅ Unlatched")
+    await world.press("U0BOB", second, CONFIRM)
+    assert all("See the other card" in world.card(each) for each in (first, second))
+    assert [call.operation for call in world.fusebill.calls].count("unlatch_customer") == 1
+
+
 async def test_a_request_whose_time_ran_out_without_a_card_ends_and_its_requester_is_told(
     staged: Stage,
 ) -> None:
@@ -129,7 +144,7 @@ async def test_a_request_whose_time_ran_out_without_a_card_ends_and_its_requeste
     await staged.start(unlatch_expires_after_s=1)
     await staged.until(lambda: bool(staged.slack.workspace.ephemerals("U0ALICE")))
     [told] = staged.slack.workspace.ephemerals("U0ALICE")
-    assert "could not post your card for customer 2554529. Nothing was changed" in told.text
+    assert "There is no card for customer 2554529: the bot was interrupted" in told.text
     assert cards(staged) == []
     assert broken(staged.database_url) == []
 

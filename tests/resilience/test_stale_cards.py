@@ -92,7 +92,7 @@ async def test_where_the_card_was_deleted_both_people_are_told(world: World) -> 
     await world.settled()
     for person in ANSWERED:
         assert "✅ Unlatched" in world.last_ephemeral(person)
-        assert "The card is gone" in world.last_ephemeral(person)
+        assert "can't show the card and the trail any more" in world.last_ephemeral(person)
     assert calls(world) == 1
 
 
@@ -260,6 +260,25 @@ async def test_where_only_replies_are_refused_nobody_is_told_that_the_card_is_go
 
 
 @pytest.mark.parametrize(
+    ("code", "said"),
+    [
+        ("message_not_found", "Slack can't show the card and the trail any more"),
+        ("org_login_required", "Slack does not let the bot show the card and the trail now"),
+    ],
+)
+async def test_where_card_and_trail_are_refused_people_are_told_of_both(
+    world: World, code: str, said: str
+) -> None:
+    card = await world.ask()
+    for method in ("chat.update", "chat.postMessage"):
+        world.slack.faults.fail(method, error=code, times=None)
+    await confirm(world, card)
+    await told(world, "U0ALICE", "U0BOB")
+    assert said in world.last_ephemeral("U0ALICE")
+    assert "✅ Unlatched" in world.last_ephemeral("U0ALICE")
+
+
+@pytest.mark.parametrize(
     "code",
     [
         "restricted_action_thread_locked",
@@ -268,18 +287,19 @@ async def test_where_only_replies_are_refused_nobody_is_told_that_the_card_is_go
         "cannot_reply_to_message",
     ],
 )
-async def test_an_undo_whose_thread_is_refused_is_posted_in_the_channel(
+async def test_an_undo_whose_thread_is_refused_has_card_and_trail_in_the_channel(
     world: World, code: str
 ) -> None:
     card = await world.ask()
     await confirm(world, card)
     await shown(world, card, "✅ Unlatched")
-    world.slack.faults.fail("chat.postMessage", error=code)
+    world.slack.faults.fail("chat.postMessage", error=code, times=None, ts=card.ts)
     await world.press("U0BOB", card, "unlatch_undo")
     undo = world.slack.workspace.messages(CHANNEL)[-1]
     assert undo.ts != card.ts
     await world.press("U0ALICE", undo, CONFIRM)
-    await world.slack.workspace.until(lambda: "Latched again" in world.card(undo))
+    await shown(world, undo, "Latched again")
+    assert "<@U0ALICE> confirmed it" in world.thread(undo)
     assert world.fusebill.customers[2554529]["hubSpotId"]
 
 

@@ -286,7 +286,8 @@ async def record(scene: Scene, _side: Side) -> object:
 
 
 async def stop(scene: Scene, side: Side) -> object:
-    return bool(await side.run(decide_steps.stopped, scene.id, BOB, _act()))
+    stopped = await side.run(decide_steps.stopped, scene.id, BOB, _act())
+    return stopped.came_of_it == "stopped"
 
 
 async def take_over(_scene: Scene, side: Side) -> object:

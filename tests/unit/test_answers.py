@@ -73,9 +73,9 @@ ANY = st.one_of(
     st.builds(answers.cannot_post, CODES, st.sampled_from(Remedy), st.just("U0UNLATCH")),
     st.builds(click_answers.too_late, REQUESTS.map(card_of_one), st.sampled_from([ALICE, BOB])),
     st.builds(answers.not_recorded, REQUESTS, uncertain=st.booleans()),
-    st.builds(answers.never_posted, REQUESTS),
+    st.builds(answers.never_posted, REQUESTS, st.just("the bot was interrupted")),
     st.builds(
-        lambda card, gone: answers.outcome_without_card(card, NO_LINKS, gone=gone),
+        lambda card, gone: answers.outcome_without_card(card, NO_LINKS, "the card", gone=gone),
         REQUESTS.map(card_of_one),
         st.booleans(),
     ),
@@ -236,7 +236,9 @@ def test_a_refusal_links_the_channels_it_names() -> None:
 def test_a_lost_request_says_how_to_ask_again() -> None:
     assert words(click_answers.no_such_request()).endswith("Ask again.")
     assert words(answers.not_recorded(CARD)).endswith("ask again: /unlatch 2554529")
-    assert words(answers.never_posted(CARD)).endswith("Ask again: /unlatch 2554529")
+    assert words(answers.never_posted(CARD, "the bot was interrupted")).endswith(
+        "Ask again: /unlatch 2554529"
+    )
 
 
 def test_a_request_that_may_have_been_saved_is_not_called_lost() -> None:
@@ -252,16 +254,14 @@ def test_a_late_click_is_answered_with_the_outcome(outcome: Outcome) -> None:
 
 
 @pytest.mark.parametrize(
-    ("certain", "said"),
+    ("passes", "said"),
     [
-        (True, "so nothing was done. Do the same again."),
-        (False, "Nothing was done. If you see no form, do the same again."),
+        (True, "nothing was done. If you see no form, do the same again."),
+        (False, "nothing was done. Trying again won't help: tell the bot's admin."),
     ],
 )
-def test_a_form_that_slack_did_not_open_says_what_to_do(*, certain: bool, said: str) -> None:
-    told = words(answers.form_not_opened(certain=certain))
-    assert told.endswith(said)
-    assert ("did not say" in told) is not certain
+def test_a_form_that_slack_did_not_open_says_what_to_do(*, passes: bool, said: str) -> None:
+    assert words(answers.form_not_opened("access_denied", passes=passes)).endswith(said)
 
 
 def test_nothing_is_linked_without_the_settings() -> None:

@@ -178,16 +178,16 @@ def test_who_checks_too_late_is_told_how_to_see_what_is_now(count: int) -> None:
 def test_the_outcome_of_many_without_a_card_is_the_cards(*, gone: bool) -> None:
     card = happened(confirmed(card_of(customers(3))), EventType.CLEARED, to=[0, 1])
     card = happened(card, EventType.UNKNOWN, to=[2])
-    first, others, why = lines(outcome_without_card(card, NO_LINKS, gone=gone))
+    first, others, why = lines(outcome_without_card(card, NO_LINKS, "the card", gone=gone))
     assert first == "✅ 2 unlatched · ❓ 1 unknown: 3 customers"
     assert others == "❓ unknown: 2554531"
-    assert ("gone" in why) is gone
+    assert ("any more" in why) is gone
 
 
 @pytest.mark.parametrize("verdict", ENDINGS)
 def test_without_a_card_the_verdict_about_many_is_said(verdict: Verdict) -> None:
     card = happened(card_of(customers(3)), EventType(verdict), "U0BOB")
-    first, _why = lines(outcome_without_card(card, NO_LINKS, gone=True))
+    first, _why = lines(outcome_without_card(card, NO_LINKS, "the card", gone=True))
     assert first == f"{VERDICTS[verdict].emoji} {VERDICTS[verdict].title}: 3 customers"
 
 
@@ -197,12 +197,12 @@ DONE_47 = happened(confirmed(OPEN_47), EventType.CLEARED)
 ABOUT_47 = {
     "duplicate": duplicate(OPEN_47, None),
     "reminder": reminder(OPEN_47, ["U0BOB"]),
-    "never_posted": answers.never_posted(OF_47),
+    "never_posted": answers.never_posted(OF_47, "the bot was interrupted"),
     "expired": click_answers.too_late(happened(OPEN_47, EventType.EXPIRED), ALICE),
     "not_recorded": answers.not_recorded(OF_47),
     "pending": pending([OpenRequest(OF_47, None, may_decide=True)], 0),
     "history": lists.history(2554529, [(DECIDED, None)], []),
-    "outcome": outcome_without_card(DONE_47, NO_LINKS, gone=True),
+    "outcome": outcome_without_card(DONE_47, NO_LINKS, "the card", gone=True),
 }
 
 
@@ -211,7 +211,7 @@ ABOUT_47 = {
     [
         ("duplicate", "See the other card: 47 customers"),
         ("reminder", "Still waiting for a decision: 47 customers."),
-        ("never_posted", "could not post your card for 47 customers."),
+        ("never_posted", "There is no card for 47 customers: the bot was interrupted."),
         ("never_posted", "Ask again: /unlatch many"),
         ("expired", "Ask again: /unlatch many"),
         ("not_recorded", "ask again: /unlatch many"),

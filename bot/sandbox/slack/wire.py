@@ -72,7 +72,7 @@ class Refused(Exception):
 class Fault:
     """A fault for the next `times` calls of a method; None: for all further calls.
 
-    With `block`, only for calls with a block of that type; with `ts`, only about that message.
+    With `block`, only for calls with a block of that type; with `ts`, only about it or its thread.
     """
 
     method: str
@@ -90,11 +90,8 @@ class Fault:
     def concerns(self, method: str, arguments: dict[str, Any]) -> bool:
         """Whether a call fails."""
         found = not self.block or self.block in _block_types(arguments)
-        return (
-            found
-            and self.method in ("*", method)
-            and (not self.ts or arguments.get("ts") == self.ts)
-        )
+        about = ("", arguments.get("ts"), arguments.get("thread_ts"))
+        return found and self.method in ("*", method) and self.ts in about
 
     def answer(self) -> Answer:
         """The failed answer: Slack's JSON with an error code, or what a gateway sends."""
@@ -144,7 +141,7 @@ class Faults:
         else 503). Without an error, the answer is HTML as from a gateway. `drop` closes the
         connection "before" or "after" the call is executed. The method of a response URL is
         "response_url". With `block`, only calls with a block of that type fail; `pointer` is its
-        place among the blocks, which Slack then names. With `ts`, only calls about that message.
+        place among the blocks, which Slack then names. `ts`: only calls about it or its thread.
         """
         default = 200 if error is not None else 503
         fault = Fault(method, error, status or default, retry_after, drop, times, block=block)
