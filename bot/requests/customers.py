@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import structlog
@@ -24,7 +24,7 @@ from bot.fusebill.errors import (
 from bot.fusebill.pace import MINUTE, Pace
 from bot.fusebill.responses import Found
 from bot.messages import answers
-from bot.ops.tasks import retried
+from bot.ops.tasks import beside, retried
 from bot.requests.private_messages import Place, PrivateMessages
 
 log = structlog.get_logger(__name__)
@@ -84,7 +84,8 @@ class Customers:
         """Read customers; tell the person how far it is if it takes long."""
         reading = _Reading(len(customer_ids))
         read = self._read_alone if len(customer_ids) == 1 else self._read_in_turn
-        async with self._progress(reading, customer_ids, place), asyncio.TaskGroup() as tasks:
+        telling = self._tell_progress(reading, customer_ids, place)
+        async with beside(telling), asyncio.TaskGroup() as tasks:
             for customer_id in customer_ids:
                 reading.tasks.append(tasks.create_task(self._read(customer_id, read, reading)))
         return {each: reading.found.get(each) or reading.why_over for each in customer_ids}
@@ -132,29 +133,19 @@ class Customers:
 
         return await retried(read, _should_retry, attempts=3, timeout_s=timeout_s, wait_initial=0.3)
 
-    @asynccontextmanager
-    async def _progress(
+    async def _tell_progress(
         self, reading: _Reading, customer_ids: Sequence[int], place: Place
-    ) -> AsyncIterator[None]:
+    ) -> None:
         one = reading.total == 1
-
-        async def notify() -> None:
-            await asyncio.sleep(PROGRESS_AFTER_S)
-            shown, sent = -1, 0
-            while sent < (1 if one else MAX_PROGRESS_MESSAGES):
-                if (done := len(reading.found)) != shown:
-                    how_far = answers.reading_many(done, reading.total)
-                    said = answers.looking_up(customer_ids[0]) if one else how_far
-                    await self._private.send(place, said)
-                    shown, sent = done, sent + 1
-                await asyncio.sleep(PROGRESS_EVERY_S)
-
-        task = asyncio.create_task(notify())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await asyncio.sleep(PROGRESS_AFTER_S)
+        shown, sent = -1, 0
+        while sent < (1 if one else MAX_PROGRESS_MESSAGES):
+            if (done := len(reading.found)) != shown:
+                how_far = answers.reading_many(done, reading.total)
+                said = answers.looking_up(customer_ids[0]) if one else how_far
+                await self._private.send(place, said)
+                shown, sent = done, sent + 1
+            await asyncio.sleep(PROGRESS_EVERY_S)
 
 
 def is_about_customer(error: FusebillError) -> bool:

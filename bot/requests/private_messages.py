@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 import structlog
@@ -16,7 +16,7 @@ from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.people import ResponseUrl
 from bot.messages import answers
 from bot.messages.block_kit import Form, Message
-from bot.ops.tasks import retried
+from bot.ops.tasks import beside, retried
 from bot.requests.runner import Runner
 from bot.slack.client import Slack
 from bot.slack.error_codes import Remedy, meaning_of
@@ -98,20 +98,14 @@ class PrivateMessages:
                 passes = is_persons or not is_verdict(error)
                 await self.send(place, answers.form_not_opened(error.code, passes=passes))
 
-    @asynccontextmanager
-    async def if_slow(self, place: Place, message: Message) -> AsyncIterator[None]:
+    def if_slow(self, place: Place, message: Message) -> AbstractAsyncContextManager[None]:
         """Tell the person who waits here, once, if the block takes longer than a moment."""
 
         async def notify() -> None:
             await asyncio.sleep(SLOW_AFTER_S)
             await self.send(place, message)
 
-        task = asyncio.create_task(notify())
-        try:
-            yield
-        finally:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        return beside(notify())
 
     async def tell(self, card: Card, message: Message) -> None:
         """Tell the requester and the decider of a card what it can't show, once.

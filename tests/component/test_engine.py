@@ -374,40 +374,37 @@ def modes(folder: Path) -> dict[str, int]:
     return {file.name: file.stat().st_mode & 0o777 for file in folder.glob("ledger.db*")}
 
 
-@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
-async def test_sqlites_files_are_for_the_owner_alone_whatever_the_umask(
-    tmp_path: Path, umask: int
-) -> None:
+def modes_of_new(file: Path, folder: Path, umask: int) -> dict[str, int]:
+    """The permissions that the files of a new ledger get in the folder where they are."""
     before = os.umask(umask)
     try:
-        engine = open_engine(f"sqlite:///{tmp_path}/ledger.db")
+        engine = open_engine(f"sqlite:///{file}")
         migrate(engine)
         with engine.connect():
-            found = modes(tmp_path)
+            found = modes(folder)
         engine.dispose()
     finally:
         os.umask(before)
-    assert found == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm"), 0o600)
+    return found
 
 
-async def test_the_files_behind_a_link_to_nothing_yet_are_for_the_owner_alone(
-    tmp_path: Path,
+FOR_THE_OWNER = dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm"), 0o600)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o022, 0o777])
+def test_sqlites_files_are_for_the_owner_alone_whatever_the_umask(
+    tmp_path: Path, umask: int
 ) -> None:
+    assert modes_of_new(tmp_path / "ledger.db", tmp_path, umask) == FOR_THE_OWNER
+
+
+def test_the_files_behind_a_link_to_nothing_yet_are_for_the_owner_alone(tmp_path: Path) -> None:
     disk, app = tmp_path / "disk", tmp_path / "app"
     disk.mkdir()
     app.mkdir()
     (app / "current.db").symlink_to(disk / "ledger.db")
     (app / "link.db").symlink_to("current.db")
-    before = os.umask(0o022)
-    try:
-        engine = open_engine(f"sqlite:///{app}/link.db")
-        migrate(engine)
-        with engine.connect():
-            found = modes(disk)
-        engine.dispose()
-    finally:
-        os.umask(before)
-    assert found == dict.fromkeys(("ledger.db", "ledger.db-wal", "ledger.db-shm"), 0o600)
+    assert modes_of_new(app / "link.db", disk, 0o022) == FOR_THE_OWNER
     assert sorted(file.name for file in app.iterdir()) == ["current.db", "link.db"]
 
 

@@ -21,7 +21,6 @@ from bot.__main__ import main
 from bot.domain.models import Customer, HubSpotIds
 from bot.ledger import decide_steps
 from bot.ledger.acts import Act
-from bot.ledger.database.engine import open_engine
 from bot.ledger.tables import events, requests
 from bot.ledger.witness import log_again
 from bot.ops import logs
@@ -36,13 +35,6 @@ WAITING = replace(DONE, id="b" * 32, customer=Customer(3100025, HubSpotIds(5151,
 
 
 # The ledger and its logs
-
-
-@pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    opened = open_engine(database_url)
-    yield opened
-    opened.dispose()
 
 
 @pytest.fixture

@@ -62,13 +62,6 @@ def log_file(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.fixture
-def engine(database_url: str) -> Iterator[Engine]:
-    opened = open_engine(database_url)
-    yield opened
-    opened.dispose()
-
-
-@pytest.fixture
 async def ledger(database_url: str, engine: Engine, log_file: Path) -> AsyncIterator[Process]:  # noqa: ARG001  # exists, and logs into it
     """A ledger with two requests: the first was confirmed and refused to Alice, in three events."""
     async with process(database_url) as ledger:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import re
-from typing import Any
 
 import pytest
 
 from bot.sandbox.slack.simulator import Channel, Ephemeral, PostedMessage
 from tests.support.names import BIKES, CHANNEL
 from tests.support.reading import parts
-from tests.support.world import OpenWorld, World
+from tests.support.world import OpenWorld, World, add_customers
 
 USE = "unlatch_use"
 
@@ -48,12 +46,6 @@ async def use(world: World, customer_id: int | None = None, user_id: str = "U0AL
 
 def cards(world: World) -> list[PostedMessage]:
     return world.slack.workspace.messages(CHANNEL)
-
-
-def add(world: World, customer_id: int, **fields: Any) -> None:
-    """One more customer in Fusebill."""
-    customer = copy.deepcopy(world.fusebill.customers[BIKES])
-    world.fusebill.customers[customer_id] = customer | {"id": customer_id, **fields}
 
 
 async def test_an_unknown_id_that_is_a_reference_offers_its_customer(world: World) -> None:
@@ -152,7 +144,7 @@ async def test_only_an_unknown_id_is_searched_as_a_reference(world: World, kind:
 
 
 async def test_a_reference_shared_by_customers_shows_each(world: World) -> None:
-    add(world, 77, companyName="Other Bikes")
+    add_customers(world.fusebill, [77], companyName="Other Bikes")
     await world.reply_to("1337 moved")
     assert offered(last(world)) == ["2554529 moved", "77 moved"]
     await use(world, 77)
@@ -207,7 +199,9 @@ async def test_words_are_searched_for_at_once_and_never_make_a_card(
 
 
 async def test_a_person_without_a_company_is_found_and_shown_by_name(world: World) -> None:
-    add(world, 77, companyName=None, firstName="Zoë", lastName="Quill", primaryEmail=None)
+    add_customers(
+        world.fusebill, [77], companyName=None, firstName="Zoë", lastName="Quill", primaryEmail=None
+    )
     for typed in ("quill", "Zoë Quill", "Zoe\u0308", "zoë q"):
         answer = await world.reply_to(f"find {typed}")
         assert "Zoë Quill, Active" in answer
@@ -222,8 +216,8 @@ async def test_an_id_that_fusebill_does_not_know_is_no_hit_and_no_failure(world:
 
 @pytest.mark.parametrize("character", [":", ";", "*"])
 async def test_query_syntax_is_searched_literally(world: World, character: str) -> None:
-    add(world, 77, companyName=f"Ham {character} Eggs")
-    add(world, 78, companyName="Ham and Eggs")
+    add_customers(world.fusebill, [77], companyName=f"Ham {character} Eggs")
+    add_customers(world.fusebill, [78], companyName="Ham and Eggs")
     await world.reply_to(f"find Ham {character} Eggs")
     assert offered(last(world)) == ["77"]
 
@@ -237,7 +231,13 @@ async def test_query_syntax_alone_does_not_find_everybody(world: World, text: st
 
 
 async def test_a_customer_that_matches_twice_is_shown_once(world: World) -> None:
-    add(world, 77, companyName="bikes", reference="bikes", primaryEmail="bikes@bikes.example")
+    add_customers(
+        world.fusebill,
+        [77],
+        companyName="bikes",
+        reference="bikes",
+        primaryEmail="bikes@bikes.example",
+    )
     await world.reply_to("find bikes")
     assert sorted(offered(last(world))) == [str(BIKES), "77"]
 
@@ -249,7 +249,7 @@ async def test_five_are_shown_and_more_are_mentioned(
     more: bool,  # noqa: FBT001  # parametrized
 ) -> None:
     for number in range(count):
-        add(world, 5000 + number, companyName=f"Twin {number}")
+        add_customers(world.fusebill, [5000 + number], companyName=f"Twin {number}")
     answer = await world.reply_to("find twin")
     assert len(offered(last(world))) == 5
     assert ("There are more: type more of the text." in answer) is more
@@ -371,8 +371,8 @@ NAMED = "O'Brien & Sons  Ltd"
 async def test_find_finds_what_is_shown_however_it_is_typed(
     world: World, typed: str, stored: str
 ) -> None:
-    add(world, 77, companyName=stored)
-    add(world, 78, companyName="Other")
+    add_customers(world.fusebill, [77], companyName=stored)
+    add_customers(world.fusebill, [78], companyName="Other")
     await world.reply_to(f"find {typed}")
     assert offered(last(world)) == ["77"]
 
@@ -387,8 +387,8 @@ async def test_find_finds_what_is_shown_however_it_is_typed(
     ],
 )
 async def test_find_searches_for_the_words_of_a_link(world: World, typed: str) -> None:
-    add(world, 77, primaryEmail="pay@oak.example")
-    add(world, 78, primaryEmail="pay@elm.example")
+    add_customers(world.fusebill, [77], primaryEmail="pay@oak.example")
+    add_customers(world.fusebill, [78], primaryEmail="pay@elm.example")
     await world.reply_to(f"find {typed}")
     assert offered(last(world)) == ["77"]
 
@@ -398,7 +398,7 @@ async def test_a_search_without_a_result_names_what_was_searched(world: World) -
 
 
 async def test_an_apostrophe_does_not_find_names_without_one(world: World) -> None:
-    add(world, 77, companyName="O Brien")
-    add(world, 78, companyName="OxxBrien")
+    add_customers(world.fusebill, [77], companyName="O Brien")
+    add_customers(world.fusebill, [78], companyName="OxxBrien")
     await world.reply_to("find O'Brien")
     assert offered(last(world)) == []

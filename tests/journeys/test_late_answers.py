@@ -13,8 +13,7 @@ from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
 from tests.support.reading import operations, request_id
-from tests.support.stage import add_customers
-from tests.support.world import OpenWorld, World
+from tests.support.world import OpenWorld, World, add_customers
 
 # a call is given up after half a second, and what it does is looked for as long again
 BRIEF = Timing(

@@ -8,7 +8,7 @@ from bot.domain.models import EventType, Outcome, Verdict
 from tests.support.ledger import audit_rows, broken
 from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import operations
-from tests.support.world import OpenWorld, World
+from tests.support.world import OpenWorld, World, add_customers
 
 JOINERY, DENTAL = 3100025, 3100033
 THREE = f"{BIKES}, {JOINERY}, {DENTAL} moved portal"
@@ -142,9 +142,7 @@ async def test_stop_leaves_alone_what_is_not_begun(open_world: OpenWorld) -> Non
             each for each, customer in world.fusebill.customers.items() if customer["hubSpotId"]
         )
         many = ", ".join(map(str, [*ids, *range(5_000_001, 5_000_001 + 12)]))
-        for number in range(12):
-            copy = dict(world.fusebill.customers[BIKES], id=5_000_001 + number)
-            world.fusebill.customers[5_000_001 + number] = copy
+        add_customers(world.fusebill, range(5_000_001, 5_000_001 + 12))
         card = await world.ask(f"{many} moved")
         world.fusebill.misbehave("slow", operation="unlatch_customer", times=None)
         delivery = await world.slack.click("U0BOB", card.ts, CONFIRM)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import pytest
 
 from bot.sandbox.slack.simulator import OpenView, PostedMessage
 from tests.support.names import BIKES, CHANNEL
-from tests.support.world import World
+from tests.support.world import World, add_customers
 
 PASTED = Path(__file__).parent.parent / "samples" / "pasted"
 JOINERY, DENTAL, CYCLES = 3100025, 3100033, 3100042
@@ -51,11 +50,6 @@ def error(world: World) -> str:
 
 def cards(world: World) -> list[PostedMessage]:
     return world.slack.workspace.messages(CHANNEL)
-
-
-def add(world: World, customer_id: int, **fields: Any) -> None:
-    customer = copy.deepcopy(world.fusebill.customers[BIKES])
-    world.fusebill.customers[customer_id] = customer | {"id": customer_id, **fields}
 
 
 @pytest.mark.parametrize(
@@ -157,7 +151,7 @@ async def test_a_file_that_people_really_paste_becomes_a_card_of_its_customers(
     world: World, name: str
 ) -> None:
     for customer_id in (3100017, 3100025):
-        add(world, customer_id)
+        add_customers(world.fusebill, [customer_id])
     await send(world, (PASTED / name).read_text())
     (card,) = cards(world)
     assert f"{BIKES}" in world.card(card)

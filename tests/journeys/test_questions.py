@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import copy
-from typing import Any
-
 import pytest
 
 from bot.sandbox.slack.simulator import Channel, Ephemeral, PostedMessage
 from tests.support.names import BIKES, CHANNEL
-from tests.support.world import OpenWorld, World
+from tests.support.world import OpenWorld, World, add_customers
 
 MEANT = "unlatch_use"
 INVOICE = f"https://admin.staxbill.com/invoices/{BIKES}"
@@ -46,14 +43,9 @@ def cards(world: World) -> list[PostedMessage]:
     return world.slack.workspace.messages(CHANNEL)
 
 
-def add(world: World, customer_id: int, **fields: Any) -> None:
-    customer = copy.deepcopy(world.fusebill.customers[BIKES])
-    world.fusebill.customers[customer_id] = customer | {"id": customer_id, **fields}
-
-
 async def test_leading_zeros_are_a_reference_before_they_are_an_id(world: World) -> None:
-    add(world, 77, reference="0001337", companyName="Zero")
-    add(world, 1337, companyName="Id")
+    add_customers(world.fusebill, [77], reference="0001337", companyName="Zero")
+    add_customers(world.fusebill, [1337], companyName="Id")
     assert (await world.reply_to("0001337 moved")).splitlines() == [
         "❓ It is not certain whom you mean, so nothing was done. Do you mean …?",
         "0001337 may be:",
@@ -108,7 +100,7 @@ async def test_an_address_beside_an_id_is_a_customer_or_the_reason(world: World)
 
 
 async def test_what_is_certain_is_on_the_card_with_what_was_chosen(world: World) -> None:
-    add(world, 77, reference="0042", companyName="Zero")
+    add_customers(world.fusebill, [77], reference="0042", companyName="Zero")
     await world.reply_to("3100025, 0042 moved")
     await press(world, "Zero (77) and 1 more")
     assert world.card(cards(world)[0]).startswith("Unlatch 2 customers?")

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.stage import Stage, add_customers, stage
+from tests.support.stage import Stage, stage
+from tests.support.world import add_customers
 
 
 @pytest.fixture

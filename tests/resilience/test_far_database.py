@@ -14,11 +14,11 @@ from bot.ledger import work_steps
 from bot.ledger.jobs import Kind
 from bot.ledger.work_steps import Result
 from tests.support.ledger import broken
-from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
+from tests.support.names import CANCEL, CHANNEL, CONFIRM
 from tests.support.postgresql import proxied
 from tests.support.proxy import Proxy
 from tests.support.steps import REQUEST, Process, card_of, process
-from tests.support.world import OpenWorld
+from tests.support.world import OpenWorld, add_customers
 
 SLACK_WAITS_S = 3.0
 FIFTY = range(5_000_001, 5_000_051)
@@ -40,8 +40,7 @@ async def test_fifty_customers_are_asked_about_and_cleared(
     proxy, url = far
     proxy.distance_s = distance_s
     async with open_world(database_url=url) as world:
-        customers = world.fusebill.customers
-        customers |= {each: dict(customers[BIKES], id=each) for each in FIFTY}
+        add_customers(world.fusebill, FIFTY)
         world.fusebill.calls_per_minute = 100_000
         asked = await world.slack.command("U0ALICE", f"{', '.join(map(str, FIFTY))} moved")
         assert (asked.status, asked.seconds < SLACK_WAITS_S) == (200, True)
@@ -65,8 +64,7 @@ async def test_fifty_customers_are_cancelled(
     proxy, url = far
     proxy.distance_s = distance_s
     async with open_world(database_url=url) as world:
-        customers = world.fusebill.customers
-        customers |= {each: dict(customers[BIKES], id=each) for each in FIFTY}
+        add_customers(world.fusebill, FIFTY)
         card = await world.ask(f"{', '.join(map(str, FIFTY))} moved")
         pressed = await world.slack.click("U0ALICE", card.ts, CANCEL)
         assert (pressed.status, pressed.seconds < SLACK_WAITS_S) == (200, True)

@@ -21,6 +21,7 @@ from tests.support.ledger import HOLD_LOST, broken
 from tests.support.names import BIKES, CHANNEL, CONFIRM
 from tests.support.proxy import Proxy
 from tests.support.stage import Stage, stage
+from tests.support.world import add_customers
 
 MANY = range(5_000_001, 5_000_025)
 SHORT = replace(PACE, hold_s=3.0, retry_s=0.1)
@@ -32,8 +33,7 @@ LOOKS_S = 1.0
 @pytest.fixture
 async def staged(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
     async with stage(postgresql_url, tmp_path) as opened:
-        customers = opened.fusebill.customers
-        customers |= {each: dict(customers[BIKES], id=each) for each in MANY}
+        add_customers(opened.fusebill, MANY)
         opened.fusebill.calls_per_minute = 100_000
         yield opened
 
@@ -97,7 +97,7 @@ async def test_a_database_that_is_silent_amid_the_work_has_nobody_called_twice(
     assert broken(staged.database_url) == []
 
 
-async def test_a_process_that_slept_between_its_read_and_its_call_makes_none(
+async def test_a_process_that_slept_between_its_read_and_its_call_clears_no_new_ids(
     staged: Stage,
 ) -> None:
     sleeper = await staged.start(timing=BRIEF)
@@ -114,11 +114,13 @@ async def test_a_process_that_slept_between_its_read_and_its_call_makes_none(
     await staged.until(read.is_set)
     await staged.start(timing=BRIEF)
     await staged.settled()
+    assert "Cleared: contact 101, company 202" in staged.card(card)
+    staged.fusebill.customers[BIKES] |= {"hubSpotId": 901, "hubSpotCompanyId": 902}
     await wakes(staged, sleeper)
     await click
-    assert HOLD_LOST in staged.log
     assert staged.calls("unlatch_customer") == 1
-    assert "✅ Unlatched" in staged.card(card)
+    assert staged.fusebill.customers[BIKES]["hubSpotId"] == 901
+    assert "Cleared: contact 101, company 202" in staged.card(card)
 
 
 @pytest.mark.parametrize("another", [True, False])

@@ -15,7 +15,6 @@ from bot.domain.models import EventType
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
 from tests.support.kept import KeptCard
-from tests.support.ledger import HOLD_LOST
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.stage import Stage, Trap, stage
 
@@ -105,34 +104,6 @@ async def test_the_work_of_a_dead_instance_is_reclaimed(staged: Stage) -> None:
     assert survivor.process.exitcode is None
     assert "Cleared: contact 101, company 202" in staged.card(card)
     assert "has been resumed" in staged.thread(card)
-
-
-async def test_an_instance_that_slept_through_its_lease_clears_no_new_ids(
-    staged: Stage,
-) -> None:
-    frozen = await staged.start(timing=replace(PACE, execution_s=0.2))
-    card = await staged.ask()
-    read = asyncio.Event()
-
-    async def freeze(operation: str) -> None:
-        if operation == "get_customer" and not read.is_set():
-            frozen.signal(SIGSTOP)
-            read.set()
-
-    staged.fusebill.after = freeze
-    click = asyncio.create_task(staged.slack.click("U0BOB", card.ts, "unlatch_confirm"))
-    await staged.until(read.is_set)
-    await staged.start()
-    await staged.settled()
-    assert "Cleared: contact 101, company 202" in staged.card(card)
-    staged.fusebill.customers[BIKES] |= {"hubSpotId": 901, "hubSpotCompanyId": 902}
-
-    frozen.signal(SIGCONT)
-    await click
-    await staged.until(lambda: HOLD_LOST in staged.log)
-    assert staged.calls("unlatch_customer") == 1
-    assert staged.fusebill.customers[BIKES]["hubSpotId"] == 901
-    assert "Cleared: contact 101, company 202" in staged.card(card)
 
 
 @pytest.mark.parametrize("drawing", ["Working", "Cleared"])

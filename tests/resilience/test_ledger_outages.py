@@ -22,7 +22,7 @@ from tests.support.faults import TIMING, calls, confirm, posted_once_in_order, s
 from tests.support.ledger import make_due
 from tests.support.names import BIKES, CHANNEL, UNDO
 from tests.support.proxy import Proxy
-from tests.support.world import OpenWorld, World
+from tests.support.world import OpenWorld, World, add_customers
 
 STOP = "unlatch_stop"
 
@@ -174,12 +174,6 @@ async def test_a_ledger_that_stops_answering_does_not_delay_a_click(
 CUSTOMERS = [BIKES, *range(5_000_001, 5_000_010)]
 
 
-def add_customers(world: World) -> None:
-    """Give Fusebill all of CUSTOMERS, the new ones latched as the first is."""
-    for each in CUSTOMERS[1:]:
-        world.fusebill.customers[each] = dict(world.fusebill.customers[BIKES], id=each)
-
-
 async def at_work(world: World) -> tuple[PostedMessage, asyncio.Event]:
     """A card whose last two customers are not begun until the event is set."""
     released = asyncio.Event()
@@ -188,7 +182,7 @@ async def at_work(world: World) -> tuple[PostedMessage, asyncio.Event]:
         if operation == "unlatch_customer":
             await released.wait()
 
-    add_customers(world)
+    add_customers(world.fusebill, CUSTOMERS)
     card = await world.ask(f"{', '.join(map(str, CUSTOMERS))} moved")
     world.fusebill.before = hold
     await confirm(world, card)
@@ -250,7 +244,7 @@ async def test_locked_cards_leave_connections_for_clicks(
 ) -> None:
     timing = replace(TIMING, sweep_every_s=0.2)
     async with open_world(timing=timing, database_url=postgresql_url) as world:
-        add_customers(world)
+        add_customers(world.fusebill, CUSTOMERS)
         for customer in CUSTOMERS:
             await world.ask(f"{customer} moved")
         soon = datetime.now(UTC) + timedelta(seconds=3)

@@ -19,7 +19,8 @@ from tests.resilience.test_many_crash import all_outcomes, ask
 from tests.support.bot_process import PACE, BotProcess
 from tests.support.ledger import broken, story_of_all
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
-from tests.support.stage import Stage, add_customers, stage
+from tests.support.stage import Stage, stage
+from tests.support.world import add_customers
 
 STOP = "unlatch_stop"
 PATIENT = replace(PACE, hold_s=10.0)

@@ -15,7 +15,7 @@ from tests.support.bot_process import PACE
 from tests.support.ledger import broken
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
 from tests.support.stage import Stage, Trap
-from tests.support.world import QUICK, OpenWorld, World
+from tests.support.world import QUICK, OpenWorld, World, add_customers
 
 STOP = "unlatch_stop"
 JOINERY, DENTAL = 3100025, 3100033
@@ -113,8 +113,7 @@ async def test_stop_on_a_stale_card_brings_it_up_to_date(world: World) -> None:
 
 
 async def test_many_wait_when_fusebill_says_when_to_try_again(world: World) -> None:
-    for each in CUSTOMERS[3:]:
-        world.fusebill.customers[each] = dict(world.fusebill.customers[BIKES], id=each)
+    add_customers(world.fusebill)
     card = await world.ask(f"{', '.join(map(str, CUSTOMERS))} moved portal")
     world.fusebill.misbehave("rate_limited", operation="unlatch_customer", times=8, retry_after=1)
     await world.press("U0BOB", card, CONFIRM)

@@ -23,7 +23,7 @@ from tests.support.by_hand import writing
 from tests.support.ledger import create, reading, story_of_all
 from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
 from tests.support.steps import LIFE, REQUEST
-from tests.support.world import OpenWorld, World
+from tests.support.world import OpenWorld, World, add_customers
 
 JOINERY, FRAMES = 3100025, 3100033
 LIFE_S = 4
@@ -104,9 +104,8 @@ async def test_two_hundred_rechecks_due_at_once_delay_no_other_card(
         unlatch_expires_after_s=LIFE_S,
         unlatch_recheck_after_s=1,
     ) as world:
+        add_customers(world.fusebill, RECHECKS, hubSpotId=None, hubSpotCompanyId=None)
         for each in RECHECKS:
-            cleared = dict(world.fusebill.customers[BIKES], id=each)
-            world.fusebill.customers[each] = cleared | {"hubSpotId": None, "hubSpotCompanyId": None}
             world.fusebill.misbehave("slow", customer_id=each, times=None, seconds=0.4)
         await require_that_others_go_on(world)
         done = await asyncio.to_thread(story_of_all, database_url)

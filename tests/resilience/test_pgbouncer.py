@@ -17,6 +17,7 @@ from tests.support import postgresql
 from tests.support.names import BIKES, CONFIRM
 from tests.support.proxy import Proxy
 from tests.support.stage import stage
+from tests.support.world import add_customers
 
 PGBOUNCER = shutil.which("pgbouncer", path="/usr/sbin:/usr/bin:/usr/local/bin")
 pytestmark = pytest.mark.skipif(PGBOUNCER is None, reason="pgbouncer is not installed")
@@ -79,8 +80,7 @@ async def test_customers_are_unlatched_with_the_ledger_behind_pgbouncer(
     # so many that each of the bot's connections is used again and again
     customers = range(BIKES, BIKES + 12)
     async with stage(pooled_url, tmp_path) as staged:
-        for each in customers:
-            staged.fusebill.customers[each] = dict(staged.fusebill.customers[BIKES], id=each)
+        add_customers(staged.fusebill, customers)
         await staged.start()
         cards = [await staged.ask(each) for each in customers]
         for card in cards:

@@ -16,6 +16,7 @@ from time import monotonic
 import aiohttp
 import pytest
 
+from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Mode
 from tests.support.bot_process import PACE
 from tests.support.names import CHANNEL
@@ -43,6 +44,15 @@ class Gate:
             await self.opened.wait()
 
 
+async def held_at_its_call(staged: Stage) -> tuple[PostedMessage, Gate]:
+    """A card that was confirmed, and what holds its call."""
+    card, gate = await staged.ask(), Gate("unlatch_customer")
+    staged.fusebill.before = gate
+    assert (await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")).status == 200
+    await staged.until(gate.reached.is_set)
+    return card, gate
+
+
 async def ready(address: str) -> int:
     """The status of /readyz, or 0 if nothing listens any more."""
     try:
@@ -56,11 +66,7 @@ async def ready(address: str) -> int:
 @pytest.mark.parametrize("mode", ["http", "socket"])
 async def test_a_stopping_bot_finishes_acknowledged_work(staged: Stage, mode: Mode) -> None:
     bot = await staged.start(mode=mode)
-    card = await staged.ask()
-    gate = Gate("unlatch_customer")
-    staged.fusebill.before = gate
-    assert (await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")).status == 200
-    await staged.until(gate.reached.is_set)
+    card, gate = await held_at_its_call(staged)
     assert await ready(bot.address) == 200
 
     bot.signal(SIGTERM)
@@ -79,11 +85,7 @@ async def test_a_stopping_bot_finishes_acknowledged_work(staged: Stage, mode: Mo
 @pytest.mark.parametrize(("mode", "status"), [("http", 503), ("socket", 0)])
 async def test_a_stopping_bot_takes_no_new_work(staged: Stage, mode: Mode, status: int) -> None:
     bot = await staged.start(mode=mode)
-    card = await staged.ask()
-    gate = Gate("unlatch_customer")
-    staged.fusebill.before = gate
-    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
-    await staged.until(gate.reached.is_set)
+    _card, gate = await held_at_its_call(staged)
     bot.signal(SIGTERM)
     await staged.until(lambda: '"stopping"' in staged.log)
 
@@ -178,11 +180,7 @@ async def test_a_bot_that_never_got_its_websocket_can_be_stopped(
 @pytest.mark.parametrize("number", [SIGTERM, SIGINT])
 async def test_a_second_signal_stops_at_once(staged: Stage, number: int) -> None:
     bot = await staged.start()
-    card = await staged.ask()
-    gate = Gate("unlatch_customer")
-    staged.fusebill.before = gate
-    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
-    await staged.until(gate.reached.is_set)
+    _card, gate = await held_at_its_call(staged)
     bot.signal(number)
     await staged.until(lambda: '"stopping"' in staged.log)
 
@@ -195,11 +193,7 @@ async def test_a_second_signal_stops_at_once(staged: Stage, number: int) -> None
 
 async def test_a_hangup_drains_however_often_it_comes(staged: Stage) -> None:
     bot = await staged.start()
-    card = await staged.ask()
-    gate = Gate("unlatch_customer")
-    staged.fusebill.before = gate
-    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
-    await staged.until(gate.reached.is_set)
+    card, gate = await held_at_its_call(staged)
     bot.signal(SIGHUP)
     await staged.until(lambda: '"stopping"' in staged.log)
     bot.signal(SIGHUP)
@@ -220,11 +214,7 @@ async def test_a_signal_that_means_nothing_ends_nothing(staged: Stage, number: i
 
 async def test_unfinished_work_is_left_to_the_next_process(staged: Stage) -> None:
     bot = await staged.start(timing=replace(PACE, drains_for_s=0.3))
-    card = await staged.ask()
-    gate = Gate("unlatch_customer")
-    staged.fusebill.before = gate
-    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
-    await staged.until(gate.reached.is_set)
+    card, gate = await held_at_its_call(staged)
     assert await bot.stop() == 0
     staged.fusebill.before = None
     gate.opened.set()

@@ -24,7 +24,7 @@ from tests.support.ledger import audit_rows, broken, lose_hold
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.proxy import Proxy
 from tests.support.reading import operations, request_id
-from tests.support.world import OpenWorld, World
+from tests.support.world import OpenWorld, World, add_customers
 
 TIMING = Timing(
     hold_s=20, execution_s=0.4, fusebill_write_s=0.6, looks_for_s=0.2, sweep_every_s=0.2
@@ -286,8 +286,7 @@ async def mark_many_as_undone(scene: Scene) -> None:
 async def stop(scene: Scene) -> None:
     world = scene.world
     many = [BIKES, *range(5_000_001, 5_000_040)]
-    for each in many[1:]:
-        world.fusebill.customers[each] = dict(world.fusebill.customers[BIKES], id=each)
+    add_customers(world.fusebill, many)
     card = await world.ask(", ".join(map(str, many)))
     # each customer takes as long as one may, so that the last are begun two seconds later
     world.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=0.4)

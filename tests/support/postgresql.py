@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from tempfile import TemporaryDirectory
@@ -101,6 +101,12 @@ def read_only(database_url: str) -> None:
     )
 
 
+def _execute(database_url: str, statements: Sequence[str]) -> None:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        for statement in statements:
+            connection.execute(statement.encode())
+
+
 def fail_at_commit(database_url: str, event_type: str, sqlstate: str, *, times: int) -> None:
     """Let the server refuse the next COMMITs of transactions that insert an event of a type.
 
@@ -117,9 +123,7 @@ def fail_at_commit(database_url: str, event_type: str, sqlstate: str, *, times: 
         f"""CREATE CONSTRAINT TRIGGER fails AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
             FOR EACH ROW WHEN (NEW.type = '{event_type}') EXECUTE FUNCTION fail()""",
     ]
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
+    _execute(database_url, statements)
 
 
 def refused_commits(database_url: str) -> int:
@@ -140,9 +144,7 @@ def dawdle_at_commit(database_url: str, event_type: str, seconds: float) -> None
         f"""CREATE CONSTRAINT TRIGGER dawdles AFTER INSERT ON events DEFERRABLE INITIALLY DEFERRED
             FOR EACH ROW WHEN (NEW.type = '{event_type}') EXECUTE FUNCTION dawdle()""",
     ]
-    with psycopg.connect(database_url, autocommit=True) as connection:
-        for statement in statements:
-            connection.execute(statement.encode())
+    _execute(database_url, statements)
 
 
 def dawdles(database_url: str) -> bool:

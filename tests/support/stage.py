@@ -15,7 +15,7 @@ from bot.settings import Mode, Timing
 from tests.support import ledger
 from tests.support.bot_process import PACE, BotProcess, bot_process
 from tests.support.kept import KeptCard
-from tests.support.names import BIKES, CHANNEL, CUSTOMERS
+from tests.support.names import BIKES, CHANNEL
 from tests.support.world import settings_for
 
 
@@ -147,10 +147,3 @@ async def stage(database_url: str, folder: Path) -> AsyncIterator[Stage]:
         slack = await stack.enter_async_context(SimulatedSlack())
         fusebill = await stack.enter_async_context(SimulatedFusebill())
         yield Stage(slack, fusebill, database_url, folder, stack)
-
-
-def add_customers(fusebill: SimulatedFusebill) -> None:
-    """Give Fusebill all of CUSTOMERS, the new ones latched as the first is."""
-    customers = fusebill.customers
-    for each in CUSTOMERS[3:]:
-        customers[each] = dict(customers[BIKES], id=each)

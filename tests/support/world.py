@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from bot.sandbox.slack.simulator import OpenView, PostedMessage, SimulatedSlack,
 from bot.settings import Settings, Timing
 from tests.support import ledger
 from tests.support.kept import KeptCard, KeptRequest
-from tests.support.names import CANCEL, CHANNEL
+from tests.support.names import BIKES, CANCEL, CHANNEL, CUSTOMERS
 
 QUICK = Timing(sweep_every_s=0.1, look_s=0.02)
 
@@ -114,6 +115,15 @@ class World:
         """The visible text of a card's thread."""
         replies = self.slack.workspace.thread(CHANNEL, card.ts)
         return "\n".join(text_of(reply.blocks) for reply in replies)
+
+
+def add_customers(
+    fusebill: SimulatedFusebill, customer_ids: Iterable[int] = CUSTOMERS[3:], **fields: Any
+) -> None:
+    """Give Fusebill customers, each like the first but for these fields; the rest of CUSTOMERS."""
+    like = fusebill.customers[BIKES]
+    for each in customer_ids:
+        fusebill.customers[each] = deepcopy(like) | {"id": each, **fields}
 
 
 OpenWorld = Callable[..., AbstractAsyncContextManager[World]]
