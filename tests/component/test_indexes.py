@@ -57,7 +57,7 @@ QUERIES: dict[str, tuple[Select[Any] | Statement, dict[str, object]]] = {
 }
 
 
-@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql"])
 def large(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Connection]:
@@ -79,17 +79,19 @@ def large(
         engine.dispose()
 
 
-@pytest.mark.parametrize("name", QUERIES)
-def test_no_query_of_a_flow_reads_a_whole_table(large: Connection, name: str) -> None:
-    plan = explained(large, *QUERIES[name])
-    assert "index" in plan.lower() or "primary key" in plan.lower(), plan
-    assert "Seq Scan" not in plan, plan
+def test_no_query_of_a_flow_reads_a_whole_table(large: Connection) -> None:
+    # in one test: filling a ledger takes longer than asking about all of them
+    plans = {name: explained(large, *query) for name, query in QUERIES.items()}
+    assert {name: plan for name, plan in plans.items() if reads_a_whole_table(plan)} == {}
+    assert "jobs_due" in plans["what is due"]  # it is found by its kind and time
+
+
+def reads_a_whole_table(plan: str) -> bool:
+    if "index" not in plan.lower() and "primary key" not in plan.lower():
+        return True
     # SQLite reads a table without one of its indexes
-    assert not [line for line in plan.splitlines() if "SCAN" in line and "INDEX" not in line], plan
-
-
-def test_what_is_due_is_found_by_its_kind_and_time(large: Connection) -> None:
-    assert "jobs_due" in explained(large, *QUERIES["what is due"])
+    scans = [line for line in plan.splitlines() if "SCAN" in line and "INDEX" not in line]
+    return bool(scans) or "Seq Scan" in plan
 
 
 class Explain(Executable, ClauseElement):

@@ -12,7 +12,12 @@ from tests.support.reading import operations, said, without_times
 from tests.support.world import QUICK, OpenWorld, World
 
 SHORT = Timing(
-    sweep_every_s=60, execution_s=1.0, fusebill_write_s=1.0, looks_for_s=0.3, look_s=0.02
+    sweep_every_s=60,
+    execution_s=1.0,
+    fusebill_write_s=1.0,
+    looks_for_s=0.3,
+    retry_s=0.05,
+    look_s=0.02,
 )
 
 UNLATCHED = "✅ Unlatched"

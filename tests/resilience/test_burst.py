@@ -139,7 +139,7 @@ JUNK = [
 ]
 
 
-async def test_ten_thousand_junk_requests_leave_no_memory_or_log_growth(
+async def test_three_thousand_junk_requests_leave_no_memory_or_log_growth(
     bot: Stage,
 ) -> None:
     url = bot.slack.request_url or ""
@@ -156,11 +156,11 @@ async def test_ten_thousand_junk_requests_leave_no_memory_or_log_growth(
     async with aiohttp.ClientSession() as session:
         await send_junk(session, range(200))
         before, logged = resident(bot), len(bot.log)
-        parts = (send_junk(session, range(start, 9_800, 20)) for start in range(20))
+        parts = (send_junk(session, range(start, 3_000, 20)) for start in range(20))
         statuses = sum(await asyncio.gather(*parts), Counter[int]())
-    assert statuses == {401: 9_800}
-    assert resident(bot) - before < 10_000_000
-    assert len(bot.log) - logged < 100_000
+    assert statuses == {401: 3_000}
+    assert resident(bot) - before < 3_000_000
+    assert len(bot.log) - logged < 30_000
     assert await serves(bot)
     assert len(bot.fusebill.calls) == 1
 

@@ -18,7 +18,9 @@ from bot.ops import logs
 from bot.settings import Mode, Settings, Timing, load
 
 # a process never reclaims its own running work, so the lease may be shorter than the execution
-PACE = Timing(hold_s=0.3, execution_s=6.0, sweep_every_s=0.05)
+PACE = Timing(
+    hold_s=0.3, execution_s=6.0, sweep_every_s=0.05, retry_s=0.05, look_s=0.05, pause_s=0.1
+)
 
 FORKS = get_context("forkserver")
 # what the commands import when they need it, too

@@ -18,7 +18,7 @@ from tests.support import ledger
 from tests.support.kept import KeptCard, KeptRequest
 from tests.support.names import BIKES, CANCEL, CHANNEL, CUSTOMERS
 
-QUICK = Timing(sweep_every_s=0.1, look_s=0.02)
+QUICK = Timing(sweep_every_s=0.1, retry_s=0.05, look_s=0.02, pause_s=0.1)
 
 
 @dataclass(slots=True)
