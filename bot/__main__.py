@@ -159,6 +159,7 @@ def _parser() -> argparse.ArgumentParser:
     sandbox = commands.add_parser("sandbox", help="try the bot in the browser, with simulators")
     sandbox.add_argument("--port", type=_port, default=8080, help="port (default 8080; 0: any)")
     sandbox.add_argument("--no-open", action="store_true", help="don't open the browser")
+    sandbox.add_argument("--log", action="store_true", help="print the bot's log, too")
     manifest = commands.add_parser("manifest", help="print the Slack app manifest")
     mode = manifest.add_mutually_exclusive_group(required=True)
     mode.add_argument("--url", type=_https, help="the bot's address, like https://bot.example.com")
@@ -257,7 +258,7 @@ def _sandbox(parsed: argparse.Namespace) -> int:
     from bot.ops import logs
     from bot.sandbox.runner import run
 
-    logs.configure("WARNING", "console")
+    logs.configure("INFO" if parsed.log else "ERROR", "console")
     asyncio.run(run(port=parsed.port, open_browser=not parsed.no_open))
     return 0
 

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import Literal, TextIO
 
 import structlog
+from stamina.instrumentation import RetryDetails, set_on_retry_hooks
 from structlog.typing import EventDict, Processor
 
 # at DEBUG these log payloads, headers and bodies, which hold secrets
@@ -94,6 +95,13 @@ class _Lines:
     debug = info = warning = error = critical = write
 
 
+def _tell_of_retry(details: RetryDetails) -> None:
+    """One line for a call that is tried again; stamina's own names Python's arguments."""
+    why = str(details.caused_by) or type(details.caused_by).__name__
+    again_in_s = round(details.wait_for, 2)
+    structlog.get_logger(__name__).warning("trying again", why=why, again_in_s=again_in_s)
+
+
 def configure(level: str, form: Literal["json", "console"]) -> None:
     """Set up logging to stderr for the process."""
     shared: list[Processor] = [
@@ -113,6 +121,7 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
             )
         ]
     )
+    set_on_retry_hooks([_tell_of_retry])
     handler = logging.StreamHandler()
     structlog.configure(
         processors=[*shared, *last],

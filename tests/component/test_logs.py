@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import AsyncIterator
 from contextlib import redirect_stderr, suppress
 from pathlib import Path
@@ -14,7 +15,9 @@ import httpx
 import pytest
 import structlog
 
+from bot.fusebill.errors import NotReached
 from bot.ops import logs
+from bot.ops.tasks import retried
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack, text_of
 from bot.settings import Mode
@@ -119,6 +122,22 @@ def test_a_traceback_stays_on_its_json_line(capsys: pytest.CaptureFixture[str]) 
         logging.getLogger("asyncio").exception("task failed")
     (line,) = logged(capsys)
     assert "JSONDecodeError: Expecting value" in line["exception"]
+
+
+async def test_what_is_tried_again_is_one_line_that_says_why_and_when(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    logs.configure("INFO", "console")
+    answers = [NotReached("connection refused"), None]
+
+    async def call() -> None:
+        if answer := answers.pop(0):
+            raise answer
+
+    await retried(call, NotReached, timeout_s=None, attempts=2, wait_initial=0.01)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert re.search(r"trying again .*again_in_s=[0-9.]+ why='connection refused'", line)
+    assert "args" not in line
 
 
 def test_configuring_twice_logs_everything_once(capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,6 +144,25 @@ async def test_the_ledger_is_deleted_when_it_stops(tmp_path: Path) -> None:
     assert names(tmp_path) == set()
 
 
+async def test_the_terminal_shows_no_log_when_fusebill_fails() -> None:
+    async with (
+        started() as sandbox,
+        httpx.AsyncClient(trust_env=False) as http,
+        http.stream("GET", f"{sandbox.url}page/events") as live,
+    ):
+        await http.post(f"{sandbox.url}page/do/fault", json={"kind": "server_error"})
+        command = {"user_id": "U0ALICE", "text": "/unlatch 2554529 moved"}
+        await http.post(f"{sandbox.url}page/command", json=command)
+        async with asyncio.timeout(20):
+            async for state in live.aiter_lines():
+                if "HTTP 500" in state:  # what Alice reads, after the last try
+                    break
+        _, output = await sandbox.stop()
+    said = ["Slack and Fusebill are simulated", "The ledger is in", "Stopped."]
+    assert len(output.splitlines()) == len(said)
+    assert all(map(str.startswith, output.splitlines(), said))
+
+
 async def test_ctrl_c_does_not_wait_for_a_fusebill_that_never_answers() -> None:
     async with started() as sandbox, httpx.AsyncClient(trust_env=False) as http:
         await http.post(f"{sandbox.url}page/do/fault", json={"kind": "hang"})
