@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from sqlalchemy import Engine
 
+from bot.__main__ import main
 from bot.ledger.database.engine import Database, open_engine
 from tests.support.steps import Process
+
+Command = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
@@ -33,3 +36,19 @@ def one(database: Database) -> Process:
 @pytest.fixture
 def other(database: Database) -> Process:
     return Process(database, "other")
+
+
+@pytest.fixture
+def command(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Runs a command on the ledger; returns its exit code and what it printed, without the log."""
+    monkeypatch.setenv("DATABASE_URL", database_url)
+
+    def run(*arguments: object) -> tuple[int, str]:
+        capsys.readouterr()
+        code = main([*map(str, arguments)])
+        printed = capsys.readouterr()
+        return code, printed.out + printed.err
+
+    return run

@@ -40,16 +40,13 @@ NO = Decision(allowed=False, why="Two people are needed.")
 
 
 @pytest.fixture
-def audit(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Audit:
-    """Runs a command on the ledger; returns what it printed."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
+def audit(command: Callable[..., tuple[int, str]]) -> Audit:
+    """Runs `audit`, or another command, on the ledger; returns what it printed."""
 
-    def run(*arguments: str, command: str = "audit") -> str:
-        capsys.readouterr()  # the log
-        assert main([command, *arguments]) == 0
-        return capsys.readouterr().out
+    def run(*arguments: str, called: str = "audit") -> str:
+        code, printed = command(called, *arguments)
+        assert code == 0, printed
+        return printed
 
     return run
 
@@ -167,7 +164,7 @@ async def test_a_forgotten_person_has_no_name_any_more_and_no_hash_is_broken(
     for name in ("bob", "robert"):
         await one.confirm(person=replace(BOB, name=name), judge=lambda _request, _other: NO)
         one.now += MINUTE
-    printed = await asyncio.to_thread(audit, "U0BOB", command="forget")
+    printed = await asyncio.to_thread(audit, "U0BOB", called="forget")
     assert printed == "Names of U0BOB that were deleted: 2. The id stays: hashes cover it.\n"
     assert people(audit) == [
         ("requested", "U0ALICE", "alice"),
@@ -175,7 +172,7 @@ async def test_a_forgotten_person_has_no_name_any_more_and_no_hash_is_broken(
         ("decision_denied", "U0BOB", ""),
     ]
     assert broken(database_url) == []
-    assert audit("U0BOB", command="forget").startswith("Names of U0BOB that were deleted: 0.")
+    assert audit("U0BOB", called="forget").startswith("Names of U0BOB that were deleted: 0.")
     await one.confirm(person=BOB)
     assert people(audit)[1:] == [
         ("decision_denied", "U0BOB", ""),
@@ -250,7 +247,7 @@ async def test_a_hostile_name_breaks_no_form(one: Process, audit: Audit, name: s
 
 
 def requests_of_a_day() -> Iterator[Request]:
-    for number, letter in enumerate("abcdef"):
+    for number, letter in enumerate("abcdefg"):
         asked_at = NOW + number * timedelta(hours=1)
         yield replace(
             REQUEST,
@@ -265,7 +262,7 @@ def requests_of_a_day() -> Iterator[Request]:
 @pytest.fixture
 async def a_day(one: Process) -> None:
     """A request of each kind of result, an hour apart."""
-    cleared, again, declined, waits, unposted, denied = requests_of_a_day()
+    cleared, again, declined, waits, unposted, denied, confirmed = requests_of_a_day()
     for request in (cleared, again):
         one.now = request.asked_at
         await one.ask(request)
@@ -288,6 +285,9 @@ async def a_day(one: Process) -> None:
     one.now = denied.asked_at
     nobody = replace(denied, requester=BOB, customer=Customer(105))
     await one.run(ask_steps.refused_to_ask, nobody, NO, Act("types"))
+    one.now = confirmed.asked_at
+    await one.ask(confirmed)
+    await one.confirm(confirmed.id, BOB)
 
 
 @pytest.mark.usefixtures("a_day")
@@ -302,6 +302,7 @@ def test_the_summary_has_a_line_for_each_request(audit: Audit) -> None:
         (103, "waiting", "alice", ""),
         (104, "delivery_failed", "alice", ""),
         (105, "ask_denied", "bob", ""),
+        (106, "confirmed", "alice", "bob"),
     ]
 
 
@@ -310,9 +311,9 @@ def test_the_summary_has_a_line_for_each_request(audit: Audit) -> None:
     ("arguments", "found"),
     [
         (["--customer", "102"], [102]),
-        (["--who", "U0BOB"], [100, 101, 102, 105]),
+        (["--who", "U0BOB"], [100, 101, 102, 105, 106]),
         (["--since", "2026-11-23T13:00", "--until", "2026-11-23T15:00"], [101, 102]),
-        (["--unfinished"], []),
+        (["--unfinished"], [106]),
     ],
     ids=str,
 )

@@ -17,7 +17,6 @@ from typing import Any, TextIO
 import pytest
 from sqlalchemy import Connection, Engine, delete, insert, update
 
-from bot.__main__ import main
 from bot.domain.models import Customer, HubSpotIds
 from bot.ledger import decide_steps
 from bot.ledger.acts import Act
@@ -80,15 +79,12 @@ Audit = Callable[..., tuple[int, list[str]]]
 
 
 @pytest.fixture
-def audit(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Audit:
+def audit(command: Callable[..., tuple[int, str]]) -> Audit:
     """`python -m bot audit --verify …`: its exit code and lines."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
 
     def run(*arguments: object) -> tuple[int, list[str]]:
-        code = main(["audit", "--verify", *map(str, arguments)])
-        return code, capsys.readouterr().out.splitlines()
+        code, printed = command("audit", "--verify", *arguments)
+        return code, printed.splitlines()
 
     return run
 

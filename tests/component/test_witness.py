@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -18,7 +19,6 @@ import pytest
 from sqlalchemy import Connection, Engine, delete, event, select, text
 from sqlalchemy.exc import OperationalError
 
-from bot.__main__ import main
 from bot.domain.models import Card, Customer, EventType, HubSpotIds
 from bot.ledger import ask_steps, decide_steps, rows
 from bot.ledger.acts import Act, Repeated
@@ -83,18 +83,9 @@ Audit = Callable[..., tuple[int, str]]
 
 
 @pytest.fixture
-def audit(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Audit:
+def audit(command: Audit) -> Audit:
     """`python -m bot audit …`: its exit code and output."""
-    monkeypatch.setenv("DATABASE_URL", database_url)
-
-    def run(*arguments: object) -> tuple[int, str]:
-        code = main(["audit", *map(str, arguments)])
-        printed = capsys.readouterr()
-        return code, printed.out + printed.err
-
-    return run
+    return partial(command, "audit")
 
 
 @pytest.mark.usefixtures("ledger")
