@@ -40,6 +40,7 @@ async def test_the_first_event_holds_what_the_hash_chain_covers(world: World) ->
         "customer_id": 2554529,
         "channel_id": CHANNEL,
         "reason": "moved",
+        "command": "/unlatch",
         "vid": 101,
         "company_id": 202,
     }
@@ -67,7 +68,7 @@ def test_a_follow_up_goes_into_the_thread_of_its_request() -> None:
 def test_an_undo_after_a_failed_undo_undoes_the_first_request() -> None:
     first = new_card(ALICE, PLACE, [CUSTOMER], "").first
     asked = (ALICE, PLACE, [CUSTOMER], "")
-    undo = new_card(*asked, kind=Kind.RELATCH, follows=[first]).first
+    undo = new_card(*asked, kind=Kind.RELATCH, follows=[first], undoes=True).first
     again = new_card(*asked, kind=Kind.RELATCH, follows=[undo]).first
     assert (undo.undoes, again.undoes) == (first.id, first.id)
 
