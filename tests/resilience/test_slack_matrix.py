@@ -22,6 +22,7 @@ from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack
 from bot.slack.client import Slack
 from bot.slack.errors import PASSING, UNCHANGEABLE, UNPOSTABLE, SlackError, is_retryable
 from bot.slack.web_api import open_session
+from tests import slack_errors
 from tests.support.faults import TIMING, calls, confirm, posted_once_in_order, shown
 from tests.support.names import BIKES, CHANNEL
 from tests.support.world import OpenWorld, World, settings_for
@@ -263,3 +264,8 @@ async def test_a_new_card_that_slack_does_not_let_in_is_answered_at_once(
     await world.settled()
     assert "no card was posted and nothing was changed" in reply
     assert sum(call.method == "chat.postMessage" for call in world.slack.calls) == 1
+
+
+async def test_the_page_of_error_codes_says_what_people_and_the_admin_are_told() -> None:
+    page = (await slack_errors.findings()).page()
+    assert slack_errors.PAGE.read_text(encoding="utf-8") == page
