@@ -30,6 +30,7 @@ from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
 from bot.ledger.database.migrating import migrate, require_current, version
 from bot.ledger.jobs import Kind
 from bot.ledger.tables import REVISION
+from bot.messages.card import Deciders
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.ops.tasks import BackgroundTasks
@@ -117,13 +118,18 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             looks_for_s=timing.looks_for_s,
         )
         notify = sorted(settings.unlatch_notify)
+        deciders = Deciders(
+            notify,
+            two_person=settings.unlatch_two_person,
+            listed=bool(settings.unlatch_confirmers),
+        )
         recheck_after_s = settings.unlatch_recheck_after_s
         expires_after_s = settings.unlatch_expires_after_s
         runner = Runner(database, tasks, timing, stopping)
         private = PrivateMessages(runner, slack)
-        show = Show(runner, slack, private, links, tasks, metrics, timing, notify)
+        show = Show(runner, slack, private, links, tasks, metrics, timing, deciders)
         post = PostCards(
-            *(runner, slack, show, private, links, metrics, timing, notify),
+            *(runner, slack, show, private, links, metrics, timing, deciders),
             expires_after_s=expires_after_s,
         )
         work = Work(*(runner, execution, pace, metrics, timing), recheck_after_s=recheck_after_s)

@@ -18,39 +18,36 @@ from bot.domain.models import Card, EventType, Kind, OpenEnum, Outcome, Request,
 class KindMeaning:
     """How a request of a kind is worded; `{}` stands for its customer, or for "47 customers".
 
-    `ask` is the question on the card, and what the thread says that somebody asked; `asked_to` says
-    the latter of one customer. `button` is that of a card of one customer, in Slack's `style`; that
-    of many says `ask`. `doing` heads the card while the work lasts, and `done` is what becomes of a
-    customer. `label` introduces the ids on the card, `latched` says of many customers how they are
-    before. `left_alone` explains the outcome CHANGED. `again` is what to type, or to press, to ask
-    once more, with an id or "many" for `{}`. `mark` stands before a state in a list.
+    `ask` is the question on the card and its button, in Slack's `style`; `asked` is what the thread
+    says that somebody did. `doing` heads the card while the work lasts, and `done` is what becomes
+    of a customer. `changes` says what the work does, with the ids, or how many, for `{}`; the card
+    adds that it can be undone if that `may_be_undone`. `again` is what to type, or to press, to ask
+    once more, with an id and the reason or "many" for `{}`. `mark` stands before a state in a list.
     """
 
     ask: str
-    asked_to: str
-    button: str
+    asked: str
     style: str
     doing: str
     done: str
-    label: str
-    latched: str
-    left_alone: str
+    changes: str
     again: str
     mark: str = ""
+    may_be_undone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class VerdictMeaning:
     """How a verdict is shown, and whether work follows.
 
-    `title` heads the card and, in lower case, names the state in a list. `label` introduces who
-    decided and when. Without `executes`, the verdict ends the request.
+    `title` heads the card and, in lower case, names the state in a list. Without `executes`, the
+    verdict ends the request. After one that nobody made, the same `may_be_asked_again`.
     """
 
     emoji: str
     title: str
-    label: str
     executes: bool = False
+    may_be_asked_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +57,8 @@ class OutcomeMeaning:
     `title` heads the card and, in lower case, names the state in a list; `count` follows a number
     of customers. `effective` means that the customer was or may have been changed, so older cards
     for the customer are overtaken. `as_asked` means that the customer is now as the card asked.
-    `may_be_undone` and `may_be_checked` say whether the card offers **Undo…** or **Check again**.
+    `may_be_undone`, `may_be_checked` and `may_be_asked_again` say whether the card offers
+    **Undo…**, **Check again** or **Ask again**.
     """
 
     emoji: str
@@ -70,6 +68,7 @@ class OutcomeMeaning:
     as_asked: bool = False
     may_be_undone: bool = False
     may_be_checked: bool = False
+    may_be_asked_again: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +106,11 @@ def _unknown_kind(value: str) -> KindMeaning:
     title = _title(value)
     return KindMeaning(
         ask=f"{title} {{}}",
-        asked_to=title.lower(),
-        button=title,
+        asked=f"asked: {title.lower()}",
         style="primary",
         doing=f"{title}: {{}}",
         done="done",
-        label="HubSpot ids",
-        latched="on this card",
-        left_alone="The HubSpot ids are not the ones that were confirmed, so nothing was done.",
+        changes="HubSpot ids: {}.",
         again="{command} help",
         mark=f"{title.lower()} ",
     )
@@ -125,52 +121,45 @@ KINDS: Mapping[Kind, KindMeaning] = Meanings(
     {
         Kind.UNLATCH: KindMeaning(
             ask="Unlatch {}",
-            asked_to="unlatch",
-            button="Unlatch customer",
+            asked="asked",
             style="danger",
             doing="Unlatching {}",
             done="unlatched",
-            label="Would be cleared",
-            latched="latched",
-            left_alone="The HubSpot ids are not the ones that were confirmed, so nothing was done.",
+            changes="Clears {}.",
             again="{command} {who}",
+            may_be_undone=True,
         ),
         Kind.RELATCH: KindMeaning(
             ask="Latch {} again",
-            asked_to="latch again",
-            button="Latch again",
+            asked="asked for an undo",
             style="primary",
             doing="Latching {} again",
             done="latched again",
-            label="Would be latched to",
-            latched="to be latched again",
-            left_alone="The customer has been latched to something else, so it was left alone.",
+            changes="Restores {}.",
             again="Undo…",
             mark="undo ",
         ),
         Kind.MOVE: KindMeaning(
             ask="Move the latch of {}",
-            asked_to="move the latch of",
-            button="Move latch",
+            asked="asked for a move",
             style="danger",
             doing="Moving the latch of {}",
             done="moved",
-            label="Would move",
-            latched="to be moved",
-            left_alone="The HubSpot ids are not the ones that were confirmed, so nothing was done.",
+            changes="Moves {}.",
             again="{command} move {who}",
             mark="move: ",
+            may_be_undone=True,
         ),
     },
 )
 
 VERDICTS: Mapping[Verdict, VerdictMeaning] = Meanings(
-    lambda value: VerdictMeaning("❓", _title(value), f"{_title(value)} by"),
+    lambda value: VerdictMeaning("❓", _title(value)),
     {
-        Verdict.CONFIRMED: VerdictMeaning("⏳", "In progress", "Confirmed by", executes=True),
-        Verdict.CANCELLED: VerdictMeaning("🚫", "Cancelled", "Cancelled by"),
-        Verdict.DECLINED: VerdictMeaning("⛔", "Declined", "Declined by"),
-        Verdict.EXPIRED: VerdictMeaning("⌛", "Expired", "Expired"),
+        Verdict.CONFIRMED: VerdictMeaning("⏳", "In progress", executes=True),
+        Verdict.CANCELLED: VerdictMeaning("🚫", "Cancelled"),
+        Verdict.DECLINED: VerdictMeaning("⛔", "Declined"),
+        Verdict.EXPIRED: VerdictMeaning("⌛", "Expired", may_be_asked_again=True),
     },
 )
 
@@ -181,7 +170,7 @@ OUTCOMES: Mapping[Outcome, OutcomeMeaning] = Meanings(
             "✅", "Unlatched", "unlatched", effective=True, as_asked=True, may_be_undone=True
         ),
         Outcome.RESTORED: OutcomeMeaning(
-            "✅", "Latched again", "latched again", effective=True, as_asked=True
+            "↩️", "Restored", "restored", effective=True, as_asked=True
         ),
         Outcome.MOVED: OutcomeMeaning(
             "✅", "Moved", "moved", effective=True, as_asked=True, may_be_undone=True
@@ -190,15 +179,32 @@ OUTCOMES: Mapping[Outcome, OutcomeMeaning] = Meanings(
         Outcome.ALREADY_LATCHED: OutcomeMeaning(
             "☑️", "Already latched to these ids", "already latched", as_asked=True
         ),
-        Outcome.CHANGED: OutcomeMeaning("⚠️", "Not done, the ids changed", "other ids"),
-        Outcome.REFUSED: OutcomeMeaning("❌", "Not done", "not done"),
+        Outcome.CHANGED: OutcomeMeaning(
+            "⚠️", "Not done, the ids changed", "other ids", may_be_asked_again=True
+        ),
+        Outcome.REFUSED: OutcomeMeaning("❌", "Not done", "not done", may_be_asked_again=True),
         Outcome.UNKNOWN: OutcomeMeaning(
             "❓", "Outcome unknown", "unknown", effective=True, may_be_checked=True
         ),
-        Outcome.NOT_BEGUN: OutcomeMeaning("❌", "Not begun, Fusebill does not answer", "not begun"),
-        Outcome.STOPPED: OutcomeMeaning("🛑", "Stopped, not done", "stopped"),
+        Outcome.NOT_BEGUN: OutcomeMeaning(
+            "❌", "Not begun, Fusebill does not answer", "not begun", may_be_asked_again=True
+        ),
+        Outcome.STOPPED: OutcomeMeaning(
+            "🛑", "Stopped, not done", "stopped", may_be_asked_again=True
+        ),
     },
 )
+
+LATER: Mapping[EventType, OutcomeMeaning] = {
+    EventType.UNDONE: OutcomeMeaning("↩️", "Undone", "undone"),
+    EventType.LATCHED_AGAIN: OutcomeMeaning(
+        "⚠️", "Latched again", "latched again", may_be_asked_again=True
+    ),
+    EventType.CUSTOMER_GONE: OutcomeMeaning("🔎", "Gone from Fusebill", "gone"),
+}
+"""What may have happened to a customer after its outcome: it holds instead of that."""
+CHANGED_SINCE = OutcomeMeaning("⚠️", "Changed since", "changed since", may_be_asked_again=True)
+"""A customer that was given ids has been latched to others."""
 
 EVENTS: Mapping[EventType, EventMeaning] = Meanings(
     lambda _value: EventMeaning(),
@@ -225,7 +231,7 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
         EventType.NOT_BEGUN: EventMeaning(outcome=Outcome.NOT_BEGUN),
         EventType.STOPPED: EventMeaning(outcome=Outcome.STOPPED),
         EventType.STOP_REQUESTED: EventMeaning(),
-        EventType.UNDONE: EventMeaning(),
+        EventType.UNDONE: EventMeaning(quiet=True),
         EventType.RECHECKED: EventMeaning(quiet=True),
         EventType.LATCHED_AGAIN: EventMeaning(),
         EventType.CUSTOMER_GONE: EventMeaning(),
@@ -240,6 +246,19 @@ def is_done(request: Request) -> bool:
     return bool(meaning and meaning.effective and meaning.as_asked)
 
 
+def holds_now(request: Request) -> OutcomeMeaning | None:
+    """What holds now, as far as the bot saw it: the outcome, or what came after it."""
+    later = [event.type for event in request.events if event.type in LATER]
+    if request.undone_by:
+        later.append(EventType.UNDONE)
+    if later:
+        changed = later[-1] is EventType.LATCHED_AGAIN and request.ids_after
+        return CHANGED_SINCE if changed else LATER[later[-1]]
+    if request.outcome is Outcome.MOVED and request.undoes:
+        return OUTCOMES[Outcome.RESTORED]
+    return OUTCOMES[request.outcome] if request.outcome else None
+
+
 def is_rechecked(request: Request) -> bool:
     """Whether the customer is read once more later: nobody should change what was done to it."""
     return bool(request.outcome and OUTCOMES[request.outcome].may_be_undone)
@@ -247,7 +266,8 @@ def is_rechecked(request: Request) -> bool:
 
 def may_be_undone(request: Request) -> bool:
     """Whether the card offers **Undo…**; an undo is not undone itself."""
-    return is_rechecked(request) and not (request.undone_by or request.undoes)
+    now = holds_now(request)
+    return now is not None and now.may_be_undone and not request.undoes
 
 
 def is_move(request: Request) -> bool:
@@ -257,8 +277,7 @@ def is_move(request: Request) -> bool:
 
 def is_free(card: Card) -> bool:
     """Whether a card left its one customer without ids, for others to be given to it."""
-    only = not card.is_of_many and may_be_undone(card.first) and not card.first.ids_after
-    return only and EventType.LATCHED_AGAIN not in (event.type for event in card.first.events)
+    return not card.is_of_many and may_be_undone(card.first) and not card.first.ids_after
 
 
 def undoable(card: Card) -> list[Request]:
@@ -275,3 +294,10 @@ def undoable(card: Card) -> list[Request]:
 def may_be_checked(request: Request) -> bool:
     """Whether the card offers **Check again**."""
     return bool(request.outcome and OUTCOMES[request.outcome].may_be_checked)
+
+
+def may_be_asked_again(request: Request) -> bool:
+    """Whether the card offers **Ask again**."""
+    if now := holds_now(request):
+        return now.may_be_asked_again
+    return bool(request.verdict and VERDICTS[request.verdict].may_be_asked_again)

@@ -63,7 +63,7 @@ _UNDOES = frozenset({"undo", "latch", "relatch"})
 _BUTTONS = {
     **dict.fromkeys(_UNDOES, ("Undo…", HISTORY_USAGE)),
     **dict.fromkeys(("cancel", "decline"), ("Cancel", "pending")),
-    **dict.fromkeys(("confirm", "approve"), ("Unlatch customer", "pending")),
+    **dict.fromkeys(("confirm", "approve"), ("Unlatch …", "pending")),
     "stop": ("Stop", "pending"),
 }
 """Words for what only a button does: its label, and the command whose list links to its card."""

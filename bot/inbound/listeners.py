@@ -96,6 +96,7 @@ class Listeners:
         app.action(Action.CANCEL)(self._guard.listener(self.on_cancel_clicked))
         app.action(Action.UNDO)(self._guard.listener(self.on_undo_clicked))
         app.action(Action.CHECK)(self._guard.listener(self.on_check_clicked))
+        app.action(Action.AGAIN)(self._guard.listener(self.on_again_clicked))
         app.action(Action.USE)(self._guard.listener(self.on_use_clicked))
         app.action(Action.MOVE)(self._guard.listener(self.on_move_clicked))
         app.action(Action.STOP)(self._guard.listener(self.on_stop_clicked))
@@ -144,7 +145,7 @@ class Listeners:
                 raise AssertionError(f"unreachable: {command} has an answer")
 
     async def on_confirm_clicked(self, ack: AsyncAck, body: Payload) -> None:
-        """**Unlatch customer**: decides, then acknowledges; the work follows."""
+        """**Unlatch …**: decides, then acknowledges; the work follows."""
         await self._take_verdict(ack, body, Verdict.CONFIRMED)
 
     async def on_cancel_clicked(self, ack: AsyncAck, body: Payload) -> None:
@@ -204,6 +205,13 @@ class Listeners:
         checking = self._follow_ups.check_again(value(body), clicker(body), place, act(body))
         self._guard.spawn(checking, place, pressed=True)
 
+    async def on_again_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Ask again**: acknowledges; a new card follows."""
+        await ack()
+        place = place_of(body)
+        asking = self._follow_ups.ask_again(value(body), clicker(body), place, act(body))
+        self._guard.spawn(asking, place, pressed=True)
+
     async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Use this one**, or one of several meanings: the same as typing it."""
         await ack()
@@ -229,7 +237,7 @@ class Listeners:
         self._guard.spawn(self._asking.move(clicker(body), place, move, act(body)), place)
 
     async def on_stop_clicked(self, ack: AsyncAck, body: Payload) -> None:
-        """**Stop**: acknowledges; what is not begun is left alone."""
+        """**Stop**: acknowledges; what has not begun stays as it is."""
         await ack()
         place = place_of(body)
         stopping = self._decide.stop(value(body), clicker(body), place, act(body))

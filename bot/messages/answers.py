@@ -31,9 +31,8 @@ from bot.messages.phrases import (
     Links,
     amount,
     ask_again,
-    customer_lines,
-    display_name,
     error_lines,
+    facts,
     ids_inline,
     line_errors,
     subject,
@@ -67,12 +66,9 @@ def reading_many(done: int, total: int) -> Message:
 
 def not_latched(customer: Customer, links: Links) -> Message:
     """The customer has no HubSpot ids to clear."""
-    name = text(display_name(customer) or "This customer", limit=80)
     nothing = " is not latched to anything in HubSpot, so there is nothing to clear."
-    return message(
-        [[say("☑️ "), name, say(nothing)]],
-        list(customer_lines(customer, links)),
-    )
+    about = text(titled(customer), limit=HEADER_LENGTH)
+    return message([[say("☑️ "), about, say(nothing)]], facts(customer, links))
 
 
 def not_moved(customer: Customer, why: str, links: Links) -> Message:

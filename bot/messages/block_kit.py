@@ -27,7 +27,10 @@ TEXT_LENGTH = 3000
 SHOWN_LENGTH = 200
 MESSAGE_LENGTH = 12_500
 """Somewhat below Slack's limit for all blocks of a message, "about 13,000"."""
-DATE_FORMAT = "{date_short_pretty} at {time_secs}"
+DATE_FORMAT = "{date_short_pretty} at {time}"
+LABEL_LENGTH = 30
+"""Of a button: Slack may show no more."""
+ALOUD_LENGTH = 75
 
 _COUNTED = frozenset({"text", "url", "value", "fallback"})
 _BROKEN_MARKUP = re.compile(r"(&[a-z]{0,3}|<[^<>]*)$")
@@ -50,15 +53,17 @@ class Message:
     without_table: list[Block] | None = None
 
 
-def message(*parts: Part) -> Message:
+def message(*parts: Part, first: str = "") -> Message:
     """Build a message from blocks and lines; lines become one rich_text block, None is skipped.
 
-    Links are the first thing to go where it would be too long for Slack.
+    What is said `first` is in its text alone: a notification shows the first words of that. Links
+    are the first thing to go where it would be too long for Slack.
     """
     blocks = [part if isinstance(part, dict) else lines(part) for part in parts if part]
     if size(blocks) > MESSAGE_LENGTH:
         blocks = unlinked(blocks)
-    return Message(_cut_text("\n".join(filter(None, map(_plain_text, blocks)))), blocks)
+    said = [escape(cut(first, 2 * HEADER_LENGTH)), *map(_plain_text, blocks)]
+    return Message(_cut_text("\n".join(filter(None, said))), blocks)
 
 
 def unlinked(blocks: Sequence[Block]) -> list[Block]:
@@ -87,7 +92,7 @@ def plainer(blocks: Sequence[Block], numbers: Iterable[int] = ()) -> list[Block]
 def _plainer(block: Block) -> Block | None:
     """A block without anything but text; None if it says nothing."""
     if block["type"] == "actions":
-        kept = ("type", "text", "action_id", "value")
+        kept = ("type", "text", "action_id", "value", "accessibility_label")
         return {
             "type": "actions",
             "elements": [{name: each[name] for name in kept} for each in block["elements"]],
@@ -121,15 +126,44 @@ def buttons(*elements: Block | None) -> Block | None:
     return {"type": "actions", "elements": present} if present else None
 
 
-def button(label: str, action_id: str, value: str, style: str = "") -> Block:
-    """A button; `value` comes back with the click, `style` is `primary` or `danger`."""
+def button(label: str, action_id: str, value: str, style: str = "", *, aloud: str) -> Block:
+    """A button; `value` comes back with the click, `style` is `primary` or `danger`.
+
+    `aloud` is what a screen reader says: the label, and what it is about.
+    """
     element: Block = {
         "type": "button",
-        "text": {"type": "plain_text", "text": label},
+        "text": {"type": "plain_text", "text": cut(label, ALOUD_LENGTH), "emoji": False},
         "action_id": action_id,
         "value": value,
+        "accessibility_label": cut(aloud, ALOUD_LENGTH),
     }
     return element | ({"style": style} if style else {})
+
+
+def context(*elements: Inline | None) -> Block | None:
+    """A small line of `small`, `small_time` and `small_link`; None without any."""
+    present = [element for element in elements if element]
+    return {"type": "context", "elements": present} if present else None
+
+
+def small(value: str) -> Inline | None:
+    """A value from Fusebill or a person for a small line; shown literally, None if it is empty."""
+    shown = cut(value, SHOWN_LENGTH)
+    return {"type": "plain_text", "text": shown, "emoji": False} if shown else None
+
+
+def small_time(words: str, at: datetime) -> Inline:
+    """The bot's own words and a time, for a small line."""
+    return {"type": "mrkdwn", "text": f"{words} {_plain_inline(date(at))}", "verbatim": True}
+
+
+def small_link(url: str | None, label: str) -> Inline | None:
+    """A link to a page that the admin named, for a small line; None without one."""
+    if not url:
+        return None
+    address = escape(url).replace("|", "%7C")
+    return {"type": "mrkdwn", "text": f"<{address}|{label}>", "verbatim": True}
 
 
 def text(value: str, *, limit: int = SHOWN_LENGTH) -> Inline:
@@ -172,12 +206,12 @@ def channel(channel_id: str) -> Inline:
     return {"type": "channel", "channel_id": channel_id}
 
 
-def date(at: datetime) -> Inline:
+def date(at: datetime, form: str = DATE_FORMAT) -> Inline:
     """A time, which Slack shows in each reader's time zone."""
     return {
         "type": "date",
         "timestamp": int(at.timestamp()),
-        "format": DATE_FORMAT,
+        "format": form,
         "fallback": at.strftime("%Y-%m-%d %H:%M:%S UTC"),
     }
 
@@ -265,6 +299,9 @@ def _plain_text(block: Block) -> str:
         return "\n".join(
             "".join(map(_plain_inline, section["elements"])) for section in block["elements"]
         )
+    if block["type"] == "context":
+        shown = [(each["type"] == "mrkdwn", each["text"]) for each in block["elements"]]
+        return " · ".join(words if is_own else escape(words) for is_own, words in shown)
     if block["type"] == "table":
         titles, *rows = [[escape(cell["text"]) for cell in row] for row in block["rows"]]
         labelled = [map(" ".join, zip(titles, row, strict=True)) for row in rows]

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from bot.domain.meanings import KINDS, VERDICTS, is_free, may_be_checked, undoable
+from bot.domain.meanings import (
+    KINDS,
+    VERDICTS,
+    is_free,
+    may_be_asked_again,
+    may_be_checked,
+    undoable,
+)
 from bot.domain.models import Card, EventType, LeftOut, Request
 from bot.messages.block_kit import (
+    LABEL_LENGTH,
     Block,
     Line,
     Message,
@@ -18,11 +26,14 @@ from bot.messages.block_kit import (
     bold,
     button,
     buttons,
+    context,
+    cut,
     date,
     header,
     link,
     message,
     say,
+    small_time,
     text,
     user,
 )
@@ -30,14 +41,23 @@ from bot.messages.phrases import (
     Links,
     amount,
     change_inline,
-    customer_lines,
-    ids_inline,
+    display_name,
+    facts,
+    filled,
     mentions,
     move_lines,
-    reference_line,
+    needs_care,
     subject,
 )
-from bot.messages.results import later_lines, progress, result_of, state
+from bot.messages.results import (
+    event_of,
+    is_worth_another_try,
+    named_ids,
+    progress,
+    result_of,
+    state,
+    why_of,
+)
 from bot.messages.tables import with_table
 
 BAR_LENGTH = 20
@@ -47,7 +67,6 @@ CALL_ENDS_AFTER = timedelta(seconds=30)
 """So long a call is waited for: see `Timing.fusebill_write_s`."""
 LEFT_OUT_LENGTH = 2_500
 LEFT_OUT_WHY_LENGTH = 80
-MAX_WHYS = 5
 
 
 class Action(StrEnum):
@@ -64,18 +83,31 @@ class Action(StrEnum):
     USE = "unlatch_use"
     STOP = "unlatch_stop"
     MOVE = "unlatch_move"
+    AGAIN = "unlatch_again"
+
+
+@dataclass(frozen=True, slots=True)
+class Deciders:
+    """What the question says of the people who decide.
+
+    `notify` are the users and user groups that it mentions, so that they come. With `two_person`
+    somebody else than the requester has to confirm; `listed`: only people on the admin's list may.
+    """
+
+    notify: Sequence[str] = ()
+    two_person: bool = False
+    listed: bool = False
 
 
 def draw(
-    card: Card, links: Links, notify: Sequence[str] = (), now: datetime | None = None
+    card: Card, links: Links, deciders: Deciders = Deciders(), now: datetime | None = None
 ) -> Message:
     """What the card shows now: the question, the work that it waits for, or the result.
 
-    `notify` are the users and user groups that the question mentions, so that they come and decide.
     With `now`, a card that is worked on says how long it waits.
     """
     if card.first.verdict is None:
-        return _question(card, links, notify)
+        return _question(card, links, deciders)
     return _result(card, links) if card.is_finished else _work(card, links, now)
 
 
@@ -85,47 +117,92 @@ def duplicate(card: Card, url: str | None) -> Message:
     return message(
         header(f"☝️ See the other card: {subject(card.first)}"),
         [[say("This card was posted twice. The result will appear on "), other, say(".")]],
-        list(_asked_lines(card.first)),
+        [_asked_line(card.first)],
     )
 
 
-def _question(card: Card, links: Links, notify: Sequence[str]) -> Message:
-    """Ask for a decision: about which customers, which ids, who asks and why."""
-    first, kind, about = card.first, KINDS[card.first.kind], subject(card.first)
-    ask = kind.ask.replace("{}", about)
-    asked = [
-        *_asked_lines(first),
-        [bold("Expires: "), date(first.expires_at)],
-        *([[bold("For: "), *mentions(notify)]] if notify else []),
+def _question(card: Card, links: Links, deciders: Deciders) -> Message:
+    """Ask for a decision: what changes, who asks and why, what needs care."""
+    first, kind = card.first, KINDS[card.first.kind]
+    asked: list[Line] = [
+        *_changes(card, links),
+        _asked_line(first),
+        *_care_lines(card),
+        *_who_decides(deciders),
     ]
-    verb = ask if card.is_of_many else kind.button
+    # a phone has room for a few words
+    short = subject(first) if card.is_of_many else display_name(first.customer) or subject(first)
+    label = kind.ask.replace("{}", cut(short, LABEL_LENGTH - len(kind.ask) + 2))
+    about = kind.ask.replace("{}", subject(first))
     choice = buttons(
-        button(verb, Action.CONFIRM, card.id, kind.style),
-        button("Cancel", Action.CANCEL, card.id),
+        button(label, Action.CONFIRM, card.id, kind.style, aloud=about),
+        button("Cancel", Action.CANCEL, card.id, aloud=f"Cancel: {about}"),
     )
     return _laid_out(
-        card, [header(f"{ask}?"), *_asked_about(card, links, asked)], [choice], links=links
+        card,
+        [header(f"{about}?"), asked, left_out_lines(card.left_out, links)],
+        [
+            None if card.is_of_many else facts(first.customer, links),
+            choice,
+            context(small_time("Expires", first.expires_at)),
+        ],
+        links=links,
     )
+
+
+def _changes(card: Card, links: Links) -> list[Line]:
+    """What the work does, and whether it can be undone."""
+    kind = KINDS[card.first.kind]
+    undo = [say(" Can be undone.")] if kind.may_be_undone and not card.first.undoes else []
+    if card.first.to is not None:
+        old, new = move_lines(card, links)
+        return [old, [*new, say("."), *undo]]
+    if not card.is_of_many:
+        return [[*filled(kind.changes, change_inline(card.first, links)), *undo]]
+    contacts = sum(request.customer.ids.vid is not None for request in card.requests)
+    companies = sum(request.customer.ids.company_id is not None for request in card.requests)
+    counted = f"{amount(contacts, 'contact')} and {amount(companies, 'company', 'companies')}"
+    return [[say(kind.changes.replace("{}", counted)), *undo]]
+
+
+def _care_lines(card: Card) -> Iterator[Line]:
+    """What about the customers' status needs care, in the same words together."""
+    found: dict[str, list[Request]] = {}
+    for request in card.requests:
+        found.setdefault(needs_care(request.customer), []).append(request)
+    for words, requests in found.items():
+        if words:
+            named = f": {named_ids(requests)}" if card.is_of_many else ""
+            yield [bold("⚠️ "), text(words), say(named)] if named else [bold("⚠️ "), text(words)]
+
+
+def _who_decides(deciders: Deciders) -> Iterator[Line]:
+    """Who has to confirm, and who is called to do that."""
+    if deciders.two_person:
+        listed = " on the list of confirmers" if deciders.listed else ""
+        yield [say(f"Somebody else{listed} has to confirm.")]
+    if deciders.notify:
+        yield [say("For "), *mentions(deciders.notify)]
 
 
 def _work(card: Card, links: Links, now: datetime | None) -> Message:
     """The card while Fusebill works on it; that of many shows how far it is, and **Stop**."""
     first, doing = card.first, KINDS[card.first.kind].doing
     title = header(f"⏳ {doing.replace('{}', subject(first))} …")
+    ids = filled(KINDS[first.kind].changes, change_inline(first, links))
     if not card.is_of_many:
-        ids: Line = [bold("Ids: "), *change_inline(first, links)]
         usual: Line = [say("Waiting for Fusebill. This card will show the result.")]
-        return message(title, [*_waits(card, now)] or [usual], [ids, *_people_lines(first)])
-    stopping: Line = [bold("Stopping… "), say("What has not begun is left alone.")]
-    stop = buttons(button("Stop", Action.STOP, card.id, "danger"))
-    above: list[Part] = [
-        title,
+        return message(title, [ids, *_people_lines(card)], [*_waits(card, now)] or [usual])
+    stopping: Line = [bold("Stopping… "), say("What the bot has not begun stays as it is.")]
+    about = f"Stop: {doing[0].lower()}{doing[1:]}".replace("{}", subject(first))
+    stop = buttons(button("Stop", Action.STOP, card.id, "danger", aloud=about))
+    below: list[Part] = [
         _bar(card),
         [[bold(progress(card))], *([stopping] if card.is_stopping else []), *_waits(card, now)],
         None if card.is_stopping else stop,
-        list(_people_lines(first)),
     ]
-    return _laid_out(card, above, results=[*map(state, card.requests)], links=links)
+    above: list[Part] = [title, [*_people_lines(card)], left_out_lines(card.left_out, links)]
+    return _laid_out(card, above, below, results=[*map(state, card.requests)], links=links)
 
 
 def _waits(card: Card, now: datetime | None) -> Iterator[Line]:
@@ -147,18 +224,15 @@ def _waits(card: Card, now: datetime | None) -> Iterator[Line]:
 
 
 def _result(card: Card, links: Links) -> Message:
-    """The card of a decided request: its result, who decided and when, and the next steps."""
+    """The card of a decided request: what holds now, who decided, and what can be done."""
     result = result_of(card, links)
-    people = [*_people_lines(card.first), *later_lines(card, links)]
-    # a table has the references in a column
-    reference = [] if card.is_of_many else reference_line(card.first.customer)
-    return _laid_out(
-        card,
-        [header(result.heading), result.lines, [*reference, *people]],
-        [buttons(*_next_buttons(card, links))],
-        results=result.each,
-        links=links,
-    )
+    above: list[Part] = [
+        header(result.heading),
+        [*result.lines, *_people_lines(card)],
+        left_out_lines(card.left_out, links),
+    ]
+    next_ = buttons(*_next_buttons(card, links))
+    return _laid_out(card, above, [next_], results=result.each, links=links)
 
 
 def _laid_out(
@@ -173,38 +247,6 @@ def _laid_out(
     if card.is_of_many:
         return with_table(above, card.requests, below, results=results, links=links)
     return message(*above, *below)
-
-
-def _asked_about(card: Card, links: Links, asked: list[Line]) -> Iterator[Part]:
-    """Which customers and ids the question is about, and who `asked`."""
-    if card.is_pair:
-        yield list(move_lines(card, links))
-        yield asked
-    elif card.is_of_many:
-        yield [[say(_summary(card))]]
-        yield asked
-        yield left_out_lines(card.left_out, links)
-    else:
-        customer, label = card.first.customer, KINDS[card.first.kind].label
-        yield list(customer_lines(customer, links))
-        changes: Line = [bold(f"{label}: "), *ids_inline(customer.ids, links)]
-        yield [changes] if card.first.to is None else list(move_lines(card, links))
-        yield asked
-
-
-def _summary(card: Card) -> str:
-    """How many customers are on the card and latched to what, and how many are left out."""
-    requests, whys = card.requests, Counter(each.why for each in card.left_out)
-    contacts = sum(request.customer.ids.vid is not None for request in requests)
-    companies = sum(request.customer.ids.company_id is not None for request in requests)
-    ids = f"{amount(contacts, 'contact')}, {amount(companies, 'company', 'companies')}"
-    on_it = f"{len(requests)} {KINDS[card.first.kind].latched}: {ids}"
-    if not whys:
-        return f"{on_it}."
-    few = len(whys) <= MAX_WHYS and sum(map(len, whys)) <= LEFT_OUT_WHY_LENGTH
-    if not few:
-        return f"{on_it}; {whys.total()} left out."
-    return f"{on_it}; {', '.join(f'{n} {why}' for why, n in whys.items())}: left out."
 
 
 def left_out_lines(left_out: Sequence[LeftOut], links: Links) -> list[Line]:
@@ -231,27 +273,55 @@ def _bar(card: Card) -> Block:
 
 
 def _next_buttons(card: Card, links: Links) -> Iterator[Block]:
+    """What can be done now; each button says aloud what it is about."""
+    first, about = card.first, subject(card.first)
     if any(map(may_be_checked, card.requests)):
-        yield button("Check again", Action.CHECK, card.id, "primary")
+        aloud = f"Check again: {about}"
+        yield button("Check again", Action.CHECK, card.id, "primary", aloud=aloud)
     if undoable(card):
-        yield button("Undo…", Action.UNDO, card.id)
+        yield button("Undo…", Action.UNDO, card.id, aloud=f"Undo… {about}")
+    if to_ask_again(card):
+        yield button("Ask again", Action.AGAIN, card.id, aloud=f"Ask again: {about}")
     if links.offers_move and is_free(card):
-        first = card.first
         ids = {"vid": first.ids_before.vid, "company_id": first.ids_before.company_id}
         carried = {"customer_id": first.customer.customer_id, "ids": ids, "reason": first.reason}
-        yield button("Move…", Action.MOVE, json.dumps(carried, ensure_ascii=False))
+        value = json.dumps(carried, ensure_ascii=False)
+        yield button("Move…", Action.MOVE, value, aloud=f"Move… {about}")
 
 
-def _asked_lines(request: Request) -> Iterator[Line]:
-    """Who asked, when, and why."""
-    yield [bold("Asked by: "), user(request.requester.user_id), say(", "), date(request.asked_at)]
-    if request.reason:
-        yield [bold("Why: "), text(request.reason, limit=500)]
+def to_ask_again(card: Card) -> list[Request]:
+    """The requests of a card about which **Ask again** asks; of a pair both or none."""
+    found = [
+        each
+        for each in card.requests
+        if may_be_asked_again(each) and all(map(is_worth_another_try, each.events))
+    ]
+    return [] if card.is_pair and len(found) < len(card.requests) else found
 
 
-def _people_lines(request: Request) -> Iterator[Line]:
-    """Who asked and who decided, when, and why."""
-    yield from _asked_lines(request)
-    if request.verdict and request.decided_at:
-        who = [user(request.decider.user_id), say(", ")] if request.decider else []
-        yield [bold(f"{VERDICTS[request.verdict].label}: "), *who, date(request.decided_at)]
+def _asked_line(request: Request) -> Line:
+    """Who asks, when, and why."""
+    asked = [say("Asked by "), user(request.requester.user_id), say(", "), date(request.asked_at)]
+    return [*asked, *_because(request.reason)]
+
+
+def _because(reason: str) -> Line:
+    return [say(": "), text(reason, limit=500)] if reason else [say(".")]
+
+
+def _people_lines(card: Card) -> Iterator[Line]:
+    """Who decided for whom, when, and why."""
+    request, verdict = card.first, card.first.verdict
+    decider, at = request.decider, request.decided_at
+    if verdict is None or decider is None or at is None:
+        yield _asked_line(request)
+        return
+    by: Line = [say("By "), user(decider.user_id)]
+    own = decider.user_id == request.requester.user_id
+    if own or VERDICTS[verdict].executes:
+        whom = [] if own else [say(" for "), user(request.requester.user_id)]
+        yield [*by, *whom, say(", "), date(at), *_because(request.reason)]
+        return
+    decided = event_of(request, verdict)
+    yield [*by, say(", "), date(at), *_because(why_of(decided) if decided else "")]
+    yield _asked_line(request)

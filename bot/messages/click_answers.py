@@ -41,7 +41,7 @@ def too_late(card: Card, person: Person) -> Message:
     if request.verdict and request.decider and request.decided_at:
         verdict, own = VERDICTS[request.verdict], request.decider.user_id == person.user_id
         decided: Line = [
-            say(f"☝️ This request was {verdict.label.lower()} "),
+            say(f"☝️ This request was {request.verdict} by "),
             user(request.decider.user_id),
             say(", "),
             date(request.decided_at),
@@ -113,7 +113,7 @@ def _other(other: Request, url: str | None) -> Iterator[Inline]:
     yield say(f"{title}: ")
     yield from change_inline(other, Links())
     if verdict and other.decider and other.decided_at:
-        yield say(f" · {verdict.label} ")
+        yield say(f" · {other.verdict} by ")
         yield user(other.decider.user_id)
         yield say(", ")
         yield date(other.settled_at or other.decided_at)
@@ -161,6 +161,11 @@ def follow_up_open() -> Message:
 def outcome_known() -> Message:
     """The outcome is known, so there is nothing to check."""
     return message([[say("☝️ The outcome is already known: see the card.")]])
+
+
+def nothing_to_ask_again() -> Message:
+    """The customer is as the card asked by now, or was undone."""
+    return message([[say("☝️ There is nothing left to ask again: see the card.")]])
 
 
 def nothing_to_stop() -> Message:

@@ -82,10 +82,9 @@ def decline_form(card: Card, message_ts: str, links: Links, response_url: str = 
         [bold("Ids on the card: "), *change_inline(request, links)],
     ]
     many: list[Line] = [[bold("Customers: "), text(with_others(request), limit=HEADER_LENGTH)]]
-    asked: Line = [bold("Asked by: "), user(request.requester.user_id)]
+    why: Line = [say(": "), text(request.reason, limit=500)] if request.reason else []
+    asked: Line = [bold("Asked by "), user(request.requester.user_id), *why]
     about = [*(many if card.is_of_many else one), asked]
-    if request.reason:
-        about.append([bold("Why: "), text(request.reason, limit=500)])
     return {
         "type": "modal",
         "callback_id": DECLINE,

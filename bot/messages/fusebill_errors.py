@@ -8,10 +8,11 @@ request is worded from the evidence in its event.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime, timedelta
 from http import HTTPStatus
+from itertools import groupby
 from typing import Any
 
 from bot.domain.models import Event
@@ -30,10 +31,10 @@ from bot.fusebill.errors import (
     WrongAddress,
 )
 from bot.messages.block_kit import Line, cut, date, say, text
-from bot.messages.phrases import error_lines
+from bot.messages.phrases import ERROR_LENGTH, MAX_ERRORS
 
 WHY_LENGTH = 260
-QUOTED = 3  # texts of one call: the first is often only "An error has occurred."
+MINUTE = timedelta(minutes=1)
 RETRY = ("Try again in a minute. If it still fails, tell the bot's admin.",)
 TELL_ADMIN = ("Trying again won't help; tell the bot's admin.",)
 MAYBE_THE_KEY = "It may also be FUSEBILL_API_KEY."
@@ -135,13 +136,10 @@ def emoji(error: FusebillError) -> str:
 
 def reason(error: FusebillError) -> str:
     """What went wrong, in one sentence; in a second one, that a write may still be under way."""
-    until = f" until {_moment(error.retry_at)}" if error.retry_at else ""
-    if isinstance(error, RateLimited) and until:
-        return f"Fusebill accepts no more calls{until}."
     status = f"HTTP {error.status}" if error.status else ""
     why = cut(error.why.removeprefix(f"{UNREADABLE}: "), WHY_LENGTH)
     stands_for = {
-        "http": until + (f" ({status})" if status else ""),
+        "http": f" ({status})" if status else "",
         "came": f" ({': '.join(filter(None, (status, why)))})" if status or why else "",
         "why": f": {cut(error.why, WHY_LENGTH)}" if error.why else "",
     }
@@ -150,18 +148,18 @@ def reason(error: FusebillError) -> str:
     return f"{sentence} The call may still be under way." if error.may_still_run else sentence
 
 
-def _moment(at: datetime) -> str:
-    # the limit of a day ends tomorrow
-    is_today = at.date() == datetime.now(UTC).date()
-    return f"{at:%H:%M:%S} UTC" if is_today else f"{at:%Y-%m-%d %H:%M:%S} UTC"
-
-
 def advice(error: FusebillError) -> list[Line]:
     """What the person who asked can do."""
     if isinstance(error, RateLimited | Unavailable) and error.retry_at:
-        return [[say("Try again after "), date(error.retry_at), say(".")]]
+        return [after(error.retry_at, "Try again")]
     lines = _words(error).advice or (RETRY if error.may_pass else TELL_ADMIN)
     return [[say(line)] for line in (*lines, *_about_the_key(error))]
+
+
+def after(at: datetime, what: str) -> Line:
+    """After what time to do something, to the minute that people see."""
+    minute = at.replace(second=0, microsecond=0)
+    return [say(f"{what} after "), date(minute if minute == at else minute + MINUTE), say(".")]
 
 
 def fix(error: FusebillError) -> str:
@@ -179,64 +177,53 @@ def _words(error: FusebillError) -> ErrorWords:
     return next(WORDS[kind] for kind in type(error).__mro__ if kind in WORDS)
 
 
-def answer_lines(event: Event) -> Iterator[Line]:
-    """What Fusebill answered: each call that may have changed something, then the last error."""
-    texts: Any = event.details.get("texts", ())
-    status: Any = event.details.get("status")
-    calls = calls_of(event)
-    lines = call_lines(calls)
-    if calls and status and _is_answer(calls[-1], status, texts):
-        lines.pop()  # the same answer: quoted once, with all its words
-    yield from lines
-    # without words, the reason above says what the answer was
-    if texts or f"HTTP {status}" not in str(event.details.get("why", "")):
-        yield from error_lines(texts, status)
+def calls_line(event: Event) -> Line:
+    """What Fusebill answered to the calls for a request, and how long that took.
+
+    Equal answers are counted. The words of an answer that the outcome quotes are left out.
+    """
+    calls, seconds = _calls_of(event), event.details.get("seconds")
+    status = event.details.get("status")
+    if not calls and status:
+        calls = [{"status": status}]
+    said: list[Line] = []
+    for answer, same in groupby(_answer(call, _is_quoted(event, call)) for call in calls):
+        times = len([*same])
+        said.append(
+            [text(answer, limit=ERROR_LENGTH), *([say(f", {times} times")] if times > 1 else [])]
+        )
+    answered = [part for each in said for part in (say(", then "), *each)][1:]
+    read_back = [say(" · read back")] if event.details.get("how") == "read_back" else []
+    took = [say(f" · {seconds} s")] if seconds is not None else []
+    return [*([say(" · Fusebill: "), *answered] if answered else []), *read_back, *took]
 
 
-def call_details(event: Event) -> Line:
-    """How Fusebill answered and how long it took, as far as it is known."""
-    calls, seconds = calls_of(event), event.details.get("seconds")
-    statuses = [call.get("status") for call in calls] or [event.details.get("status")]
-    shown = [f"HTTP {status}" if status else "not at all" for status in statuses]
-    known = bool(calls) or any(statuses)
-    answered = [say(f" · Fusebill answered {', '.join(shown)}")] if known else []
-    return [*answered, say(f" · took {seconds} s")] if seconds is not None else answered
+def was_usual(event: Event) -> bool:
+    """Whether one call simply showed what was asked."""
+    statuses = [call.get("status") for call in _calls_of(event)]
+    return statuses in ([], [200]) and event.details.get("how") != "read_back"
 
 
-def calls_of(event: Event) -> list[dict[str, object]]:
+def _calls_of(event: Event) -> list[dict[str, Any]]:
     """The event's calls to Fusebill; none in events of before they were kept."""
     calls = event.details.get("calls")
     return [call for call in calls if isinstance(call, dict)] if isinstance(calls, list) else []
 
 
-def call_lines(calls: list[dict[str, object]]) -> list[Line]:
-    """A line for each call, numbered if there are several."""
-    several = len(calls) > 1
-    return [_call_line(n if several else None, call) for n, call in enumerate(calls, 1)]
+def _is_quoted(event: Event, call: Mapping[str, Any]) -> bool:
+    """Whether the outcome's last error is the answer to this call, which keeps fewer words."""
+    texts: Any = event.details.get("texts", ())
+    same = all(a.startswith(b) for a, b in zip(texts, call.get("texts", ()), strict=False))
+    return bool(texts) and call.get("status") == event.details.get("status") and same
 
 
-def _call_line(number: int | None, entry: Mapping[str, object]) -> Line:
-    """One call that may have changed something, as the ledger holds it: its status and words.
-
-    `number` counts the calls, None for the only one.
-    """
-    status, words = entry.get("status"), entry.get("texts")
-    why = str(entry.get("why") or "")
-    start = "Fusebill" if number is None else f"Call {number}: Fusebill"
-    explained = [say(" ("), text(why), say(")")] if why else []
-    if not isinstance(status, int):
-        return [say(f"{start} gave no answer"), *explained]
-    answered = say(f"{start} answered HTTP {status}")
-    quoted = [each for each in words if isinstance(each, str)] if isinstance(words, list) else []
-    if not quoted:
-        return [answered, *explained]
-    more = f" and {len(quoted) - QUOTED} more" if len(quoted) > QUOTED else ""
-    parts = [part for each in quoted[:QUOTED] for part in (say("”, “"), text(each))]
-    return [answered, say(" (“"), *parts[1:], say(f"”{more})")]
-
-
-def _is_answer(call: dict[str, Any], status: int, texts: Sequence[str]) -> bool:
-    """Whether the last error is the answer to this call; the call keeps fewer of its words."""
-    kept: Sequence[str] = call.get("texts", ())
-    same = all(whole.startswith(start) for start, whole in zip(kept, texts, strict=False))
-    return call.get("status") == status and same and bool(kept) == bool(texts)
+def _answer(call: Mapping[str, Any], is_quoted: bool) -> str:  # noqa: FBT001  # said of the call
+    """One call that may have changed something, as the ledger holds it: its status and words."""
+    status, words = call.get("status"), call.get("texts")
+    answer = f"HTTP {status}" if isinstance(status, int) else "no answer"
+    texts = [each for each in words if isinstance(each, str)] if isinstance(words, list) else []
+    if texts and not is_quoted:
+        more = f" +{len(texts) - MAX_ERRORS} more" if len(texts) > MAX_ERRORS else ""
+        return f"{answer} {', '.join(f'“{each}”' for each in texts[:MAX_ERRORS])}{more}"
+    why = str(call.get("why") or "")
+    return f"{answer} ({why})" if why else answer

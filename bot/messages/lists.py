@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bot.domain.commands import ASK_USAGE, COMMAND, MAX_CUSTOMERS, Ask, Reading
-from bot.domain.meanings import KINDS, OUTCOMES, VERDICTS, may_be_undone
+from bot.domain.meanings import KINDS, VERDICTS, holds_now, may_be_undone
 from bot.domain.models import Customer, Outcome, Request
 from bot.messages.block_kit import (
     Block,
@@ -27,7 +27,7 @@ from bot.messages.block_kit import (
     user,
 )
 from bot.messages.card import Action
-from bot.messages.phrases import Links, display_name, ids_inline, mentions, reason_line
+from bot.messages.phrases import Links, display_name, ids_inline, mentions, titled
 
 MAX_VALUE_LENGTH = 2_000
 """Of a button: docs.slack.dev/reference/block-kit/block-elements/button-element"""
@@ -68,12 +68,12 @@ def usage(command: str = COMMAND) -> Message:
     )
 
 
-def asking(label: str, reading: Reading, command: str) -> Block | None:
+def asking(label: str, reading: Reading, command: str, *, aloud: str) -> Block | None:
     """A button that asks for a card, as if it were typed; None if no button carries so much."""
     carried = {"ids": reading.customer_ids, "reason": reading.reason, "command": command}
     value = json.dumps(carried, ensure_ascii=False, separators=(",", ":"))
     fits = units(value) <= MAX_VALUE_LENGTH
-    return buttons(button(label, Action.USE, value)) if fits else None
+    return buttons(button(label, Action.USE, value, aloud=aloud)) if fits else None
 
 
 def did_you_mean(
@@ -141,7 +141,7 @@ def history(
         [*_where_undo_is(past)] if undoing else None,
         [[bold(f"The last requests{scope}")]],
         *(
-            [*_past(request, address), *reason_line((declined or {}).get(request.id, ""))]
+            [*_past(request, address, (declined or {}).get(request.id, ""))]
             for request, address in past
         ),
     )
@@ -167,7 +167,8 @@ def hit_lines(customer: Customer, links: Links) -> Iterator[Line]:
     )
     address = links.customer(customer.customer_id)
     yield [say("Stax Bill ID "), link(address, customer_id), *reference]
-    yield [say("latched to "), *ids_inline(customer.ids, links)]
+    ids = ids_inline(customer.ids, links)
+    yield [say("latched to "), *ids] if customer.ids else [say("not latched to anything")]
 
 
 def _hits(hits: Sequence[Customer], links: Links, reason: str, command: str) -> Iterator[Block]:
@@ -175,11 +176,15 @@ def _hits(hits: Sequence[Customer], links: Links, reason: str, command: str) -> 
         if number:
             yield {"type": "divider"}
         yield lines(hit_lines(customer, links))
-        if use := asking("Use this one", Reading((customer.customer_id,), reason), command):
+        reading, aloud = (
+            Reading((customer.customer_id,), reason),
+            f"Use this one: {titled(customer)}",
+        )
+        if use := asking("Use this one", reading, command, aloud=aloud):
             yield use
 
 
-def _past(request: Request, address: str | None) -> Iterator[Line]:
+def _past(request: Request, address: str | None, declined: str) -> Iterator[Line]:
     many = f" · one of {request.card_size} on its card" if request.card_size > 1 else ""
     yield _named(_state(request), request, many, address)
     asked: list[Block] = [say("asked by "), user(request.requester.user_id), say(", ")]
@@ -188,6 +193,8 @@ def _past(request: Request, address: str | None) -> Iterator[Line]:
         by = f"; {request.verdict} by "
         decided = [say(by), user(request.decider.user_id), say(", "), date(request.decided_at)]
     yield [*asked, date(request.asked_at), *decided]
+    if declined:
+        yield [say("Reason: "), text(declined, limit=500)]
 
 
 def _named(state: str, request: Request, others: str, address: str | None) -> Line:
@@ -202,10 +209,8 @@ def _named(state: str, request: Request, others: str, address: str | None) -> Li
 def _state(request: Request) -> str:
     """The state of a request in a few words; a kind that is no unlatch is named."""
     state = "⏳ waiting for a click"
-    if request.outcome:
-        meaning = OUTCOMES[request.outcome]
-        undone = ", later undone" if request.undone_by else ""
-        state = f"{meaning.emoji} {meaning.title.lower()}{undone}"
+    if now := holds_now(request):
+        state = f"{now.emoji} {now.title.lower()}"
     elif request.verdict:
         verdict = VERDICTS[request.verdict]
         state = f"{verdict.emoji} {verdict.title.lower()}"

@@ -9,10 +9,23 @@ from unicodedata import bidirectional
 from bot.domain.meanings import KINDS
 from bot.domain.models import Card, Customer, HubSpotIds, Kind, Request
 from bot.domain.pasted_text import LineError
-from bot.messages.block_kit import Inline, Line, bold, cut, link, say, text, user, user_group
+from bot.messages.block_kit import (
+    Block,
+    Inline,
+    Line,
+    context,
+    cut,
+    link,
+    say,
+    small,
+    small_link,
+    text,
+    user,
+    user_group,
+)
 
 ERROR_LENGTH = 300
-ERRORS_LENGTH = 5_000
+MAX_ERRORS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,19 +95,38 @@ def with_others(request: Request) -> str:
     return f"{titled(request.customer)}{f' and {more} more' if more else ''}"
 
 
-def customer_lines(customer: Customer, links: Links) -> Iterator[Line]:
-    """Describe a customer, one line for each field that Fusebill has."""
-    customer_id = str(customer.customer_id)
-    yield [bold("Stax Bill ID: "), link(links.customer(customer.customer_id), customer_id)]
-    for label, value in (("Company", customer.company_name), ("Name", customer.name)):
-        if value:
-            yield [bold(f"{label}: "), text(value)]
-    yield from reference_line(customer)
-    if customer.status or customer.account_status:
-        both = (customer.status, customer.account_status and f"account {customer.account_status}")
-        yield [bold("Status: "), text(", ".join(filter(None, both)))]
-    if customer.email:
-        yield [bold("Email: "), text(", ".join(customer.email.replace(";", " ").split()))]
+_STATUSES = {"hold": "on hold", "poorstanding": "poor standing"}
+"""Fusebill's words for a customer's status and its account's, as people say them."""
+_AS_USUAL = ("", "active", "good")
+
+
+def needs_care(customer: Customer) -> str:
+    """What about a customer's status needs care: "On hold, poor standing"; empty if all is well."""
+    both = (customer.status, customer.account_status)
+    unusual = [cut(each, 40) for each in both if each.casefold() not in _AS_USUAL]
+    words = ", ".join(_STATUSES.get(each.casefold(), each) for each in unusual)
+    return words[:1].upper() + words[1:]
+
+
+def facts(customer: Customer, links: Links) -> Block | None:
+    """Who a customer is, in a small line: the person, the email address, the reference."""
+    customer_id = customer.customer_id
+    return context(
+        # without a company the header has the name
+        small(customer.name if customer.company_name else ""),
+        small(", ".join(customer.email.replace(";", " ").split())),
+        # the vendor's screens call it so
+        small(f"Customer ID {customer.reference}" if customer.reference else ""),
+        small_link(links.customer(customer_id), f"Stax Bill ID {customer_id}"),
+    )
+
+
+def filled(template: str, words: Line) -> Line:
+    """The bot's own words, with others in place of `{}` if it is there."""
+    if "{}" not in template:
+        return [say(template)]
+    before, _, after = template.partition("{}")
+    return [*([say(before)] if before else []), *words, *([say(after)] if after else [])]
 
 
 def ids_inline(ids: HubSpotIds, links: Links) -> list[Inline]:
@@ -103,7 +135,7 @@ def ids_inline(ids: HubSpotIds, links: Links) -> list[Inline]:
     if ids.vid is not None:
         parts += [say("contact "), link(links.contact(ids.vid), str(ids.vid))]
     if ids.vid is not None and ids.company_id is not None:
-        parts += [say(", ")]
+        parts += [say(" and ")]
     if ids.company_id is not None:
         parts += [say("company "), link(links.company(ids.company_id), str(ids.company_id))]
     return parts or [say("nothing in HubSpot")]
@@ -122,8 +154,8 @@ def move_lines(card: Card, links: Links) -> Iterator[Line]:
     first, last = card.first, card.requests[-1]
     names = [[text(titled(each.customer)), say(": ")] for each in (first, last)]
     old, new = names if card.is_pair else ([], [])
-    yield [bold("From: "), *old, *ids_inline(first.ids_before, links)]
-    yield [bold("To: "), *new, *ids_inline(last.ids_after, links)]
+    yield [say("From "), *old, *ids_inline(first.ids_before, links)]
+    yield [say("To "), *new, *ids_inline(last.ids_after, links)]
 
 
 def mentions(ids: Sequence[str]) -> list[Inline]:
@@ -132,39 +164,26 @@ def mentions(ids: Sequence[str]) -> list[Inline]:
     return [part for person in people for part in (say(" "), person)][1:]
 
 
-def reference_line(customer: Customer) -> Iterator[Line]:
-    """The reference, labelled so that nobody takes it for the id; no line without one."""
-    if customer.reference:
-        yield [
-            bold("Customer ID: "),
-            text(customer.reference),
-            say(" (the reference, not the id above)"),
-        ]
-
-
 def error_lines(texts: Sequence[str], status: int | None) -> Iterator[Line]:
-    """Quote Fusebill's errors with the HTTP status; each is cut separately so that all fit."""
-    limit = min(ERROR_LENGTH, ERRORS_LENGTH // max(1, len(texts)))
+    """Quote Fusebill's first errors with the HTTP status, and count the others."""
     status_words = [say(f" (HTTP {status})")] if status else []
-    for value in texts:
-        yield [say("Fusebill: "), text(value, limit=limit), *status_words]
+    for value in texts[:MAX_ERRORS]:
+        yield [say("Fusebill: "), text(value, limit=ERROR_LENGTH), *status_words]
+    if len(texts) > MAX_ERRORS:
+        yield [say(f"+{len(texts) - MAX_ERRORS} more")]
     if not texts and status:
         yield [say(f"Fusebill answered HTTP {status} and gave no reason.")]
 
 
 def ask_again(request: Request) -> str:
-    """What to type or click to make the same request again."""
+    """What to type or click to make the same request again, with its reason."""
     if request.undoes:
         return "Undo…"
     one = request.card_size == 1 or request.kind is Kind.MOVE
-    who = str(request.customer.customer_id) if one else "many"
+    who = cut(f"{request.customer.customer_id} {request.reason}", 300) if one else "many"
+    if request.kind is Kind.MOVE:
+        who = str(request.customer.customer_id)
     return KINDS[request.kind].again.format(command=request.command, who=who)
-
-
-def reason_line(reason: str) -> Iterator[Line]:
-    """Why somebody declined; no line without a reason."""
-    if reason:
-        yield [bold("Reason: "), text(reason, limit=500)]
 
 
 def line_errors(errors: Sequence[LineError]) -> list[str]:

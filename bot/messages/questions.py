@@ -63,10 +63,11 @@ def whom(
         if found
         else [[say("🔎 Nothing was done: nobody in Fusebill is called so.")]],
         *(_of_doubt(*each, links, len(found)) for each in zip(doubts, hits, strict=True)),
+        [_why(question.meant)] if choices else None,
         *(
             block
             for choice in choices[:MAX_CHOICES]
-            for block in _choice(choice, _label(choice, found), "…", command)
+            for block in _choice(choice, _label(choice, found), "…", command, with_why=False)
         ),
         [more] if len(choices) > MAX_CHOICES else None,
         *(_reason_choice(few, command) if few else ()),
@@ -117,20 +118,27 @@ def _reason_choice(few: Reading, command: str) -> Iterator[Block]:
     return _choice(few, label, "because …", command)
 
 
-def _choice(reading: Reading, label: str, rest: str, command: str) -> Iterator[Block]:
-    """One meaning in words, with its button; if that can't carry it, with what to type."""
-    why: Line = (
-        [bold("Why: "), text(reading.reason, limit=SHOWN_REASON_LENGTH)]
-        if reading.reason
-        else [say("Without a reason.")]
-    )
-    said: list[Line] = [[bold(f"{_customers(reading)}: "), say(_ids(reading))], why]
-    if pressed := asking(label, reading, command):
+def _choice(
+    reading: Reading, label: str, rest: str, command: str, *, with_why: bool = True
+) -> Iterator[Block]:
+    """One meaning in words, with its button; if that can't carry it, with what to type.
+
+    Not `with_why` where all choices have the same reason, which stands above them once.
+    """
+    said: list[Line] = [[bold(f"{_customers(reading)}: "), say(_ids(reading))]]
+    said += [_why(reading)] if with_why else []
+    if pressed := asking(label, reading, command, aloud=f"{label}: {_ids(reading)}"):
         yield lines(said)
         yield pressed
     else:
         typed = f"{command} {_ids(reading)} {rest}"
         yield lines([*said, [say("This is too long for a button. Type: "), code(typed)]])
+
+
+def _why(reading: Reading) -> Line:
+    if not reading.reason:
+        return [say("Without a reason.")]
+    return [bold("Why: "), text(reading.reason, limit=SHOWN_REASON_LENGTH)]
 
 
 def _customers(reading: Reading) -> str:

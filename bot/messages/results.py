@@ -5,32 +5,43 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
 
-from bot.domain.meanings import EVENTS, OUTCOMES, VERDICTS
-from bot.domain.models import Card, Event, EventType, Outcome, Request, Verdict
-from bot.messages.block_kit import Line, bold, code, date, say
-from bot.messages.events import (
-    actor,
-    found_ids,
-    how_it_expired,
-    latched_again_title,
-    outcome_lines,
-    outcome_title,
-    seen_at_expiry,
-    why_of,
+from bot.domain.meanings import (
+    CHANGED_SINCE,
+    EVENTS,
+    LATER,
+    OUTCOMES,
+    VERDICTS,
+    OutcomeMeaning,
+    holds_now,
 )
+from bot.domain.models import Card, Event, EventType, HubSpotIds, Outcome, Request, Verdict
+from bot.messages.block_kit import Inline, Line, cut, date, say, text, user
+from bot.messages.fusebill_errors import after
 from bot.messages.phrases import (
+    ERROR_LENGTH,
     Links,
     amount,
-    ask_again,
     change_inline,
+    error_lines,
+    filled,
     ids_inline,
-    reason_line,
     subject,
 )
 
 MAX_NAMED = 10
 NEWER: Line = [say("A newer version of the bot recorded this; it knows more about it.")]
+_NOT_CALLED = {
+    Outcome.ALREADY_CLEAR: "The customer was no longer latched to anything, so the bot changed"
+    " nothing.",
+    Outcome.ALREADY_LATCHED: "The customer has these ids already, by whom is not known. The bot"
+    " changed nothing.",
+    Outcome.NOT_BEGUN: "Calls for other customers got no answer, so the bot made none for"
+    " this one.",
+    Outcome.STOPPED: "The work was stopped before this customer's turn. The bot changed nothing.",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +58,7 @@ class Result:
 
 
 def result_of(card: Card, links: Links) -> Result:
-    """The result of a decided card: what came of its customers, or why nothing was done."""
+    """What holds now for a decided card's customers, or why nothing was done."""
     verdict = card.first.verdict or Verdict.CONFIRMED
     if not card.is_of_many:
         return _customer_result(card, links) or _ended(card, verdict, links)
@@ -55,16 +66,34 @@ def result_of(card: Card, links: Links) -> Result:
 
 
 def _customer_result(card: Card, links: Links) -> Result | None:
-    """The last outcome of a card's one customer; None without any."""
+    """The last outcome of a card's one customer, or what came after it; None without any."""
     request = card.first
     if request.outcome and not request.outcome.is_known:
-        unknown = OUTCOMES[request.outcome]
-        return _named(f"{unknown.emoji} {unknown.title}", card, [NEWER])
+        return _named(titled_as(OUTCOMES[request.outcome]), card, [NEWER])
     for event in reversed(request.events):
         if outcome := EVENTS[event.type].outcome:
-            said = [*outcome_lines(event, outcome, request, links)]
-            return _named(outcome_title(event, outcome), card, said)
+            lines = [*(later_lines(card, links) or outcome_lines(event, outcome, request, links))]
+            return _named(title_of(request, event, outcome), card, lines)
     return None
+
+
+def title_of(request: Request, event: Event, outcome: Outcome) -> str:
+    """What holds now, with its emoji."""
+    now = holds_now(request)
+    if now is None or now is OUTCOMES[outcome]:
+        return outcome_title(event, outcome)
+    return titled_as(now)
+
+
+def later_title(request: Request, event: Event) -> str:
+    """What came after an outcome, with its emoji."""
+    changed = event.type is EventType.LATCHED_AGAIN and request.ids_after
+    return titled_as(CHANGED_SINCE if changed else LATER[event.type])
+
+
+def titled_as(meaning: OutcomeMeaning) -> str:
+    """A meaning as it heads a card."""
+    return f"{meaning.emoji} {meaning.title}"
 
 
 def _named(title: str, card: Card, lines: list[Line], each: Sequence[str] = ()) -> Result:
@@ -73,11 +102,9 @@ def _named(title: str, card: Card, lines: list[Line], each: Sequence[str] = ()) 
 
 
 def _counted(card: Card) -> Result:
-    many = amount(len(card.requests), "customer")
-    thread: Line = [say(" The thread says more about each that is not as asked.")]
-    hint = thread if any(not_as_asked(card)) else []
+    hint: Line = [say("The thread says more about each that is not as asked.")]
     title = counts(card)
-    lines: list[Line] = [[say(f"{many} on this card."), *hint]]
+    lines = [*([hint] if any(not_as_asked(card)) else []), *later_lines(card, Links())]
     return Result(title, title, lines, [*map(state, card.requests)])
 
 
@@ -95,33 +122,52 @@ def _verdict_lines(card: Card, verdict: Verdict, links: Links) -> Iterator[Line]
     elif VERDICTS[verdict].executes:
         yield [say("The result is not known yet.")]
     elif verdict is Verdict.EXPIRED:
-        yield from expiry_lines(card, links)
+        yield _expiry_line(card, links)
+    elif card.is_of_many:
+        yield [say("Nothing was changed. The table is what the card showed.")]
     else:
-        decided = _event_of(card.first, verdict)
-        yield from reason_line(why_of(decided) if decided else "")
-        if card.is_of_many:
-            yield [say("Nothing was changed. The table is what the card showed.")]
-        else:
-            ids = change_inline(card.first, links)
-            yield [say("Nothing was changed. The card showed: "), *ids]
+        ids = change_inline(card.first, links)
+        yield filled("Nothing was changed. The card showed {}.", ids)
 
 
-def expiry_lines(card: Card, links: Links) -> Iterator[Line]:
-    """How the card expired, how its customers were then, and how to try again."""
-    expiry = _event_of(card.first, Verdict.EXPIRED)
+def _expiry_line(card: Card, links: Links) -> Line:
+    """How the card expired, and how its customers were then."""
+    expiry = event_of(card.first, Verdict.EXPIRED)
     if card.is_of_many:
         seen = Counter(_seen_at_expiry(card))
         counted = ", ".join(f"{number} {words}" for words, number in seen.items())
         found: Line = [say(f"{counted}.")] if counted else []
     else:
-        found = seen_at_expiry(expiry, card.first, links) if expiry else []
-    yield [say(f"{how_it_expired(expiry)}; "), *(found or [say("nothing was changed.")])]
-    yield [say("To try again: "), code(ask_again(card.first))]
+        found = _seen_in(expiry, card.first, links) if expiry else []
+    return [say(f"{_how_it_expired(expiry)}; "), *(found or [say("nothing was changed.")])]
+
+
+def _how_it_expired(expiry: Event | None) -> str:
+    """Why nobody decided a card, as the beginning of a sentence."""
+    if expiry and expiry.details.get("early"):
+        return "The clock of the bot's machine was set back, so the card ended early"
+    if expiry and expiry.details.get("away"):
+        return "Expired while the bot was away"
+    return "Nobody decided in time"
+
+
+def _seen_in(expiry: Event, request: Request, links: Links) -> Line:
+    """What the customer is like, if the bot had to look: it had not watched the card all along."""
+    if "unread" in expiry.details:
+        unread = "the customer could not be read, so the bot doesn't know whether it was changed."
+        return [say(unread)]
+    if "found" not in expiry.details:
+        return []
+    ids, before = found_ids(expiry), request.ids_before
+    if not ids:
+        return [say(f"the customer is {'no longer' if before else 'not'} latched.")]
+    now = "still " if ids == before else "now " if before else ""
+    return filled(f"the customer is {now}latched to {{}}.", ids_inline(ids, links))
 
 
 def _seen_at_expiry(card: Card) -> list[str]:
     """How each customer was when the card expired; empty if the bot did not have to look."""
-    expiries = [_event_of(request, Verdict.EXPIRED) for request in card.requests]
+    expiries = [event_of(request, Verdict.EXPIRED) for request in card.requests]
     looked = [
         each for each in expiries if each and not {"found", "unread"}.isdisjoint(each.details)
     ]
@@ -139,17 +185,111 @@ def _seen(request: Request, expiry: Event | None) -> str:
     return "latched to these ids" if ids == request.ids_after else "latched to other ids"
 
 
-def _event_of(request: Request, verdict: Verdict) -> Event | None:
+def event_of(request: Request, verdict: Verdict | None) -> Event | None:
     """The event that set a verdict, if the request has it."""
     return next((each for each in request.events if EVENTS[each.type].verdict is verdict), None)
 
 
+def outcome_title(event: Event, outcome: Outcome) -> str:
+    """An outcome with its emoji."""
+    # the usual title says "not done", which is true only if nothing was called
+    if outcome is Outcome.CHANGED and event.details.get("called"):
+        return "⚠️ Other ids than confirmed"
+    return titled_as(OUTCOMES[outcome])
+
+
+def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links) -> Iterator[Line]:
+    """Describe an outcome: which ids, why, and what to do where no button says it."""
+    ids = change_inline(request, links)
+    match outcome:
+        case Outcome.CLEARED:
+            yield filled("Cleared {}.", ids_inline(request.ids_before, links))
+        case Outcome.RESTORED:
+            yield filled("Latched again to {}.", ids_inline(request.ids_after, links))
+        case Outcome.MOVED:
+            yield filled("Moved {}.", ids)
+        case Outcome.ALREADY_CLEAR | Outcome.ALREADY_LATCHED:
+            yield [say(_NOT_CALLED[outcome])]
+            yield filled("The card showed {}.", ids)
+        case Outcome.NOT_BEGUN | Outcome.STOPPED:
+            yield [say(_NOT_CALLED[outcome])]
+        case Outcome.CHANGED:
+            yield from _changed(event, request, links)
+        case Outcome.REFUSED:
+            yield from _refused(event)
+        case Outcome.UNKNOWN:
+            yield [say("The bot doesn't know whether this was done. Check again only looks.")]
+            yield from _reason(event)
+        case _:
+            assert_never(outcome)
+
+
+def _reason(event: Event) -> Iterator[Line]:
+    """Why an outcome is not as asked, and Fusebill's own words."""
+    if why := why_of(event):
+        yield [text(why, limit=ERROR_LENGTH)]
+    texts, status = _answered(event)
+    # without words, the reason above says what the answer was
+    if texts or f"HTTP {status}" not in why:
+        yield from error_lines(texts, status)
+
+
+def _answered(event: Event) -> tuple[Sequence[str], int | None]:
+    """Fusebill's last error, as the event keeps it."""
+    texts, status = event.details.get("texts"), event.details.get("status")
+    words = [each for each in texts if isinstance(each, str)] if isinstance(texts, list) else []
+    return words, status if isinstance(status, int) else None
+
+
+def _refused(event: Event) -> Iterator[Line]:
+    if not why_of(event):
+        yield [say("Fusebill refused. Nothing was changed.")]
+    yield from _reason(event)
+    if isinstance(retry_at := event.details.get("retry_at"), str):
+        yield after(datetime.fromisoformat(retry_at), "Ask again")
+    if not is_worth_another_try(event):
+        yield [say("Trying again won't help; tell the bot's admin.")]
+
+
+def is_worth_another_try(event: Event) -> bool:
+    """Whether asking again may help: not after a refusal that is not going to pass."""
+    return event.type is not EventType.REFUSED or bool(event.details.get("may_pass", True))
+
+
+def _changed(event: Event, request: Request, links: Links) -> Iterator[Line]:
+    now = ids_inline(found_ids(event), links)
+    if request.ids_before:
+        then = ids_inline(request.ids_before, links)
+        yield [say("Now latched to "), *now, say("; the card showed "), *then, say(".")]
+    else:
+        yield filled("Now latched to {}.", now)
+    if event.details.get("called"):
+        yield [say("The bot can't tell whether it or somebody else changed that.")]
+    else:
+        yield [say("The bot changed nothing.")]
+
+
+def found_ids(event: Event) -> HubSpotIds:
+    """The HubSpot ids that an event says the customer had; keys of a newer version are ignored."""
+    return HubSpotIds.of(event.details.get("found"))
+
+
+def actor(event: Event) -> Inline:
+    """Mention the person who caused an event, or name the bot."""
+    return user(event.actor) if event.actor else say("the bot")
+
+
+def why_of(event: Event) -> str:
+    """The reason that an event keeps; empty if there is none."""
+    return cut(str(event.details.get("why") or ""), 500)
+
+
 def counts(card: Card) -> str:
-    """How many customers have which outcome: "✅ 45 unlatched · ❓ 1 unknown"."""
-    found = _outcomes(card)
-    return " · ".join(
-        f"{OUTCOMES[each].emoji} {found[each]} {OUTCOMES[each].count}" for each in _in_order(found)
-    )
+    """For how many customers what holds now: "✅ 45 unlatched · ❓ 1 unknown"."""
+    found = Counter(now for each in card.requests if (now := holds_now(each)))
+    known = [each for each in (*OUTCOMES.values(), *LATER.values(), CHANGED_SINCE) if each in found]
+    ordered = [*known, *(each for each in found if each not in known)]
+    return " · ".join(f"{each.emoji} {found[each]} {each.count}" for each in ordered)
 
 
 def not_as_asked(card: Card) -> Iterator[str]:
@@ -157,7 +297,7 @@ def not_as_asked(card: Card) -> Iterator[str]:
     for outcome in _in_order(_outcomes(card)):
         meaning = OUTCOMES[outcome]
         if not meaning.as_asked:
-            named = _named_ids([each for each in card.requests if each.outcome is outcome])
+            named = named_ids([each for each in card.requests if each.outcome is outcome])
             yield f"{meaning.emoji} {meaning.count}: {named}"
 
 
@@ -180,41 +320,45 @@ def _in_order(outcomes: Collection[Outcome]) -> list[Outcome]:
 
 
 def state(request: Request) -> str:
-    """A customer's result in a few words, and what came after it."""
+    """What holds now for a customer, in a few words."""
     if request.outcome is None:
         return "⏳ not done yet" if request.is_begun else "waiting"
-    meaning = OUTCOMES[request.outcome]
-    title = f"{meaning.emoji} {meaning.title}"
-    for event in request.events:
+    for event in reversed(request.events):
         if EVENTS[event.type].outcome is request.outcome:
-            title = outcome_title(event, request.outcome)
-    later = {event.type for event in request.events}
-    if request.undone_by or EventType.UNDONE in later:
-        return f"{title.lower()}, undone"
-    return title.lower() + (", latched again" if EventType.LATCHED_AGAIN in later else "")
+            return title_of(request, event, request.outcome).lower()
+    return titled_as(holds_now(request) or OUTCOMES[request.outcome]).lower()
 
 
-def later_lines(card: Card, links: Links) -> Iterator[Line]:
-    """What happened to the customers after their result: undone by whom, or latched again."""
+def later_lines(card: Card, links: Links) -> list[Line]:
+    """What happened to the customers after their result: undone by whom, latched again, gone."""
+    if not card.is_of_many:
+        later = [event for event in card.first.events if event.type in LATER]
+        return [_later_line(later[-1], card.first, links)] if later else []
+    lines: list[Line] = []
     undone = [each for each in card.events if each.type is EventType.UNDONE]
     for person in dict.fromkeys(event.actor for event in undone):
         theirs = [event for event in undone if event.actor == person]
-        number = [say(f" ({amount(len(theirs), 'customer')})")] if card.is_of_many else []
-        yield [bold("Undone by: "), actor(theirs[-1]), say(", "), date(theirs[-1].at), *number]
-    again = [
-        (request, event)
-        for request in card.requests
-        for event in request.events
-        if event.type is EventType.LATCHED_AGAIN
-    ]
+        many = say(f" undid {amount(len(theirs), 'customer')}, ")
+        lines.append([actor(theirs[-1]), many, date(theirs[-1].at), say(".")])
+    again = [(r, e) for r in card.requests for e in r.events if e.type is EventType.LATCHED_AGAIN]
     if again:
+        named = named_ids([request for request, _event in again])
         request, last = max(again, key=lambda each: each[1].at)
-        named: Line = [say(_named_ids([request for request, _event in again]))]
-        what = named if card.is_of_many else ids_inline(found_ids(last), links)
-        yield [bold(f"{latched_again_title(request)}: "), *what, say(", "), date(last.at)]
+        lines.append([say(f"{later_title(request, last)}: {named}, "), date(last.at), say(".")])
+    return lines
 
 
-def _named_ids(requests: Sequence[Request]) -> str:
+def _later_line(event: Event, request: Request, links: Links) -> Line:
+    if event.type is EventType.UNDONE:
+        ids = filled("Latched again to {}", ids_inline(request.ids_before, links))
+        return [*ids, say(" by "), actor(event), say(", "), date(event.at), say(".")]
+    if event.type is EventType.LATCHED_AGAIN:
+        found = filled("Found latched to {}", ids_inline(found_ids(event), links))
+        return [*found, say(", "), date(event.at), say(".")]
+    return [say("Fusebill has no such customer any more.")]
+
+
+def named_ids(requests: Sequence[Request]) -> str:
     """The first customers' ids, and how many more there are."""
     ids = ", ".join(str(request.customer.customer_id) for request in requests[:MAX_NAMED])
     more = len(requests) - MAX_NAMED

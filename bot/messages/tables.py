@@ -62,12 +62,11 @@ class Column:
 _CUSTOMER = (
     Column("Id", "right", exact=True),
     Column("Company", wrapped=True),
-    Column("Reference"),
     Column("Contact", "right", exact=True),
     Column("Company id", "right", exact=True),
+    Column("Reference"),
 )
-# beside the id, where a phone shows it without scrolling
-_WITH_RESULT = (_CUSTOMER[0], Column("Result", exact=True), *_CUSTOMER[1:])
+_WITH_RESULT = (*_CUSTOMER[:2], Column("Result", exact=True), *_CUSTOMER[2:])
 
 
 def with_table(
@@ -109,10 +108,10 @@ def _rows(requests: Sequence[Request], results: Sequence[str]) -> list[list[str]
     rows: list[list[str]] = []
     for position, request in enumerate(requests):
         customer, ids = request.customer, request.customer.ids
-        names = [display_name(customer), customer.reference]
         exact = [_digits(ids.vid), _digits(ids.company_id)]
         said = [results[position]] if results else []
-        rows.append([str(customer.customer_id), *said, *names, *exact])
+        name, reference = display_name(customer), customer.reference
+        rows.append([str(customer.customer_id), name, *said, *exact, reference])
     return rows
 
 
@@ -125,13 +124,14 @@ def _linked(drawn: Block, requests: Sequence[Request], links: Links, limit: int)
     rows = [drawn["rows"][0]]
     for cells, request in zip(drawn["rows"][1:], requests, strict=True):
         ids = request.customer.ids
-        first, *middle, _contact, _company = cells
+        first, *middle, contact, company, reference = cells
         rows.append(
             [
                 _linked_cell(first, links.customer(request.customer.customer_id)),
                 *middle,
-                _linked_cell(cells[-2], links.contact(ids.vid) if ids.vid is not None else None),
-                _linked_cell(cells[-1], links.company(ids.company_id) if ids.company_id else None),
+                _linked_cell(contact, links.contact(ids.vid) if ids.vid is not None else None),
+                _linked_cell(company, links.company(ids.company_id) if ids.company_id else None),
+                reference,
             ]
         )
     linked = drawn | {"rows": rows}
@@ -157,7 +157,7 @@ def _words(requests: Sequence[Request], results: Sequence[str]) -> list[tuple[st
 
 def _ids_words(ids: HubSpotIds) -> str:
     named = (("contact", ids.vid), ("company", ids.company_id))
-    return ", ".join(f"{name} {id_}" for name, id_ in named if id_ is not None)
+    return " and ".join(f"{name} {id_}" for name, id_ in named if id_ is not None)
 
 
 def _text(above: str, customers: Sequence[tuple[str, str, str]], below: str) -> str:

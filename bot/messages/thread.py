@@ -1,7 +1,8 @@
-"""Composes the replies in a card's thread: the result first, then what led to it; the reminder.
+"""Composes the replies in a card's thread: a line for each act, in the order of time; the reminder.
 
-A reply about many customers names each that is not simply done, with Fusebill's words, those with
-the same words together; what happened to many of them in the same way is said once.
+What the card says is not said again. On a card of many the table shows only how each customer
+ended, so here each that is not simply done has Fusebill's words, those with the same words
+together; what happened to many of them in the same way is said once.
 """
 
 from __future__ import annotations
@@ -21,31 +22,69 @@ from bot.messages.block_kit import (
     Message,
     bold,
     date,
+    escape,
     lines,
     message,
     say,
     size,
     text,
     text_units,
-    user,
+    units,
 )
-from bot.messages.events import (
+from bot.messages.fusebill_errors import calls_line, was_usual
+from bot.messages.phrases import (
+    ERROR_LENGTH,
+    Links,
+    amount,
+    filled,
+    ids_inline,
+    mentions,
+    subject,
+    titled,
+)
+from bot.messages.results import (
     actor,
-    event_lines,
-    expiry_line,
-    latched_again_title,
-    latched_again_words,
+    found_ids,
+    later_title,
     outcome_lines,
     outcome_title,
+    progress,
+    result_of,
     why_of,
 )
-from bot.messages.fusebill_errors import call_details
-from bot.messages.phrases import Links, amount, mentions, reason_line, subject, titled
-from bot.messages.results import counts, expiry_lines, progress
 
 EVENTS_A_REPLY = 10
 """Of one customer."""
-_COUNTED = frozenset({EventType.RECLAIMED, EventType.BEGUN, EventType.RECHECKED, EventType.UNDONE})
+_SENTENCES = {
+    EventType.POSTED: "The bot posted the card late",
+    EventType.ASK_DENIED: "{} asked and was refused",
+    EventType.DECISION_DENIED: "{} was refused",
+    EventType.CONFIRMED: "{} confirmed",
+    EventType.CANCELLED: "{} cancelled",
+    EventType.DECLINED: "{} declined",
+    EventType.EXPIRED: "Expired",
+    EventType.REMINDED: "The bot reminded everybody who was to be told",
+    EventType.RECLAIMED: "The bot took up interrupted work",
+    EventType.BEGUN: "The customer's turn came",
+    EventType.STOP_REQUESTED: "{} pressed Stop",
+    EventType.UNDONE: "{} undid it",
+    EventType.RECHECKED: "The bot read the customer again: still as it left it",
+    EventType.LATCHED_AGAIN: "The bot read the customer again: latched to ",
+    EventType.CUSTOMER_GONE: "The bot read the customer again: Fusebill has it no more",
+    EventType.DELIVERY_FAILED: "The bot could not post the card or a reply",
+}
+_SAYS_WHY = frozenset({EventType.ASK_DENIED, EventType.DECISION_DENIED, EventType.DELIVERY_FAILED})
+"""The card does not say why."""
+_NAMED = frozenset({EventType.LATCHED_AGAIN, EventType.CUSTOMER_GONE})
+"""A card of many says to which customers it happened."""
+_COUNTED = frozenset(
+    {
+        EventType.RECLAIMED,
+        EventType.BEGUN,
+        EventType.RECHECKED,
+        EventType.UNDONE,
+    }
+)
 """Happens to each customer by itself, in the same words."""
 
 
@@ -72,18 +111,19 @@ def lacks_reply(card: Card, shown: int) -> bool:
 def next_reply(card: Card, shown: int, links: Links) -> Reply | None:
     """The next reply that the thread lacks; None if only `quiet` events are missing, or none.
 
-    Whoever has posted it goes on from its `shown`: nothing is said twice, except for the result in
-    the first line, which also heads replies that only tell what led to it.
+    Whoever has posted it goes on from its `shown`: nothing is said twice. A notification, which
+    shows the first words of a message's text, begins with the result that the reply leads to.
     """
     if not lacks_reply(card, shown):
         return None
     missing = _happened(card)[shown:]
+    first = _result(card) if any(_is_result(each.event) for each in missing) else ""
     steps = _steps(missing) if card.is_of_many else [[each] for each in missing[:EVENTS_A_REPLY]]
     told = [each for step in steps for each in step]
-    while not _fits(card, reply := _composed(card, told, missing, links)) and len(steps) > 1:
+    while not _fits(card, first, reply := _composed(card, told, links)) and len(steps) > 1:
         steps = steps[: len(steps) // 2]
         told = [each for step in steps for each in step]
-    return Reply(message(reply), shown + len(told))
+    return Reply(message(reply, first=first), shown + len(told))
 
 
 def reminder(card: Card, notify: Sequence[str]) -> Message:
@@ -123,33 +163,13 @@ def _sameness(event: Event) -> tuple[EventType, str, str]:
     return event.type, event.actor, why_of(event)
 
 
-def _fits(card: Card, reply: list[Line]) -> bool:
+def _fits(card: Card, first: str, reply: list[Line]) -> bool:
     # One answer of Fusebill may be longer than a message's text, though never than its blocks: of
     # one customer the text is cut, as everywhere. Of many it would lose whole customers.
-    is_text_whole = not card.is_of_many or text_units(reply) <= TEXT_LENGTH
+    is_text_whole = (
+        not card.is_of_many or units(escape(first)) + 1 + text_units(reply) <= TEXT_LENGTH
+    )
     return is_text_whole and size([lines(reply)]) <= MESSAGE_LENGTH
-
-
-def _composed(
-    card: Card, told: Sequence[_Happened], missing: Sequence[_Happened], links: Links
-) -> list[Line]:
-    """A reply with the `told` ones of the missing events; the result among all of them heads it.
-
-    A notification shows the first words only, so a reply about a result begins with it.
-    """
-    told = [each for each in told if _says_something(each.event)]
-    result = next((each for each in reversed(missing) if _is_result(each.event)), None)
-    heading = _heading(card, result, missing, links) if result else []
-    if not card.is_of_many:
-        return [*heading, *_about_one(told, result, links)]
-    described = [(each, _description(each, links)) for each in told]
-    others = [each for each, words in described if not words]
-    return [*heading, *_each_customer(described), *_what_happened(card, others, links)]
-
-
-def _says_something(event: Event) -> bool:
-    """Whether an event is news: that a call begins is none, unless it had to wait for its turn."""
-    return event.type is not EventType.BEGUN or bool(event.details.get("waited"))
 
 
 def _is_result(event: Event) -> bool:
@@ -158,140 +178,130 @@ def _is_result(event: Event) -> bool:
     return ends or meaning.outcome is not None or event.type is EventType.LATCHED_AGAIN
 
 
-def _heading(
-    card: Card, result: _Happened, missing: Sequence[_Happened], links: Links
-) -> Iterator[Line]:
-    """The result in one line that names who asked; for many customers, counts."""
-    first, meaning = card.first, EVENTS[result.event.type]
-    about: Line = [
-        text(subject(first), limit=HEADER_LENGTH),
-        say("  "),
-        user(first.requester.user_id),
-    ]
-    if meaning.outcome:
-        numbers = counts(card) if card.is_finished else f"⏳ {progress(card)}"
-        title = numbers if card.is_of_many else outcome_title(result.event, meaning.outcome)
-        yield [bold(f"{title}: "), *about]
-    elif meaning.verdict:
-        verdict = VERDICTS[meaning.verdict]
-        yield [bold(f"{verdict.emoji} {verdict.title}: "), *about]
-        yield from reason_line(why_of(result.event))
+def _result(card: Card) -> str:
+    """What the card says first, with what it is about."""
+    if not card.is_finished:
+        return f"⏳ {progress(card)}: {subject(card.first)}"
+    return f"{result_of(card, Links()).title}: {subject(card.first)}"
+
+
+def _composed(card: Card, told: Sequence[_Happened], links: Links) -> list[Line]:
+    """A line for each act, and on a card of many more where the table can't say it."""
+    if card.is_of_many:
+        acts = [line for found in _together(told, links) for line in _lines_of(found, links)]
     else:
-        number = sum(each.event.type is EventType.LATCHED_AGAIN for each in missing)
-        which: Line = [say(f"{number} of {subject(first)}")]
-        what = which if card.is_of_many else latched_again_words(result.event, first, links)
-        people = {each.user_id for each in (first.requester, first.decider) if each}
-        title = latched_again_title(result.request)
-        yield [bold(f"{title}: "), *what, say(".  "), *mentions(sorted(people))]
+        acts = [event_line(event, r, links) for r, event in told if _says_something(event)]
+    again = any(event.type is EventType.LATCHED_AGAIN for _request, event in told)
+    first = card.first
+    people = {each.user_id for each in (first.requester, first.decider) if each}
+    return [*acts, mentions(sorted(people))] if again else acts
 
 
-def _about_one(told: Sequence[_Happened], result: _Happened | None, links: Links) -> Iterator[Line]:
-    """The words of the result in the heading, then each event."""
-    for each in told:
-        outcome = EVENTS[each.event.type].outcome
-        if each is result and outcome:
-            yield from outcome_lines(each.event, outcome, each.request, links)
-    for each in told:
-        if each is result:
-            yield from _short_lines(each, links)
-        else:
-            yield from event_lines(each.event, each.request, links)
+def _says_something(event: Event) -> bool:
+    """Whether an event is news: that a call begins is none, unless it had to wait for its turn."""
+    return event.type is not EventType.BEGUN or bool(event.details.get("waited"))
 
 
-def _short_lines(each: _Happened, links: Links) -> Iterator[Line]:
-    """An event of which the heading says what came of it."""
-    event, meaning = each.event, EVENTS[each.event.type]
-    if meaning.outcome:
-        # the emoji heads the reply, and need not be repeated
-        title = outcome_title(event, meaning.outcome).partition(" ")[2].lower()
-        yield [date(event.at), say(f"  {title}"), *call_details(event)]
-    elif event.type is EventType.LATCHED_AGAIN:
-        yield [date(event.at), say("  the customer was read again")]
-    elif event.actor:
-        yield [date(event.at), say("  "), actor(event), say(f" {event.type} it")]
-    else:
-        yield [date(event.at), say("  "), *expiry_line(event, each.request, links)]
-
-
-def _each_customer(
-    described: Sequence[tuple[_Happened, tuple[str, list[Line]] | None]],
-) -> Iterator[Line]:
-    """Each customer that is not simply done, in the card's order, with its words."""
-    same: dict[str, tuple[str, list[Line], list[_Happened]]] = {}
-    for each, said in sorted(described, key=lambda pair: pair[0].request.position):
-        if said:
-            same.setdefault(str(said), (*said, []))[2].append(each)
-    for title, words, found in same.values():
-        names = [
-            [text(titled(request.customer), limit=HEADER_LENGTH), *call_details(event)]
-            for request, event in found
+def event_line(event: Event, request: Request, links: Links) -> Line:
+    """An act in one line: who, what, when, what Fusebill said, how long that took."""
+    when: Line = [say(" · "), date(event.at)]
+    if outcome := EVENTS[event.type].outcome:
+        checked = [actor(event), say(" checked again: ")] if event.actor else []
+        return [
+            *checked,
+            say(outcome_title(event, outcome)),
+            *when,
+            *calls_line(event),
         ]
-        if len(names) == 1:
-            yield [bold(f"{title}: "), *names[0]]
-        else:
-            yield [bold(f"{title}: "), say(amount(len(names), "customer"))]
-            yield from ([say("• "), *name] for name in names)
-        yield from words
+    if not event.type.is_known:
+        name = text(event.type.replace("_", " "), limit=80)
+        return [actor(event), say(": "), name, *when]
+    if event.type is EventType.REQUESTED:
+        asked = "asked for an undo" if request.undoes else KINDS[request.kind].asked
+        return [actor(event), say(f" {asked}"), *when]
+    ids = ids_inline(found_ids(event), links) if event.type is EventType.LATCHED_AGAIN else []
+    said = event.type in _SAYS_WHY and why_of(event)
+    why = [say(": "), text(why_of(event), limit=ERROR_LENGTH)] if said else []
+    return [*filled(_SENTENCES[event.type], [actor(event)]), *ids, *when, *why]
 
 
-def _description(each: _Happened, links: Links) -> tuple[str, list[Line]] | None:
-    """A title and words for an event that concerns one customer; None if a count is enough."""
-    request, event = each
-    if event.type is EventType.LATCHED_AGAIN:
-        return latched_again_title(request), [latched_again_words(event, request, links)]
-    if event.type is EventType.CUSTOMER_GONE:
-        return "🔎 Read again", [[say("Fusebill has no such customer any more.")]]
-    outcome = EVENTS[event.type].outcome
-    if outcome is None:
-        return None
-    words, meaning = list(outcome_lines(event, outcome, request, links)), OUTCOMES[outcome]
-    earlier = (other for other in request.events if other.number < event.number)
-    is_news = any(EVENTS[other.type].outcome for other in earlier)
-    # a first line names the ids; more lines quote an answer that was not the usual one
-    if meaning.as_asked and meaning.effective and len(words) == 1 and not is_news:
-        return None
-    return outcome_title(event, outcome), words
-
-
-def _what_happened(card: Card, others: Sequence[_Happened], links: Links) -> Iterator[Line]:
-    """What else happened, in order; the same that happened to many customers is said once."""
+def _together(told: Sequence[_Happened], links: Links) -> list[list[_Happened]]:
+    """What happened to a card of many, in order; the same of several customers together."""
     same: dict[tuple[object, ...], list[_Happened]] = {}
     times = Counter[tuple[str, EventType]]()
-    for each in others:
+    for each in told:
         request, event = each
+        if not _says_something(event):
+            continue
         times[request.id, event.type] += 1
-        is_counted = EVENTS[event.type].outcome is not None
-        how = () if is_counted else (*_sameness(event), times[request.id, event.type])
+        if EVENTS[event.type].outcome and _is_simply_done(each):
+            how: tuple[object, ...] = ()
+        elif EVENTS[event.type].outcome or event.type in _NAMED:
+            how = (event.actor, str(_words(each, links)))
+        else:
+            how = (*_sameness(event), times[request.id, event.type])
         same.setdefault((event.type, *how), []).append(each)
-    for found in same.values():
-        yield from _shared_lines(card, found, links)
+    return list(same.values())
 
 
-def _shared_lines(card: Card, found: Sequence[_Happened], links: Links) -> Iterator[Line]:
+def _is_simply_done(each: _Happened) -> bool:
+    """Whether a count is enough: done as asked, with the usual answer, at the first look."""
+    request, event = each
+    outcome = EVENTS[event.type].outcome
+    if outcome is None or not (OUTCOMES[outcome].as_asked and OUTCOMES[outcome].effective):
+        return False
+    earlier = (other for other in request.events if other.number < event.number)
+    is_news = any(EVENTS[other.type].outcome for other in earlier)
+    return not is_news and was_usual(event)
+
+
+def _words(each: _Happened, links: Links) -> list[Line]:
+    """What the table has no room for: why, and Fusebill's words."""
+    request, event = each
+    outcome = EVENTS[event.type].outcome
+    if event.type is EventType.LATCHED_AGAIN:
+        return [ids_inline(found_ids(event), links)]
+    if outcome is None or (OUTCOMES[outcome].as_asked and OUTCOMES[outcome].effective):
+        return []
+    return [*outcome_lines(event, outcome, request, links)]
+
+
+def _lines_of(found: Sequence[_Happened], links: Links) -> Iterator[Line]:
+    """One act on a card of many, with the customers to whom it happened."""
     request, event = found[0]
-    meaning = EVENTS[event.type]
-    if meaning.outcome:
-        last = max(each.event.at for each in found)
-        yield [date(last), say(f"  {len(found)} {OUTCOMES[meaning.outcome].count}")]
-    elif event.type is EventType.REQUESTED:
-        yield from _requested(card, event)
-    elif event.type is EventType.EXPIRED:
-        how, *_again = expiry_lines(card, links)
-        yield [date(event.at), say("  "), *how]
-    elif meaning.verdict:
-        yield [date(event.at), say("  "), actor(event), say(f" {event.type} it")]
+    last = max(each.event.at for each in found)
+    outcome = EVENTS[event.type].outcome
+    if outcome and _is_simply_done(found[0]):
+        yield [
+            say(f"{OUTCOMES[outcome].emoji} {len(found)} {OUTCOMES[outcome].count} · "),
+            date(last),
+        ]
+    elif outcome or event.type in _NAMED:
+        yield from _each_customer(found, links)
     else:
-        line, *more = event_lines(event, request, links)
         many = amount(len(found), "customer")
-        yield [*line, *([say(f" ({many})")] if event.type in _COUNTED else [])]
-        yield from more
+        counted = [say(f" ({many})")] if event.type in _COUNTED else []
+        yield [*event_line(event, request, links), *counted]
 
 
-def _requested(card: Card, event: Event) -> Iterator[Line]:
-    ask = KINDS[card.first.kind].ask.replace("{}", subject(card.first))
-    left = len(card.left_out)
-    left_out = f"; {amount(left, 'other')} left out, named on the card" if left else ""
-    asked_to = f"{ask[0].lower()}{ask[1:]}"
-    yield [date(event.at), say("  "), actor(event), say(f" asked to {asked_to}{left_out}")]
-    if card.first.reason:
-        yield [say("Why: "), text(card.first.reason, limit=500)]
+def _each_customer(found: Sequence[_Happened], links: Links) -> Iterator[Line]:
+    """The customers that ended in the same way, by name, and the words about them."""
+    request, event = found[0]
+    outcome = EVENTS[event.type].outcome
+    title = outcome_title(event, outcome) if outcome else later_title(request, event)
+    checked = [actor(event), say(" checked again: ")] if event.actor else []
+    names = [
+        [
+            text(titled(request.customer), limit=HEADER_LENGTH),
+            say(" · "),
+            date(each.at),
+            *calls_line(each),
+        ]
+        for request, each in sorted(found, key=lambda pair: pair[0].position)
+    ]
+    if len(names) == 1:
+        yield [*checked, bold(f"{title}: "), *names[0]]
+    else:
+        yield [*checked, bold(f"{title}: "), say(amount(len(names), "customer"))]
+        yield from ([say("• "), *name] for name in names)
+    yield from _words(found[0], links)

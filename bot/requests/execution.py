@@ -367,5 +367,7 @@ def _failed(
         "why": f"{reason(error)} Nothing was changed.",
         "may_pass": (cause or error).may_pass,
     }
+    if error.retry_at:
+        details["retry_at"] = error.retry_at.isoformat()
     retry_at = error.retry_at if isinstance(error, RateLimited) else None
     return Result(Outcome.REFUSED, details, retry_at)

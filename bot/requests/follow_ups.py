@@ -1,18 +1,19 @@
-"""**Undo…** and **Check again**: both read the customers before they offer anything."""
+"""**Undo…**, **Check again**, **Ask again**: all read the customers before they offer anything."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import timedelta
 from weakref import WeakValueDictionary
 
 import structlog
 from sqlalchemy import Connection
 
-from bot.domain.meanings import is_done, may_be_checked, undoable
+from bot.domain.commands import Move
+from bot.domain.meanings import is_done, is_move, may_be_checked, undoable
 from bot.domain.models import Card, Customer, HubSpotIds, Kind, LeftOut, Person, Request
 from bot.fusebill.errors import FusebillError
 from bot.ledger import rows, same_customer, work_steps
@@ -20,6 +21,7 @@ from bot.ledger.acts import Act
 from bot.ledger.same_customer import FollowUpOpen
 from bot.ledger.work_steps import Result
 from bot.messages import answers, click_answers
+from bot.messages.card import to_ask_again
 from bot.messages.fusebill_errors import reason
 from bot.messages.phrases import Links, display_name
 from bot.ops.metrics import Metrics
@@ -36,7 +38,7 @@ log = structlog.get_logger(__name__)
 
 
 class FollowUps:
-    """Handles **Undo…** and **Check again** on a card's result."""
+    """Handles the buttons of a card's result."""
 
     def __init__(
         self,
@@ -161,6 +163,24 @@ class FollowUps:
             else:
                 await self._check(card, unknown, person, place, act)
 
+    async def ask_again(self, card_id: str, person: Person, place: Place, act: Act) -> None:
+        """Ask anew about the customers that are not as the card asked, with its reason."""
+        async with self._followed(card_id, person, place, act) as card:
+            if card is None:
+                return
+            wanted, there = to_ask_again(card), replace(place, command=card.first.command)
+            if not wanted:
+                self._show.pressed_late(card, card.first.message_ts or "", "")
+                await self._private.send(place, click_answers.nothing_to_ask_again())
+            elif undone := [each.undoes for each in wanted if each.undoes]:
+                [first, *_] = await self._runner.read(lambda c: sorted(rows.cards_of(c, undone)))
+                await self.undo(first, person, place, act)
+            elif is_move(card.first):
+                await self._ask.move(person, there, _move_of(card), act)
+            else:
+                ids = [request.customer.customer_id for request in wanted]
+                await self._ask.ask(person, there, ids, card.first.reason, act)
+
     async def _check(
         self, card: Card, unknown: Sequence[Request], person: Person, place: Place, act: Act
     ) -> None:
@@ -264,6 +284,14 @@ class FollowUps:
                 # one is enough: the reason is mostly the same for all
                 break
         return found
+
+
+def _move_of(card: Card) -> Move:
+    """What was typed for a card that moves a customer's latch."""
+    first, *others = card.requests
+    ids = {} if others or first.to is None else asdict(first.to)
+    to = others[0].customer.customer_id if others else None
+    return Move(first.customer.customer_id, ids, to, first.reason)
 
 
 def _changed_by(other: Request) -> str:

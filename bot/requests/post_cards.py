@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -15,6 +14,7 @@ from bot.ledger import ask_steps, work_steps
 from bot.ledger.jobs import Job
 from bot.messages import answers, card as card_messages
 from bot.messages.block_kit import Message
+from bot.messages.card import Deciders
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.ops.tasks import retried
@@ -49,7 +49,7 @@ class PostCards:
         links: Links,
         metrics: Metrics,
         timing: Timing,
-        notify: Sequence[str] = (),
+        deciders: Deciders,
         *,
         expires_after_s: int,
     ) -> None:
@@ -60,7 +60,7 @@ class PostCards:
         self._links = links
         self._metrics = metrics
         self._timing = timing
-        self._notify = notify
+        self._deciders = deciders
         self._expires_after = timedelta(seconds=expires_after_s)
         self._untold: set[str] = set()
         self.bot_user_id = ""
@@ -98,11 +98,11 @@ class PostCards:
         def message() -> Message:
             nonlocal expires_at
             job.require_held()
-            now, drawn = job.now(), card
+            now = job.now()
             if now - card.first.asked_at >= timedelta(seconds=POSTED_AT_ONCE_S):
                 expires_at = now + self._expires_after
-                drawn = Card(tuple(replace(r, expires_at=expires_at) for r in card.requests))
-            return card_messages.draw(drawn, self._links, self._notify)
+            expiring = [replace(each, expires_at=expires_at) for each in card.requests]
+            return card_messages.draw(Card(tuple(expiring)), self._links, self._deciders)
 
         async def notify() -> None:
             await asyncio.sleep(WAIT_NOTICE_AFTER_S)
@@ -124,7 +124,8 @@ class PostCards:
     async def _note(self, job: Job, card: Card, sent: Sent, expires_at: datetime) -> None:
         """Note the card's `ts`; failing that, a click does, or another card is posted."""
         message_ts = sent.ts
-        note = partial(ask_steps.posted, reminds=bool(self._notify), is_whole=not sent.refused)
+        reminds = bool(self._deciders.notify)
+        note = partial(ask_steps.posted, reminds=reminds, is_whole=not sent.refused)
         now = await self._runner.run_patiently(NOTE_TIMEOUT_S, note, job, message_ts, expires_at)
         job.card = now
         if now.first.message_ts != message_ts:

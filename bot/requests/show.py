@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import timedelta
 
@@ -26,6 +26,7 @@ from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Job, Kind, LostHold
 from bot.messages import answers, card as card_messages, thread
 from bot.messages.block_kit import Message
+from bot.messages.card import Deciders
 from bot.messages.phrases import Links
 from bot.ops import logs
 from bot.ops.metrics import Metrics
@@ -67,9 +68,9 @@ class Show:
         tasks: BackgroundTasks,
         metrics: Metrics,
         timing: Timing,
-        notify: Sequence[str] = (),
+        deciders: Deciders,
     ) -> None:
-        self._notify = notify
+        self._deciders = deciders
         self._runner = runner
         self._slack = slack
         self._private = private
@@ -139,7 +140,7 @@ class Show:
         Returns how many it shows then, and whether that ends the job, or puts it off.
         """
         job.changed.clear()
-        message = card_messages.draw(card, self._links, self._notify)
+        message = card_messages.draw(card, self._links, self._deciders)
         drawn, replied = await asyncio.gather(
             self._update(job, card, message),
             self._draw_thread(job, card, known),

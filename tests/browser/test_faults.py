@@ -26,10 +26,10 @@ EPHEMERALS = {
 }
 CARDS = {
     "conflict": "while it is being synchronised. (HTTP 409)",
-    "lost_before": "We don't know yet whether this was done",
-    "lost_after": "read back: the ids are gone",
-    "empty": "read back: the ids are gone",
-    "late": "Fusebill answered HTTP 202",
+    "lost_before": "The bot doesn't know whether this was done",
+    "lost_after": "Cleared contact 101",
+    "empty": "Cleared contact 101",
+    "late": "Cleared contact 101",
     "keeps_ids": "answered with HTTP 200, but the change does not show yet",
     "many_errors": "Rule 20 is violated.",
     "slow": "Waiting for Fusebill",
@@ -52,7 +52,7 @@ async def test_people_see_why_a_customer_cannot_be_read(alice: Tab, kind: str) -
 async def test_the_card_shows_the_outcome(alice: Tab, kind: str) -> None:
     await alice.ask()
     await alice.page.get_by_test_id("fault").select_option(kind)
-    await alice.press("Unlatch customer")
+    await alice.press("Unlatch Stolen Bikes")
     # the read before the call hangs, and is tried until the time is up
     await expect(alice.card).to_contain_text(
         CARDS[kind], timeout=90_000 if kind == "hang" else 10_000
@@ -68,7 +68,7 @@ async def test_a_card_shows_progress_and_then_the_result(alice: Tab) -> None:
             await release.wait()
 
     alice.sandbox.fusebill.before = hold_back
-    await alice.press("Unlatch customer")
+    await alice.press("Unlatch Stolen Bikes")
     await expect(alice.card).to_contain_text("Unlatching Stolen Bikes (2554529)")
     release.set()
     await expect(alice.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
@@ -88,9 +88,9 @@ async def test_what_slack_missed_while_it_was_down_is_posted_afterwards(
     await alice.ask()
     await alice.page.get_by_test_id("slack-down").click()
     await expect(alice.page.get_by_test_id("slack-banner")).to_contain_text("for another 1")
-    await alice.press("Unlatch customer")
+    await alice.press("Unlatch Stolen Bikes")
     await expect(alice.customer(2554529)).to_contain_text("not latched")
-    await expect(alice.button("Unlatch customer")).to_be_visible()
+    await expect(alice.button("Unlatch Stolen Bikes")).to_be_visible()
     await alice.page.get_by_test_id("slack-down").click()
     await expect(alice.page.get_by_test_id("slack-banner")).to_be_hidden()
     await expect(alice.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")

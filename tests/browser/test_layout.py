@@ -48,7 +48,7 @@ async def test_on_a_phone_the_thread_replaces_the_channel(open_visit: OpenVisit)
     async with open_visit(width=380, height=760) as visit:
         alice = await visit.tab()
         await alice.ask()
-        await alice.press("Unlatch customer")
+        await alice.press("Unlatch Stolen Bikes")
         await alice.card.get_by_test_id("replies").click()
         await expect(alice.thread).to_be_in_viewport(ratio=1)
         await expect(alice.page.locator("#composer-text")).to_be_hidden()

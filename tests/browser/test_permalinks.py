@@ -41,7 +41,7 @@ async def test_a_permalink_into_a_thread_opens_the_thread_at_the_card(
     async with open_visit(width=width) as visit:
         alice = await visit.tab()
         await alice.ask()
-        await alice.press("Unlatch customer")
+        await alice.press("Unlatch Stolen Bikes")
         await expect(alice.card).to_contain_text("Unlatched")
         await alice.idle()
         await alice.press("Undo…")

@@ -38,7 +38,7 @@ async def test_the_readmes_screenshots_are_small(open_visit: OpenVisit, tmp_path
         card.write_bytes(await picture(alice.page))
         await alice.page.emulate_media(color_scheme="dark")
         await alice.page.get_by_test_id("be-U0BOB").check()
-        await alice.press("Unlatch customer")
+        await alice.press("Unlatch Stolen Bikes")
         await alice.card.get_by_test_id("replies").click()
         await expect(alice.thread).to_contain_text("Unlatched")
         await alice.page.mouse.move(0, 0)

@@ -27,7 +27,7 @@ async def test_another_tab_is_updated_without_a_reload(visit: Visit) -> None:
     alice, bob = await visit.tab(), await visit.tab("U0BOB")
     await alice.ask("/unlatch 3100025 closed")
     await expect(bob.card).to_contain_text("Unlatch Maple & Pine Joinery (3100025)?")
-    await alice.press("Unlatch customer")
+    await alice.press("Unlatch Stolen Bikes")
     await expect(bob.card).to_contain_text("Unlatched: Maple & Pine Joinery (3100025)")
     await expect(bob.customer(3100025)).to_contain_text("not latched")
 
@@ -52,7 +52,7 @@ async def test_more_visible_tabs_than_connections_are_all_up_to_date(visit: Visi
     await tabs[-1].ask()
     for tab in tabs:
         await expect(tab.card).to_contain_text("Unlatch Stolen Bikes (2554529)?")
-    await tabs[-1].press("Unlatch customer")
+    await tabs[-1].press("Unlatch Stolen Bikes")
     for tab in tabs:
         await expect(tab.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
     assert len([url for url in visit.requests if url.endswith("/page/events")]) == 1
@@ -64,7 +64,7 @@ async def test_if_the_tab_that_is_connected_closes_another_connects(visit: Visit
     await alice.ask()
     await expect(bob.card).to_contain_text("Unlatch Stolen Bikes (2554529)?")
     await set_hidden(alice, hidden=True)
-    await bob.press("Unlatch customer")
+    await bob.press("Unlatch Stolen Bikes")
     await expect(bob.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
     await set_hidden(alice, hidden=False)
     await expect(alice.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
@@ -85,7 +85,7 @@ async def test_a_draft_and_its_focus_survive_the_updates_of_another_tab(
     await box.press_sequentially("/unlatch 3100025 cl")
     await box.evaluate("node => node.setSelectionRange(3, 5)")
     await bob.ask()
-    await bob.press("Unlatch customer")
+    await bob.press("Unlatch Stolen Bikes")
     await expect(alice.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
     await expect(box).to_be_focused()
     await expect(box).to_have_value("/unlatch 3100025 cl")

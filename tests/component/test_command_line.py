@@ -128,7 +128,7 @@ async def test_a_real_process_unlatches_a_customer_and_exits_cleanly(
         await slack.workspace.until(lambda: slack.workspace.thread(CHANNEL, card.ts))
         code, printed = await ended(process)
         shown = text_of(slack.workspace.message(CHANNEL, card.ts).blocks)
-        assert "Cleared: contact 101, company 202" in shown
+        assert "Cleared contact 101 and company 202" in shown
         assert (code, "Traceback" in printed) == (0, False)
 
 

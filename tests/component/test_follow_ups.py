@@ -161,7 +161,8 @@ async def test_a_refusal_reaches_the_person_the_ledger_the_thread_and_the_metric
     assert world.ephemerals("U0CAROL") == [f"🔒 {why}"]
     row = audit_rows(world.database_url)[-1]
     assert (row["event"], row["who"], row["why"]) == ("decision_denied", "U0CAROL", why)
-    assert world.thread(posted).endswith(f"<@U0CAROL> was refused: “{why}”")
+    assert world.thread(posted).endswith(f": {why}")
+    assert "<@U0CAROL> was refused · " in world.thread(posted)
     assert len(await world.cards()) == 1
     assert what_is_due(world.database_url) == []
     assert b'unlatch_refusals_total{reason="not_listed"} 1.0' in world.bot.metrics.render()

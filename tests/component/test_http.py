@@ -100,7 +100,7 @@ async def test_a_process_that_slack_does_not_answer_is_ready_and_takes_clicks(
     assert await readiness(world, browser) == (200, DEGRADED)
     assert (await world.slack.click("U0BOB", card.ts, CONFIRM)).status == 200
     world.slack.faults.down = False
-    await world.slack.workspace.until(lambda: "Cleared: contact 101" in world.card(card))
+    await world.slack.workspace.until(lambda: "Cleared contact 101" in world.card(card))
 
 
 async def test_a_trouble_that_passes_leaves_nothing_to_do(
@@ -186,7 +186,7 @@ async def test_many_readyz_requests_make_one_call_to_slack_and_delay_no_click(
         requests = [asyncio.create_task(readiness(world, session)) for _ in range(200)]
         await world.slack.workspace.until(checking.is_set)
         await world.press("U0BOB", card, CONFIRM)
-        assert "Cleared: contact 101, company 202" in world.card(card)
+        assert "Cleared contact 101 and company 202" in world.card(card)
         answered.set()
         assert {status for status, _parts in await asyncio.gather(*requests)} == {200}
     assert probes(world) == 1

@@ -20,7 +20,7 @@ from tests.support.names import CHANNEL
 
 CARD = draw(card_of(customers(3)), NO_LINKS)
 ONE = draw(card_of(customers(1)), NO_LINKS)
-LINE = "Id 2554530, Company Lost Pedals, Reference REF-1, Contact 102, Company id 202"
+LINE = "Id 2554530, Company Lost Pedals, Contact 102, Company id 202, Reference REF-1"
 
 
 @pytest.fixture
@@ -65,7 +65,7 @@ async def test_a_card_whose_table_is_refused_is_posted_with_lines_and_its_button
     assert "table" not in kinds(simulated, ts)
     assert shown(simulated, ts)[0] == "Unlatch 3 customers?"
     assert LINE in shown(simulated, ts)
-    assert shown(simulated, ts)[-1] == "[Unlatch 3 customers] [Cancel]"
+    assert shown(simulated, ts)[-2] == "[Unlatch 3 customers] [Cancel]"
 
 
 async def test_a_card_is_updated_with_lines_where_its_table_is_refused(
@@ -75,7 +75,7 @@ async def test_a_card_is_updated_with_lines_where_its_table_is_refused(
     simulated.faults.fail("chat.update", error="invalid_blocks", times=None, block="table")
     await slack.update(CHANNEL, ts, CARD)
     assert LINE in shown(simulated, ts)
-    assert kinds(simulated, ts)[-1] == "actions"
+    assert kinds(simulated, ts)[-2] == "actions"
 
 
 async def test_where_the_lines_are_refused_too_the_text_keeps_the_buttons(
@@ -86,7 +86,7 @@ async def test_where_the_lines_are_refused_too_the_text_keeps_the_buttons(
     assert set(kinds(simulated, sent.ts)) == {"section", "actions"}
     assert shown(simulated, sent.ts)[0] == "Unlatch 3 customers?"
     assert LINE in shown(simulated, sent.ts)
-    assert shown(simulated, sent.ts)[-1] == "[Unlatch 3 customers] [Cancel]"
+    assert shown(simulated, sent.ts)[-2] == "[Unlatch 3 customers] [Cancel]"
     assert sent.refused == "invalid_blocks"
 
 
@@ -97,7 +97,7 @@ async def test_where_no_block_is_taken_at_all_the_text_is_sent(
     ts = (await slack.post(CHANNEL, CARD)).ts
     posted = simulated.workspace.message(CHANNEL, ts)
     assert (posted.blocks, posted.text.splitlines()[0]) == ([], "Unlatch 3 customers?")
-    assert "Id 2554530: Lost Pedals, contact 102, company 202" in posted.text
+    assert "Id 2554530: Lost Pedals, contact 102 and company 202" in posted.text
 
 
 async def test_only_the_block_that_slack_names_becomes_text(
@@ -118,7 +118,7 @@ async def test_server_errors_to_a_table_alone_count_as_its_refusal_after_the_sec
     simulated.faults.fail("chat.postMessage", times=None, block="table", **fault)
     sent = await slack.post(CHANNEL, CARD)
     assert LINE in shown(simulated, sent.ts)
-    assert kinds(simulated, sent.ts)[-1] == "actions"
+    assert kinds(simulated, sent.ts)[-2] == "actions"
     assert (bool(sent.refused), len(simulated.calls)) == (True, 3)
 
 

@@ -24,8 +24,8 @@ async def test_a_plain_journey_is_the_same_over_socket_mode(open_world: OpenWorl
     async with open_world(mode="socket") as world:
         card = await world.ask()
         await world.press("U0BOB", card, CONFIRM)
-        assert "Cleared: contact 101, company 202" in world.card(card)
-        assert "<@U0BOB> confirmed it" in world.thread(card)
+        assert "Cleared contact 101 and company 202" in world.card(card)
+        assert "<@U0BOB> confirmed" in world.thread(card)
         assert operations(world) == ["get_customer", "get_customer", "unlatch_customer"]
 
 
@@ -52,7 +52,7 @@ async def test_the_bot_connects_again_when_slack_asks_it_to(
     async with open_world(mode="socket") as world:
         await world.slack.disconnect(reason)
         await world.slack.workspace.until(lambda: bool(world.slack.socket_mode.links))
-        assert "Stax Bill ID: 2554529" in world.card(await world.ask())
+        assert "(2554529)" in world.card(await world.ask())
 
 
 async def test_a_card_from_before_a_reconnection_can_be_confirmed_after_it(

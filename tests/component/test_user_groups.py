@@ -208,7 +208,7 @@ async def test_a_click_is_refused_with_the_reason_if_the_group_is_unknown(
             "🔒 Slack does not tell the bot who is in the user group S0NOSUCH (no_such_subteam), so"
             " it can't know whether you may confirm. Trying again won't help: tell the bot's admin."
         )
-        assert "[Unlatch customer] [Cancel]" in world.card(card)
+        assert "[Unlatch Stolen Bikes] [Cancel]" in world.card(card)
         assert world.fusebill.customers[2554529]["hubSpotId"] == 101
 
 

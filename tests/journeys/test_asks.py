@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from bot.sandbox.slack.simulator import Channel
-from tests.support.reading import answer_to, heard_by, operations, parts, said
+from tests.support.reading import answer_to, heard_by, operations, parts, said, without_times
 from tests.support.world import OpenWorld, World
 
 NO_IDS = [
@@ -48,7 +48,7 @@ async def test_a_malformed_command_is_answered_in_one_line_with_the_usage(
         ("undo", "Undo… is a button on the request's card", "history [Stax Bill ID]"),
         ("Latch", "Undo… is a button on the request's card", "history [Stax Bill ID]"),
         ("cancel 2554529", "Cancel is a button on the request's card", "pending"),
-        ("confirm", "Unlatch customer is a button on the request's card", "pending"),
+        ("confirm", "Unlatch … is a button on the request's card", "pending"),
         ("stop", "Stop is a button on the request's card", "pending"),
     ],
 )
@@ -72,7 +72,7 @@ async def test_whoever_wanted_something_else_is_not_told_to_ask_for_an_unlatch(
     ids=ascii,
 )
 async def test_an_id_may_have_a_hash_blanks_quotes_and_formats(world: World, text: str) -> None:
-    assert "Stax Bill ID: 2554529" in world.card(await world.ask(text))
+    assert "(2554529)" in world.card(await world.ask(text))
 
 
 @pytest.mark.parametrize(
@@ -88,11 +88,11 @@ async def test_an_id_may_have_a_hash_blanks_quotes_and_formats(world: World, tex
     ],
 )
 async def test_a_reason_is_shown_as_typed(world: World, reason: str) -> None:
-    assert f"\nWhy: {reason}\n" in world.card(await world.ask(f"2554529 {reason}"))
+    assert f": {reason}\n" in world.card(await world.ask(f"2554529 {reason}"))
 
 
 async def test_without_a_reason_the_card_has_no_why(world: World) -> None:
-    assert "Why:" not in world.card(await world.ask("2554529"))
+    assert ", AT.\n" in without_times(world.card(await world.ask("2554529")))
 
 
 async def test_the_longest_valid_id_is_looked_up(world: World) -> None:
@@ -173,7 +173,7 @@ async def test_a_customer_that_is_not_latched_gets_an_answer_without_a_button(
 ) -> None:
     answer = await answer_to(world, "3100017")
     (ephemeral,) = world.slack.workspace.all_ephemerals()
-    assert "Harbour Light Coffee is not latched to anything in HubSpot" in answer
+    assert "Harbour Light Coffee (3100017) is not latched to anything in HubSpot" in answer
     assert "button" not in {part["type"] for part in parts(ephemeral.blocks)}
     assert heard_by(world) == {"U0ALICE"}
 
@@ -219,13 +219,13 @@ async def test_a_number_with_thousands_separators_is_asked_about_and_nothing_is_
 async def test_an_id_may_be_pasted_with_what_nobody_sees_or_as_an_address(
     world: World, text: str
 ) -> None:
-    assert "Stax Bill ID: 2554529" in world.card(await world.ask(text))
+    assert "(2554529)" in world.card(await world.ask(text))
 
 
 async def test_an_address_that_fits_the_admins_setting_is_an_id(open_world: OpenWorld) -> None:
     async with open_world(fusebill_customer_url="https://a.example/7/c/{id}") as world:
         card = await world.ask("https://a.example/7/c/2554529?tab=2 moved")
-        assert "Stax Bill ID: 2554529" in world.card(card)
+        assert "(2554529)" in world.card(card)
 
 
 @pytest.mark.parametrize(
@@ -277,7 +277,6 @@ async def test_a_customer_without_a_name_has_a_subject_everywhere(world: World) 
     assert world.card(card).startswith("Unlatch customer 2554529?")
     await world.press("U0BOB", card, "unlatch_confirm")
     assert world.card(card).startswith("✅ Unlatched: customer 2554529")
-    assert "asked to unlatch customer 2554529: contact 101" in world.thread(card)
 
 
 async def test_an_emoji_code_in_a_name_stays_text_in_the_title(world: World) -> None:

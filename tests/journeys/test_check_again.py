@@ -44,7 +44,7 @@ async def test_an_unknown_outcome_is_shown_with_check_again(
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world, kind)
         lines = world.card(card).splitlines()
-        assert lines[1].strip() == "We don't know yet whether this was done."
+        assert lines[1].startswith("The bot doesn't know whether this was done.")
         assert lines[2].startswith("Fusebill gave no conclusive answer")
         runs = "The call may still be under way."
         done = "An earlier call may have taken effect, or may still do so."
@@ -62,12 +62,8 @@ async def test_a_customer_still_latched_as_shown_gets_a_new_card_in_the_thread(
         new = replies(world, card)[-1]
         lines = without_times(world.card(new)).splitlines()
         assert lines[0] == "Unlatch Stolen Bikes (2554529)?"
-        assert lines[-4:] == [
-            "Asked by: <@U0BOB>, AT",
-            "Why: moved",
-            "Expires: AT",
-            "[Unlatch customer] [Cancel]",
-        ]
+        assert "Asked by <@U0BOB>, AT: moved" in lines
+        assert lines[-2:] == ["[Unlatch Stolen Bikes] [Cancel]", "Expires AT"]
         assert unlatches(world) == called
         assert world.slack.workspace.messages(CHANNEL) == [
             world.slack.workspace.message(CHANNEL, card.ts)
@@ -81,7 +77,7 @@ async def test_the_new_card_unlatches_and_the_thread_shows_it(open_world: OpenWo
         new = replies(world, card)[-1]
         await world.press("U0ALICE", new, CONFIRM)
         assert "✅ Unlatched" in world.card(new)
-        assert "unlatched · Fusebill answered HTTP 200" in world.thread(card)
+        assert "✅ Unlatched · AT · Fusebill: HTTP 200" in without_times(world.thread(card))
         assert world.fusebill.customers[BIKES]["hubSpotId"] is None
 
 
@@ -100,11 +96,12 @@ async def test_if_the_ids_are_gone_the_card_says_unlatched(open_world: OpenWorld
         called = unlatches(world)
         world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
         await world.press("U0ALICE", card, CHECK)
-        assert world.card(card).splitlines()[:3] == [
+        assert world.card(card).splitlines()[:2] == [
             "✅ Unlatched: Stolen Bikes (2554529)",
-            "Cleared: contact 101, company 202",
-            "Fusebill's reply did not show this, but reading the customer again did.",
+            "Cleared contact 101 and company 202.",
         ]
+        checked = "<@U0ALICE> checked again: ✅ Unlatched · AT · read back"
+        assert without_times(world.thread(card)).endswith(checked)
         assert "[Check again]" not in world.card(card)
         assert "[Undo…]" in world.card(card)
         assert unlatches(world) == called
@@ -134,8 +131,8 @@ async def test_other_ids_are_shown_and_left_alone(
         world.fusebill.customers[BIKES].update(found)
         await world.press("U0BOB", card, CHECK)
         assert world.card(card).startswith("⚠️ Other ids than confirmed: Stolen Bikes")
-        assert "On the card: contact 101, company 202\nNow: contact" in world.card(card)
-        assert "[" not in world.card(card)
+        assert "\nNow latched to contact" in world.card(card)
+        assert world.card(card).count("[") == world.card(card).count("[Ask again]") == 1
         assert unlatches(world) == called
 
 
@@ -168,7 +165,7 @@ async def test_a_guest_may_not_check_and_the_refusal_is_in_the_thread(
         await world.press("U0GUEST", card, CHECK)
         why = "People from other organisations may not ask for an unlatch here."
         assert world.last_ephemeral("U0GUEST") == f"🔒 {why}"
-        assert world.thread(card).endswith(f"<@U0GUEST> was refused: “{why}”")
+        assert without_times(world.thread(card)).endswith(f"<@U0GUEST> was refused · AT: {why}")
         assert len(world.fusebill.calls) == reads
         assert "[Check again]" in world.card(card)
 

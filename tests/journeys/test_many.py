@@ -38,7 +38,7 @@ async def test_one_confirmation_unlatches_all_customers_of_the_card(world: World
     assert broken(world.database_url) == []
 
 
-async def test_the_thread_says_the_summary_first_and_then_who_is_not_cleared(
+async def test_the_thread_counts_who_is_cleared_and_names_who_is_not(
     world: World,
 ) -> None:
     card = await world.ask(THREE)
@@ -46,7 +46,8 @@ async def test_the_thread_says_the_summary_first_and_then_who_is_not_cleared(
     await world.press("U0BOB", card, CONFIRM)
     assert "2 unlatched" in world.card(card)
     thread = world.thread(card)
-    assert thread.index("2 unlatched") < thread.index(str(DENTAL))
+    assert "✅ 2 unlatched · " in thread
+    assert f"({DENTAL})" in thread
     assert "contact 4711" in thread
     assert await outcomes(world) == {Outcome.CLEARED: 2, Outcome.CHANGED: 1}
 
@@ -91,7 +92,7 @@ async def test_undo_latches_again_all_that_were_cleared(world: World) -> None:
     undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
     assert "Latch 3 customers again?" in world.card(undo)
     await world.press("U0ALICE", undo, CONFIRM)
-    assert "3 latched again" in world.card(undo)
+    assert "3 restored" in world.card(undo)
     assert "[Undo…]" not in world.card(card)
     for customer, vid in before.items():
         assert world.fusebill.customers[customer]["hubSpotId"] == vid
@@ -123,7 +124,9 @@ async def test_check_again_looks_at_those_that_are_unknown_and_asks_about_the_re
     assert await outcomes(world) == {Outcome.CLEARED: 2, Outcome.UNKNOWN: 1, None: 1}
     assert "2 unlatched" in world.card(card)
     again = world.slack.workspace.thread(CHANNEL, card.ts)
-    asked = [text for reply in again if "[Unlatch customer]" in (text := world.card(reply))]
+    asked = [
+        text for reply in again if "[Unlatch Quiet Street Dental]" in (text := world.card(reply))
+    ]
     assert [str(DENTAL) in text for text in asked] == [True]
 
 

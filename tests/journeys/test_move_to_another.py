@@ -185,7 +185,7 @@ async def test_of_an_unknown_second_half_only_that_is_asked_again(open_world: Op
         again = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
         [asked] = (await world.kept(again)).requests
         assert asked.customer.customer_id == COFFEE
-        assert "To: contact 101, company 202" in world.card(again)
+        assert "To contact 101 and company 202" in world.card(again)
         world.fusebill.hang_up()
 
 

@@ -50,7 +50,7 @@ async def test_an_unknown_outcome_is_not_read_off_what_another_card_has_cleared(
         await world.press("U0BOB", unknown, CHECK)
         answer = without_times(world.last_ephemeral("U0BOB"))
         assert "the customer has been changed since" in answer
-        assert "✅ Unlatched: contact 303, company 404" in answer
+        assert "✅ Unlatched: contact 303 and company 404" in answer
         assert "❓ Outcome unknown" in world.card(unknown)
 
 
@@ -61,9 +61,9 @@ async def test_undo_belongs_to_the_card_that_changed_the_customer_last(world: Wo
     await world.press("U0ALICE", first, UNDO)
     told = without_times(world.last_ephemeral("U0ALICE"))
     assert "the customer has been changed since" in told
-    assert "✅ Unlatched: contact 901, company 902 · Confirmed by <@U0BOB>, AT" in told
+    assert "✅ Unlatched: contact 901 and company 902 · confirmed by <@U0BOB>, AT" in told
     assert "see its card" in told
-    assert "[Latch again]" not in world.thread(first)
+    assert "[Latch Stolen Bikes again]" not in world.thread(first)
 
     await world.press("U0ALICE", await undo_card(world, second), CONFIRM)
     assert world.fusebill.customers[BIKES]["hubSpotId"] == 901
@@ -80,7 +80,7 @@ async def test_a_card_asked_before_an_undo_does_not_reverse_it(world: World) -> 
 
     await world.press("U0BOB", older, CONFIRM)
     told = without_times(world.last_ephemeral("U0BOB"))
-    assert "✅ Latched again: contact 101, company 202 · Confirmed by <@U0ALICE>, AT" in told
+    assert "↩️ Restored: contact 101 and company 202 · confirmed by <@U0ALICE>, AT" in told
     assert len(world.fusebill.calls) == calls
     await world.press("U0ALICE", older, CANCEL)
     assert "🚫 Cancelled" in world.card(older)

@@ -14,14 +14,14 @@ from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
 from tests.support.kept import KeptCard
 from tests.support.ledger import broken
-from tests.support.names import BIKES, CHANNEL, CONFIRM, UNDO
+from tests.support.names import AGAIN as AGAIN_BUTTON, BIKES, CHANNEL, CONFIRM, UNDO
 from tests.support.reading import operations, without_times
 from tests.support.stage import Stage, Trap, stage
 from tests.support.world import OpenWorld, World
 
 SOON = replace(PACE, hold_s=10.0, recheck_pause_s=0.2, pause_s=0.1)
-AGAIN = "⚠️ Latched again: "
-THE_SAME = "the ids that were cleared at AT."
+AGAIN = "The bot read the customer again: latched to "
+HEAD = "⚠️ Latched again: "
 CHECKS = (EventType.RECHECKED, EventType.LATCHED_AGAIN)
 
 
@@ -81,21 +81,28 @@ async def test_a_customer_latched_again_rings_requester_and_decider_in_the_threa
         assert await checked(world, card) == [EventType.LATCHED_AGAIN]
         reply = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
         assert without_times(world.card(reply)).splitlines() == [
-            f"{AGAIN}contact 101, company 202, {THE_SAME}  <@U0ALICE> <@U0BOB>",
-            "AT  the customer was read again",
+            f"{AGAIN}contact 101 and company 202 · AT",
+            "<@U0ALICE> <@U0BOB>",
         ]
-        assert reply.text.startswith(AGAIN)
+        assert reply.text.startswith("⚠️ Latched again: Stolen Bikes (2554529)\n")
 
 
-async def test_the_card_has_a_line_about_it_and_keeps_its_result(open_world: OpenWorld) -> None:
+async def test_the_card_says_so_first_and_offers_to_ask_again_with_the_same_reason(
+    open_world: OpenWorld,
+) -> None:
     async with open_world(timing=SOON, unlatch_recheck_after_s=1) as world:
         card = await cleared(world)
         latch(world)
         await checked(world, card)
         lines = without_times(world.card(card)).splitlines()
-        assert lines[0] == "✅ Unlatched: Stolen Bikes (2554529)"
-        assert f"{AGAIN}contact 101, company 202, AT" in lines
-        assert lines[-1] == "[Undo…]"
+        assert lines[:2] == [
+            "⚠️ Latched again: Stolen Bikes (2554529)",
+            "Found latched to contact 101 and company 202, AT.",
+        ]
+        assert lines[-1] == "[Ask again]"
+        await world.press("U0BOB", card, AGAIN_BUTTON)
+        new = world.slack.workspace.messages(CHANNEL)[-1]
+        assert "Asked by <@U0BOB>, AT: moved" in without_times(world.card(new))
 
 
 async def test_other_ids_than_the_cleared_ones_are_named(open_world: OpenWorld) -> None:
@@ -103,9 +110,7 @@ async def test_other_ids_than_the_cleared_ones_are_named(open_world: OpenWorld) 
         card = await cleared(world)
         latch(world, 901, None)
         await checked(world, card)
-        assert f"{AGAIN}contact 901; contact 101, company 202 were cleared at AT." in without_times(
-            world.thread(card)
-        )
+        assert f"{AGAIN}contact 901 · AT" in without_times(world.thread(card))
 
 
 async def test_it_is_read_once_only(open_world: OpenWorld) -> None:
@@ -216,7 +221,7 @@ async def test_a_reply_that_slack_does_not_take_is_posted_later(open_world: Open
         world.slack.faults.down = True
         assert await checked(world, card) == [EventType.LATCHED_AGAIN]
         world.slack.faults.down = False
-        await world.slack.workspace.until(lambda: AGAIN in world.card(card))
+        await world.slack.workspace.until(lambda: HEAD in world.card(card))
         await world.slack.workspace.until(lambda: AGAIN in world.thread(card))
         await world.settled()
         assert world.thread(card).count(AGAIN) == 1
@@ -258,7 +263,7 @@ async def test_a_bot_killed_as_it_looks_is_followed_by_the_next(
     [kept] = await staged.settled()
     assert checks(kept) == [EventType.LATCHED_AGAIN]
     assert AGAIN in staged.thread(card)
-    assert AGAIN in staged.card(card)
+    assert HEAD in staged.card(card)
 
 
 async def test_two_instances_look_once(postgresql_url: str, tmp_path: Path) -> None:
@@ -298,10 +303,10 @@ async def test_customers_of_one_card_that_are_latched_again_ring_people_once(
         await world.press("U0BOB", card, CONFIRM)
         for each in customers:
             world.fusebill.customers[each].update(hubSpotId=each, hubSpotCompanyId=None)
-        await world.slack.workspace.until(lambda: world.card(card).count(", latched again") == 3)
+        await world.slack.workspace.until(lambda: world.card(card).count("⚠️ latched again") == 3)
         await world.settled()
-        assert "⚠️ Latched again: 3 of 3 customers." in world.thread(card)
-        assert world.thread(card).count("of 3 customers.") == 1
+        assert world.thread(card).count("⚠️ Latched again: ") == 3
+        assert world.thread(card).count("<@U0ALICE> <@U0BOB>") == 1
 
 
 async def test_a_recheck_of_one_of_many_is_shown_though_slack_was_away(
@@ -316,7 +321,7 @@ async def test_a_recheck_of_one_of_many_is_shown_though_slack_was_away(
         world.slack.faults.fail("chat.update", status=503)
         world.slack.faults.fail("chat.postMessage", status=503)
         await world.slack.workspace.until(
-            lambda: AGAIN in world.card(card) and AGAIN in world.thread(card)
+            lambda: HEAD in world.card(card) and HEAD in world.thread(card)
         )
 
 
@@ -329,7 +334,7 @@ async def test_a_customer_that_fusebill_has_no_more_is_told_once_and_read_no_mor
         kept = await world.kept_when(card, lambda kept: EventType.CUSTOMER_GONE in kept.story)
         await world.settled()
         read = len(operations(world))
-        assert "read again: Fusebill has no such customer any more" in world.thread(card)
+        assert "The bot read the customer again: Fusebill has it no more" in world.thread(card)
         await asyncio.sleep(1.0)
         assert len(operations(world)) == read
         assert (await world.kept(card)).is_settled
@@ -352,6 +357,8 @@ async def test_of_many_customers_the_one_that_is_gone_is_named(open_world: OpenW
         del world.fusebill.customers[3100025]
         await world.kept_when(card, lambda kept: "customer_gone" in str(kept.events))
         await world.settled()
-        [line] = [each for each in world.thread(card).splitlines() if "🔎 Read again: " in each]
-        assert line.endswith("(3100025)")
+        [line] = [
+            each for each in world.thread(card).splitlines() if "🔎 Gone from Fusebill: " in each
+        ]
+        assert "(3100025)" in line
         assert (await world.kept(card)).is_settled

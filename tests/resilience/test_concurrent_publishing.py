@@ -46,7 +46,7 @@ async def test_an_old_card_that_slack_updates_late_does_not_stay(open_world: Ope
         await world.slack.workspace.until(lambda: "latched" in world.card(undo).lower())
         asyncio.get_running_loop().call_later(0.5, held.released.set)
         await world.settled()
-        assert "Undone by" in world.card(card)
+        assert "↩️ Undone" in world.card(card)
         kept = await world.kept(card)
         assert (kept.is_settled, kept.thread_is_complete) == (True, True)
 
@@ -112,9 +112,9 @@ async def test_an_old_card_of_another_instance_is_replaced_soon(
         await world.slack.click("U0BOB", undo.ts, CONFIRM)
         await world.slack.workspace.until(lambda: not len(other.tasks))
         # one process draws a card at a time, and draws it again if it has changed meanwhile
-        assert "Undone by" not in world.card(card)
+        assert "↩️ Undone" not in world.card(card)
         held.released.set()
-        await world.slack.workspace.until(lambda: "Undone by" in world.card(card))
+        await world.slack.workspace.until(lambda: "↩️ Undone" in world.card(card))
         await world.slack.workspace.until(lambda: not len(other.tasks) and not len(world.bot.tasks))
         assert (await world.kept(card)).is_settled
 
@@ -139,7 +139,7 @@ async def test_a_duplicate_card_that_is_pressed_links_to_the_other_and_has_no_bu
     blocks = str(world.slack.workspace.message(CHANNEL, orphan.ts).blocks)
     assert own.ts.replace(".", "") in blocks
     assert "'button'" not in blocks
-    assert "[Unlatch customer]" in world.card(own)
+    assert "[Unlatch Stolen Bikes]" in world.card(own)
 
 
 async def test_a_duplicate_card_mentions_the_other_if_there_is_no_permalink(world: World) -> None:
@@ -157,8 +157,8 @@ async def test_the_requests_own_card_is_never_retired(world: World) -> None:
     # its thread gets the refusal, and it is drawn as it is
     assert {call.method for call in since} == {"response_url", "chat.postMessage", "chat.update"}
     updates = [call.arguments for call in since if call.method == "chat.update"]
-    assert all("Unlatch customer" in str(each["blocks"]) for each in updates)
-    assert "[Unlatch customer]" in world.card(card)
+    assert all("Unlatch Stolen Bikes" in str(each["blocks"]) for each in updates)
+    assert "[Unlatch Stolen Bikes]" in world.card(card)
 
 
 async def test_a_duplicate_card_that_slack_does_not_find_is_only_logged(
@@ -168,4 +168,4 @@ async def test_a_duplicate_card_that_slack_does_not_find_is_only_logged(
     await world.slack.forge_click("U0GUEST", "1.000001", CONFIRM, request_id(card))
     await world.settled()
     assert "duplicate card not retired" in capsys.readouterr().out
-    assert "[Unlatch customer]" in world.card(card)
+    assert "[Unlatch Stolen Bikes]" in world.card(card)

@@ -23,11 +23,10 @@ BEFORE_OUTCOME = [
 AFTER_OUTCOME = [
     (when, call) for call in ("chat.update", "chat.postMessage") for when in ("before", "after")
 ]
-RECLAIMED = "has been resumed"
-RESUMED = ["asked to unlatch", "confirmed it", RECLAIMED, "unlatched"]
+RECLAIMED = "took up interrupted work"
+RESUMED = ["asked", "confirmed", RECLAIMED, "Unlatched"]
 STEPS = re.compile(
-    f"asked to unlatch|confirmed it|cancelled it|expired|{RECLAIMED}"
-    "|  unlatched|  other ids|  not done|  already clear"
+    f"asked|confirmed|cancelled|Expired|{RECLAIMED}|Unlatched|Other ids|Not done|Already clear"
 )
 
 
@@ -71,9 +70,9 @@ async def test_after_a_kill_at_any_point_the_next_process_finishes_the_work(
     await staged.start()
     [kept] = await staged.settled()
 
-    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert "Cleared contact 101 and company 202" in staged.card(card)
     reclaimed = [RECLAIMED] if point in BEFORE_OUTCOME else []
-    expected = ["asked to unlatch", "confirmed it", *reclaimed, "unlatched"]
+    expected = ["asked", "confirmed", *reclaimed, "Unlatched"]
     assert story(staged.thread(card)) == expected
     assert staged.fusebill.customers[BIKES]["hubSpotId"] is None
     # the call is repeated only if it was lost before its effect
@@ -94,7 +93,7 @@ async def test_after_a_kill_while_reading_back_nothing_is_cleared_twice(
     await staged.start()
     await staged.settled()
 
-    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert "Cleared contact 101 and company 202" in staged.card(card)
     assert story(staged.thread(card)) == RESUMED
     assert staged.calls("unlatch_customer") == 1
 
@@ -112,7 +111,7 @@ async def test_after_a_kill_while_showing_progress_the_work_is_finished(
     await staged.start()
     await staged.settled()
 
-    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert "Cleared contact 101 and company 202" in staged.card(card)
     assert story(staged.thread(card)) == RESUMED
 
 
@@ -130,10 +129,10 @@ async def test_ids_that_changed_while_the_bot_was_dead_are_left_alone(
 
     assert staged.fusebill.customers[BIKES]["hubSpotId"] == 901
     assert staged.calls("unlatch_customer") == calls
-    assert "Now: contact 901, company 902" in staged.card(card)
+    assert "Now: contact 901 and company 902" in staged.card(card)
     # nobody knows who changed them once the bot has begun a call
-    changed = "other ids" if "unlatch_customer" in point else "not done"
-    assert story(staged.thread(card)) == ["asked to unlatch", "confirmed it", RECLAIMED, changed]
+    changed = "Other ids" if "unlatch_customer" in point else "Not done"
+    assert story(staged.thread(card)) == ["asked", "confirmed", RECLAIMED, changed]
 
 
 async def test_after_repeated_kills_the_work_is_still_finished(staged: Stage) -> None:
@@ -146,7 +145,7 @@ async def test_after_repeated_kills_the_work_is_still_finished(staged: Stage) ->
     await staged.start()
     await staged.settled()
 
-    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert "Cleared contact 101 and company 202" in staged.card(card)
     assert story(staged.thread(card)) == RESUMED
     assert staged.calls("unlatch_customer") == 2
 
@@ -181,7 +180,7 @@ async def test_after_a_kill_a_cancelled_card_is_shown_as_cancelled(
     await staged.settled()
 
     assert "Cancelled" in staged.card(card)
-    assert story(staged.thread(card)) == ["asked to unlatch", "cancelled it"]
+    assert story(staged.thread(card)) == ["asked", "cancelled"]
     assert staged.calls("unlatch_customer") == 0
 
 
@@ -196,8 +195,8 @@ async def test_a_card_that_expired_while_the_bot_was_dead_is_shown_as_expired(
     await staged.start()
     await staged.until(lambda: "Expired" in staged.card(card))
     await staged.settled()
-    assert story(staged.thread(card)) == ["asked to unlatch", "expired"]
-    seen = "while the bot was away; the customer is still latched to contact 101, company 202."
+    assert story(staged.thread(card)) == ["asked", "Expired"]
+    seen = "while the bot was away; the customer is still latched to contact 101 and company 202."
     assert f"Expired {seen}" in staged.card(card)
     assert f"expired {seen}" in staged.thread(card)
 

@@ -167,7 +167,7 @@ def wrong(world: World, cell: Cell, answer: str, request: KeptRequest) -> Iterat
     yield from forgotten(request, writes, thread)
     if cell.meets == "write" and writes and (words := words_of(answer)) and words not in thread:
         yield f"the thread lacks “{words}”"
-    if "Try again" in card + thread.rpartition("confirmed it")[2]:
+    if "Try again" in card + thread.rpartition("confirmed")[2]:
         yield "the card says “Try again”"
 
 

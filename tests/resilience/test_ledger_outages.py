@@ -235,7 +235,7 @@ async def test_a_card_whose_row_somebody_has_locked_does_not_hold_up_the_others(
         stuck, other = await world.ask(), await world.ask("3100025 moved")
         with locked(postgresql_url, stuck.ts):
             await world.slack.workspace.until(lambda: "Expired" in world.card(other))
-            assert "[Unlatch customer]" in world.card(stuck)
+            assert "[Unlatch Stolen Bikes]" in world.card(stuck)
         await world.slack.workspace.until(lambda: "Expired" in world.card(stuck))
 
 
@@ -315,6 +315,6 @@ async def test_what_the_ledger_did_not_take_is_left_due_though_the_card_is_drawn
             # one transaction records the outcome and marks what it undid
             await world.slack.workspace.until(lambda: "Latching" in world.card(undo))
             await asyncio.sleep(0.5)
-            assert "Latched again" not in world.card(undo)
-            assert "Undone by" not in world.card(card)
-        await world.slack.workspace.until(lambda: "Undone by" in world.card(card))
+            assert "Restored" not in world.card(undo)
+            assert "↩️ Undone" not in world.card(card)
+        await world.slack.workspace.until(lambda: "↩️ Undone" in world.card(card))

@@ -85,4 +85,4 @@ async def test_of_two_confirmations_at_once_one_counts(staged: Stage) -> None:
         await staged.slack.click(person, card.ts, "unlatch_confirm")
     await staged.settled(40.0)
     assert staged.calls("unlatch_customer") == len(CUSTOMERS)
-    assert staged.thread(card).count("confirmed it") == 1
+    assert staged.thread(card).count("confirmed") == 1

@@ -63,7 +63,7 @@ async def test_a_card_whose_bot_was_killed_while_posting_it_is_posted_by_the_nex
     await staged.start()
     await staged.until(lambda: len(cards(staged)) == posted)
     await staged.slack.click("U0BOB", cards(staged)[-1].ts, CONFIRM)
-    await staged.until(lambda: "Cleared: contact 101" in staged.card(cards(staged)[-1]))
+    await staged.until(lambda: "Cleared contact 101" in staged.card(cards(staged)[-1]))
     await staged.settled()
     assert staged.calls("unlatch_customer") == 1
     assert broken(staged.database_url) == []
@@ -115,8 +115,8 @@ async def test_of_two_cards_for_one_request_either_can_be_pressed(staged: Stage)
 
     # the click may be quicker than the note that the second card was posted: then the first counts
     await staged.until(lambda: len(with_text("See the other card")) == 1)
-    await staged.until(lambda: len(with_text("Cleared: contact 101, company 202")) == 1)
-    assert with_text("See the other card") != with_text("Cleared: contact 101, company 202")
+    await staged.until(lambda: len(with_text("Cleared contact 101 and company 202")) == 1)
+    assert with_text("See the other card") != with_text("Cleared contact 101 and company 202")
     assert staged.calls("unlatch_customer") == 1
 
 

@@ -127,7 +127,7 @@ async def test_card_updates_wait_for_their_limit_too(open_world: OpenWorld) -> N
         await asyncio.gather(*(confirm(world, card) for card in cards))
         await world.settled()
         assert [(kept.due, kept.tries) for kept in await world.cards()] == [((), 0)] * 3
-        assert not any("[Unlatch customer]" in world.card(card) for card in cards)
+        assert not any("[Unlatch Stolen Bikes]" in world.card(card) for card in cards)
 
 
 async def test_a_worker_that_waits_for_slack_renews_its_lease(open_world: OpenWorld) -> None:

@@ -105,7 +105,7 @@ async def test_card_and_thread_show_the_result_whatever_a_proxy_answers(
     await shown(world, card, "✅ Unlatched")
     assert posted_once_in_order(world.thread(card))
     assert calls(world) == 1
-    assert "[Unlatch customer]" not in world.card(card)
+    assert "[Unlatch Stolen Bikes]" not in world.card(card)
 
 
 async def test_a_new_card_appears_whatever_a_proxy_answers(world: World) -> None:
@@ -198,9 +198,9 @@ async def test_a_new_card_that_slack_refuses_keeps_its_buttons_and_is_drawn_whol
     world.slack.faults.fail("chat.postMessage", error=code)
     world.slack.faults.fail("chat.update", error=code)
     card = await world.ask()
-    assert "[Unlatch customer] [Cancel]" in world.card(card)
+    assert "[Unlatch Stolen Bikes] [Cancel]" in world.card(card)
     await world.slack.workspace.until(lambda: kinds(world, card)[0] == "header")
-    assert "[Unlatch customer] [Cancel]" in world.card(card)
+    assert "[Unlatch Stolen Bikes] [Cancel]" in world.card(card)
     await confirm(world, card)
     await shown(world, card, "✅ Unlatched")
     assert calls(world) == 1

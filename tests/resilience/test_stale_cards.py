@@ -59,7 +59,7 @@ async def given_up(world: World) -> PostedMessage:
     world.slack.faults.fail("*", error="org_login_required", times=None)
     await confirm_until_given_up(world, card)
     world.slack.faults.clear()
-    assert "[Unlatch customer]" in world.card(card)
+    assert "[Unlatch Stolen Bikes]" in world.card(card)
     return card
 
 
@@ -73,7 +73,7 @@ async def test_where_the_bot_was_removed_both_people_are_told_and_an_invitation_
     for person in ANSWERED:
         [text] = world.ephemerals(person)
         assert text.startswith("✅ Unlatched: Stolen Bikes (2554529)")
-        assert "Cleared: contact 101, company 202" in text
+        assert "Cleared contact 101 and company 202" in text
         assert "invite it again" in text
     invite_bot(world)
     await shown(world, card, "✅ Unlatched")
@@ -184,7 +184,7 @@ async def test_a_press_on_a_stale_card_takes_its_buttons_off_though_the_bot_was_
     remove_bot(world)
     await world.press("U0BOB", card, CANCEL)
     await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(card))
-    assert "[Unlatch customer]" not in world.card(card)
+    assert "[Unlatch Stolen Bikes]" not in world.card(card)
 
 
 async def test_a_restart_draws_what_was_given_up(world: World, tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ async def test_an_undo_whose_thread_is_refused_has_card_and_trail_in_the_channel
     undo = world.slack.workspace.messages(CHANNEL)[-1]
     assert undo.ts != card.ts
     await world.press("U0ALICE", undo, CONFIRM)
-    await shown(world, undo, "Latched again")
+    await shown(world, undo, "Restored")
     assert "<@U0ALICE> confirmed it" in world.thread(undo)
     assert world.fusebill.customers[2554529]["hubSpotId"]
 

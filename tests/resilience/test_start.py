@@ -118,7 +118,7 @@ async def test_abandoned_work_is_finished_though_slack_is_down_at_the_next_start
     staged.slack.faults.down = False
     await bot.listens()
     await staged.settled()
-    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert "Cleared contact 101 and company 202" in staged.card(card)
     assert await bot.stop() == 0
 
 

@@ -210,7 +210,7 @@ async def offer_an_undo(scene: Scene) -> None:
     scene.fault.arm(b'"channel_id":')
     await scene.world.press("U0BOB", card, UNDO)
     assert scene.recorded() == [*FLOW, "requested"]
-    assert sum("[Latch again]" in reply for reply in scene.replies(card)) == 1
+    assert sum("[Latch Stolen Bikes again]" in reply for reply in scene.replies(card)) == 1
 
 
 async def mark_as_undone(scene: Scene) -> None:
@@ -222,7 +222,7 @@ async def mark_as_undone(scene: Scene) -> None:
     assert sorted(scene.recorded()) == sorted(
         [*FLOW, "requested", "confirmed", "begun", "restored", "undone"]
     )
-    assert "Undone by: <@U0BOB>" in scene.world.card(card)
+    assert "company 202 by <@U0BOB>" in scene.world.card(card)
 
 
 async def check_again(scene: Scene) -> None:

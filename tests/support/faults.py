@@ -13,7 +13,7 @@ from tests.support.world import World
 
 # the lease is longer than any of these tests: no request may be reclaimed
 TIMING = Timing(hold_s=20, execution_s=1.0, sweep_every_s=0.05, working_after_s=0.1, pause_s=0.05)
-STORY = ["asked to unlatch", "confirmed it", "  unlatched"]
+STORY = ["asked", "confirmed", "Unlatched"]
 
 
 def calls(world: World) -> int:

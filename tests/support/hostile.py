@@ -56,6 +56,7 @@ LINKS = Links("777", "https://app-eu1.hubspot.com/", "https://admin.example/cust
 BY_LINKS = (
     "https://app-eu1.hubspot.com/contacts/777/record/",
     "https://admin.example/customers/",
+    "<https://admin.example/customers/",
 )
 """What links by `LINKS` begin with."""
 PERMALINKS = "https://sandbox.slack.com/archives/"

@@ -83,7 +83,7 @@ def happened(
 
 
 def confirmed(card: Card) -> Card:
-    """The card once Bob has confirmed it."""
+    """The card once Bob has confirmed."""
     return happened(card, EventType.CONFIRMED, BOB.user_id)
 
 

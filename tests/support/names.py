@@ -11,6 +11,7 @@ CANCEL = "unlatch_cancel"
 UNDO = "unlatch_undo"
 MOVE = "unlatch_move"
 CHECK = "unlatch_check"
+AGAIN = "unlatch_again"
 ALICE = Person("U0ALICE", "T0SANDBOX")
 BOB = Person("U0BOB", "T0SANDBOX")
 CUSTOMERS = [BIKES, 3100025, 3100033, *range(5_000_001, 5_000_010)]

@@ -127,12 +127,12 @@ def test_a_messages_text_says_the_same_as_its_blocks() -> None:
         None,
         [[bold("By: "), user("U0BOB"), say(" in "), channel("C0BILLING")], [date(NOON)]],
         [[link("https://a.example", "1<2"), say(" "), code("/unlatch 1")]],
-        buttons(button("Go", "go", "1")),
+        buttons(button("Go", "go", "1", aloud="Go there")),
     )
     assert built.text == (
         "Unlatch &lt;B&amp;B&gt;?\n"
         "By: <@U0BOB> in <#C0BILLING>\n"
-        "<!date^1795435200^{date_short_pretty} at {time_secs}|2026-11-23 12:00:00 UTC>\n"
+        "<!date^1795435200^{date_short_pretty} at {time}|2026-11-23 12:00:00 UTC>\n"
         "1&lt;2 /unlatch 1"
     )
     assert [block["type"] for block in built.blocks] == [
@@ -167,8 +167,9 @@ def test_a_date_is_seconds_since_1970_with_a_fallback_in_utc() -> None:
 
 @pytest.mark.parametrize("style", ["", "primary", "danger"])
 def test_a_button_carries_its_id_as_text(style: str) -> None:
-    element = button("Unlatch customer", "unlatch_confirm", "5f0c", style)
+    element = button("Unlatch", "unlatch_confirm", "5f0c", style, aloud="Unlatch Bikes")
     assert element["value"] == "5f0c"
+    assert element["accessibility_label"] == "Unlatch Bikes"
     assert element.get("style", "") == style
     actions = buttons(None, element)
     assert actions is not None

@@ -17,11 +17,12 @@ from bot.domain.models import (
     HubSpotIds,
     Kind,
     Outcome,
+    Person,
     Request,
     Verdict,
 )
 from bot.messages.block_kit import Message
-from bot.messages.card import Action, draw, duplicate
+from bot.messages.card import Action, Deciders, draw, duplicate
 from bot.messages.phrases import Links
 from bot.messages.results import result_of
 from bot.messages.thread import EVENTS_A_REPLY, next_reply
@@ -45,8 +46,10 @@ from tests.support.hostile import (
     wrong_with,
 )
 from tests.support.many import card_of, confirmed, customers, happened
-from tests.support.names import BOB
+from tests.support.names import ALICE, BOB
 
+AT = "2026-11-23 12:00:00 UTC"
+EXPIRES = "<!date^1795436100^{date_short_pretty} at {time}|2026-11-23 12:15:00 UTC>"
 OUTCOMES = [EventType.REFUSED, EventType.UNKNOWN, EventType.CHANGED, EventType.CLEARED]
 ERRORS = st.lists(TEXTS, min_size=1, max_size=20)
 
@@ -154,17 +157,11 @@ def test_a_confirmation_card_shows_every_id_that_would_be_cleared(
 def test_the_confirmation_card_shows_the_customer_the_ids_the_requester_and_the_reason() -> None:
     assert text_of(question(CARD, NO_LINKS).blocks).splitlines() == [
         "Unlatch Stolen Bikes (2554529)?",
-        "Stax Bill ID: 2554529",
-        "Company: Stolen Bikes",
-        "Name: Sam Spokes",
-        "Customer ID: REF-7 (the reference, not the id above)",
-        "Status: Active, account Good",
-        "Email: sam@bikes.example, pay@bikes.example",
-        "Would be cleared: contact 101, company 202",
-        "Asked by: <@U0ALICE>, 2026-11-23 12:00:00 UTC",
-        "Why: moved to the new portal",
-        "Expires: 2026-11-23 12:15:00 UTC",
-        "[Unlatch customer] [Cancel]",
+        "Clears contact 101 and company 202. Can be undone.",
+        f"Asked by <@U0ALICE>, {AT}: moved to the new portal",
+        "Sam Spokes sam@bikes.example, pay@bikes.example Customer ID REF-7",
+        "[Unlatch Stolen Bikes] [Cancel]",
+        f"Expires {EXPIRES}",
     ]
 
 
@@ -172,18 +169,38 @@ def test_the_confirmation_card_leaves_out_empty_fields() -> None:
     bare = replace(CARD, reason="", customer=Customer(2554529, HubSpotIds(101)))
     assert text_of(question(bare, NO_LINKS).blocks).splitlines() == [
         "Unlatch customer 2554529?",
-        "Stax Bill ID: 2554529",
-        "Would be cleared: contact 101",
-        "Asked by: <@U0ALICE>, 2026-11-23 12:00:00 UTC",
-        "Expires: 2026-11-23 12:15:00 UTC",
-        "[Unlatch customer] [Cancel]",
+        "Clears contact 101. Can be undone.",
+        f"Asked by <@U0ALICE>, {AT}.",
+        "[Unlatch customer 2554529] [Cancel]",
+        f"Expires {EXPIRES}",
     ]
 
 
+def test_the_card_says_what_needs_care_and_who_may_confirm_before_anybody_presses() -> None:
+    held = replace(CARD.customer, status="Hold", account_status="PoorStanding")
+    deciders = Deciders(["U0BOB"], two_person=True, listed=True)
+    drawn = draw(card_of_one(replace(CARD, customer=held)), NO_LINKS, deciders)
+    assert text_of(drawn.blocks).splitlines()[3:6] == [
+        "⚠️ On hold, poor standing",
+        "Somebody else on the list of confirmers has to confirm.",
+        "For <@U0BOB>",
+    ]
+
+
+def test_a_screen_reader_hears_of_each_button_what_it_is_about() -> None:
+    cleared = card_of_one(replace(CARD, verdict=Verdict.CONFIRMED, outcome=Outcome.CLEARED))
+    for card in (question(CARD, NO_LINKS), draw(cleared, NO_LINKS)):
+        actions = next(each for each in card.blocks if each["type"] == "actions")
+        for each in actions["elements"]:
+            assert "Stolen Bikes (2554529)" in each["accessibility_label"]
+            assert each["text"]["text"] in each["accessibility_label"]
+
+
 def test_ids_are_links_if_the_settings_are_given() -> None:
-    links = {i["text"]: i["url"] for i in inlines(question(CARD, LINKS)) if "url" in i}
+    card = question(CARD, LINKS)
+    links = {i["text"]: i["url"] for i in inlines(card) if "url" in i}
+    assert "<https://admin.example/customers/2554529|Stax Bill ID 2554529>" in text_of(card.blocks)
     assert links == {
-        "2554529": "https://admin.example/customers/2554529",
         "101": "https://app-eu1.hubspot.com/contacts/777/record/0-1/101",
         "202": "https://app-eu1.hubspot.com/contacts/777/record/0-2/202",
     }
@@ -195,13 +212,16 @@ def test_without_those_settings_no_id_is_a_link() -> None:
 
 @pytest.mark.parametrize(
     ("kind", "label", "style"),
-    [(Kind.UNLATCH, "Unlatch customer", "danger"), (Kind.RELATCH, "Latch again", "primary")],
+    [
+        (Kind.UNLATCH, "Unlatch Stolen Bikes", "danger"),
+        (Kind.RELATCH, "Latch Stolen Bikes again", "primary"),
+    ],
 )
-def test_one_button_names_the_action_and_the_other_cancels(
+def test_one_button_names_the_action_and_the_customer_and_the_other_cancels(
     kind: Kind, label: str, style: str
 ) -> None:
     card = question(replace(CARD, kind=kind), NO_LINKS)
-    actions = card.blocks[-1]["elements"]
+    actions = card.blocks[-2]["elements"]
     offered = [(b["text"]["text"], b["action_id"], b.get("style")) for b in actions]
     assert offered == [(label, Action.CONFIRM, style), ("Cancel", Action.CANCEL, None)]
 
@@ -221,7 +241,7 @@ def test_the_working_card_says_that_it_waits_for_fusebill() -> None:
     card = shown(draw_of(replace(CARD, verdict=Verdict.CONFIRMED), NO_LINKS))
     assert "⏳ Unlatching Stolen Bikes (2554529)" in card
     assert "Waiting for Fusebill" in card
-    assert "contact 101, company 202" in card
+    assert "contact 101 and company 202" in card
 
 
 @pytest.mark.parametrize(
@@ -249,20 +269,26 @@ def test_the_card_of_one_customer_says_so_once_nothing_waits_any_more() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdict", "line"),
+    ("verdict", "decider", "people"),
     [
-        (Verdict.CONFIRMED, "Confirmed by: <@U0BOB>, 2026-11-23 12:00:00 UTC"),
-        (Verdict.CANCELLED, "Cancelled by: <@U0BOB>, 2026-11-23 12:00:00 UTC"),
-        (Verdict.EXPIRED, "Expired: 2026-11-23 12:00:00 UTC"),
+        (Verdict.CONFIRMED, BOB, ["By <@U0BOB> for <@U0ALICE>, AT: moved to the new portal"]),
+        (Verdict.CONFIRMED, ALICE, ["By <@U0ALICE>, AT: moved to the new portal"]),
+        (Verdict.CANCELLED, ALICE, ["By <@U0ALICE>, AT: moved to the new portal"]),
+        (
+            Verdict.DECLINED,
+            BOB,
+            ["By <@U0BOB>, AT: not now", "Asked by <@U0ALICE>, AT: moved to the new portal"],
+        ),
+        (Verdict.EXPIRED, None, ["Asked by <@U0ALICE>, AT: moved to the new portal"]),
     ],
 )
-def test_a_decided_card_says_who_decided_and_when(verdict: Verdict, line: str) -> None:
-    decider = None if verdict is Verdict.EXPIRED else BOB
+def test_a_decided_card_says_who_decided_for_whom_when_and_why(
+    verdict: Verdict, decider: Person | None, people: list[str]
+) -> None:
     decided = replace(CARD, verdict=verdict, decider=decider, decided_at=NOON)
-    card = text_of(draw_of(decided, NO_LINKS).blocks).splitlines()
-    assert card[-1] == line
-    assert "Asked by: <@U0ALICE>, 2026-11-23 12:00:00 UTC" in card
-    assert "Why: moved to the new portal" in card
+    what = event(EventType(verdict), decider.user_id if decider else "", why="not now")
+    card = text_of(draw_of(decided, NO_LINKS, what).blocks).replace(AT, "AT").splitlines()
+    assert [line for line in card if "<@" in line] == people
 
 
 @pytest.mark.parametrize(
@@ -272,14 +298,14 @@ def test_a_decided_card_says_who_decided_and_when(verdict: Verdict, line: str) -
             Verdict.CANCELLED,
             None,
             "🚫 Cancelled",
-            "Nothing was changed. The card showed: contact 101, company 202",
+            "Nothing was changed. The card showed contact 101 and company 202.",
         ),
         (Verdict.EXPIRED, None, "⌛ Expired", "nothing was changed"),
         (
             Verdict.CONFIRMED,
             event(EventType.CLEARED, how="answer", status=200, seconds=0.2),
             "✅ Unlatched",
-            "Cleared: contact 101, company 202",
+            "Cleared contact 101 and company 202.",
         ),
         (
             Verdict.CONFIRMED,
@@ -291,7 +317,7 @@ def test_a_decided_card_says_who_decided_and_when(verdict: Verdict, line: str) -
             Verdict.CONFIRMED,
             event(EventType.CHANGED, found={"vid": 303, "company_id": None}),
             "⚠️ Not done, the ids changed",
-            "Now: contact 303\n",
+            "Now latched to contact 303; the card showed contact 101 and company 202.",
         ),
         (
             Verdict.CONFIRMED,
@@ -303,7 +329,7 @@ def test_a_decided_card_says_who_decided_and_when(verdict: Verdict, line: str) -
             Verdict.CONFIRMED,
             event(EventType.UNKNOWN, why="No answer."),
             "❓ Outcome unknown",
-            "We don't know yet whether this was done. \nNo answer.",
+            "The bot doesn't know whether this was done. Check again only looks.\nNo answer.",
         ),
     ],
 )
@@ -327,32 +353,51 @@ def test_a_result_that_is_not_there_yet_is_not_claimed() -> None:
     assert card.startswith("⏳ Unlatching Stolen Bikes (2554529) …\n")
 
 
-def test_the_card_shows_each_of_fusebills_errors_cut_separately() -> None:
+def test_the_card_shows_three_of_fusebills_errors_each_cut_and_counts_the_others() -> None:
     errors = ["x" * 9_000, *(f"error {n}" for n in range(19))]
     refused = event(EventType.REFUSED, texts=errors, status=409, why="Fusebill refused.")
     decided = replace(
         CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON, outcome=Outcome.REFUSED
     )
     card = text_of(draw_of(decided, NO_LINKS, refused).blocks)
-    assert all(f"Fusebill: error {n} (HTTP 409)" in card for n in range(19))
+    assert "Fusebill: error 1 (HTTP 409)\n+17 more\n" in card
     assert re.search(r"Fusebill: x{100,}… \(HTTP 409\)", card)
 
 
-def test_a_reply_begins_with_the_result_and_lists_each_event_with_its_time() -> None:
+@pytest.mark.parametrize(
+    ("what", "title", "line", "offered"),
+    [
+        (EventType.UNDONE, "↩️ Undone", "Latched again to contact 101 and company 202 by", []),
+        (EventType.LATCHED_AGAIN, "⚠️ Latched again", "Found latched to contact 9,", ["Ask again"]),
+        (EventType.CUSTOMER_GONE, "🔎 Gone from Fusebill", "Fusebill has no such customer", []),
+    ],
+)
+def test_the_title_says_what_holds_now_and_only_buttons_that_work_are_left(
+    what: EventType, title: str, line: str, offered: list[str]
+) -> None:
+    decided = replace(
+        CARD, verdict=Verdict.CONFIRMED, decider=BOB, decided_at=NOON, outcome=Outcome.CLEARED
+    )
+    cleared = event(EventType.CLEARED)
+    card = draw_of(decided, NO_LINKS, cleared, event(what, "U0BOB", found={"vid": 9}))
+    assert shown(card).startswith(f"{title}: Stolen Bikes (2554529)\n{line}")
+    actions = [each for each in card.blocks if each["type"] == "actions"]
+    assert [b["text"]["text"] for each in actions for b in each["elements"]] == offered
+
+
+def test_a_reply_has_a_line_for_each_event_and_its_notification_the_result() -> None:
     events = [
         event(EventType.REQUESTED, "U0ALICE"),
         event(EventType.CONFIRMED, "U0BOB"),
         event(EventType.CLEARED, status=200, seconds=0.21, how="answer"),
     ]
-    at = "2026-11-23 12:00:00 UTC"
-    reply = next_reply(card_of_one(CARD, *events), 0, NO_LINKS)
+    done = replace(CARD, verdict=Verdict.CONFIRMED, outcome=Outcome.CLEARED)
+    reply = next_reply(card_of_one(done, *events), 0, NO_LINKS)
     assert reply
     assert reply.shown == 3
     assert text_of(reply.message.blocks).splitlines() == [
-        "✅ Unlatched: Stolen Bikes (2554529)  <@U0ALICE>",
-        "Cleared: contact 101, company 202",
-        f"{at}  <@U0ALICE> asked to unlatch 2554529, Stolen Bikes: contact 101, company 202",
-        "Why: moved to the new portal",
-        f"{at}  <@U0BOB> confirmed it",
-        f"{at}  unlatched · Fusebill answered HTTP 200 · took 0.21 s",
+        f"<@U0ALICE> asked · {AT}",
+        f"<@U0BOB> confirmed · {AT}",
+        f"✅ Unlatched · {AT} · Fusebill: HTTP 200 · 0.21 s",
     ]
+    assert reply.message.text.startswith("✅ Unlatched: Stolen Bikes (2554529)\n<@U0ALICE> asked")

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from bot.domain.models import Card, Customer, EventType, HubSpotIds, Person, Verdict
-from bot.messages.card import draw
+from bot.messages.card import Deciders, draw
 from tests.support.hostile import NO_LINKS, NOON, shown
 from tests.support.many import card_of, customers, happened
 
-NO_ROOM = {"status", "account_status", "email"}
+NO_ROOM = {"email"}
 """Of a customer: fifty of them in a message leave no room for more than who it is."""
 IN_PLACE_OF_A_COMPANY = "name"
 
@@ -52,6 +52,7 @@ WHO_ASKED = {
     "reason": "the reason why",
     "asked_at": on_card(time(1)),
 }
+FOR_WHOM = {"requester": "for <@U0ASKED>", "reason": "the reason why"}
 WHO_DECIDED = {"decider": "<@U0DECIDED>", "decided_at": on_card(time(3))}
 
 
@@ -64,13 +65,13 @@ def cards(*happening: EventType, **changes: Any) -> tuple[str, str]:
         for type_ in happening:
             card = happened(card, type_, "U0LATER", why="the answer", found={"vid": 700_001})
         card = Card(tuple(replace(each, **changes) for each in card.requests))
-        drawn.append(shown(draw(card, NO_LINKS, ["U0NOTIFY"])))
+        drawn.append(shown(draw(card, NO_LINKS, Deciders(["U0NOTIFY"]))))
     return drawn[0], drawn[1]
 
 
 @pytest.mark.parametrize("name", ON_A_CUSTOMER)
 def test_what_the_card_of_one_shows_of_a_customer_the_table_of_many_shows(name: str) -> None:
-    one, many = cards()
+    one, many = (each.replace("The-status", "the-status") for each in cards())
     assert ON_A_CUSTOMER[name] in one, "the card of one shows each field"
     expected = name not in NO_ROOM and name != IN_PLACE_OF_A_COMPANY
     assert (ON_A_CUSTOMER[name] in many) is expected
@@ -86,19 +87,19 @@ def test_a_customer_without_a_company_has_its_name_in_the_table() -> None:
     ("happening", "changes", "facts"),
     [
         ([], {}, WHO_ASKED | {"expires_at": on_card(time(2)), "notify": "<@U0NOTIFY>"}),
-        ([], DECIDED | {"verdict": Verdict.CONFIRMED}, WHO_ASKED | WHO_DECIDED),
+        ([], DECIDED | {"verdict": Verdict.CONFIRMED}, FOR_WHOM | WHO_DECIDED),
         ([EventType.CANCELLED], DECIDED, WHO_ASKED | WHO_DECIDED),
         ([EventType.DECLINED], DECIDED, WHO_ASKED | WHO_DECIDED | {"why": "the answer"}),
         ([EventType.EXPIRED], DECIDED | {"decider": None}, WHO_ASKED),
         (
             [EventType.CONFIRMED, EventType.CLEARED, EventType.UNDONE],
             DECIDED,
-            WHO_ASKED | WHO_DECIDED | {"undone by": "<@U0LATER>"},
+            FOR_WHOM | WHO_DECIDED | {"undone by": "<@U0LATER>"},
         ),
         (
             [EventType.CONFIRMED, EventType.CLEARED, EventType.LATCHED_AGAIN],
             DECIDED,
-            WHO_ASKED | WHO_DECIDED | {"latched again": "⚠️ Latched again: "},
+            FOR_WHOM | WHO_DECIDED | {"latched again": "⚠️ Latched again: "},
         ),
     ],
     ids=["asked", "working", "cancelled", "declined", "expired", "undone", "latched again"],

@@ -88,7 +88,7 @@ def test_a_search_result_shows_the_customer_and_its_ids() -> None:
         "🔎 Customers matching bikes",
         "Stolen Bikes, Sam Spokes, Active",
         "Stax Bill ID 2554529, Customer ID REF-7",
-        "latched to contact 101, company 202",
+        "latched to contact 101 and company 202",
         "[Use this one]",
     ]
 
@@ -96,7 +96,7 @@ def test_a_search_result_shows_the_customer_and_its_ids() -> None:
 @pytest.mark.parametrize(
     ("customer", "expected"),
     [
-        (Customer(7), ["no name", "Stax Bill ID 7", "latched to nothing in HubSpot"]),
+        (Customer(7), ["no name", "Stax Bill ID 7", "not latched to anything"]),
         (
             Customer(7, HubSpotIds(None, 202), name="Sam"),
             ["Sam", "Stax Bill ID 7", "latched to company 202"],
@@ -133,8 +133,8 @@ STATES = [
     ({"verdict": Verdict.CANCELLED}, "🚫 cancelled"),
     ({"verdict": Verdict.EXPIRED}, "⌛ expired"),
     ({"outcome": Outcome.CLEARED}, "✅ unlatched"),
-    ({"outcome": Outcome.CLEARED, "undone_by": "beef"}, "✅ unlatched, later undone"),
-    ({"outcome": Outcome.RESTORED}, "✅ latched again"),
+    ({"outcome": Outcome.CLEARED, "undone_by": "beef"}, "↩️ undone"),
+    ({"outcome": Outcome.RESTORED}, "↩️ restored"),
     ({"outcome": Outcome.ALREADY_CLEAR}, "☑️ already clear"),
     ({"outcome": Outcome.CHANGED}, "⚠️ not done, the ids changed"),
     ({"outcome": Outcome.REFUSED}, "❌ not done"),
@@ -145,7 +145,7 @@ UNDONE = [
     ({"verdict": Verdict.CONFIRMED}, "⏳ undo in progress"),
     ({"verdict": Verdict.CANCELLED}, "🚫 undo cancelled"),
     ({"verdict": Verdict.EXPIRED}, "⌛ undo expired"),
-    ({"outcome": Outcome.RESTORED}, "✅ latched again"),
+    ({"outcome": Outcome.RESTORED}, "↩️ restored"),
     ({"outcome": Outcome.CHANGED}, "⚠️ undo not done, the ids changed"),
     ({"outcome": Outcome.REFUSED}, "❌ undo not done"),
     ({"outcome": Outcome.UNKNOWN}, "❓ undo outcome unknown"),

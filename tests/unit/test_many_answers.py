@@ -25,7 +25,7 @@ from bot.messages.card import Action, duplicate
 from bot.messages.forms import decline_form
 from bot.messages.lists import OpenRequest, pending
 from bot.messages.questions import which_meaning
-from bot.messages.thread import next_reply, reminder
+from bot.messages.thread import reminder
 from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from bot.sandbox.slack.validation.view_checks import problems
 from tests.support.hostile import (
@@ -144,10 +144,10 @@ def test_who_waits_for_fusebill_is_told_how_far_it_is() -> None:
 
 
 def test_if_no_customer_is_left_each_is_named_with_why() -> None:
-    left = [LeftOut(7, "latched to nothing", "Stolen Bikes"), LeftOut(8, "not known")]
+    left = [LeftOut(7, "not latched to anything", "Stolen Bikes"), LeftOut(8, "not known")]
     assert lines(none_to_unlatch(left)) == [
         "☝️ Of 2 customers, none can be unlatched. No card was posted, and nothing was changed.",
-        "Left out: 7: latched to nothing (Stolen Bikes)",
+        "Left out: 7: not latched to anything (Stolen Bikes)",
         "Left out: 8: not known",
     ]
 
@@ -253,10 +253,3 @@ def test_the_help_names_both_ways_to_ask_for_many() -> None:
     said = lines(lists.usage())
     assert "/unlatch 2554529, 3100017 moved puts several customers on one card, up to 50." in said
     assert "/unlatch many opens a form to paste a column of ids into." in said
-
-
-def test_a_changed_customer_of_many_is_looked_at_by_its_own_id() -> None:
-    card = happened(confirmed(card_of(customers(2))), EventType.CHANGED, to=[1])
-    reply = next_reply(card, 0, NO_LINKS)
-    assert reply
-    assert "To see the new ids and decide: /unlatch 2554530" in shown(reply.message)

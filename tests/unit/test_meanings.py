@@ -11,11 +11,10 @@ from bot.domain.models import EventType, Kind, Outcome, Verdict
 from bot.fusebill.errors import FusebillError
 from bot.messages.block_kit import message
 from bot.messages.card import Action, draw
-from bot.messages.events import event_lines
 from bot.messages.fusebill_errors import WORDS
 from bot.messages.lists import history
 from bot.messages.results import result_of
-from bot.messages.thread import next_reply
+from bot.messages.thread import event_line, next_reply
 from tests.support.hostile import CARD, NO_LINKS, card_of_one, event, shown
 from tests.support.many import card_of, customers, happened
 from tests.support.names import BOB
@@ -38,7 +37,7 @@ def test_every_verdict_and_outcome_is_written_by_exactly_one_event() -> None:
 
 def test_only_events_that_set_nothing_are_quiet() -> None:
     quiet = {event_type for event_type, meaning in EVENTS.items() if meaning.quiet}
-    assert quiet == {EventType.REMINDED, EventType.BEGUN, EventType.RECHECKED}
+    assert quiet == {EventType.REMINDED, EventType.BEGUN, EventType.RECHECKED, EventType.UNDONE}
     assert not any(EVENTS[each].verdict or EVENTS[each].outcome for each in quiet)
 
 
@@ -60,24 +59,26 @@ RESULTS = [
 
 
 @pytest.mark.parametrize("event_type", RESULTS)
-def test_a_reply_about_a_result_begins_with_it_and_mentions_the_requester(
+def test_a_notification_about_a_result_begins_with_it_and_the_reply_mentions_the_requester(
     event_type: EventType,
 ) -> None:
     asked = event(EventType.REQUESTED, "U0ALICE")
     what = event(event_type, "U0BOB", why="so")
     outcome, verdict = EVENTS[event_type].outcome, EVENTS[event_type].verdict
     meaning = OUTCOMES[outcome] if outcome else VERDICTS[verdict or Verdict.EXPIRED]
-    reply = next_reply(card_of_one(CARD, asked, what), 0, NO_LINKS)
+    decided = replace(CARD, verdict=verdict or Verdict.CONFIRMED, outcome=outcome)
+    reply = next_reply(card_of_one(decided, asked, what), 0, NO_LINKS)
     assert reply
-    [first, *_] = reply.message.text.splitlines()
-    assert first.startswith(f"{meaning.emoji} {meaning.title}: Stolen Bikes (2554529)")
-    assert first.endswith("<@U0ALICE>")
+    [first, *rest] = reply.message.text.splitlines()
+    assert first == f"{meaning.emoji} {meaning.title}: Stolen Bikes (2554529)"
+    assert "<@U0ALICE>" in rest[0]
 
 
 @pytest.mark.parametrize("event_type", EventType)
 def test_every_event_has_a_line_for_the_thread(event_type: EventType) -> None:
-    line = shown(message(list(event_lines(event(event_type, "U0BOB"), CARD, NO_LINKS))))
-    assert line.partition("UTC")[2].strip()
+    line = shown(message([event_line(event(event_type, "U0BOB"), CARD, NO_LINKS)]))
+    assert line.partition(" · ")[0].strip()
+    assert "UTC" in line
 
 
 @pytest.mark.parametrize("count", [1, 2])
@@ -127,6 +128,7 @@ def test_a_card_offers_what_its_outcome_allows(outcome: Outcome) -> None:
     card = str(draw(card_of_one(done, event(EventType(outcome))), NO_LINKS).blocks)
     assert (Action.UNDO in card) is meaning.may_be_undone
     assert (Action.CHECK in card) is meaning.may_be_checked
+    assert (Action.AGAIN in card) is meaning.may_be_asked_again
 
 
 @pytest.mark.parametrize("verdict", Verdict)
@@ -143,7 +145,7 @@ def test_every_kind_has_a_card_to_confirm_and_one_for_the_work(kind: Kind) -> No
     working = draw(card_of_one(replace(request, verdict=Verdict.CONFIRMED)), NO_LINKS)
     for drawn, words in ((asked, KINDS[kind].ask), (working, KINDS[kind].doing)):
         assert words.replace("{}", "Stolen Bikes (2554529)") in shown(drawn)
-    assert KINDS[kind].button in shown(asked)
+    assert f"[{KINDS[kind].ask.replace('{}', 'Stolen Bikes')}]" in shown(asked)
     assert "{}" not in shown(asked) + shown(working)
 
 

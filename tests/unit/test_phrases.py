@@ -12,11 +12,11 @@ from bot.domain.models import Customer, HubSpotIds
 from bot.messages.block_kit import Line, message
 from bot.messages.phrases import (
     Links,
-    customer_lines,
     display_name,
     error_lines,
+    facts,
     ids_inline,
-    reference_line,
+    needs_care,
     titled,
 )
 from bot.sandbox.slack.validation.block_kit import text_of
@@ -56,35 +56,42 @@ def test_the_id_stands_before_a_name_that_reads_from_right_to_left(name: str) ->
     assert titled(Customer(7, company_name=name)) == f"7 ({name})"
 
 
-def test_the_reference_is_labelled_so_that_nobody_takes_it_for_the_id() -> None:
-    assert words(reference_line(STOLEN_BIKES)) == [
-        "Customer ID: REF-7 (the reference, not the id above)"
+def test_a_small_line_says_who_a_customer_is_in_the_words_of_the_vendors_screens() -> None:
+    who = facts(STOLEN_BIKES, NO_LINKS)
+    assert who
+    assert [each["text"] for each in who["elements"]] == [
+        "Sam Spokes",
+        "sam@bikes.example, pay@bikes.example",
+        "Customer ID REF-7",
     ]
-    assert list(reference_line(replace(STOLEN_BIKES, reference=""))) == []
+    assert facts(Customer(7), NO_LINKS) is None
 
 
 @pytest.mark.parametrize(
-    ("status", "account_status", "line"),
+    ("status", "account_status", "words"),
     [
-        ("Active", "Good", ["Status: Active, account Good"]),
-        ("Active", "", ["Status: Active"]),
-        ("", "Poor", ["Status: account Poor"]),
-        ("", "", []),
+        ("Active", "Good", ""),
+        ("", "", ""),
+        ("Hold", "PoorStanding", "On hold, poor standing"),
+        ("Suspended", "Good", "Suspended"),
+        ("Active", "PoorStanding", "Poor standing"),
     ],
 )
-def test_known_statuses_are_shown(status: str, account_status: str, line: list[str]) -> None:
+def test_only_a_status_that_is_not_as_usual_needs_care(
+    status: str, account_status: str, words: str
+) -> None:
     customer = Customer(7, status=status, account_status=account_status)
-    assert words(customer_lines(customer, NO_LINKS))[1:] == line
+    assert needs_care(customer) == words
 
 
 @pytest.mark.parametrize(
     ("ids", "expected"),
     [
-        (HubSpotIds(101, 202), "contact 101, company 202"),
+        (HubSpotIds(101, 202), "contact 101 and company 202"),
         (HubSpotIds(101), "contact 101"),
         (HubSpotIds(None, 202), "company 202"),
         (HubSpotIds(), "nothing in HubSpot"),
-        (HubSpotIds(0, 434381295294), "contact 0, company 434381295294"),
+        (HubSpotIds(0, 434381295294), "contact 0 and company 434381295294"),
     ],
 )
 def test_both_one_or_none_of_the_ids_are_named(ids: HubSpotIds, expected: str) -> None:
@@ -125,6 +132,7 @@ def test_ids_link_to_the_configured_urls(
         (["lost"], None, ["Fusebill: lost"]),
         ([], 502, ["Fusebill answered HTTP 502 and gave no reason."]),
         ([], None, []),
+        (["a", "b", "c", *"defgh"], None, ["Fusebill: a", "Fusebill: b", "Fusebill: c", "+5 more"]),
         (["x" * 9_000], 500, [f"Fusebill: {'x' * 299}… (HTTP 500)"]),
     ],
 )

@@ -90,7 +90,7 @@ COMMANDS: list[tuple[str, Any]] = [
     ("undo", "Undo… is a button on the request's card"),
     ("undo the last one", "Undo… is a button on the request's card"),
     ("cancel 2554529", "Cancel is a button on the request's card"),
-    ("confirm", "Unlatch customer is a button on the request's card"),
+    ("confirm", "Unlatch … is a button on the request's card"),
     ("stop", "Stop is a button on the request's card"),
     ("move 2554529 to 3100017", Move(ONE, {}, TWO, "")),
     ("move 2554529 to contact 9901 merged", Move(ONE, {"vid": 9901}, None, "merged")),

@@ -1,18 +1,19 @@
-"""The wording of events: a request's result and its thread."""
+"""The wording of a result, and of each event in a thread."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
 
-from bot.domain.models import Event, EventType, HubSpotIds, Kind, Request, Verdict
-from bot.messages.block_kit import Line, message
-from bot.messages.events import event_lines
+from bot.domain.models import Event, EventType, HubSpotIds, Kind, Outcome, Request, Verdict
+from bot.messages.block_kit import message
+from bot.messages.card import draw
 from bot.messages.phrases import Links
 from bot.messages.results import result_of
+from bot.messages.thread import event_line
 from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
@@ -26,82 +27,83 @@ from tests.support.hostile import (
     shown,
 )
 
-AT = "2026-11-23 12:00:00 UTC  "
+AT = " · 2026-11-23 12:00:00 UTC"
 
 
-def words(lines: Iterable[Line]) -> list[str]:
-    """The text of lines."""
-    return text_of(message(list(lines)).blocks).splitlines()
+def words(what: Event, request: Request = CARD) -> str:
+    """The line about an event in its thread."""
+    return text_of(message([event_line(what, request, NO_LINKS)]).blocks)
 
 
 @pytest.mark.parametrize(
-    ("what", "lines"),
+    ("what", "line"),
     [
-        (
-            event(EventType.REQUESTED, "U0ALICE"),
-            [
-                "<@U0ALICE> asked to unlatch 2554529, Stolen Bikes: contact 101, company 202",
-                "Why: moved to the new portal",
-            ],
-        ),
+        (event(EventType.REQUESTED, "U0ALICE"), f"<@U0ALICE> asked{AT}"),
         (
             event(EventType.DECISION_DENIED, "U0BOB", why="Not listed."),
-            ["<@U0BOB> was refused: “Not listed.”"],
+            f"<@U0BOB> was refused{AT}: Not listed.",
         ),
-        (event(EventType.CONFIRMED, "U0BOB"), ["<@U0BOB> confirmed it"]),
-        (event(EventType.CANCELLED, "U0ALICE"), ["<@U0ALICE> cancelled it"]),
-        (event(EventType.EXPIRED), ["expired: nobody decided in time"]),
+        (event(EventType.CONFIRMED, "U0BOB"), f"<@U0BOB> confirmed{AT}"),
+        (event(EventType.DECLINED, "U0BOB", why="on the card"), f"<@U0BOB> declined{AT}"),
+        (event(EventType.EXPIRED), f"Expired{AT}"),
+        (event(EventType.RECLAIMED, claim=2), f"The bot took up interrupted work{AT}"),
         (
-            event(EventType.BEGUN),
-            ["its turn came, and the customer was still latched"],
-        ),
-        (
-            event(EventType.RECLAIMED, claim=2),
-            ["the work was interrupted and has been resumed"],
+            event(EventType.CLEARED, seconds=0.2, status=200),
+            f"✅ Unlatched{AT} · Fusebill: HTTP 200 · 0.2 s",
         ),
         (
-            event(EventType.CLEARED, seconds=0.2, how="read_back"),
-            [
-                "✅ Unlatched · took 0.2 s",
-                "Cleared: contact 101, company 202",
-                "Fusebill's reply did not show this, but reading the customer again did.",
-            ],
+            event(EventType.CLEARED, "U0BOB", how="read_back"),
+            f"<@U0BOB> checked again: ✅ Unlatched{AT} · read back",
         ),
+        (event(EventType.UNKNOWN, why="on the card"), f"❓ Outcome unknown{AT}"),
         (
-            event(EventType.UNKNOWN, why="Interrupted."),
-            [
-                "❓ Outcome unknown",
-                "We don't know yet whether this was done. ",
-                "Interrupted.",
-                "Check again reads the customer and changes nothing by itself.",
-            ],
+            event(EventType.LATCHED_AGAIN, found={"vid": 7}),
+            f"The bot read the customer again: latched to contact 7{AT}",
         ),
         (
             event(EventType.DELIVERY_FAILED, why="Slack: no"),
-            ["the card or a reply could not be posted: Slack: no"],
+            f"The bot could not post the card or a reply{AT}: Slack: no",
         ),
     ],
 )
-def test_each_event_is_shown_with_its_time(what: Event, lines: list[str]) -> None:
-    assert words(event_lines(what, CARD, NO_LINKS)) == [AT + lines[0], *lines[1:]]
-
-
-def test_an_undo_whose_turn_came_was_still_to_be_done() -> None:
-    undo = replace(CARD, kind=Kind.RELATCH)
-    assert words(event_lines(event(EventType.BEGUN), undo, NO_LINKS)) == [
-        f"{AT}its turn came, and the customer was still not latched"
-    ]
+def test_each_event_has_one_line_with_its_time(what: Event, line: str) -> None:
+    assert words(what) == line
 
 
 def test_a_request_to_latch_again_says_so() -> None:
     asked = event(EventType.REQUESTED, "U0BOB")
-    first = words(event_lines(asked, replace(CARD, kind=Kind.RELATCH), NO_LINKS))[0]
-    assert "asked to latch again 2554529" in first
+    assert words(asked, replace(CARD, kind=Kind.RELATCH)) == f"<@U0BOB> asked for an undo{AT}"
+
+
+def test_equal_answers_of_fusebill_are_counted_and_others_follow() -> None:
+    lost = {"status": None, "why": "lost"}
+    failed = {"status": 500, "texts": ["one", "two", "three", "four", "five"]}
+    calls = [lost, lost, failed, {"status": 200}]
+    assert words(event(EventType.CLEARED, calls=calls, how="read_back", seconds=3)) == (
+        f"✅ Unlatched{AT} · Fusebill: no answer (lost), 2 times, then HTTP 500 “one”, “two”,"
+        " “three” +2 more, then HTTP 200 · read back · 3 s"
+    )
+
+
+@pytest.mark.parametrize(
+    ("details", "said"),
+    [
+        ({"may_pass": True, "status": None}, "[Ask again]"),
+        ({"may_pass": False, "status": 401}, "Trying again won't help; tell the bot's admin."),
+        ({"may_pass": False, "status": None}, "Trying again won't help; tell the bot's admin."),
+    ],
+)
+def test_a_failure_ends_with_its_next_step(details: dict[str, Any], said: str) -> None:
+    request = replace(CARD, verdict=Verdict.CONFIRMED, outcome=Outcome.REFUSED)
+    refused = event(EventType.REFUSED, why="No. Nothing was changed.", **details)
+    card = text_of(draw(card_of_one(request, refused), NO_LINKS).blocks)
+    assert said in card
+    assert ("[Ask again]" in card) is (said == "[Ask again]")
 
 
 @given(EVENTS, REQUESTS, ALL_LINKS)
 def test_slack_accepts_every_event(what: Event, request: Request, links: Links) -> None:
-    assert refused_by_slack(message(list(event_lines(what, request, links)))) == []
+    assert refused_by_slack(message([event_line(what, request, links)])) == []
 
 
 @given(EVENTS, REQUESTS, ALL_LINKS)
@@ -139,7 +141,7 @@ LOOKED: list[tuple[Kind, dict[str, object], str]] = [
     (Kind.UNLATCH, {"found": {"vid": None, "company_id": None}}, "is no longer latched."),
     (Kind.RELATCH, {"found": {"vid": None, "company_id": None}}, "is not latched."),
     (Kind.RELATCH, {"found": {"vid": 101, "company_id": 202}}, "is latched to contact 101"),
-    (Kind.UNLATCH, {"unread": "HTTP 503"}, "could not be read, so we don't know"),
+    (Kind.UNLATCH, {"unread": "HTTP 503"}, "could not be read, so the bot doesn't know"),
 ]
 
 
@@ -150,8 +152,6 @@ def test_a_card_that_ended_early_says_why() -> None:
     assert early.capitalize() in shown(
         message(result_of(card_of_one(request, expiry), NO_LINKS).lines)
     )
-    line = shown(message(list(event_lines(expiry, request, NO_LINKS))))
-    assert f"expired: {early}" in line
 
 
 @pytest.mark.parametrize("away", [True, False])
@@ -169,10 +169,7 @@ def test_an_expired_card_that_nobody_watched_says_what_was_seen(
         verdict=Verdict.EXPIRED,
     )
     expiry = event(EventType.EXPIRED, "", **details | ({"away": True} if away else {}))
-    for said in (
-        shown(message(result_of(card_of_one(request, expiry), NO_LINKS).lines)),
-        shown(message(list(event_lines(expiry, request, NO_LINKS)))),
-    ):
-        assert f"the customer {expected}" in said
-        assert ("while the bot was away" in said) is away
-        assert "nothing was changed" not in said
+    said = shown(message(result_of(card_of_one(request, expiry), NO_LINKS).lines))
+    assert f"the customer {expected}" in said
+    assert ("while the bot was away" in said) is away
+    assert "nothing was changed" not in said
