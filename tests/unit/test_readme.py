@@ -98,6 +98,11 @@ def test_every_file_that_the_pages_name_exists(path: str) -> None:
     assert (ROOT / path).is_file()
 
 
+@pytest.mark.parametrize("module", sorted(set(re.findall(r'\["(\w+/\w+)', DEVELOPMENT))))
+def test_every_module_on_a_clicks_way_exists(module: str) -> None:
+    assert (ROOT / "bot" / f"{module}.py").is_file()
+
+
 def test_the_table_of_rooms_shows_every_room_and_no_other() -> None:
     shown = re.findall(r"^\| `bot/(\w+)(?:/|\.py)` ", DEVELOPMENT, re.MULTILINE)
     rooms = [
