@@ -58,19 +58,17 @@ class LoggedEvents:
     """What log lines say of each request's events, by number.
 
     `doubtful` are events, with their hash, whose commit was uncertain. `restated` are those that
-    have no line but that of a start, which logs the last events again. `first` and `last` are the
-    counts that the lines reach from and to, `begin` and `end` the times; None if no line says.
-    `without` are the files that have no such line.
+    have no line but that of a start, which logs the last events again. `counts` and `times` are the
+    first and the last of all lines; None if no line says. `without` are the files that have no such
+    line.
     """
 
     lines: dict[str, dict[int, set[_Line]]] = field(default_factory=dict)
     doubtful: set[tuple[str, int, str]] = field(default_factory=set)
     restated: set[tuple[str, int]] = field(default_factory=set)
     events: int = 0
-    first: int | None = None
-    last: int | None = None
-    begin: datetime | None = None
-    end: datetime | None = None
+    counts: tuple[int, int] | None = None
+    times: tuple[datetime, datetime] | None = None
     without: list[Path] = field(default_factory=list)
 
     def add(self, line: dict[str, Any]) -> None:
@@ -90,8 +88,8 @@ class LoggedEvents:
         count = line.get("count")  # the lines of `heads` have none
         known.add((digest, None if count is None else int(count)))
         if count is not None:
-            self.first = min(int(count), int(count) if self.first is None else self.first)
-            self.last = max(int(count), int(count) if self.last is None else self.last)
+            first, last = self.counts or (int(count), int(count))
+            self.counts = min(first, int(count)), max(last, int(count))
 
     def cover(self, line: dict[str, Any]) -> None:
         """Note the time of any line of the bot."""
@@ -99,8 +97,8 @@ class LoggedEvents:
             at = time_of(line.get("timestamp"))
         except (ValueError, OverflowError):
             return
-        self.begin = min(at, self.begin or at)
-        self.end = max(at, self.end or at)
+        begin, end = self.times or (at, at)
+        self.times = min(begin, at), max(end, at)
 
     def covers(self, count: int, at: datetime | None) -> bool:
         """Whether an event of this count and time would have a line in these logs.
@@ -109,10 +107,11 @@ class LoggedEvents:
         the lines hold them.
         """
         before = after = True
-        if self.first is not None and self.last is not None:
-            before, after = count < self.first, count > self.last
-        if self.begin is not None and self.end is not None and at is not None:
-            before, after = before and at < self.begin + MARGIN, after and at > self.end - MARGIN
+        if self.counts:
+            before, after = count < self.counts[0], count > self.counts[1]
+        if self.times and at is not None:
+            begin, end = self.times
+            before, after = before and at < begin + MARGIN, after and at > end - MARGIN
         return not (before or after)
 
 
@@ -180,12 +179,12 @@ def restated(engine: Engine, logs: LoggedEvents) -> tuple[int, str]:
     Raises: LedgerUnavailable.
     """
     number, first = 0, ""
-    if logs.begin is None or not logs.restated:
+    if not (logs.times and logs.restated):
         return number, first
     with streaming(engine) as connection:
         for row in connection.execute(_EVENTS.order_by(events.c.id)).mappings():
             at = _time_of(row)
-            if (row["request_id"], row["number"]) in logs.restated and at and at >= logs.begin:
+            if (row["request_id"], row["number"]) in logs.restated and at and at >= logs.times[0]:
                 number += 1
                 first = first or f"request {row['request_id']}, event {row['number']}"
     return number, first
