@@ -277,7 +277,8 @@ def is_move(request: Request) -> bool:
 
 def is_free(card: Card) -> bool:
     """Whether a card left its one customer without ids, for others to be given to it."""
-    return not card.is_of_many and may_be_undone(card.first) and not card.first.ids_after
+    only = card.first.card_size == 1
+    return only and may_be_undone(card.first) and not card.first.ids_after
 
 
 def undoable(card: Card) -> list[Request]:
@@ -288,7 +289,8 @@ def undoable(card: Card) -> list[Request]:
     found = [request for request in card.requests if may_be_undone(request)]
     if not card.is_pair:
         return found
-    return [] if any(map(may_be_checked, card.requests)) else found[::-1]
+    left = [request for request in card.requests if is_done(request) and not request.undone_by]
+    return [] if found != left or any(map(may_be_checked, card.requests)) else found[::-1]
 
 
 def may_be_checked(request: Request) -> bool:

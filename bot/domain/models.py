@@ -296,8 +296,8 @@ class Card:
 
     @property
     def is_of_many(self) -> bool:
-        """Whether the card asks about more than one customer."""
-        return len(self.requests) > 1
+        """Whether the card asks about more than one customer, each for itself."""
+        return len(self.requests) > 1 and not self.is_pair
 
     @property
     def is_pair(self) -> bool:
@@ -306,7 +306,7 @@ class Card:
         Each is called only while the customer before it is done, and the one after it is as the
         card shows it.
         """
-        return self.is_of_many and self.first.kind is Kind.MOVE
+        return len(self.requests) > 1 and self.first.kind is Kind.MOVE
 
     @property
     def events(self) -> tuple[Event, ...]:

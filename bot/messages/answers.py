@@ -31,6 +31,7 @@ from bot.messages.phrases import (
     Links,
     amount,
     ask_again,
+    card_subject,
     error_lines,
     facts,
     ids_inline,
@@ -262,7 +263,7 @@ def outcome_without_card(card: Card, links: Links, lost: str, *, gone: bool) -> 
     )
     # the lines about many customers speak of the card's table
     said = [[say(each)] for each in not_as_asked(card)] if card.is_of_many else result.lines
-    about = text(subject(card.first), limit=HEADER_LENGTH)
+    about = text(card_subject(card), limit=HEADER_LENGTH)
     return message([[say(f"{result.title}: "), about], *said, [say(why)]])
 
 

@@ -11,6 +11,7 @@ from enum import StrEnum
 from bot.domain.meanings import (
     KINDS,
     VERDICTS,
+    is_done,
     is_free,
     may_be_asked_again,
     may_be_checked,
@@ -40,6 +41,7 @@ from bot.messages.block_kit import (
 from bot.messages.phrases import (
     Links,
     amount,
+    card_subject,
     change_inline,
     display_name,
     facts,
@@ -115,7 +117,7 @@ def duplicate(card: Card, url: str | None) -> Message:
     """Replaces the duplicate of a card that was posted twice; it has no buttons."""
     other = link(url, "the other card") if url else say("the other card in this channel")
     return message(
-        header(f"☝️ See the other card: {subject(card.first)}"),
+        header(f"☝️ See the other card: {card_subject(card)}"),
         [[say("This card was posted twice. The result will appear on "), other, say(".")]],
         [_asked_line(card.first)],
     )
@@ -133,7 +135,7 @@ def _question(card: Card, links: Links, deciders: Deciders) -> Message:
     # a phone has room for a few words
     short = subject(first) if card.is_of_many else display_name(first.customer) or subject(first)
     label = kind.ask.replace("{}", cut(short, LABEL_LENGTH - len(kind.ask) + 2))
-    about = kind.ask.replace("{}", subject(first))
+    about = kind.ask.replace("{}", card_subject(card))
     choice = buttons(
         button(label, Action.CONFIRM, card.id, kind.style, aloud=about),
         button("Cancel", Action.CANCEL, card.id, aloud=f"Cancel: {about}"),
@@ -142,7 +144,7 @@ def _question(card: Card, links: Links, deciders: Deciders) -> Message:
         card,
         [header(f"{about}?"), asked, left_out_lines(card.left_out, links)],
         [
-            None if card.is_of_many else facts(first.customer, links),
+            *([] if card.is_of_many else (facts(r.customer, links) for r in card.requests)),
             choice,
             context(small_time("Expires", first.expires_at)),
         ],
@@ -172,7 +174,7 @@ def _care_lines(card: Card) -> Iterator[Line]:
         found.setdefault(needs_care(request.customer), []).append(request)
     for words, requests in found.items():
         if words:
-            named = f": {named_ids(requests)}" if card.is_of_many else ""
+            named = f": {named_ids(requests)}" if len(card.requests) > 1 else ""
             yield [bold("⚠️ "), text(words), say(named)] if named else [bold("⚠️ "), text(words)]
 
 
@@ -188,11 +190,12 @@ def _who_decides(deciders: Deciders) -> Iterator[Line]:
 def _work(card: Card, links: Links, now: datetime | None) -> Message:
     """The card while Fusebill works on it; that of many shows how far it is, and **Stop**."""
     first, doing = card.first, KINDS[card.first.kind].doing
-    title = header(f"⏳ {doing.replace('{}', subject(first))} …")
-    ids = filled(KINDS[first.kind].changes, change_inline(first, links))
+    title = header(f"⏳ {doing.replace('{}', card_subject(card))} …")
     if not card.is_of_many:
         usual: Line = [say("Waiting for Fusebill. This card will show the result.")]
-        return message(title, [ids, *_people_lines(card)], [*_waits(card, now)] or [usual])
+        ids = [filled(KINDS[first.kind].changes, change_inline(first, links))]
+        changes = [*move_lines(card, links)] if first.to is not None else ids
+        return message(title, [*changes, *_people_lines(card)], [*_waits(card, now)] or [usual])
     stopping: Line = [bold("Stopping… "), say("What the bot has not begun stays as it is.")]
     about = f"Stop: {doing[0].lower()}{doing[1:]}".replace("{}", subject(first))
     stop = buttons(button("Stop", Action.STOP, card.id, "danger", aloud=about))
@@ -274,7 +277,7 @@ def _bar(card: Card) -> Block:
 
 def _next_buttons(card: Card, links: Links) -> Iterator[Block]:
     """What can be done now; each button says aloud what it is about."""
-    first, about = card.first, subject(card.first)
+    first, about = card.first, card_subject(card)
     if any(map(may_be_checked, card.requests)):
         aloud = f"Check again: {about}"
         yield button("Check again", Action.CHECK, card.id, "primary", aloud=aloud)
@@ -290,13 +293,18 @@ def _next_buttons(card: Card, links: Links) -> Iterator[Block]:
 
 
 def to_ask_again(card: Card) -> list[Request]:
-    """The requests of a card about which **Ask again** asks; of a pair both or none."""
+    """The requests of a card about which **Ask again** asks.
+
+    Of a pair the last is among them, if the first is done, or is asked about again, too.
+    """
     found = [
         each
         for each in card.requests
         if may_be_asked_again(each) and all(map(is_worth_another_try, each.events))
     ]
-    return [] if card.is_pair and len(found) < len(card.requests) else found
+    first, last = card.first, card.requests[-1]
+    is_whole = last in found and not is_done(last) and (is_done(first) or first in found)
+    return found if is_whole or not card.is_pair else []
 
 
 def _asked_line(request: Request) -> Line:

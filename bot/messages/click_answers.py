@@ -58,7 +58,7 @@ def too_late(card: Card, person: Person) -> Message:
 
 def _known(card: Card) -> str:
     """What is known of the result of a confirmed card."""
-    if card.is_of_many:
+    if len(card.requests) > 1:
         return "The card shows what came of each customer."
     if card.first.outcome is None:
         return "The result is not known yet."

@@ -89,6 +89,12 @@ def subject(request: Request) -> str:
     return amount(request.card_size, "customer")
 
 
+def card_subject(card: Card) -> str:
+    """What a card is about: of a pair also who gets the ids."""
+    one, *others = [titled(each.customer) for each in card.requests]
+    return f"{one} to {others[0]}" if card.is_pair else subject(card.first)
+
+
 def with_others(request: Request) -> str:
     """The customer of one request, and how many others its card has."""
     more = request.card_size - 1

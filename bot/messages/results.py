@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import assert_never
 
@@ -16,22 +16,25 @@ from bot.domain.meanings import (
     VERDICTS,
     OutcomeMeaning,
     holds_now,
+    is_done,
 )
 from bot.domain.models import Card, Event, EventType, HubSpotIds, Outcome, Request, Verdict
-from bot.messages.block_kit import Inline, Line, cut, date, say, text, user
+from bot.messages.block_kit import HEADER_LENGTH, Inline, Line, cut, date, say, text, units, user
 from bot.messages.fusebill_errors import after
 from bot.messages.phrases import (
     ERROR_LENGTH,
     Links,
     amount,
+    card_subject,
     change_inline,
     error_lines,
     filled,
     ids_inline,
-    subject,
+    titled,
 )
 
 MAX_NAMED = 10
+NOTHING_CHANGED = "Nothing was changed."
 NEWER: Line = [say("A newer version of the bot recorded this; it knows more about it.")]
 _NOT_CALLED = {
     Outcome.ALREADY_CLEAR: "The customer was no longer latched to anything, so the bot changed"
@@ -60,6 +63,8 @@ class Result:
 def result_of(card: Card, links: Links) -> Result:
     """What holds now for a decided card's customers, or why nothing was done."""
     verdict = card.first.verdict or Verdict.CONFIRMED
+    if card.is_pair and VERDICTS[verdict].executes:
+        return _pair_result(card, links) or _ended(card, verdict, links)
     if not card.is_of_many:
         return _customer_result(card, links) or _ended(card, verdict, links)
     return _counted(card) if VERDICTS[verdict].executes else _ended(card, verdict, links)
@@ -70,10 +75,59 @@ def _customer_result(card: Card, links: Links) -> Result | None:
     request = card.first
     if request.outcome and not request.outcome.is_known:
         return _named(titled_as(OUTCOMES[request.outcome]), card, [NEWER])
+    if last := _last_outcome(request):
+        lines = [*(later_lines(card, links) or outcome_lines(*last, request, links))]
+        return _named(title_of(request, *last), card, lines)
+    return None
+
+
+def _pair_result(card: Card, links: Links) -> Result | None:
+    """What holds now for the customers of a pair: moved, half done, or not done."""
+    first, last = card.requests
+    ends = [_last_outcome(each) for each in card.requests]
+    if not all(ends):
+        return None
+    (event, outcome), (last_event, last_outcome) = [each for each in ends if each]
+    names = [titled(each.customer) for each in card.requests]
+    if not is_done(first):
+        lines = [*outcome_lines(event, outcome, first, links)]
+        return _named(title_of(first, event, outcome), card, lines)
+    undone = [each.undone_by is not None for each in card.requests]
+    if any(undone) and not all(undone) and is_done(last):
+        return _half("⚠️ Half undone", f"{names[1]} is unlatched, {names[0]} is not latched")
+    if not is_done(last) and not any(undone):
+        # that nothing was changed is true of this half alone
+        why = why_of(last_event).replace(NOTHING_CHANGED, "").strip()
+        unknown = last_outcome is Outcome.UNKNOWN
+        why = why if why or unknown else "Fusebill refused."
+        said = replace(last_event, details=last_event.details | {"why": why})
+        lines = [*outcome_lines(said, last_outcome, last, links)]
+        how = f"it is not known whether {names[1]} is" if unknown else f"{names[1]} is not"
+        title = f"{'❓' if unknown else '⚠️'} Half done"
+        return _half(title, f"{names[0]} is unlatched, {how} latched", lines)
+    later: list[Line] = [
+        [text(name), say(": "), *line]
+        for name, each in zip(names, card.requests, strict=True)
+        for line in later_lines(Card((each,)), links)
+    ]
+    now = [holds_now(each) for each in (last, first)]
+    changed = next((each for each in now if each and not each.may_be_undone), None)
+    moved = filled("Moved {}.", ids_inline(first.ids_before, links))
+    title = titled_as(changed or OUTCOMES[Outcome.MOVED])
+    return _named(title, card, later or [moved])
+
+
+def _half(title: str, how: str, lines: Sequence[Line] = ()) -> Result:
+    """Only one half of a pair is done; where the header is too short for who that is, a line."""
+    heading = f"{title}: {how}"
+    more = [] if units(heading) <= HEADER_LENGTH else [[text(how, limit=300), say(".")]]
+    return Result(title, heading, [*more, *lines])
+
+
+def _last_outcome(request: Request) -> tuple[Event, Outcome] | None:
     for event in reversed(request.events):
         if outcome := EVENTS[event.type].outcome:
-            lines = [*(later_lines(card, links) or outcome_lines(event, outcome, request, links))]
-            return _named(title_of(request, event, outcome), card, lines)
+            return event, outcome
     return None
 
 
@@ -98,7 +152,7 @@ def titled_as(meaning: OutcomeMeaning) -> str:
 
 def _named(title: str, card: Card, lines: list[Line], each: Sequence[str] = ()) -> Result:
     """A result whose title does not say by itself what the card is about."""
-    return Result(title, f"{title}: {subject(card.first)}", lines, each)
+    return Result(title, f"{title}: {card_subject(card)}", lines, each)
 
 
 def _counted(card: Card) -> Result:
@@ -126,7 +180,9 @@ def _verdict_lines(card: Card, verdict: Verdict, links: Links) -> Iterator[Line]
     elif card.is_of_many:
         yield [say("Nothing was changed. The table is what the card showed.")]
     else:
-        ids = change_inline(card.first, links)
+        first = card.first
+        pair = ids_inline(first.ids_before, links)
+        ids = pair if card.is_pair else change_inline(first, links)
         yield filled("Nothing was changed. The card showed {}.", ids)
 
 
@@ -258,7 +314,9 @@ def is_worth_another_try(event: Event) -> bool:
 
 def _changed(event: Event, request: Request, links: Links) -> Iterator[Line]:
     now = ids_inline(found_ids(event), links)
-    if request.ids_before:
+    if other := event.details.get("customer_id"):
+        yield [say(f"Customer {other} is now latched to "), *now, say(".")]
+    elif request.ids_before:
         then = ids_inline(request.ids_before, links)
         yield [say("Now latched to "), *now, say("; the card showed "), *then, say(".")]
     else:
@@ -350,7 +408,8 @@ def later_lines(card: Card, links: Links) -> list[Line]:
 
 def _later_line(event: Event, request: Request, links: Links) -> Line:
     if event.type is EventType.UNDONE:
-        ids = filled("Latched again to {}", ids_inline(request.ids_before, links))
+        back = "Latched again to {}" if request.ids_before else "Unlatched again"
+        ids = filled(back, ids_inline(request.ids_before, links))
         return [*ids, say(" by "), actor(event), say(", "), date(event.at), say(".")]
     if event.type is EventType.LATCHED_AGAIN:
         found = filled("Found latched to {}", ids_inline(found_ids(event), links))

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bot.domain.meanings import EVENTS, KINDS, OUTCOMES, VERDICTS
+from bot.domain.meanings import EVENTS, KINDS, LATER, OUTCOMES, VERDICTS
 from bot.domain.models import Card, Event, EventType, Request
 from bot.messages.block_kit import (
     HEADER_LENGTH,
@@ -36,10 +36,10 @@ from bot.messages.phrases import (
     ERROR_LENGTH,
     Links,
     amount,
+    card_subject,
     filled,
     ids_inline,
     mentions,
-    subject,
     titled,
 )
 from bot.messages.results import (
@@ -130,7 +130,7 @@ def reminder(card: Card, notify: Sequence[str]) -> Message:
     """Remind the people to notify of a card that still waits for a decision."""
     return message(
         [
-            [say("⏰ Still waiting for a decision: "), text(subject(card.first)), say(". ")],
+            [say("⏰ Still waiting for a decision: "), text(card_subject(card)), say(". ")],
             [say("It expires "), date(card.first.expires_at), say(". "), *mentions(notify)],
         ]
     )
@@ -181,8 +181,8 @@ def _is_result(event: Event) -> bool:
 def _result(card: Card) -> str:
     """What the card says first, with what it is about."""
     if not card.is_finished:
-        return f"⏳ {progress(card)}: {subject(card.first)}"
-    return f"{result_of(card, Links()).title}: {subject(card.first)}"
+        return f"⏳ {progress(card)}: {card_subject(card)}"
+    return f"{result_of(card, Links()).title}: {card_subject(card)}"
 
 
 def _composed(card: Card, told: Sequence[_Happened], links: Links) -> list[Line]:
@@ -190,11 +190,23 @@ def _composed(card: Card, told: Sequence[_Happened], links: Links) -> list[Line]
     if card.is_of_many:
         acts = [line for found in _together(told, links) for line in _lines_of(found, links)]
     else:
-        acts = [event_line(event, r, links) for r, event in told if _says_something(event)]
+        said = [each for each in told if _says_something(each.event)]
+        acts = [line for each in said for line in _act_lines(card, each, links)]
     again = any(event.type is EventType.LATCHED_AGAIN for _request, event in told)
     first = card.first
     people = {each.user_id for each in (first.requester, first.decider) if each}
     return [*acts, mentions(sorted(people))] if again else acts
+
+
+def _act_lines(card: Card, each: _Happened, links: Links) -> Iterator[Line]:
+    """An act; of a pair by its customer's name, and what belongs to the card once."""
+    request, event = each
+    line = event_line(event, request, links)
+    own = EVENTS[event.type].outcome or event.type in (*LATER, EventType.RECHECKED)
+    if card.is_pair and own:
+        yield [text(titled(request.customer), limit=HEADER_LENGTH), say(": "), *line]
+    elif request.position == 1:
+        yield line
 
 
 def _says_something(event: Event) -> bool:

@@ -289,9 +289,11 @@ class FollowUps:
 def _move_of(card: Card) -> Move:
     """What was typed for a card that moves a customer's latch."""
     first, *others = card.requests
-    ids = {} if others or first.to is None else asdict(first.to)
+    # the first half of a pair is not done twice: the other customer gets the ids that it had
+    ids = card.requests[-1].to if is_done(first) or not others else None
+    named = {} if ids is None else asdict(ids)
     to = others[0].customer.customer_id if others else None
-    return Move(first.customer.customer_id, ids, to, first.reason)
+    return Move(first.customer.customer_id, named, to, first.reason)
 
 
 def _changed_by(other: Request) -> str:

@@ -247,7 +247,7 @@ async def test_ids_that_were_changed_since_are_not_undone(world: World) -> None:
 async def test_a_recheck_asks_whether_the_customer_is_still_as_moved(
     open_world: OpenWorld, found: tuple[object, object], event: EventType
 ) -> None:
-    async with open_world(unlatch_move=True, unlatch_recheck_after_s=1) as world:
+    async with open_world(unlatch_move=True, unlatch_recheck_after_s=3) as world:
         card = await confirmed(world)
         world.fusebill.customers[BIKES].update(hubSpotId=found[0], hubSpotCompanyId=found[1])
         await world.kept_when(card, lambda kept: event in kept.story)

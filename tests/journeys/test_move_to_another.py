@@ -9,8 +9,8 @@ import pytest
 from bot.domain.models import EventType, Outcome
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
-from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
-from tests.support.reading import operations
+from tests.support.names import AGAIN, BIKES, CHANNEL, CHECK, CONFIRM, UNDO
+from tests.support.reading import operations, without_times
 from tests.support.world import OpenWorld, World
 
 COFFEE = 3100017
@@ -18,6 +18,7 @@ COFFEE = 3100017
 JOINERY = 3100025
 """Latched to contact 5151."""
 TO = f"move {BIKES} to {COFFEE} wrong customer"
+ONE, OTHER = f"Stolen Bikes ({BIKES})", f"Harbour Light Coffee ({COFFEE})"
 X, NONE = (101, 202), (None, None)
 IMPATIENT = Timing(sweep_every_s=0.1, look_s=0.02, fusebill_write_s=0.5, looks_for_s=0.2)
 IN_ORDER = [
@@ -50,8 +51,31 @@ async def outcomes(world: World, card: PostedMessage) -> list[Outcome | None]:
     return [each.outcome for each in (await world.kept(card)).requests]
 
 
+async def test_a_card_names_both_customers_and_says_whose_the_ids_are_and_will_be(
+    world: World,
+) -> None:
+    card = world.card(await world.ask(TO)).splitlines()
+    assert card[0] == f"Move the latch of {ONE} to {OTHER}?"
+    assert f"From {ONE}: contact 101 and company 202" in card
+    assert f"To {OTHER}: contact 101 and company 202. Can be undone." in card
+
+
 async def test_the_ids_go_from_the_one_to_the_other_in_order(world: World) -> None:
     card = await confirmed(world)
+    assert world.card(card).splitlines()[:2] == [
+        f"✅ Moved: {ONE} to {OTHER}",
+        "Moved contact 101 and company 202.",
+    ]
+    assert "[Undo…]" in world.card(card)
+    thread = without_times(world.thread(card)).splitlines()
+    assert thread[:2] == [
+        "<@U0ALICE> asked for a move · AT",
+        "<@U0BOB> confirmed · AT",
+    ]
+    assert [line.partition(" · ")[0] for line in thread[2:]] == [
+        f"{ONE}: ✅ Unlatched",
+        f"{OTHER}: ✅ Moved",
+    ]
     assert ids(world) == [NONE, X]
     assert operations(world) == IN_ORDER
     assert await outcomes(world, card) == [Outcome.CLEARED, Outcome.MOVED]
@@ -79,6 +103,8 @@ async def test_nothing_is_called_if_either_customer_differs_from_the_card(
     await world.press("U0BOB", card, CONFIRM)
     assert {*operations(world)} == {"get_customer"}
     assert await outcomes(world, card) == [Outcome.CHANGED, Outcome.REFUSED]
+    assert world.card(card).startswith(f"⚠️ Not done, the ids changed: {ONE} to {OTHER}")
+    assert "latched to contact 77" in world.card(card)
 
 
 async def test_a_refused_first_half_leaves_the_second_alone(world: World) -> None:
@@ -94,9 +120,34 @@ async def test_a_refused_second_half_is_told_as_half_done(world: World) -> None:
     card = await confirmed(world)
     assert ids(world) == [NONE, NONE]
     assert await outcomes(world, card) == [Outcome.CLEARED, Outcome.REFUSED]
+    how = f"{ONE} is unlatched, {OTHER} is not latched"
+    assert world.card(card).splitlines()[:2] == [f"⚠️ Half done: {how}", "Fusebill refused."]
+    assert "Nothing was changed" not in world.card(card)
+    assert "Fusebill: " in world.card(card)
+    assert "[Undo…] [Ask again]" in world.card(card)
     undo = await undo_card(world, card)
     await world.press("U0ALICE", undo, CONFIRM)
     assert ids(world) == [X, NONE]
+
+
+async def test_what_is_half_done_can_be_asked_for_again(world: World) -> None:
+    world.fusebill.misbehave("conflict", operation="latch_customer")
+    card = await confirmed(world)
+    await world.press("U0ALICE", card, AGAIN)
+    again = world.slack.workspace.messages(CHANNEL)[-1]
+    assert world.card(again).startswith(f"Move the latch of {OTHER}?")
+    assert "From nothing in HubSpot\nTo contact 101 and company 202." in world.card(again)
+    await world.press("U0BOB", again, CONFIRM)
+    assert ids(world) == [NONE, X]
+
+
+async def test_what_was_not_begun_is_asked_for_again_as_a_whole(world: World) -> None:
+    world.fusebill.misbehave("conflict", operation="unlatch_customer")
+    card = await confirmed(world)
+    assert world.card(card).startswith(f"❌ Not done: {ONE} to {OTHER}")
+    await world.press("U0ALICE", card, AGAIN)
+    again = world.slack.workspace.messages(CHANNEL)[-1]
+    assert world.card(again).startswith(f"Move the latch of {ONE} to {OTHER}?")
 
 
 async def undo_card(world: World, card: PostedMessage) -> PostedMessage:
@@ -113,6 +164,22 @@ async def test_an_undo_goes_back_the_same_way_the_second_customer_first(world: W
     assert operations(world) == IN_ORDER
     assert [c.customer_id for c in world.fusebill.calls if c.method == "POST"] == [COFFEE, BIKES]
     assert all(each.undone_by for each in (await world.kept(card)).requests)
+    assert world.card(card).startswith(f"↩️ Undone: {ONE} to {OTHER}")
+    assert world.card(undo).startswith(f"↩️ Restored: {OTHER} to {ONE}")
+
+
+async def test_an_undo_that_is_half_done_is_told_on_both_cards(world: World) -> None:
+    card = await confirmed(world)
+    undo = await undo_card(world, card)
+    world.fusebill.misbehave("conflict", operation="latch_customer")
+    await world.press("U0ALICE", undo, CONFIRM)
+    assert ids(world) == [NONE, NONE]
+    assert world.card(undo).startswith(f"⚠️ Half done: {OTHER} is unlatched, {ONE} is not latched")
+    assert world.card(card).startswith("⚠️ Half undone: ")
+    again = await undo_card(world, card)
+    await world.press("U0ALICE", again, CONFIRM)
+    assert ids(world) == [X, NONE]
+    assert world.card(card).startswith(f"↩️ Undone: {ONE} to {OTHER}")
 
 
 async def test_both_customers_history_and_the_pending_list_have_the_card(world: World) -> None:
@@ -137,12 +204,17 @@ async def test_a_card_is_overtaken_by_what_was_done_for_either_customer(
 
 
 async def test_a_recheck_asks_of_both(open_world: OpenWorld) -> None:
-    async with open_world(unlatch_move=True, unlatch_recheck_after_s=1) as world:
+    async with open_world(unlatch_move=True, unlatch_recheck_after_s=3) as world:
         card = await confirmed(world)
         world.fusebill.customers[COFFEE].update(hubSpotId=77)
         await world.kept_when(card, lambda kept: EventType.LATCHED_AGAIN in kept.story)
         stories = [each.story[-1] for each in (await world.kept(card)).requests]
         assert stories == [EventType.RECHECKED, EventType.LATCHED_AGAIN]
+        await world.settled()
+        assert world.card(card).startswith(f"⚠️ Changed since: {ONE} to {OTHER}")
+        assert f"{OTHER}: Found latched to contact 77" in world.card(card)
+        # neither half can be taken by itself
+        assert "[" not in world.card(card)
 
 
 @pytest.mark.parametrize("answer", ["lost_before", "lost_after", "server_error", "empty", "late"])
