@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,7 +10,8 @@ import pytest
 from bot.domain.models import EventType, Outcome
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
-from tests.support.names import AGAIN, BIKES, CHANNEL, CHECK, CONFIRM, UNDO
+from tests.support.ledger import audit_rows, broken
+from tests.support.names import AGAIN, BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import operations, without_times
 from tests.support.world import OpenWorld, World
 
@@ -281,3 +283,33 @@ async def test_customers_whose_ids_moved_on_since_are_not_undone_by_halves(world
     await world.press("U0BOB", card, UNDO)
     assert "now latched to contact 77" in world.last_ephemeral("U0BOB")
     assert len(world.slack.workspace.thread(CHANNEL, card.ts)) == before
+
+
+async def test_the_audit_has_both_halves_and_verifies(world: World) -> None:
+    await confirmed(world)
+    rows = [await asyncio.to_thread(audit_rows, world.database_url, i) for i in (BIKES, COFFEE)]
+    assert [[row["event"] for row in each][-1] for each in rows] == ["cleared", "moved"]
+    asked = [each[0] for each in rows]
+    assert [(row["vid"], row["details"]["to"]["vid"]) for row in asked] == [
+        (101, None),
+        (None, 101),
+    ]
+    assert {row["card_id"] for each in rows for row in each} == {rows[0][0]["card_id"]}
+    assert await asyncio.to_thread(broken, world.database_url) == []
+
+
+async def test_a_card_that_nobody_decides_expires_for_both(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_move=True, unlatch_expires_after_s=2) as world:
+        card = await world.ask(TO)
+        await world.slack.workspace.until(lambda: "⌛ Expired" in world.card(card))
+        await world.settled()
+        assert world.card(card).startswith(f"⌛ Expired: {ONE} to {OTHER}")
+        assert ids(world) == [X, NONE]
+        assert "latch" not in " ".join(operations(world))
+
+
+async def test_a_cancelled_card_says_what_it_showed(world: World) -> None:
+    card = await world.ask(TO)
+    await world.press("U0ALICE", card, CANCEL)
+    assert world.card(card).startswith(f"🚫 Cancelled: {ONE} to {OTHER}")
+    assert "The card showed contact 101 and company 202." in world.card(card)
