@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from itertools import takewhile
 from typing import Any, Self
 
 from bot.domain.commands import COMMAND
@@ -257,23 +256,6 @@ class Request:
         """Whether a call of the bot may have changed the customer."""
         return any(event.type is EventType.BEGUN for event in self.events)
 
-    @property
-    def unanswered_at(self) -> datetime | None:
-        """When a call was sent, at the latest, of which nobody knows whether it still runs.
-
-        None if Fusebill ended each. The evidence of an outcome says so; a process that was killed
-        left none, so there it is when the call was about to be made.
-        """
-        kept = [(event.at, event.details.get("running_s")) for event in self.events]
-        sent = [at - timedelta(seconds=ago) for at, ago in kept if isinstance(ago, int | float)]
-        types = [event.type for event in self.events]
-        if EventType.BEGUN in types:
-            begun = types.index(EventType.BEGUN)
-            killed = EventType.RECLAIMED in types[begun:]
-            if killed or not any("calls" in event.details for event in self.events):
-                sent.append(self.events[begun].at)
-        return max(sent, default=None)
-
 
 @dataclass(frozen=True, slots=True)
 class Card:
@@ -325,12 +307,6 @@ class Card:
     def is_stopping(self) -> bool:
         """Whether somebody pressed **Stop**."""
         return any(event.type is EventType.STOP_REQUESTED for event in self.first.events)
-
-    @property
-    def calls_unanswered(self) -> int:
-        """How many calls in a row may still run, up to the last one whose outcome is known."""
-        ended = [event for event in self.events if "calls" in event.details]
-        return len([*takewhile(lambda event: "running_s" in event.details, reversed(ended))])
 
     @property
     def left_out(self) -> tuple[LeftOut, ...]:

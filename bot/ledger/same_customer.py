@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from sqlalchemy import (
     ColumnElement,
@@ -210,8 +210,25 @@ def _not_over(
     return [
         each
         for each in these
-        if each.is_to_be_executed or (each.unanswered_at and each.unanswered_at > sent_since)
+        if each.is_to_be_executed or ((sent_at := unanswered_at(each)) and sent_at > sent_since)
     ]
+
+
+def unanswered_at(request: Request) -> datetime | None:
+    """When a call was sent, at the latest, of which nobody knows whether it still runs.
+
+    None if Fusebill ended each. The evidence of an outcome says so; a process that was killed
+    left none, so there it is when the call was about to be made.
+    """
+    kept = [(event.at, event.details.get("running_s")) for event in request.events]
+    sent = [at - timedelta(seconds=ago) for at, ago in kept if isinstance(ago, int | float)]
+    types = [event.type for event in request.events]
+    if EventType.BEGUN in types:
+        begun = types.index(EventType.BEGUN)
+        killed = EventType.RECLAIMED in types[begun:]
+        if killed or not any("calls" in event.details for event in request.events):
+            sent.append(request.events[begun].at)
+    return max(sent, default=None)
 
 
 def overtaking(card: Card, others: Sequence[Request]) -> Request | None:

@@ -1,12 +1,15 @@
-"""Background tasks that the server drains when it stops, and retries that cost nothing at first."""
+"""Background tasks that the server drains when it stops, shared writes, and retries.
+
+A retry costs nothing at first.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import stamina
 import structlog
@@ -15,6 +18,7 @@ log = structlog.get_logger(__name__)
 
 CANCEL_TIMEOUT_S = 1.0
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 class BackgroundTasks:
@@ -66,6 +70,37 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+class Batches(Generic[T, R]):
+    """Writes values of several tasks together: what arrives during one write goes into the next."""
+
+    def __init__(self, write: Callable[[Sequence[T]], Awaitable[R]]) -> None:
+        self._write = write
+        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
+        self._turn = asyncio.Lock()
+
+    async def add(self, value: T) -> R:
+        """Write a value, perhaps with others; returns what the write did."""
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((value, future))
+        async with self._turn:
+            if not future.done():
+                batch, self._waiting = self._waiting, []
+                await self._flush(batch)
+        return future.result()
+
+    async def _flush(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
+        try:
+            result = await self._write([value for value, _future in batch])
+        except BaseException as error:  # noqa: BLE001  # each task that waits raises it
+            for _value, future in batch:
+                future.set_exception(error)
+                # one that was cancelled raises nothing
+                future.exception()
+        else:
+            for _value, future in batch:
+                future.set_result(result)
 
 
 async def retried(

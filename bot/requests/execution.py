@@ -27,7 +27,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterat
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from time import monotonic
-from types import MappingProxyType
 
 from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Request
 from bot.fusebill.client import FusebillClient
@@ -126,7 +125,7 @@ class Execution:
         before_call: BeforeCall,
         *,
         may_have_called: bool,
-        beside: Mapping[int, HubSpotIds] = MappingProxyType({}),
+        beside: Mapping[int, HubSpotIds],
     ) -> Result:
         """Execute a request; every FusebillError becomes an outcome.
 
@@ -204,9 +203,8 @@ class Execution:
                 return await self._read_back(progress, reason(error), self._long_looks(progress))
         if accepted.customer is not None and accepted.customer.ids == request.ids_after:
             return done(request, "answer", accepted.status)
-        why = (
-            f"The call was answered with HTTP {accepted.status}, but the change does not show yet."
-        )
+        answered = f"The call was answered with HTTP {accepted.status}"
+        why = f"{answered}, but the change does not show yet."
         pauses = (0.0, *(self._look_s * 2**look for look in range(LOOKS)))
         return await self._read_back(progress, why, pauses)
 
@@ -230,10 +228,11 @@ class Execution:
         progress.calls.append(entry)
         progress.sent_at = monotonic()
         try:
-            if ids:
-                accepted = await self._fusebill.latch_customer(customer_id, ids)
-            else:
-                accepted = await self._fusebill.unlatch_customer(customer_id)
+            accepted = await (
+                self._fusebill.latch_customer(customer_id, ids)
+                if ids
+                else self._fusebill.unlatch_customer(customer_id)
+            )
         except FusebillError as error:
             entry |= evidence(error)
             if isinstance(error, FusebillRefused):
@@ -276,9 +275,7 @@ class Execution:
                 break
         if seen is None:
             return _failed(progress.running or progress.last_error, progress)
-        if seen != request.ids_before:
-            return changed(seen, called=True)
-        return Result(Outcome.UNKNOWN, {"why": why})
+        return compare(seen, request, called=True) or Result(Outcome.UNKNOWN, {"why": why})
 
     async def _look(self, request: Request) -> Customer:
         return await retried(
@@ -299,10 +296,8 @@ class Execution:
             # only Fusebill's own word is enough by itself
             progress.in_doubt = progress.in_doubt or not refusal.own_form
             raise refusal from error
-        if after.ids == request.ids_after:
-            return done(request, "read_back")
-        if after.ids != request.ids_before:
-            return changed(after.ids, called=True)
+        if found := compare(after.ids, request, called=True):
+            return found
         raise refusal
 
     async def _after_stop(self, progress: _Progress) -> Result:
@@ -337,11 +332,11 @@ def _on_the_way(ids: HubSpotIds, request: Request) -> bool:
 
 def done(request: Request, how: str, status: int | None = None) -> Result:
     """The request is done; `how` Fusebill showed it: in its `answer`, or when `read_back`."""
-    latched = Outcome.MOVED if request.kind is Kind.MOVE else Outcome.RESTORED
-    outcome, ids = latched, request.ids_after
-    if not ids:
-        outcome, ids = Outcome.CLEARED, request.ids_before
-    details: dict[str, object] = {**asdict(ids), "how": how}
+    outcome = Outcome.MOVED if request.kind is Kind.MOVE else Outcome.RESTORED
+    if not request.ids_after:
+        outcome = Outcome.CLEARED
+    ids = asdict(request.ids_after or request.ids_before)
+    details: dict[str, object] = {**ids, "how": how}
     return Result(outcome, details | ({"status": status} if status else {}))
 
 

@@ -13,12 +13,12 @@ customers have to write at the same time is written in one transaction.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from functools import partial
-from typing import Generic, TypeVar
+from itertools import takewhile
 
 import structlog
 from sqlalchemy import Connection
@@ -32,13 +32,12 @@ from bot.ledger.jobs import Job, seconds
 from bot.ledger.work_steps import Result
 from bot.ops import logs
 from bot.ops.metrics import Metrics
+from bot.ops.tasks import Batches
 from bot.requests.execution import Execution, NotToBeCalled
 from bot.requests.runner import Runner
 from bot.requests.show import about
 from bot.settings import Timing
 
-T = TypeVar("T")
-R = TypeVar("R")
 log = structlog.get_logger(__name__)
 
 FIRST_LOOK_S = 0.1
@@ -61,37 +60,6 @@ _FIRST_NOT_DONE = Result(
     {"why": "The other customer of this card was not changed. Nothing was changed here."},
 )
 """What comes of the second half of a pair."""
-
-
-class Batches(Generic[T, R]):
-    """Writes values of several tasks together: what arrives during one write goes into the next."""
-
-    def __init__(self, write: Callable[[Sequence[T]], Awaitable[R]]) -> None:
-        self._write = write
-        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
-        self._turn = asyncio.Lock()
-
-    async def add(self, value: T) -> R:
-        """Write a value, perhaps with others; returns what the write did."""
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._waiting.append((value, future))
-        async with self._turn:
-            if not future.done():
-                batch, self._waiting = self._waiting, []
-                await self._flush(batch)
-        return future.result()
-
-    async def _flush(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
-        try:
-            result = await self._write([value for value, _future in batch])
-        except BaseException as error:  # noqa: BLE001  # each task that waits raises it
-            for _value, future in batch:
-                future.set_exception(error)
-                # one that was cancelled raises nothing
-                future.exception()
-        else:
-            for _value, future in batch:
-                future.set_result(result)
 
 
 class _FusebillIsSilent(Exception):
@@ -165,7 +133,7 @@ class Work:
             card,
             Batches(partial(self._begin, job)),
             Batches(partial(self._record, job)),
-            card.calls_unanswered,
+            _unanswered(card),
         )
         finishing = (
             [self._finish_in_order(work)]
@@ -319,6 +287,12 @@ def _mismatch(connection: Connection, card_id: str) -> str:
     with suppress(rows.NoSuchCard):
         return rows.lock(connection, card_id).mismatch
     return ""
+
+
+def _unanswered(card: Card) -> int:
+    """How many calls in a row may still run, up to the last one whose outcome is known."""
+    ended = [event for event in card.events if "calls" in event.details]
+    return len([*takewhile(lambda event: "running_s" in event.details, reversed(ended))])
 
 
 def _beside(card: Card, request: Request) -> dict[int, HubSpotIds]:
