@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 
 from bot.domain.meanings import is_done, is_rechecked, may_be_checked
 from bot.domain.models import Card, EventType, Outcome, Person, Request
+from bot.domain.outcomes import Result
 from bot.domain.policy import is_worth_a_reminder
 from bot.ledger import acts, jobs, people, rows, same_customer
 from bot.ledger.acts import Act
@@ -20,19 +21,6 @@ from bot.ledger.same_customer import FollowUpOpen, Overtaken
 
 OLDER_VERSION = "an older version"
 """Who holds work that a version before 0006 began: see the migration."""
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """What came of a request: its outcome, and the `details` for its event.
-
-    With `retry_at`, nothing was changed because Fusebill takes no more calls until then; whoever
-    executes may wait for that instead of recording it.
-    """
-
-    outcome: Outcome
-    details: dict[str, object] = field(default_factory=dict)
-    retry_at: datetime | None = None
 
 
 def resumed(tx: Transaction, job: Job, *, older_version: bool) -> Card:

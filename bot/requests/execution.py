@@ -28,7 +28,8 @@ from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from time import monotonic
 
-from bot.domain.models import Customer, HubSpotIds, Kind, Outcome, Request
+from bot.domain.models import Customer, HubSpotIds, Outcome, Request
+from bot.domain.outcomes import Result, changed, compare, done, is_on_the_way
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import (
     FusebillError,
@@ -39,7 +40,6 @@ from bot.fusebill.errors import (
     Unavailable,
 )
 from bot.fusebill.responses import Accepted, evidence
-from bot.ledger.work_steps import Result
 from bot.messages.fusebill_errors import reason
 from bot.ops.tasks import retried
 
@@ -271,7 +271,7 @@ class Execution:
                 continue
             if seen == request.ids_after:
                 return done(request, "read_back")
-            if not _on_the_way(seen, request):
+            if not is_on_the_way(seen, request):
                 break
         if seen is None:
             return _failed(progress.running or progress.last_error, progress)
@@ -308,41 +308,6 @@ class Execution:
         found = compare(customer.ids, progress.request, called=True)
         why = "It was stopped after a call had begun, and the change does not show yet."
         return found or Result(Outcome.UNKNOWN, {"why": why})
-
-
-def compare(ids: HubSpotIds, request: Request, *, called: bool) -> Result | None:
-    """The outcome that a customer's ids show; None if the request can still be executed.
-
-    `called` says whether a call of the bot may have changed the ids already.
-    """
-    if ids == request.ids_before:
-        return None
-    if ids == request.ids_after:
-        # without a call, somebody else did it
-        already = Outcome.ALREADY_LATCHED if ids else Outcome.ALREADY_CLEAR
-        return done(request, "read_back") if called else Result(already)
-    return changed(ids, called=called)
-
-
-def _on_the_way(ids: HubSpotIds, request: Request) -> bool:
-    """Whether each id is still the old one or already the new one."""
-    old, new = request.ids_before, request.ids_after
-    return ids.vid in (old.vid, new.vid) and ids.company_id in (old.company_id, new.company_id)
-
-
-def done(request: Request, how: str, status: int | None = None) -> Result:
-    """The request is done; `how` Fusebill showed it: in its `answer`, or when `read_back`."""
-    outcome = Outcome.MOVED if request.kind is Kind.MOVE else Outcome.RESTORED
-    if not request.ids_after:
-        outcome = Outcome.CLEARED
-    ids = asdict(request.ids_after or request.ids_before)
-    details: dict[str, object] = {**ids, "how": how}
-    return Result(outcome, details | ({"status": status} if status else {}))
-
-
-def changed(ids: HubSpotIds, *, called: bool) -> Result:
-    """The customer has other ids than the card showed; `called` as for `compare`."""
-    return Result(Outcome.CHANGED, {"found": asdict(ids)} | ({"called": True} if called else {}))
 
 
 def _failed(

@@ -15,11 +15,11 @@ from sqlalchemy import Connection
 from bot.domain.commands import Move
 from bot.domain.meanings import is_done, is_move, may_be_checked, undoable
 from bot.domain.models import Card, Customer, HubSpotIds, Kind, LeftOut, Person, Request
+from bot.domain.outcomes import Result, compare
 from bot.fusebill.errors import FusebillError
 from bot.ledger import rows, same_customer, work_steps
 from bot.ledger.acts import Act
 from bot.ledger.same_customer import FollowUpOpen
-from bot.ledger.work_steps import Result
 from bot.messages import answers, click_answers
 from bot.messages.card import to_ask_again
 from bot.messages.fusebill_errors import reason
@@ -27,7 +27,6 @@ from bot.messages.phrases import Links, display_name
 from bot.ops.metrics import Metrics
 from bot.requests.ask import Ask, new_card
 from bot.requests.customers import Customers, ReadEach
-from bot.requests.execution import compare
 from bot.requests.lists import Lists
 from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages, warn_of_unknown_card

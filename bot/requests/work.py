@@ -25,11 +25,11 @@ from sqlalchemy import Connection
 
 from bot.domain.meanings import is_done
 from bot.domain.models import Card, HubSpotIds, Outcome, Request
+from bot.domain.outcomes import Result
 from bot.domain.policy import sent_since
 from bot.fusebill.pace import Pace
 from bot.ledger import rows, same_customer, work_steps
 from bot.ledger.jobs import Job, seconds
-from bot.ledger.work_steps import Result
 from bot.ops import logs
 from bot.ops.metrics import Metrics
 from bot.ops.tasks import Batches

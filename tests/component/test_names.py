@@ -17,13 +17,14 @@ from sqlalchemy import select
 
 from bot.__main__ import main
 from bot.domain.models import Customer, EventType as E, Outcome, Person, Request, Verdict
+from bot.domain.outcomes import Result
 from bot.domain.policy import Decision
 from bot.ledger import ask_steps, decide_steps, work_steps
 from bot.ledger.acts import Act
 from bot.ledger.audit.export import BOM, FORMULA, MAX_LINE
 from bot.ledger.jobs import Kind, Transaction
 from bot.ledger.tables import names
-from bot.ledger.work_steps import Looked, Result
+from bot.ledger.work_steps import Looked
 from tests.resilience.test_versions import INTERRUPTED, copied
 from tests.support.ledger import broken, create, reading
 from tests.support.names import BIKES, CONFIRM, UNDO

@@ -21,6 +21,7 @@ from bot.domain.models import (
     Request,
     Verdict,
 )
+from bot.domain.outcomes import Result
 from bot.domain.policy import ALLOWED, Decision, recheck_at, reminder_at
 from bot.ledger import (
     acts,
@@ -41,7 +42,7 @@ from bot.ledger.jobs import Kind, LostHold
 from bot.ledger.rows import NoSuchCard
 from bot.ledger.same_customer import FollowUpOpen, Overtaken
 from bot.ledger.tables import acts as act_table, jobs as job_table, requests
-from bot.ledger.work_steps import Looked, Result
+from bot.ledger.work_steps import Looked
 from bot.messages import card as card_messages, lists as list_messages, thread
 from bot.messages.phrases import Links
 from tests.support.hostile import shown

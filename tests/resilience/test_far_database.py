@@ -10,9 +10,9 @@ from uuid import uuid4
 import pytest
 
 from bot.domain.models import Outcome
+from bot.domain.outcomes import Result
 from bot.ledger import work_steps
 from bot.ledger.jobs import Kind
-from bot.ledger.work_steps import Result
 from tests.support.ledger import broken
 from tests.support.names import CANCEL, CHANNEL, CONFIRM
 from tests.support.postgresql import proxied

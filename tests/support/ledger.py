@@ -21,6 +21,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Connection, func, make_url, select, update
 
 from bot.domain.models import Outcome, Person, Request, Verdict
+from bot.domain.outcomes import Result
 from bot.ledger import decide_steps, lists, work_steps
 from bot.ledger.audit.export import Filter, Row, read
 from bot.ledger.audit.verify import verify
@@ -37,7 +38,6 @@ from bot.ledger.tables import (
     requests,
     response_urls,
 )
-from bot.ledger.work_steps import Result
 from bot.requests.show import MAX_ATTEMPTS
 from bot.settings import Timing
 from tests.support.kept import Due, Job, KeptCard, KeptRequest, cards_in

@@ -13,6 +13,7 @@ from uuid import uuid4
 from sqlalchemy import Connection, delete, select, update
 
 from bot.domain.models import Card, EventType, Kind as RequestKind, Outcome, Person, Verdict
+from bot.domain.outcomes import Result
 from bot.ledger import ask_steps, decide_steps, due_jobs, jobs, rows, work_steps
 from bot.ledger.acts import Act
 from bot.ledger.ask_steps import Asked
@@ -20,7 +21,7 @@ from bot.ledger.database.engine import Database, open_engine
 from bot.ledger.decide_steps import Decided
 from bot.ledger.jobs import Job, Kind, LostHold
 from bot.ledger.tables import jobs as job_table
-from bot.ledger.work_steps import Looked, Result
+from bot.ledger.work_steps import Looked
 from bot.ops.tasks import BackgroundTasks
 from bot.requests.runner import Runner
 from bot.settings import Timing

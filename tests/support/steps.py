@@ -21,6 +21,7 @@ from bot.domain.models import (
     Request,
     Verdict,
 )
+from bot.domain.outcomes import Result
 from bot.domain.policy import ALLOWED, Decision
 from bot.ledger import ask_steps, decide_steps, due_jobs, rows, work_steps
 from bot.ledger.acts import Act
@@ -28,7 +29,6 @@ from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database, open_engine
 from bot.ledger.decide_steps import Decided
 from bot.ledger.jobs import Job, Kind, Transaction
-from bot.ledger.work_steps import Result
 from tests.support.names import ALICE
 
 T = TypeVar("T")
