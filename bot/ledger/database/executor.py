@@ -26,6 +26,8 @@ from typing import Any, Generic, Protocol, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from bot.ledger.database.statements import run
+
 T = TypeVar("T")
 Work = Callable[[Connection], T]
 Callback = Callable[[], None]
@@ -149,9 +151,10 @@ class Pool:
                 job.using(connection),
             ):
                 used = connection.info.setdefault("used", [])
+                transaction = connection.begin()
                 try:
-                    asked = connection.exec_driver_sql("SELECT clock_timestamp()")
-                    connection.info["now"] = asked.scalar_one()
+                    asked = run(connection, "SELECT clock_timestamp()")
+                    connection.info["now"] = asked.fetchone()[0]
                 except DBAPIError as error:
                     # this connection worked before: the server has been restarted since
                     if error.connection_invalidated and used:
@@ -159,7 +162,7 @@ class Pool:
                     raise
                 used[:] = [True]
                 result = job.run(connection)
-                connection.commit()
+                transaction.commit()
                 return result
 
 
