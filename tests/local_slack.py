@@ -125,7 +125,7 @@ async def journey(slack: LocalSlack, fusebill: SimulatedFusebill) -> AsyncIterat
     yield "a command is answered privately, under the name that was typed"
 
     await slack.command(f"{BIKES} moved")
-    card = await slack.message(str(BIKES), "[Unlatch customer]")
+    card = await slack.message(str(BIKES), "[Unlatch ")
     yield "a command posts a card"
 
     await slack.press("U0BOB", card, CONFIRM)
@@ -134,20 +134,20 @@ async def journey(slack: LocalSlack, fusebill: SimulatedFusebill) -> AsyncIterat
     assert [each.operation for each in fusebill.calls if each.method == "POST"]
     yield "a press calls Fusebill once and turns the card into the result"
 
-    trail = await slack.message("<@U0BOB>", "confirmed it")
+    trail = await slack.message("<@U0BOB>", "confirmed")
     assert trail["thread_ts"] == card["ts"]
     yield "the card's thread has the trail"
 
     await slack.press("U0BOB", done, UNDO)
-    undo = await slack.message("[Latch again]")
+    undo = await slack.message("[Latch ")
     assert undo["thread_ts"] == card["ts"]
     await slack.press("U0ALICE", undo, CONFIRM)
-    await slack.message("✅ Latched again")
+    await slack.message("↩️ Restored")
     yield "Undo… posts a card in the thread, and a press on it latches the customer again"
 
     await slack.command(f"find {JOINERY}")
     await slack.press("U0ALICE", await slack.message("[Use this one]"), "unlatch_use")
-    card = await slack.message(str(JOINERY), "[Unlatch customer]")
+    card = await slack.message(str(JOINERY), "[Unlatch ")
     yield "a button of a private answer posts a card"
 
     await slack.press("U0BOB", card, CANCEL)

@@ -111,7 +111,7 @@ async def test_setup_goes_from_an_empty_folder_to_a_checked_bot_and_changes_noth
         await terminal.shows("✓ Socket Mode: Slack accepts the app-level token")
         await terminal.shows("✓ Fusebill: accepts the API key")
         await terminal.asks("Stax Bill ID (empty: no more): ", f"{BIKES}")
-        await terminal.shows("Would be cleared: contact 101, company 202\nAsked by: you")
+        await terminal.shows("Clears contact 101 and company 202. Can be undone.\nAsked by you")
         await terminal.asks("Stax Bill ID (empty: no more): ", "424242")
         await terminal.shows("Fusebill has no customer 424242.")
         await terminal.asks("Stax Bill ID (empty: no more): ", "")

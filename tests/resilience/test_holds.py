@@ -114,13 +114,13 @@ async def test_a_process_that_slept_between_its_read_and_its_call_clears_no_new_
     await staged.until(read.is_set)
     await staged.start(timing=BRIEF)
     await staged.settled()
-    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert "Cleared contact 101 and company 202" in staged.card(card)
     staged.fusebill.customers[BIKES] |= {"hubSpotId": 901, "hubSpotCompanyId": 902}
     await wakes(staged, sleeper)
     await click
     assert staged.calls("unlatch_customer") == 1
     assert staged.fusebill.customers[BIKES]["hubSpotId"] == 901
-    assert "Cleared: contact 101, company 202" in staged.card(card)
+    assert "Cleared contact 101 and company 202" in staged.card(card)
 
 
 @pytest.mark.parametrize("another", [True, False])

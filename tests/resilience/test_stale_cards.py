@@ -299,7 +299,7 @@ async def test_an_undo_whose_thread_is_refused_has_card_and_trail_in_the_channel
     assert undo.ts != card.ts
     await world.press("U0ALICE", undo, CONFIRM)
     await shown(world, undo, "Restored")
-    assert "<@U0ALICE> confirmed it" in world.thread(undo)
+    assert "<@U0ALICE> confirmed" in world.thread(undo)
     assert world.fusebill.customers[2554529]["hubSpotId"]
 
 
