@@ -106,7 +106,7 @@ async def test_the_work_of_a_dead_instance_is_reclaimed(staged: Stage) -> None:
     assert "took up interrupted work" in staged.thread(card)
 
 
-@pytest.mark.parametrize("drawing", ["Working", "Cleared"])
+@pytest.mark.parametrize("drawing", ["Working", "Unlatched"])
 async def test_a_drawing_of_an_instance_that_slept_does_not_stay_on_the_card(
     staged: Stage, drawing: str
 ) -> None:
