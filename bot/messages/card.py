@@ -38,6 +38,7 @@ from bot.messages.block_kit import (
     text,
     user,
 )
+from bot.messages.outcomes import is_worth_another_try, why_of
 from bot.messages.phrases import (
     Links,
     amount,
@@ -51,15 +52,7 @@ from bot.messages.phrases import (
     needs_care,
     subject,
 )
-from bot.messages.results import (
-    event_of,
-    is_worth_another_try,
-    named_ids,
-    progress,
-    result_of,
-    state,
-    why_of,
-)
+from bot.messages.results import event_of, named_ids, progress, result_of, state
 from bot.messages.tables import with_table
 
 BAR_LENGTH = 20

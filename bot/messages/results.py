@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import assert_never
 
 from bot.domain.meanings import (
     CHANGED_SINCE,
@@ -14,20 +12,26 @@ from bot.domain.meanings import (
     LATER,
     OUTCOMES,
     VERDICTS,
-    OutcomeMeaning,
     holds_now,
     is_done,
 )
-from bot.domain.models import Card, Event, EventType, HubSpotIds, Outcome, Request, Verdict
-from bot.messages.block_kit import HEADER_LENGTH, Inline, Line, cut, date, say, text, units, user
-from bot.messages.fusebill_errors import after
+from bot.domain.models import Card, Event, EventType, Outcome, Request, Verdict
+from bot.messages.block_kit import HEADER_LENGTH, Line, date, say, text, units
+from bot.messages.outcomes import (
+    actor,
+    found_ids,
+    later_line,
+    later_title,
+    outcome_lines,
+    title_of,
+    titled_as,
+    why_of,
+)
 from bot.messages.phrases import (
-    ERROR_LENGTH,
     Links,
     amount,
     card_subject,
     change_inline,
-    error_lines,
     filled,
     ids_inline,
     titled,
@@ -36,15 +40,6 @@ from bot.messages.phrases import (
 MAX_NAMED = 10
 NOTHING_CHANGED = "Nothing was changed."
 NEWER: Line = [say("A newer version of the bot recorded this; it knows more about it.")]
-_NOT_CALLED = {
-    Outcome.ALREADY_CLEAR: "The customer was no longer latched to anything, so the bot changed"
-    " nothing.",
-    Outcome.ALREADY_LATCHED: "The customer has these ids already, by whom is not known. The bot"
-    " changed nothing.",
-    Outcome.NOT_BEGUN: "Calls for other customers got no answer, so the bot made none for"
-    " this one.",
-    Outcome.STOPPED: "The work was stopped before this customer's turn. The bot changed nothing.",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,25 +124,6 @@ def _last_outcome(request: Request) -> tuple[Event, Outcome] | None:
         if outcome := EVENTS[event.type].outcome:
             return event, outcome
     return None
-
-
-def title_of(request: Request, event: Event, outcome: Outcome) -> str:
-    """What holds now, with its emoji."""
-    now = holds_now(request)
-    if now is None or now is OUTCOMES[outcome]:
-        return outcome_title(event, outcome)
-    return titled_as(now)
-
-
-def later_title(request: Request, event: Event) -> str:
-    """What came after an outcome, with its emoji."""
-    changed = event.type is EventType.LATCHED_AGAIN and request.ids_after
-    return titled_as(CHANGED_SINCE if changed else LATER[event.type])
-
-
-def titled_as(meaning: OutcomeMeaning) -> str:
-    """A meaning as it heads a card."""
-    return f"{meaning.emoji} {meaning.title}"
 
 
 def _named(title: str, card: Card, lines: list[Line], each: Sequence[str] = ()) -> Result:
@@ -246,102 +222,6 @@ def event_of(request: Request, verdict: Verdict | None) -> Event | None:
     return next((each for each in request.events if EVENTS[each.type].verdict is verdict), None)
 
 
-def outcome_title(event: Event, outcome: Outcome) -> str:
-    """An outcome with its emoji."""
-    # the usual title says "not done", which is true only if nothing was called
-    if outcome is Outcome.CHANGED and event.details.get("called"):
-        return "⚠️ Other ids than confirmed"
-    return titled_as(OUTCOMES[outcome])
-
-
-def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links) -> Iterator[Line]:
-    """Describe an outcome: which ids, why, and what to do where no button says it."""
-    ids = change_inline(request, links)
-    match outcome:
-        case Outcome.CLEARED:
-            yield filled("Cleared {}.", ids_inline(request.ids_before, links))
-        case Outcome.RESTORED:
-            yield filled("Latched again to {}.", ids_inline(request.ids_after, links))
-        case Outcome.MOVED:
-            yield filled("Moved {}.", ids)
-        case Outcome.ALREADY_CLEAR | Outcome.ALREADY_LATCHED:
-            yield [say(_NOT_CALLED[outcome])]
-            yield filled("The card showed {}.", ids)
-        case Outcome.NOT_BEGUN | Outcome.STOPPED:
-            yield [say(_NOT_CALLED[outcome])]
-        case Outcome.CHANGED:
-            yield from _changed(event, request, links)
-        case Outcome.REFUSED:
-            yield from _refused(event)
-        case Outcome.UNKNOWN:
-            yield [say("The bot doesn't know whether this was done. Check again only looks.")]
-            yield from _reason(event)
-        case _:
-            assert_never(outcome)
-
-
-def _reason(event: Event) -> Iterator[Line]:
-    """Why an outcome is not as asked, and Fusebill's own words."""
-    if why := why_of(event):
-        yield [text(why, limit=ERROR_LENGTH)]
-    texts, status = _answered(event)
-    # without words, the reason above says what the answer was
-    if texts or f"HTTP {status}" not in why:
-        yield from error_lines(texts, status)
-
-
-def _answered(event: Event) -> tuple[Sequence[str], int | None]:
-    """Fusebill's last error, as the event keeps it."""
-    texts, status = event.details.get("texts"), event.details.get("status")
-    words = [each for each in texts if isinstance(each, str)] if isinstance(texts, list) else []
-    return words, status if isinstance(status, int) else None
-
-
-def _refused(event: Event) -> Iterator[Line]:
-    if not why_of(event):
-        yield [say("Fusebill refused. Nothing was changed.")]
-    yield from _reason(event)
-    if isinstance(retry_at := event.details.get("retry_at"), str):
-        yield after(datetime.fromisoformat(retry_at), "Ask again")
-    if not is_worth_another_try(event):
-        yield [say("Trying again won't help; tell the bot's admin.")]
-
-
-def is_worth_another_try(event: Event) -> bool:
-    """Whether asking again may help: not after a refusal that is not going to pass."""
-    return event.type is not EventType.REFUSED or bool(event.details.get("may_pass", True))
-
-
-def _changed(event: Event, request: Request, links: Links) -> Iterator[Line]:
-    now = ids_inline(found_ids(event), links)
-    if other := event.details.get("customer_id"):
-        yield [say(f"Customer {other} is now latched to "), *now, say(".")]
-    elif request.ids_before:
-        then = ids_inline(request.ids_before, links)
-        yield [say("Now latched to "), *now, say("; the card showed "), *then, say(".")]
-    else:
-        yield filled("Now latched to {}.", now)
-    if event.details.get("called"):
-        yield [say("The bot can't tell whether it or somebody else changed that.")]
-    else:
-        yield [say("The bot changed nothing.")]
-
-
-def found_ids(event: Event) -> HubSpotIds:
-    """The HubSpot ids that an event says the customer had; keys of a newer version are ignored."""
-    return HubSpotIds.of(event.details.get("found"))
-
-
-def actor(event: Event) -> Inline:
-    """Mention the person who caused an event, or name the bot."""
-    return user(event.actor) if event.actor else say("the bot")
-
-
-def why_of(event: Event) -> str:
-    """The reason that an event keeps; empty if there is none."""
-    return cut(str(event.details.get("why") or ""), 500)
-
-
 def counts(card: Card) -> str:
     """For how many customers what holds now: "✅ 45 unlatched · ❓ 1 unknown"."""
     found = Counter(now for each in card.requests if (now := holds_now(each)))
@@ -391,7 +271,7 @@ def later_lines(card: Card, links: Links) -> list[Line]:
     """What happened to the customers after their result: undone by whom, latched again, gone."""
     if not card.is_of_many:
         later = [event for event in card.first.events if event.type in LATER]
-        return [_later_line(later[-1], card.first, links)] if later else []
+        return [later_line(later[-1], card.first, links)] if later else []
     lines: list[Line] = []
     undone = [each for each in card.events if each.type is EventType.UNDONE]
     for person in dict.fromkeys(event.actor for event in undone):
@@ -404,17 +284,6 @@ def later_lines(card: Card, links: Links) -> list[Line]:
         request, last = max(again, key=lambda each: each[1].at)
         lines.append([say(f"{later_title(request, last)}: {named}, "), date(last.at), say(".")])
     return lines
-
-
-def _later_line(event: Event, request: Request, links: Links) -> Line:
-    if event.type is EventType.UNDONE:
-        back = "Latched again to {}" if request.ids_before else "Unlatched again"
-        ids = filled(back, ids_inline(request.ids_before, links))
-        return [*ids, say(" by "), actor(event), say(", "), date(event.at), say(".")]
-    if event.type is EventType.LATCHED_AGAIN:
-        found = filled("Found latched to {}", ids_inline(found_ids(event), links))
-        return [*found, say(", "), date(event.at), say(".")]
-    return [say("Fusebill has no such customer any more.")]
 
 
 def named_ids(requests: Sequence[Request]) -> str:

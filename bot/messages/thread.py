@@ -32,6 +32,14 @@ from bot.messages.block_kit import (
     units,
 )
 from bot.messages.fusebill_errors import calls_line, was_usual
+from bot.messages.outcomes import (
+    actor,
+    found_ids,
+    later_title,
+    outcome_lines,
+    outcome_title,
+    why_of,
+)
 from bot.messages.phrases import (
     ERROR_LENGTH,
     Links,
@@ -42,16 +50,7 @@ from bot.messages.phrases import (
     mentions,
     titled,
 )
-from bot.messages.results import (
-    actor,
-    found_ids,
-    later_title,
-    outcome_lines,
-    outcome_title,
-    progress,
-    result_of,
-    why_of,
-)
+from bot.messages.results import progress, result_of
 
 EVENTS_A_REPLY = 10
 """Of one customer."""
