@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import main
+from bot.domain.models import EventType
 from bot.settings import Settings
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 PAGES = {path: path.read_text() for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))}
 OPERATIONS = PAGES[ROOT / "docs" / "operations.md"]
+AUDIT = PAGES[ROOT / "docs" / "audit.md"]
 DEVELOPMENT = PAGES[ROOT / "docs" / "development.md"]
 TEXTS = "\n".join(PAGES.values())
 EXAMPLE = (ROOT / ".env.example").read_text()
@@ -96,6 +98,11 @@ def test_a_settings_default_in_the_table_is_the_one_in_the_code(
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`?((?:tests|bot)/[\w/.-]+\.\w+)", TEXTS))))
 def test_every_file_that_the_pages_name_exists(path: str) -> None:
     assert (ROOT / path).is_file()
+
+
+def test_the_page_for_auditors_says_what_every_event_means() -> None:
+    table = AUDIT.partition("| type | what happened |")[2].partition("\n\n")[0]
+    assert sorted(re.findall(r"^\| `(\w+)` ", table, re.MULTILINE)) == sorted(EventType)
 
 
 @pytest.mark.parametrize("module", sorted(set(re.findall(r'\["(\w+/\w+)', DEVELOPMENT))))
