@@ -6,8 +6,9 @@ taken everything, something happened meanwhile, and it draws again. The ledger s
 card's events the thread shows, so a retry posts only the rest. What Slack does not take is tried
 again later and later, for about a week; the people who wait are told the result privately.
 
-Three messages are not drawn here: a new card (`ask`), a reminder (`decide`), and the answer to one
-person. Two more are, for whoever presses on a card that should no longer have its buttons.
+Three messages are not drawn here: a new card (`post_cards`), a reminder (`due`), and the answer to
+one person. Two more are, for whoever presses on a card that should no longer have its buttons: the
+pressed card is replaced at once, and a duplicate loses its buttons.
 """
 
 from __future__ import annotations
