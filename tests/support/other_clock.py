@@ -16,13 +16,23 @@ from tests.support.stage import Stage
 from tests.support.world import settings_for
 
 FAKETIME = shutil.which("faketime")
+SWEEPS_S = 0.2
+_RUN = f"""
+import asyncio, sys
+from bot.app.server import serve
+from bot.ops import logs
+from bot.settings import Timing, load
+logs.configure("INFO", "json")
+mode = sys.argv[1]
+asyncio.run(serve(load(mode), mode, timing=Timing(sweep_every_s={SWEEPS_S})))
+"""
 
 
 @asynccontextmanager
 async def bot_whose_clock_is(
     ahead_s: int, staged: Stage, *, mode: Mode = "http", **changes: object
 ) -> AsyncIterator[str]:
-    """Start a bot as an admin does, its clock ahead by so many seconds; gives its address.
+    """Start a bot in a new interpreter, its clock ahead by so many seconds; gives its address.
 
     It ends with SIGTERM. Its log goes to the stage's.
     """
@@ -34,13 +44,13 @@ async def bot_whose_clock_is(
     clock = await _of_faketime(ahead_s)
     with log_file.open("ab") as log:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bot", mode),
+            *(sys.executable, "-c", _RUN, mode),
             env=os.environ | environment(settings) | clock,
             stdout=log,
             stderr=log,
         )
     try:
-        await staged.until(lambda: '"listening"' in staged.log[before:], 30.0)
+        await staged.until(lambda: '"listening"' in staged.log[before:], 90.0)
         lines = [json.loads(each) for each in staged.log[before:].splitlines() if "{" in each]
         port = next(each["port"] for each in lines if each["event"] == "listening")
         yield f"http://127.0.0.1:{port}"
