@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -15,6 +16,7 @@ from bot.messages.card import Action
 from bot.ops import logs
 from bot.sandbox.slack.simulator import Delivery
 from tests.support.damage import spoil
+from tests.support.ledger import set_back
 from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
 from tests.support.reading import operations, request_id
 from tests.support.world import QUICK, OpenWorld, World
@@ -174,9 +176,10 @@ async def test_work_that_fails_after_the_ack_is_reported_to_the_person(
 async def test_other_cards_expire_though_one_row_cannot_be_read(
     open_world: OpenWorld, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with open_world(unlatch_expires_after_s=1) as world:
+    async with open_world() as world:
         spoiled, other = await world.ask(), await world.ask("3100025 why")
         spoil(world.database_url, BIKES)
+        set_back(world.database_url, timedelta(minutes=-15))
         await world.slack.workspace.until(lambda: "Expired" in world.card(other))
         assert "[Unlatch Stolen Bikes]" in world.card(spoiled)
     logged = capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from bot.domain.models import EventType
 from bot.sandbox.slack.simulator import PostedMessage, text_of
 from tests.support.bot_process import PACE
-from tests.support.ledger import broken
+from tests.support.ledger import broken, set_back
 from tests.support.names import CANCEL, CHANNEL, CONFIRM, UNDO
 from tests.support.reading import parts, without_times
 from tests.support.stage import Stage, Trap, stage
@@ -73,16 +74,20 @@ async def test_one_reply_reminds_them_at_two_thirds_and_says_when_it_expires(
     database_url: str, tmp_path: Path
 ) -> None:
     async with stage(database_url, tmp_path) as staged:
-        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=LIFE_S)
+        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=900)
         card = await staged.ask()
+        [kept] = staged.cards()
+        [remind] = [each for each in kept.due if each.kind == "remind"]
+        assert kept.first.expires_at - remind.at == timedelta(minutes=5)
+        set_back(database_url, timedelta(minutes=-10))
         await staged.until(lambda: reminders(staged, card))
         [reminder] = reminders(staged, card)
-        assert 0.6 * LIFE_S <= reminder.at - card.at < LIFE_S
         assert without_times(text_of(reminder.blocks)).splitlines() == [
             f"{REMINDER}: Stolen Bikes (2554529). ",
             "It expires AT. <!subteam^S0OPS> <@U0BOB>",
         ]
         assert mentioned(reminder) == PEOPLE
+        set_back(database_url, timedelta(minutes=-5))
         await staged.until(lambda: "Expired" in staged.card(card))
         [kept] = await staged.settled()
         assert kept.story == [
@@ -98,9 +103,10 @@ async def test_a_waiting_card_verifies_before_and_after_its_reminder(
     database_url: str, tmp_path: Path
 ) -> None:
     async with stage(database_url, tmp_path) as staged:
-        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=6)
+        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=900)
         card = await staged.ask()
         assert broken(database_url) == []
+        set_back(database_url, timedelta(minutes=-10))
         await staged.until(lambda: reminders(staged, card))
         assert broken(database_url) == []
 
@@ -164,11 +170,11 @@ async def test_a_bot_that_was_down_at_two_thirds_reminds_when_it_is_back(
     database_url: str, tmp_path: Path
 ) -> None:
     async with stage(database_url, tmp_path) as staged:
-        bot = await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=9)
+        bot = await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=900)
         card = await staged.ask()
         await bot.kill()
-        await asyncio.sleep(6.2)
-        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=9)
+        set_back(database_url, timedelta(minutes=-10))
+        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=900)
         await staged.until(lambda: reminders(staged, card))
 
 

@@ -49,6 +49,7 @@ class Concurrency:
         self.now -= 1
 
 
+@pytest.mark.timed
 async def test_two_hundred_commands_in_a_second_are_all_acknowledged_in_time(
     staged: Stage,
 ) -> None:
@@ -67,6 +68,7 @@ async def test_two_hundred_commands_in_a_second_are_all_acknowledged_in_time(
     assert max(concurrency.max for concurrency in measured) <= MAX_CONCURRENT
 
 
+@pytest.mark.timed
 async def test_sixty_four_clicks_at_once_are_acknowledged_in_time_and_make_one_call_each(
     staged: Stage,
 ) -> None:

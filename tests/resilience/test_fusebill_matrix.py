@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -90,6 +90,9 @@ def cells() -> Iterator[Cell]:
                 ("write", True),
                 ("read back", None),
             ):
+                # an undo makes the call of a move, and its card takes four steps to come by
+                if kind is Kind.RELATCH and (meets != "write" or times is None):
+                    continue
                 number += 1
                 yield Cell(kind, meets, times, effect, number)
 
@@ -253,7 +256,7 @@ async def test_whatever_fusebill_answers_the_card_is_true(
 async def test_whatever_a_read_or_a_search_meets_people_are_told_what_is_known_of_trying_again(
     open_world: OpenWorld, answer: str
 ) -> None:
-    async with open_world(timing=PACE) as world:
+    async with open_world(timing=replace(PACE, fusebill_read_s=0.5)) as world:
         world.fusebill.misbehave(answer, times=None, seconds=SECONDS.get(answer, 0))
         # in this order: a search waits for the next minute once a read said that none is left
         for command in ("find Bikes", f"{BIKES} moved"):

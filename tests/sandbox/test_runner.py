@@ -108,6 +108,7 @@ def test_the_wheel_contains_the_page_but_not_the_screenshots() -> None:
     assert not (ROOT / "MANIFEST.in").exists(), "setuptools would also ship what MANIFEST.in names"
 
 
+@pytest.mark.timed
 async def test_it_starts_in_little_more_time_than_loading_its_modules_takes() -> None:
     loading: list[float] = []
     starting: list[float] = []
@@ -123,6 +124,7 @@ async def test_it_starts_in_little_more_time_than_loading_its_modules_takes() ->
     assert min(starting) < 2 * min(loading)
 
 
+@pytest.mark.timed
 async def test_ctrl_c_stops_it_at_once_even_if_a_page_is_open() -> None:
     async with (
         started() as sandbox,
@@ -163,6 +165,7 @@ async def test_the_terminal_shows_no_log_when_fusebill_fails() -> None:
     assert all(map(str.startswith, output.splitlines(), said))
 
 
+@pytest.mark.timed
 async def test_ctrl_c_does_not_wait_for_a_fusebill_that_never_answers() -> None:
     async with started() as sandbox, httpx.AsyncClient(trust_env=False) as http:
         await http.post(f"{sandbox.url}page/do/fault", json={"kind": "hang"})

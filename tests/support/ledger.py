@@ -213,7 +213,10 @@ def end_holds(database_url: str) -> None:
 
 def age_urls(database_url: str, by: timedelta) -> None:
     """Let all response URLs be older, so that they expire sooner."""
-    _move(database_url, [response_urls.c.expires_at], -by)
+    engine = open_engine(database_url)
+    with engine.begin() as connection:
+        _move(connection, [response_urls.c.expires_at], -by)
+    engine.dispose()
 
 
 def set_back(database_url: str, by: timedelta) -> None:
@@ -221,10 +224,11 @@ def set_back(database_url: str, by: timedelta) -> None:
 
     A negative time has passed instead. The hashes fit what was moved.
     """
-    for table in metadata.sorted_tables:
-        _move(database_url, [each for each in table.c if isinstance(each.type, Moment)], by)
     engine = open_engine(database_url)
+    # all at once: a bot must not find what is due by one table and not by another
     with engine.begin() as connection:
+        for table in metadata.sorted_tables:
+            _move(connection, [each for each in table.c if isinstance(each.type, Moment)], by)
         for row in connection.execute(select(requests)).mappings().all():
             _chain_again(connection, dict(row))
     engine.dispose()
@@ -282,15 +286,12 @@ def _set(database_url: str, card_id: str, kind: Job, **values: object) -> None:
     engine.dispose()
 
 
-def _move(database_url: str, times: Sequence[Column[Any]], by: timedelta) -> None:
-    engine = open_engine(database_url)
-    with engine.begin() as connection:
-        for time in times:
-            table = time.table
-            for row in connection.execute(select(table).where(time.is_not(None))).mappings().all():
-                later = {time.name: row[time] + by}
-                connection.execute(table.update().where(table.c.id == row["id"]).values(later))
-    engine.dispose()
+def _move(connection: Connection, times: Sequence[Column[Any]], by: timedelta) -> None:
+    for time in times:
+        table = time.table
+        for row in connection.execute(select(table).where(time.is_not(None))).mappings().all():
+            later = {time.name: row[time] + by}
+            connection.execute(table.update().where(table.c.id == row["id"]).values(later))
 
 
 def _chain_again(connection: Connection, row: dict[str, Any]) -> None:
