@@ -18,7 +18,7 @@ from bot.messages.card import Deciders
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.ops.tasks import retried
-from bot.requests.private_messages import PrivateMessages
+from bot.requests.private_messages import Place, PrivateMessages
 from bot.requests.runner import Runner
 from bot.requests.show import Show, pause_after
 from bot.settings import Timing
@@ -106,8 +106,7 @@ class PostCards:
 
         async def notify() -> None:
             await asyncio.sleep(WAIT_NOTICE_AFTER_S)
-            people = await self._private.people_of(card)
-            await self._private.send_to(people[:1], answers.on_wait())
+            await self._tell(card, answers.on_wait())
 
         where = (card.first.channel_id, message, card.first.thread_ts, None)
         async with meanwhile(notify) as on_wait:
@@ -163,9 +162,14 @@ class PostCards:
         """
         if job.attempts == 1 or card.id in self._untold:
             self._untold.add(card.id)
-            people = await self._private.people_of(card)
-            if await self._private.send_to(people[:1], answers.slack_away()):
+            if await self._tell(card, answers.slack_away()):
                 self._untold.remove(card.id)
+
+    async def _tell(self, card: Card, said: Message) -> bool:
+        """Tell whoever asked something of a card that waits; whether Slack took it."""
+        asked = (await self._private.people_of(card))[:1]
+        places = [Place(card.first.channel_id, each.url) for each in asked]
+        return all([await self._private.send(place, said) for place in places])
 
     async def _end(self, job: Job, card: Card, why: str, said: Message) -> None:
         """End a request without a card, then say so: nobody may see a card that was called off."""

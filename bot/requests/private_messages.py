@@ -68,11 +68,11 @@ class PrivateMessages:
         self._runner = runner
         self._slack = slack
 
-    async def send(self, place: Place, message: Message) -> None:
-        """Tell the person who typed or clicked here."""
+    async def send(self, place: Place, message: Message) -> bool:
+        """Tell the person who typed or clicked here; whether Slack took it."""
         if not place.response_url:
             log.warning("ephemeral not delivered", why="Slack sent no response_url")
-            return
+            return False
         try:
             await retried(
                 lambda: self._slack.send_ephemeral(place.response_url, message),
@@ -83,6 +83,8 @@ class PrivateMessages:
             )
         except SlackError as error:
             log.warning("ephemeral not delivered", why=error.code)
+            return False
+        return True
 
     async def open_form(self, place: Place, trigger_id: str, form: Form) -> None:
         """Open a form for the person who typed or clicked here; say so if it may not have opened.

@@ -57,6 +57,14 @@ async def test_only_people_who_wait_for_a_card_are_told_that_it_will_come(
     assert world.slack.workspace.ephemerals("U0BOB") == []
 
 
+async def test_who_waits_is_told_though_slack_does_not_take_the_word_at_once(world: World) -> None:
+    world.slack.faults.fail(POST, status=429, retry_after=600)
+    world.slack.faults.fail("response_url", status=503, times=2)
+    reply = await world.reply_to(str(BIKES))
+    assert "there is no need to ask again" in reply
+    assert answers(world, "response_url") == {503: 2, 200: 1}
+
+
 async def test_a_card_expires_counted_from_its_posting(open_world: OpenWorld) -> None:
     async with open_world(unlatch_expires_after_s=2) as world:
         world.slack.faults.fail(POST, status=429, retry_after=3)
