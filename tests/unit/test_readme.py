@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.__main__ import main
+from bot.domain.meanings import CHANGED_SINCE, LATER, OUTCOMES
 from bot.domain.models import EventType
 from bot.settings import Settings
 
@@ -98,6 +99,14 @@ def test_a_settings_default_in_the_table_is_the_one_in_the_code(
 @pytest.mark.parametrize("path", sorted(set(re.findall(r"`?((?:tests|bot)/[\w/.-]+\.\w+)", TEXTS))))
 def test_every_file_that_the_pages_name_exists(path: str) -> None:
     assert (ROOT / path).is_file()
+
+
+def test_the_readme_explains_every_result_that_a_card_may_show() -> None:
+    table = README.partition("| the card says |")[2].partition("\n\n")[0]
+    explained = re.findall(r"^\| (.+?) \|", table, re.MULTILINE)
+    meanings = [*OUTCOMES.values(), *LATER.values(), CHANGED_SINCE]
+    titles = [f"{each.emoji} {each.title}" for each in meanings]
+    assert [each for each in titles if not each.startswith(tuple(explained))] == []
 
 
 def test_the_page_for_auditors_says_what_every_event_means() -> None:
