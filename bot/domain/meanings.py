@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Self, TypeVar
 
 from bot.domain.models import Card, EventType, Kind, OpenEnum, Outcome, Request, Verdict
 
@@ -303,3 +303,26 @@ def may_be_asked_again(request: Request) -> bool:
     if now := holds_now(request):
         return now.may_be_asked_again
     return bool(request.verdict and VERDICTS[request.verdict].may_be_asked_again)
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """What the ledger knew of a customer when a card was asked: its last change, or a waiting card.
+
+    `outcome` is empty for a card that waits. `later` is the event that ended what the outcome says,
+    so many seconds after it. The first event of a card keeps them as `past`.
+    """
+
+    customer_id: int
+    outcome: str
+    at: float
+    later: str = ""
+    after_s: float = 0.0
+    url: str = ""
+
+    @classmethod
+    def of(cls, card: Card) -> tuple[Self, ...]:
+        """Those that a card's first event holds; keys that a newer version added are ignored."""
+        found = card.first.events[0].details.get("past") if card.first.events else None
+        rows = found if isinstance(found, list) else []
+        return tuple(cls(**{name: each[name] for name in cls.__match_args__}) for each in rows)

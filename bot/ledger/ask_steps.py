@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 
+from bot.domain.meanings import Past
 from bot.domain.models import Card, EventType, LeftOut, Request
 from bot.domain.policy import Decision, reminder_at
 from bot.ledger import acts, jobs, people, rows, same_customer
@@ -43,12 +44,13 @@ def asked(
     response_url: str | None = None,
     left_out: Sequence[LeftOut] = (),
     follows: Sequence[Request] = (),
+    past: Sequence[Past] = (),
 ) -> Asked | Repeated | FollowUpOpen | NothingToFollow | Overtaken:
     """Insert a card's requests, each with its first event, which vouches for the row.
 
     The card waits for `life` from now on. `response_url` is kept while it works, to tell the
     requester what the card can't show. `left_out` are customers that were asked for and are not on
-    the card.
+    the card, `past` what the ledger knows of those that are.
     """
     if earlier := acts.repeated(tx, act):
         if not tx.again or earlier.came_of_it != "asked":
@@ -70,6 +72,8 @@ def asked(
     ]
     if left_out:
         details[0]["left_out"] = [asdict(each) for each in left_out]
+    if past:
+        details[0]["past"] = [asdict(each) for each in past]
     added = _insert(tx, dated, EventType.REQUESTED, details)
     people.note_name(tx, first.requester)
     if response_url:

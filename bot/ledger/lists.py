@@ -11,7 +11,9 @@ from datetime import datetime
 
 from sqlalchemy import Connection, bindparam, func, select
 
-from bot.domain.models import EventType, Request
+from bot.domain import meanings
+from bot.domain.meanings import OUTCOMES
+from bot.domain.models import Event, EventType, Request
 from bot.ledger import same_customer
 from bot.ledger.database.statements import clock
 from bot.ledger.jobs import Kind
@@ -37,6 +39,24 @@ OPEN = (
     .order_by(requests.c.asked_at)
     .limit(MAX_OPEN)
 )
+KNOWN = (
+    select(requests)
+    .where(
+        requests.c.customer_id.in_(bindparam("customers", expanding=True)),
+        requests.c.message_ts.is_not(None),
+        (requests.c.is_open & (requests.c.expires_at > bindparam("now")))
+        | requests.c.outcome.in_([each for each, meaning in OUTCOMES.items() if meaning.effective]),
+    )
+    .order_by(requests.c.asked_at)
+)
+LATER = (
+    select(events)
+    .where(
+        events.c.request_id.in_(bindparam("request_ids", expanding=True)),
+        events.c.type.in_([*meanings.LATER]),
+    )
+    .order_by(events.c.id)
+)
 DECLINED = select(events).where(
     events.c.request_id.in_(bindparam("request_ids", expanding=True)),
     events.c.type == EventType.DECLINED,
@@ -59,6 +79,17 @@ def recent(connection: Connection, customer_id: int | None, limit: int = 10) -> 
         query = query.where(requests.c.position == 1)
     found = connection.execute(query.order_by(requests.c.asked_at.desc()).limit(limit))
     return [request_of(row) for row in found.mappings()]
+
+
+def known(connection: Connection, customer_ids: Sequence[int]) -> Sequence[Request]:
+    """What is known of customers: of each its last change, and the last card that waits for it."""
+    values = {"customers": list(customer_ids), "now": clock(connection)}
+    rows = connection.execute(KNOWN, values).mappings().all()
+    last = {(row["customer_id"], row["is_open"]): row for row in rows}
+    events_of: dict[str, list[Event]] = {row["id"]: [] for row in last.values()}
+    for each in connection.execute(LATER, {"request_ids": [*events_of]}).mappings():
+        events_of[each["request_id"]].append(event_of(each))
+    return [request_of(row, tuple(events_of[row["id"]])) for row in last.values()]
 
 
 def not_shown(connection: Connection, card_ids: Sequence[str]) -> Sequence[str]:

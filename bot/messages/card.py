@@ -50,6 +50,7 @@ from bot.messages.phrases import (
     mentions,
     move_lines,
     needs_care,
+    past_lines,
     subject,
 )
 from bot.messages.results import event_of, named_ids, progress, result_of, state
@@ -123,6 +124,7 @@ def _question(card: Card, links: Links, deciders: Deciders) -> Message:
         *_changes(card, links),
         _asked_line(first),
         *_care_lines(card),
+        *past_lines(card),
         *_who_decides(deciders),
     ]
     # a phone has room for a few words

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from unicodedata import bidirectional
 
-from bot.domain.meanings import KINDS
-from bot.domain.models import Card, Customer, HubSpotIds, Kind, Request
+from bot.domain.meanings import KINDS, LATER, OUTCOMES, Past
+from bot.domain.models import Card, Customer, EventType, HubSpotIds, Kind, Outcome, Request
 from bot.domain.pasted_text import LineError
 from bot.messages.block_kit import (
     Block,
     Inline,
     Line,
+    bold,
     context,
     cut,
+    date,
     link,
     say,
     small,
@@ -26,6 +29,7 @@ from bot.messages.block_kit import (
 
 ERROR_LENGTH = 300
 MAX_ERRORS = 3
+MAX_NAMED = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +84,14 @@ def titled(customer: Customer) -> str:
 def amount(number: int, one: str, several: str = "") -> str:
     """A number with its noun: "1 company", "45 companies"; the usual plural needs no name."""
     return f"{number} {one if number == 1 else several or f'{one}s'}"
+
+
+def span(seconds: float) -> str:
+    """How long something took, in one unit: "2 days", "1 hour"."""
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= size:
+            return amount(round(seconds / size), unit)
+    return amount(round(seconds), "second")
 
 
 def subject(request: Request) -> str:
@@ -195,3 +207,36 @@ def ask_again(request: Request) -> str:
 def line_errors(errors: Sequence[LineError]) -> list[str]:
     """What is wrong with lines of a pasted text, each with the number of its line."""
     return [f"Line {each.line}: {each.why}" if each.line else each.why for each in errors]
+
+
+def first_ids(customer_ids: Sequence[int]) -> str:
+    """The first ids, and how many more there are."""
+    ids = ", ".join(map(str, customer_ids[:MAX_NAMED]))
+    more = len(customer_ids) - MAX_NAMED
+    return f"{ids} and {more} more" if more > 0 else ids
+
+
+def past_lines(card: Card) -> Iterator[Line]:
+    """What the ledger knew of the customers: their last change, and cards that wait for them."""
+    changed = [each for each in Past.of(card) if each.outcome]
+    waiting = [each for each in Past.of(card) if not each.outcome]
+    if card.is_of_many:
+        for words, found in (("Changed before", changed), ("On another card, too", waiting)):
+            if found:
+                yield [
+                    bold("⚠️ "),
+                    say(f"{words}: {first_ids([each.customer_id for each in found])}"),
+                ]
+        return
+    for past in changed:
+        at = datetime.fromtimestamp(past.at, UTC)
+        then = LATER.get(EventType(past.later)) if past.later else None
+        later = f", {then.title.lower()} after {span(past.after_s)}" if then else ""
+        title = OUTCOMES[Outcome(past.outcome)].title
+        yield [bold("⚠️ "), say(f"{title} "), date(at, "{ago}"), say(f"{later}"), *_see(past.url)]
+    for past in waiting:
+        yield [bold("⚠️ "), say("Another card waits for this customer"), *_see(past.url)]
+
+
+def _see(url: str) -> Line:
+    return [say(": "), link(url, "see its card")] if url else [say(".")]

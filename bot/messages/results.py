@@ -33,11 +33,11 @@ from bot.messages.phrases import (
     card_subject,
     change_inline,
     filled,
+    first_ids,
     ids_inline,
     titled,
 )
 
-MAX_NAMED = 10
 NOTHING_CHANGED = "Nothing was changed."
 NEWER: Line = [say("A newer version of the bot recorded this; it knows more about it.")]
 
@@ -288,6 +288,4 @@ def later_lines(card: Card, links: Links) -> list[Line]:
 
 def named_ids(requests: Sequence[Request]) -> str:
     """The first customers' ids, and how many more there are."""
-    ids = ", ".join(str(request.customer.customer_id) for request in requests[:MAX_NAMED])
-    more = len(requests) - MAX_NAMED
-    return f"{ids} and {more} more" if more > 0 else ids
+    return first_ids([request.customer.customer_id for request in requests])

@@ -17,7 +17,7 @@ from uuid import uuid4
 import structlog
 
 from bot.domain.commands import AmbiguousAsk, Move
-from bot.domain.meanings import is_move
+from bot.domain.meanings import Past, is_move
 from bot.domain.models import (
     Card,
     Customer,
@@ -103,7 +103,9 @@ class Ask:
         on_card = {customer.customer_id for customer in latched}
         left_out = [_left_out(i, each) for i, each in found.items() if i not in on_card]
         card = new_card(person, place, latched, reason)
-        if await self.post(card, place, act, left_out):
+        if await self.post(
+            card, place, act, left_out, past=await self._lists.past(sorted(on_card))
+        ):
             self._metrics.card_seconds.observe(monotonic() - started)
             if left_out and len(latched) == 1:
                 others = answers.others_left_out(RequestKind.UNLATCH, left_out, self._links)
@@ -168,11 +170,12 @@ class Ask:
         act: Act,
         left_out: Sequence[LeftOut] = (),
         follows: Sequence[Request] = (),
+        past: Sequence[Past] = (),
     ) -> bool:
         """Record a card's requests and post the card; false if there is none, which is told.
 
-        `left_out` and `follows` as for `ask_steps.asked`. Whoever wants a card may ask for it here,
-        or there is none: also of an undo, and of a customer to check again.
+        `left_out`, `follows` and `past` as for `ask_steps.asked`. Whoever wants a card may ask for
+        it here, or there is none: also of an undo, and of a customer to check again.
         """
         first, door = card.first, replace(place, channel_id=card.first.channel_id)
         customer_id = first.customer.customer_id
@@ -184,7 +187,7 @@ class Ask:
         try:
             result = await self._runner.run(
                 ask_steps.asked,
-                *(card, act, self._expires_after, place.response_url, left_out, follows),
+                *(card, act, self._expires_after, place.response_url, left_out, follows, past),
             )
         except LedgerUnavailable as error:
             log.error("request not recorded", why=str(error))  # noqa: TRY400  # expected

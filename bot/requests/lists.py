@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import structlog
 
 from bot.domain.commands import Ask, Doubt, Find, History, Question, UndoOf
+from bot.domain.meanings import LATER, Past
 from bot.domain.models import Customer, Person, Request, Verdict
 from bot.fusebill.errors import CustomerNotFound, FusebillError
 from bot.ledger import lists as ledger_lists
@@ -140,6 +141,17 @@ class Lists:
         ]
         await self._private.send(place, lists.pending(listed, len(ordered) - len(shown)))
 
+    async def past(self, customer_ids: Sequence[int]) -> list[Past]:
+        """What the ledger knows of customers; nothing if it fails, which is told later."""
+        try:
+            known = await self._runner.read(lambda c: ledger_lists.known(c, customer_ids))
+        except LedgerUnavailable:
+            return []
+        # the card of one customer links what it names
+        alone = len(customer_ids) == 1
+        urls = [await self.permalink(each) if alone else None for each in known]
+        return [_past_of(each, url) for each, url in zip(known, urls, strict=True)]
+
     async def permalink(self, request: Request) -> str | None:
         """The URL of a request's card; None if Slack can't say."""
         try:
@@ -154,3 +166,12 @@ def _draw_stale(tx: Transaction, card_ids: Sequence[str]) -> None:
         for card_id in ledger_lists.not_shown(tx.connection, card_ids):
             tx.set(card_id, Kind.SHOW)
         tx.finish()
+
+
+def _past_of(request: Request, url: str | None) -> Past:
+    at = request.settled_at or request.asked_at
+    later = next((event for event in reversed(request.events) if event.type in LATER), None)
+    after_s = (later.at - at).total_seconds() if later else 0.0
+    outcome, then = str(request.outcome or ""), str(later.type) if later else ""
+    customer_id = request.customer.customer_id
+    return Past(customer_id, outcome, at.timestamp(), then, after_s, url or "")

@@ -117,3 +117,16 @@ async def test_many_cards_confirmed_at_once_make_one_call(world: World) -> None:
     titles = [world.card(card).partition(":")[0] for card in cards]
     assert titles.count("✅ Unlatched") == 1
     assert operations(world).count("unlatch_customer") == 1
+
+
+async def test_a_second_card_says_that_another_waits_and_links_it(world: World) -> None:
+    await world.ask()
+    second = await world.ask(f"{BIKES} once more")
+    assert "⚠️ Another card waits for this customer: see its card" in world.card(second)
+
+
+async def test_a_card_of_many_names_whose_ids_were_changed_before(world: World) -> None:
+    await cleared(world)
+    latch(world, 901, 902)
+    card = await world.ask(f"{BIKES}, 3100025 moved")
+    assert f"⚠️ Changed before: {BIKES}\n" in world.card(card)

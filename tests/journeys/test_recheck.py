@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +103,9 @@ async def test_the_card_says_so_first_and_offers_to_ask_again_with_the_same_reas
         assert lines[-1] == "[Ask again]"
         await world.press("U0BOB", card, AGAIN_BUTTON)
         new = world.slack.workspace.messages(CHANNEL)[-1]
-        assert "Asked by <@U0BOB>, AT: moved" in without_times(world.card(new))
+        shown = without_times(world.card(new))
+        assert "Asked by <@U0BOB>, AT: moved" in shown
+        assert re.search("⚠️ Unlatched AT, latched again after . seconds?: see its card", shown)
 
 
 async def test_other_ids_than_the_cleared_ones_are_named(open_world: OpenWorld) -> None:
