@@ -133,7 +133,9 @@ def _question(card: Card, links: Links, deciders: Deciders) -> Message:
     about = kind.ask.replace("{}", card_subject(card))
     choice = buttons(
         button(label, Action.CONFIRM, card.id, kind.style, aloud=about),
-        button("Cancel", Action.CANCEL, card.id, aloud=f"Cancel: {about}"),
+        button(
+            "Cancel", Action.CANCEL, card.id, aloud=f"Cancel the request about {card_subject(card)}"
+        ),
     )
     return _laid_out(
         card,

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 EPHEMERALS = {
     "not_found": "Fusebill has no customer 2554529",
     "key_refused": "Fusebill did not accept the bot's API key",
-    "rate_limited": "Fusebill accepts no more calls until",
+    "rate_limited": "Fusebill accepts no more calls right now",
     "server_error": "An unexpected error has occurred. (HTTP 500)",
     "bad_gateway": "Fusebill is not available (HTTP 502)",
     "door": "Access denied by policy 7 (HTTP 403)",
