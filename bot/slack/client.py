@@ -48,7 +48,7 @@ class Slack:
 
     Every method raises SlackUnavailable or SlackRefused. `observe` gets each call's method, result
     (`ok` or Slack's error code) and seconds. If Slack limits the rate, `post` and `update` wait for
-    their turn for up to `max_wait_s` seconds and call `on_wait` when the wait begins.
+    their turn for up to `max_wait_s` seconds, and `post` calls `on_wait` when its wait begins.
     """
 
     def __init__(self, client: AsyncWebClient, observe: Observe = lambda *_: None) -> None:
@@ -71,26 +71,17 @@ class Slack:
         `message` may be a function, which is called when the message is sent, after any wait.
         """
         thread_ts, *others = dict.fromkeys(threads or (None,))
-
-        async def call() -> Sent:
-            drawn = message if isinstance(message, Message) else message()
-            return await self._send(
-                "chat.postMessage",
-                lambda text, blocks: self._web_api.call(
-                    "chat.postMessage",
-                    channel=channel_id,
-                    text=text,
-                    blocks=blocks,
-                    thread_ts=thread_ts,
-                    unfurl_links=False,
-                    unfurl_media=False,
-                ),
-                drawn,
-            )
-
-        key: Key = ("chat.postMessage", channel_id)
         try:
-            return await self._rate_limiter.run(key, call, max_wait_s=max_wait_s, on_wait=on_wait)
+            return await self._send(
+                ("chat.postMessage", channel_id),
+                (lambda: message) if isinstance(message, Message) else message,
+                max_wait_s,
+                on_wait,
+                channel=channel_id,
+                thread_ts=thread_ts,
+                unfurl_links=False,
+                unfurl_media=False,
+            )
         except SlackError as error:
             if not others or error.code not in THREAD_REFUSED:
                 raise
@@ -104,22 +95,11 @@ class Slack:
         message: Message,
         *,
         max_wait_s: float = MAX_WAIT_S,
-        on_wait: Callable[[], None] = lambda: None,
     ) -> Sent:
         """Replace a message that the bot posted."""
-
-        async def call() -> Sent:
-            return await self._send(
-                "chat.update",
-                lambda text, blocks: self._web_api.call(
-                    "chat.update", channel=channel_id, ts=message_ts, text=text, blocks=blocks
-                ),
-                message,
-            )
-
         # Slack limits updates per workspace, posts per channel
         key: Key = ("chat.update", "")
-        return await self._rate_limiter.run(key, call, max_wait_s=max_wait_s, on_wait=on_wait)
+        return await self._send(key, lambda: message, max_wait_s, channel=channel_id, ts=message_ts)
 
     async def send_ephemeral(self, response_url: str, message: Message) -> None:
         """Send a message that only one person sees.
@@ -258,20 +238,26 @@ class Slack:
 
     async def _send(
         self,
-        method: str,
-        call: Callable[[str, Blocks | None], Awaitable[dict[str, Any]]],
-        message: Message,
+        key: Key,
+        message: Callable[[], Message],
+        max_wait_s: float,
+        on_wait: Callable[[], None] = lambda: None,
+        **place: object,
     ) -> Sent:
-        """Send a message, made simpler if Slack refuses it."""
+        """Send a message when it is its turn, made simpler if Slack refuses it."""
+        method, _ = key
 
-        async def send(text: str, blocks: Blocks | None) -> dict[str, Any]:
-            async def answered() -> dict[str, Any]:
-                return require(await call(text, blocks), ts=str)
+        async def call(text: str, blocks: Blocks | None) -> dict[str, Any]:
+            answer = await self._web_api.call(method, text=text, blocks=blocks, **place)
+            return require(answer, ts=str)
 
-            return await self._call(method, answered)
+        async def send() -> Sent:
+            answer, refused = await simpler.send(
+                message(), lambda *drawn: self._call(method, lambda: call(*drawn))
+            )
+            return Sent(str(answer["ts"]), refused)
 
-        answer, refused = await simpler.send(message, send)
-        return Sent(str(answer["ts"]), refused)
+        return await self._rate_limiter.run(key, send, max_wait_s=max_wait_s, on_wait=on_wait)
 
     async def _ask(
         self, method: str, call: Callable[[], Awaitable[AsyncSlackResponse]], **fields: type
