@@ -36,7 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         try:
             return _run(arguments)
         finally:
-            # here, so that a full disk or a closed pipe is told as such, by every command
+            # here, so that a full disk or a closed pipe is named, by every command
             sys.stdout.flush()
     except (KeyboardInterrupt, EOFError):
         return STOPPED

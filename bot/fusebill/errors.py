@@ -7,7 +7,7 @@
     │   └── RateLimited          429: too many calls, whoever counts them
     ├── OutcomeUnknown           time-out, lost reply: maybe changed
     │   ├── Unavailable          408, 5xx: Fusebill, or what is in front of it, is in trouble
-    │   └── NotUnderstood        a whole answer that is nobody's word: not in a form of Fusebill's
+    │   └── NotUnderstood        a whole answer, but not in a form of Fusebill's
     │       ├── Forbidden        403, 407, 451, a bare 401: somebody in front of Fusebill says no
     │       └── WrongAddress     404 in any other form, 405, a redirect: perhaps no Fusebill here
     └── NotReached               no connection: nothing was sent, nothing was changed
@@ -131,8 +131,8 @@ class Unavailable(OutcomeUnknown):
 class NotUnderstood(OutcomeUnknown):
     """The answer is complete and not in a form of Fusebill's; `why` says what it is.
 
-    So it is nobody's word, about a read or a write: perhaps the page of a proxy, or of a host that
-    is being restarted.
+    It says nothing about the read or the write: it may be the page of a proxy, or of a host that is
+    being restarted.
     """
 
 

@@ -192,7 +192,7 @@ def _shape_of(answer: Answer) -> str:
 
 
 def _error_of(answer: Answer) -> FusebillError:
-    """The error of an answer that is no success: whose "no" it is, and its words."""
+    """The error of an answer that is no success: who refused, and in what words."""
     texts = texts_of(answer.body, answer.content_type)
     own_form, error_id = _own_form(answer)
     kind, why = _kind_of(answer, texts, own_form=own_form)

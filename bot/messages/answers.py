@@ -186,8 +186,8 @@ def cannot_post(code_: str, remedy: str, bot_user_id: str) -> Message:
     `remedy` is a word of `bot.slack.error_codes.Remedy`.
     """
     why = {
-        "not_in_channel": "I am not in this channel",
-        "channel_not_found": "I can't see this channel",
+        "not_in_channel": "The bot is not in this channel",
+        "channel_not_found": "The bot can't see this channel",
         "is_archived": "This channel is archived",
         "restricted_action": "Posting is restricted in this channel",
         "restricted_action_read_only_channel": "This channel is read-only",
@@ -197,7 +197,7 @@ def cannot_post(code_: str, remedy: str, bot_user_id: str) -> Message:
     }.get(code_, f"Slack did not accept the card ({code_[:60]})")
     help_: dict[str, Line] = {
         "person": [say("Type /invite "), user(bot_user_id), say(" here, then try again.")],
-        "channel": [say("Use the command in a channel where I can post.")],
+        "channel": [say("Use the command in a channel where the bot can post.")],
     }
     nobody: Line = [say("Trying again won't help: tell the bot's admin.")]
     start = say(f"✋ {why}, so no card was posted and nothing was changed. ")
@@ -210,7 +210,12 @@ def ledger_down(*, uncertain: bool = False, pressed: bool = True) -> Message:
     `pressed` says whether that was a press on a card; else there may be no card to look at.
     """
     failure = (
-        [say("💾 The bot's ledger did not answer in time. We don't know yet if this counted.")]
+        [
+            say(
+                "💾 The bot's ledger did not answer in time. The bot doesn't know yet if this"
+                " counted."
+            )
+        ]
         if uncertain
         else [say("💾 The bot's ledger can't be reached, so nothing was done.")]
     )

@@ -23,7 +23,9 @@ from bot.messages.phrases import Links, amount, ask_again, change_inline, ids_in
 
 def no_such_request() -> Message:
     """The ledger has no such request."""
-    return message([[say("🤷 I have no record of this request, so nothing was done. Ask again.")]])
+    return message(
+        [[say("🤷 The bot has no record of this request, so nothing was done. Ask again.")]]
+    )
 
 
 def mismatch() -> Message:
@@ -89,7 +91,7 @@ def unknown_since(others: Sequence[Request], url: str | None, command: str) -> M
     """
     ids = ", ".join(str(other.customer.customer_id) for other in others)
     now = [say("To see how things are now: "), code(f"{command} {ids}")]
-    start = "☝️ We can't see any more what this did"
+    start = "☝️ The bot can't see any more what this did"
     if len(others) > 1:
         since = "they have been changed since, or are being changed."
         return message([[say(f"{start} to {amount(len(others), 'customer')}: {since}")], now])
@@ -153,6 +155,12 @@ def latched_meanwhile(customer: Customer, links: Links) -> Message:
     )
 
 
+def follow_up_posted(url: str | None) -> Message:
+    """A press on a result led to a new card, which waits in the thread."""
+    card = link(url, "its card") if url else say("its card")
+    return message([[say("☝️ A decision is needed: "), card, say(" is in the thread.")]])
+
+
 def follow_up_open() -> Message:
     """The same follow-up is already waiting for a decision."""
     return message([[say("☝️ There is already an open request for this in the thread.")]])
@@ -176,7 +184,7 @@ def nothing_to_stop() -> Message:
 def not_stopped(*, uncertain: bool = False) -> Message:
     """The ledger failed when somebody pressed **Stop**; `uncertain` if it may have saved that."""
     failure = (
-        "💾 The bot's ledger did not answer in time. We don't know yet if your Stop counted."
+        "💾 The bot's ledger did not answer in time. The bot doesn't know yet if your Stop counted."
         if uncertain
         else "💾 The bot's ledger can't be reached, so your Stop did not count: the work goes on."
     )
@@ -189,7 +197,7 @@ def stop_interrupted() -> Message:
     """The bot stops while it saves that somebody pressed **Stop**; the next one does the work."""
     return message(
         [
-            [say("🔄 The bot is being restarted. We don't know yet if your Stop counted.")],
+            [say("🔄 The bot is being restarted. The bot doesn't know yet if your Stop counted.")],
             [say("The work goes on. If the button is still there in a minute, press it again.")],
         ]
     )

@@ -50,8 +50,8 @@ LEDGER_DOWN = (
     "The bot's ledger can't be reached, so nothing was decided. Press Decline again in a minute."
 )
 LEDGER_UNCERTAIN = (
-    "The bot's ledger did not answer in time. We don't know yet if this counted. Press Decline"
-    " again: a request is decided only once."
+    "The bot's ledger did not answer in time. The bot doesn't know yet if this counted. Press"
+    " Decline again: a request is decided only once."
 )
 FAILED = "Something went wrong in the bot. Close this and look at the card before you retry."
 

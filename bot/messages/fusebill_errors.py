@@ -1,4 +1,4 @@
-"""Says whose "no" an error of Fusebill is and what to do: for people, and for the bot's admin.
+"""Says who refused, Fusebill or somebody else, and what to do: for people and the bot's admin.
 
 One table, a row for each error. Nobody is told that trying again won't help unless that is known,
 nor that Fusebill said what somebody else may have said. What Fusebill answered to the calls for a

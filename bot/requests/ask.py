@@ -196,7 +196,7 @@ class Ask:
             return False
         match result:
             case Asked(card=asked):
-                return await self._is_posted(asked)
+                return await self._is_posted(asked, place, is_follow_up=bool(follows))
             case Repeated():
                 await self._say_repeated(result, card.first.requester, place)
             case FollowUpOpen():
@@ -210,13 +210,22 @@ class Ask:
                 await self._private.send(place, click_answers.changed_since(by, url))
         return False
 
-    async def _is_posted(self, card: Card) -> bool:
-        """Wait until the card's posting ends; whether it has a message then."""
+    async def _is_posted(self, card: Card, place: Place, *, is_follow_up: bool) -> bool:
+        """Wait until the card's posting ends; whether it has a message then.
+
+        Whoever pressed for a follow-up looks at the channel, so they get its link.
+        """
         job = self._runner.running(card.id, Kind.POST)
         if job is None:
             return False
         await job.done.wait()
-        return job.card is not None and job.card.first.message_ts is not None
+        posted = job.card
+        if posted is None or posted.first.message_ts is None:
+            return False
+        if is_follow_up:
+            url = await self._lists.permalink(posted.first)
+            await self._private.send(place, click_answers.follow_up_posted(url))
+        return True
 
     async def is_repeated(self, act: Act, person: Person, place: Place) -> bool:
         """Whether the same act was delivered before; then the person is told what came of it."""

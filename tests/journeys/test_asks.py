@@ -184,7 +184,7 @@ async def test_a_customer_that_is_not_latched_gets_an_answer_without_a_button(
         ("C0PRIVATE", "", "Type /invite <@U0UNLATCH> here, then try again."),
         ("C0PUBLIC", "chat:write.public", "Type /invite <@U0UNLATCH> here, then try again."),
         ("C0ARCHIVED", "", "This channel is archived"),
-        ("C0READONLY", "", "Use the command in a channel where I can post."),
+        ("C0READONLY", "", "Use the command in a channel where the bot can post."),
     ],
 )
 async def test_where_the_bot_cannot_post_it_says_what_to_do(

@@ -186,7 +186,7 @@ async def test_a_known_outcome_needs_no_second_check(open_world: OpenWorld) -> N
 async def test_a_guessed_value_does_nothing(world: World, action_id: str, value: str) -> None:
     await world.slack.forge_click("U0ALICE", "1700000000.000100", action_id, value)
     await world.settled()
-    assert "I have no record of this request, so nothing was done" in world.last_ephemeral(
+    assert "The bot has no record of this request, so nothing was done" in world.last_ephemeral(
         "U0ALICE"
     )
     assert world.fusebill.calls == []

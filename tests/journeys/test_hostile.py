@@ -106,9 +106,9 @@ async def test_a_guessed_button_value_decides_nothing(world: World, action_id: s
         assert (await world.slack.forge_click("U0BOB", card.ts, action_id, value)).status == 200
     await world.settled()
     answers = [text_of(ephemeral.blocks) for ephemeral in world.slack.workspace.ephemerals("U0BOB")]
-    assert [t.startswith("🤷 I have no record of this request, so nothing") for t in answers] == [
-        True
-    ] * 9
+    assert [
+        t.startswith("🤷 The bot has no record of this request, so nothing") for t in answers
+    ] == [True] * 9
     assert operations(world) == ["get_customer"]
     assert world.card(card).count("[Unlatch Stolen Bikes] [Cancel]\nExpires ") == 1
 

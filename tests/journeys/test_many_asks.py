@@ -361,4 +361,4 @@ async def test_stop_on_a_card_that_the_ledger_does_not_have_does_nothing_and_say
 ) -> None:
     await world.slack.forge_click("U0BOB", "1.2", "unlatch_stop", "no such card")
     await world.settled()
-    assert "I have no record of this request" in world.last_ephemeral("U0BOB")
+    assert "The bot has no record of this request" in world.last_ephemeral("U0BOB")

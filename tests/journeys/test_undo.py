@@ -69,6 +69,13 @@ async def test_undo_posts_a_card_in_the_same_thread(
     assert ids(world) == (None, None)
 
 
+async def test_who_presses_undo_gets_the_link_of_the_card_in_the_thread(world: World) -> None:
+    undo = await undo_card(world, await cleared(world))
+    assert world.last_ephemeral("U0BOB") == "☝️ A decision is needed: its card is in the thread."
+    told = str(world.slack.workspace.ephemerals("U0BOB")[-1].blocks)
+    assert undo.ts.replace(".", "") in told
+
+
 async def test_a_confirmed_undo_latches_both_ids_in_one_call(world: World) -> None:
     undo = await undo_card(world, await cleared(world))
     before = len(world.fusebill.calls)

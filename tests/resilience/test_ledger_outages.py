@@ -274,7 +274,7 @@ async def test_a_stop_that_the_bots_end_interrupts_does_not_say_that_nothing_was
         released.set()
     outage.end()
     told = world.last_ephemeral("U0BOB")
-    assert "We don't know yet if your Stop counted" in told
+    assert "The bot doesn't know yet if your Stop counted" in told
     assert "nothing was changed" not in told
 
 

@@ -67,7 +67,7 @@ async def test_a_click_whose_commits_the_server_cannot_tell_of_is_not_called_und
     card = await world.ask()
     postgresql.fail_at_commit(postgresql_url, "confirmed", sqlstate, times=2)
     await world.press("U0BOB", card, CONFIRM)
-    assert "We don't know yet if this counted" in world.last_ephemeral("U0BOB")
+    assert "The bot doesn't know yet if this counted" in world.last_ephemeral("U0BOB")
 
 
 @pytest.mark.parametrize("sqlstate", [*ROLLED_BACK, *UNRESOLVED])
@@ -104,7 +104,7 @@ async def test_a_click_on_a_disk_that_takes_no_more_can_be_repeated(tmp_path: Pa
         assert delivery.status == 200
         await staged.until(lambda: staged.slack.workspace.ephemerals("U0BOB"))
         [answer] = staged.slack.workspace.ephemerals("U0BOB")
-        assert "We don't know yet if this counted" in text_of(answer.blocks)
+        assert "The bot doesn't know yet if this counted" in text_of(answer.blocks)
         assert staged.calls("unlatch_customer") == 0
         bot.limit_file_size(None)
         await staged.slack.click("U0BOB", card.ts, CONFIRM)
