@@ -168,8 +168,10 @@ def wrong(world: World, cell: Cell, answer: str, request: KeptRequest) -> Iterat
     card, thread = world.card(message), world.thread(root)
     yield from untrue(world, cell, answer, request.outcome, card)
     yield from forgotten(request, writes, thread)
-    if cell.meets == "write" and writes and (words := words_of(answer)) and words not in thread:
-        yield f"the thread lacks “{words}”"
+    words = words_of(answer)
+    # what stands on the card is not said again in its thread
+    if cell.meets == "write" and writes and words not in card + thread:
+        yield f"card and thread lack “{words}”"
     if "Try again" in card + thread.rpartition("confirmed")[2]:
         yield "the card says “Try again”"
 
