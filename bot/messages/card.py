@@ -321,7 +321,9 @@ def _people_lines(card: Card) -> Iterator[Line]:
     if verdict is None or decider is None or at is None:
         yield _asked_line(request)
         return
-    by: Line = [say("By "), user(decider.user_id)]
+    # the header need not name a verdict of a newer version
+    how = "By " if verdict.is_known else f"{VERDICTS[verdict].title} by "
+    by: Line = [say(how), user(decider.user_id)]
     own = decider.user_id == request.requester.user_id
     if own or VERDICTS[verdict].executes:
         whom = [] if own else [say(" for "), user(request.requester.user_id)]

@@ -715,7 +715,7 @@ async def test_what_a_newer_version_wrote_is_kept_and_shown_as_it_is(
     card = await one.card()
     drawn = shown(card_messages.draw(card, Links()))
     assert drawn.startswith("❓ Swapped: Stolen Bikes")
-    assert "Postponed by: <@U0BOB>" in drawn
+    assert "Postponed by <@U0BOB>" in drawn
     reply = thread.next_reply(card, 0, Links())
     assert reply is not None
     assert "<@U0BOB>: swapped" in shown(reply.message)
