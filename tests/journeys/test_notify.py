@@ -41,7 +41,7 @@ async def test_a_new_card_mentions_users_and_groups_once_each(open_world: OpenWo
     async with open_world(unlatch_notify=NOTIFY) as world:
         card = await world.ask()
         assert sorted(mentioned(card)) == sorted(["U0ALICE", *PEOPLE])
-        assert "For: <!subteam^S0OPS> <@U0BOB>" in card.text
+        assert "For <!subteam^S0OPS> <@U0BOB>" in card.text
 
 
 async def test_nobody_is_mentioned_by_default(world: World) -> None:

@@ -108,7 +108,7 @@ async def test_a_bot_that_is_ahead_still_lets_others_decline(staged: Stage) -> N
         await staged.until(lambda: bool(staged.slack.views.all()))
         form = staged.slack.views.of("U0BOB")
         await staged.slack.submit(form.id, {"reason": "not theirs"})
-        await staged.until(lambda: "not theirs" in staged.thread(card))
+        await staged.until(lambda: "not theirs" in staged.card(card))
 
 
 async def test_a_bot_that_is_ahead_reminds_of_a_card_in_time(staged: Stage) -> None:
