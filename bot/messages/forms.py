@@ -29,7 +29,7 @@ from bot.messages.block_kit import (
     text,
     user,
 )
-from bot.messages.phrases import Links, change_inline, titled, with_others
+from bot.messages.phrases import Links, card_subject, ids_inline, move_lines, with_others
 
 REASON = "reason"
 
@@ -77,9 +77,10 @@ def decline_form(card: Card, message_ts: str, links: Links, response_url: str = 
         "message_ts": message_ts,
         "response_url": response_url,
     }
+    ids: Line = [bold("Ids on the card: "), *ids_inline(request.customer.ids, links)]
     one: list[Line] = [
-        [bold("Customer: "), text(titled(request.customer), limit=HEADER_LENGTH)],
-        [bold("Ids on the card: "), *change_inline(request, links)],
+        [bold("Customer: "), text(card_subject(card), limit=HEADER_LENGTH)],
+        *(move_lines(card, links) if request.to is not None else [ids]),
     ]
     many: list[Line] = [[bold("Customers: "), text(with_others(request), limit=HEADER_LENGTH)]]
     why: Line = [say(": "), text(request.reason, limit=500)] if request.reason else []

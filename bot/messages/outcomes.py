@@ -72,7 +72,8 @@ def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links
         case Outcome.RESTORED:
             yield filled("Latched again to {}.", ids_inline(request.ids_after, links))
         case Outcome.MOVED:
-            yield filled("Moved {}.", ids)
+            old, new = (ids_inline(each, links) for each in (request.ids_before, request.ids_after))
+            yield [say("Moved from "), *old, say(" to "), *new, say(".")]
         case Outcome.ALREADY_CLEAR | Outcome.ALREADY_LATCHED:
             yield [say(_NOT_CALLED[outcome])]
             yield filled("The card showed {}.", ids)

@@ -73,7 +73,7 @@ async def test_one_call_sets_both_ids_and_the_card_tells_both(world: World) -> N
     assert operations(world) == ["get_customer", "get_customer", "latch_customer"]
     shown = world.card(card)
     assert shown.startswith("✅ Moved: Stolen Bikes (2554529)")
-    assert "Moved contact 101 and company 202 → contact 9901 and company 9902" in shown
+    assert "Moved from contact 101 and company 202 to contact 9901 and company 9902." in shown
     assert "[Undo…]" in shown
     assert "✅ Moved · " in world.thread(card)
     assert (await last(world)).outcome is Outcome.MOVED

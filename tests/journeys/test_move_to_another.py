@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from bot.domain.models import EventType, Outcome
-from bot.sandbox.slack.simulator import PostedMessage
+from bot.sandbox.slack.simulator import PostedMessage, text_of
 from bot.settings import Timing
 from tests.support.ledger import audit_rows, broken
 from tests.support.names import AGAIN, BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
@@ -306,6 +306,13 @@ async def test_a_card_that_nobody_decides_expires_for_both(open_world: OpenWorld
         assert world.card(card).startswith(f"⌛ Expired: {ONE} to {OTHER}")
         assert ids(world) == [X, NONE]
         assert "latch" not in " ".join(operations(world))
+
+
+async def test_who_declines_sees_both_customers_in_the_form(world: World) -> None:
+    form = await world.open_form("U0BOB", await world.ask(TO))
+    said = text_of(form.view["blocks"])
+    assert f"{ONE} to {OTHER}" in said
+    assert f"To {OTHER}: contact 101 and company 202" in said
 
 
 async def test_a_cancelled_card_says_what_it_showed(world: World) -> None:
