@@ -31,7 +31,7 @@ CARDS = {
     "empty": "Cleared contact 101",
     "late": "Cleared contact 101",
     "keeps_ids": "answered with HTTP 200, but the change does not show yet",
-    "many_errors": "Rule 20 is violated.",
+    "many_errors": "+37 more",
     "slow": "Waiting for Fusebill",
     "hang": "the time was up. Nothing was changed",
 }

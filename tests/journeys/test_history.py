@@ -121,8 +121,8 @@ async def test_an_undone_request_says_so(world: World) -> None:
     await world.press("U0ALICE", undo, CONFIRM)
     titles = [line for line in await answer(world, "history") if "2554529" in line]
     assert titles == [
-        "✅ latched again · 2554529 Stolen Bikes · card",
-        "✅ unlatched, later undone · 2554529 Stolen Bikes · card",
+        "↩️ restored · 2554529 Stolen Bikes · card",
+        "↩️ undone · 2554529 Stolen Bikes · card",
     ]
 
 

@@ -69,7 +69,7 @@ async def test_what_was_confirmed_and_not_done_at_the_backup_is_done_after_the_r
     ("readable", "expected"),
     [
         (True, "Nobody decided in time; the customer is no longer latched."),
-        (False, "the customer could not be read, so we don't know whether it was changed."),
+        (False, "the customer could not be read, so the bot doesn't know whether it was changed."),
     ],
 )
 async def test_a_card_that_the_backup_holds_undecided_is_looked_at_before_it_expires(

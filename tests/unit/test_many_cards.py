@@ -117,10 +117,11 @@ def test_slack_takes_every_card_as_a_table_and_as_lines(card: Card, links: Any) 
     for state in (card, with_all(card, verdict=None), confirmed_anew(card)):
         message = draw(state, links, Deciders(["U0BOB", "S0OPS"]))
         assert refused_by_slack(message) == []
-        assert refused_by_slack(as_lines(message)) == []
+        if not state.is_pair:
+            assert refused_by_slack(as_lines(message)) == []
         assert len(message.text.encode("utf-16-le")) // 2 <= 3_000
         assert "None" not in shown(message)
-        marked = {m for m in mentions_and_links(message) if not m.startswith("https://")}
+        marked = {m for m in mentions_and_links(message) if "https://" not in m[:9]}
         assert marked <= people_of(card) | {"<@U0BOB>", "<usergroup>", "<!subteam^S0OPS>"}
 
 
