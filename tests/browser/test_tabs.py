@@ -27,7 +27,7 @@ async def test_another_tab_is_updated_without_a_reload(visit: Visit) -> None:
     alice, bob = await visit.tab(), await visit.tab("U0BOB")
     await alice.ask("/unlatch 3100025 closed")
     await expect(bob.card).to_contain_text("Unlatch Maple & Pine Joinery (3100025)?")
-    await alice.press("Unlatch Stolen Bikes")
+    await alice.press("Unlatch Maple & Pine Joinery")
     await expect(bob.card).to_contain_text("Unlatched: Maple & Pine Joinery (3100025)")
     await expect(bob.customer(3100025)).to_contain_text("not latched")
 

@@ -42,7 +42,7 @@ GOOD = [
     "✓ Fusebill: accepts the API key; 999 calls left this minute, 179999 today",
     f"✓ Ledger (SQLite): version {REVISION}, takes writes",
     f"{READERS}; that may be any channel, until UNLATCH_CHANNELS is set",
-    "✓ Cards: Slack accepts all 29 kinds",
+    "✓ Cards: Slack accepts all 34 kinds",
 ]
 
 

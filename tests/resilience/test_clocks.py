@@ -76,7 +76,7 @@ async def test_a_card_whose_clock_was_set_back_waits_until_its_time(
         await world.slack.workspace.until(lambda: not is_set_in_the_future(database_url))
         assert "[Cancel]" in world.card(card)
         set_back(database_url, -HOUR - LIFE)
-        await world.slack.workspace.until(lambda: "⌛ Expired" in world.thread(card))
+        await world.slack.workspace.until(lambda: "⌛ Expired" in world.card(card))
         assert "in time" in world.card(card)
         assert broken(database_url) == []
 

@@ -129,7 +129,7 @@ async def test_ids_that_changed_while_the_bot_was_dead_are_left_alone(
 
     assert staged.fusebill.customers[BIKES]["hubSpotId"] == 901
     assert staged.calls("unlatch_customer") == calls
-    assert "Now: contact 901 and company 902" in staged.card(card)
+    assert "Now latched to contact 901 and company 902" in staged.card(card)
     # nobody knows who changed them once the bot has begun a call
     changed = "Other ids" if "unlatch_customer" in point else "Not done"
     assert story(staged.thread(card)) == ["asked", "confirmed", RECLAIMED, changed]
@@ -198,7 +198,6 @@ async def test_a_card_that_expired_while_the_bot_was_dead_is_shown_as_expired(
     assert story(staged.thread(card)) == ["asked", "Expired"]
     seen = "while the bot was away; the customer is still latched to contact 101 and company 202."
     assert f"Expired {seen}" in staged.card(card)
-    assert f"expired {seen}" in staged.thread(card)
 
 
 async def test_a_refusal_whose_bot_was_killed_is_drawn_by_another_before_the_recheck(
@@ -208,7 +207,7 @@ async def test_a_refusal_whose_bot_was_killed_is_drawn_by_another_before_the_rec
         await staged.start(unlatch_recheck_after_s=3600)
     card = await staged.ask()
     await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
-    await staged.until(lambda: "unlatched" in staged.thread(card))
+    await staged.until(lambda: "✅ Unlatched" in staged.thread(card))
     await staged.until(lambda: waits_for_recheck(staged))
     trap = Trap(staged, ("before", "chat.postMessage"))
     trap.arm()

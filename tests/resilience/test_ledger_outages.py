@@ -22,6 +22,7 @@ from tests.support.faults import TIMING, calls, confirm, posted_once_in_order, s
 from tests.support.ledger import make_due
 from tests.support.names import BIKES, CHANNEL, UNDO
 from tests.support.proxy import Proxy
+from tests.support.reading import unlatched
 from tests.support.world import OpenWorld, World, add_customers
 
 STOP = "unlatch_stop"
@@ -203,7 +204,12 @@ async def test_a_stop_counts_though_the_ledger_is_away_when_it_is_pressed(
         outage.end()
         await world.slack.workspace.until(lambda: "Stopping" in world.card(card))
         released.set()
-        await shown(world, card, "✅ 8 unlatched · 🛑 2 stopped")
+        await world.slack.workspace.until(
+            lambda: "✅ 8 unlatched · 🛑 2 stopped" in world.card(card)
+        )
+        await world.settled()
+        assert unlatched(world.thread(card)) >= 8
+        assert "stopped" in world.thread(card).lower()
         assert world.ephemerals("U0BOB") == []
 
 

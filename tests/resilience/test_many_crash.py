@@ -10,6 +10,7 @@ from bot.domain.models import Outcome
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.ledger import broken
 from tests.support.names import CHANNEL, CUSTOMERS
+from tests.support.reading import unlatched
 from tests.support.stage import Stage, Trap
 
 POINTS = [
@@ -54,7 +55,7 @@ async def test_after_a_kill_at_any_point_each_customer_is_finished_and_told(
     await staged.settled(40.0)
     assert all_outcomes(staged) == {Outcome.CLEARED: len(CUSTOMERS)}
     assert f"{len(CUSTOMERS)} unlatched" in staged.card(card)
-    assert f"{len(CUSTOMERS)} unlatched" in staged.thread(card)
+    assert unlatched(staged.thread(card)) >= len(CUSTOMERS)
     assert not any(staged.fusebill.customers[each]["hubSpotId"] for each in CUSTOMERS)
     # only what was lost on its way is called again, never what was cleared
     lost = 8 if when == "before" and call == "unlatch_customer" else 0

@@ -15,6 +15,7 @@ from tests.resilience.test_many_instances import ask_about
 from tests.support.bot_process import PACE
 from tests.support.ledger import broken
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
+from tests.support.reading import unlatched
 from tests.support.stage import Stage, Trap
 from tests.support.world import QUICK, OpenWorld, World, add_customers
 
@@ -39,7 +40,7 @@ async def test_check_again_is_shown_though_slack_was_away_and_the_first_customer
     world.slack.faults.fail("chat.postMessage", status=503)
     await world.press("U0BOB", card, CHECK)
     await world.slack.workspace.until(
-        lambda: "3 unlatched" in world.card(card) and "3 unlatched" in world.thread(card)
+        lambda: "3 unlatched" in world.card(card) and unlatched(world.thread(card)) >= 3
     )
 
 
@@ -152,8 +153,8 @@ async def test_an_undo_of_many_that_is_killed_latches_each_again_and_marks_all(
     await staged.until(trap.sprung.is_set)
     await staged.start()
     await staged.settled(40.0)
-    await staged.until(lambda: "12 latched again" in staged.card(undo))
-    await staged.until(lambda: staged.card(card).count("unlatched, undone") == len(CUSTOMERS))
+    await staged.until(lambda: "12 restored" in staged.card(undo))
+    await staged.until(lambda: staged.card(card).count("↩️ undone") == len(CUSTOMERS))
     assert "[Undo…]" not in staged.card(card)
     assert {staged.fusebill.customers[each]["hubSpotId"] - each for each in CUSTOMERS} == {0}
     assert broken(staged.database_url) == []
@@ -174,7 +175,7 @@ async def test_a_bot_that_is_told_to_stop_leaves_the_rest_of_a_card_to_the_next(
     await staged.settled(40.0)
     assert all_outcomes(staged) == {Outcome.CLEARED: len(CUSTOMERS)}
     assert "12 unlatched" in staged.card(card)
-    assert "12 unlatched" in staged.thread(card)
+    assert unlatched(staged.thread(card)) >= len(CUSTOMERS)
     assert broken(staged.database_url) == []
 
 

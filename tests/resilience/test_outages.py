@@ -103,7 +103,8 @@ async def test_the_bot_does_not_wait_for_a_rate_limit_beyond_its_budget(world: W
     world.fusebill.misbehave("rate_limited", operation="unlatch_customer", times=None, reset_s=60)
     await confirm(world, card)
     await shown(world, card, "❌ Not done")
-    assert "accepts no more calls until" in world.card(card)
+    assert "accepts no more calls right now" in world.card(card)
+    assert "Ask again after" in world.card(card)
     assert calls(world) == 1
 
 

@@ -279,8 +279,8 @@ async def mark_many_as_undone(scene: Scene) -> None:
     await scene.world.press("U0BOB", undo, CONFIRM)
     each = [*FLOW, "requested", "confirmed", "begun", "restored", "undone"]
     assert sorted(scene.recorded()) == sorted(each * 3)
-    assert "3 latched again" in scene.world.card(undo)
-    assert scene.world.card(card).count("unlatched, undone") == 3
+    assert "3 restored" in scene.world.card(undo)
+    assert scene.world.card(card).count("↩️ undone") == 3
 
 
 async def stop(scene: Scene) -> None:

@@ -40,6 +40,16 @@ def request_id(card: PostedMessage) -> str:
     return str(buttons_of(card)[0]["value"])
 
 
+def unlatched(thread: str) -> int:
+    """How many times a thread says of a customer that it was unlatched, alone or in a batch.
+
+    A reply whose posting was cut off may be there twice.
+    """
+    batches = re.findall(r"([0-9]+) unlatched", thread)
+    alone = re.findall(r"(?:Unlatched:|\u2022) .* \([0-9]+\) \u00b7 ", thread)
+    return len(alone) + sum(map(int, batches))
+
+
 def operations(world: World) -> list[str]:
     """The calls to Fusebill, in order."""
     return [call.operation for call in world.fusebill.calls]
