@@ -24,7 +24,7 @@ from bot.settings import Mode, Timing
 from tests.support import ledger
 from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import parts
-from tests.support.world import World, settings_for
+from tests.support.world import World, add_customers, settings_for
 
 JOINERY = 3100025
 STOP = "unlatch_stop"
@@ -196,6 +196,8 @@ async def unknown_but_done(pair: Pair) -> None:
 
 
 async def working(pair: Pair) -> None:
+    # so many that the last are begun seconds later
+    add_customers(pair.world.fusebill, range(5_000_001, 5_000_038))
     ids = ", ".join(map(str, sorted(pair.world.fusebill.customers)))
     await pair.world.ask(f"{ids} moved")
     await pair.settled()
