@@ -173,8 +173,19 @@ async def _card(customer_id: int, settings: Settings) -> Message:
         return not_latched(customer, links)
     now = datetime.now(UTC)
     ends = now + timedelta(seconds=settings.unlatch_expires_after_s)
-    asked = ("0" * 32, Kind.UNLATCH, customer, "", None, None, Person(YOU, ""), "", now, ends)
-    return draw(Card((Request(*asked),)), links)
+    request = Request(
+        id="0" * 32,
+        kind=Kind.UNLATCH,
+        customer=customer,
+        channel_id="",
+        message_ts=None,
+        thread_ts=None,
+        requester=Person(YOU, ""),
+        reason="",
+        asked_at=now,
+        expires_at=ends,
+    )
+    return draw(Card((request,)), links)
 
 
 def _spoken(message: Message) -> str:

@@ -9,13 +9,12 @@ import pytest
 
 from bot.sandbox.slack.simulator import text_of
 from bot.settings import Mode
-from tests.support.names import BIKES, CHANNEL, CONFIRM, UNDO
+from tests.support.names import AGAIN, BIKES, CHANNEL, CONFIRM, UNDO
 from tests.support.reading import parts
 from tests.support.world import OpenWorld, World
 
 OTHER = "/unlatch-test"
 JOINERY = 3100025
-ASK_AGAIN = "unlatch_again"
 USUAL = re.compile(r"/unlatch\b(?!-test)")
 
 
@@ -94,7 +93,7 @@ async def test_whatever_leads_to_a_card_keeps_the_name_that_was_typed(
         await ask(world)
         [card] = world.slack.workspace.messages(CHANNEL)
         await world.slack.workspace.until(lambda: "⌛ Expired" in world.card(card))
-        await world.press("U0ALICE", card, ASK_AGAIN)
+        await world.press("U0ALICE", card, AGAIN)
         await world.settled()
         assert await names(world) == [OTHER, OTHER]
         assert USUAL.findall(all_that_was_said(world)) == []

@@ -7,11 +7,9 @@ import json
 import pytest
 
 from bot.sandbox.slack.simulator import Channel, Ephemeral, PostedMessage
-from tests.support.names import BIKES, CHANNEL
+from tests.support.names import BIKES, CHANNEL, USE
 from tests.support.reading import parts, without_times
 from tests.support.world import OpenWorld, World, add_customers
-
-USE = "unlatch_use"
 
 
 def last(world: World, user_id: str = "U0ALICE") -> Ephemeral:

@@ -6,13 +6,12 @@ from collections import Counter
 
 from bot.domain.models import EventType, Outcome, Verdict
 from tests.support.ledger import audit_rows, broken
-from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
+from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, STOP, UNDO
 from tests.support.reading import operations
 from tests.support.world import OpenWorld, World, add_customers
 
 JOINERY, DENTAL = 3100025, 3100033
 THREE = f"{BIKES}, {JOINERY}, {DENTAL} moved portal"
-STOP = "unlatch_stop"
 
 
 async def outcomes(world: World) -> Counter[Outcome | None]:

@@ -14,12 +14,11 @@ from bot.sandbox.slack.proxy_answers import PROXY_ANSWERS
 from bot.sandbox.slack.simulator import OpenView
 from bot.sandbox.slack.workspace import Channel
 from tests.support.ledger import audit_rows
-from tests.support.names import BIKES, CANCEL, CHANNEL
+from tests.support.names import BIKES, CANCEL, CHANNEL, USE
 from tests.support.reading import answer_to, heard_by, operations, parts
 from tests.support.world import OpenWorld, World
 
 JOINERY, DENTAL, COFFEE = 3100025, 3100033, 3100017
-MEANT = "unlatch_use"
 ADVICE = "put each customer on its own line, without thousands separators."
 CUSTOMERS = "https://admin.staxbill.com/customers"
 
@@ -47,7 +46,7 @@ async def press_meaning(world: World, number: int) -> None:
         for element in block["elements"]
     ]
     value = buttons[number]["value"]
-    await world.slack.click_ephemeral("U0ALICE", question, MEANT, value)
+    await world.slack.click_ephemeral("U0ALICE", question, USE, value)
     await world.settled()
 
 
@@ -170,7 +169,7 @@ async def test_a_reason_may_begin_with_a_word_that_joins(world: World, reason: s
 async def test_a_meaning_that_no_button_has_does_nothing_and_says_so(
     world: World, value: str
 ) -> None:
-    await world.slack.forge_click("U0ALICE", "1.2", MEANT, value)
+    await world.slack.forge_click("U0ALICE", "1.2", USE, value)
     await world.settled()
     assert "✋" in world.last_ephemeral("U0ALICE")
     assert (operations(world), heard_by(world)) == ([], {"U0ALICE"})

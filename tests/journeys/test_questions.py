@@ -5,10 +5,9 @@ from __future__ import annotations
 import pytest
 
 from bot.sandbox.slack.simulator import Channel, Ephemeral, PostedMessage
-from tests.support.names import BIKES, CHANNEL
+from tests.support.names import BIKES, CHANNEL, USE
 from tests.support.world import OpenWorld, World, add_customers
 
-MEANT = "unlatch_use"
 INVOICE = f"https://admin.staxbill.com/invoices/{BIKES}"
 
 
@@ -34,7 +33,7 @@ async def press(world: World, label: str) -> None:
         for element in block["elements"]
         if element["text"]["text"] == label
     ]
-    delivery = await world.slack.click_ephemeral("U0ALICE", last(world), MEANT, value)
+    delivery = await world.slack.click_ephemeral("U0ALICE", last(world), USE, value)
     assert delivery.status == 200
     await world.settled()
 

@@ -12,11 +12,10 @@ from tests.resilience.test_many_crash import all_outcomes, ask
 from tests.support.bot_process import PACE
 from tests.support.kept import KeptRequest
 from tests.support.ledger import broken
-from tests.support.names import BIKES, CHANNEL, CONFIRM, CUSTOMERS
+from tests.support.names import BIKES, CHANNEL, CONFIRM, CUSTOMERS, STOP
 from tests.support.reading import request_id
 from tests.support.stage import Stage, Trap
 
-STOP = "unlatch_stop"
 JOINERY = 3100025
 WRITE = "unlatch_customer"
 # the next process starts, and somebody presses Stop, before the old hold is over

@@ -22,12 +22,11 @@ from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import Delivery, PostedMessage, SimulatedSlack, text_of
 from bot.settings import Mode, Timing
 from tests.support import ledger
-from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
+from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, STOP, UNDO
 from tests.support.reading import parts
 from tests.support.world import World, add_customers, settings_for
 
 JOINERY = 3100025
-STOP = "unlatch_stop"
 TIMING = Timing(
     hold_s=2.0,
     execution_s=1.5,
@@ -83,10 +82,6 @@ class Pair:
     def last_card(self) -> PostedMessage:
         """The newest message in the channel."""
         return self.slack.workspace.messages(CHANNEL)[-1]
-
-    def last_reply(self, card: PostedMessage) -> PostedMessage:
-        """The newest message in a card's thread."""
-        return self.slack.workspace.thread(CHANNEL, card.ts)[-1]
 
 
 Do = Callable[[Pair], Awaitable[object]]

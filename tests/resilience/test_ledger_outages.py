@@ -20,12 +20,10 @@ from tests.support import postgresql
 from tests.support.damage import CHANGES_A_CARD, locked, lose, refused
 from tests.support.faults import TIMING, calls, confirm, posted_once_in_order, shown
 from tests.support.ledger import make_due
-from tests.support.names import BIKES, CHANNEL, UNDO
+from tests.support.names import BIKES, CHANNEL, STOP, UNDO
 from tests.support.proxy import Proxy
 from tests.support.reading import unlatched
 from tests.support.world import OpenWorld, World, add_customers
-
-STOP = "unlatch_stop"
 
 BLOCKED = (
     "SELECT count(*) FROM pg_stat_activity"

@@ -18,12 +18,11 @@ from tests.resilience.test_instances import click_everywhere, lines
 from tests.resilience.test_many_crash import all_outcomes, ask
 from tests.support.bot_process import PACE, BotProcess
 from tests.support.ledger import broken, story_of_all
-from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
+from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, STOP, UNDO
 from tests.support.reading import unlatched
 from tests.support.stage import Stage, stage
 from tests.support.world import add_customers
 
-STOP = "unlatch_stop"
 PATIENT = replace(PACE, hold_s=10.0)
 # the card is drawn often, so that instances have something to draw over
 BUSY = replace(PACE, hold_s=1.0, working_after_s=0.1, progress_every_s=0.1)

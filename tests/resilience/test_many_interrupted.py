@@ -14,12 +14,11 @@ from tests.resilience.test_many_crash import all_outcomes, ask
 from tests.resilience.test_many_instances import ask_about
 from tests.support.bot_process import PACE
 from tests.support.ledger import broken
-from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
+from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, STOP, UNDO
 from tests.support.reading import unlatched
 from tests.support.stage import Stage, Trap
 from tests.support.world import QUICK, OpenWorld, World, add_customers
 
-STOP = "unlatch_stop"
 JOINERY, DENTAL = 3100025, 3100033
 THREE = f"{BIKES}, {JOINERY}, {DENTAL} moved portal"
 

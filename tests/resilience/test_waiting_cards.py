@@ -11,10 +11,9 @@ from bot.sandbox.slack.simulator import PostedMessage
 from tests.resilience.test_many_instances import ask_about
 from tests.support.bot_process import PACE
 from tests.support.ledger import broken
-from tests.support.names import BIKES, CONFIRM, CUSTOMERS
+from tests.support.names import BIKES, CONFIRM, CUSTOMERS, STOP
 from tests.support.stage import Stage, Trap
 
-STOP = "unlatch_stop"
 PATIENT = replace(PACE, hold_s=2.0)
 MANY = CUSTOMERS[:4]
 one_and_many = pytest.mark.parametrize("ids", [[BIKES], MANY], ids=["one", "many"])

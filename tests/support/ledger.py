@@ -20,9 +20,9 @@ from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Connection, func, make_url, select, update
 
-from bot.domain.models import Outcome, Person, Request, Verdict
+from bot.domain.models import Outcome, Person, Verdict
 from bot.domain.outcomes import Result
-from bot.ledger import decide_steps, lists, work_steps
+from bot.ledger import decide_steps, work_steps
 from bot.ledger.audit.export import Filter, Row, read
 from bot.ledger.audit.verify import verify
 from bot.ledger.database.engine import open_engine
@@ -167,12 +167,6 @@ def kept_urls(database_url: str, card_id: str) -> list[str]:
     query = select(response_urls.c.url).where(response_urls.c.request_id == card_id)
     with reading(database_url) as connection:
         return list(connection.execute(query).scalars())
-
-
-def read_requests(database_url: str) -> list[Request]:
-    """The first request of each card as the bot reads it, newest first, to call its parts with."""
-    with reading(database_url) as connection:
-        return list(lists.recent(connection, None, limit=100))
 
 
 def make_due(database_url: str, card_id: str, kind: Job, at: datetime | None = None) -> None:

@@ -56,13 +56,13 @@ FOR_WHOM = {"requester": "for <@U0ASKED>", "reason": "the reason why"}
 WHO_DECIDED = {"decider": "<@U0DECIDED>", "decided_at": on_card(time(3))}
 
 
-def cards(*happening: EventType, **changes: Any) -> tuple[str, str]:
+def cards(*event_types: EventType, **changes: Any) -> tuple[str, str]:
     """What the cards of one customer and of two show after the same; the first is the same."""
     first, other = Customer(**CUSTOMER), customers(1)[0]
     drawn = []
     for on_it in ([first], [first, other]):
         card = card_of(on_it, **ASKED)
-        for type_ in happening:
+        for type_ in event_types:
             card = happened(card, type_, "U0LATER", why="the answer", found={"vid": 700_001})
         card = Card(tuple(replace(each, **changes) for each in card.requests))
         drawn.append(shown(draw(card, NO_LINKS, Deciders(["U0NOTIFY"]))))
@@ -84,7 +84,7 @@ def test_a_customer_without_a_company_has_its_name_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("happening", "changes", "facts"),
+    ("event_types", "changes", "facts"),
     [
         ([], {}, WHO_ASKED | {"expires_at": on_card(time(2)), "notify": "<@U0NOTIFY>"}),
         ([], DECIDED | {"verdict": Verdict.CONFIRMED}, FOR_WHOM | WHO_DECIDED),
@@ -105,7 +105,7 @@ def test_a_customer_without_a_company_has_its_name_in_the_table() -> None:
     ids=["asked", "working", "cancelled", "declined", "expired", "undone", "latched again"],
 )
 def test_what_the_card_of_one_says_of_a_request_the_card_of_many_says(
-    happening: list[EventType], changes: dict[str, Any], facts: dict[str, str]
+    event_types: list[EventType], changes: dict[str, Any], facts: dict[str, str]
 ) -> None:
-    for drawn in cards(*happening, **changes):
+    for drawn in cards(*event_types, **changes):
         assert {name: fact for name, fact in facts.items() if fact not in drawn} == {}

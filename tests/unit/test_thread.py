@@ -41,7 +41,6 @@ ON_HOLD: dict[str, Any] = {
     "texts": ["On hold"],
     "status": 409,
 }
-PER_CUSTOMER = [*RESULTS.values(), EventType.LATCHED_AGAIN, EventType.RECLAIMED, EventType.UNDONE]
 
 
 def lines(*messages: Message) -> list[str]:
