@@ -231,9 +231,10 @@ def past_lines(card: Card) -> Iterator[Line]:
     for past in changed:
         at = datetime.fromtimestamp(past.at, UTC)
         then = LATER.get(EventType(past.later)) if past.later else None
-        later = f", {then.title.lower()} after {span(past.after_s)}" if then else ""
+        # Slack refuses a text without characters
+        later = [say(f", {then.title.lower()} after {span(past.after_s)}")] if then else []
         title = OUTCOMES[Outcome(past.outcome)].title
-        yield [bold("⚠️ "), say(f"{title} "), date(at, "{ago}"), say(f"{later}"), *_see(past.url)]
+        yield [bold("⚠️ "), say(f"{title} "), date(at, "{ago}"), *later, *_see(past.url)]
     for past in waiting:
         yield [bold("⚠️ "), say("Another card waits for this customer"), *_see(past.url)]
 

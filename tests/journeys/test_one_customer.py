@@ -130,3 +130,12 @@ async def test_a_card_of_many_names_whose_ids_were_changed_before(world: World) 
     latch(world, 901, 902)
     card = await world.ask(f"{BIKES}, 3100025 moved")
     assert f"⚠️ Changed before: {BIKES}\n" in world.card(card)
+
+
+async def test_a_card_says_when_its_customer_was_changed_before(world: World) -> None:
+    await cleared(world)
+    latch(world, 101, 202)
+    card = await world.ask()
+    assert "⚠️ Unlatched AT: see its card" in without_times(world.card(card))
+    # plain text is what Slack gets after it has refused the card
+    assert card.blocks[1]["type"] == "rich_text"
