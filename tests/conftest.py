@@ -21,7 +21,7 @@ from tests.support import ledger, postgresql
 from tests.support.world import QUICK, OpenWorld, World, settings_for
 
 # no deadline: how long an example takes depends on the machine; each run draws other examples
-hypothesis.settings.register_profile("unlatch", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("unlatch", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("unlatch")
 
 

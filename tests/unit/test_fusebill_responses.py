@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import httpx
 import pytest
@@ -18,7 +19,6 @@ from bot.fusebill.errors import (
     FusebillError,
     FusebillRefused,
     KeyRefused,
-    NotReached,
     NotUnderstood,
     OutcomeUnknown,
     RateLimited,
@@ -29,9 +29,6 @@ from bot.fusebill.pace import rate_limit_of
 from bot.fusebill.responses import Accepted, Answer, accepted_of, customer_of, customers_of
 from bot.fusebill.texts import MAX_TEXT, MAX_TEXTS, texts_of
 from tests.support.names import BIKES
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 
@@ -69,12 +66,12 @@ def answer(value: object, status: int = 200) -> Answer:
     return Answer(status, json.dumps(value).encode())
 
 
-def error_of(read: Callable[[], object]) -> FusebillError | None:
+def result_of(read: Callable[[], Any]) -> Any:
+    """What a reader returns or raises."""
     try:
-        read()
+        return read()
     except FusebillError as error:
         return error
-    return None
 
 
 def refused(value: object, status: int = 409) -> FusebillError:
@@ -83,8 +80,9 @@ def refused(value: object, status: int = 409) -> FusebillError:
     return caught.value
 
 
-def test_the_vendors_sample_is_read() -> None:
-    assert customer_of(Answer(200, sample("unlatched_customer.json")), BIKES) == Customer(
+def test_the_vendors_samples_are_read() -> None:
+    read = customer_of(Answer(200, sample("unlatched_customer.json")), BIKES)
+    assert read == Customer(
         customer_id=BIKES,
         ids=HubSpotIds(),
         name="John Doe",
@@ -94,15 +92,8 @@ def test_the_vendors_sample_is_read() -> None:
         account_status="Good",
         email="[email protected]",
     )
-
-
-def test_a_latched_customer_is_read() -> None:
-    customer = customer_of(Answer(200, sample("latched_customer.json")), BIKES)
-    assert customer is not None
-    assert customer.ids == HubSpotIds(434381295294, 202)
-
-
-def test_the_vendors_error_is_read() -> None:
+    latched = customer_of(Answer(200, sample("latched_customer.json")), BIKES)
+    assert latched.ids == HubSpotIds(434381295294, 202)
     with pytest.raises(CustomerNotFound) as caught:
         customer_of(Answer(404, sample("customer_not_found.json")), 123)
     assert caught.value.texts == ("Customer with id 123 not found.",)
@@ -111,7 +102,7 @@ def test_the_vendors_error_is_read() -> None:
 NEITHER: dict[str, Any] = {"id": BIKES, "hubSpotId": None, "hubSpotCompanyId": None}
 
 
-@pytest.mark.parametrize("body", [b"", b" \r\n", b"null", b"\xef\xbb\xbfnull", b"<p>Login</p>"])
+@pytest.mark.parametrize("body", [b"", b"null", b"\xef\xbb\xbfnull", b"<p>Login</p>"])
 def test_any_success_accepts_a_change_and_only_a_customer_shows_it(body: bytes) -> None:
     accepted = accepted_of(Answer(202, body), BIKES)
     assert (accepted.status, accepted.customer) == (202, None)
@@ -119,9 +110,6 @@ def test_any_success_accepts_a_change_and_only_a_customer_shows_it(body: bytes) 
     for read in (lambda: customer_of(Answer(202, body), BIKES), lambda: customers_of(Answer(202))):
         with pytest.raises(NotUnderstood):
             read()
-
-
-def test_an_accepted_change_shows_its_status_and_the_customer() -> None:
     assert accepted_of(answer(NEITHER, 201), BIKES) == Accepted(201, Customer(BIKES))
 
 
@@ -150,38 +138,24 @@ def test_an_id_is_a_whole_number_a_string_of_one_or_nothing(value: str, read: in
 @pytest.mark.parametrize(
     "value",
     [
-        *("true", "false", "1.5", '"1.5"', "-1", '"-7"', '" 7"', '"7\\n"', '"٣"', '"²"', '"1e5"'),
-        *(
-            "1e5",
-            "1E400",
-            "NaN",
-            "Infinity",
-            "[]",
-            "{}",
-            "9" * 19,
-            f'"{"9" * 19}"',
-            '"none"',
-            '"."',
-        ),
+        *("true", "1.5", '"1.5"', "-1", '" 7"', '"7\\n"', '"٣"', '"²"', '"1e5"', "1E400"),
+        *("NaN", "[]", "{}", "9" * 19, f'"{"9" * 19}"', '"none"', '"."'),
     ],
 )
-@pytest.mark.parametrize("name", ["id", "hubSpotId", "hubSpotCompanyId"])
-def test_any_other_id_is_not_understood(name: str, value: str) -> None:
-    rest = ", ".join(f'"{key}": {BIKES}' for key in NEITHER if key != name)
-    with pytest.raises(NotUnderstood, match=f"cannot be read: {name} is neither"):
-        customer_of(Answer(200, f'{{"{name}": {value}, {rest}}}'.encode()), BIKES)
+def test_any_other_id_is_not_understood(value: str) -> None:
+    for name in NEITHER:
+        rest = ", ".join(f'"{key}": {BIKES}' for key in NEITHER if key != name)
+        with pytest.raises(NotUnderstood, match=f"cannot be read: {name} is neither"):
+            customer_of(Answer(200, f'{{"{name}": {value}, {rest}}}'.encode()), BIKES)
 
 
-def test_a_name_that_stands_there_twice_is_not_understood() -> None:
+def test_a_customer_whose_ids_are_missing_or_stand_there_twice_is_not_understood() -> None:
     twice = f'{{"id": {BIKES}, "hubSpotId": 101, "hubSpotCompanyId": null, "hubSpotId": null}}'
     with pytest.raises(NotUnderstood, match="not JSON"):
         customer_of(Answer(200, twice.encode()), BIKES)
-
-
-@pytest.mark.parametrize("name", ["hubSpotId", "hubSpotCompanyId"])
-def test_a_customer_without_one_of_the_ids_is_not_understood(name: str) -> None:
-    with pytest.raises(NotUnderstood, match="it lacks the HubSpot ids"):
-        customer_of(answer({key: v for key, v in NEITHER.items() if key != name}), BIKES)
+    for name in ("hubSpotId", "hubSpotCompanyId"):
+        with pytest.raises(NotUnderstood, match="it lacks the HubSpot ids"):
+            customer_of(answer({key: v for key, v in NEITHER.items() if key != name}), BIKES)
 
 
 @pytest.mark.parametrize(
@@ -212,26 +186,19 @@ def test_half_a_success_is_no_verdict() -> None:
         customer_of(Answer(200, json.dumps(NEITHER).encode(), complete=False), BIKES)
 
 
-@pytest.mark.parametrize("value", [[], [{"id": BIKES}], 7, "text", True, {}, {"Message": "no"}])
+@pytest.mark.parametrize("value", [[], [{"id": BIKES}], 7, "text", {}, {"Message": "no"}])
 def test_other_json_cannot_be_read_as_a_customer(value: object) -> None:
     with pytest.raises(OutcomeUnknown, match="cannot be read"):
         customer_of(answer(value), BIKES)
-
-
-def test_another_customer_cannot_be_read() -> None:
     with pytest.raises(OutcomeUnknown, match="another customer"):
         customer_of(answer({"id": 1}), BIKES)
 
 
-def test_invalid_fields_are_empty_and_numbers_become_text() -> None:
+def test_odd_fields_are_empty_or_text_that_can_be_stored() -> None:
     odd = NEITHER | {"firstName": None, "lastName": "Doe", "reference": 1337, "status": ["x"]}
-    assert customer_of(answer(odd), BIKES) == Customer(BIKES, name="Doe", reference="1337")
-
-
-def test_characters_that_cannot_be_stored_are_replaced() -> None:
-    customer = customer_of(answer(NEITHER | {"companyName": "a\x00b\ud800c😀"}), BIKES)
-    assert customer is not None
-    assert customer.company_name == "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c😀"
+    read = customer_of(answer(odd | {"companyName": "a\x00b\ud800c😀"}), BIKES)
+    cleaned = "a\N{REPLACEMENT CHARACTER}b\N{REPLACEMENT CHARACTER}c😀"
+    assert read == Customer(BIKES, name="Doe", reference="1337", company_name=cleaned)
 
 
 @pytest.mark.parametrize(
@@ -241,11 +208,8 @@ def test_characters_that_cannot_be_stored_are_replaced() -> None:
         ({"Errors": [{"Value": None}, {}, "bare", 7.5], "Message": "unused"}, ("bare",)),
         ({"Errors": {"Value": "alone"}}, ("alone",)),
         ({"Errors": [], "Message": "instead"}, ("instead",)),
-        ({"Errors": None, "Message": "instead"}, ("instead",)),
         ({"Message": {"no": "text"}}, ()),
         ([{"Value": "one"}, "two"], ("one", "two")),
-        ({"errors": [{"value": "small letters"}]}, ("small letters",)),
-        ({"message": "small letters"}, ("small letters",)),
         (
             {
                 "Message": "An error has occurred.",
@@ -276,12 +240,6 @@ def test_the_texts_of_an_error_are_found(value: object, texts: tuple[str, ...]) 
     assert refused(value).texts == texts
 
 
-def test_the_texts_of_an_error_are_bounded() -> None:
-    error = refused({"Errors": [{"Value": str(n) + "x" * 20_000} for n in range(200)]})
-    assert len(error.texts) == MAX_TEXTS
-    assert {len(text) for text in error.texts} == {MAX_TEXT}
-
-
 @pytest.mark.parametrize(
     ("body", "content_type", "texts"),
     [
@@ -293,10 +251,8 @@ def test_the_texts_of_an_error_are_bounded() -> None:
         (b"Caf\xe9 is closed", "text/plain; charset=windows-1252", "Café is closed"),
         (b'{"Message": "Caf\xe9"}', "application/json; charset=windows-1252", "Café"),
         (b'{"Message": "Caf\xc3\xa9"}', "application/json; charset=klingon", "Café"),
-        (b'{"Message": "Caf\xc3\xa9"}', "application/json; charset=punycode", "Café"),
         ('{"Message": "Café"}'.encode("utf-16"), "", "Café"),
         (b"\xef\xbb\xbf" + '{"Message": "Café"}'.encode(), "", "Café"),
-        (b"upstream connect error", "text/plain", "upstream connect error"),
         (b"no type, but text", "", "no type, but text"),
         (b'{"Message": "as HTML"}', "text/html", "as HTML"),
         (b"&lt;b&gt; is <p>kept &amp; literal", "text/html", "&lt;b&gt; is <p>kept &amp; literal"),
@@ -316,7 +272,7 @@ def test_an_unreadable_body_has_no_texts(body: bytes) -> None:
     assert caught.value.texts == ()
 
 
-@pytest.mark.parametrize("status", [400, 401, 402, 409, 410, 411, 422, 499])
+@pytest.mark.parametrize("status", [400, 401, 409, 499])
 @pytest.mark.parametrize(
     ("body", "what"),
     [
@@ -331,7 +287,9 @@ def test_an_unreadable_body_has_no_texts(body: bytes) -> None:
 def test_a_refusal_that_is_not_in_a_form_of_fusebills_is_nobodys_word(
     status: int, body: bytes, what: str
 ) -> None:
-    error = error_of(lambda: customer_of(Answer(status, body), BIKES))
+    with pytest.raises(FusebillError) as caught:
+        customer_of(Answer(status, body), BIKES)
+    error = caught.value
     assert type(error) is (Forbidden if status == 401 else NotUnderstood)
     assert error.why == f"the answer cannot be read: {what}"
     assert (error.own_form, error.may_pass) == (False, True)
@@ -344,26 +302,16 @@ def test_half_a_refusal_is_nobodys_word(status: int) -> None:
     assert caught.value.may_pass
 
 
-def test_the_documented_words_about_the_key_count_in_any_form() -> None:
-    words = b"Authorization key is not in the correct format."
-    with pytest.raises(KeyRefused):
-        customer_of(Answer(400, words), BIKES)
-
-
 @pytest.mark.parametrize(
     ("status", "value", "may_pass"),
     [
         (400, {"Message": "The request is invalid."}, False),
         (409, {"Message": "The customer is being synchronised."}, True),
-        (422, {"Message": "The request is invalid."}, False),
         (401, {"Message": "Authorization has been denied for this request."}, False),
         (404, {"HttpStatusCode": 404, "Errors": [{"Value": "Not found."}]}, False),
         (404, {"Message": "No HTTP resource was found."}, True),
         (403, {"message": "Your IP address is not allowed."}, True),
         (302, {}, True),
-        (405, {}, True),
-        (407, {}, True),
-        (429, {}, True),
         (500, {"Errors": [{"Value": "Queue."}]}, True),
         (503, {}, True),
     ],
@@ -379,18 +327,14 @@ def test_an_error_may_pass_unless_fusebill_itself_refuses_for_good(
     [
         (101, NotUnderstood),
         (302, WrongAddress),
-        (308, WrongAddress),
         (400, FusebillRefused),
         (401, KeyRefused),
         (403, Forbidden),
         (404, CustomerNotFound),
         (405, WrongAddress),
-        (407, Forbidden),
-        (408, Unavailable),
         (409, FusebillRefused),
         (429, RateLimited),
         (500, Unavailable),
-        (599, Unavailable),
         (700, NotUnderstood),
     ],
 )
@@ -404,9 +348,7 @@ def test_the_http_status_decides(status: int, error: type[FusebillError]) -> Non
     [
         b'{"Message": "No HTTP resource was found that matches the request URI."}',
         b'{"message": "no Route matched with those values"}',
-        b'{"errors": [{"title": "Not Found"}]}',
         b"<html><title>404 - File or directory not found.</title></html>",
-        b"[]",
         b"null",
         b"",
     ],
@@ -422,22 +364,20 @@ def test_a_redirect_is_named_with_its_target() -> None:
         customer_of(Answer(307, b"", there), BIKES)
 
 
-def test_an_error_keeps_its_id_and_whether_it_is_fusebills_own() -> None:
-    error = refused({"ErrorId": 77, "Errors": [{"Value": "Queue."}]}, 500)
+def test_an_error_keeps_its_id_whether_it_is_fusebills_own_and_a_bounded_text() -> None:
+    texts = [{"Value": str(n) + "x" * 20_000} for n in range(200)]
+    error = refused({"ErrorId": 77, "Errors": texts}, 500)
     assert (error.error_id, error.own_form) == (77, True)
+    assert len(error.texts) == MAX_TEXTS
+    assert {len(text) for text in error.texts} == {MAX_TEXT}
     error = refused({"message": "no"}, 500)
     assert (error.error_id, error.own_form) == (None, False)
 
 
-def test_the_errors_form_the_documented_tree() -> None:
-    assert issubclass(FusebillRefused, FusebillError)
-    assert not issubclass(FusebillRefused, OutcomeUnknown | NotReached)
-    for refusal in (CustomerNotFound, KeyRefused, RateLimited):
-        assert issubclass(refusal, FusebillRefused)
-    for nobodys in (Forbidden, WrongAddress):
-        assert issubclass(nobodys, NotUnderstood)
-    assert issubclass(Unavailable, OutcomeUnknown)
-    assert issubclass(NotUnderstood, OutcomeUnknown)
+def test_the_documented_words_about_the_key_count_in_any_form() -> None:
+    words = b"Authorization key is not in the correct format."
+    with pytest.raises(KeyRefused):
+        customer_of(Answer(400, words), BIKES)
 
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -448,16 +388,13 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
     [
         ({}, None),
         ({"Retry-After": "7"}, NOW + timedelta(seconds=7)),
-        ({"Retry-After": "9" * 18}, NOW + timedelta(days=1)),
         ({"Retry-After": "Mon, 23 Nov 2026 12:00:09 GMT"}, NOW + timedelta(seconds=9)),
         ({"X-Rate-Limit-Reset-Minute": "2026-11-23T12:00:30Z"}, NOW + timedelta(seconds=30)),
-        ({"X-Rate-Limit-Reset-Minute": "2026-11-23T12:00:30"}, NOW + timedelta(seconds=30)),
         (
             {"X-Rate-Limit-Reset-Minute": "2026-11-23T14:00:30.0000000+02:00"},
             NOW + timedelta(seconds=30),
         ),
         ({"X-Rate-Limit-Reset-Minute": "1795435230"}, NOW + timedelta(seconds=30)),
-        ({"X-Rate-Limit-Reset-Minute": "1795435230000"}, NOW + timedelta(seconds=30)),
         ({"X-Rate-Limit-Reset-Minute": "30"}, None),
         ({"X-Rate-Limit-Reset-Minute": "soon"}, None),
         (
@@ -495,26 +432,18 @@ def test_a_list_skips_unreadable_entries() -> None:
 
 
 @given(status=st.integers(100, 999), body=BODIES, headers=HEADERS)
-def test_any_answer_gives_a_value_or_a_fusebill_error(
+def test_any_answer_gives_the_customer_or_a_fusebill_error(
     status: int, body: bytes, headers: dict[str, str]
 ) -> None:
     response = Answer(status, body, httpx.Headers(headers))
     rate_limit_of(response.headers)
     for read in (lambda: customer_of(response, 1), lambda: customers_of(response)):
-        error = error_of(read)
-        if error is None:
+        found = result_of(read)
+        if isinstance(found, FusebillError):
+            assert found.status == status
+            assert len(found.texts) <= MAX_TEXTS
+            str(found).encode()
+            assert isinstance(found, FusebillRefused) <= (300 <= status < 500)
+        else:
             assert 200 <= status < 300
-            continue
-        assert error.status == status
-        assert len(error.texts) <= MAX_TEXTS
-        str(error).encode()
-        assert isinstance(error, FusebillRefused) <= (300 <= status < 500)
-
-
-@given(body=BODIES)
-def test_no_body_gives_a_customer_with_another_id(body: bytes) -> None:
-    try:
-        customer = customer_of(Answer(200, body), BIKES)
-    except OutcomeUnknown:
-        return
-    assert customer.customer_id == BIKES
+            assert isinstance(found, list) or found.customer_id == 1

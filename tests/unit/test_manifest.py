@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bot.__main__ import main
-from bot.inbound.manifest import EVENTS_PATH, manifest
+from bot.inbound.manifest import manifest
 from bot.settings import Mode
-from tests.support.world import OpenWorld, World
+from tests.support.world import OpenWorld
 
 URL = "https://bot.example.com"
 # from docs.slack.dev/reference/app-manifest: the keys that an app like this one can need
@@ -56,38 +56,24 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> Any:
 
 
 @pytest.mark.parametrize("url", [URL, None])
-def test_it_has_only_keys_that_slack_knows(url: str | None) -> None:
+def test_it_has_only_keys_that_slack_knows_and_the_fewest_scopes(url: str | None) -> None:
     assert set(keys(manifest(url))) <= KNOWN
-
-
-@pytest.mark.parametrize("url", [URL, None])
-def test_it_requests_the_fewest_scopes(url: str | None) -> None:
-    scopes = manifest(url)["oauth_config"]["scopes"]
-    assert scopes == {"bot": ["chat:write", "chat:write.public", "commands"]}
-
-
-def test_the_scope_to_read_user_groups_is_optional() -> None:
-    scopes = manifest(URL, user_groups=True)["oauth_config"]["scopes"]["bot"]
-    assert scopes == ["chat:write", "chat:write.public", "commands", "usergroups:read"]
+    few = ["chat:write", "chat:write.public", "commands"]
+    assert manifest(url)["oauth_config"]["scopes"] == {"bot": few}
+    scopes = manifest(url, user_groups=True)["oauth_config"]["scopes"]["bot"]
+    assert scopes == [*few, "usergroups:read"]
 
 
 @pytest.mark.parametrize("url", [URL, f"{URL}/"])
-def test_over_http_all_requests_go_to_one_url(url: str) -> None:
-    printed = manifest(url)
-    (command,) = printed["features"]["slash_commands"]
+def test_over_http_all_requests_go_to_one_url_and_in_socket_mode_there_is_none(url: str) -> None:
+    over_http, socket = manifest(url), manifest(None)
+    (command,) = over_http["features"]["slash_commands"]
     assert command["url"] == f"{URL}/slack/events"
-    assert printed["settings"]["interactivity"] == {
-        "is_enabled": True,
-        "request_url": f"{URL}/slack/events",
-    }
-    assert printed["settings"]["socket_mode_enabled"] is False
-
-
-def test_for_socket_mode_there_is_no_url() -> None:
-    printed = manifest(None)
-    assert printed["settings"]["socket_mode_enabled"] is True
-    assert printed["settings"]["interactivity"] == {"is_enabled": True}
-    assert "http" not in json.dumps(printed)
+    assert over_http["settings"]["interactivity"]["request_url"] == command["url"]
+    assert over_http["settings"]["socket_mode_enabled"] is False
+    assert socket["settings"]["socket_mode_enabled"] is True
+    assert socket["settings"]["interactivity"] == {"is_enabled": True}
+    assert "http" not in json.dumps(socket)
 
 
 def test_its_texts_are_within_slacks_limits() -> None:
@@ -102,15 +88,14 @@ def test_its_texts_are_within_slacks_limits() -> None:
     assert len(command["usage_hint"]) <= 1000
 
 
-def test_the_command_line_prints_it_for_http(capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed(capsys, "--url", URL) == manifest(URL)
-
-
-@pytest.mark.parametrize("end", ["/", "/slack/events", "/slack/events/"])
-def test_the_path_that_slack_calls_may_be_in_the_address_already(
-    end: str, capsys: pytest.CaptureFixture[str]
+def test_the_command_line_prints_it_and_needs_no_settings(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert printed(capsys, "--url", f"{URL}{end}") == manifest(URL)
+    monkeypatch.setenv("PORT", "wrong")
+    assert printed(capsys, "--socket") == manifest(None)
+    # the path that Slack calls may be in the address already
+    for end in ("", "/", "/slack/events", "/slack/events/"):
+        assert printed(capsys, "--url", f"{URL}{end}") == manifest(URL)
 
 
 @pytest.mark.parametrize("end", ["?x=1", "/#top"])
@@ -120,17 +105,6 @@ def test_an_address_that_can_have_no_path_after_it_is_refused(
     with pytest.raises(SystemExit):
         main(["manifest", "--url", f"{URL}{end}"])
     assert "must be an address like https://bot.example.com" in capsys.readouterr().err
-
-
-def test_the_command_line_prints_it_for_socket_mode(capsys: pytest.CaptureFixture[str]) -> None:
-    assert printed(capsys, "--socket") == manifest(None)
-
-
-def test_it_needs_no_settings(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PORT", "wrong")
-    assert printed(capsys, "--socket") == manifest(None)
 
 
 @pytest.mark.parametrize(
@@ -146,22 +120,17 @@ def test_other_arguments_are_refused_with_exit_code_2(
     assert capsys.readouterr().out == ""
 
 
-async def test_the_bot_serves_the_command_at_the_manifests_path(world: World) -> None:
-    (command,) = manifest(world.address)["features"]["slash_commands"]
-    world.slack.request_url = command["url"]
-    delivery = await world.slack.command("U0ALICE", "help", command=command["command"])
-    assert delivery.status == 200
-    assert command["url"].endswith(EVENTS_PATH)
-    assert command["command"] in world.last_ephemeral("U0ALICE")
-
-
 @pytest.mark.parametrize("mode", ["http", "socket"])
-async def test_the_bot_serves_the_command_under_any_name_that_slack_signs(
+async def test_the_bot_serves_the_manifests_command_and_any_other_that_slack_signs(
     open_world: OpenWorld, mode: Mode
 ) -> None:
     async with open_world(mode=mode) as world:
-        await world.slack.command("U0ALICE", "help", command="/unlatch-test")
-        assert "shows past requests and decisions" in world.last_ephemeral("U0ALICE")
+        (command,) = manifest(world.address)["features"]["slash_commands"]
+        if mode == "http":
+            world.slack.request_url = command["url"]
+        for name in (command["command"], "/unlatch-test"):
+            await world.slack.command("U0ALICE", "help", command=name)
+            assert f"{name} history" in world.last_ephemeral("U0ALICE")
 
 
 def test_a_test_app_has_its_own_command_and_name(capsys: pytest.CaptureFixture[str]) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from bot.domain.meanings import OUTCOMES, VERDICTS
 from bot.domain.models import (
@@ -114,7 +114,6 @@ def any_cards(draw: st.DrawFn) -> Card:
 
 
 @given(any_cards(), ALL_LINKS)
-@settings(max_examples=50)
 def test_slack_takes_every_card_as_a_table_and_as_lines(card: Card, links: Any) -> None:
     for state in (card, with_all(card, verdict=None), confirmed_anew(card)):
         message = draw(state, links, Deciders(["U0BOB", "S0OPS"]))

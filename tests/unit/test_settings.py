@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bot.__main__ import main
-from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import (
     WHERE,
     InvalidSettings,
@@ -20,7 +19,6 @@ from bot.settings import (
     load,
     load_ledger,
 )
-from tests.support.command_line import forked
 from tests.support.rights import open_folder, without_rights
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
@@ -38,70 +36,47 @@ SECRETS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\
 )
 WRONG = [
     ("SLACK_BOT_TOKEN", "xoxp-1", "must be a bot token, xoxb-…"),
-    ("SLACK_BOT_TOKEN", "xoxb-1 ", "must be a bot token, xoxb-…"),
-    (
-        "SLACK_SIGNING_SECRET",
-        " ",
-        "must be the signing secret, as Slack's Basic Information shows it",
-    ),
-    ("SLACK_APP_TOKEN", "xoxb-1", "must be an app-level token, xapp-…"),
-    ("SLACK_APP_TOKEN", "xapp-...", "still has the example's text"),
-    ("SLACK_BOT_TOKEN", "xoxb-…", "still has the example's text"),
-    ("SLACK_SIGNING_SECRET", "...", "still has the example's text"),
-    ("FUSEBILL_API_KEY", "...", "still has the example's text"),
     ("SLACK_BOT_TOKEN", "xoxb-é", "must be a bot token, xoxb-…"),
-    ("SLACK_APP_TOKEN", "xapp-“1”", "must be an app-level token, xapp-…"),
-    ("SLACK_SIGNING_SECRET", "“0123”", "must be the signing secret, as Slack's Basic Information"),
-    ("SLACK_SIGNING_SECRET", '"0123"', "must not have quotes around it"),
-    ("FUSEBILL_API_KEY", "'MDpzYW5k'", "must not have quotes around it"),
+    ("SLACK_BOT_TOKEN", "xoxb-…", "still has the example's text"),
     ("SLACK_BOT_TOKEN", '"xoxb-1"', "must not have quotes around it"),
-    ("UNLATCH_EXPIRES_AFTER_S", "1h", "must be a whole number"),
-    ("SLACK_API_URL", "slack.com", "must be an address like https://host/path"),
+    ("SLACK_SIGNING_SECRET", " ", "must be the signing secret, as Slack's Basic Information shows"),
+    ("SLACK_SIGNING_SECRET", "...", "still has the example's text"),
+    ("SLACK_APP_TOKEN", "xoxb-1", "must be an app-level token, xapp-…"),
     ("FUSEBILL_API_KEY", "MDpz YW5k", "must be the key as Fusebill shows it, one line of base64"),
     ("FUSEBILL_API_KEY", "clé", "must be the key as Fusebill shows it, one line of base64"),
-    ("FUSEBILL_BASE_URL", "ftp://fusebill", "must be an address like https://host/path"),
-    ("DATABASE_URL", "mysql://u:p@h/db", "must be sqlite:///path or postgres://user:password@host"),
-    ("DATABASE_URL", "postgres://u:p@h:x/db", "percent-encode"),
-    ("DATABASE_URL", "postgres://u:p@h1:1,h2:2/db", "must name several servers like this"),
-    ("DATABASE_URL", "postgres://h1:1,h2:2/db", "must name several servers like this"),
-    ("PORT", "http", "must be a whole number"),
-    ("PORT", "65536", "must be at most 65535"),
-    ("PORT", "-1", "must be at least 0"),
-    ("UNLATCH_CHANNELS", "#billing", "must be channel ids (C…), comma-separated"),
-    ("UNLATCH_REQUESTERS", "U0ALICE,alice", "must be user ids (U…) and user group ids (S…)"),
-    ("UNLATCH_CONFIRMERS", "@bob", "must be user ids (U…) and user group ids (S…)"),
-    ("UNLATCH_TWO_PERSON", "maybe", "must be true or false"),
-    ("UNLATCH_REQUIRE_REASON", "2", "must be true or false"),
-    ("UNLATCH_EXPIRES_AFTER_S", "0", "must be at least 1"),
-    ("UNLATCH_EXPIRES_AFTER_S", "604801", "must be at most 604800"),
-    ("UNLATCH_NOTIFY", "@bob", "must be user ids (U…) and user group ids (S…)"),
-    ("UNLATCH_RECHECK_AFTER_S", "-1", "must be at least 0"),
-    ("UNLATCH_RECHECK_AFTER_S", "604801", "must be at most 604800"),
-    ("HUBSPOT_PORTAL_ID", "portal", "must be the number of the HubSpot account"),
-    ("HUBSPOT_APP_URL", "app.hubspot.com", "must be an address like https://host/path"),
-    ("FUSEBILL_CUSTOMER_URL", "https://a.example/", "must contain {id} where the customer's id"),
-    ("UNLATCH_CHANNELS", "", "is set and empty"),
-    ("UNLATCH_CONFIRMERS", ",", "is set and empty; give it a value, or remove it"),
-    ("UNLATCH_REQUESTERS", " , ", "is set and empty"),
-    ("UNLATCH_TEAMS", "acme", "must be workspace ids (T…) and organisation ids (E…)"),
-    ("UNLATCH_TWO_PERSON", "", "is set and empty"),
-    ("DATABASE_URL", "sqlite:///", "must name a file"),
-    ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
-    ("DATABASE_URL", "sqlite:///file:x.db?uri=true", "must name a file"),
-    ("DATABASE_URL", "sqlite:///x.db?mode=ro", "must have no parameter but ?timeout=<seconds>"),
-    ("DATABASE_URL", "sqlite:///q?x.db", "must have no parameter but ?timeout=<seconds>"),
-    ("DATABASE_URL", "sqlite:///x.db?timeout=soon", "must have a number of seconds"),
-    ("FUSEBILL_BASE_URL", "http://secure.fusebill.com/v1", "must begin with https://"),
+    ("FUSEBILL_API_KEY", "'MDpzYW5k'", "must not have quotes around it"),
+    ("SLACK_API_URL", "slack.com", "must be an address like https://host/path"),
+    ("SLACK_API_URL", "http://slack.com/api/", "must begin with https://"),
     ("FUSEBILL_BASE_URL", "http://127.0.0.1.evil.example/", "must begin with https://"),
-    ("FUSEBILL_BASE_URL", "http://localhost.evil.example/", "must begin with https://"),
     ("FUSEBILL_BASE_URL", "https://u:p@h/v1", "must not contain a user name or password"),
-    ("FUSEBILL_BASE_URL", "http://user@127.0.0.1/", "must not contain a user name or password"),
     ("FUSEBILL_BASE_URL", "https://h:port/", "must be an address like https://host/path"),
     ("FUSEBILL_BASE_URL", "https://[::1/", "must be an address like https://host/path"),
-    ("FUSEBILL_BASE_URL", "https://:443/", "must be an address like https://host/path"),
-    ("SLACK_API_URL", "http://slack.com/api/", "must begin with https://"),
-    ("HUBSPOT_APP_URL", "https://u:p@app.hubspot.com", "must not contain a user name"),
+    ("FUSEBILL_CUSTOMER_URL", "https://a.example/", "must contain {id} where the customer's id"),
     ("FUSEBILL_CUSTOMER_URL", "https://u:p@a.example/{id}", "must not contain a user name"),
+    ("HUBSPOT_APP_URL", "app.hubspot.com", "must be an address like https://host/path"),
+    ("HUBSPOT_PORTAL_ID", "portal", "must be the number of the HubSpot account"),
+    ("DATABASE_URL", "mysql://u:p@h/db", "must be sqlite:///path or postgres://user:password@host"),
+    ("DATABASE_URL", "postgres://u:p@h:x/db", "percent-encode"),
+    ("DATABASE_URL", "postgres://h1:1,h2:2/db", "must name several servers like this"),
+    ("DATABASE_URL", "sqlite:///:memory:", "must name a file"),
+    ("DATABASE_URL", "sqlite:///file:x.db?uri=true", "must name a file"),
+    ("DATABASE_URL", "sqlite:///q?x.db", "must have no parameter but ?timeout=<seconds>"),
+    ("DATABASE_URL", "sqlite:///x.db?timeout=soon", "must have a number of seconds"),
+    ("PORT", "http", "must be a whole number"),
+    ("PORT", "65536", "must be at most 65535"),
+    ("UNLATCH_CHANNELS", "#billing", "must be channel ids (C…), comma-separated"),
+    ("UNLATCH_CHANNELS", "", "is set and empty"),
+    ("UNLATCH_REQUESTERS", "U0ALICE,alice", "must be user ids (U…) and user group ids (S…)"),
+    ("UNLATCH_CONFIRMERS", "@bob", "must be user ids (U…) and user group ids (S…)"),
+    ("UNLATCH_CONFIRMERS", ",", "is set and empty; give it a value, or remove it"),
+    ("UNLATCH_NOTIFY", "@bob", "must be user ids (U…) and user group ids (S…)"),
+    ("UNLATCH_TEAMS", "acme", "must be workspace ids (T…) and organisation ids (E…)"),
+    ("UNLATCH_TWO_PERSON", "maybe", "must be true or false"),
+    ("UNLATCH_TWO_PERSON", "", "is set and empty"),
+    ("UNLATCH_REQUIRE_REASON", "2", "must be true or false"),
+    ("UNLATCH_EXPIRES_AFTER_S", "1h", "must be a whole number"),
+    ("UNLATCH_EXPIRES_AFTER_S", "0", "must be at least 1"),
+    ("UNLATCH_RECHECK_AFTER_S", "604801", "must be at most 604800"),
     ("LOG_LEVEL", "LOUD", "must be 'DEBUG', 'INFO', 'WARNING' or 'ERROR'"),
     ("LOG_FORMAT", "xml", "must be 'json' or 'console'"),
 ]
@@ -133,6 +108,7 @@ def test_the_required_settings_are_enough(monkeypatch: pytest.MonkeyPatch) -> No
     assert settings.slack_bot_token.get_secret_value() == "xoxb-1"
     assert settings.unlatch_expires_after_s == 900
     assert settings.database_url.get_secret_value() == "sqlite:///unlatch.db"
+    assert settings.log_format == "json", "there is no terminal"
 
 
 @pytest.mark.parametrize(
@@ -159,8 +135,10 @@ def test_a_wrong_setting_is_one_line_that_names_the_variable_and_what_it_must_be
     assert "\n" not in line
 
 
-def test_every_wrong_setting_has_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = {name: value for name, value, _expected in WRONG}
+def test_every_wrong_value_and_every_wrong_name_has_its_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    wrong = {name: value for name, value, _expected in WRONG} | {"UNLATCH_TWOPERSON": "true"}
     set_variables(monkeypatch, GOOD | wrong)
     assert sorted(line.split(":")[0] for line in problems("socket")) == sorted(wrong)
 
@@ -199,25 +177,14 @@ def test_a_setting_is_parsed(
     assert getattr(load("http"), name.lower()) == expected
 
 
-def test_logs_are_json_without_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_variables(monkeypatch, GOOD)
-    assert load("http").log_format == "json"
-
-
-def test_a_dotenv_in_the_working_folder_is_read(
+def test_a_dotenv_in_the_working_folder_is_read_and_the_environment_overrides_it(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     set_variables(monkeypatch, GOOD)
     (folder / ".env").write_text("PORT=4000\nUNLATCH_CHANNELS=C0A\nSOMEBODY_ELSES=1\n")
     assert load("http").port == 4000
     assert load("http").unlatch_channels == {"C0A"}
-
-
-def test_the_environment_overrides_the_dotenv(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    set_variables(monkeypatch, GOOD | {"PORT": "5000"})
-    (folder / ".env").write_text("PORT=4000\n")
+    monkeypatch.setenv("PORT", "5000")
     assert load("http").port == 5000
 
 
@@ -249,17 +216,13 @@ def test_the_copied_example_names_what_is_still_to_be_filled_in(folder: Path) ->
     assert sorted(problems()) == sorted(expected)
 
 
-def test_sqlite_on_a_dyno_is_refused_with_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_on_a_dyno_the_ledger_must_be_postgresql(monkeypatch: pytest.MonkeyPatch) -> None:
     set_variables(monkeypatch, GOOD | {"DYNO": "web.1"})
     (line,) = problems()
     assert line.startswith("DATABASE_URL: must be a PostgreSQL database")
     assert "heroku addons:create heroku-postgresql" in line
-
-
-@pytest.mark.parametrize("scheme", ["postgres", "postgresql", "postgresql+psycopg"])
-def test_postgresql_on_a_dyno_is_accepted(scheme: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    url = f"{scheme}://u:p%40ss@host:5432/db?sslmode=require"
-    set_variables(monkeypatch, GOOD | {"DYNO": "web.1", "DATABASE_URL": url})
+    url = "postgres://u:p%40ss@host:5432/db?sslmode=require"
+    monkeypatch.setenv("DATABASE_URL", url)
     assert load("http").database_url.get_secret_value() == url
 
 
@@ -285,26 +248,12 @@ def test_wrong_settings_exit_with_2_and_one_line_each(
     assert "DATABASE_URL: must be" in printed.err
 
 
-@pytest.mark.parametrize(
-    "password",
-    [
-        "s3cr3t",
-        "s3cr3t/x",
-        "x@s3cr3t",
-        "s3:cr3t",
-        "s3cr3t%",
-        "#s3cr3t",
-        "1/s3cr3t",
-        "1?s3cr3t",
-        "?s3cr3t=1",
-    ],
-)
+@pytest.mark.parametrize("password", ["s3cr3t", "x@s3cr3t", "s3cr3t%", "?s3cr3t=1"])
 def test_an_unreachable_database_is_one_line_without_the_password(
     password: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    set_variables(
-        monkeypatch, {"DATABASE_URL": f"postgres://unlatch:{password}@127.0.0.1:1/ledger"}
-    )
+    url = f"postgres://unlatch:{password}@127.0.0.1:1/ledger"
+    set_variables(monkeypatch, {"DATABASE_URL": url})
     assert main(["migrate"]) in (1, 2)
     printed = capsys.readouterr().err
     assert printed.startswith("DATABASE_URL: ")
@@ -343,22 +292,11 @@ def test_settings_never_show_a_secret(secret: str) -> None:
     assert MARK not in settings.model_dump_json()
 
 
-def test_settings_are_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_variables(monkeypatch, GOOD)
-    settings = load("http")
-    with pytest.raises(ValueError, match="frozen"):
-        settings.port = 1
-
-
 def example() -> dict[str, str]:
     """The settings in `.env.example`, including those commented out."""
     pairs = re.findall(r"^(?:# )?([A-Z][A-Z0-9_]*)=(.*)$", EXAMPLE.read_text(), re.MULTILINE)
     assert len(pairs) == len(dict(pairs))
     return dict(pairs)
-
-
-def test_the_example_lists_exactly_the_settings() -> None:
-    assert sorted(example()) == sorted(NAMES)
 
 
 def test_the_example_shows_the_defaults(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -378,27 +316,11 @@ def test_only_the_required_settings_are_not_commented_out() -> None:
     assert live == {"SLACK_BOT_TOKEN", "SLACK_SIGNING_SECRET", "FUSEBILL_API_KEY"}
 
 
-async def test_a_refused_token_exits_with_1_and_one_line(tmp_path: Path) -> None:
-    async with SimulatedSlack(bot_token="xoxb-another") as slack:
-        env = GOOD | {"SLACK_API_URL": slack.api_url, "PORT": "0", "HOST": "127.0.0.1"}
-        process = await forked("http", cwd=tmp_path, env=env)
-        _out, errors = await process.communicate()
-    assert process.returncode == 1
-    assert errors.decode() == (
-        "Slack refused the bot token (invalid_auth): Install the app, then copy SLACK_BOT_TOKEN"
-        " again from “OAuth & Permissions”. If it is right: where the app or the workspace has a"
-        " list of allowed IP addresses, add the one that this machine calls from.\n"
-    )
-
-
 UNKNOWN = [
     ("UNLATCH_TWOPERSON", "; did you mean UNLATCH_TWO_PERSON?"),
-    ("UNLATCH_CONFIRMER", "; did you mean UNLATCH_CONFIRMERS?"),
     ("UNLATCH_ZZZZZZZZ", ""),
     ("FUSEBILL_KEY", "; did you mean FUSEBILL_API_KEY?"),
     ("UNLACTH_TWO_PERSON", "; did you mean UNLATCH_TWO_PERSON?"),
-    ("UNLATCHCONFIRMERS", "; did you mean UNLATCH_CONFIRMERS?"),
-    ("FUSEBIL_BASE_URL", "; did you mean FUSEBILL_BASE_URL?"),
     ("DATABASE_URI", "; did you mean DATABASE_URL?"),
     ("unlatch_twoperson", "; did you mean UNLATCH_TWO_PERSON?"),
 ]
@@ -417,31 +339,24 @@ def test_a_mistyped_variable_is_one_line_that_names_what_was_meant(
     assert problems() == [f"{name.upper()}: there is no such setting{hint}"]
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *("SLACK_WEBHOOK_URL", "SLACK_BOT_TOKENS", "SLACK_CLIENT_SECRET", "HUBSPOT_API_KEY"),
-        *("HOSTNAME", "PORTS", "PGHOST", "PGPORT", "LOGNAME", "DATABASE_POOL_URL", "DYNO_RAM"),
-        *("LOG_LEVEL_OF_MINE", "HEROKU_POSTGRESQL_BLUE_URL", "PATH_TO_UNLATCH"),
-    ],
-)
-def test_other_peoples_variables_are_ignored(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    set_variables(monkeypatch, GOOD | {name: "x"})
+def test_other_peoples_variables_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    slacks = ("SLACK_WEBHOOK_URL", "SLACK_BOT_TOKENS", "SLACK_CLIENT_SECRET", "HUBSPOT_API_KEY")
+    hosts = ("HOSTNAME", "PORTS", "PGHOST", "PGPORT", "LOGNAME", "DATABASE_POOL_URL", "DYNO_RAM")
+    others = ("LOG_LEVEL_OF_MINE", "HEROKU_POSTGRESQL_BLUE_URL", "PATH_TO_UNLATCH")
+    set_variables(monkeypatch, GOOD | dict.fromkeys((*slacks, *hosts, *others), "x"))
     assert load("http").port == 3000
 
 
-@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"])
 @pytest.mark.parametrize(
-    "value",
+    ("name", "value"),
     [
-        f"name:{MARK}@proxy:3128",
-        "proxy.example.com:3128",
-        f"http://name:{MARK}@proxy:99999",
-        f"http://name:{MARK}@proxy:many",
-        f"http://name:{MARK}/@proxy:3128",
-        f"socks5://name:{MARK}@proxy:1080",
-        f"http://name:{MARK}@",
-        f"http://name:{MARK}@[::1",
+        ("HTTPS_PROXY", f"name:{MARK}@proxy:3128"),
+        ("https_proxy", "proxy.example.com:3128"),
+        ("HTTP_PROXY", f"http://name:{MARK}@proxy:99999"),
+        ("http_proxy", f"http://name:{MARK}/@proxy:3128"),
+        ("HTTPS_PROXY", f"socks5://name:{MARK}@proxy:1080"),
+        ("HTTPS_PROXY", f"http://name:{MARK}@"),
+        ("HTTPS_PROXY", f"http://name:{MARK}@[::1"),
     ],
 )
 def test_a_proxy_that_cannot_be_used_is_one_line_without_its_password(
@@ -451,6 +366,9 @@ def test_a_proxy_that_cannot_be_used_is_one_line_without_its_password(
     (line,) = problems()
     assert line.startswith(f"{name}: must be an address like http://proxy.example.com:3128")
     assert MARK not in line
+    monkeypatch.undo()
+    monkeypatch.setenv(name, value)
+    load_ledger()  # audit and migrate call nobody
 
 
 @pytest.mark.parametrize(
@@ -463,11 +381,6 @@ def test_a_proxy_that_can_be_used_stops_nothing(
     assert load("http").port == 3000
 
 
-def test_a_wrong_proxy_does_not_stop_audit_and_migrate(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_variables(monkeypatch, {"HTTPS_PROXY": f"name:{MARK}@proxy:3128"})
-    load_ledger()
-
-
 def test_a_mistyped_database_stops_audit_and_migrate_but_a_mistyped_rule_does_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -478,19 +391,22 @@ def test_a_mistyped_database_stops_audit_and_migrate_but_a_mistyped_rule_does_no
         load_ledger()
 
 
-def test_a_wrong_name_and_a_wrong_value_are_both_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    set_variables(monkeypatch, GOOD | {"UNLATCH_TWOPERSON": "true", "PORT": "many"})
-    assert [line.split(":")[0] for line in problems()] == ["UNLATCH_TWOPERSON", "PORT"]
-
-
-def test_secrets_can_be_files(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+def put_secrets(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, values: Mapping[str, str | bytes]
 ) -> None:
-    secrets = tmp_path / "credentials"
+    """Give each secret as a file."""
+    secrets = folder / "credentials"
     secrets.mkdir()
-    for name, value in GOOD.items():
-        (secrets / name.lower()).write_text(f"{value}\n")
+    for name, value in values.items():
+        (secrets / name).write_bytes(value.encode() if isinstance(value, str) else value)
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(secrets))
+
+
+def test_secrets_can_be_files_in_any_letters_and_with_a_byte_order_mark(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    files = {name.lower(): f"{value}\n" for name, value in GOOD.items()}
+    put_secrets(folder, monkeypatch, files | {"slack_bot_token": "\ufeffxoxb-1\r\n"})
     settings = load("http")
     assert settings.slack_bot_token.get_secret_value() == "xoxb-1"
     assert settings.fusebill_api_key.get_secret_value() == "MDpzYW5kYm94"
@@ -500,38 +416,18 @@ def test_secrets_can_be_files(
 
 
 def test_the_name_of_a_secrets_file_can_be_mistyped_too(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secrets = tmp_path / "credentials"
-    secrets.mkdir()
-    (secrets / "fusebill_key").write_text(MARK)
-    set_variables(monkeypatch, GOOD | {"CREDENTIALS_DIRECTORY": str(secrets)})
+    set_variables(monkeypatch, GOOD)
+    put_secrets(folder, monkeypatch, {"fusebill_key": MARK})
     assert problems() == ["FUSEBILL_KEY: there is no such setting; did you mean FUSEBILL_API_KEY?"]
 
 
 def test_a_secret_that_is_not_text_is_one_line(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    secrets = tmp_path / "credentials"
-    secrets.mkdir()
-    (secrets / "slack_bot_token").write_bytes(b"\xff\xfe")
-    others = {name: value for name, value in GOOD.items() if name != "SLACK_BOT_TOKEN"}
-    set_variables(monkeypatch, others | {"CREDENTIALS_DIRECTORY": str(secrets)})
+    put_secrets(folder, monkeypatch, GOOD | {"SLACK_BOT_TOKEN": b"\xff\xfe"})
     assert problems() == ["A file of secrets: not readable as UTF-8 text"]
-
-
-def test_a_secrets_file_may_begin_with_a_byte_order_mark(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    secrets = tmp_path / "credentials"
-    secrets.mkdir()
-    for name, value in GOOD.items():
-        (secrets / name).write_text(f"{value}\r\n", encoding="utf-8-sig")
-    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(secrets))
-    settings = load("http")
-    assert settings.slack_bot_token.get_secret_value() == "xoxb-1"
-    assert settings.slack_signing_secret
-    assert settings.slack_signing_secret.get_secret_value() == "signing"
 
 
 @pytest.mark.parametrize(("name", "kind"), [("credentials", "folder"), ("SLACK_BOT_TOKEN", "file")])
@@ -558,16 +454,9 @@ def test_what_is_not_this_users_to_read_is_named(
 def test_a_variable_with_the_path_of_a_secret_says_how_to_give_the_secret(
     monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
-    others = {each: value for each, value in GOOD.items() if each != name}
-    set_variables(monkeypatch, others | {f"{name}_FILE": "/run/secrets/it"})
-    expected = f"put the file's text into {name}, or name the file /run/secrets/{name}"
-    assert problems()[0] == f"{name}_FILE: is not read; {expected}"
-
-
-@pytest.mark.parametrize("name", ["SLACK_SIGNING_SECRET", "FUSEBILL_API_KEY", "DATABASE_URL"])
-def test_the_path_of_a_secret_may_stay_set_beside_the_secret(
-    monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
     given = {"DATABASE_URL": "sqlite:///ledger.db"} | GOOD
     set_variables(monkeypatch, given | {f"{name}_FILE": "/run/secrets/it"})
-    load("http")
+    load("http")  # beside the secret it may stay
+    monkeypatch.delenv(name)
+    expected = f"put the file's text into {name}, or name the file /run/secrets/{name}"
+    assert problems()[0] == f"{name}_FILE: is not read; {expected}"

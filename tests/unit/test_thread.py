@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings, strategies as st
+from hypothesis import given, strategies as st
 
 from bot.domain.meanings import EVENTS, OUTCOMES, VERDICTS
 from bot.domain.models import Card, EventType, Outcome, Verdict
@@ -82,7 +82,6 @@ def stories(draw: st.DrawFn) -> Card:
 
 
 @given(stories(), ALL_LINKS)
-@settings(max_examples=100)
 def test_slack_takes_every_reply_and_the_last_leaves_only_quiet_events_unsaid(
     card: Card, links: Any
 ) -> None:
