@@ -45,7 +45,9 @@ def cards(world: World) -> list[PostedMessage]:
     return world.slack.workspace.messages(CHANNEL)
 
 
-async def test_an_unknown_id_that_is_a_reference_offers_its_customer(world: World) -> None:
+async def test_an_unknown_id_that_is_a_reference_offers_its_customer_privately(
+    world: World,
+) -> None:
     assert (await world.reply_to("1337 moved")).splitlines() == [
         "🔎 Fusebill has no customer with the Stax Bill ID 1337.",
         "That number is the Customer ID (the reference) of:",
@@ -54,19 +56,13 @@ async def test_an_unknown_id_that_is_a_reference_offers_its_customer(world: Worl
         "latched to contact 101 and company 202",
         "[Use this one]",
     ]
-
-
-async def test_nothing_is_posted_for_a_suggestion(world: World) -> None:
-    await world.reply_to("1337 moved")
     await world.settled()
     assert cards(world) == []
-    assert {ephemeral.user_id for ephemeral in world.slack.workspace.all_ephemerals()} == {
-        "U0ALICE"
-    }
+    assert {each.user_id for each in world.slack.workspace.all_ephemerals()} == {"U0ALICE"}
     assert {call.method for call in world.fusebill.calls} == {"GET"}
 
 
-@pytest.mark.parametrize("reason", ["moved", "R&D <moved> & gone", "&amp; as typed", ""])
+@pytest.mark.parametrize("reason", ["R&D <moved> & gone", "&" * 500, ""])
 async def test_the_button_works_as_if_the_id_had_been_typed(world: World, reason: str) -> None:
     await world.reply_to(f"1337 {reason}")
     await use(world)
@@ -76,21 +72,11 @@ async def test_the_button_works_as_if_the_id_had_been_typed(world: World, reason
     assert asked in without_times(world.card(card))
 
 
-async def test_the_longest_reason_fits_the_button(world: World) -> None:
-    await world.reply_to("1337 " + "&" * 500)
-    await use(world)
-    (card,) = cards(world)
-    assert f": {'&' * 500}" in world.card(card)
-
-
 @pytest.mark.parametrize(
     "reason",
     [
         "3 months unpaid",
-        "2026, 11",
-        "#12 moved",
         ", 3100017 too",
-        "1,5 paid",
         "https://secure.fusebill.com/7",
     ],
 )
@@ -115,28 +101,9 @@ async def test_a_button_that_names_no_customer_says_that_nothing_was_done(world:
     assert "names no customers, so nothing was done" in world.last_ephemeral("U0ALICE")
 
 
-async def test_a_known_id_that_is_also_a_reference_gets_its_card_at_once(world: World) -> None:
-    # 3100042's reference is 2554529: the id counts, and the card shows whose it is
-    assert world.card(await world.ask("2554529")).startswith("Unlatch Stolen Bikes")
-
-
 async def test_an_unknown_id_that_is_no_reference_is_not_found(world: World) -> None:
     assert "Fusebill has no customer 404404." in await world.reply_to("404404")
     assert offered(last(world)) == []
-
-
-async def test_an_unknown_id_is_not_found_if_the_reference_search_fails(
-    world: World,
-) -> None:
-    world.fusebill.misbehave("server_error", operation="list_customers")
-    assert "Fusebill has no customer 1337." in await world.reply_to("1337")
-
-
-@pytest.mark.parametrize("kind", ["server_error", "conflict", "unauthorized"])
-async def test_only_an_unknown_id_is_searched_as_a_reference(world: World, kind: str) -> None:
-    world.fusebill.misbehave(kind, operation="get_customer", times=None)
-    await world.reply_to("1337")
-    assert "list_customers" not in {call.operation for call in world.fusebill.calls}
 
 
 async def test_a_reference_shared_by_customers_shows_each(world: World) -> None:
@@ -151,20 +118,13 @@ async def test_a_reference_shared_by_customers_shows_each(world: World) -> None:
     ("text", "expected"),
     [
         ("stolen", [BIKES]),
-        ("BIKES", [BIKES]),
-        ("en Bik", [BIKES]),
         ("1337", [BIKES]),
         ("john.doe@", [BIKES]),
-        ("office@tidewater", [3100071]),
         ("HLC-0", [3100017]),
         ("Maple & Pine", [3100025]),
-        ("<script>", [3100058]),
         ("2554529", [BIKES, 3100042]),
-        ("#3100017", [3100017]),
         ("maple joinery", [3100025]),
-        ("doe", [BIKES]),
         ("John Doe", [BIKES]),
-        ("river", [3100042]),
     ],
 )
 async def test_find_searches_ids_names_references_and_emails(
@@ -174,22 +134,10 @@ async def test_find_searches_ids_names_references_and_emails(
     assert offered(last(world)) == [str(customer_id) for customer_id in expected]
 
 
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("maple joinery", [3100025]),
-        ("QSD-09", [3100033]),
-        ("bikes 2554529", [BIKES]),
-        ("please unlatch 3100025 and 3100033", [3100025, 3100033]),
-        ("Doe", [BIKES]),
-    ],
-)
-async def test_words_are_searched_for_at_once_and_never_make_a_card(
-    world: World, text: str, expected: list[int]
-) -> None:
-    await world.reply_to(text)
+async def test_words_are_searched_for_at_once_and_never_make_a_card(world: World) -> None:
+    await world.reply_to("please unlatch 3100025 and 3100033")
     await world.settled()
-    assert offered(last(world)) == [str(customer_id) for customer_id in expected]
+    assert offered(last(world)) == ["3100025", "3100033"]
     assert cards(world) == []
     assert {each.user_id for each in world.slack.workspace.all_ephemerals()} == {"U0ALICE"}
 
@@ -204,12 +152,6 @@ async def test_a_person_without_a_company_is_found_and_shown_by_name(world: Worl
         assert offered(last(world)) == ["77"]
 
 
-async def test_an_id_that_fusebill_does_not_know_is_no_hit_and_no_failure(world: World) -> None:
-    assert await world.reply_to("find 404404") == (
-        "🔎 No Stax Bill ID, Customer ID, name or email in Fusebill matches 404404."
-    )
-
-
 @pytest.mark.parametrize("character", [":", ";", "*"])
 async def test_query_syntax_is_searched_literally(world: World, character: str) -> None:
     add_customers(world.fusebill, [77], companyName=f"Ham {character} Eggs")
@@ -218,24 +160,12 @@ async def test_query_syntax_is_searched_literally(world: World, character: str) 
     assert offered(last(world)) == ["77"]
 
 
-@pytest.mark.parametrize("text", ["*", "**", ";", ":", ";Status:Active", "x;Reference:1337", "%"])
+@pytest.mark.parametrize("text", ["**", ";Status:Active", "x;Reference:1337", "%"])
 async def test_query_syntax_alone_does_not_find_everybody(world: World, text: str) -> None:
     await world.reply_to(f"find {text}")
     assert BIKES not in [int(value) for value in offered(last(world))]
     sent = [call.query for call in world.fusebill.calls if call.operation == "list_customers"]
     assert not [query for query in sent if ";" in query or query.count(":") > 1]
-
-
-async def test_a_customer_that_matches_twice_is_shown_once(world: World) -> None:
-    add_customers(
-        world.fusebill,
-        [77],
-        companyName="bikes",
-        reference="bikes",
-        primaryEmail="bikes@bikes.example",
-    )
-    await world.reply_to("find bikes")
-    assert sorted(offered(last(world))) == [str(BIKES), "77"]
 
 
 @pytest.mark.parametrize(("count", "more"), [(5, False), (6, True), (30, True)], ids=str)
@@ -251,16 +181,13 @@ async def test_five_are_shown_and_more_are_mentioned(
     assert ("There are more: type more of the text." in answer) is more
 
 
-async def test_an_empty_search_says_so_without_a_button(world: World) -> None:
-    assert await world.reply_to("find zzzz") == (
-        "🔎 No Stax Bill ID, Customer ID, name or email in Fusebill matches zzzz."
+@pytest.mark.parametrize("text", ["404404", "zzzz", "No\u00a0 Such\u200b Name"])
+async def test_an_empty_search_says_so_without_a_button(world: World, text: str) -> None:
+    tidy = " ".join(text.replace("\u200b", "").split())
+    assert await world.reply_to(f"find {text}") == (
+        f"🔎 No Stax Bill ID, Customer ID, name or email in Fusebill matches {tidy}."
     )
     assert offered(last(world)) == []
-
-
-async def test_find_without_a_text_says_what_is_missing(world: World) -> None:
-    assert "There are no letters or digits to search for." in await world.reply_to("find")
-    assert world.fusebill.calls == []
 
 
 async def test_a_search_result_leads_to_a_card(world: World) -> None:
@@ -269,13 +196,6 @@ async def test_a_search_result_leads_to_a_card(world: World) -> None:
     assert world.card(cards(world)[0]).startswith("Unlatch Stolen Bikes (2554529)?")
     await world.press("U0BOB", cards(world)[0], "unlatch_confirm")
     assert world.fusebill.customers[BIKES]["hubSpotId"] is None
-
-
-async def test_a_search_result_that_is_not_latched_gets_no_card(world: World) -> None:
-    assert "not latched to anything" in await world.reply_to("find harbour")
-    await use(world)
-    assert "there is nothing to clear" in world.last_ephemeral("U0ALICE")
-    assert cards(world) == []
 
 
 async def test_where_a_reason_is_required_the_button_asks_for_it_in_a_form(
@@ -293,14 +213,10 @@ async def test_where_a_reason_is_required_the_button_asks_for_it_in_a_form(
         await world.settled()
         [card] = cards(world)
         assert ": moved\n" in world.card(card)
-
-
-async def test_a_suggestion_that_carries_its_reason_opens_no_form(open_world: OpenWorld) -> None:
-    async with open_world(unlatch_require_reason=True) as world:
+        # a suggestion that carries its reason opens no form
         await world.reply_to("1337 moved")
         await use(world)
-        assert len(cards(world)) == 1
-        assert world.slack.views.all() == []
+        assert (len(cards(world)), world.slack.views.all()) == (2, [])
 
 
 @pytest.mark.parametrize(
@@ -328,9 +244,7 @@ async def test_a_guest_may_neither_search_nor_use_a_result(world: World) -> None
     assert (cards(world), world.fusebill.calls) == ([], [])
 
 
-@pytest.mark.parametrize(
-    "value", ["", "x", "find stolen", "2554529", asks_for(-1), asks_for(0), asks_for(10**18)]
-)
+@pytest.mark.parametrize("value", ["", "x", "2554529", asks_for(-1), asks_for(0), asks_for(10**18)])
 async def test_a_guessed_button_value_does_nothing(world: World, value: str) -> None:
     delivery = await world.slack.forge_click("U0ALICE", "1700000000.000100", USE, value)
     await world.settled()
@@ -342,7 +256,6 @@ async def test_a_guessed_button_value_does_nothing(world: World, value: str) -> 
     [
         ("conflict", "Fusebill could not search for stolen."),
         ("unauthorized", "has to set a valid FUSEBILL_API_KEY"),
-        ("lost_before", "Fusebill could not search for stolen."),
         ("html", "Fusebill could not search for stolen."),
     ],
 )
@@ -356,14 +269,10 @@ NAMED = "O'Brien & Sons  Ltd"
 
 @pytest.mark.parametrize(
     "typed",
-    [
-        *("O’Brien", "O'Brien", "o‘brien", "O´Brien", "O\u02bcBRIEN", "'O’Brien'"),
-        *("O'Brien  &  Sons", "Sons\u00a0Ltd", "Sons Ltd", '"O\'Brien & Sons"', "“O’Brien”"),
-        *("O'Bri\u200ben", "\ufeffO'Brien\u00ad", "«o'brien»"),
-    ],
+    ["O’Brien", "o‘brien", "O\u02bcBRIEN", "O'Brien  &  Sons", "Sons\u00a0Ltd", "«o'brien»"],
     ids=ascii,
 )
-@pytest.mark.parametrize("stored", [NAMED, NAMED.replace("'", "’"), NAMED.replace(" ", "\u00a0")])
+@pytest.mark.parametrize("stored", [NAMED, NAMED.replace("'", "’").replace(" ", "\u00a0")])
 async def test_find_finds_what_is_shown_however_it_is_typed(
     world: World, typed: str, stored: str
 ) -> None:
@@ -377,7 +286,6 @@ async def test_find_finds_what_is_shown_however_it_is_typed(
     "typed",
     [
         "<mailto:pay@oak.example|pay@oak.example>",
-        "<mailto:pay@oak.example>",
         "mailto:Pay@Oak.example",
         "<http://oak.example|oak.example>",
     ],
@@ -387,10 +295,6 @@ async def test_find_searches_for_the_words_of_a_link(world: World, typed: str) -
     add_customers(world.fusebill, [78], primaryEmail="pay@elm.example")
     await world.reply_to(f"find {typed}")
     assert offered(last(world)) == ["77"]
-
-
-async def test_a_search_without_a_result_names_what_was_searched(world: World) -> None:
-    assert "matches No Such Name." in await world.reply_to('find "No\u00a0 Such\u200b Name"')
 
 
 async def test_an_apostrophe_does_not_find_names_without_one(world: World) -> None:

@@ -45,48 +45,31 @@ COMMAND = {
 BODY = urlencode(COMMAND).encode()
 
 
-async def test_a_stale_signature_gets_401_and_nothing_happens(world: World) -> None:
-    at_start, now, ages = len(world.slack.calls), int(time.time()), (-86_400, -301, 302, 86_400)
-    headers = {age: world.slack.sign(BODY, now + age) for age in ages}
-    statuses = {age: (await world.slack.send_raw(BODY, headers[age])).status for age in ages}
+async def test_a_signature_is_valid_for_five_minutes(world: World) -> None:
+    async def sent(age: int) -> int:
+        headers = world.slack.sign(BODY, int(time.time()) + age)
+        return (await world.slack.send_raw(BODY, headers)).status
+
+    at_start = len(world.slack.calls)
+    assert [await sent(age) for age in (-86_400, -301, 302, 86_400)] == [401] * 4
     await world.settled()
-    assert statuses == dict.fromkeys(ages, 401)
     assert (world.fusebill.calls, world.slack.calls[at_start:]) == ([], [])
+    assert [await sent(age) for age in (-290, 290)] == [200] * 2
 
 
-@pytest.mark.parametrize("seconds", [-290, 290])
-async def test_a_signature_is_valid_for_five_minutes(world: World, seconds: int) -> None:
-    headers = world.slack.sign(BODY, int(time.time()) + seconds)
-    assert (await world.slack.send_raw(BODY, headers)).status == 200
-
-
-@pytest.mark.parametrize(
-    ("name", "values"),
-    [
-        ("X-Slack-Signature", ["", "v0=", "v0=" + "0" * 64, "v0=ü", "v1=" + "0" * 64]),
-        ("X-Slack-Request-Timestamp", ["", "now", "nan", "1" * 400, "-1", "\u0661\u0662"]),
-    ],
-)
-async def test_a_forged_signature_gets_401_and_nothing_happens(
-    world: World, name: str, values: list[str]
-) -> None:
+async def test_a_forged_signature_gets_401_and_nothing_happens(world: World) -> None:
     at_start, true = len(world.slack.calls), world.slack.sign(BODY)
-    statuses = {v: (await world.slack.send_raw(BODY, true | {name: v})).status for v in values}
+    forged = {
+        "X-Slack-Signature": ["", "v0=", "v0=" + "0" * 64, "v0=ü", "v1=" + "0" * 64],
+        "X-Slack-Request-Timestamp": ["", "now", "nan", "1" * 400, "-1", "\u0661\u0662"],
+    }
+    tried = [true | {name: value} for name, values in forged.items() for value in values]
+    tried += [{key: value for key, value in true.items() if key != name} for name in forged]
+    assert [(await world.slack.send_raw(BODY, each)).status for each in tried] == [401] * len(tried)
+    of_another = await world.slack.send_raw(BODY + b"&text=3100025", true)
     await world.settled()
-    assert statuses == dict.fromkeys(values, 401)
+    assert of_another.status == 401
     assert (world.fusebill.calls, world.slack.calls[at_start:]) == ([], [])
-
-
-@pytest.mark.parametrize("name", ["X-Slack-Signature", "X-Slack-Request-Timestamp"])
-async def test_a_request_without_a_signature_header_gets_401(world: World, name: str) -> None:
-    headers = {key: value for key, value in world.slack.sign(BODY).items() if key != name}
-    assert (await world.slack.send_raw(BODY, headers)).status == 401
-
-
-async def test_the_signature_of_another_body_gets_401_and_nothing_happens(world: World) -> None:
-    delivery = await world.slack.send_raw(BODY + b"&text=3100025", world.slack.sign(BODY))
-    await world.settled()
-    assert (delivery.status, world.fusebill.calls) == (401, [])
 
 
 async def test_a_click_with_a_forged_signature_decides_nothing(world: World) -> None:
@@ -114,48 +97,28 @@ async def test_a_guessed_button_value_decides_nothing(world: World, action_id: s
 
 
 @pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
-async def test_slack_accepts_every_message_whatever_the_texts_in_it(
+async def test_whatever_a_text_is_slack_takes_each_message_and_the_text_does_nothing_in_it(
     world: World, hostile: str
 ) -> None:
     world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
     card = await world.ask(f"2554529 because {hostile[:490]}")
-    await world.press("U0BOB", card, CONFIRM)
-    # after a refused message the bot posts again in plain text, which would be a fourth call
-    assert [call.answer["ok"] for call in said(world)] == [True] * 3
-
-
-@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
-async def test_no_text_mentions_anybody_or_links_anywhere(world: World, hostile: str) -> None:
-    world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
-    card = await world.ask(f"2554529 because {hostile[:490]}")
-    world.fusebill.misbehave("conflict", operation="unlatch_customer", text=hostile)
-    await world.press("U0BOB", card, CONFIRM)
-    for message in [call.arguments for call in said(world)]:
-        shown = list(parts(message["blocks"]))
-        own = re.sub(r"<@U0(ALICE|BOB)>|<!date\^[^<>]*>", "", message["text"])
-        markup = [part["text"] for part in shown if part["type"] == "mrkdwn"]
-        assert all(re.fullmatch(r"Expires <!date\^[^<>]*>", each) for each in markup)
-        assert not {"link", "broadcast", "usergroup"} & {part["type"] for part in shown}
-        assert not set("<>") & set(own)
-
-
-@pytest.mark.parametrize("hostile", HOSTILE.values(), ids=HOSTILE)
-async def test_no_text_pushes_anything_else_off_the_card(world: World, hostile: str) -> None:
-    world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
-    shown = world.card(await world.ask(f"2554529 because {hostile[:490]}"))
+    shown = world.card(card)
     assert "2554529" in shown.splitlines()[0]
     assert "\nClears contact 101 and company 202. Can be undone.\n" in shown
     assert "\nAsked by <@U0ALICE>, 2" in shown
     assert re.search(r"\n\[Unlatch [^\n]*\] \[Cancel\]\nExpires [^\n]*$", shown)
-
-
-@pytest.mark.parametrize(
-    "hostile", [HOSTILE[name] for name in ("right to left", "control characters")]
-)
-async def test_no_text_keeps_direction_or_control_characters(world: World, hostile: str) -> None:
-    world.fusebill.customers[BIKES].update(dict.fromkeys(SHOWN, hostile))
-    shown = world.card(await world.ask(f"2554529 because {hostile[:490]}"))
     assert not set("\u202e\u2066\u200f\x00\x07\x1b") & set(shown)
+    world.fusebill.misbehave("conflict", operation="unlatch_customer", text=hostile)
+    await world.press("U0BOB", card, CONFIRM)
+    # after a refused message the bot posts again in plain text, which would be a fourth call
+    assert [call.answer["ok"] for call in said(world)] == [True] * 3
+    for message in [call.arguments for call in said(world)]:
+        drawn = list(parts(message["blocks"]))
+        own = re.sub(r"<@U0(ALICE|BOB)>|<!date\^[^<>]*>", "", message["text"])
+        markup = [part["text"] for part in drawn if part["type"] == "mrkdwn"]
+        assert all(re.fullmatch(r"Expires <!date\^[^<>]*>", each) for each in markup)
+        assert not {"link", "broadcast", "usergroup"} & {part["type"] for part in drawn}
+        assert not set("<>") & set(own)
 
 
 @pytest.mark.parametrize(

@@ -66,18 +66,9 @@ ASKS = {
     ),
     "not listed": Case("U0ALICE", ASK_LIST, "not_listed", only(requesters={"U0BOB"})),
     "not in the group": Case("U0ALICE", ASK_LIST, "not_listed", only(requesters={"S0OPS"})),
-    "a confirmer alone": Case(
-        "U0ALICE", ASK_LIST, "not_listed", only(requesters={"U0BOB"}, confirmers={"U0ALICE"})
-    ),
     "a guest": Case("U0GUEST", ASK_STRANGER, "stranger"),
-    "a guest who is in no listed group": Case(
-        "U0GUEST", ASK_STRANGER, "stranger", only(requesters={"S0OPS"})
-    ),
-    "no reason": Case(
-        "U0ALICE", NO_REASON, "reason", {"unlatch_require_reason": True}, text="2554529"
-    ),
     "blanks for a reason": Case(
-        "U0ALICE", NO_REASON, "reason", {"unlatch_require_reason": True}, text="2554529 \t "
+        "U0ALICE", NO_REASON, "reason", {"unlatch_require_reason": True}, text="2554529 \t \u2800"
     ),
     "a group that slack can't list": Case(
         "U0ALICE",
@@ -88,7 +79,7 @@ ASKS = {
 
 
 @pytest.mark.parametrize("case", ASKS.values(), ids=ASKS)
-async def test_a_refused_ask_is_answered_privately_and_reads_nothing(
+async def test_a_refused_ask_is_answered_privately_reads_nothing_and_is_in_the_ledger(
     open_world: OpenWorld, case: Case
 ) -> None:
     async with open_world(**case.settings) as world:
@@ -98,15 +89,6 @@ async def test_a_refused_ask_is_answered_privately_and_reads_nothing(
         assert not world.slack.workspace.messages(CHANNEL)
         assert (ephemeral_readers(world), world.fusebill.calls) == ({case.user_id}, [])
         assert refusals(world) == {case.label: 1}
-
-
-@pytest.mark.parametrize("case", ASKS.values(), ids=ASKS)
-async def test_a_refusal_to_ask_is_in_the_ledger_with_its_reason(
-    open_world: OpenWorld, case: Case
-) -> None:
-    async with open_world(**case.settings) as world:
-        await world.reply_to(case.text, case.user_id)
-        await world.settled()
         (row,) = audit_rows(world.database_url)
         assert (row["event"], row["who"], row["customer_id"], row["channel_id"]) == (
             *("ask_denied", case.user_id, 2554529, CHANNEL),
@@ -125,25 +107,12 @@ async def test_an_ask_in_the_wrong_channel_names_the_right_ones(open_world: Open
 @pytest.mark.parametrize(
     ("user_id", "settings"),
     [
-        ("U0ALICE", only(requesters={"U0ALICE"})),
-        ("U0BOB", only(requesters={"S0OPS"})),
         ("U0BOB", only(requesters={"U0ALICE", "S0NOSUCH", "S0OPS"})),
         ("U0GUEST", only(requesters={"U0GUEST"})),
         ("U0GUEST", only(requesters={"S0PARTNERS"})),
-        ("U0ALICE", {"unlatch_channels": frozenset({CHANNEL})}),
-        ("U0ALICE", {"unlatch_require_reason": True}),
-        ("U0ALICE", only(confirmers={"U0BOB"})),
+        ("U0ALICE", only(confirmers={"U0BOB"}) | {"unlatch_channels": frozenset({CHANNEL})}),
     ],
-    ids=[
-        "id",
-        "group",
-        "one group of two",
-        "guest",
-        "guest in a group",
-        "channel",
-        "reason",
-        "a confirmer is set",
-    ],
+    ids=["one group of two", "guest", "guest in a group", "channel"],
 )
 async def test_an_allowed_person_gets_a_card(
     open_world: OpenWorld, user_id: str, settings: dict[str, Any]
@@ -153,21 +122,13 @@ async def test_an_allowed_person_gets_a_card(
         assert f"Asked by <@{user_id}>" in world.card(card)
 
 
-CLICK_STRANGER = "People from other organisations may not confirm here."
 CLICKS = {
     "not listed": Case("U0ALICE", CONFIRMERS, "not_listed", only(confirmers={"U0BOB"})),
     "not in the group": Case("U0ALICE", CONFIRMERS, "not_listed", only(confirmers={"S0OPS"})),
-    "a requester alone": Case(
-        "U0ALICE", CONFIRMERS, "not_listed", only(requesters={"U0ALICE"}, confirmers={"U0BOB"})
-    ),
-    "asked it oneself": Case("U0ALICE", TWO, "two_person", {"unlatch_two_person": True}),
     "asked it oneself and listed": Case(
         "U0ALICE", TWO, "two_person", only(confirmers={"U0ALICE"}) | {"unlatch_two_person": True}
     ),
-    "a guest": Case("U0GUEST", CLICK_STRANGER, "stranger"),
-    "a guest who is in no listed group": Case(
-        "U0GUEST", CLICK_STRANGER, "stranger", only(confirmers={"S0OPS"})
-    ),
+    "a guest": Case("U0GUEST", "People from other organisations may not confirm here.", "stranger"),
     "a group that slack can't list": Case(
         "U0BOB", GROUP_REFUSED, "unknown_members", only(confirmers={"S0NOSUCH"})
     ),
@@ -186,7 +147,7 @@ CLICKS = {
 
 
 @pytest.mark.parametrize("case", CLICKS.values(), ids=CLICKS)
-async def test_a_refused_click_is_answered_privately_and_changes_nothing(
+async def test_a_refused_click_is_answered_privately_and_changes_only_ledger_and_thread(
     open_world: OpenWorld, case: Case
 ) -> None:
     async with open_world(**case.settings) as world:
@@ -198,15 +159,6 @@ async def test_a_refused_click_is_answered_privately_and_changes_nothing(
         assert world.card(card) == shown
         assert [call.operation for call in world.fusebill.calls] == ["get_customer"]
         assert refusals(world) == {case.label: 1}
-
-
-@pytest.mark.parametrize("case", CLICKS.values(), ids=CLICKS)
-async def test_a_refusal_to_decide_is_in_the_ledger_and_in_the_thread(
-    open_world: OpenWorld, case: Case
-) -> None:
-    async with open_world(**case.settings) as world:
-        card = await world.ask()
-        await world.press(case.user_id, card, case.action_id)
         denied = [r for r in audit_rows(world.database_url) if r["event"] == "decision_denied"]
         assert [(row["who"], row["why"]) for row in denied] == [(case.user_id, case.why)]
         line = f"<@{case.user_id}> was refused · AT: {case.why}"
@@ -232,27 +184,13 @@ async def test_after_refusals_an_allowed_person_can_still_confirm(open_world: Op
 @pytest.mark.parametrize(
     ("user_id", "settings"),
     [
-        ("U0BOB", only(confirmers={"U0BOB"})),
-        ("U0BOB", only(confirmers={"S0OPS"})),
         ("U0BOB", only(confirmers={"S0NOSUCH", "S0OPS"})),
         ("U0ALICE", only(confirmers={"U0ALICE"})),
-        ("U0ALICE", {}),
-        ("U0BOB", {"unlatch_two_person": True}),
         ("U0GUEST", only(confirmers={"U0GUEST"}) | {"unlatch_two_person": True}),
         ("U0GUEST", only(confirmers={"S0PARTNERS"})),
         ("U0BOB", only(requesters={"U0ALICE"})),
     ],
-    ids=[
-        "id",
-        "group",
-        "one group of two",
-        "oneself",
-        "anyone",
-        "two",
-        "guest",
-        "guest in a group",
-        "no requester",
-    ],
+    ids=["one group of two", "oneself", "guest", "guest in a group", "no requester"],
 )
 async def test_an_allowed_person_can_confirm(
     open_world: OpenWorld, user_id: str, settings: dict[str, Any]
@@ -264,38 +202,12 @@ async def test_an_allowed_person_can_confirm(
         assert world.fusebill.customers[2554529]["hubSpotId"] is None
 
 
-@pytest.mark.parametrize(
-    ("user_id", "settings"),
-    [
-        ("U0ALICE", only(confirmers={"U0BOB"}) | {"unlatch_two_person": True}),
-        ("U0ALICE", only(confirmers={"S0NOSUCH"})),
-    ],
-    ids=["two persons", "group unknown"],
-)
-async def test_the_requester_may_always_cancel(
-    open_world: OpenWorld, user_id: str, settings: dict[str, Any]
-) -> None:
-    async with open_world(**settings) as world:
+@pytest.mark.parametrize("group", ["U0BOB", "S0NOSUCH"])
+async def test_the_requester_may_always_cancel(open_world: OpenWorld, group: str) -> None:
+    async with open_world(**only(confirmers={group}), unlatch_two_person=True) as world:
         card = await world.ask()
-        await world.press(user_id, card, CANCEL)
-        assert f"By <@{user_id}>" in world.card(card)
-        assert world.fusebill.customers[2554529]["hubSpotId"] == 101
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        only(confirmers={"U0BOB"}, requesters={"U0ALICE"}),
-        only(confirmers={"S0OPS"}),
-        {},
-    ],
-    ids=["by id", "by group", "anyone"],
-)
-async def test_any_confirmer_may_decline(open_world: OpenWorld, settings: dict[str, Any]) -> None:
-    async with open_world(**settings) as world:
-        card = await world.ask()
-        await world.decline("U0BOB", card)
-        assert "By <@U0BOB>" in world.card(card)
+        await world.press("U0ALICE", card, CANCEL)
+        assert "By <@U0ALICE>" in world.card(card)
         assert world.fusebill.customers[2554529]["hubSpotId"] == 101
 
 
@@ -309,35 +221,32 @@ async def test_a_guest_listed_by_id_may_cancel_their_own_request(
         assert "By <@U0GUEST>" in world.card(card)
 
 
-@pytest.mark.parametrize("text", ["find bikes", "history"])
 @pytest.mark.parametrize(
-    ("user_id", "settings", "why"),
+    ("text", "customer_id", "tried"),
     [
-        ("U0GUEST", {}, ASK_STRANGER),
-        ("U0ALICE", only(requesters={"U0BOB"}), ASK_LIST),
-        (
-            "U0ALICE",
-            {"unlatch_channels": frozenset({"C0PUBLIC"})},
-            "The command can't be used in this",
-        ),
+        ("find stolen", None, "/unlatch find stolen"),
+        ("history 2554529", 2554529, "/unlatch history"),
+        ("history", None, "/unlatch history"),
     ],
-    ids=["guest", "not listed", "another channel"],
 )
 async def test_whoever_may_not_ask_may_not_search_or_read_history(
-    open_world: OpenWorld, text: str, user_id: str, settings: dict[str, Any], why: str
+    open_world: OpenWorld, text: str, customer_id: int | None, tried: str
 ) -> None:
-    async with open_world(**settings) as world:
-        assert (await world.reply_to(text, user_id)).startswith(f"🔒 {why}")
-        assert (ephemeral_readers(world), world.fusebill.calls) == ({user_id}, [])
+    async with open_world(unlatch_requesters=frozenset({"U0BOB"})) as world:
+        assert (await world.reply_to(text)).startswith(f"🔒 {ASK_LIST}")
+        await world.settled()
+        assert (ephemeral_readers(world), world.fusebill.calls) == ({"U0ALICE"}, [])
+        (row,) = audit_rows(world.database_url)
+        assert (row["event"], row["who"], row["customer_id"]) == (
+            *("ask_denied", "U0ALICE", customer_id),
+        )
+        assert row["details"] == {"reason": tried}
+        assert refusals(world) == {"not_listed": 1}
 
 
-async def test_a_search_needs_no_reason(open_world: OpenWorld) -> None:
+async def test_a_search_needs_no_reason_and_anybody_may_see_the_help(open_world: OpenWorld) -> None:
     async with open_world(unlatch_require_reason=True) as world:
         assert "Stolen Bikes" in await world.reply_to("find bikes")
-
-
-async def test_anybody_may_see_the_help(open_world: OpenWorld) -> None:
-    async with open_world(unlatch_channels=frozenset({"C0PUBLIC"})) as world:
         assert "/unlatch history [Stax Bill ID]" in await world.reply_to("help", "U0GUEST")
 
 
@@ -380,30 +289,6 @@ async def test_a_rule_set_after_the_card_applies_at_the_click(
         await staged.until(lambda: advice in staged.thread(card))
 
 
-@pytest.mark.parametrize(
-    ("text", "customer_id", "tried"),
-    [
-        ("find stolen", None, "/unlatch find stolen"),
-        ("history 2554529", 2554529, "/unlatch history"),
-        ("history", None, "/unlatch history"),
-    ],
-)
-async def test_a_refused_search_is_in_the_ledger(
-    open_world: OpenWorld, text: str, customer_id: int | None, tried: str
-) -> None:
-    async with open_world(unlatch_requesters=frozenset({"U0BOB"})) as world:
-        await world.reply_to(text)
-        await world.settled()
-        (row,) = audit_rows(world.database_url)
-        assert (row["event"], row["who"], row["customer_id"]) == (
-            "ask_denied",
-            "U0ALICE",
-            customer_id,
-        )
-        assert row["details"] == {"reason": tried}
-        assert refusals(world) == {"not_listed": 1}
-
-
 GRID = "E0HOME"
 
 
@@ -437,12 +322,8 @@ def click_body(slack: SimulatedSlack, card: PostedMessage, **changes: Any) -> di
 
 
 async def send_click(world: World, body: dict[str, Any]) -> Delivery:
-    if world.slack.request_url is None:
-        socket = world.slack.socket_mode
-        delivery = await socket.deliver("interactive", body, accepts_response=False)
-    else:
-        form = urlencode({"payload": json.dumps(body)}).encode()
-        delivery = await world.slack.send_raw(form, world.slack.sign(form))
+    form = urlencode({"payload": json.dumps(body)}).encode()
+    delivery = await world.slack.send_raw(form, world.slack.sign(form))
     await world.settled()
     return delivery
 
@@ -482,13 +363,12 @@ GRID_CLICKS: dict[str, tuple[dict[str, Any], frozenset[str], bool]] = {
 }
 
 
-@pytest.mark.parametrize("mode", ["http", "socket"])
 @pytest.mark.parametrize("case", GRID_CLICKS.values(), ids=GRID_CLICKS)
 async def test_in_a_grid_a_click_counts_if_the_person_is_at_home(
-    open_world: OpenWorld, case: tuple[dict[str, Any], frozenset[str], bool], mode: str
+    open_world: OpenWorld, case: tuple[dict[str, Any], frozenset[str], bool]
 ) -> None:
     changes, teams, allowed = case
-    async with open_world(mode=mode, slack_set_up=join_grid, unlatch_teams=teams) as world:
+    async with open_world(slack_set_up=join_grid, unlatch_teams=teams) as world:
         card = await world.ask()
         assert (await send_click(world, click_body(world.slack, card, **changes))).status == 200
         assert ("✅ Unlatched" in world.card(card)) is allowed

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 import time
 
 import pytest
@@ -12,7 +11,6 @@ from bot.sandbox.slack.simulator import text_of
 from bot.settings import Timing
 from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
 from tests.support.reading import (
-    answer_to,
     buttons_of,
     operations,
     parts,
@@ -23,9 +21,10 @@ from tests.support.reading import (
 from tests.support.world import OpenWorld, World
 
 
-async def test_the_card_shows_the_customer_the_ids_the_requester_and_the_reason(
+async def test_a_confirmed_card_clears_both_ids_with_one_call_and_becomes_the_result(
     world: World,
 ) -> None:
+    at_start = len(world.slack.calls)
     card = await world.ask("2554529 moved to the new portal")
     assert without_times(world.card(card)).splitlines() == [
         "Unlatch Stolen Bikes (2554529)?",
@@ -35,73 +34,28 @@ async def test_the_card_shows_the_customer_the_ids_the_requester_and_the_reason(
         "[Unlatch Stolen Bikes] [Cancel]",
         "Expires AT",
     ]
-
-
-async def test_only_the_dangerous_button_is_coloured(world: World) -> None:
-    styles = [button.get("style") for button in buttons_of(await world.ask())]
-    assert styles == ["danger", None]
-
-
-async def test_both_buttons_carry_only_the_requests_id(world: World) -> None:
-    confirm, cancel = buttons_of(await world.ask())
-    assert confirm["value"] == cancel["value"]
-    assert re.fullmatch(r"[0-9a-f]{32}", confirm["value"])
-
-
-async def test_a_confirmed_card_becomes_the_result(world: World) -> None:
-    card = await world.ask()
+    assert {button["value"] for button in buttons_of(card)} == {(await world.kept(card)).id}
     await world.press("U0BOB", card, CONFIRM)
-    assert without_times(world.card(card)).splitlines()[:6] == [
+    assert without_times(world.card(card)).splitlines()[:4] == [
         "✅ Unlatched: Stolen Bikes (2554529)",
         "Cleared contact 101 and company 202.",
-        "By <@U0BOB> for <@U0ALICE>, AT: moved",
+        "By <@U0BOB> for <@U0ALICE>, AT: moved to the new portal",
         "[Undo…]",
     ]
-
-
-async def test_a_result_has_no_confirm_or_cancel_button(world: World) -> None:
-    card = await world.ask()
-    await world.press("U0BOB", card, CONFIRM)
-    left = buttons_of(world.slack.workspace.message(CHANNEL, card.ts))
-    assert not {CONFIRM, CANCEL} & {button["action_id"] for button in left}
-
-
-async def test_a_confirmed_card_clears_both_ids_in_fusebill(world: World) -> None:
-    await world.press("U0BOB", await world.ask(), CONFIRM)
-    customer = world.fusebill.customers[BIKES]
-    assert (customer["hubSpotId"], customer["hubSpotCompanyId"]) == (None, None)
-
-
-async def test_the_thread_shows_who_asked_who_confirmed_and_the_result(world: World) -> None:
-    card = await world.ask()
-    await world.press("U0BOB", card, CONFIRM)
     assert without_times(world.thread(card)).splitlines() == [
         "<@U0ALICE> asked · AT",
         "<@U0BOB> confirmed · AT",
         "✅ Unlatched · AT · Fusebill: HTTP 200 · SOME s",
     ]
-
-
-async def test_a_plain_flow_takes_three_slack_and_three_fusebill_calls(world: World) -> None:
-    at_start = len(world.slack.calls)
-    await world.press("U0BOB", await world.ask(), CONFIRM)
+    customer = world.fusebill.customers[BIKES]
+    assert (customer["hubSpotId"], customer["hubSpotCompanyId"]) == (None, None)
     posted, *drawn = [call.method for call in world.slack.calls[at_start:]]
     # card and thread are updated concurrently
     assert [posted, *sorted(drawn)] == ["chat.postMessage", "chat.postMessage", "chat.update"]
     assert operations(world) == ["get_customer", "get_customer", "unlatch_customer"]
 
 
-async def test_the_call_to_fusebill_matches_its_documentation(world: World) -> None:
-    await world.press("U0BOB", await world.ask(), CONFIRM)
-    call = world.fusebill.calls[-1]
-    names = ("authorization", "content-type", "content-length")
-    assert (call.method, call.customer_id, call.body) == ("POST", BIKES, b"")
-    assert [call.headers[n] for n in names] == ["Basic MDpzYW5kYm94", "application/json", "0"]
-
-
-async def test_a_cancelled_card_says_that_nothing_was_changed_and_who_cancelled_it(
-    world: World,
-) -> None:
+async def test_a_cancelled_card_calls_nothing_and_says_who_cancelled_it(world: World) -> None:
     card = await world.ask()
     await world.press("U0ALICE", card, CANCEL)
     assert without_times(world.card(card)).splitlines() == [
@@ -109,19 +63,8 @@ async def test_a_cancelled_card_says_that_nothing_was_changed_and_who_cancelled_
         "Nothing was changed. The card showed contact 101 and company 202.",
         "By <@U0ALICE>, AT: moved",
     ]
-
-
-async def test_a_cancelled_cards_thread_shows_its_history(world: World) -> None:
-    card = await world.ask()
-    await world.press("U0ALICE", card, CANCEL)
-    assert without_times(world.thread(card)).splitlines() == [
-        "<@U0ALICE> asked · AT",
-        "<@U0ALICE> cancelled · AT",
-    ]
-
-
-async def test_a_cancelled_card_calls_nothing(world: World) -> None:
-    await world.press("U0ALICE", await world.ask(), CANCEL)
+    thread = ["<@U0ALICE> asked · AT", "<@U0ALICE> cancelled · AT"]
+    assert without_times(world.thread(card)).splitlines() == thread
     assert operations(world) == ["get_customer"]
 
 
@@ -193,27 +136,11 @@ async def test_only_one_of_a_simultaneous_confirm_and_cancel_counts(world: World
     assert ("Unlatched" in shown, "Cancelled" in shown) == (calls == 1, calls == 0)
 
 
-async def test_cards_of_several_customers_are_independent(world: World) -> None:
-    cards = [await world.ask(text) for text in ("2554529 a", "3100025 b", "3100066 c")]
-    clicks = (world.slack.click("U0BOB", card.ts, CONFIRM) for card in cards)
-    await asyncio.gather(*clicks)
-    await world.settled()
-    assert [world.card(card).splitlines()[1] for card in cards] == [
-        "Cleared contact 101 and company 202.",
-        "Cleared contact 5151.",
-        "Cleared contact 434381295294 and company 434381295295.",
-    ]
-
-
 @pytest.mark.parametrize(
     ("vid", "company_id", "shown"),
     [
         (5151, None, "contact 5151"),
-        (None, 6161, "company 6161"),
-        ("5151", None, "contact 5151"),
         ("", "6161", "company 6161"),
-        ("5151", "6161", "contact 5151 and company 6161"),
-        (5151, "6161", "contact 5151 and company 6161"),
         (434381295294, 434381295295, "contact 434381295294 and company 434381295295"),
     ],
     ids=repr,
@@ -230,19 +157,7 @@ async def test_single_ids_and_ids_as_strings_are_cleared(
     assert (customer["hubSpotId"], customer["hubSpotCompanyId"]) == (None, None)
 
 
-async def test_empty_fields_are_left_out_and_never_shown_as_none_or_null(
-    world: World,
-) -> None:
-    customer = world.fusebill.customers[BIKES]
-    customer.update({key: None for key in customer if key not in ("id", "hubSpotId")})
-    card = await world.ask("2554529")
-    await world.press("U0BOB", card, CONFIRM)
-    everything = [await answer_to(world, "2554529"), *(str(call.arguments) for call in said(world))]
-    assert world.card(card).splitlines()[0] == "✅ Unlatched: customer 2554529"
-    assert not re.search(r"\b(none|null|undefined)\b", "\n".join(everything), re.IGNORECASE)
-
-
-@pytest.mark.parametrize("blank", ["   ", "\u200b", "\u00a0", "\u3164\n", "\u202e"], ids=ascii)
+@pytest.mark.parametrize("blank", ["   ", "\u3164\n"], ids=ascii)
 async def test_a_company_name_that_nobody_sees_gives_way_to_the_customers_name(
     world: World, blank: str
 ) -> None:
@@ -281,18 +196,11 @@ async def test_ids_are_links_if_the_admin_configured_urls(open_world: OpenWorld)
         assert page in world.card(card)
 
 
-async def test_without_those_settings_nothing_is_a_link(world: World) -> None:
-    card = await world.ask()
-    assert "link" not in {part["type"] for part in parts(card.blocks)}
-
-
 @pytest.mark.parametrize(
     ("vid", "company_id", "now"),
     [
         (102, 202, "contact 102 and company 202"),
-        (101, 203, "contact 101 and company 203"),
         (101, None, "contact 101"),
-        (None, 202, "company 202"),
     ],
 )
 async def test_ids_that_changed_after_the_card_are_left_alone(
@@ -364,15 +272,6 @@ async def test_a_click_is_acknowledged_before_fusebill_answers(
     delivery = await world.slack.click("U0BOB", card.ts, CONFIRM)
     assert (delivery.status, delivery.seconds < 0.6) == (200, True)
     assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
-
-
-async def test_a_slow_read_is_announced(world: World) -> None:
-    world.fusebill.misbehave("slow", operation="get_customer", seconds=1.8)
-    delivery = await world.slack.command("U0ALICE", "2554529")
-    assert delivery.seconds < 1.7
-    await world.slack.workspace.until(lambda: world.slack.workspace.messages(CHANNEL))
-    await world.settled()
-    assert "Still reading customer 2554529" in world.last_ephemeral("U0ALICE")
 
 
 async def test_a_request_whose_card_was_deleted_is_still_executed_once(
