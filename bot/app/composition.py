@@ -9,7 +9,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
-import httpx
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
@@ -22,7 +21,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain.policy import Policy
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.pace import Pace, RateLimit
-from bot.fusebill.transport import AiohttpTransport
+from bot.fusebill.transport import Transport
 from bot.inbound.guard import Guard
 from bot.inbound.listeners import Listeners
 from bot.ledger import lists, witness
@@ -98,7 +97,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
         session = await stack.enter_async_context(open_session())
-        http = await stack.enter_async_context(AiohttpTransport())
+        http = await stack.enter_async_context(Transport())
         metrics, tasks, stopping = Metrics(), BackgroundTasks(), asyncio.Event()
         client = AsyncWebClient(
             token=settings.slack_bot_token.get_secret_value(),
@@ -282,7 +281,7 @@ def _links(settings: Settings) -> Links:
 
 def _fusebill(
     settings: Settings,
-    http: httpx.AsyncBaseTransport,
+    http: Transport,
     metrics: Metrics,
     pace: Pace,
     timing: Timing,

@@ -20,7 +20,7 @@ from bot.domain.models import Card, Kind, Person, Request
 from bot.environment import EXAMPLE_ENDS, this_bot
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError
-from bot.fusebill.transport import AiohttpTransport
+from bot.fusebill.transport import Transport
 from bot.inbound.manifest import creation_link, manifest
 from bot.ledger.database.engine import open_engine, sqlite_file
 from bot.ledger.database.migrating import migrate
@@ -163,7 +163,7 @@ async def _card(customer_id: int, settings: Settings) -> Message:
     links = Links(
         settings.hubspot_portal_id, settings.hubspot_app_url, settings.fusebill_customer_url
     )
-    async with AiohttpTransport() as http:
+    async with Transport() as http:
         fusebill = FusebillClient(http, settings.fusebill_base_url, settings.fusebill_api_key)
         try:
             customer = await fusebill.get_customer(customer_id)
