@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -171,7 +172,7 @@ class Event:
     at: datetime
     type: EventType
     actor: str
-    details: dict[str, object]
+    details: Mapping[str, object]
     previous: str = ""
     hash: str = ""
     id: int = 0
@@ -326,7 +327,7 @@ class LeftOut:
     name: str = ""
 
     @classmethod
-    def listed(cls, details: dict[str, object]) -> tuple[Self, ...]:
+    def listed(cls, details: Mapping[str, object]) -> tuple[Self, ...]:
         """Those that an event's details name; keys that a newer version added are ignored."""
         found = details.get("left_out")
         rows = found if isinstance(found, list) else []

@@ -15,7 +15,7 @@ from bot.domain import meanings
 from bot.domain.meanings import OUTCOMES
 from bot.domain.models import Event, EventType, Request
 from bot.ledger import same_customer
-from bot.ledger.database.statements import clock
+from bot.ledger.database.statements import Statement, clock
 from bot.ledger.jobs import Kind
 from bot.ledger.rows import event_of, request_of
 from bot.ledger.tables import card_id_of_row, events, jobs, requests
@@ -39,7 +39,7 @@ OPEN = (
     .order_by(requests.c.asked_at)
     .limit(MAX_OPEN)
 )
-KNOWN = (
+KNOWN = Statement(
     select(requests)
     .where(
         requests.c.customer_id.in_(bindparam("customers", expanding=True)),
@@ -47,26 +47,26 @@ KNOWN = (
         (requests.c.is_open & (requests.c.expires_at > bindparam("now")))
         | requests.c.outcome.in_([each for each, meaning in OUTCOMES.items() if meaning.effective]),
     )
-    .order_by(requests.c.asked_at)
+    .order_by(requests.c.asked_at),
+    "customers",
 )
-LATER = (
-    select(events)
-    .where(
-        events.c.request_id.in_(bindparam("request_ids", expanding=True)),
-        events.c.type.in_([*meanings.LATER]),
-    )
-    .order_by(events.c.id)
+_OF_REQUESTS = events.c.request_id.in_(bindparam("request_ids", expanding=True))
+LATER = Statement(
+    select(events).where(_OF_REQUESTS, events.c.type.in_([*meanings.LATER])).order_by(events.c.id),
+    "request_ids",
 )
-DECLINED = select(events).where(
-    events.c.request_id.in_(bindparam("request_ids", expanding=True)),
-    events.c.type == EventType.DECLINED,
+DECLINED = Statement(
+    select(events).where(_OF_REQUESTS, events.c.type == EventType.DECLINED), "request_ids"
 )
 WAITING = select(func.count()).where(jobs.c.kind.in_([Kind.POST, Kind.EXPIRE]), _HAS_TIME)
 LONGEST_DUE = select(func.min(jobs.c.due_at)).where(
     _HAS_TIME, jobs.c.holder.is_(None) | (jobs.c.held_until <= bindparam("now"))
 )
-NOT_SHOWN = select(jobs.c.card_id).where(
-    jobs.c.kind == Kind.SHOW, jobs.c.card_id.in_(bindparam("cards", expanding=True))
+NOT_SHOWN = Statement(
+    select(jobs.c.card_id).where(
+        jobs.c.kind == Kind.SHOW, jobs.c.card_id.in_(bindparam("cards", expanding=True))
+    ),
+    "cards",
 )
 
 
@@ -83,18 +83,18 @@ def recent(connection: Connection, customer_id: int | None, limit: int = 10) -> 
 
 def known(connection: Connection, customer_ids: Sequence[int]) -> Sequence[Request]:
     """What is known of customers: of each its last change, and the last card that waits for it."""
-    values = {"customers": list(customer_ids), "now": clock(connection)}
-    rows = connection.execute(KNOWN, values).mappings().all()
-    last = {(row["customer_id"], row["is_open"]): row for row in rows}
+    values = {"customers": customer_ids, "now": clock(connection)}
+    found = KNOWN.rows(connection, values)
+    last = {(row["customer_id"], row["is_open"]): row for row in found}
     events_of: dict[str, list[Event]] = {row["id"]: [] for row in last.values()}
-    for each in connection.execute(LATER, {"request_ids": [*events_of]}).mappings():
+    for each in LATER.rows(connection, {"request_ids": [*events_of]}) if events_of else ():
         events_of[each["request_id"]].append(event_of(each))
     return [request_of(row, tuple(events_of[row["id"]])) for row in last.values()]
 
 
 def not_shown(connection: Connection, card_ids: Sequence[str]) -> Sequence[str]:
     """Those of these cards that Slack does not show as they are."""
-    return list(connection.execute(NOT_SHOWN, {"cards": list(card_ids)}).scalars())
+    return [row["card_id"] for row in NOT_SHOWN.rows(connection, {"cards": card_ids})]
 
 
 def still_open(connection: Connection) -> Sequence[Request]:
@@ -114,8 +114,8 @@ def decline_reasons(connection: Connection, request_ids: Sequence[str]) -> Mappi
     """Why requests were declined, by id; a request without a reason is left out."""
     if not request_ids:
         return {}
-    rows = connection.execute(DECLINED, {"request_ids": list(request_ids)}).mappings()
-    why = {e.request_id: str(e.details.get("why", "")) for e in map(event_of, rows)}
+    declined = map(event_of, DECLINED.rows(connection, {"request_ids": request_ids}))
+    why = {event.request_id: str(event.details.get("why", "")) for event in declined}
     return {request_id: reason for request_id, reason in why.items() if reason}
 
 

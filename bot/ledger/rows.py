@@ -60,6 +60,17 @@ CHANGING = (
 )
 """The columns of `requests` that may change after the insert."""
 
+EVENT_COLUMNS = (
+    "request_id",
+    "number",
+    "at",
+    "type",
+    "actor",
+    "details",
+    "previous",
+    "hash",
+    "id",
+)
 _CARD = select(requests).where(card_id_of_row == bindparam("card_id")).order_by(requests.c.position)
 CARD = Statement(_CARD)
 CARD_LOCKED = Statement(_CARD.with_for_update(key_share=True))
@@ -310,14 +321,20 @@ def _ids(ids: HubSpotIds) -> dict[str, int | None]:
 
 def event_of(row: AnyRow) -> Event:
     """A row of `events` as a domain object."""
-    return Event(
-        request_id=row["request_id"],
-        number=row["number"],
-        at=row["at"],
-        type=EventType(row["type"]),
-        actor=row["actor"],
-        details=json.loads(row["details"]),
-        previous=row["previous"],
-        hash=row["hash"],
-        id=row["id"],
-    )
+    return _event(*(row[name] for name in EVENT_COLUMNS))
+
+
+@lru_cache(maxsize=512)  # each step of a flow reads the same; a changed row is another event
+def _event(  # the columns of a row
+    request_id: str,
+    number: int,
+    at: datetime,
+    type_: str,
+    actor: str,
+    details: str,
+    previous: str,
+    hash_: str,
+    count: int,
+) -> Event:
+    kind = EventType(type_)
+    return Event(request_id, number, at, kind, actor, json.loads(details), previous, hash_, count)

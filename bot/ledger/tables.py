@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
@@ -39,8 +40,7 @@ class Moment(TypeDecorator[datetime]):
         """Store naive UTC in SQLite, so that its text values sort by time."""
         if dialect.name != "sqlite":
             return None
-        # a tenth of what SQLAlchemy's own types cost, and a flow binds fifty times
-        return lambda at: at and at.astimezone(UTC).isoformat(" ", "microseconds")[:26]
+        return _stored
 
     def result_processor(
         self,
@@ -49,8 +49,19 @@ class Moment(TypeDecorator[datetime]):
     ) -> Callable[[Any], datetime | None]:
         """Return aware UTC, whatever time zone the session has."""
         if dialect.name == "sqlite":
-            return lambda text: text and datetime.fromisoformat(text).replace(tzinfo=UTC)
+            return _moment
         return lambda at: at and at.astimezone(UTC)
+
+
+# each step of a flow writes and reads the same times
+@lru_cache(maxsize=256)
+def _stored(at: datetime | None) -> str | None:
+    return at.astimezone(UTC).isoformat(" ", "microseconds")[:26] if at else None
+
+
+@lru_cache(maxsize=256)
+def _moment(stored: str | None) -> datetime | None:
+    return datetime.fromisoformat(stored).replace(tzinfo=UTC) if stored else None
 
 
 metadata = MetaData()

@@ -76,7 +76,7 @@ def titled(customer: Customer) -> str:
         return f"customer {customer_id}"
     # After a right-to-left name the number would be drawn as if it were part of the name.
     # Isolating the name would need the very characters that `cut` removes.
-    if any(bidirectional(character) in ("R", "AL") for character in name):
+    if not name.isascii() and any(bidirectional(each) in ("R", "AL") for each in name):
         return f"{customer_id} ({name})"
     return f"{name} ({customer_id})"
 
@@ -103,8 +103,9 @@ def subject(request: Request) -> str:
 
 def card_subject(card: Card) -> str:
     """What a card is about: of a pair also who gets the ids."""
-    one, *others = [titled(each.customer) for each in card.requests]
-    return f"{one} to {others[0]}" if card.is_pair else subject(card.first)
+    if not card.is_pair:
+        return subject(card.first)
+    return " to ".join(titled(each.customer) for each in card.requests)
 
 
 def with_others(request: Request) -> str:

@@ -95,7 +95,7 @@ def _pair_result(card: Card, links: Links) -> Result | None:
         why = why_of(last_event).replace(NOTHING_CHANGED, "").strip()
         unknown = last_outcome is Outcome.UNKNOWN
         why = why if why or unknown else "Fusebill refused."
-        said = replace(last_event, details=last_event.details | {"why": why})
+        said = replace(last_event, details={**last_event.details, "why": why})
         lines = [*outcome_lines(said, last_outcome, last, links)]
         how = f"it is not known whether {names[1]} is" if unknown else f"{names[1]} is not"
         title = f"{'❓' if unknown else '⚠️'} Half done"

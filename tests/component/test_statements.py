@@ -23,6 +23,15 @@ OF_BO = Statement(
         response_urls.c.user_id == "UBO", response_urls.c.expires_at > bindparam("now")
     )
 )
+AMONG = Statement(
+    select(response_urls.c.user_id)
+    .where(
+        response_urls.c.user_id.in_(bindparam("people", expanding=True)),
+        response_urls.c.request_id.in_([CARD.id, "another"]),
+    )
+    .order_by(response_urls.c.id),
+    "people",
+)
 MOVE = Statement(update(response_urls).where(response_urls.c.user_id == bindparam("who")))
 FORGET = Statement(delete(response_urls).where(response_urls.c.user_id == bindparam("who")))
 
@@ -46,6 +55,16 @@ def test_rows_are_those_that_sqlalchemy_reads(connection: Connection) -> None:
     ADD.many(connection, [row("UBO"), row("UAL")])
     expected = [dict(found) for found in connection.execute(ALL.core).mappings()]
     assert ALL.rows(connection, {}) == expected
+
+
+@pytest.mark.parametrize("people", [[], ["UBO"], ["UBO", "UCY"], ["UCY", "UAL", "UBO"]])
+def test_a_list_of_any_length_is_a_parameter(connection: Connection, people: list[str]) -> None:
+    ADD.many(connection, [row(each) for each in ("UAL", "UBO", "UCY")])
+    expected = [each for each in ("UAL", "UBO", "UCY") if each in people]
+    # the second time as it was compiled at the first
+    for _ in range(2):
+        found = AMONG.rows(connection, {"people": people})
+        assert [each["user_id"] for each in found] == expected
 
 
 @pytest.mark.parametrize("zone", [UTC, timezone(timedelta(hours=-5))])

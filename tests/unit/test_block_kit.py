@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from bot.messages.block_kit import (
+    MESSAGE_LENGTH,
     Inline,
     Line,
     bold,
@@ -20,10 +21,13 @@ from bot.messages.block_kit import (
     cut,
     date,
     escape,
+    fit,
     header,
+    lines,
     link,
     message,
     say,
+    size,
     text,
     user,
 )
@@ -119,6 +123,14 @@ def test_slack_accepts_a_message_of_any_values_which_mention_nobody(values: list
 @given(st.lists(TEXTS, min_size=1, max_size=5))
 def test_a_long_text_is_cut_to_three_thousand(values: list[str]) -> None:
     assert units(message([[say("x" + "".join(values))]]).text) <= 3000
+
+
+@given(st.lists(TEXTS, min_size=1), st.integers(min_value=1, max_value=400))
+def test_blocks_fit_as_slack_counts_them(values: list[str], times: int) -> None:
+    blocks = [
+        lines([[text(value), link("https://a.example/ü😀", value)]] * times) for value in values
+    ]
+    assert fit(blocks) == (size(blocks) <= MESSAGE_LENGTH)
 
 
 def test_a_messages_text_says_the_same_as_its_blocks() -> None:

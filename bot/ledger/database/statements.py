@@ -36,13 +36,15 @@ Core = Select[Any] | TextualSelect | Insert | Update | Delete
 class Statement:
     """A statement that is compiled once for each database.
 
-    Each execution must name the same parameters. Lists (`IN`) can't be parameters.
+    Each execution must name the same parameters. Those in `lists` are for `IN`: each length that
+    comes up is compiled once.
     Every method raises SQLAlchemy's DBAPIError if the database fails.
     """
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, *lists: str) -> None:
         self.core = core
-        self._compiled: dict[str, _Compiled] = {}
+        self._lists = lists
+        self._compiled: dict[object, _Compiled] = {}
 
     def rows(self, connection: Connection, values: Values) -> list[Row]:
         """All rows, by the names of their columns."""
@@ -76,26 +78,32 @@ class Statement:
 
     def _for(self, connection: Connection, values: Values) -> _Compiled:
         dialect = connection.dialect
-        compiled = self._compiled.get(dialect.name)
+        key = (dialect.name, *(len(values[name]) for name in self._lists))
+        compiled = self._compiled.get(key)
         if compiled is None:
-            compiled = self._compiled[dialect.name] = _Compiled(self.core, dialect, list(values))
+            compiled = self._compiled[key] = _Compiled(self.core, dialect, values)
         return compiled
 
 
 class _Compiled:
     """A statement as one database's driver takes it."""
 
-    def __init__(self, core: Core, dialect: Dialect, names: list[str]) -> None:
-        compiled: SQLCompiler = core.compile(dialect=dialect, column_keys=names)
-        self.sql = str(compiled)
-        self._names: Sequence[str] | None = compiled.positiontup
+    def __init__(self, core: Core, dialect: Dialect, values: Values) -> None:
+        compiled: SQLCompiler = core.compile(dialect=dialect, column_keys=list(values))
+        expanded = compiled.construct_expanded_state(dict(values))
+        self.sql = expanded.statement
+        self._names: Sequence[str] | None = expanded.positiontup
         writers = dict(_writers(compiled.bind_names, dialect))
-        self._writers = [(name, write) for name, write in writers.items() if name in names]
+        self._writers = [(name, write) for name, write in writers.items() if name in values]
         self._fixed = {
             name: writers[name](value) if name in writers else value
             for name, value in compiled.params.items()
-            if name not in names
+            if name not in values
         }
+        lists = expanded.parameter_expansion
+        for name in lists.keys() & self._fixed.keys():
+            self._fixed |= zip(lists[name], self._fixed[name], strict=True)
+        self._lists = [(name, lists[name]) for name in lists.keys() - self._fixed.keys()]
         columns = getattr(core, "exported_columns", ())
         self._columns = [column.name for column in columns]
         self._readers = _readers([(column.name, column.type) for column in columns], dialect)
@@ -105,6 +113,8 @@ class _Compiled:
         found = {**self._fixed, **values}
         for name, write in self._writers:
             found[name] = write(found[name])
+        for name, names in self._lists:
+            found |= zip(names, found[name], strict=True)
         return found if self._names is None else [found[name] for name in self._names]
 
     def read(self, row: Sequence[Any]) -> Row:
