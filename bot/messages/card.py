@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from bot.domain.meanings import (
     KINDS,
+    OUTCOMES,
     VERDICTS,
     is_done,
     is_free,
@@ -61,6 +62,8 @@ SLOW_AFTER = timedelta(seconds=8)
 """So long after a call was begun the card says how long it is waited for."""
 CALL_ENDS_AFTER = timedelta(seconds=30)
 """So long a call is waited for: see `Timing.fusebill_write_s`."""
+MAX_WORKED_ON = 4
+"""So many customers a card of many shows while the work lasts: **Stop** stands below them."""
 LEFT_OUT_LENGTH = 2_500
 LEFT_OUT_WHY_LENGTH = 80
 
@@ -185,7 +188,10 @@ def _who_decides(deciders: Deciders) -> Iterator[Line]:
 
 
 def _work(card: Card, links: Links, now: datetime | None) -> Message:
-    """The card while Fusebill works on it; that of many shows how far it is, and **Stop**."""
+    """The card while Fusebill works on it.
+
+    That of many shows how far it is, what failed, what is under way, and **Stop**.
+    """
     first, doing = card.first, KINDS[card.first.kind].doing
     title = header(f"⏳ {doing.replace('{}', card_subject(card))} …")
     if not card.is_of_many:
@@ -200,9 +206,17 @@ def _work(card: Card, links: Links, now: datetime | None) -> Message:
         _bar(card),
         [[bold(progress(card))], *([stopping] if card.is_stopping else []), *_waits(card, now)],
         None if card.is_stopping else stop,
+        left_out_lines(card.left_out, links),
     ]
-    above: list[Part] = [title, [*_people_lines(card)], left_out_lines(card.left_out, links)]
-    return _laid_out(card, above, below, results=[*map(state, card.requests)], links=links)
+    failed = [
+        each for each in card.requests if each.outcome and not OUTCOMES[each.outcome].as_asked
+    ]
+    under_way = [each for each in card.requests if each.is_begun and not each.outcome]
+    shown = [*failed, *under_way][:MAX_WORKED_ON]
+    above: list[Part] = [title, [*_people_lines(card)]]
+    if not shown:
+        return message(*above, *below)
+    return with_table(above, shown, below, results=[*map(state, shown)], links=links)
 
 
 def _waits(card: Card, now: datetime | None) -> Iterator[Line]:

@@ -14,12 +14,13 @@ from itertools import chain
 from typing import Literal
 
 from bot.domain.commands import MAX_CUSTOMERS
-from bot.domain.models import HubSpotIds, Request
+from bot.domain.models import Request
 from bot.messages.block_kit import (
     MESSAGE_LENGTH,
     SHOWN_LENGTH,
     TEXT_LENGTH,
     Block,
+    Inline,
     Line,
     Message,
     Part,
@@ -34,7 +35,7 @@ from bot.messages.block_kit import (
     units,
     unlinked,
 )
-from bot.messages.phrases import Links, amount, display_name
+from bot.messages.phrases import Links, amount, display_name, ids_inline
 
 MAX_ROWS = 100
 MAX_COLUMNS = 20
@@ -59,14 +60,14 @@ class Column:
     exact: bool = False
 
 
-_CUSTOMER = (
-    Column("Id", "right", exact=True),
-    Column("Company", wrapped=True),
-    Column("Contact", "right", exact=True),
-    Column("Company id", "right", exact=True),
+_WHO = (Column("Id", "right", exact=True), Column("Company", wrapped=True))
+# a phone has room for three columns
+_CUSTOMER = (*_WHO, Column("Contact / company", wrapped=True, exact=True), Column("Reference"))
+_WITH_RESULT = (
+    *_WHO,
+    Column("Result (contact / company)", wrapped=True, exact=True),
     Column("Reference"),
 )
-_WITH_RESULT = (*_CUSTOMER[:2], Column("Result", exact=True), *_CUSTOMER[2:])
 
 
 def with_table(
@@ -79,9 +80,9 @@ def with_table(
 ) -> Message:
     """A message with the table of these requests' customers between other parts.
 
-    `results` are the words for each request's state; without any there is no such column. Names are
-    cut where Slack's limits leave no room for them, ids never. Ids are linked if the links fit, and
-    what stands around the table too.
+    `results` are the words for each request's state, which stand before the HubSpot ids of the
+    card. Names are cut where Slack's limits leave no room for them, ids never. Ids are linked if
+    the links fit, and what stands around the table too.
     """
     above, below = message(*before), message(*after)
     shown = requests[:MAX_CUSTOMERS]
@@ -90,10 +91,10 @@ def with_table(
         above = replace(above, blocks=unlinked(above.blocks))
         below = replace(below, blocks=unlinked(below.blocks))
     room = MESSAGE_LENGTH - size(above.blocks) - size(below.blocks)
-    said = [cut(each, RESULT_LENGTH) for each in results[: len(shown)]]
-    columns, rows = (_WITH_RESULT if said else _CUSTOMER), _rows(shown, said)
+    said = [cut(each, RESULT_LENGTH) for each in results[: len(shown)]] or [""] * len(shown)
+    columns, rows = (_WITH_RESULT if results else _CUSTOMER), [*map(_row, shown, said)]
     drawn = table(columns, rows, limit=min(room, MAX_CHARACTERS))
-    drawn = _linked(drawn, shown, links, min(room, MAX_CHARACTERS))
+    drawn = _linked(drawn, shown, said, links, min(room, MAX_CHARACTERS))
     listed = lines(table_lines(columns, rows, limit=min(room, MAX_CHARACTERS)))
     missing = len(requests) - len(shown)
     more = [lines([[say(f"{missing} more are not shown.")]])] if missing else []
@@ -104,42 +105,39 @@ def with_table(
     )
 
 
-def _rows(requests: Sequence[Request], results: Sequence[str]) -> list[list[str]]:
-    rows: list[list[str]] = []
-    for position, request in enumerate(requests):
-        customer, ids = request.customer, request.customer.ids
-        exact = [_digits(ids.vid), _digits(ids.company_id)]
-        said = [results[position]] if results else []
-        name, reference = display_name(customer), customer.reference
-        rows.append([str(customer.customer_id), name, *said, *exact, reference])
-    return rows
+def _row(request: Request, result: str) -> list[str]:
+    customer = request.customer
+    changing = "".join(part["text"] for part in _changing(request, result, Links()))
+    return [str(customer.customer_id), display_name(customer), changing, customer.reference]
 
 
-def _digits(number: int | None) -> str:
-    return "" if number is None else str(number)
+def _changing(request: Request, result: str, links: Links) -> list[Inline]:
+    """The HubSpot contact and company that the card shows, after the words for a result."""
+    ids = request.customer.ids
+    contact = links.contact(ids.vid) if ids.vid else None
+    company = links.company(ids.company_id) if ids.company_id else None
+    both = [
+        link(contact, str(ids.vid or EMPTY)),
+        say(" / "),
+        link(company, str(ids.company_id or EMPTY)),
+    ]
+    return [say(f"{result} ("), *both, say(")")] if result else both
 
 
-def _linked(drawn: Block, requests: Sequence[Request], links: Links, limit: int) -> Block:
+def _linked(
+    drawn: Block, requests: Sequence[Request], results: Sequence[str], links: Links, limit: int
+) -> Block:
     """The table with links on its ids; the same table if the links are too long for it."""
     rows = [drawn["rows"][0]]
-    for cells, request in zip(drawn["rows"][1:], requests, strict=True):
-        ids = request.customer.ids
-        first, *middle, contact, company, reference = cells
-        rows.append(
-            [
-                _linked_cell(first, links.customer(request.customer.customer_id)),
-                *middle,
-                _linked_cell(contact, links.contact(ids.vid) if ids.vid is not None else None),
-                _linked_cell(company, links.company(ids.company_id) if ids.company_id else None),
-                reference,
-            ]
-        )
+    for row, request, result in zip(drawn["rows"][1:], requests, results, strict=True):
+        who, company, ids, reference = row
+        if page := links.customer(request.customer.customer_id):
+            who = lines([[link(page, who["text"])]])
+        if links.hubspot_portal_id:
+            ids = lines([_changing(request, result, links)])
+        rows.append([who, company, ids, reference])
     linked = drawn | {"rows": rows}
     return linked if sum(map(size, rows)) <= limit else drawn
-
-
-def _linked_cell(plain: Block, url: str | None) -> Block:
-    return lines([[link(url, plain["text"])]]) if url else plain
 
 
 def _words(requests: Sequence[Request], results: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -149,15 +147,10 @@ def _words(requests: Sequence[Request], results: Sequence[str]) -> list[tuple[st
         (
             f"Id {request.customer.customer_id}{state}",
             display_name(request.customer),
-            _ids_words(request.customer.ids),
+            "".join(part["text"] for part in ids_inline(request.customer.ids, Links())),
         )
         for request, state in zip(requests, said, strict=True)
     ]
-
-
-def _ids_words(ids: HubSpotIds) -> str:
-    named = (("contact", ids.vid), ("company", ids.company_id))
-    return " and ".join(f"{name} {id_}" for name, id_ in named if id_ is not None)
 
 
 def _text(above: str, customers: Sequence[tuple[str, str, str]], below: str) -> str:

@@ -167,3 +167,15 @@ async def test_an_emoji_makes_no_row_taller(alice: Tab) -> None:
     heights = "rows => rows.map((row) => Math.round(row.getBoundingClientRect().height))"
     _header, with_emoji, _wrapped, without = await drawn.locator("tr").evaluate_all(heights)
     assert abs(with_emoji - without) <= 1
+
+
+async def test_on_a_phone_the_ids_that_change_are_in_view(open_visit: OpenVisit) -> None:
+    async with open_visit(width=380, height=760) as visit:
+        alice = await visit.tab()
+        await alice.ask("/unlatch 2554529, 3100033, 3100066, 3100090, 3100128 moved")
+        drawn = alice.card.get_by_test_id("table")
+        end = await drawn.evaluate("table => table.getBoundingClientRect().right")
+        ids = await drawn.locator("tr > :nth-child(3)").evaluate_all(
+            "cells => cells.map((cell) => cell.getBoundingClientRect().right)"
+        )
+        assert max(ids) < end

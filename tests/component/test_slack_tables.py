@@ -20,7 +20,7 @@ from tests.support.names import CHANNEL
 
 CARD = draw(card_of(customers(3)), NO_LINKS)
 ONE = draw(card_of(customers(1)), NO_LINKS)
-LINE = "Id 2554530, Company Lost Pedals, Contact 102, Company id 202, Reference REF-1"
+LINE = "Id 2554530, Company Lost Pedals, Contact / company 102 / 202, Reference REF-1"
 
 
 @pytest.fixture
