@@ -9,9 +9,9 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from datetime import UTC, datetime
 
 import stamina
-from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.app.checks import CheckResult, cards, clock, file_modes, fix as fix_of, warning, why
+from bot.app.composition import links_of, open_client
 from bot.environment import this_bot
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError, KeyRefused, NotReached
@@ -23,7 +23,6 @@ from bot.ledger.database.migrating import version
 from bot.ledger.tables import REVISION
 from bot.messages import fusebill_errors
 from bot.messages.block_kit import cut
-from bot.messages.phrases import Links
 from bot.ops.logs import redacted
 from bot.settings import Settings
 from bot.slack.client import Slack
@@ -42,14 +41,7 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
     """Check every part, in the order in which an admin sets them up."""
     yield CheckResult(True, "Settings: valid")
     async with open_session() as session:
-        slack = Slack(
-            AsyncWebClient(
-                token=settings.slack_bot_token.get_secret_value(),
-                base_url=settings.slack_api_url,
-                session=session,
-                retry_handlers=[],
-            )
-        )
+        slack = Slack(open_client(settings, session))
         groups = _user_groups(settings)
         token, headers = await _token(slack, user_groups=bool(groups))
         yield token
@@ -68,7 +60,7 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
             if group.startswith("S") and group not in groups:
                 yield await _mentioned_group(slack, group)
         if token.ok:
-            yield await cards(slack, _links(settings))
+            yield await cards(slack, links_of(settings))
     for result in (*_two_person(settings), *file_modes(settings)):
         yield result
 
@@ -80,12 +72,6 @@ async def report(settings: Settings) -> bool:
         print(redacted(str(result)), flush=True)
         is_ok = is_ok and result.ok
     return is_ok
-
-
-def _links(settings: Settings) -> Links:
-    return Links(
-        settings.hubspot_portal_id, settings.hubspot_app_url, settings.fusebill_customer_url
-    )
 
 
 def _two_person(settings: Settings) -> Iterator[CheckResult]:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from typing import Any
+from datetime import timedelta
 
+import aiohttp
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
@@ -32,7 +33,7 @@ from bot.ledger.tables import REVISION
 from bot.messages.card import Deciders
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
-from bot.ops.tasks import BackgroundTasks
+from bot.ops.tasks import BackgroundTasks, beside
 from bot.requests.ask import Ask
 from bot.requests.customers import Customers, Search
 from bot.requests.decide import Decide
@@ -99,23 +100,11 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         session = await stack.enter_async_context(open_session())
         http = await stack.enter_async_context(Transport())
         metrics, tasks, stopping = Metrics(), BackgroundTasks(), asyncio.Event()
-        client = AsyncWebClient(
-            token=settings.slack_bot_token.get_secret_value(),
-            base_url=settings.slack_api_url,
-            session=session,
-            # what Slack does not take is drawn again; a retry here could post twice
-            retry_handlers=[],
-        )
-        slack, links = Slack(client, metrics.slack_called), _links(settings)
+        client = open_client(settings, session)
+        slack, links = Slack(client, metrics.slack_called), links_of(settings)
         pace = Pace()
         fusebill = _fusebill(settings, http, metrics, pace, timing)
-        execution = Execution(
-            fusebill,
-            budget_s=timing.execution_s,
-            wait_s=timing.retry_s,
-            look_s=timing.look_s,
-            looks_for_s=timing.looks_for_s,
-        )
+        execution = Execution(fusebill, timing)
         notify = sorted(settings.unlatch_notify)
         deciders = Deciders(
             notify,
@@ -123,15 +112,16 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             listed=bool(settings.unlatch_confirmers),
         )
         recheck_after_s = settings.unlatch_recheck_after_s
+        recheck_after = timedelta(seconds=recheck_after_s)
         expires_after_s = settings.unlatch_expires_after_s
         runner = Runner(database, tasks, timing, stopping)
         private = PrivateMessages(runner, slack)
         show = Show(runner, slack, private, links, tasks, metrics, timing, deciders)
         post = PostCards(
             *(runner, slack, show, private, links, metrics, timing, deciders),
-            expires_after_s=expires_after_s,
+            timedelta(seconds=expires_after_s),
         )
-        work = Work(*(runner, execution, pace, metrics, timing), recheck_after_s=recheck_after_s)
+        work = Work(runner, execution, pace, metrics, timing, recheck_after)
         deadlines = Deadlines(runner, slack, work, notify, metrics, timing)
         runner.handle(
             {
@@ -143,7 +133,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
                 Kind.RECHECK: Recheck(runner, fusebill, recheck_after_s, timing).handle,
             }
         )
-        await stack.enter_async_context(_running(runner.keep()))
+        await stack.enter_async_context(beside(runner.keep()))
         # before the jobs stop being renewed
         stack.push_async_callback(_drain, tasks, timing)
 
@@ -152,7 +142,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         policy = _policy(settings, identity)
         groups = UserGroups(slack, policy.user_groups)
         await groups.refresh()
-        await stack.enter_async_context(_running(groups.keep()))
+        await stack.enter_async_context(beside(groups.keep()))
         permissions = Permissions(runner, private, policy, groups.members, metrics)
         customers = Customers(fusebill, private, pace)
         found = Lists(runner, Search(fusebill, pace), slack, permissions, private, links)
@@ -163,7 +153,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         decide = Decide(runner, show, found, permissions, private, links, metrics)
         follow_ups = FollowUps(
             *(runner, ask, customers, show, found, permissions, private, links, metrics),
-            recheck_after_s=recheck_after_s,
+            recheck_after,
         )
         portal_id = settings.hubspot_portal_id
         paste = Paste(private, permissions, settings.fusebill_customer_url, portal_id)
@@ -197,6 +187,17 @@ async def _identify(slack: Slack, pause_s: float) -> AuthorizeResult:
     return AuthorizeResult.from_auth_test_response(bot_token=slack.token, auth_test_response=answer)
 
 
+def open_client(settings: Settings, session: aiohttp.ClientSession) -> AsyncWebClient:
+    """slack_sdk's client over a session, which the caller closes."""
+    return AsyncWebClient(
+        token=settings.slack_bot_token.get_secret_value(),
+        base_url=settings.slack_api_url,
+        session=session,
+        # what Slack does not take is drawn again; a retry here could post twice
+        retry_handlers=[],
+    )
+
+
 def _bolt_app(settings: Settings, client: AsyncWebClient, identity: AuthorizeResult) -> AsyncApp:
     """Bolt's app, without listeners."""
 
@@ -221,17 +222,6 @@ def _drop_token_warning(record: logging.LogRecord) -> bool:
     """Bolt warns that it ignores SLACK_BOT_TOKEN, because the bot passes the token itself."""
     warnings = (warning_client_prioritized_and_token_skipped(), warning_token_skipped())
     return record.getMessage() not in warnings
-
-
-@asynccontextmanager
-async def _running(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Runs the coroutine in the background until the block ends."""
-    running = asyncio.create_task(work)
-    try:
-        yield
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
 
 
 async def _drain(tasks: BackgroundTasks, timing: Timing) -> None:
@@ -270,7 +260,8 @@ def _policy(settings: Settings, identity: AuthorizeResult) -> Policy:
     )
 
 
-def _links(settings: Settings) -> Links:
+def links_of(settings: Settings) -> Links:
+    """The links that the cards show, as the admin set them."""
     return Links(
         settings.hubspot_portal_id,
         settings.hubspot_app_url,

@@ -15,6 +15,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 
 from bot.app.check import report
+from bot.app.composition import links_of
 from bot.domain.commands import MAX_DIGITS
 from bot.domain.models import Card, Kind, Person, Request
 from bot.environment import EXAMPLE_ENDS, this_bot
@@ -27,7 +28,6 @@ from bot.ledger.database.migrating import migrate
 from bot.messages.answers import not_latched, not_read
 from bot.messages.block_kit import Message
 from bot.messages.card import draw
-from bot.messages.phrases import Links
 from bot.settings import WHERE, InvalidSettings, Mode, Settings, load
 
 DOTENV = ".env"
@@ -160,9 +160,7 @@ def _ask_customer() -> int:
 
 async def _card(customer_id: int, settings: Settings) -> Message:
     """What `/unlatch <id>` would show now."""
-    links = Links(
-        settings.hubspot_portal_id, settings.hubspot_app_url, settings.fusebill_customer_url
-    )
+    links = links_of(settings)
     async with Transport() as http:
         fusebill = FusebillClient(http, settings.fusebill_base_url, settings.fusebill_api_key)
         try:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from time import perf_counter
 
 import structlog
@@ -28,13 +29,13 @@ Listener = Callable[[AsyncAck, Payload], Awaitable[None]]
 BoltListener = Callable[[AsyncAck, Payload, AsyncBoltContext], Awaitable[None]]
 
 
+@dataclass(eq=False, slots=True)
 class Guard:
     """Runs listeners and the work that follows their acks, and answers for what fails in them."""
 
-    def __init__(self, private: PrivateMessages, tasks: BackgroundTasks, metrics: Metrics) -> None:
-        self._private = private
-        self._tasks = tasks
-        self._metrics = metrics
+    _private: PrivateMessages
+    _tasks: BackgroundTasks
+    _metrics: Metrics
 
     def listener(self, listener: Listener) -> BoltListener:
         """Catch a listener's exceptions, and time it from the request's arrival to its end."""

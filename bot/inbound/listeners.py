@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
@@ -62,6 +62,7 @@ ANY_COMMAND = re.compile("^/")
 """The admin names the command in Slack; the payload's `command` says how."""
 
 
+@dataclass(eq=False, slots=True)
 class Listeners:
     """One method for the command and for each button.
 
@@ -69,25 +70,14 @@ class Listeners:
     HubSpot, if the admin has set them.
     """
 
-    def __init__(
-        self,
-        asking: Asking,
-        decide: Decide,
-        follow_ups: FollowUps,
-        lists: Lists,
-        paste: Paste,
-        guard: Guard,
-        customer_url: str | None = None,
-        portal_id: str | None = None,
-    ) -> None:
-        self._customer_url = customer_url
-        self._portal_id = portal_id
-        self._asking = asking
-        self._decide = decide
-        self._follow_ups = follow_ups
-        self._lists = lists
-        self._paste = paste
-        self._guard = guard
+    _asking: Asking
+    _decide: Decide
+    _follow_ups: FollowUps
+    _lists: Lists
+    _paste: Paste
+    _guard: Guard
+    _customer_url: str | None = None
+    _portal_id: str | None = None
 
     def register(self, app: AsyncApp) -> None:
         """Register the listeners with Bolt."""

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import dataclass
 from functools import cache, partial
 from types import MappingProxyType
 from typing import Literal, TextIO
@@ -72,15 +73,15 @@ class _Redacting(structlog.stdlib.ProcessorFormatter):
         return redacted(super().format(record))
 
 
+@dataclass(eq=False, slots=True)
 class _Lines:
     """One of the bot's loggers: writes finished lines, as the libraries' are, to one stream.
 
     A line that can't be written is lost: no work may fail because a disk is full.
     """
 
-    def __init__(self, handler: logging.StreamHandler[TextIO], name: str) -> None:
-        self.name = name
-        self._handler = handler
+    _handler: logging.StreamHandler[TextIO]
+    name: str
 
     def write(self, line: str) -> None:
         self._handler.acquire()

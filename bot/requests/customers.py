@@ -71,14 +71,14 @@ class _Reading:
                 task.cancel()
 
 
+@dataclass(eq=False, slots=True)
 class Customers:
     """Reads at most eight of many at once in a process, and keeps to Fusebill's limits."""
 
-    def __init__(self, fusebill: FusebillClient, private: PrivateMessages, pace: Pace) -> None:
-        self._fusebill = fusebill
-        self._private = private
-        self._pace = pace
-        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+    _fusebill: FusebillClient
+    _private: PrivateMessages
+    _pace: Pace
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
 
     async def read(self, customer_ids: Sequence[int], place: Place) -> ReadEach:
         """Read customers; tell the person how far it is if it takes long."""
@@ -161,16 +161,16 @@ def _should_retry(error: Exception) -> bool | float:
     return isinstance(error, OutcomeUnknown)
 
 
+@dataclass(eq=False, slots=True)
 class Search:
     """Reads from Fusebill; each call waits until the minute has calls to spare.
 
     Every method raises FusebillError if any of its calls fails.
     """
 
-    def __init__(self, fusebill: FusebillClient, pace: Pace) -> None:
-        self._fusebill = fusebill
-        self._pace = pace
-        self._slots = asyncio.Semaphore(MAX_AT_ONCE)
+    _fusebill: FusebillClient
+    _pace: Pace
+    _slots: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_AT_ONCE))
 
     async def find(self, find: Find) -> Found:
         """Customers of these ids, and those with the text in a field; one page for each field.

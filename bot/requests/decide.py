@@ -7,6 +7,7 @@ when it is sent. The gate itself is a step of the ledger, `decide_steps.decided`
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from functools import partial
 
 import structlog
@@ -37,26 +38,17 @@ Answer = Message | Callable[[], Awaitable[Message]]
 """What a person is told; a function if Slack has to be asked for it, after the click's ack."""
 
 
+@dataclass(eq=False, slots=True)
 class Decide:
     """Takes the verdict of a button, or of the form that asks who declines for a reason."""
 
-    def __init__(
-        self,
-        runner: Runner,
-        show: Show,
-        lists: Lists,
-        permissions: Permissions,
-        private: PrivateMessages,
-        links: Links,
-        metrics: Metrics,
-    ) -> None:
-        self._runner = runner
-        self._show = show
-        self._lists = lists
-        self._permissions = permissions
-        self._private = private
-        self._links = links
-        self._metrics = metrics
+    _runner: Runner
+    _show: Show
+    _lists: Lists
+    _permissions: Permissions
+    _private: PrivateMessages
+    _links: Links
+    _metrics: Metrics
 
     async def decide(
         self,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 
 import structlog
@@ -35,28 +35,20 @@ TOGETHER = timedelta(minutes=2)
 """How much later one of a card's customers may be looked at, so that all are at once."""
 
 
+@dataclass(eq=False, slots=True)
 class Deadlines:
     """Does the jobs that remind of a card and that end it.
 
     `notify` are the users and user groups to mention; none turns reminders off.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        slack: Slack,
-        work: Work,
-        notify: Sequence[str],
-        metrics: Metrics,
-        timing: Timing,
-    ) -> None:
-        self._runner = runner
-        self._slack = slack
-        self._work = work
-        self._notify = notify
-        self._metrics = metrics
-        self._timing = timing
-        self._started = seconds()
+    _runner: Runner
+    _slack: Slack
+    _work: Work
+    _notify: Sequence[str]
+    _metrics: Metrics
+    _timing: Timing
+    _started: float = field(default_factory=seconds)
 
     async def expire(self, job: Job) -> None:
         """End a card that nobody decided."""
@@ -126,19 +118,17 @@ class Deadlines:
             return False
 
 
+@dataclass(eq=False, slots=True)
 class Recheck:
     """Reads changed customers once more: HubSpot's sync can latch them again.
 
     `after_s` seconds after they were cleared or moved; 0 turns it off.
     """
 
-    def __init__(
-        self, runner: Runner, fusebill: FusebillClient, after_s: int, timing: Timing
-    ) -> None:
-        self._runner = runner
-        self._fusebill = fusebill
-        self._after_s = after_s
-        self._timing = timing
+    _runner: Runner
+    _fusebill: FusebillClient
+    _after_s: int
+    _timing: Timing
 
     async def handle(self, job: Job) -> None:
         """Read the customers of a card that are due, and record what they are like."""

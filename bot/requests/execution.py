@@ -42,6 +42,7 @@ from bot.fusebill.errors import (
 from bot.fusebill.responses import Accepted, evidence
 from bot.messages.fusebill_errors import reason
 from bot.ops.tasks import retried
+from bot.settings import Timing
 
 ATTEMPTS = 6
 LOOKS = 5  # after a success that did not show the change, beyond a first one at once
@@ -95,29 +96,12 @@ class _Progress:
         return calls | ({"running_s": round(monotonic() - self.sent_at, 3)} if self.running else {})
 
 
+@dataclass(eq=False, slots=True)
 class Execution:
-    """Executes confirmed requests.
+    """Executes confirmed requests; each wait doubles unless Fusebill says when to retry."""
 
-    `budget_s` is the limit for all attempts together, without the time that calls take which change
-    something. `wait_s` is the first wait between attempts; it doubles, with jitter, unless Fusebill
-    says when to retry. `look_s` is the first wait before a change is looked for again; it doubles.
-    What may still run is looked for during `looks_for_s`.
-    """
-
-    def __init__(
-        self,
-        fusebill: FusebillClient,
-        *,
-        budget_s: float = 24.0,
-        wait_s: float = 0.3,
-        look_s: float = 0.5,
-        looks_for_s: float = 30.0,
-    ) -> None:
-        self._fusebill = fusebill
-        self._budget_s = budget_s
-        self._wait_s = wait_s
-        self._look_s = look_s
-        self._looks_for_s = looks_for_s
+    _fusebill: FusebillClient
+    _timing: Timing
 
     async def execute(
         self,
@@ -134,11 +118,11 @@ class Execution:
         NotToBeCalled after a call.
         """
         started = monotonic()
-        deadline = started + self._budget_s
+        deadline = started + self._timing.execution_s
         called = may_have_called
         progress = _Progress(request, called, called, deadline, before_call, beside)
         try:
-            async with asyncio.timeout(self._budget_s) as progress.limit:
+            async with asyncio.timeout(self._timing.execution_s) as progress.limit:
                 result = await self._execute_with_retries(progress)
         except FusebillError as error:
             result = _failed(error, progress)
@@ -153,7 +137,7 @@ class Execution:
     async def look(self, request: Request) -> dict[str, object]:
         """Read the customer once: `found` has its ids now, `unread` why that failed. No retries."""
         try:
-            async with asyncio.timeout(self._budget_s):
+            async with asyncio.timeout(self._timing.execution_s):
                 customer = await self._fusebill.get_customer(request.customer.customer_id)
         except (FusebillError, TimeoutError) as error:
             return {"unread": str(error) or type(error).__name__}
@@ -173,9 +157,9 @@ class Execution:
                 should_retry,
                 attempts=ATTEMPTS,
                 timeout_s=None,
-                wait_initial=self._wait_s,
+                wait_initial=self._timing.retry_s,
                 wait_max=3.0,
-                wait_jitter=self._wait_s,
+                wait_jitter=self._timing.retry_s,
             )
         except FusebillRefused as error:
             if error is not progress.refusal:
@@ -205,7 +189,7 @@ class Execution:
             return done(request, "answer", accepted.status)
         answered = f"The call was answered with HTTP {accepted.status}"
         why = f"{answered}, but the change does not show yet."
-        pauses = (0.0, *(self._look_s * 2**look for look in range(LOOKS)))
+        pauses = (0.0, *(self._timing.look_s * 2**look for look in range(LOOKS)))
         return await self._read_back(progress, why, pauses)
 
     async def _beside(self, progress: _Progress) -> Result | None:
@@ -248,11 +232,11 @@ class Execution:
 
     def _long_looks(self, progress: _Progress) -> Iterator[float]:
         """The pauses before the looks for what may still run: as long as that can be."""
-        ends_at = progress.deadline = monotonic() + self._looks_for_s
+        ends_at = progress.deadline = monotonic() + self._timing.looks_for_s
         pause_s = 0.0
         while (left_s := ends_at - monotonic()) > 0:
             yield min(pause_s, left_s)
-            pause_s = max(2 * pause_s, self._look_s)
+            pause_s = max(2 * pause_s, self._timing.look_s)
 
     async def _read_back(self, progress: _Progress, why: str, pauses: Iterable[float]) -> Result:
         """Look for a change that may come late; `why` is what is told if it does not show."""
@@ -282,8 +266,8 @@ class Execution:
             lambda: self._fusebill.get_customer(request.customer.customer_id),
             lambda error: isinstance(error, NotReached | OutcomeUnknown),
             attempts=3,
-            timeout_s=self._budget_s,
-            wait_initial=self._wait_s,
+            timeout_s=self._timing.execution_s,
+            wait_initial=self._timing.retry_s,
             wait_jitter=0,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from weakref import WeakValueDictionary
 
@@ -36,34 +36,21 @@ from bot.requests.show import Show
 log = structlog.get_logger(__name__)
 
 
+@dataclass(eq=False, slots=True)
 class FollowUps:
     """Handles the buttons of a card's result."""
 
-    def __init__(
-        self,
-        runner: Runner,
-        ask: Ask,
-        customers: Customers,
-        show: Show,
-        lists: Lists,
-        permissions: Permissions,
-        private: PrivateMessages,
-        links: Links,
-        metrics: Metrics,
-        *,
-        recheck_after_s: int,
-    ) -> None:
-        self._runner = runner
-        self._ask = ask
-        self._customers = customers
-        self._show = show
-        self._lists = lists
-        self._permissions = permissions
-        self._private = private
-        self._links = links
-        self._metrics = metrics
-        self._recheck_after = timedelta(seconds=recheck_after_s)
-        self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+    _runner: Runner
+    _ask: Ask
+    _customers: Customers
+    _show: Show
+    _lists: Lists
+    _permissions: Permissions
+    _private: PrivateMessages
+    _links: Links
+    _metrics: Metrics
+    _recheck_after: timedelta
+    _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
     async def undo(self, card_id: str, person: Person, place: Place, act: Act) -> None:
         """Post a card in the same thread that offers to latch the customers to their old ids."""

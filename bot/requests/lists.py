@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import structlog
 
@@ -30,24 +31,16 @@ log = structlog.get_logger(__name__)
 MAX_SHOWN = 10
 
 
+@dataclass(eq=False, slots=True)
 class Lists:
     """Reads from Fusebill and the ledger; changes nothing. `advisers` are whom to ask."""
 
-    def __init__(
-        self,
-        runner: Runner,
-        search: Search,
-        slack: Slack,
-        permissions: Permissions,
-        private: PrivateMessages,
-        links: Links,
-    ) -> None:
-        self._runner = runner
-        self._search = search
-        self._slack = slack
-        self._permissions = permissions
-        self._private = private
-        self._links = links
+    _runner: Runner
+    _search: Search
+    _slack: Slack
+    _permissions: Permissions
+    _private: PrivateMessages
+    _links: Links
 
     async def explain(
         self, customer_id: int, typed: str, reason: str, place: Place, error: FusebillError

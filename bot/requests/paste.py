@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bot.domain.commands import Ask, AskMany, Move
@@ -26,20 +26,14 @@ from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages
 
 
+@dataclass(eq=False, slots=True)
 class Paste:
     """Opens the form for somebody who may ask; the rules are checked again when it is sent."""
 
-    def __init__(
-        self,
-        private: PrivateMessages,
-        permissions: Permissions,
-        customer_url: str | None = None,
-        portal_id: str | None = None,
-    ) -> None:
-        self._private = private
-        self._permissions = permissions
-        self._customer_url = customer_url
-        self._portal_id = portal_id
+    _private: PrivateMessages
+    _permissions: Permissions
+    _customer_url: str | None = None
+    _portal_id: str | None = None
 
     async def open_form(
         self,

@@ -7,6 +7,7 @@ all else is here.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -34,25 +35,18 @@ from bot.requests.runner import Runner
 log = structlog.get_logger(__name__)
 
 
+@dataclass(eq=False, slots=True)
 class Permissions:
     """Each `may_…` says whether a person may do something; if not, the person is told why.
 
     `members` returns the members of the policy's user groups, without waiting for Slack.
     """
 
-    def __init__(
-        self,
-        runner: Runner,
-        private: PrivateMessages,
-        policy: Policy,
-        members: Callable[[], Members],
-        metrics: Metrics,
-    ) -> None:
-        self._runner = runner
-        self._private = private
-        self.policy = policy
-        self._members = members
-        self._metrics = metrics
+    _runner: Runner
+    _private: PrivateMessages
+    policy: Policy
+    _members: Callable[[], Members]
+    _metrics: Metrics
 
     async def may_ask(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
@@ -37,33 +37,21 @@ INTERRUPTED = "the bot was interrupted before the card was posted"
 SLACK_AWAY = "Slack did not take the card in time"
 
 
+@dataclass(eq=False, slots=True)
 class PostCards:
     """Does the job of posting a card; `bot_user_id` is the user that people invite."""
 
-    def __init__(
-        self,
-        runner: Runner,
-        slack: Slack,
-        show: Show,
-        private: PrivateMessages,
-        links: Links,
-        metrics: Metrics,
-        timing: Timing,
-        deciders: Deciders,
-        *,
-        expires_after_s: int,
-    ) -> None:
-        self._runner = runner
-        self._slack = slack
-        self._show = show
-        self._private = private
-        self._links = links
-        self._metrics = metrics
-        self._timing = timing
-        self._deciders = deciders
-        self._expires_after = timedelta(seconds=expires_after_s)
-        self._untold: set[str] = set()
-        self.bot_user_id = ""
+    _runner: Runner
+    _slack: Slack
+    _show: Show
+    _private: PrivateMessages
+    _links: Links
+    _metrics: Metrics
+    _timing: Timing
+    _deciders: Deciders
+    _expires_after: timedelta
+    _untold: set[str] = field(default_factory=set)
+    bot_user_id: str = ""
 
     async def handle(self, job: Job) -> None:
         """Post a card and note that; end the request if Slack refuses the card."""

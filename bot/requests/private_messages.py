@@ -61,12 +61,12 @@ def warn_of_unknown_card(card_id: str) -> None:
     )
 
 
+@dataclass(eq=False, slots=True)
 class PrivateMessages:
     """Tells people what others need not see. A failure is logged, not raised."""
 
-    def __init__(self, runner: Runner, slack: Slack) -> None:
-        self._runner = runner
-        self._slack = slack
+    _runner: Runner
+    _slack: Slack
 
     async def send(self, place: Place, message: Message) -> bool:
         """Tell the person who typed or clicked here; whether Slack took it."""

@@ -17,6 +17,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
 
 import structlog
@@ -57,28 +58,18 @@ PATIENT_ATTEMPTS = 6
 """After so many attempts, about a minute, the people who wait are told the result privately."""
 
 
+@dataclass(eq=False, slots=True)
 class Show:
     """Does the job of drawing a card and its thread."""
 
-    def __init__(
-        self,
-        runner: Runner,
-        slack: Slack,
-        private: PrivateMessages,
-        links: Links,
-        tasks: BackgroundTasks,
-        metrics: Metrics,
-        timing: Timing,
-        deciders: Deciders,
-    ) -> None:
-        self._deciders = deciders
-        self._runner = runner
-        self._slack = slack
-        self._private = private
-        self._links = links
-        self._tasks = tasks
-        self._metrics = metrics
-        self._timing = timing
+    _runner: Runner
+    _slack: Slack
+    _private: PrivateMessages
+    _links: Links
+    _tasks: BackgroundTasks
+    _metrics: Metrics
+    _timing: Timing
+    _deciders: Deciders
 
     async def handle(self, job: Job) -> None:
         """Draw the card and its thread until Slack has both, or until that has to wait."""

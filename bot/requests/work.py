@@ -93,26 +93,19 @@ class _CardWork:
             self.unanswered = self.unanswered + 1 if "running_s" in result.details else 0
 
 
+@dataclass(eq=False, slots=True)
 class Work:
     """Executes decided cards and records their outcomes."""
 
-    def __init__(
-        self,
-        runner: Runner,
-        execution: Execution,
-        pace: Pace,
-        metrics: Metrics,
-        timing: Timing,
-        *,
-        recheck_after_s: int,
-    ) -> None:
-        self._runner = runner
-        self._execution = execution
-        self._pace = pace
-        self._metrics = metrics
-        self._timing = timing
-        self._recheck_after = timedelta(seconds=recheck_after_s)
-        self._turns = asyncio.Semaphore(MAX_CONCURRENT_CUSTOMERS)
+    _runner: Runner
+    _execution: Execution
+    _pace: Pace
+    _metrics: Metrics
+    _timing: Timing
+    _recheck_after: timedelta
+    _turns: asyncio.Semaphore = field(
+        default_factory=lambda: asyncio.Semaphore(MAX_CONCURRENT_CUSTOMERS)
+    )
 
     async def handle(self, job: Job) -> None:
         """Execute a decided card's requests and record their outcomes; can be run again."""
