@@ -28,6 +28,8 @@ SHOWN_LENGTH = 200
 MESSAGE_LENGTH = 12_500
 """Somewhat below Slack's limit for all blocks of a message, "about 13,000"."""
 DATE_FORMAT = "{date_short_pretty} at {time}"
+TIME_FORMAT = "{time}"
+"""Of what is near: a card that waits for a day at most says no dates."""
 LABEL_LENGTH = 30
 """Of a button: Slack may show no more."""
 ALOUD_LENGTH = 75
@@ -153,9 +155,9 @@ def small(value: str) -> Inline | None:
     return {"type": "plain_text", "text": shown, "emoji": False} if shown else None
 
 
-def small_time(words: str, at: datetime) -> Inline:
+def small_time(words: str, at: datetime, form: str) -> Inline:
     """The bot's own words and a time, for a small line."""
-    return {"type": "mrkdwn", "text": f"{words} {_plain_inline(date(at))}", "verbatim": True}
+    return {"type": "mrkdwn", "text": f"{words} {_plain_inline(date(at, form))}", "verbatim": True}
 
 
 def small_link(url: str | None, label: str) -> Inline | None:

@@ -20,7 +20,9 @@ from bot.domain.meanings import (
 )
 from bot.domain.models import Card, EventType, LeftOut, Request
 from bot.messages.block_kit import (
+    DATE_FORMAT,
     LABEL_LENGTH,
+    TIME_FORMAT,
     Block,
     Line,
     Message,
@@ -58,6 +60,7 @@ from bot.messages.results import event_of, named_ids, progress, result_of, state
 from bot.messages.tables import with_table
 
 BAR_LENGTH = 20
+ONE_DAY = timedelta(days=1)
 SLOW_AFTER = timedelta(seconds=8)
 """So long after a call was begun the card says how long it is waited for."""
 CALL_ENDS_AFTER = timedelta(seconds=30)
@@ -123,9 +126,10 @@ def duplicate(card: Card, url: str | None) -> Message:
 def _question(card: Card, links: Links, deciders: Deciders) -> Message:
     """Ask for a decision: what changes, who asks and why, what needs care."""
     first, kind = card.first, KINDS[card.first.kind]
+    form = TIME_FORMAT if first.expires_at - first.asked_at <= ONE_DAY else DATE_FORMAT
     asked: list[Line] = [
         *_changes(card, links),
-        _asked_line(first),
+        _asked_line(first, form),
         *_care_lines(card),
         *past_lines(card),
         *_who_decides(deciders),
@@ -146,7 +150,7 @@ def _question(card: Card, links: Links, deciders: Deciders) -> Message:
         [
             *([] if card.is_of_many else (facts(r.customer, links) for r in card.requests)),
             choice,
-            context(small_time("Expires", first.expires_at)),
+            context(small_time("Expires", first.expires_at, form)),
         ],
         links=links,
     )
@@ -318,10 +322,10 @@ def to_ask_again(card: Card) -> list[Request]:
     return found if is_whole or not card.is_pair else []
 
 
-def _asked_line(request: Request) -> Line:
+def _asked_line(request: Request, form: str = DATE_FORMAT) -> Line:
     """Who asks, when, and why."""
-    asked = [say("Asked by "), user(request.requester.user_id), say(", "), date(request.asked_at)]
-    return [*asked, *_because(request.reason)]
+    by, at = user(request.requester.user_id), date(request.asked_at, form)
+    return [say("Asked by "), by, say(", "), at, *_because(request.reason)]
 
 
 def _because(reason: str) -> Line:

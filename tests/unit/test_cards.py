@@ -49,7 +49,7 @@ from tests.support.many import card_of, confirmed, customers, happened
 from tests.support.names import ALICE, BOB
 
 AT = "2026-11-23 12:00:00 UTC"
-EXPIRES = "<!date^1795436100^{date_short_pretty} at {time}|2026-11-23 12:15:00 UTC>"
+EXPIRES = "<!date^1795436100^{time}|2026-11-23 12:15:00 UTC>"
 OUTCOMES = [EventType.REFUSED, EventType.UNKNOWN, EventType.CHANGED, EventType.CLEARED]
 ERRORS = st.lists(TEXTS, min_size=1, max_size=20)
 
@@ -163,6 +163,12 @@ def test_the_confirmation_card_shows_the_customer_the_ids_the_requester_and_the_
         "[Unlatch Stolen Bikes] [Cancel]",
         f"Expires {EXPIRES}",
     ]
+
+
+def test_a_card_that_waits_for_days_says_dates_and_any_other_says_times_alone() -> None:
+    long = replace(CARD, expires_at=CARD.asked_at + timedelta(days=2))
+    assert question(long, NO_LINKS).text.count("^{date_short_pretty} at {time}|") == 2
+    assert question(CARD, NO_LINKS).text.count("^{time}|") == 2
 
 
 def test_the_confirmation_card_leaves_out_empty_fields() -> None:
