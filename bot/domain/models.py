@@ -262,10 +262,12 @@ class Request:
 class Card:
     """A message that asks for one decision about its customers: a request for each, in order.
 
-    The unit of decision, work and drawing: one customer is a card of one.
+    The unit of decision, work and drawing: one customer is a card of one. `is_followed_up`: another
+    card in its thread waits for a decision; only what is read to be drawn says so.
     """
 
     requests: tuple[Request, ...]
+    is_followed_up: bool = False
 
     @property
     def id(self) -> str:

@@ -167,6 +167,9 @@ def posted(
     tx.set(job.card_id, Kind.EXPIRE, expires_at)
     if reminds:
         tx.set(job.card_id, Kind.REMIND, reminder_at(first["asked_at"], expires_at))
+    if root := same_customer.card_of_thread(tx.connection, locked.card):
+        # it says that a decision waits in its thread
+        tx.set(root, Kind.SHOW, here=True)
     is_denied = any(event.type is EventType.DECISION_DENIED for event in locked.card.events)
     if is_denied or not is_whole:
         tx.set(job.card_id, Kind.SHOW, here=True)

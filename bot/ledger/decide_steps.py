@@ -148,6 +148,9 @@ def _set_jobs(tx: Transaction, card: Card) -> None:
         tx.set(card.id, Kind.WORK, here=True)
     if card.first.message_ts:
         tx.set(card.id, Kind.SHOW, here=True)
+    if root := same_customer.card_of_thread(tx.connection, card):
+        # no decision waits in its thread any more
+        tx.set(root, Kind.SHOW, here=True)
     tx.finish(card)
 
 

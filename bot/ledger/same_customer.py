@@ -96,6 +96,11 @@ FOLLOW_UP = (
     )
     .limit(1)
 )
+OF_THREAD = select(card_id_of_row).where(
+    requests.c.customer_id.in_(bindparam("customers", expanding=True)),
+    requests.c.channel_id == bindparam("channel"),
+    requests.c.message_ts == bindparam("thread"),
+)
 UNDER_WAY = Statement(
     select(requests).where(
         requests.c.customer_id.in_(_CUSTOMERS_OF_CARD),
@@ -170,6 +175,20 @@ def open_follow_up(connection: Connection, card: Card) -> Request | None:
     }
     row = connection.execute(FOLLOW_UP, values).mappings().one_or_none()
     return request_of(row) if row else None
+
+
+def card_of_thread(connection: Connection, card: Card) -> str | None:
+    """The id of the card in whose thread a card is; None if it has a thread of its own."""
+    first = card.first
+    if first.thread_ts in (None, first.message_ts):
+        return None
+    values = {
+        "customers": [request.customer.customer_id for request in card.requests],
+        "channel": first.channel_id,
+        "thread": first.thread_ts,
+    }
+    found: str | None = connection.execute(OF_THREAD, values).scalar()
+    return found
 
 
 def awaited(connection: Connection, card: Card, sent_since: datetime) -> dict[str, list[str]]:

@@ -7,7 +7,7 @@ it. See `ask_steps` for what a step is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from bot.domain.meanings import is_done, is_rechecked, may_be_checked
@@ -175,7 +175,12 @@ def as_it_is(tx: Transaction, job: Job) -> Card | None:
     """The card as it is now, to be drawn; notes what is drawn with it. Raises: LostHold."""
     row = jobs.require_held(tx, job)
     job.wanted = row["wanted"]
-    return rows.read(tx.connection, job.card_id)
+    card = rows.read(tx.connection, job.card_id)
+    # what follows a card up is in its thread, never in that of a card that is there itself
+    if card and card.is_finished and card.first.thread_ts == card.first.message_ts:
+        follow_up = same_customer.open_follow_up(tx.connection, card)
+        return replace(card, is_followed_up=bool(follow_up and follow_up.is_open))
+    return card
 
 
 def shown(tx: Transaction, job: Job, events: int, again_in: timedelta | None = None) -> bool:

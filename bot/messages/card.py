@@ -248,6 +248,7 @@ def _result(card: Card, links: Links) -> Message:
         header(result.heading),
         [*result.lines, *_people_lines(card)],
         left_out_lines(card.left_out, links),
+        [[say("⏳ A decision about this waits in the thread.")]] if card.is_followed_up else None,
     ]
     next_ = buttons(*_next_buttons(card, links))
     return _laid_out(card, above, [next_], results=result.each, links=links)
@@ -293,10 +294,10 @@ def _bar(card: Card) -> Block:
 def _next_buttons(card: Card, links: Links) -> Iterator[Block]:
     """What can be done now; each button says aloud what it is about."""
     first, about = card.first, card_subject(card)
-    if any(map(may_be_checked, card.requests)):
+    if any(map(may_be_checked, card.requests)) and not card.is_followed_up:
         aloud = f"Check again: {about}"
         yield button("Check again", Action.CHECK, card.id, "primary", aloud=aloud)
-    if undoable(card):
+    if undoable(card) and not card.is_followed_up:
         yield button("Undo…", Action.UNDO, card.id, aloud=f"Undo… {about}")
     if to_ask_again(card):
         yield button("Ask again", Action.AGAIN, card.id, aloud=f"Ask again: {about}")

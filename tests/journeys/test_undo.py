@@ -160,11 +160,28 @@ async def test_a_card_that_cleared_nothing_offers_no_undo(world: World, action_i
 
 async def test_an_open_undo_prevents_a_second_card(world: World) -> None:
     card = await cleared(world)
+    request = await last_request(world)
     await undo_card(world, card)
     before = len(replies(world, card))
-    await world.press("U0ALICE", card, UNDO)
+    # her card may not show yet that Bob has pressed
+    await world.slack.forge_click("U0ALICE", card.ts, UNDO, request.id)
+    await world.settled()
     assert "already an open request for this in the thread" in world.last_ephemeral("U0ALICE")
     assert len(replies(world, card)) == before
+
+
+@pytest.mark.parametrize("action_id", [CANCEL, CONFIRM])
+async def test_the_card_says_that_a_decision_waits_in_its_thread_until_somebody_decides(
+    world: World, action_id: str
+) -> None:
+    card = await cleared(world)
+    undo = await undo_card(world, card)
+    waits = "⏳ A decision about this waits in the thread."
+    assert waits in world.card(card)
+    assert "[Undo…]" not in world.card(card)
+    await world.press("U0BOB", undo, action_id)
+    assert waits not in world.card(card)
+    assert ("[Undo…]" in world.card(card)) is (action_id == CANCEL)
 
 
 async def test_only_one_of_two_simultaneous_undos_latches(world: World) -> None:
