@@ -19,37 +19,29 @@ async def test_the_command_is_completed_with_a_customer(alice: Tab) -> None:
     await expect(box).to_have_value("/unlatch 3100033 ")
 
 
-async def test_a_command_of_another_app_stays_in_the_box_and_the_error_is_shown(alice: Tab) -> None:
+async def test_a_command_of_another_app_stays_in_the_box_with_an_error_for_its_typist(
+    alice: Tab,
+) -> None:
     await alice.say("/remind me")
     await expect(alice.page.get_by_test_id("problem")).to_contain_text("/remind is not a command")
     await expect(alice.page.locator("#composer-text")).to_have_value("/remind me")
-
-
-async def test_an_error_of_one_person_is_not_shown_to_the_next(alice: Tab) -> None:
-    await alice.say("/remind me")
-    await expect(alice.page.get_by_test_id("problem")).to_be_visible()
     await alice.page.get_by_test_id("be-U0BOB").check()
     await expect(alice.page.get_by_test_id("problem")).to_be_hidden()
 
 
-async def test_the_slash_button_begins_a_command(alice: Tab) -> None:
-    await alice.page.get_by_role("button", name="Type a command").click()
-    await expect(alice.page.locator("#composer-text")).to_have_value("/")
+async def test_the_slash_button_begins_a_command_and_keeps_a_draft(alice: Tab) -> None:
+    box, slash = alice.page.locator("#composer-text"), "Type a command"
+    await alice.page.get_by_role("button", name=slash).click()
+    await expect(box).to_have_value("/")
     await expect(alice.page.get_by_test_id("completion").first).to_be_visible()
-
-
-async def test_the_slash_button_keeps_a_draft(alice: Tab) -> None:
-    box = alice.page.locator("#composer-text")
     await box.fill("Is anybody there")
-    await alice.page.get_by_role("button", name="Type a command").click()
+    await alice.page.get_by_role("button", name=slash).click()
     await expect(box).to_have_value("Is anybody there")
     await expect(box).to_be_focused()
 
 
-@pytest.mark.parametrize(
-    "typed", ["<@U0BOB>, hello", "<!channel>", "a &lt; b & c", "<https://a.example|this>"]
-)
-async def test_what_a_person_types_is_shown_literally(alice: Tab, typed: str) -> None:
-    await alice.say(typed)
-    await expect(alice.card.locator(".content")).to_have_text(typed)
-    await expect(alice.card.locator(".content .mention")).to_have_count(0)
+async def test_what_a_person_types_is_shown_literally(alice: Tab) -> None:
+    for typed in ("<@U0BOB>, hello", "<!channel>", "a &lt; b & c", "<https://a.example|this>"):
+        await alice.say(typed)
+        await expect(alice.card.locator(".content")).to_have_text(typed)
+        await expect(alice.card.locator(".content .mention")).to_have_count(0)

@@ -48,8 +48,8 @@ async def test_the_page_draws_every_emoji_that_the_bot_sends(alice: Tab) -> None
     assert set(drawn) <= in_sprite
 
 
-@pytest.mark.parametrize("name", ["אופניים גנובים", "دراجات مسروقة", "Bikes גנובים 24"])
-async def test_a_name_from_right_to_left_does_not_move_the_id(alice: Tab, name: str) -> None:
+async def test_a_name_from_right_to_left_does_not_move_the_id(alice: Tab) -> None:
+    name = "Bikes גנובים 24"
     alice.sandbox.fusebill.customers[2554529]["companyName"] = name
     await alice.ask()
     header = alice.card.locator(".header")

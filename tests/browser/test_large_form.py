@@ -15,7 +15,7 @@ from tests.browser.test_layout import WIDE
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-SIZES = [(380, 760), (380, 360), (1280, 800)]
+SIZES = [(380, 760, "light"), (380, 360, "dark"), (1280, 800, "light")]
 PASTED = "\n".join(f"{3100000 + number}\tCompany {number}\tREF-{number}" for number in range(50))
 COLUMN = "\n".join(str(3100000 + number) for number in range(50))
 ERROR = (
@@ -77,8 +77,7 @@ async def test_a_large_field_grows_with_what_is_pasted_up_to_a_limit(visit: Visi
     await expect(customers(alice)).to_have_value(COLUMN)
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-@pytest.mark.parametrize(("width", "height"), SIZES)
+@pytest.mark.parametrize(("width", "height", "theme"), SIZES)
 async def test_the_error_of_a_large_field_is_seen_beside_it_and_nothing_typed_is_lost(
     open_visit: OpenVisit, width: int, height: int, theme: Theme
 ) -> None:

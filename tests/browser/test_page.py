@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.conftest import OpenVisit, Tab, Visit
+from tests.browser.conftest import Tab, Visit
 from tests.browser.posting import button, post, section
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -16,16 +15,10 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 HOSTILE = "<img src=x onerror=alert(1)> <script>alert(1)</script> & <!channel>"
 
 
-async def test_nothing_is_loaded_from_elsewhere(visit: Visit) -> None:
+async def test_every_block_that_the_bot_sends_is_known_and_nothing_is_loaded_from_elsewhere(
+    visit: Visit,
+) -> None:
     alice = await visit.tab()
-    await alice.ask()
-    await alice.press("Unlatch Stolen Bikes")
-    await alice.card.get_by_test_id("replies").click()
-    await expect(alice.thread).to_contain_text("Unlatched")
-    assert {urlsplit(url).hostname for url in visit.requests} == {"127.0.0.1"}
-
-
-async def test_every_block_that_the_bot_sends_is_known(alice: Tab) -> None:
     for text in ("help", "find a", "history", "3100017", "999", "abc"):
         await alice.say(f"/unlatch {text}")
     await alice.ask()
@@ -33,6 +26,7 @@ async def test_every_block_that_the_bot_sends_is_known(alice: Tab) -> None:
     await alice.card.get_by_test_id("replies").click()
     await expect(alice.thread).to_contain_text("Unlatched")
     await expect(alice.page.get_by_test_id("unknown-block")).to_have_count(0)
+    assert {urlsplit(url).hostname for url in visit.requests} == {"127.0.0.1"}
 
 
 async def test_unknown_blocks_and_elements_are_shown_as_errors(alice: Tab) -> None:
@@ -64,31 +58,17 @@ async def test_unknown_blocks_and_elements_are_shown_as_errors(alice: Tab) -> No
     await expect(alice.card).to_contain_text("and the rest is drawn")
 
 
-async def test_markup_in_a_companys_name_is_text(alice: Tab) -> None:
+async def test_markup_in_a_name_a_reason_a_message_and_an_error_is_text(alice: Tab) -> None:
     alice.sandbox.fusebill.customers[2554529]["companyName"] = HOSTILE
     alice.sandbox.slack.page_changed()
-    await alice.ask()
-    await expect(alice.card).to_contain_text(f"{HOSTILE} (2554529)")
-    await expect(alice.customer(2554529)).to_contain_text(HOSTILE)
-    await expect(alice.page.locator("#app :is(script, img[src=x])")).to_have_count(0)
-    await expect(alice.card.locator(".mention")).to_have_text(["@Alice"])
-
-
-async def test_markup_in_a_reason_is_text(alice: Tab) -> None:
     await alice.ask(f"/unlatch 2554529 {HOSTILE}")
+    await expect(alice.card).to_contain_text(f"{HOSTILE} (2554529)")
     await expect(alice.card).to_contain_text(f": {HOSTILE}")
-    await expect(alice.page.locator("#app :is(script, img[src=x])")).to_have_count(0)
-
-
-async def test_markup_in_an_error_of_fusebill_is_text(alice: Tab) -> None:
-    await alice.ask()
+    await expect(alice.customer(2554529)).to_contain_text(HOSTILE)
+    await expect(alice.card.locator(".mention")).to_have_text(["@Alice"])
     alice.sandbox.fusebill.misbehave("hostile_error", text=HOSTILE)
-    await alice.press("Unlatch Stolen Bikes")
+    await alice.card.get_by_role("button", name="Unlatch").click()
     await expect(alice.card).to_contain_text(f"Fusebill: {HOSTILE}")
-    await expect(alice.page.locator("#app :is(script, img[src=x])")).to_have_count(0)
-
-
-async def test_markup_in_a_message_is_text(alice: Tab) -> None:
     await alice.say(HOSTILE)
     await expect(alice.card).to_contain_text("<img src=x onerror=alert(1)>")
     await expect(alice.page.locator("#app :is(script, img[src=x])")).to_have_count(0)
@@ -102,19 +82,6 @@ async def test_the_page_allows_no_inline_scripts(visit: Visit) -> None:
     )
     assert await alice.page.evaluate("window.ran") is None
     assert "Content Security Policy" in visit.errors.pop()
-
-
-async def test_a_click_sends_the_buttons_action_id_and_value(alice: Tab) -> None:
-    post(
-        alice,
-        section("*Stolen Bikes*", accessory=button("Use this one", "use", value="2554529")),
-        {"type": "actions", "elements": [button("Check again", "check"), button("Undo", "undo")]},
-    )
-    async with alice.page.expect_request("**/page/click") as sent:
-        await alice.press("Use this one")
-    pressed = json.loads((await sent.value).post_data or "")
-    assert pressed.pop("message_ts")
-    assert pressed == {"user_id": "U0ALICE", "action_id": "use", "value": "2554529"}
 
 
 async def test_a_button_with_a_confirm_object_asks_first(visit: Visit) -> None:
@@ -143,26 +110,6 @@ async def test_new_and_changed_messages_are_announced_politely(alice: Tab) -> No
     await expect(region).to_contain_text("unlatch, changed: ")
     await alice.say("/unlatch")
     await expect(region).to_contain_text("unlatch, only visible to you: ")
-
-
-async def test_existing_messages_are_not_announced_in_a_new_tab(visit: Visit) -> None:
-    alice = await visit.tab()
-    await alice.ask()
-    bob = await visit.tab("U0BOB")
-    await expect(bob.card).to_be_visible()
-    await expect(bob.page.get_by_test_id("announcements")).to_be_empty()
-
-
-@pytest.mark.parametrize(
-    ("theme", "background"), [("light", "rgb(255, 255, 255)"), ("dark", "rgb(26, 29, 33)")]
-)
-async def test_the_theme_follows_the_system(
-    open_visit: OpenVisit, theme: str, background: str
-) -> None:
-    async with open_visit(theme=theme) as visit:
-        alice = await visit.tab()
-        channel = alice.page.get_by_test_id("channel")
-        await expect(channel).to_have_css("background-color", background)
 
 
 async def test_a_chosen_theme_applies_to_all_tabs_and_is_remembered(visit: Visit) -> None:

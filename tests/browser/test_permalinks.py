@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import pytest
 from playwright.async_api import expect
 
@@ -48,6 +46,9 @@ async def test_a_permalink_into_a_thread_opens_the_thread_at_the_card(
         await expect(alice.card.get_by_test_id("replies")).to_contain_text("2 replies")
         await alice.idle()
         await alice.say("/unlatch history")
+        await expect(alice.ephemeral.get_by_role("link", name="card")).to_have_count(2)
+        # whatever is still drawn would take the link from under the mouse
+        await alice.idle()
         await follow(alice, "card")
         undo = alice.thread.get_by_test_id("message").last
         await expect(undo).to_contain_text("Latch Stolen Bikes (2554529) again?")
@@ -55,12 +56,7 @@ async def test_a_permalink_into_a_thread_opens_the_thread_at_the_card(
         await expect(undo).to_be_in_viewport()
 
 
-@pytest.mark.parametrize(
-    ("button", "key"), [("middle", None), ("left", "ControlOrMeta"), ("left", "Shift")]
-)
-async def test_a_permalink_can_be_opened_in_another_tab_of_the_sandbox(
-    alice: Tab, button: Literal["middle", "left"], key: Literal["ControlOrMeta", "Shift"] | None
-) -> None:
+async def test_a_permalink_can_be_opened_in_another_tab_of_the_sandbox(alice: Tab) -> None:
     await alice.ask()
     ts = alice.sandbox.slack.workspace.messages(CHANNEL_ID)[0].ts
     url = f"https://sandbox.slack.com/archives/{CHANNEL_ID}/p{ts.replace('.', '')}"
@@ -68,7 +64,7 @@ async def test_a_permalink_can_be_opened_in_another_tab_of_the_sandbox(
     await alice.page.get_by_test_id("be-U0BOB").click()
     link = alice.page.locator("#messages").get_by_role("link", name="the card")
     async with alice.page.context.expect_page() as opened:
-        await link.click(button=button, modifiers=[key] if key else [])
+        await link.click(modifiers=["ControlOrMeta"])
     other = await opened.value
     try:
         assert other.url.startswith(alice.sandbox.slack.url)
@@ -79,8 +75,8 @@ async def test_a_permalink_can_be_opened_in_another_tab_of_the_sandbox(
         await other.close()
 
 
-@pytest.mark.parametrize("path", ["p1700000000000100", "p1700000000000200?thread_ts=17.01&cid=C"])
-async def test_a_permalink_to_a_deleted_message_shows_an_error(alice: Tab, path: str) -> None:
+async def test_a_permalink_to_a_deleted_message_shows_an_error(alice: Tab) -> None:
+    path = "p1700000000000200?thread_ts=17.01&cid=C"
     post(alice, section(f"<https://sandbox.slack.com/archives/{CHANNEL_ID}/{path}|the card>"))
     await follow(alice, "the card")
     await expect(alice.page.get_by_test_id("problem")).to_have_text(

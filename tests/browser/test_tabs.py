@@ -23,15 +23,6 @@ async def set_hidden(tab: Tab, *, hidden: bool) -> None:
     )
 
 
-async def test_another_tab_is_updated_without_a_reload(visit: Visit) -> None:
-    alice, bob = await visit.tab(), await visit.tab("U0BOB")
-    await alice.ask("/unlatch 3100025 closed")
-    await expect(bob.card).to_contain_text("Unlatch Maple & Pine Joinery (3100025)?")
-    await alice.press("Unlatch Maple & Pine Joinery")
-    await expect(bob.card).to_contain_text("Unlatched: Maple & Pine Joinery (3100025)")
-    await expect(bob.customer(3100025)).to_contain_text("not latched")
-
-
 async def test_hidden_tabs_leave_the_browsers_connections_to_the_visible_one(
     visit: Visit,
 ) -> None:
@@ -58,25 +49,6 @@ async def test_more_visible_tabs_than_connections_are_all_up_to_date(visit: Visi
     assert len([url for url in visit.requests if url.endswith("/page/events")]) == 1
 
 
-async def test_if_the_tab_that_is_connected_closes_another_connects(visit: Visit) -> None:
-    connected, alice, bob = [await visit.tab() for _ in range(3)]
-    await connected.page.close()
-    await alice.ask()
-    await expect(bob.card).to_contain_text("Unlatch Stolen Bikes (2554529)?")
-    await set_hidden(alice, hidden=True)
-    await bob.press("Unlatch Stolen Bikes")
-    await expect(bob.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
-    await set_hidden(alice, hidden=False)
-    await expect(alice.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
-
-
-async def test_every_tab_shows_that_the_sandbox_is_gone(visit: Visit) -> None:
-    tabs = [await visit.tab() for _ in range(2)]
-    await visit.sandbox.slack.__aexit__(None, None, None)
-    for tab in tabs:
-        await expect(tab.page.get_by_test_id("reconnecting")).to_be_visible()
-
-
 async def test_a_draft_and_its_focus_survive_the_updates_of_another_tab(
     visit: Visit,
 ) -> None:
@@ -90,13 +62,3 @@ async def test_a_draft_and_its_focus_survive_the_updates_of_another_tab(
     await expect(box).to_be_focused()
     await expect(box).to_have_value("/unlatch 3100025 cl")
     assert await box.evaluate("node => [node.selectionStart, node.selectionEnd]") == [3, 5]
-
-
-async def test_a_focused_button_survives_the_updates_of_another_tab(visit: Visit) -> None:
-    alice, bob = await visit.tab(), await visit.tab("U0BOB")
-    await alice.ask()
-    await alice.button("Cancel").focus()
-    await bob.say("Wait a moment")
-    await expect(alice.card).to_contain_text("Wait a moment")
-    cancel = alice.page.locator("#messages").get_by_role("button", name="Cancel")
-    await expect(cancel).to_be_focused()

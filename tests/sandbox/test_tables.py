@@ -65,33 +65,21 @@ def test_a_table_may_use_each_limit_up(block: dict[str, Any]) -> None:
     [
         ({"type": "table"}, "missing required field: rows"),
         (table(), "/rows must have between 1 and 100 items"),
-        (table(*[[raw()]] * 101), "/rows must have between 1 and 100 items"),
-        (table([]), "/rows/0 must have between 1 and 20 items"),
         (table([raw()], [raw()] * 21), "/rows/1 must have between 1 and 20 items"),
-        (table(raw()), "/rows/0 must be an array"),
         (table(["x"]), "/rows/0/0 cell must be an object"),
         (
             table([{"type": "plain_text", "text": "x"}]),
             "/rows/0/0/type unsupported cell type: plain_text",
         ),
         (table([raw("")]), "/rows/0/0/text must be more than 0 characters"),
-        (table([{"type": "raw_text"}]), "missing required field: text"),
         (table([raw() | {"emoji": True}]), "invalid additional property: emoji"),
         (table([NUMBER | {"value": "101"}]), "/rows/0/0/value must be a number"),
-        (table([NUMBER | {"value": True}]), "/rows/0/0/value must be a number"),
-        (table([{"type": "raw_number", "value": 1}]), "missing required field: text"),
         (table([rich({"type": "shout"})]), "unsupported element type: shout"),
-        (table([raw("x" * 5_000)], [raw("x" * 5_001)]), "10001 characters in all cells"),
         (table([rich({"type": "text", "text": "x" * 10_001})]), "10001 characters in all cells"),
         (table([raw("🚲" * 5_001)]), "10002 characters in all cells"),
-        (table([raw()], column_settings=[]), "column_settings must have between 1 and 20"),
         (table([raw()], column_settings=[{}] * 21), "column_settings must have between 1 and 20"),
-        (table([raw()], column_settings=["right"]), "/column_settings/0 must be an object"),
         (table([raw()], column_settings=[{"align": "end"}]), "must be one of left, center, right"),
-        (table([raw()], column_settings=[{"is_wrapped": 1}]), "must be a boolean"),
         (table([raw()], column_settings=[{"width": 1}]), "invalid additional property: width"),
-        (table([raw()], caption="Customers"), "invalid additional property: caption"),
-        (table([raw()], block_id="x" * 256), "less than 256"),
     ],
 )
 def test_what_slack_refuses_in_a_table_is_reported(block: dict[str, Any], expected: str) -> None:
@@ -127,14 +115,6 @@ async def test_a_refused_table_has_slacks_error_code(
             await client.chat_postMessage(channel=CHANNEL, text="Customers", blocks=blocks)
         assert refused.value.response["error"] == error
         assert slack.workspace.messages(CHANNEL) == []
-
-
-async def test_a_valid_table_is_posted() -> None:
-    async with SimulatedSlack() as slack:
-        client = AsyncWebClient(token=slack.bot_token, base_url=slack.api_url)
-        await client.chat_postMessage(channel=CHANNEL, text="Customers", blocks=[LATCHED])
-        (message,) = slack.workspace.messages(CHANNEL)
-        assert message.blocks == [LATCHED]
 
 
 def section(characters: int) -> dict[str, Any]:
@@ -188,14 +168,6 @@ async def test_an_old_workspace_refuses_a_table_however_it_is_sent_and_takes_lin
         assert (answer.status_code, answer.json()["error"]) == (400, "invalid_blocks")
         (message,) = slack.workspace.messages(CHANNEL)
         assert text_of(message.blocks) == text_of(lines)
-
-
-async def test_a_table_is_taken_again_once_the_workspace_knows_it() -> None:
-    async with SimulatedSlack() as slack:
-        client = AsyncWebClient(token=slack.bot_token, base_url=slack.api_url)
-        slack.workspace.takes_tables = False
-        with pytest.raises(SlackApiError, match="invalid_blocks"):
-            await client.chat_postMessage(channel=CHANNEL, text="Customers", blocks=[LATCHED])
         slack.workspace.takes_tables = True
         await client.chat_postMessage(channel=CHANNEL, text="Customers", blocks=[LATCHED])
-        assert len(slack.workspace.messages(CHANNEL)) == 1
+        assert slack.workspace.messages(CHANNEL)[-1].blocks == [LATCHED]
