@@ -22,6 +22,7 @@ _NO_APP = re.compile(r"((developer|docs|help|learn|status|support|www)\.)?[a-z]+
 _SCHEME = r"(?:[a-z][a-z0-9+.-]*://|www\.)"
 _HOST = r"(?:[a-z0-9-]+\.)+(?:(?:fusebill|staxbill|hubspot)\.com\b|[a-z]{2,}(?=/))"
 _BEGINS = rf"(?i:<?(?:{_SCHEME}|{_HOST}))"
+_ADDRESS = re.compile(_BEGINS)
 ADDRESS = (
     rf"<(?i:{_SCHEME})[^<>|\s]+(?:\|[^<>\n]*)?>(?![^\s,;])"
     rf"|{_BEGINS}\S*?(?=[,;]*(?:\s|$)|[,;]+{_BEGINS})"
@@ -56,7 +57,7 @@ class NoId:
 
 def is_address(word: str) -> bool:
     """Whether a word begins as an address does, with its scheme or without."""
-    return re.match(_BEGINS, word) is not None
+    return _ADDRESS.match(word) is not None
 
 
 def read_address(word: str, customer_url: str | None) -> Named | NoId:

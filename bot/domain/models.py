@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
 from bot.domain.commands import COMMAND
+from bot.domain.values import value
 
 
 class OpenEnum(StrEnum):
@@ -104,7 +105,7 @@ def _known(kind: type[HubSpotIds | Customer], stored: object) -> dict[str, Any]:
     return {name: found[name] for name in kind.__match_args__ if name in found}
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class HubSpotIds:
     """The HubSpot contact (`vid`) and company that a customer is latched to; None for neither."""
 
@@ -121,7 +122,7 @@ class HubSpotIds:
         return cls(**_known(cls, stored))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Customer:
     """A Fusebill customer: its ids, and what people need to recognise it.
 
@@ -144,7 +145,7 @@ class Customer:
         return cls(**_known(cls, stored) | {"ids": HubSpotIds.of(stored["ids"])})
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Person:
     """A Slack user: `user_id` in the team `team_id`, as Slack's signed payload names them.
 
@@ -159,7 +160,7 @@ class Person:
     name: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Event:
     """One thing that happened to a request; `number` counts from 1 within the request.
 
@@ -178,7 +179,7 @@ class Event:
     id: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Request:
     """What a card asks about one customer, what came of it, and its events; a row of the ledger.
 
@@ -258,7 +259,7 @@ class Request:
         return any(event.type is EventType.BEGUN for event in self.events)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Card:
     """A message that asks for one decision about its customers: a request for each, in order.
 
@@ -317,7 +318,7 @@ class Card:
         return LeftOut.listed(self.first.events[0].details) if self.first.events else ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LeftOut:
     """A customer that somebody asked for and that is not on the card, and `why` in few words.
 

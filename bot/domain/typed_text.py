@@ -173,7 +173,7 @@ def _two_meanings(many: Reading, few: Reading, beside: Sequence[_Word]) -> Asked
 
 
 def _words(text: str, customer_url: str | None) -> list[_Word]:
-    numbers = list(_THOUSANDS.finditer(text))
+    numbers = list(_THOUSANDS.finditer(text)) if "," in text else []
     if ";" in text:
         numbers += _DECIMALS.finditer(text)
     found = []

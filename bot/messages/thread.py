@@ -16,16 +16,17 @@ from bot.domain.meanings import EVENTS, KINDS, LATER, OUTCOMES, VERDICTS
 from bot.domain.models import Card, Event, EventType, Request
 from bot.messages.block_kit import (
     HEADER_LENGTH,
+    MESSAGE_LENGTH,
     TEXT_LENGTH,
     Line,
     Message,
     bold,
     date,
     escape,
-    fit,
     lines,
     message,
     say,
+    size,
     text,
     text_units,
     units,
@@ -167,7 +168,7 @@ def _fits(card: Card, first: str, reply: list[Line]) -> bool:
     is_text_whole = (
         not card.is_of_many or units(escape(first)) + 1 + text_units(reply) <= TEXT_LENGTH
     )
-    return is_text_whole and fit(lines(reply))
+    return is_text_whole and size(lines(reply)) <= MESSAGE_LENGTH
 
 
 def _is_result(event: Event) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -23,6 +23,7 @@ from bot.domain.models import (
 )
 from bot.domain.outcomes import Result
 from bot.domain.policy import ALLOWED, Decision, recheck_at, reminder_at
+from bot.domain.values import value
 from bot.ledger import (
     acts,
     ask_steps,
@@ -680,7 +681,7 @@ async def test_an_open_follow_up_of_another_thread_does_not_count(one: Process) 
     assert await one.read(lambda c: same_customer.open_follow_up(c, card)) is None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NewerCustomer(Customer):
     """A customer as a newer version of the bot might keep it."""
 
