@@ -16,7 +16,7 @@ from bot.environment import this_bot
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError, KeyRefused, NotReached
 from bot.fusebill.pace import RateLimit
-from bot.fusebill.transport import Transport
+from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.manifest import scopes
 from bot.ledger.database.engine import LedgerUnavailable, open_engine, require_writable
 from bot.ledger.database.migrating import version
@@ -155,7 +155,7 @@ async def _fusebill(settings: Settings) -> CheckResult:
     def observe(_operation: str, _status: int | None, _s: float, limit: RateLimit | None) -> None:
         limits.extend([limit] if limit else [])
 
-    async with Transport() as http:
+    async with AiohttpTransport() as http:
         client = FusebillClient(
             http, settings.fusebill_base_url, settings.fusebill_api_key, observe=observe
         )

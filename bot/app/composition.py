@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import aiohttp
+import httpx
 import structlog
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.authorization import AuthorizeResult
@@ -22,7 +23,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 from bot.domain.policy import Policy
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.pace import Pace, RateLimit
-from bot.fusebill.transport import Transport
+from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.guard import Guard
 from bot.inbound.listeners import Listeners
 from bot.ledger import lists, witness
@@ -98,7 +99,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
     async with AsyncExitStack() as stack:
         database = await _open_database(settings, stack)
         session = await stack.enter_async_context(open_session())
-        http = await stack.enter_async_context(Transport())
+        http = await stack.enter_async_context(AiohttpTransport())
         metrics, tasks, stopping = Metrics(), BackgroundTasks(), asyncio.Event()
         client = open_client(settings, session)
         slack, links = Slack(client, metrics.slack_called), links_of(settings)
@@ -272,7 +273,7 @@ def links_of(settings: Settings) -> Links:
 
 def _fusebill(
     settings: Settings,
-    http: Transport,
+    http: httpx.AsyncBaseTransport,
     metrics: Metrics,
     pace: Pace,
     timing: Timing,

@@ -21,7 +21,7 @@ from bot.domain.models import Card, Kind, Person, Request
 from bot.environment import EXAMPLE_ENDS, this_bot
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError
-from bot.fusebill.transport import Transport
+from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.manifest import creation_link, manifest
 from bot.ledger.database.engine import open_engine, sqlite_file
 from bot.ledger.database.migrating import migrate
@@ -161,7 +161,7 @@ def _ask_customer() -> int:
 async def _card(customer_id: int, settings: Settings) -> Message:
     """What `/unlatch <id>` would show now."""
     links = links_of(settings)
-    async with Transport() as http:
+    async with AiohttpTransport() as http:
         fusebill = FusebillClient(http, settings.fusebill_base_url, settings.fusebill_api_key)
         try:
             customer = await fusebill.get_customer(customer_id)

@@ -11,15 +11,14 @@ import asyncio
 import json
 import re
 import unicodedata
-from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import replace
 from time import perf_counter
-from typing import Literal, TypeVar
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Literal, TypeVar
 
+import httpx
 from pydantic import SecretStr
 
-from bot.domain.models import Customer, HubSpotIds
 from bot.domain.plain_text import APOSTROPHES, folded
 from bot.fusebill.errors import FusebillError, NotReached, OutcomeUnknown
 from bot.fusebill.pace import RateLimit, rate_limit_of
@@ -32,7 +31,12 @@ from bot.fusebill.responses import (
     customers_of,
     has_more,
 )
-from bot.fusebill.transport import Transport
+from bot.fusebill.transport import CERTIFICATE, PROXY
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from bot.domain.models import Customer, HubSpotIds
 
 T = TypeVar("T")
 Body = dict[str, int | None]
@@ -41,21 +45,29 @@ Field = Literal["Reference", "CompanyName", "PrimaryEmail", "FirstName", "LastNa
 READ_TIMEOUT_S = 8.0
 WRITE_TIMEOUT_S = 30.0  # HubSpot is called behind it, and a write that was given up may still run
 SLOT_TIMEOUT_S = 10.0  # for a free slot, before anything is sent
+LOST_AT_ONCE_S = 1.0  # a connection that is lost later may have left the call running
+CONNECTING = httpx.Timeout(None, connect=3.0, pool=3.0).as_dict()
+"""The rest is up to the limits of a whole call: each byte of a slow body restarts httpx's own."""
+MAX_BODY = 1_000_000  # bytes
 PAGE_SIZE = "100"
-HEADERS = {
-    "User-Agent": "unlatch-bot",
-    "Accept": "application/json",
-    "Accept-Encoding": "identity",  # a compressed chunk could exceed any limit
-    "Content-Type": "application/json",
-}
 
 _INEXACT = re.compile(rf"(?:[:;*{APOSTROPHES}]|\s)+")
 """The query's syntax, and what may be stored in another form than it is typed."""
+_NOTHING_SENT = (
+    httpx.ConnectError,
+    httpx.ConnectTimeout,
+    httpx.PoolTimeout,
+    httpx.ProxyError,
+    httpx.UnsupportedProtocol,
+)
+_LASTING = (CERTIFICATE, PROXY)
 
 
 class FusebillClient:
     """Makes the bot's Fusebill calls, at most `concurrency` of them at once.
 
+    The caller opens and closes `http`. It is a bare transport, since `httpx.AsyncClient` would also
+    handle cookies, proxies and redirects, which are not wanted here.
     `base_url` is for example `https://secure.fusebill.com/v1`. The API key is sent unchanged after
     `Basic `; no error, `repr` or log shows it. `observe` gets each HTTP call's operation, status
     (None without an answer), seconds and rate limit (None without an answer).
@@ -65,7 +77,7 @@ class FusebillClient:
 
     def __init__(
         self,
-        http: Transport,
+        http: httpx.AsyncBaseTransport,
         base_url: str,
         api_key: SecretStr | str,
         *,
@@ -79,7 +91,19 @@ class FusebillClient:
         if not (key and key.isascii() and key.isprintable()):
             raise ValueError("the Fusebill API key is empty or no HTTP header can hold it")
         self._http = http
-        self._base_url = base_url.rstrip("/")
+        self._base_url = httpx.URL(base_url)
+        self._base_path = self._base_url.raw_path.decode().rstrip("/")
+        self._headers = httpx.Headers(
+            {
+                "Host": self._base_url.netloc.decode(),
+                "User-Agent": "unlatch-bot",
+                "Accept": "application/json",
+                "Accept-Encoding": "identity",  # a compressed chunk could exceed any limit
+                "Content-Type": "application/json",
+                "Content-Length": "0",
+                "Authorization": f"Basic {key}",
+            }
+        )
         self._api_key = SecretStr(key)
         self._slots = asyncio.Semaphore(concurrency)
         self._observe = observe
@@ -156,7 +180,7 @@ class FusebillClient:
         return await self._list(query, lambda each: _holds(folded(each.name), folded(name)), limit)
 
     async def _list(self, query: str, matches: Callable[[Customer], bool], limit: int) -> Found:
-        params = urlencode({"query": query, "pageSize": PAGE_SIZE, "pageNumber": "0"})
+        params = httpx.QueryParams({"query": query, "pageSize": PAGE_SIZE, "pageNumber": "0"})
 
         def read(answer: Answer) -> Found:
             found = [each for each in customers_of(answer) if matches(each)]
@@ -184,16 +208,11 @@ class FusebillClient:
         answer: Answer | None = None
         writes = method != "GET"
         limit_s = self._write_s if writes else self._read_s
-        content = b"" if body is None else json.dumps(body).encode()
-        headers = HEADERS | {
-            "Content-Length": str(len(content)),
-            "Authorization": f"Basic {self._api_key.get_secret_value()}",
-        }
         await self._take_slot()
         started = perf_counter()
         try:
             async with asyncio.timeout(limit_s):
-                answer = await self._http.send(method, self._base_url + path, headers, content)
+                answer = await self._exchange(self._request(method, path, body))
         except TimeoutError:
             why = f"no complete answer within {limit_s:g} s"
             raise OutcomeUnknown(why=why, may_still_run=writes) from None
@@ -219,6 +238,45 @@ class FusebillClient:
                 await self._slots.acquire()
         except TimeoutError:
             raise NotReached("too many calls waiting") from None
+
+    def _request(self, method: str, path: str, body: Body | None) -> httpx.Request:
+        """Build a request whose extension `target` is the path: httpx parses no URL for each.
+
+        Source: www.python-httpx.org/advanced/extensions/#target
+        """
+        content, headers = b"", self._headers
+        if body is not None:
+            content = json.dumps(body).encode()
+            headers = headers.copy()
+            headers["Content-Length"] = str(len(content))
+        return httpx.Request(
+            method,
+            self._base_url,
+            headers=headers,
+            stream=httpx.ByteStream(content),
+            extensions={"timeout": CONNECTING, "target": (self._base_path + path).encode()},
+        )
+
+    async def _exchange(self, request: httpx.Request) -> Answer:
+        began, writes = perf_counter(), request.method != "GET"
+        # `from None`: httpx's exceptions hold the request, which holds the key
+        try:
+            response = await self._http.handle_async_request(request)
+            async with aclosing(response):
+                body, complete = await _read(response)
+                status, headers = response.status_code, response.headers
+                return Answer(status, body, headers, complete=complete)
+        except _NOTHING_SENT as error:
+            why = str(error) or "no connection"
+            detail = str(error.__cause__ or type(error).__name__)
+            raise NotReached(why, detail, may_pass=why not in _LASTING) from None
+        except httpx.TimeoutException:
+            raise OutcomeUnknown(why="no answer in time", may_still_run=writes) from None
+        except httpx.HTTPError as error:
+            lost = f"{type(error).__name__}: {error}"
+            may_still_run = writes and perf_counter() - began > LOST_AT_ONCE_S
+            why = "the answer was lost"
+            raise OutcomeUnknown(why=why, detail=lost, may_still_run=may_still_run) from None
 
     def _masked(self, texts: tuple[str, ...]) -> tuple[str, ...]:
         key = self._api_key.get_secret_value()
@@ -258,3 +316,21 @@ def _text(customer: Customer, field: Field) -> str:
             return customer.email
         case _:
             return customer.name
+
+
+async def _read(response: httpx.Response) -> tuple[bytes, bool]:
+    """The body, and whether it is complete."""
+    stream: object = response.stream
+    if not isinstance(stream, httpx.AsyncByteStream) or "Content-Encoding" in response.headers:
+        # the server encoded them all the same
+        stream = response.aiter_bytes()
+    body = bytearray()
+    try:
+        async for chunk in stream:
+            body += chunk
+            if len(body) > MAX_BODY:
+                return bytes(body[:MAX_BODY]), False
+    except httpx.HTTPError:
+        # the status decides; a success with half a body is then unreadable
+        return bytes(body), False
+    return bytes(body), True

@@ -7,14 +7,13 @@ Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
 
-from multidict import CIMultiDict
+import httpx
 
 from bot.domain.models import Customer, HubSpotIds
 from bot.domain.plain_text import visible
@@ -37,7 +36,6 @@ from bot.fusebill.texts import NOT_JSON, is_page, parsed, storable, texts_of
 MAX_ERROR_ID = 10**18
 MAX_CALL_TEXT = 9_000  # characters of the words that are kept of each call
 MAX_TARGET = 200  # characters of a redirect's target
-LAST_STATUS = 599
 
 _KEY_REFUSED = "authorization key is not in the correct format"
 _ID = re.compile(r"([0-9]{1,18})(?:\.0+)?")
@@ -59,19 +57,14 @@ class Answer:
 
     status: int
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=CIMultiDict)
+    headers: httpx.Headers = field(default_factory=httpx.Headers)
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     complete: bool = True
 
     @property
     def content_type(self) -> str:
         """The header `Content-Type`, empty if there is none."""
-        return self.headers.get("Content-Type", "")
-
-    @property
-    def is_success(self) -> bool:
-        """Whether Fusebill, or whoever answered, accepted the call (2xx)."""
-        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+        return str(self.headers.get("Content-Type", ""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +117,7 @@ def accepted_of(answer: Answer, customer_id: int) -> Accepted:
     try:
         return Accepted(answer.status, customer_of(answer, customer_id))
     except OutcomeUnknown as unknown:
-        if not answer.is_success:
+        if not httpx.codes.is_success(answer.status):
             unknown.may_still_run = answer.status in _GIVEN_UP
             raise
         return Accepted(answer.status, None, unknown.why, unknown.texts)
@@ -171,7 +164,7 @@ def has_more(answer: Answer, page: int) -> bool:
 
 
 def _value_of(answer: Answer) -> object:
-    if not answer.is_success:
+    if not httpx.codes.is_success(answer.status):
         raise _error_of(answer)
     if not answer.complete:
         raise OutcomeUnknown(answer.status, (), f"{UNREADABLE}: it broke off")
@@ -221,15 +214,14 @@ def _kind_of(
     answer: Answer, texts: tuple[str, ...], *, own_form: bool
 ) -> tuple[type[FusebillError], str]:
     status = answer.status
-    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+    if httpx.codes.is_redirect(status):
         target = storable(answer.headers.get("Location", ""))[:MAX_TARGET]
         return WrongAddress, f"it redirects to {target or 'nowhere'}"
-    if status < HTTPStatus.BAD_REQUEST or status > LAST_STATUS:
+    if not httpx.codes.is_error(status):
         return NotUnderstood, f"{UNREADABLE}: its status says nothing"
-    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        return Unavailable, ""
-    if status in _KINDS:
-        return _KINDS[status], ""
+    kind = Unavailable if httpx.codes.is_server_error(status) else _KINDS.get(status)
+    if kind is not None:
+        return kind, ""
     if not answer.complete:
         # the rest of the body would have told whose word it is
         return OutcomeUnknown, f"{UNREADABLE}: it broke off"

@@ -6,16 +6,19 @@ Fusebill documents `Errors`. ASP.NET behind it and gateways in front of it have 
 
 from __future__ import annotations
 
+import codecs
 import json
 import re
 from collections.abc import Iterator
 from decimal import Decimal
-from html import unescape
+from email.message import Message
+from functools import lru_cache
+from html.parser import HTMLParser
 
 MAX_TEXTS = 100
 MAX_TEXT = 9_000  # characters of each
 MAX_DEPTH = 6
-MAX_MARKUP = 10_000  # characters of a page: its title stands at the beginning
+MAX_MARKUP = 100_000  # characters of a page: its title stands at the beginning
 
 NOT_JSON = object()
 
@@ -24,17 +27,35 @@ _WORDS = (
     *("value", "message", "messagedetail", "exceptionmessage", "errormessage", "title", "detail"),
     *("error_description", "description", "reason", "fault", "faultstring", "error", "modelstate"),
 )
-_WESTERN = re.compile('charset="?(iso-8859-1|windows-1252)', re.IGNORECASE)
-_TITLE = re.compile("<(title|h1|h2)[^>]{0,200}>(.{1,1000}?)</", re.IGNORECASE | re.DOTALL)
-_UNSEEN = re.compile(r"<(script|style|head)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+_CHARSET = re.compile(rb"""charset\s*=\s*["']?([A-Za-z0-9_.:-]{1,40})""")
+# Python's own: no server means them, and some take very long
+_NOT_CHARSETS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # neither UTF-8 nor PostgreSQL can hold these
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
 def decoded(body: bytes, content_type: str = "") -> str:
-    """The body as text: as UTF-8, unless its header names the charset of an old gateway."""
-    western = _WESTERN.search(content_type)
-    return body.decode(western[1] if western else "utf-8-sig", "replace")
+    """The body as text: by its BOM, by the charset it declares, or as UTF-8."""
+    for mark, encoding in _BOMS:
+        if body.startswith(mark):
+            return body.decode(encoding, "replace")
+    declared = _charset_of(content_type)
+    if not declared and body.lstrip()[:1] == b"<" and (found := _CHARSET.search(body[:1024])):
+        declared = found[1].decode("ascii")
+    try:
+        encoding = codecs.lookup(declared or "utf-8").name
+        if encoding not in _NOT_CHARSETS:
+            return body.decode(encoding, "replace")
+    except (LookupError, ValueError):
+        pass  # not a charset: then as if none were declared
+    return body.decode("utf-8", "replace")
 
 
 def parsed(body: bytes, content_type: str = "") -> object:
@@ -60,15 +81,22 @@ def texts_of(body: bytes, content_type: str = "") -> tuple[str, ...]:
         found = [*_of_json(value, 0)]
     else:
         text = decoded(body, content_type).strip()
-        found = [_of_markup(text)] if text.startswith("<") else [*_of_plain(text, content_type)]
+        found = [*_of_markup(text)] if text.startswith("<") else [*_of_plain(text, content_type)]
     kept = (storable(text).strip()[:MAX_TEXT] for text in found)
     return tuple(dict.fromkeys(text for text in kept if text))[:MAX_TEXTS]
 
 
 def is_page(body: bytes, content_type: str = "") -> bool:
     """Whether the body is HTML."""
-    start = decoded(body[:2_000], content_type).lstrip().lower()
+    start = decoded(body[:2_000], content_type).lstrip("\ufeff \t\r\n").lower()
     return start.startswith(("<!doctype html", "<html")) or "<title" in start
+
+
+@lru_cache(maxsize=16)  # a server sends the same few
+def _charset_of(content_type: str) -> str:
+    header = Message()
+    header["Content-Type"] = content_type.replace("\r", " ").replace("\n", " ")
+    return str(header.get_param("charset", "") or "")
 
 
 def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
@@ -120,8 +148,48 @@ def _of_plain(text: str, content_type: str) -> Iterator[str]:
         yield text
 
 
-def _of_markup(text: str) -> str:
-    """A page's title or first heading, or else all that is read on it."""
-    page = text[:MAX_MARKUP]
-    titled = _TITLE.search(page)
-    return " ".join(unescape(_UNSEEN.sub(" ", titled[2] if titled else page)).split())
+def _of_markup(text: str) -> Iterator[str]:
+    reader = _Markup()
+    try:
+        reader.feed(text[:MAX_MARKUP])
+        reader.close()
+    except (AssertionError, ValueError):
+        return  # the parser gives up on some malformed declarations
+    for parts in (reader.titles, reader.headings, reader.texts if reader.is_page else []):
+        if joined := " ".join(" ".join(parts).split()):
+            yield joined
+            return
+
+
+class _Markup(HTMLParser):
+    """Collects the text of a page."""
+
+    UNSEEN = frozenset({"script", "style", "head"})
+
+    def __init__(self) -> None:
+        super().__init__(convert_charrefs=True)
+        self.is_page = False
+        self.titles: list[str] = []
+        self.headings: list[str] = []
+        self.texts: list[str] = []
+        self._open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        del attrs
+        self.is_page = self.is_page or tag in ("html", "body", "title", "h1", "p")
+        if tag not in ("br", "hr", "meta", "link", "img", "input"):
+            self._open = [*self._open[-50:], tag]
+
+    def handle_endtag(self, tag: str) -> None:
+        if tag in self._open:
+            last = len(self._open) - 1 - self._open[::-1].index(tag)
+            del self._open[last:]
+
+    def handle_data(self, data: str) -> None:
+        inside = self._open[-1] if self._open else ""
+        if inside == "title" and not self.titles:
+            self.titles.append(data)
+        elif inside in ("h1", "h2"):
+            self.headings.append(data)
+        if self.UNSEEN.isdisjoint(self._open):
+            self.texts.append(data)

@@ -1,55 +1,42 @@
-"""Sends requests to Fusebill over aiohttp, and says of each failure whether anything was sent.
+"""Sends httpx's requests over aiohttp, keeping httpx's errors and time-outs.
 
-A failure to connect is NotReached: nothing was changed. Whatever fails later is OutcomeUnknown: a
-lost reply never looks like a failure to connect.
-Source: docs.aiohttp.org/en/stable/client_reference.html
+httpx's own pool checks every idle connection with a system call, two thirds of the cost of a whole
+request. As with httpx, a failure to connect is a ConnectError or ConnectTimeout, and any later
+failure is another error. The library httpx-aiohttp 0.2.0 is no substitute: it turns a lost reply
+into a ConnectTimeout, which would be shown as "nothing was sent".
+Source: www.python-httpx.org/exceptions, docs.aiohttp.org/en/stable/client_reference.html
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import AsyncIterator
 from functools import cache
 from time import monotonic
-from typing import Self
 from urllib.request import getproxies, proxy_bypass
 
 import aiohttp
+import httpx
 from yarl import URL
-
-from bot.fusebill.errors import NotReached, OutcomeUnknown
-from bot.fusebill.responses import Answer
 
 ALONE_S = 60.0
 """So long after a lost reply each write opens a connection of its own."""
-LOST_AT_ONCE_S = 1.0  # a connection that is lost later may have left the call running
-CONNECTING = aiohttp.ClientTimeout(total=None, connect=3.0)
-"""The rest is up to the limits of a whole call."""
-MAX_BODY = 1_000_000  # bytes
 MAX_HEADER = 65_536  # bytes of one header line; aiohttp's own limit is 8 kB
+
+# what a person is told, in three words at most; the error's text is for the log
+CERTIFICATE = "certificate not trusted"
+HOST = "host not found"
+REFUSED = "connection refused"
+TIMED_OUT = "timed out"
+PROXY = "proxy refused"
+INSECURE = "no secure connection"
+OTHER = "no connection"
+
 _FAILURES = (aiohttp.ClientError, OSError)  # TimeoutError is an OSError
-_PROXY_FAILURES = (aiohttp.ClientProxyConnectionError, aiohttp.ClientHttpProxyError)
-_NOTHING_SENT = (
-    aiohttp.ConnectionTimeoutError,
-    aiohttp.ClientConnectorError,
-    aiohttp.ClientHttpProxyError,
-    aiohttp.InvalidURL,
-)
-CERTIFICATE, PROXY = "certificate not trusted", "proxy refused"
-LASTING = (CERTIFICATE, PROXY)
-"""No try can help until somebody has changed something."""
-_REASONS = (
-    (_PROXY_FAILURES, PROXY),
-    (aiohttp.ClientConnectorCertificateError, CERTIFICATE),
-    (aiohttp.ClientConnectorDNSError, "host not found"),
-    (aiohttp.ClientSSLError, "no secure connection"),
-    (ConnectionRefusedError, "connection refused"),
-    (TimeoutError, "timed out"),
-)
 
 
-class Transport:
-    """Two aiohttp sessions, open as long as its block.
+class AiohttpTransport(httpx.AsyncBaseTransport):
+    """Sends httpx's requests over aiohttp, and closes its sessions with itself.
 
     Some servers close a connection right after an answer, too late to be seen before the next
     request is on its way. So once a reply was lost, no write uses a kept connection for a minute.
@@ -65,76 +52,74 @@ class Transport:
         # the environment is read once for each host
         self._proxy_for = cache(_proxy_for)
 
-    async def __aenter__(self) -> Self:
-        return self
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Send one request, to its extension `target` if it has one; its body must be in memory.
 
-    async def __aexit__(self, *_: object) -> None:
-        await self._kept.close()
-        await self._alone.close()
-
-    async def send(self, method: str, url: str, headers: Mapping[str, str], body: bytes) -> Answer:
-        """Send one request; returns whatever was answered, redirects and errors too.
-
-        Raises: NotReached; OutcomeUnknown.
+        Raises: httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError (nothing was sent; the
+        error's first argument is the reason, its cause has the details); httpx.ReadTimeout,
+        httpx.ReadError (the request may have been sent).
         """
-        began, writes = monotonic(), method != "GET"
-        address = URL(url, encoded=True)
-        session = self._alone if writes and began < self._alone_until else self._kept
+        limits = request.extensions["timeout"]
+        url = request.url
+        target = request.extensions.get("target", url.raw_path)
         # An idle connection that the server has closed looks alive until the event loop hears of
         # it. A write must not take such a connection: nobody could say whether it was done.
         await asyncio.sleep(0)
-        # `from None`: the libraries' errors may show the proxy's address, with its password
         try:
-            response = await session.request(
-                method,
-                address,
-                headers=headers,
-                data=body or None,
+            answer = await self._session_for(request.method).request(
+                request.method,
+                URL(f"{url.scheme}://{url.netloc.decode()}{target.decode()}", encoded=True),
+                headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
+                data=request.read() or None,
                 allow_redirects=False,
-                proxy=self._proxy_for(address.scheme, address.host or ""),
-                timeout=CONNECTING,
+                proxy=self._proxy_for(url.scheme, url.host),
+                timeout=aiohttp.ClientTimeout(
+                    total=None, connect=limits["connect"], sock_read=limits["read"]
+                ),
             )
-        except _NOTHING_SENT as error:
-            why = _reason(error)
-            raise NotReached(why, _detail(error), may_pass=why not in LASTING) from None
-        except TimeoutError:
-            raise OutcomeUnknown(why="no answer in time", may_still_run=writes) from None
         except _FAILURES as error:
-            self._alone_until = monotonic() + ALONE_S
-            raise OutcomeUnknown(
-                why="the answer was lost",
-                detail=f"{type(error).__name__}: {error}",
-                may_still_run=writes and monotonic() - began > LOST_AT_ONCE_S,
-            ) from None
-        try:
-            content, complete = await _read(response)
-        finally:
-            # one that was read to its end is back in the pool; others are cut off
-            response.close()
-        return Answer(response.status, content, response.headers, complete=complete)
+            failure = _httpx_error(error)
+            if isinstance(failure, httpx.ReadError):
+                self._alone_until = monotonic() + ALONE_S
+            raise failure from _cause(error)
+        return httpx.Response(
+            answer.status, headers=answer.raw_headers, stream=_Body(answer), request=request
+        )
+
+    async def aclose(self) -> None:
+        """Close the sessions and their connections."""
+        await self._kept.close()
+        await self._alone.close()
+
+    def _session_for(self, method: str) -> aiohttp.ClientSession:
+        return self._alone if method != "GET" and monotonic() < self._alone_until else self._kept
 
 
 def _session(*, force_close: bool) -> aiohttp.ClientSession:
     return aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(force_close=force_close),
         cookie_jar=aiohttp.DummyCookieJar(),
+        auto_decompress=False,
         skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         max_line_size=MAX_HEADER,
         max_field_size=MAX_HEADER,
     )
 
 
-async def _read(response: aiohttp.ClientResponse) -> tuple[bytes, bool]:
-    """The body, and whether it is complete; the status decides, so a part is no error."""
-    body = bytearray()
-    try:
-        async for chunk in response.content.iter_any():
-            body += chunk
-            if len(body) > MAX_BODY:
-                return bytes(body[:MAX_BODY]), False
-    except _FAILURES:
-        return bytes(body), False
-    return bytes(body), True
+class _Body(httpx.AsyncByteStream):
+    def __init__(self, answer: aiohttp.ClientResponse) -> None:
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for chunk in self._answer.content.iter_any():
+                yield chunk
+        except _FAILURES as error:
+            raise _httpx_error(error) from _cause(error)
+
+    async def aclose(self) -> None:
+        # a response that was read to its end is already back in the pool; others are cut off
+        self._answer.close()
 
 
 def _proxy_for(scheme: str, host: str) -> str | None:
@@ -143,14 +128,42 @@ def _proxy_for(scheme: str, host: str) -> str | None:
     return getproxies().get(scheme)
 
 
-def _reason(error: Exception) -> str:
-    """What a person is told, in three words at most; `_detail` is for the log."""
-    causes = (error, getattr(error, "os_error", None))
-    found = (why for kind, why in _REASONS if any(isinstance(each, kind) for each in causes))
-    return next(found, "no connection")
+def _httpx_error(error: aiohttp.ClientError | OSError) -> httpx.TransportError:
+    match error:
+        case aiohttp.ConnectionTimeoutError():
+            return httpx.ConnectTimeout(TIMED_OUT)
+        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError():
+            return httpx.ProxyError(PROXY)
+        case aiohttp.ClientConnectorError():
+            return httpx.ConnectError(_reason(error))
+        case aiohttp.InvalidURL():
+            # an address that can't be called, a proxy's for example
+            return httpx.ConnectError(OTHER)
+        case TimeoutError():
+            return httpx.ReadTimeout(str(error))
+        case _:
+            # it may have been sent: a lost reply must never look like a failure to connect
+            return httpx.ReadError(str(error))
 
 
-def _detail(error: Exception) -> str:
+def _cause(error: Exception) -> Exception:
     if isinstance(error, aiohttp.ClientHttpProxyError):
-        return f"the proxy answered HTTP {error.status} {error.message}"
-    return str(error)
+        # not the error itself: it shows the proxy's URL, with its password
+        return ConnectionError(f"the proxy answered HTTP {error.status} {error.message}")
+    return error
+
+
+def _reason(error: aiohttp.ClientConnectorError) -> str:
+    match error:
+        case aiohttp.ClientConnectorCertificateError():
+            return CERTIFICATE
+        case aiohttp.ClientConnectorDNSError():
+            return HOST
+        case aiohttp.ClientSSLError():
+            return INSECURE
+        case _ if isinstance(error.os_error, ConnectionRefusedError):
+            return REFUSED
+        case _ if isinstance(error.os_error, TimeoutError):
+            return TIMED_OUT
+        case _:
+            return OTHER

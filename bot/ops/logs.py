@@ -24,6 +24,7 @@ CHATTY = (
     "slack_sdk",
     # it checks its own level, not its parent's, before it builds expensive messages
     "slack_sdk.web.async_base_client",
+    "httpx",
     "aiohttp",
     "asyncio",
     "alembic",
@@ -140,5 +141,5 @@ def configure(level: str, form: Literal["json", "console"]) -> None:
     root.setLevel(level)
     for name in CHATTY:
         logging.getLogger(name).setLevel(max(logging.INFO, logging.getLevelName(level)))
-    for name in ("aiohttp.access", "alembic"):
+    for name in ("httpx", "aiohttp.access", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)

@@ -1,7 +1,7 @@
 """The Python that runs all variants written in it: one build, so that ratios compare programs.
 
-It has the bot's own dependencies, httpx for the bots that use it, and nothing else. Libraries load
-what they find beside them: structlog loads rich, which developers' tools bring along.
+It has the bot's own dependencies and nothing else. Libraries load what they find beside them:
+structlog and httpx load rich, which developers' tools bring along.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ REQUIREMENTS = REPOSITORY / "requirements.txt"
 DEBIAN = "/usr/bin/python3"
 """Built with profile-guided optimization (PGO), as the Pythons are that people run."""
 
-RIVALS = ["httpx==0.28.1"]
-"""What other bots need, and ours does not."""
 PACKAGES = ("aiohttp", "slack-bolt", "slack-sdk", "httpx", "sqlalchemy", "psycopg")
 """Those that the report names with their versions."""
 
@@ -69,7 +67,6 @@ def _installed(python: str) -> str:
         install = ["-m", "pip", "install", "--quiet", "--require-hashes", "-r", str(REQUIREMENTS)]
         _output([python, "-m", "venv", "--clear", str(folder)])
         _output([path, *install])
-        _output([path, "-m", "pip", "install", "--quiet", *RIVALS])
         installed.write_text(REQUIREMENTS.read_text())
     return path
 

@@ -14,8 +14,8 @@ from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-from urllib.parse import parse_qs
 
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -36,7 +36,7 @@ from bot.fusebill.errors import (
 )
 from bot.fusebill.pace import RateLimit
 from bot.fusebill.responses import Accepted, Found
-from bot.fusebill.transport import Transport
+from bot.fusebill.transport import AiohttpTransport
 from bot.sandbox.fusebill.customers import sample_customers
 from bot.sandbox.fusebill.misbehaviour import LATE_OR_LOST
 from bot.sandbox.fusebill.simulator import KINDS, SimulatedFusebill
@@ -60,13 +60,13 @@ async def server() -> AsyncIterator[SimulatedFusebill]:
 
 
 @pytest.fixture
-async def http() -> AsyncIterator[Transport]:
-    async with Transport() as opened:
+async def http() -> AsyncIterator[httpx.AsyncBaseTransport]:
+    async with AiohttpTransport() as opened:
         yield opened
 
 
 @pytest.fixture
-def client(server: SimulatedFusebill, http: Transport) -> FusebillClient:
+def client(server: SimulatedFusebill, http: httpx.AsyncBaseTransport) -> FusebillClient:
     return FusebillClient(http, server.url, SecretStr(KEY))
 
 
@@ -114,7 +114,7 @@ def http_answer(status: str, body: bytes = b"", *headers: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
-async def error_from(http: Transport, raw: bytes) -> FusebillError:
+async def error_from(http: httpx.AsyncBaseTransport, raw: bytes) -> FusebillError:
     async with raw_server(raw) as (url, _):
         with pytest.raises(FusebillError) as caught:
             await FusebillClient(http, url, KEY).unlatch_customer(BIKES)
@@ -138,7 +138,7 @@ async def test_an_unlatch_request_is_as_the_vendor_documents(
 
 
 async def test_the_request_line_and_headers_on_the_wire(
-    http: Transport,
+    http: httpx.AsyncBaseTransport,
 ) -> None:
     async with raw_server(http_answer("204 No Content")) as (url, received):
         await FusebillClient(http, url + "/", KEY).unlatch_customer(BIKES)
@@ -282,7 +282,7 @@ async def test_a_read_without_a_customer_is_an_unknown_outcome(
 
 
 async def test_a_success_without_both_ids_shows_no_customer(
-    http: Transport,
+    http: httpx.AsyncBaseTransport,
 ) -> None:
     async with raw_server(http_answer("200 OK", b'{"id": 2554529}')) as (url, _):
         client = FusebillClient(http, url, KEY)
@@ -291,7 +291,7 @@ async def test_a_success_without_both_ids_shows_no_customer(
 
 
 async def test_an_answer_about_another_customer_is_rejected(
-    http: Transport,
+    http: httpx.AsyncBaseTransport,
 ) -> None:
     other = json.dumps({"id": 1, "hubSpotId": None, "hubSpotCompanyId": None}).encode()
     async with raw_server(http_answer("200 OK", other)) as (url, _):
@@ -362,7 +362,7 @@ async def test_a_403_is_somebodys_door_and_not_the_key(
 
 
 async def test_a_wrong_key_is_refused_and_shown_nowhere(
-    server: SimulatedFusebill, http: Transport, caplog: pytest.LogCaptureFixture
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("DEBUG")
     client = FusebillClient(http, server.url, "MDp3cm9uZw==")
@@ -382,7 +382,9 @@ async def test_the_key_is_removed_from_fusebills_texts(
 
 
 @pytest.mark.parametrize("key", ["", "two\nlines", "schlüssel"])
-async def test_an_invalid_key_is_refused_at_construction(http: Transport, key: str) -> None:
+async def test_an_invalid_key_is_refused_at_construction(
+    http: httpx.AsyncBaseTransport, key: str
+) -> None:
     with pytest.raises(ValueError, match="API key") as caught:
         FusebillClient(http, "http://127.0.0.1:9/v1", key)
     assert not key or key not in str(caught.value)
@@ -456,7 +458,7 @@ async def test_a_lost_reply_leaves_the_outcome_unknown(
 
 
 async def test_a_timeout_leaves_the_outcome_unknown(
-    server: SimulatedFusebill, http: Transport
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     server.misbehave("hang")
     impatient = FusebillClient(http, server.url, KEY, write_s=0.1)
@@ -466,7 +468,7 @@ async def test_a_timeout_leaves_the_outcome_unknown(
 
 
 async def test_a_write_is_waited_for_longer_than_a_read(
-    server: SimulatedFusebill, http: Transport
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     client = FusebillClient(http, server.url, KEY, read_s=0.2, write_s=2.0)
     server.misbehave(**LATE_OR_LOST["takes 9 s"] | {"seconds": 0.5})
@@ -494,7 +496,7 @@ async def failure(call: Awaitable[object]) -> FusebillError:
 
 
 async def test_a_call_may_still_run_after_a_time_out_and_may_then_take_effect(
-    server: SimulatedFusebill, http: Transport
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     client = FusebillClient(http, server.url, KEY, write_s=0.2)
     server.misbehave(**LATE_OR_LOST["outlives the client"] | {"seconds": 0.1})
@@ -505,7 +507,7 @@ async def test_a_call_may_still_run_after_a_time_out_and_may_then_take_effect(
 
 
 async def test_a_call_may_still_run_after_a_body_that_does_not_end(
-    http: Transport,
+    http: httpx.AsyncBaseTransport,
 ) -> None:
     async with endless_server(b" ", pause_s=0.02) as url:
         client = FusebillClient(http, url, KEY, write_s=0.2)
@@ -525,7 +527,7 @@ async def test_a_call_may_still_run_if_its_connection_was_lost_after_more_than_a
 
 @pytest.mark.parametrize("answer", KINDS)
 async def test_no_whole_answer_but_a_408_or_504_leaves_a_call_running(
-    server: SimulatedFusebill, http: Transport, answer: str
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport, answer: str
 ) -> None:
     client = FusebillClient(http, server.url, KEY, write_s=0.5)
     server.misbehave(answer, seconds=0.01)
@@ -537,7 +539,7 @@ async def test_no_whole_answer_but_a_408_or_504_leaves_a_call_running(
 
 @pytest.mark.parametrize("answer", ["hang", "timeout_408", "page_504"])
 async def test_a_read_never_runs_on_since_it_changes_nothing(
-    server: SimulatedFusebill, http: Transport, answer: str
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport, answer: str
 ) -> None:
     client = FusebillClient(http, server.url, KEY, read_s=0.5)
     server.misbehave(answer, seconds=0.01)
@@ -545,18 +547,20 @@ async def test_a_read_never_runs_on_since_it_changes_nothing(
     server.hang_up()
 
 
-async def test_nothing_runs_where_nothing_was_sent(http: Transport, unused_tcp_port: int) -> None:
+async def test_nothing_runs_where_nothing_was_sent(
+    http: httpx.AsyncBaseTransport, unused_tcp_port: int
+) -> None:
     client = FusebillClient(http, f"http://127.0.0.1:{unused_tcp_port}/v1", KEY)
     assert not (await failure(client.unlatch_customer(BIKES))).may_still_run
 
 
-async def test_an_endless_slow_body_times_out(http: Transport) -> None:
+async def test_an_endless_slow_body_times_out(http: httpx.AsyncBaseTransport) -> None:
     async with endless_server(b" ", pause_s=0.02) as url, asyncio.timeout(3):
         with pytest.raises(OutcomeUnknown, match="no complete answer"):
             await FusebillClient(http, url, KEY, write_s=0.3).unlatch_customer(BIKES)
 
 
-async def test_an_endless_fast_body_is_cut_off(http: Transport) -> None:
+async def test_an_endless_fast_body_is_cut_off(http: httpx.AsyncBaseTransport) -> None:
     async with endless_server(b"x" * 60_000, pause_s=0) as url, asyncio.timeout(3):
         accepted = await FusebillClient(http, url, KEY).unlatch_customer(BIKES)
     assert accepted == Accepted(200, None, "the answer cannot be read: it broke off")
@@ -569,7 +573,7 @@ async def test_a_slow_answer_is_waited_for(
     assert (await client.unlatch_customer(BIKES)).customer is not None
 
 
-async def test_a_redirect_is_not_followed(http: Transport) -> None:
+async def test_a_redirect_is_not_followed(http: httpx.AsyncBaseTransport) -> None:
     error = await error_from(
         http, http_answer("302 Found", b"", "Location: http://127.0.0.1:9/elsewhere")
     )
@@ -578,13 +582,13 @@ async def test_a_redirect_is_not_followed(http: Transport) -> None:
 
 
 async def test_an_answer_that_is_not_http_leaves_the_outcome_unknown(
-    http: Transport,
+    http: httpx.AsyncBaseTransport,
 ) -> None:
     error = await error_from(http, b"SSH-2.0-OpenSSH_9.9\r\n\r\n")
     assert isinstance(error, OutcomeUnknown)
 
 
-async def test_a_body_over_one_megabyte_shows_no_customer(http: Transport) -> None:
+async def test_a_body_over_one_megabyte_shows_no_customer(http: httpx.AsyncBaseTransport) -> None:
     body = json.dumps({"id": BIKES, "companyName": "x" * 2_000_000}).encode()
     async with raw_server(http_answer("200 OK", body)) as (url, _):
         with pytest.raises(OutcomeUnknown, match="broke off"):
@@ -592,7 +596,7 @@ async def test_a_body_over_one_megabyte_shows_no_customer(http: Transport) -> No
 
 
 async def test_a_refusal_whose_body_is_lost_is_nobodys_word(
-    http: Transport,
+    http: httpx.AsyncBaseTransport,
 ) -> None:
     error = await error_from(http, b'HTTP/1.1 409 Conflict\r\nContent-Length: 99\r\n\r\n{"Err')
     assert type(error) is OutcomeUnknown
@@ -635,8 +639,18 @@ async def test_only_fusebills_own_404_says_that_a_customer_is_gone(
         assert not gone.may_pass
 
 
+async def test_a_transport_of_httpx_can_make_the_calls(server: SimulatedFusebill) -> None:
+    async with httpx.AsyncHTTPTransport() as http:
+        client = FusebillClient(http, server.url, KEY)
+        await client.unlatch_customer(BIKES)
+        await client.latch_customer(BIKES, HubSpotIds(101, 202))
+        assert (await client.get_customer(BIKES)).ids == HubSpotIds(101, 202)
+
+
 @pytest.mark.parametrize("path", ["/a%20b", "/a%20b/"])
-async def test_the_address_is_called_as_it_is_set(http: Transport, path: str) -> None:
+async def test_the_address_is_called_as_it_is_set(
+    http: httpx.AsyncBaseTransport, path: str
+) -> None:
     body = json.dumps(sample_customers()[BIKES]).encode()
     async with raw_server(http_answer("200 OK", body)) as (url, received):
         await FusebillClient(http, url + path, KEY).get_customer(BIKES)
@@ -644,7 +658,9 @@ async def test_the_address_is_called_as_it_is_set(http: Transport, path: str) ->
 
 
 @pytest.mark.parametrize("size", [9_000, 60_000])
-async def test_a_header_of_up_to_64_kilobytes_is_taken(http: Transport, size: int) -> None:
+async def test_a_header_of_up_to_64_kilobytes_is_taken(
+    http: httpx.AsyncBaseTransport, size: int
+) -> None:
     body = json.dumps(sample_customers()[BIKES]).encode()
     async with raw_server(http_answer("200 OK", body, f"X-Trace: {'t' * size}")) as (url, _):
         assert (await FusebillClient(http, url, KEY).get_customer(BIKES)).ids == HubSpotIds(
@@ -663,7 +679,7 @@ async def test_an_outage_says_when_to_retry(
 
 
 async def test_a_refusal_with_a_broken_encoding_is_nobodys_word(
-    http: Transport,
+    http: httpx.AsyncBaseTransport,
 ) -> None:
     error = await error_from(
         http, http_answer("409 Conflict", b"no gzip", "Content-Encoding: gzip")
@@ -672,7 +688,7 @@ async def test_a_refusal_with_a_broken_encoding_is_nobodys_word(
 
 
 async def test_an_answer_that_is_compressed_all_the_same_is_read(
-    http: Transport,
+    http: httpx.AsyncBaseTransport,
 ) -> None:
     body = gzip.compress(json.dumps(sample_customers()[BIKES]).encode())
     async with raw_server(http_answer("200 OK", body, "Content-Encoding: gzip")) as (url, _):
@@ -683,7 +699,9 @@ async def test_an_answer_that_is_compressed_all_the_same_is_read(
 # Not reached: nothing was sent
 
 
-async def test_a_refused_connection_is_not_reached(http: Transport, unused_tcp_port: int) -> None:
+async def test_a_refused_connection_is_not_reached(
+    http: httpx.AsyncBaseTransport, unused_tcp_port: int
+) -> None:
     client = FusebillClient(http, f"http://127.0.0.1:{unused_tcp_port}/v1", KEY)
     with pytest.raises(NotReached) as caught:
         await client.unlatch_customer(BIKES)
@@ -692,7 +710,7 @@ async def test_a_refused_connection_is_not_reached(http: Transport, unused_tcp_p
 
 
 async def test_a_host_without_tls_is_not_reached(
-    server: SimulatedFusebill, http: Transport
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     client = FusebillClient(http, server.url.replace("http:", "https:"), KEY)
     with pytest.raises(NotReached, match="no secure connection"):
@@ -701,7 +719,7 @@ async def test_a_host_without_tls_is_not_reached(
 
 
 async def test_waiting_for_a_slot_times_out_and_sends_nothing(
-    server: SimulatedFusebill, http: Transport
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     client = FusebillClient(http, server.url, KEY, concurrency=1, slot_s=0.05)
     server.misbehave("slow", seconds=0.4)
@@ -713,7 +731,9 @@ async def test_waiting_for_a_slot_times_out_and_sends_nothing(
     assert [call.operation for call in server.calls] == ["get_customer"]
 
 
-async def test_concurrent_calls_are_limited(server: SimulatedFusebill, http: Transport) -> None:
+async def test_concurrent_calls_are_limited(
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
+) -> None:
     running, most = 0, 0
 
     async def before(_: str) -> None:
@@ -743,7 +763,7 @@ async def test_customers_are_found_by_part_of_a_name_ignoring_case(
 ) -> None:
     found = await client.find_customers("CompanyName", " bikes ", contains=True)
     assert [customer.customer_id for customer in found.customers] == [BIKES]
-    assert parse_qs(server.calls[0].query)["query"][0] == "CompanyName:*bikes*"
+    assert httpx.QueryParams(server.calls[0].query)["query"] == "CompanyName:*bikes*"
 
 
 async def test_customers_are_found_by_one_of_two_email_addresses(client: FusebillClient) -> None:
@@ -834,7 +854,7 @@ async def test_a_person_is_found_by_a_first_and_a_last_name_with_one_call(
     for name in ("mary doe", "Ann Doe", "Mary Ann Doe"):
         found = await client.find_people(name)
         assert [customer.customer_id for customer in found.customers] == [7]
-    assert parse_qs(server.calls[0].query)["query"][0] == "FirstName:*mary*;LastName:*doe*"
+    assert httpx.QueryParams(server.calls[0].query)["query"] == "FirstName:*mary*;LastName:*doe*"
     assert (await client.find_people("Mary Roe")).customers == []
     assert len(server.calls) == 4
 
@@ -856,7 +876,7 @@ async def test_a_search_text_is_never_taken_as_query_syntax(
     server.customers = {7: row, 8: decoy}
     found = await client.find_customers("CompanyName", text, contains=True)
     assert [customer.customer_id for customer in found.customers] == [7]
-    query = parse_qs(server.calls[0].query)["query"][0]
+    query = httpx.QueryParams(server.calls[0].query)["query"]
     assert query.count(":") == 1
     assert ";" not in query
 
@@ -882,7 +902,7 @@ async def test_a_search_answer_that_is_not_a_list_is_an_unknown_outcome(
 
 
 async def test_every_call_is_observed_once_with_its_rate_limit(
-    server: SimulatedFusebill, http: Transport
+    server: SimulatedFusebill, http: httpx.AsyncBaseTransport
 ) -> None:
     observed: list[Observed] = []
     client = FusebillClient(http, server.url, KEY, observe=lambda *call: observed.append(call))
@@ -913,7 +933,7 @@ async def test_every_call_is_observed_once_with_its_rate_limit(
 
 
 async def test_a_write_never_takes_a_connection_that_the_server_has_closed(
-    http: Transport,
+    http: httpx.AsyncBaseTransport,
 ) -> None:
     received: list[bytes] = []
     body = json.dumps(sample_customers()[BIKES]).encode()
@@ -955,7 +975,7 @@ async def test_after_a_lost_reply_a_write_has_a_connection_of_its_own(
     assert sum(call.executed for call in server.calls) >= 9
 
 
-async def test_an_unknown_host_is_named_as_such(http: Transport) -> None:
+async def test_an_unknown_host_is_named_as_such(http: httpx.AsyncBaseTransport) -> None:
     client = FusebillClient(http, "https://no-such-host.invalid/v1", KEY)
     with pytest.raises(NotReached) as caught:
         await client.unlatch_customer(BIKES)
@@ -988,7 +1008,7 @@ async def tls_server(folder: Path) -> AsyncIterator[tuple[str, Path]]:
 
 
 async def test_an_untrusted_certificate_is_named_and_no_try_can_help(
-    http: Transport, tmp_path: Path
+    http: httpx.AsyncBaseTransport, tmp_path: Path
 ) -> None:
     async with tls_server(tmp_path) as (url, _):
         with pytest.raises(NotReached) as caught:
@@ -1000,10 +1020,10 @@ async def test_an_untrusted_certificate_is_named_and_no_try_can_help(
 READ = """
 import asyncio, sys
 from bot.fusebill.client import FusebillClient
-from bot.fusebill.transport import Transport
+from bot.fusebill.transport import AiohttpTransport
 
 async def read():
-    async with Transport() as http:
+    async with AiohttpTransport() as http:
         print((await FusebillClient(http, sys.argv[1], "a2V5").get_customer(2554529)).ids)
 
 asyncio.run(read())
@@ -1039,7 +1059,7 @@ async def proxy(status: str) -> AsyncIterator[tuple[str, list[bytes]]]:
 
 
 async def test_https_proxy_is_obeyed_and_its_refusal_named(
-    http: Transport, monkeypatch: pytest.MonkeyPatch
+    http: httpx.AsyncBaseTransport, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     client = FusebillClient(http, "https://fusebill.example/v1", KEY)
     async with proxy("403 Forbidden") as (url, received):
@@ -1052,7 +1072,9 @@ async def test_https_proxy_is_obeyed_and_its_refusal_named(
     assert "s3cr3t" not in str(caught.value)
 
 
-async def test_no_proxy_is_obeyed(http: Transport, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_proxy_is_obeyed(
+    http: httpx.AsyncBaseTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with proxy("403 Forbidden") as (url, received):
         monkeypatch.setenv("HTTPS_PROXY", url)
         monkeypatch.setenv("NO_PROXY", ".invalid")

@@ -13,7 +13,7 @@ import pytest
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import CustomerNotFound, RateLimited
 from bot.fusebill.pace import Pace, RateLimit, RateWindow
-from bot.fusebill.transport import Transport
+from bot.fusebill.transport import AiohttpTransport
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from tests.support.names import BIKES
 
@@ -30,7 +30,7 @@ async def paced(server: SimulatedFusebill) -> AsyncIterator[tuple[FusebillClient
         if limit:
             pace.observe(limit.minute)
 
-    async with Transport() as http:
+    async with AiohttpTransport() as http:
         yield FusebillClient(http, server.url, server.api_key, observe=observe), pace
 
 

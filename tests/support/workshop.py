@@ -12,7 +12,7 @@ from bot.domain.models import Customer
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError
 from bot.fusebill.pace import Pace, RateLimit
-from bot.fusebill.transport import Transport
+from bot.fusebill.transport import AiohttpTransport
 from bot.requests.customers import Customers
 from bot.requests.private_messages import Place, PrivateMessages
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
@@ -48,7 +48,7 @@ async def workshop(folder: Path) -> AsyncIterator[Workshop]:
     async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
         settings = settings_for(slack, fusebill, folder)
         ledger.create_file(settings.database_url.get_secret_value())
-        async with build(settings, QUICK) as bot, Transport() as http:
+        async with build(settings, QUICK) as bot, AiohttpTransport() as http:
             pace = Pace()
 
             def observe(

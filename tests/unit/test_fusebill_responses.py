@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import given, strategies as st
-from multidict import CIMultiDict
 
 from bot.domain.models import Customer, HubSpotIds
 from bot.fusebill.errors import (
@@ -176,7 +176,7 @@ def test_a_success_that_means_nothing_says_what_it_is(
     body: bytes, content_type: str, why: str, texts: tuple[str, ...] | None
 ) -> None:
     with pytest.raises(NotUnderstood) as caught:
-        customer_of(Answer(200, body, CIMultiDict({"Content-Type": content_type})), BIKES)
+        customer_of(Answer(200, body, httpx.Headers({"Content-Type": content_type})), BIKES)
     assert caught.value.why == f"the answer cannot be read: {why}"
     assert caught.value.texts == (("Session expired.",) if texts is None else texts)
 
@@ -247,9 +247,11 @@ def test_the_texts_of_an_error_are_found(value: object, texts: tuple[str, ...]) 
         (b"<HTML><BODY><H1>Not\r\n here</H1><p>gateway</p></BODY></HTML>", "", "Not here"),
         (b"<html><style>p {}</style><p>Only <b>text</b></p></html>", "text/html", "Only text"),
         (b"<title>Caf\xe9 & co</title>", "text/html; charset=windows-1252", "Café & co"),
+        (b'<meta charset="iso-8859-1"><title>Caf\xe9</title>', "", "Café"),
         (b"Caf\xe9 is closed", "text/plain; charset=windows-1252", "Café is closed"),
         (b'{"Message": "Caf\xe9"}', "application/json; charset=windows-1252", "Café"),
         (b'{"Message": "Caf\xc3\xa9"}', "application/json; charset=klingon", "Café"),
+        ('{"Message": "Café"}'.encode("utf-16"), "", "Café"),
         (b"\xef\xbb\xbf" + '{"Message": "Café"}'.encode(), "", "Café"),
         (b"no type, but text", "", "no type, but text"),
         (b'{"Message": "as HTML"}', "text/html", "as HTML"),
@@ -357,7 +359,7 @@ def test_a_404_in_any_other_form_is_a_wrong_address(body: bytes) -> None:
 
 
 def test_a_redirect_is_named_with_its_target() -> None:
-    there = CIMultiDict({"Location": "https://login.example/"})
+    there = httpx.Headers({"Location": "https://login.example/"})
     with pytest.raises(WrongAddress, match=r"it redirects to https://login\.example/"):
         customer_of(Answer(307, b"", there), BIKES)
 
@@ -409,7 +411,7 @@ def test_a_rate_limit_says_when_to_retry(
     headers: dict[str, str], retry_at: datetime | None
 ) -> None:
     with pytest.raises(RateLimited) as caught:
-        customer_of(Answer(429, b"", CIMultiDict(headers), NOW), BIKES)
+        customer_of(Answer(429, b"", httpx.Headers(headers), NOW), BIKES)
     assert caught.value.retry_at == retry_at
 
 
@@ -420,7 +422,7 @@ def test_an_outage_says_when_to_retry_and_the_limits_of_calls_do_not() -> None:
         ({**headers, "Retry-After": ""}, None),
     ):
         with pytest.raises(Unavailable) as caught:
-            customer_of(Answer(503, b"", CIMultiDict(sent), NOW), BIKES)
+            customer_of(Answer(503, b"", httpx.Headers(sent), NOW), BIKES)
         assert caught.value.retry_at == retry_at
 
 
@@ -433,7 +435,7 @@ def test_a_list_skips_unreadable_entries() -> None:
 def test_any_answer_gives_the_customer_or_a_fusebill_error(
     status: int, body: bytes, headers: dict[str, str]
 ) -> None:
-    response = Answer(status, body, CIMultiDict(headers))
+    response = Answer(status, body, httpx.Headers(headers))
     rate_limit_of(response.headers)
     for read in (lambda: customer_of(response, 1), lambda: customers_of(response)):
         found = result_of(read)

@@ -215,11 +215,7 @@ ANSWERS: dict[str, WireAnswer] = {
         "Café",
     ),
     "bom": WireAnswer(
-        "409: byte order mark",
-        "409 Conflict",
-        '{"Message": "Zażółć"}'.encode("utf-8-sig"),
-        (),
-        "Zażółć",
+        "409: in UTF-16", "409 Conflict", '{"Message": "Zażółć"}'.encode("utf-16"), (), "Zażółć"
     ),
     "gone": WireAnswer("410: gone", "410 Gone", "Gone for good.", TEXT, "Gone for good."),
     "length_411": WireAnswer("411: IIS wants a length", "411 Length Required", _page("411"), HTML),
