@@ -7,8 +7,8 @@ import os
 import signal
 import webbrowser
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from threading import Thread
@@ -19,6 +19,7 @@ from bot.app.server import listening
 from bot.sandbox.fusebill.customers import moved_customers, sample_customers
 from bot.sandbox.fusebill.simulator import KINDS, SimulatedFusebill
 from bot.sandbox.page.api import PageApi
+from bot.sandbox.past import give_past
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import Settings, Timing, checked
 
@@ -35,16 +36,42 @@ ANY_CALL = (
     "hang",
 )
 CHANGES = ("conflict", "lost_before", "lost_after", "empty", "late", "keeps_ids", "many_errors")
+WITH_A_PAST = 3100090
 CHANGING_CALLS = ("unlatch_customer", "latch_customer")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Sandbox:
     """The running bot with its simulated Slack and Fusebill; the page is at `slack.url`."""
 
     slack: SimulatedSlack
     fusebill: SimulatedFusebill
-    bot: Bot
+    timing: Timing
+    settings: Settings = field(init=False)
+    bot: Bot = field(init=False)
+    _running: AsyncExitStack = field(default_factory=AsyncExitStack)
+
+    async def start(self) -> None:
+        """Start the bot, and have Slack call it."""
+        async with AsyncExitStack() as stack:
+            self.bot = await stack.enter_async_context(build(self.settings, self.timing))
+            served = listening(self.bot, self.settings, "http")
+            address, _ended = await stack.enter_async_context(served)
+            self.slack.request_url = f"{address}/slack/events"
+            self._running = stack.pop_all()
+
+    async def stop(self) -> None:
+        """Stop the bot, which finishes what was acknowledged."""
+        await self._running.aclose()
+
+    async def set_two_person(self, body: dict[str, object]) -> dict[str, object]:
+        """Start the bot anew with the two-person rule on or off, as an admin would."""
+        await self.stop()
+        changed = {"unlatch_two_person": bool(body.get("on"))}
+        self.settings = self.settings.model_copy(update=changed)
+        await self.start()
+        self.slack.page_changed()
+        return {"ok": True}
 
 
 async def run(*, port: int, open_browser: bool) -> None:
@@ -54,7 +81,7 @@ async def run(*, port: int, open_browser: bool) -> None:
     """
     stop = _stopped_by_signals()
     with TemporaryDirectory(prefix="unlatch-sandbox-") as folder:
-        async with opened(Path(folder), port) as sandbox:
+        async with opened(Path(folder), port, past=WITH_A_PAST) as sandbox:
             _greet(sandbox.slack.url, folder)
             if open_browser:
                 # in a thread: a browser in the terminal blocks until it is closed
@@ -68,28 +95,32 @@ async def opened(
     folder: Path,
     port: int = 0,
     timing: Timing = Timing(),  # noqa: B008  # frozen
+    *,
+    past: int | None = None,
 ) -> AsyncIterator[Sandbox]:
     """Start the bot and its simulators, with the ledger in `folder`, and wait until they serve.
 
+    `past` is a customer that was unlatched two days ago.
     Raises: OSError, InvalidSettings.
     """
     customers = sample_customers() | moved_customers()
-    async with (
-        SimulatedFusebill(customers=customers) as fusebill,
-        _slack(port, fusebill) as slack,
-    ):
-        fusebill.on_change = slack.page_changed
-        settings = _settings(slack, fusebill, folder)
-        async with (
-            build(settings, timing) as bot,
-            listening(bot, settings, "http") as (address, _),
-        ):
-            slack.request_url = f"{address}/slack/events"
+    slack = SimulatedSlack(port)
+    async with SimulatedFusebill(customers=customers) as fusebill:
+        sandbox = Sandbox(slack, fusebill, timing)
+        _add_page(sandbox)
+        async with slack:
+            fusebill.on_change = slack.page_changed
+            sandbox.settings = _settings(slack, fusebill, folder)
+            if past is not None:
+                url = sandbox.settings.database_url.get_secret_value()
+                await give_past(url, slack.workspace, customers[past])
+            await sandbox.start()
             try:
-                yield Sandbox(slack, fusebill, bot)
+                yield sandbox
             finally:
                 # the bot finishes running work, and must not wait for a Fusebill that never answers
                 fusebill.hang_up()
+                await sandbox.stop()
 
 
 def _settings(slack: SimulatedSlack, fusebill: SimulatedFusebill, folder: Path) -> Settings:
@@ -111,7 +142,9 @@ def _settings(slack: SimulatedSlack, fusebill: SimulatedFusebill, folder: Path) 
     return checked(Settings, **fixed)
 
 
-def _slack(port: int, fusebill: SimulatedFusebill) -> SimulatedSlack:
+def _add_page(sandbox: Sandbox) -> None:
+    fusebill = sandbox.fusebill
+
     async def fault(body: dict[str, object]) -> dict[str, object]:
         fusebill.behave()
         kind = body.get("kind")
@@ -124,14 +157,18 @@ def _slack(port: int, fusebill: SimulatedFusebill) -> SimulatedSlack:
         fusebill.reset()
         return {"ok": True}
 
-    slack = SimulatedSlack(port)
-    PageApi(slack, extra=lambda: _extra(fusebill), actions={"fault": fault, "reset": reset})
-    return slack
+    PageApi(
+        sandbox.slack,
+        extra=lambda: _extra(sandbox),
+        actions={"fault": fault, "reset": reset, "two-person": sandbox.set_two_person},
+    )
 
 
-def _extra(fusebill: SimulatedFusebill) -> dict[str, object]:
+def _extra(sandbox: Sandbox) -> dict[str, object]:
     """What the page shows besides the channel."""
+    fusebill = sandbox.fusebill
     return {
+        "two_person": sandbox.settings.unlatch_two_person,
         "customers": [
             {
                 "id": customer["id"],

@@ -133,3 +133,16 @@ async def test_the_thread_opens_from_its_replies_and_escape_restores_the_focus(
     await alice.page.keyboard.press("Escape")
     await expect(alice.thread).to_be_hidden()
     await expect(replies).to_be_focused()
+
+
+async def test_the_two_person_rule_is_a_switch_of_the_page(alice: Tab) -> None:
+    rule = alice.page.get_by_test_id("two-person")
+    await rule.check()
+    await expect(rule).to_be_enabled()
+    await alice.ask()
+    await expect(alice.card).to_contain_text("Somebody else has to confirm.")
+    await alice.press("Unlatch Stolen Bikes")
+    await expect(alice.ephemeral).to_contain_text("needs somebody else to confirm")
+    await rule.uncheck()
+    await alice.ask("/unlatch 3100033 moved")
+    await expect(alice.card).not_to_contain_text("Somebody else has to confirm.")

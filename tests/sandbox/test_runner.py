@@ -18,8 +18,10 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from bot.sandbox.runner import opened
+from bot.sandbox.runner import WITH_A_PAST, opened
+from bot.sandbox.slack.simulator import text_of
 from tests.support.command_line import Forked, forked
+from tests.support.names import CHANNEL
 
 ROOT = Path(__file__).parents[2]
 
@@ -123,3 +125,15 @@ async def test_a_taken_port_gives_one_clear_line_and_exit_code_1() -> None:
     assert process.returncode == 1
     way_out = "add --port 0 to take any that is free"
     assert output.decode() == f"can't listen on this port: Address already in use; {way_out}\n"
+
+
+async def test_a_customer_has_a_past_in_the_ledger(tmp_path: Path) -> None:
+    async with opened(tmp_path, past=WITH_A_PAST) as sandbox:
+        workspace = sandbox.slack.workspace
+        await workspace.until(
+            lambda: "Latched again" in text_of(workspace.messages(CHANNEL)[0].blocks), 10.0
+        )
+        await sandbox.slack.command("U0ALICE", f"{WITH_A_PAST} once more")
+        await workspace.until(lambda: len(workspace.messages(CHANNEL)) > 1, 10.0)
+        shown = text_of(workspace.messages(CHANNEL)[1].blocks)
+        assert re.search("⚠️ Unlatched .*, latched again after 1 hour: see its card", shown)

@@ -179,9 +179,10 @@ class Workspace:
         blocks: Blocks | None = None,
         *,
         thread_ts: str | None = None,
+        at: float | None = None,
     ) -> PostedMessage:
-        """Post a message to a channel, or a reply to a thread."""
-        ts = self._next_ts()
+        """Post a message to a channel, or a reply to a thread; `at` epoch seconds, or now."""
+        ts = self._next_ts(at)
         message = PostedMessage(ts, channel_id, user_id, text, with_block_ids(blocks), thread_ts)
         self._messages.setdefault(channel_id, {})[ts] = message
         self.touch()
@@ -249,8 +250,9 @@ class Workspace:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self.changed(), 0.05)
 
-    def _next_ts(self) -> str:
-        self._latest_us = max(self._latest_us + 1, time.time_ns() // 1000)
+    def _next_ts(self, at: float | None = None) -> str:
+        now_us = time.time_ns() // 1000 if at is None else int(at * 1_000_000)
+        self._latest_us = max(self._latest_us + 1, now_us)
         return f"{self._latest_us // 1_000_000}.{self._latest_us % 1_000_000:06d}"
 
 
