@@ -9,7 +9,7 @@ import pytest
 from bot.domain.models import EventType, Outcome
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
-from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM
+from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, STOP, UNDO
 from tests.support.reading import without_times
 from tests.support.world import OpenWorld, World
 
@@ -37,7 +37,7 @@ def unlatches(world: World) -> int:
     return sum(call.operation == "unlatch_customer" for call in world.fusebill.calls)
 
 
-@pytest.mark.parametrize("kind", ["hang", "lost_before", "server_error", "unavailable"])
+@pytest.mark.parametrize("kind", ["hang", "lost_before"])
 async def test_an_unknown_outcome_is_shown_with_check_again(
     open_world: OpenWorld, kind: str
 ) -> None:
@@ -65,29 +65,10 @@ async def test_a_customer_still_latched_as_shown_gets_a_new_card_in_the_thread(
         assert "Asked by <@U0BOB>, AT: moved" in lines
         assert lines[-2:] == ["[Unlatch Stolen Bikes] [Cancel]", "Expires AT"]
         assert unlatches(world) == called
-        assert world.slack.workspace.messages(CHANNEL) == [
-            world.slack.workspace.message(CHANNEL, card.ts)
-        ]
-
-
-async def test_the_new_card_unlatches_and_the_thread_shows_it(open_world: OpenWorld) -> None:
-    async with open_world(timing=BRIEF) as world:
-        card = await unknown(world)
-        await world.press("U0BOB", card, CHECK)
-        new = replies(world, card)[-1]
+        assert len(world.slack.workspace.messages(CHANNEL)) == 1
         await world.press("U0ALICE", new, CONFIRM)
         assert "✅ Unlatched" in world.card(new)
-        assert "✅ Unlatched · AT · Fusebill: HTTP 200" in without_times(world.thread(card))
         assert world.fusebill.customers[BIKES]["hubSpotId"] is None
-
-
-async def test_the_rules_apply_to_the_new_card(open_world: OpenWorld) -> None:
-    async with open_world(timing=BRIEF, unlatch_two_person=True) as world:
-        card = await unknown(world)
-        await world.press("U0BOB", card, CHECK)
-        await world.press("U0BOB", replies(world, card)[-1], CONFIRM)
-        assert "The two-person rule" in world.last_ephemeral("U0BOB")
-        assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
 
 
 async def test_if_the_ids_are_gone_the_card_says_unlatched(open_world: OpenWorld) -> None:
@@ -105,30 +86,20 @@ async def test_if_the_ids_are_gone_the_card_says_unlatched(open_world: OpenWorld
         assert "[Check again]" not in world.card(card)
         assert "[Undo…]" in world.card(card)
         assert unlatches(world) == called
-
-
-async def test_the_result_of_a_check_is_recorded_with_who_checked(
-    open_world: OpenWorld,
-) -> None:
-    async with open_world(timing=BRIEF) as world:
-        card = await unknown(world)
-        world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
-        await world.press("U0ALICE", card, CHECK)
         kept = await world.kept(card)
         assert (kept.first.outcome, kept.is_settled) == (Outcome.CLEARED, True)
         assert kept.story[-2:] == [EventType.UNKNOWN, EventType.CLEARED]
         assert kept.events[-1].actor == "U0ALICE"
-        assert world.thread(card).count("✅ Unlatched") == 1
+        await world.slack.forge_click("U0ALICE", card.ts, CHECK, kept.first.id)
+        await world.settled()
+        assert "The outcome is already known: see the card." in world.last_ephemeral("U0ALICE")
 
 
-@pytest.mark.parametrize("found", [{"hubSpotId": 777}, {"hubSpotCompanyId": None}], ids=str)
-async def test_other_ids_are_shown_and_left_alone(
-    open_world: OpenWorld, found: dict[str, int | None]
-) -> None:
+async def test_other_ids_are_shown_and_left_alone(open_world: OpenWorld) -> None:
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world)
         called = unlatches(world)
-        world.fusebill.customers[BIKES].update(found)
+        world.fusebill.customers[BIKES].update(hubSpotId=777)
         await world.press("U0BOB", card, CHECK)
         assert world.card(card).startswith("⚠️ Other ids than confirmed: Stolen Bikes")
         assert "\nNow latched to contact" in world.card(card)
@@ -136,23 +107,13 @@ async def test_other_ids_are_shown_and_left_alone(
         assert unlatches(world) == called
 
 
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        ("conflict", "Fusebill refused to show customer 2554529."),
-        ("unauthorized", "Fusebill did not accept the bot's API key."),
-        ("not_found", "Fusebill has no customer 2554529."),
-    ],
-)
-async def test_a_failed_read_is_reported_and_the_card_stays(
-    open_world: OpenWorld, kind: str, expected: str
-) -> None:
+async def test_a_failed_read_is_reported_and_the_card_stays(open_world: OpenWorld) -> None:
     async with open_world(timing=BRIEF) as world:
         card = await unknown(world)
         shown, before = world.card(card), len(replies(world, card))
-        world.fusebill.misbehave(kind, operation="get_customer", times=None)
+        world.fusebill.misbehave("conflict", operation="get_customer", times=None)
         await world.press("U0BOB", card, CHECK)
-        assert expected in world.last_ephemeral("U0BOB")
+        assert "Fusebill refused to show customer 2554529." in world.last_ephemeral("U0BOB")
         assert (world.card(card), len(replies(world, card))) == (shown, before)
 
 
@@ -170,36 +131,15 @@ async def test_a_guest_may_not_check_and_the_refusal_is_in_the_thread(
         assert "[Check again]" in world.card(card)
 
 
-async def test_a_known_outcome_needs_no_second_check(open_world: OpenWorld) -> None:
-    async with open_world(timing=BRIEF) as world:
-        card = await unknown(world)
-        (request,) = await world.requests_about(BIKES)
-        world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
-        await world.press("U0BOB", card, CHECK)
-        await world.slack.forge_click("U0ALICE", card.ts, CHECK, request.id)
-        await world.settled()
-        assert "The outcome is already known: see the card." in world.last_ephemeral("U0ALICE")
-
-
-@pytest.mark.parametrize("action_id", [CHECK, "unlatch_undo"])
-@pytest.mark.parametrize("value", ["", "2554529", "0" * 32, "' OR 1=1 --"])
-async def test_a_guessed_value_does_nothing(world: World, action_id: str, value: str) -> None:
-    await world.slack.forge_click("U0ALICE", "1700000000.000100", action_id, value)
-    await world.settled()
-    assert "The bot has no record of this request, so nothing was done" in world.last_ephemeral(
-        "U0ALICE"
-    )
+async def test_a_guessed_value_does_nothing(world: World) -> None:
+    for action_id in (CHECK, UNDO, STOP):
+        for value in ("", "2554529", "0" * 32, "' OR 1=1 --"):
+            await world.slack.forge_click("U0ALICE", "1700000000.000100", action_id, value)
+            await world.settled()
+            told = world.last_ephemeral("U0ALICE")
+            assert "The bot has no record of this request, so nothing was done" in told
+    assert len(world.ephemerals("U0ALICE")) == 12
     assert world.fusebill.calls == []
-
-
-async def test_check_again_clicked_by_many_at_once_posts_one_card(open_world: OpenWorld) -> None:
-    async with open_world(timing=BRIEF) as world:
-        card = await unknown(world)
-        before = len(replies(world, card))
-        presses = [world.slack.click(who, card.ts, CHECK) for who in ("U0BOB", "U0ALICE", "U0BOB")]
-        await asyncio.gather(*presses)
-        await world.settled()
-        assert len(replies(world, card)) == before + 1
 
 
 async def test_a_result_found_by_many_at_once_is_posted_and_counted_once(
@@ -213,21 +153,3 @@ async def test_a_result_found_by_many_at_once_is_posted_and_counted_once(
         assert world.thread(card).count("✅ Unlatched") == 1
         counted = 'unlatch_outcomes_total{kind="unlatch",outcome="cleared"} 1.0'
         assert counted in world.bot.metrics.render().decode()
-
-
-async def test_a_new_card_overtaken_by_another_request_confirms_nothing(
-    open_world: OpenWorld,
-) -> None:
-    async with open_world(timing=BRIEF) as world:
-        card = await unknown(world)
-        await world.press("U0BOB", card, CHECK)
-        first = replies(world, card)[-1]
-        await world.press("U0BOB", first, "unlatch_cancel")
-        await world.press("U0BOB", card, CHECK)
-        second = replies(world, card)[-1]
-        called = unlatches(world)
-        other = await world.ask("2554529 by another card")
-        await world.press("U0BOB", other, CONFIRM)
-        await world.press("U0BOB", second, CONFIRM)
-        assert unlatches(world) == called + 1
-        assert "was confirmed after this one was made" in world.last_ephemeral("U0BOB")

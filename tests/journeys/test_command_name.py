@@ -105,9 +105,3 @@ async def test_a_follow_up_is_named_as_its_card_was(world: World) -> None:
     await world.press("U0BOB", card, CONFIRM)
     await world.press("U0BOB", card, UNDO)
     assert await names(world) == [OTHER, OTHER]
-
-
-async def test_two_names_of_one_bot_are_each_kept_with_their_card(world: World) -> None:
-    await typed(world, f"{BIKES} moved", "/unlatch")
-    await typed(world, f"{JOINERY} moved")
-    assert await names(world) == ["/unlatch", OTHER]

@@ -55,7 +55,6 @@ async def test_a_call_that_ends_after_it_was_given_up_is_seen_and_not_sent_again
     [
         {"kind": "hang"},
         {"kind": "bad_gateway", "status": 504},
-        {"kind": "bad_gateway", "status": 408},
         {"kind": "lost_late", "seconds": 1.1},
     ],
     ids=str,
@@ -128,15 +127,6 @@ async def test_a_late_call_never_meets_what_was_confirmed_after_it(open_world: O
         assert "turn came" in world.thread(card)
 
 
-async def test_a_call_that_was_answered_keeps_nobody_waiting(open_world: OpenWorld) -> None:
-    async with open_world(timing=GUARDED) as world:
-        card = await confirmed(world)
-        await world.press("U0BOB", card, UNDO)
-        await world.press("U0BOB", world.slack.workspace.thread(CHANNEL, card.ts)[-1], CONFIRM)
-        write, latch = (c.at for c in world.fusebill.calls if c.operation in (WRITE, LATCH))
-        assert latch - write < 1.5
-
-
 async def test_a_card_that_waits_for_work_waits_for_its_late_call_too(
     open_world: OpenWorld,
 ) -> None:
@@ -184,24 +174,6 @@ async def test_two_calls_without_an_answer_keep_no_other_customer_from_its_turn(
         card = await confirmed(world, MANY)
         assert world.card(card).startswith("✅ 10 unlatched · ❓ 2 unknown")
         world.fusebill.hang_up()
-
-
-async def test_the_card_of_a_slow_call_says_how_long_it_is_waited_for(
-    open_world: OpenWorld,
-) -> None:
-    patient = replace(BRIEF, fusebill_write_s=30, working_after_s=0.1, progress_every_s=0.2)
-    async with open_world(timing=patient) as world:
-        card = await world.ask()
-        world.fusebill.misbehave(**LATE_OR_LOST["takes 9 s"])
-        await world.slack.click("U0BOB", card.ts, CONFIRM)
-        await world.slack.workspace.until(lambda: "Waiting for Fusebill." in world.card(card))
-        said = "Fusebill takes its time; waiting up to 30 s."
-        await world.slack.workspace.until(lambda: said in world.card(card), 15.0)
-        await world.settled()
-        assert world.card(card).startswith("✅ Unlatched: ")
-        # as it works, as it takes its time, and as it ended
-        updates = [call for call in world.slack.calls if call.method == "chat.update"]
-        assert len(updates) == 3
 
 
 async def test_after_a_stop_no_second_call_is_made_and_the_first_one_is_kept(

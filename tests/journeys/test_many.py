@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from bot.domain.models import EventType, Outcome, Verdict
-from tests.support.ledger import audit_rows, broken
-from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, STOP, UNDO
+from bot.domain.models import EventType, Outcome
+from tests.support.ledger import broken
+from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, STOP, UNDO
 from tests.support.reading import operations
 from tests.support.world import OpenWorld, World, add_customers
 
@@ -51,38 +51,6 @@ async def test_the_thread_counts_who_is_cleared_and_names_who_is_not(
     assert await outcomes(world) == {Outcome.CLEARED: 2, Outcome.CHANGED: 1}
 
 
-async def test_cancelling_the_card_cancels_all_of_it(world: World) -> None:
-    card = await world.ask(THREE)
-    await world.press("U0ALICE", card, CANCEL)
-    assert "Cancelled" in world.card(card)
-    for customer in (BIKES, JOINERY, DENTAL):
-        [request] = await world.requests_about(customer)
-        assert request.verdict is Verdict.CANCELLED
-    assert "unlatch_customer" not in operations(world)
-    assert broken(world.database_url) == []
-
-
-async def test_two_people_are_needed_for_the_whole_card(open_world: OpenWorld) -> None:
-    async with open_world(unlatch_two_person=True) as world:
-        card = await world.ask(THREE)
-        await world.press("U0ALICE", card, CONFIRM)
-        assert "two-person rule" in world.last_ephemeral("U0ALICE")
-        assert "unlatch_customer" not in operations(world)
-        await world.press("U0BOB", card, CONFIRM)
-        assert "3 unlatched" in world.card(card)
-
-
-async def test_a_customer_that_another_card_has_changed_stops_the_whole_card(
-    world: World,
-) -> None:
-    many = await world.ask(THREE)
-    one = await world.ask(f"{JOINERY} alone")
-    await world.press("U0BOB", one, CONFIRM)
-    await world.press("U0BOB", many, CONFIRM)
-    assert "was confirmed after this one was made" in world.last_ephemeral("U0BOB")
-    assert Counter(operations(world))["unlatch_customer"] == 1
-
-
 async def test_undo_latches_again_all_that_were_cleared(world: World) -> None:
     card = await world.ask(THREE)
     before = {each: world.fusebill.customers[each]["hubSpotId"] for each in (BIKES, JOINERY)}
@@ -98,16 +66,6 @@ async def test_undo_latches_again_all_that_were_cleared(world: World) -> None:
         relatch, first = await world.requests_about(customer)
         assert (relatch.undoes, first.undone_by) == (first.id, relatch.id)
     assert broken(world.database_url) == []
-
-
-async def test_undo_leaves_out_who_has_been_latched_to_something_else(world: World) -> None:
-    card = await world.ask(THREE)
-    await world.press("U0BOB", card, CONFIRM)
-    world.fusebill.customers[DENTAL]["hubSpotId"] = 4711
-    await world.press("U0BOB", card, UNDO)
-    undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
-    assert "Latch 2 customers again?" in world.card(undo)
-    assert str(DENTAL) in world.card(undo)
 
 
 async def test_check_again_looks_at_those_that_are_unknown_and_asks_about_the_rest(
@@ -127,15 +85,6 @@ async def test_check_again_looks_at_those_that_are_unknown_and_asks_about_the_re
         text for reply in again if "[Unlatch Quiet Street Dental]" in (text := world.card(reply))
     ]
     assert [str(DENTAL) in text for text in asked] == [True]
-
-
-async def test_a_customer_finds_its_card_in_history_and_audit(world: World) -> None:
-    card = await world.ask(THREE)
-    await world.press("U0BOB", card, CONFIRM)
-    assert f"· {JOINERY}" in await world.reply_to(f"history {JOINERY}")
-    rows = audit_rows(world.database_url, JOINERY)
-    assert [row["event"] for row in rows] == ["requested", "confirmed", "begun", "cleared"]
-    assert len({row["card_id"] for row in audit_rows(world.database_url)}) == 1
 
 
 async def test_stop_leaves_alone_what_is_not_begun(open_world: OpenWorld) -> None:

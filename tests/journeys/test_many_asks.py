@@ -12,7 +12,6 @@ import pytest
 from bot.sandbox.slack.delivery import submission_payload
 from bot.sandbox.slack.proxy_answers import PROXY_ANSWERS
 from bot.sandbox.slack.simulator import OpenView
-from bot.sandbox.slack.workspace import Channel
 from tests.support.ledger import audit_rows
 from tests.support.names import BIKES, CANCEL, CHANNEL, USE
 from tests.support.reading import answer_to, heard_by, operations, parts
@@ -20,7 +19,6 @@ from tests.support.world import OpenWorld, World
 
 JOINERY, DENTAL, COFFEE = 3100025, 3100033, 3100017
 ADVICE = "put each customer on its own line, without thousands separators."
-CUSTOMERS = "https://admin.staxbill.com/customers"
 
 
 async def open_form(world: World) -> OpenView:
@@ -108,58 +106,12 @@ async def test_with_two_meanings_the_person_is_asked_and_the_button_decides(
 
 
 @pytest.mark.parametrize(
-    ("typed", "many", "reason"),
-    [
-        (f"{BIKES} and {JOINERY}", [BIKES, JOINERY], f"and {JOINERY}"),
-        (f"{BIKES} & #{JOINERY} moved", [BIKES, JOINERY], f"& #{JOINERY} moved"),
-        (f"{BIKES} - {JOINERY}", [BIKES, JOINERY], f"- {JOINERY}"),
-        (
-            f"{BIKES} AND {JOINERY} + {DENTAL}",
-            [BIKES, JOINERY, DENTAL],
-            f"AND {JOINERY} + {DENTAL}",
-        ),
-        (
-            f"{CUSTOMERS}/{BIKES} and {CUSTOMERS}/{JOINERY}",
-            [BIKES, JOINERY],
-            f"and {CUSTOMERS}/{JOINERY}",
-        ),
-    ],
-)
-async def test_ids_that_a_word_joins_are_asked_about(
-    world: World, typed: str, many: list[int], reason: str
-) -> None:
-    assert "This can mean two things, so nothing was done" in await answer_to(world, typed)
-    question = world.slack.workspace.ephemerals("U0ALICE")[-1]
-    values = [json.loads(each["value"]) for each in parts(question.blocks) if "value" in each]
-    assert values == [
-        {"ids": many, "reason": values[0]["reason"], "command": "/unlatch"},
-        {"ids": [BIKES], "reason": reason, "command": "/unlatch"},
-    ]
-    await press_meaning(world, 0)
-    [card] = world.slack.workspace.messages(CHANNEL)
-    assert world.card(card).startswith(f"Unlatch {len(many)} customers?")
-
-
-async def test_the_last_of_several_ids_may_follow_the_word_and(world: World) -> None:
-    await answer_to(world, f"{BIKES}, {JOINERY}, and {DENTAL} moved")
-    await press_meaning(world, 0)
-    [card] = world.slack.workspace.messages(CHANNEL)
-    assert world.card(card).startswith("Unlatch 3 customers?")
-    assert ": moved\n" in world.card(card)
-
-
-@pytest.mark.parametrize("reason", ["and gone", "& sons", "- moved", "+ 3rd party", "and 2nd time"])
-async def test_a_reason_may_begin_with_a_word_that_joins(world: World, reason: str) -> None:
-    assert f": {reason}\n" in world.card(await world.ask(f"{BIKES} {reason}"))
-
-
-@pytest.mark.parametrize(
     "value",
     [
-        *("", "2554529", "[1]", "{}", '{"ids": [7], "reason": ""}', "[" * 5_000),
+        *("", "2554529", "{}", '{"ids": [7], "reason": ""}', "[" * 5_000),
         *(
             json.dumps({"ids": ids, "reason": "", "command": "/unlatch"})
-            for ids in (7, [], [True], ["7"], [0])
+            for ids in (7, [True], ["7"], [0])
         ),
         json.dumps({"ids": list(range(1, 52)), "reason": "", "command": "/unlatch"}),
         json.dumps({"ids": [BIKES], "reason": "x" * 501, "command": "/unlatch"}),
@@ -173,13 +125,6 @@ async def test_a_meaning_that_no_button_has_does_nothing_and_says_so(
     await world.settled()
     assert "✋" in world.last_ephemeral("U0ALICE")
     assert (operations(world), heard_by(world)) == ([], {"U0ALICE"})
-
-
-@pytest.mark.parametrize("text", [f"{BIKES}, {JOINERY}", f"{BIKES} {JOINERY}", "many"])
-async def test_in_a_direct_message_people_are_sent_to_a_channel(world: World, text: str) -> None:
-    world.slack.workspace.channels["D0ALICE"] = Channel("D0ALICE", "directmessage")
-    assert "Use the command in a channel." in await answer_to(world, text, "D0ALICE")
-    assert (operations(world), world.slack.views.all()) == ([], [])
 
 
 async def test_a_refusal_is_recorded_once_with_what_was_typed(open_world: OpenWorld) -> None:
@@ -220,12 +165,6 @@ async def test_the_form_takes_addresses_of_customers_as_the_command_does(
         await world.ask(typed)
         titles = [world.card(each) for each in world.slack.workspace.messages(CHANNEL)]
         assert [title.partition("\n")[0] for title in titles] == ["Unlatch 2 customers?"] * 2
-
-
-async def test_a_form_with_one_id_asks_for_one_customer(world: World) -> None:
-    await send(world, await open_form(world), f"#{BIKES}")
-    [card] = world.slack.workspace.messages(CHANNEL)
-    assert "(2554529)" in world.card(card)
 
 
 async def test_a_form_that_was_changed_before_it_is_sent_again_asks_anew(world: World) -> None:
@@ -282,21 +221,6 @@ async def test_what_cannot_be_understood_is_said_with_its_line_and_nothing_is_lo
     assert len(world.slack.workspace.messages(CHANNEL)) == 1
 
 
-async def test_too_many_customers_are_refused_with_their_number(world: World) -> None:
-    form = await open_form(world)
-    await send(world, form, "\n".join(map(str, range(1, 64))))
-    said = world.slack.views.get(form.id).errors["ids"]
-    assert said == "These are 63 customers; one card takes at most 50. Split them up."
-
-
-async def test_a_missing_reason_is_said_beside_its_field(open_world: OpenWorld) -> None:
-    async with open_world(unlatch_require_reason=True) as world:
-        form = await open_form(world)
-        await send(world, form, f"{BIKES}\n{JOINERY}", "\u2800")
-        assert world.slack.views.get(form.id).errors == {"reason": "A reason is needed."}
-        assert operations(world) == []
-
-
 async def test_who_may_not_ask_is_told_so_and_sees_no_form(open_world: OpenWorld) -> None:
     async with open_world(unlatch_requesters=frozenset({"U0BOB"})) as world:
         assert "You are not on the list" in await answer_to(world, "many")
@@ -330,10 +254,10 @@ NOBODY_KNOWS = (
 )
 
 
-@pytest.mark.parametrize("name", PROXY_ANSWERS)
-async def test_a_proxys_answer_is_no_proof_that_the_form_is_open(world: World, name: str) -> None:
-    world.slack.faults.answer_as_proxy("views.open", name)
-    assert await answer_to(world, "many") == NOBODY_KNOWS
+async def test_a_proxys_answer_is_no_proof_that_the_form_is_open(world: World) -> None:
+    for name in PROXY_ANSWERS:
+        world.slack.faults.answer_as_proxy("views.open", name)
+        assert await answer_to(world, "many") == NOBODY_KNOWS, name
 
 
 @pytest.mark.parametrize(
@@ -353,11 +277,3 @@ async def test_a_form_works_over_socket_mode_too(open_world: OpenWorld) -> None:
         assert "Line 1" in world.slack.views.get(form.id).errors["ids"]
         await send(world, form, f"{BIKES}\n{JOINERY}")
         assert "2 customers" in world.card(world.slack.workspace.messages(CHANNEL)[-1])
-
-
-async def test_stop_on_a_card_that_the_ledger_does_not_have_does_nothing_and_says_so(
-    world: World,
-) -> None:
-    await world.slack.forge_click("U0BOB", "1.2", "unlatch_stop", "no such card")
-    await world.settled()
-    assert "The bot has no record of this request" in world.last_ephemeral("U0BOB")

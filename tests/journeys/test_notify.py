@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -14,7 +13,7 @@ from bot.domain.models import EventType
 from bot.sandbox.slack.simulator import PostedMessage, text_of
 from tests.support.bot_process import PACE
 from tests.support.ledger import broken, set_back
-from tests.support.names import CANCEL, CHANNEL, CONFIRM, UNDO
+from tests.support.names import CANCEL, CHANNEL, CONFIRM
 from tests.support.reading import parts, without_times
 from tests.support.stage import Stage, Trap, stage
 from tests.support.world import OpenWorld, World
@@ -23,6 +22,8 @@ NOTIFY = frozenset({"U0BOB", "S0OPS"})
 PEOPLE = ["S0OPS", "U0BOB"]
 REMINDER = "⏰ Still waiting for a decision"
 LIFE_S = 3
+TWO_THIRDS = timedelta(minutes=-10)
+"""What passes, of the quarter of an hour that a card waits."""
 PATIENT = replace(PACE, hold_s=10.0)
 
 
@@ -44,11 +45,6 @@ async def test_a_new_card_mentions_users_and_groups_once_each(open_world: OpenWo
         assert "For <!subteam^S0OPS> <@U0BOB>" in card.text
 
 
-async def test_nobody_is_mentioned_by_default(world: World) -> None:
-    card = await world.ask()
-    assert mentioned(card) == ["U0ALICE"]
-
-
 @pytest.mark.parametrize("action_id", [CONFIRM, CANCEL])
 async def test_a_decided_card_and_its_thread_mention_them_no_more(
     open_world: OpenWorld, action_id: str
@@ -61,15 +57,6 @@ async def test_a_decided_card_and_its_thread_mention_them_no_more(
         assert {person for message in messages for person in mentioned(message)} == {"U0ALICE"}
 
 
-async def test_the_card_of_an_undo_mentions_them_too(open_world: OpenWorld) -> None:
-    async with open_world(unlatch_notify=NOTIFY) as world:
-        card = await world.ask()
-        await world.press("U0ALICE", card, CONFIRM)
-        await world.press("U0ALICE", card, UNDO)
-        undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
-        assert set(PEOPLE) <= set(mentioned(undo))
-
-
 async def test_one_reply_reminds_them_at_two_thirds_and_says_when_it_expires(
     database_url: str, tmp_path: Path
 ) -> None:
@@ -79,7 +66,7 @@ async def test_one_reply_reminds_them_at_two_thirds_and_says_when_it_expires(
         [kept] = staged.cards()
         [remind] = [each for each in kept.due if each.kind == "remind"]
         assert kept.first.expires_at - remind.at == timedelta(minutes=5)
-        set_back(database_url, timedelta(minutes=-10))
+        set_back(database_url, TWO_THIRDS)
         await staged.until(lambda: reminders(staged, card))
         [reminder] = reminders(staged, card)
         assert without_times(text_of(reminder.blocks)).splitlines() == [
@@ -99,18 +86,6 @@ async def test_one_reply_reminds_them_at_two_thirds_and_says_when_it_expires(
     assert broken(database_url) == []
 
 
-async def test_a_waiting_card_verifies_before_and_after_its_reminder(
-    database_url: str, tmp_path: Path
-) -> None:
-    async with stage(database_url, tmp_path) as staged:
-        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=900)
-        card = await staged.ask()
-        assert broken(database_url) == []
-        set_back(database_url, timedelta(minutes=-10))
-        await staged.until(lambda: reminders(staged, card))
-        assert broken(database_url) == []
-
-
 async def test_two_instances_remind_once(postgresql_url: str, tmp_path: Path) -> None:
     async with stage(postgresql_url, tmp_path) as staged:
         for _ in range(2):
@@ -122,44 +97,38 @@ async def test_two_instances_remind_once(postgresql_url: str, tmp_path: Path) ->
         assert [len(reminders(staged, card)) for card in cards] == [1, 1, 1]
 
 
-async def test_a_decided_card_reminds_nobody(open_world: OpenWorld) -> None:
-    async with open_world(unlatch_notify=NOTIFY, unlatch_expires_after_s=2) as world:
+async def test_a_decided_card_and_one_without_people_to_notify_remind_nobody(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(unlatch_notify=NOTIFY) as world:
         card = await world.ask()
+        assert "remind" in (await world.kept(card)).jobs
         await world.press("U0ALICE", card, CANCEL)
-        await asyncio.sleep(1.8)
-        await world.settled()
-        assert reminders(world, card) == []
-        assert EventType.REMINDED not in (await world.kept(card)).story
-
-
-async def test_without_people_to_notify_nobody_is_reminded(open_world: OpenWorld) -> None:
-    async with open_world(unlatch_expires_after_s=1) as world:
+        assert (await world.kept(card)).is_settled
+    async with open_world() as world:
         card = await world.ask()
-        await world.slack.workspace.until(lambda: "Expired" in world.card(card))
-        assert EventType.REMINDED not in (await world.kept(card)).story
+        assert (await world.kept(card)).jobs == ["expire"]
 
 
-@pytest.mark.parametrize("fault", [{"status": 503}, {"error": "ratelimited"}, {"drop": "before"}])
+@pytest.mark.parametrize("fault", [{"status": 503}, {"drop": "before"}])
 async def test_a_reminder_that_slack_does_not_take_is_made_up_for(
     open_world: OpenWorld, fault: dict[str, Any]
 ) -> None:
-    async with open_world(
-        timing=replace(PACE, pause_s=0.1), unlatch_notify=NOTIFY, unlatch_expires_after_s=9
-    ) as world:
+    async with open_world(timing=replace(PACE, pause_s=0.1), unlatch_notify=NOTIFY) as world:
         card = await world.ask()
         world.slack.faults.fail("chat.postMessage", **fault)
+        set_back(world.database_url, TWO_THIRDS)
         await world.slack.workspace.until(lambda: reminders(world, card))
         await world.settled()
         assert len(reminders(world, card)) == 1
 
 
 async def test_a_reminder_that_slack_took_too_late_is_left_out(open_world: OpenWorld) -> None:
-    async with open_world(
-        timing=replace(PACE, pause_s=0.1), unlatch_notify=NOTIFY, unlatch_expires_after_s=3
-    ) as world:
+    async with open_world(timing=replace(PACE, pause_s=0.1), unlatch_notify=NOTIFY) as world:
         card = await world.ask()
         world.slack.faults.fail("chat.postMessage", status=503, times=None)
-        await asyncio.sleep(2.4)
+        set_back(world.database_url, TWO_THIRDS)
+        await world.kept_when(card, lambda kept: EventType.REMINDED in kept.story)
         await world.press("U0ALICE", card, CANCEL)
         world.slack.faults.clear()
         await world.settled()
@@ -173,7 +142,7 @@ async def test_a_bot_that_was_down_at_two_thirds_reminds_when_it_is_back(
         bot = await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=900)
         card = await staged.ask()
         await bot.kill()
-        set_back(database_url, timedelta(minutes=-10))
+        set_back(database_url, TWO_THIRDS)
         await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=900)
         await staged.until(lambda: reminders(staged, card))
 

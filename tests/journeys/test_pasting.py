@@ -44,31 +44,8 @@ def columns(world: World) -> dict[str, str]:
     return {each["text"]["text"]: each["value"] for each in menu(world)["element"]["options"]}
 
 
-def error(world: World) -> str:
-    return world.slack.views.of("U0ALICE").errors["ids"]
-
-
 def cards(world: World) -> list[PostedMessage]:
     return world.slack.workspace.messages(CHANNEL)
-
-
-@pytest.mark.parametrize(
-    "rows",
-    [
-        f'"Doe, 7",{BIKES}\n"Roe, 2",{DENTAL}',
-        f'Bikes,"2,500.00",{BIKES}\nDental,"1,200.00",{DENTAL}',
-        f"Bikes;99,50;{BIKES}\nDental;7,25;{DENTAL}",
-        f"Company,Customer ID,Stax Bill ID\nBikes,1337,{BIKES}\nDental,QSD-09,{DENTAL}",
-        f"Customer ID\tFusebill ID\n3100042\t{BIKES}\n3100025\t{DENTAL}",
-    ],
-)
-async def test_the_column_of_ids_is_taken_as_csv_reads_it(world: World, rows: str) -> None:
-    await send(world, rows)
-    (card,) = cards(world)
-    text = world.card(card)
-    assert text.startswith("Unlatch 2 customers?")
-    assert "Stolen Bikes" in text
-    assert "Quiet Street Dental" in text
 
 
 async def test_two_columns_of_ids_are_a_choice_and_the_text_stays(world: World) -> None:
@@ -83,23 +60,6 @@ async def test_two_columns_of_ids_are_a_choice_and_the_text_stays(world: World) 
     assert "Riverside Cycle Hire" in world.card(card)
     assert "Stolen Bikes" not in world.card(card)
     assert world.slack.views.all() == []
-
-
-async def test_whoever_changes_the_text_is_asked_again(world: World) -> None:
-    await send(world, f"{BIKES}\t{CYCLES}\n{JOINERY}\t{DENTAL}")
-    chosen = menu(world)["block_id"]
-    await send(world, f"{JOINERY}\t{DENTAL}\n{BIKES}\t{CYCLES}", **{chosen: "0-1"})
-    assert list(columns(world)) == [f"{JOINERY}, {BIKES}", f"{DENTAL}, {CYCLES}"]
-    assert cards(world) == []
-
-
-async def test_a_form_without_a_chosen_column_is_not_sent(world: World) -> None:
-    rows = f"{BIKES}\t{CYCLES}\n{JOINERY}\t{DENTAL}"
-    await send(world, rows)
-    await send(world, rows)
-    assert world.slack.views.of("U0ALICE").errors == {
-        menu(world)["block_id"]: "Please complete this required field."
-    }
 
 
 async def test_a_column_of_references_is_shown_as_the_customers_it_names(world: World) -> None:
@@ -128,15 +88,6 @@ async def test_what_was_left_out_is_listed_with_its_line(world: World) -> None:
     ]
 
 
-async def test_an_export_of_hubspot_names_nobody_and_says_what_to_paste(world: World) -> None:
-    await send(world, (PASTED / "hubspot_companies.csv").read_text())
-    assert error(world) == (
-        "“Record ID” is HubSpot's id, and Fusebill can't be searched by it: paste the column"
-        " “Stax Bill ID” of Fusebill's customer list."
-    )
-    assert (cards(world), world.fusebill.calls) == ([], [])
-
-
 @pytest.mark.parametrize(
     "name",
     [
@@ -156,13 +107,6 @@ async def test_a_file_that_people_really_paste_becomes_a_card_of_its_customers(
     (card,) = cards(world)
     assert f"{BIKES}" in world.card(card)
     assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
-
-
-async def test_the_form_says_what_to_paste_and_how_much(world: World) -> None:
-    form = await form_of(world)
-    pasted = form.view["blocks"][0]
-    assert pasted["label"]["text"] == "Stax Bill IDs"
-    assert "Slack takes 3,000 characters" in pasted["hint"]["text"]
 
 
 async def test_references_are_asked_about_only_if_the_rules_allow_it(world: World) -> None:
