@@ -51,17 +51,6 @@ def another_in_front_without_events(connection: Connection, card_id: str) -> Non
     connection.execute(update(requests).where(requests.c.id == FORGED).values(nothing))
 
 
-def another_in_its_place(connection: Connection, card_id: str) -> None:
-    put_another_on_it(connection, card_id, position=1)
-    elsewhere = {"card_id": "e" * 32}
-    connection.execute(update(requests).where(requests.c.id == card_id).values(elsewhere))
-
-
-def another_customer(connection: Connection, card_id: str) -> None:
-    changed = update(requests).where(requests.c.id == card_id).values(customer_id=JOINERY)
-    connection.execute(changed)
-
-
 def another_customer_with_its_chain_made_anew(connection: Connection, card_id: str) -> None:
     row = row_of(connection, card_id) | {"customer_id": JOINERY}
     rewrite(connection, row, events_of(connection, card_id))
@@ -80,19 +69,15 @@ CHANGES: tuple[Change, ...] = (
     another_and_both_say_so,
     another_in_front,
     another_in_front_without_events,
-    another_in_its_place,
-    another_customer,
     another_customer_with_its_chain_made_anew,
     another_event,
 )
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-@pytest.mark.parametrize("button", [CONFIRM, CANCEL])
 async def test_a_card_that_is_not_what_its_events_say_is_refused_and_reported(
     world: World,
     change: Change,
-    button: str,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -102,9 +87,10 @@ async def test_a_card_that_is_not_what_its_events_say_is_refused_and_reported(
     calls, story = operations(world), story_of_all(world.database_url)
     customers = deepcopy(world.fusebill.customers)
     capsys.readouterr()
-    await world.press("U0ALICE", card, button)
-    assert world.last_ephemeral("U0ALICE") == REFUSED
-    assert "card not decided" in capsys.readouterr().out
+    for button in (CONFIRM, CANCEL):
+        await world.press("U0ALICE", card, button)
+        assert world.last_ephemeral("U0ALICE") == REFUSED
+        assert "card not decided" in capsys.readouterr().out
     assert operations(world) == calls
     assert world.fusebill.customers == customers
     assert story_of_all(world.database_url) == story

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,7 +12,8 @@ import pytest
 from bot.domain.models import EventType, Outcome
 from bot.sandbox.slack.simulator import OpenView, PostedMessage
 from tests.support.kept import KeptRequest
-from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM, MOVE, UNDO
+from tests.support.ledger import set_back
+from tests.support.names import BIKES, CHANNEL, CONFIRM, MOVE, UNDO
 from tests.support.reading import operations
 from tests.support.world import OpenWorld, World
 
@@ -58,16 +59,13 @@ async def undo_card(world: World, card: PostedMessage) -> PostedMessage:
     return world.slack.workspace.thread(CHANNEL, card.ts)[-1]
 
 
-async def test_a_card_shows_the_old_ids_and_the_new_ones(world: World) -> None:
-    card = world.card(await world.ask(TO)).splitlines()
-    assert "From contact 101 and company 202" in card
-    assert "To contact 9901 and company 9902. Can be undone." in card
-    assert "merged in HubSpot" in "\n".join(card)
-    assert "latch_customer" not in operations(world)
-
-
 async def test_one_call_sets_both_ids_and_the_card_tells_both(world: World) -> None:
-    card = await confirmed(world)
+    card = await world.ask(TO)
+    asked = world.card(card).splitlines()
+    assert "From contact 101 and company 202" in asked
+    assert "To contact 9901 and company 9902. Can be undone." in asked
+    assert "move: you may decide" in await world.reply_to("pending", "U0BOB")
+    await world.press("U0BOB", card, CONFIRM)
     assert ids(world) == (9901, 9902)
     assert writes(world) == [{"fusebillId": BIKES, "hubSpotId": 9901, "hubSpotCompanyId": 9902}]
     assert operations(world) == ["get_customer", "get_customer", "latch_customer"]
@@ -77,17 +75,15 @@ async def test_one_call_sets_both_ids_and_the_card_tells_both(world: World) -> N
     assert "[Undo…]" in shown
     assert "✅ Moved · " in world.thread(card)
     assert (await last(world)).outcome is Outcome.MOVED
+    assert "✅ moved · 2554529 Stolen Bikes" in await world.reply_to(f"history {BIKES}")
 
 
 @pytest.mark.parametrize(
     ("typed", "after"),
     [
-        ("contact 9901", (9901, 202)),
-        ("company 9902", (101, 9902)),
         ("to no company", (101, None)),
         ("no contact company 9902", (None, 9902)),
         ("to contact 9901, and company #9902", (9901, 9902)),
-        ("https://app.hubspot.com/contacts/77/contact/9901", (9901, 202)),
         ("<https://app-eu1.hubspot.com/contacts/77/company/9902>", (101, 9902)),
         (f"to {COMPANY_AT_HUBSPOT} <{CONTACT_AT_HUBSPOT}?q=1|John Doe>", (9901, 9902)),
     ],
@@ -106,11 +102,9 @@ async def test_what_is_not_named_stays_as_it_is(
     [
         ("contact 9901 9902", "A bare number is a customer's id"),
         ("contact 9901 contact 9902", "Two ids are named for the contact"),
-        ("contact 9901 no contact", "Two ids are named for the contact"),
         ("no contact no company", "That is an unlatch"),
         ("to contact 99o1", "is not the id of a contact in HubSpot"),
         ("https://app.hubspot.com/contacts/77/record/0-3/1", "no contact and no company"),
-        ("https://crm.example/contacts/77/contact/9901", "is not Fusebill's"),
         (str(BIKES), "These are the same customer"),
         ("007", "begins with 0"),
     ],
@@ -154,23 +148,6 @@ async def test_a_customer_that_is_latched_to_nothing_can_be_given_ids(world: Wor
     assert ids(world, COFFEE) == (9901, None)
 
 
-async def test_a_refusal_changes_nothing_and_names_who_holds_the_id(world: World) -> None:
-    card = await confirmed(world, f"move {BIKES} to contact 5151 merged")
-    assert ids(world) == (101, 202)
-    assert world.card(card).startswith("❌ Not done")
-    assert f"5151 is already latched to customer {JOINERY}" in world.card(card)
-    assert "Nothing was changed" in world.card(card)
-
-
-async def test_a_customer_that_differs_from_the_card_is_not_called(world: World) -> None:
-    card = await world.ask(TO)
-    world.fusebill.customers[BIKES].update(hubSpotId=102)
-    await world.press("U0BOB", card, CONFIRM)
-    assert writes(world) == []
-    assert world.card(card).startswith("⚠️ Not done, the ids changed")
-    assert "Now latched to contact 102 and company 202;" in world.card(card)
-
-
 async def test_a_move_is_off_unless_the_admin_turns_it_on(open_world: OpenWorld) -> None:
     async with open_world() as world:
         assert "UNLATCH_MOVE=true" in await world.reply_to(TO)
@@ -201,21 +178,6 @@ async def test_the_rules_hold_for_a_move(open_world: OpenWorld) -> None:
         assert ids(world) == (9901, 9902)
 
 
-async def test_a_move_can_be_cancelled(world: World) -> None:
-    card = await world.ask(TO)
-    await world.press("U0ALICE", card, CANCEL)
-    assert world.card(card).startswith("🚫 Cancelled")
-    assert "contact 101 and company 202 → contact 9901 and company 9902" in world.card(card)
-    assert writes(world) == []
-
-
-async def test_history_and_pending_name_a_move(world: World) -> None:
-    card = await world.ask(TO)
-    assert "move: you may decide" in await world.reply_to("pending", "U0BOB")
-    await world.press("U0BOB", card, CONFIRM)
-    assert "✅ moved · 2554529 Stolen Bikes" in await world.reply_to(f"history {BIKES}")
-
-
 async def test_an_undo_goes_back_the_same_way(world: World) -> None:
     card = await confirmed(world)
     undo = await undo_card(world, card)
@@ -237,33 +199,21 @@ async def test_ids_that_were_changed_since_are_not_undone(world: World) -> None:
 
 @pytest.mark.parametrize(
     ("found", "event"),
-    [
-        ((9901, 9902), EventType.RECHECKED),
-        ((101, 202), EventType.LATCHED_AGAIN),
-        ((None, None), EventType.LATCHED_AGAIN),
-    ],
-    ids=str,
+    [((9901, 9902), EventType.RECHECKED), ((101, 202), EventType.LATCHED_AGAIN)],
+    ids=["as moved", "as before"],
 )
 async def test_a_recheck_asks_whether_the_customer_is_still_as_moved(
-    open_world: OpenWorld, found: tuple[object, object], event: EventType
+    open_world: OpenWorld, found: tuple[int, int], event: EventType
 ) -> None:
-    async with open_world(unlatch_move=True, unlatch_recheck_after_s=3) as world:
+    async with open_world(unlatch_move=True, unlatch_recheck_after_s=3600) as world:
         card = await confirmed(world)
         world.fusebill.customers[BIKES].update(hubSpotId=found[0], hubSpotCompanyId=found[1])
+        set_back(world.database_url, timedelta(hours=-1))
         await world.kept_when(card, lambda kept: event in kept.story)
         await world.settled()
         is_changed = event is EventType.LATCHED_AGAIN
         assert ("⚠️ Changed since" in world.card(card)) is is_changed
         assert ("The bot read the customer again: latched to" in world.thread(card)) is is_changed
-
-
-async def test_of_a_move_and_an_unlatch_only_one_is_done(world: World) -> None:
-    move, unlatch = await world.ask(TO), await world.ask()
-    await asyncio.gather(*(world.slack.click("U0BOB", c.ts, CONFIRM) for c in (move, unlatch)))
-    await world.settled()
-    outcomes = [each.outcome for each in await world.requests_about(BIKES)]
-    assert outcomes.count(None) == 1
-    assert ids(world) in [(9901, 9902), (None, None)]
 
 
 async def form_of(world: World, text: str = f"move {BIKES}") -> OpenView:
@@ -288,7 +238,6 @@ async def sent(world: World, form: OpenView, **fields: str) -> PostedMessage:
 @pytest.mark.parametrize(
     ("fields", "after"),
     [
-        ({"contact": "9901", "company": "9902"}, (9901, 9902)),
         ({"contact": CONTACT_AT_HUBSPOT}, (9901, 202)),
         ({"company": "none"}, (101, None)),
         ({"customer": str(COFFEE)}, (None, None)),
@@ -311,11 +260,9 @@ async def test_a_form_asks_for_the_same_as_the_command(
         ({}, {"contact"}),
         ({"contact": "99o1"}, {"contact"}),
         ({"contact": COMPANY_AT_HUBSPOT}, {"contact"}),
-        ({"company": "the new one"}, {"company"}),
         ({"customer": "007"}, {"customer"}),
         ({"customer": str(BIKES)}, {"contact"}),
         ({"contact": "9901", "customer": str(COFFEE)}, {"contact"}),
-        ({"contact": "none", "company": "none"}, {"contact"}),
     ],
     ids=str,
 )
@@ -330,22 +277,6 @@ async def test_a_form_says_at_the_field_what_is_wrong(
     assert not world.slack.workspace.messages(CHANNEL)
 
 
-async def test_the_reason_that_was_typed_stands_in_the_form(world: World) -> None:
-    form = await form_of(world, f"move {BIKES} merged in HubSpot")
-    assert "merged in HubSpot" in json.dumps(form.view)
-
-
-async def test_the_result_of_an_unlatch_offers_to_give_the_customer_other_ids(
-    world: World,
-) -> None:
-    card = await confirmed(world, f"{BIKES} moved")
-    assert "[Move…]" in world.card(card)
-    await world.press("U0ALICE", card, MOVE)
-    other = await sent(world, world.slack.views.of("U0ALICE"), contact="9901")
-    await world.press("U0BOB", other, CONFIRM)
-    assert ids(world) == (9901, None)
-
-
 async def test_the_result_of_an_unlatch_offers_to_give_its_ids_to_another_customer(
     world: World,
 ) -> None:
@@ -355,9 +286,3 @@ async def test_the_result_of_an_unlatch_offers_to_give_its_ids_to_another_custom
     assert "To contact 101 and company 202" in world.card(other)
     await world.press("U0BOB", other, CONFIRM)
     assert (ids(world), ids(world, COFFEE)) == ((None, None), (101, 202))
-
-
-async def test_no_result_offers_a_move_where_that_is_off(open_world: OpenWorld) -> None:
-    async with open_world() as world:
-        assert "[Move…]" not in world.card(await confirmed(world, f"{BIKES} moved"))
-        assert "UNLATCH_MOVE=true" in await world.reply_to(f"move {BIKES}")

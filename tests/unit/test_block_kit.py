@@ -42,30 +42,18 @@ def units(value: str) -> int:
 
 
 @given(TEXTS, LIMITS)
-def test_a_cut_text_is_never_longer_than_its_limit(value: str, limit: int) -> None:
-    assert units(cut(value, limit)) <= limit
-
-
-@given(TEXTS, LIMITS)
-def test_a_cut_text_holds_no_control_characters(value: str, limit: int) -> None:
+def test_a_cut_text_fits_has_no_control_characters_and_an_ellipsis_if_something_is_missing(
+    value: str, limit: int
+) -> None:
     kept = cut(value, limit)
+    assert units(kept) <= limit
     assert not BIDI_CONTROLS & set(kept)
     assert {unicodedata.category(c) for c in kept}.isdisjoint({"Cc", "Cs"})
-
-
-@given(TEXTS, LIMITS)
-def test_cutting_twice_changes_nothing(value: str, limit: int) -> None:
-    once = cut(value, limit)
-    assert cut(once, limit) == once
-
-
-@given(TEXTS, LIMITS)
-def test_only_a_shortened_text_ends_with_an_ellipsis(value: str, limit: int) -> None:
-    kept = cut(value, limit)
-    plain = " ".join(kept.split())
-    assert kept == plain or kept.endswith("…")
+    assert cut(kept, limit) == kept
     if units(value) <= limit and value.isprintable() and not BIDI_CONTROLS & set(value):
         assert kept == " ".join(value.split())
+    else:
+        assert kept == " ".join(kept.split()) or kept.endswith("…")
 
 
 @pytest.mark.parametrize(
@@ -95,13 +83,6 @@ def test_an_escaped_text_holds_no_markup_and_can_be_unescaped(value: str) -> Non
     assert unescaped == value
 
 
-@given(TEXTS)
-def test_every_header_fits(value: str) -> None:
-    block = header(f"Unlatch {value}?")
-    assert problems([block]) == []
-    assert units(block["text"]["text"]) <= 150
-
-
 @given(TEXTS, LIMITS)
 def test_a_value_is_never_empty_and_never_too_long(value: str, limit: int) -> None:
     inline = text(value, limit=limit)
@@ -116,10 +97,7 @@ def test_slack_accepts_a_message_of_any_values_which_mention_nobody(values: list
     )
     assert refused_by_slack(built) == []
     assert mentions_and_links(built) == set()
-
-
-@given(st.lists(TEXTS, min_size=1, max_size=5))
-def test_a_long_text_is_cut_to_three_thousand(values: list[str]) -> None:
+    assert units(built.blocks[0]["text"]["text"]) <= 150
     assert units(message([[say("x" + "".join(values))]]).text) <= 3000
 
 
@@ -195,22 +173,18 @@ def test_a_button_carries_its_id_as_text(style: str) -> None:
     assert problems([actions]) == []
 
 
-def test_without_buttons_there_are_no_actions() -> None:
-    assert buttons(None, None) is None
-
-
 @given(st.lists(st.lists(TEXTS.map(text), min_size=1, max_size=3), min_size=1, max_size=3))
 def test_lines_become_sections_of_one_block(content: list[Line]) -> None:
     (block,) = message(content).blocks
     assert [section["elements"] for section in block["elements"]] == content
 
 
-@pytest.mark.parametrize("lead", range(2_985, 3_001))
 @pytest.mark.parametrize(
     "tail", [[text("&" * 20)], [user("U0ALICE")], [date(datetime(2026, 1, 1, tzinfo=UTC))]]
 )
-def test_a_text_is_never_cut_within_an_entity_or_a_mention(lead: int, tail: Line) -> None:
-    shown = message([[say("x" * lead), *tail, say("y" * 3_000)]]).text
-    assert len(shown) <= 3_000
-    body = shown.removesuffix("…")
-    assert re.sub(r"&(amp|lt|gt);|<[^<>]+>", "", body).strip("xy") == ""
+def test_a_text_is_never_cut_within_an_entity_or_a_mention(tail: Line) -> None:
+    for lead in range(2_985, 3_001):
+        shown = message([[say("x" * lead), *tail, say("y" * 3_000)]]).text
+        assert len(shown) <= 3_000
+        body = shown.removesuffix("…")
+        assert re.sub(r"&(amp|lt|gt);|<[^<>]+>", "", body).strip("xy") == ""

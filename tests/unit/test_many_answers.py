@@ -18,7 +18,6 @@ from bot.messages.answers import (
     none_to_unlatch,
     others_left_out,
     outcome_without_card,
-    reading_many,
 )
 from bot.messages.block_kit import Message
 from bot.messages.card import Action, duplicate
@@ -109,15 +108,6 @@ def test_two_numbers_are_asked_about_with_a_button_for_each_meaning() -> None:
     ]
 
 
-def test_numbers_alone_have_no_reason() -> None:
-    message = asked("2554529, 3100017 3100025")
-    assert "Without a reason." in lines(message)
-    assert [label for label, _value in pressable(message)] == [
-        "3 customers",
-        "2 customers, the rest is the reason",
-    ]
-
-
 def test_a_meaning_that_a_button_cannot_carry_says_how_to_type_it() -> None:
     why = ("because " * 300).strip()
     both, one = Reading((2554529, 3100017), why), Reading((2554529,), f"3100017 {why}")
@@ -137,10 +127,6 @@ def test_a_button_brings_back_its_meaning_and_is_never_too_long(ambiguous: Ambig
     assert [each for each in meanings if each in carried] == carried
     # the ids of 40 customers and a reason of a sentence always fit
     assert all(each in carried for each in meanings if len(each.reason) < 200)
-
-
-def test_who_waits_for_fusebill_is_told_how_far_it_is() -> None:
-    assert lines(reading_many(12, 47)) == ["⏳ Still reading from Fusebill: 12 of 47 customers …"]
 
 
 def test_if_no_customer_is_left_each_is_named_with_why() -> None:
@@ -242,14 +228,3 @@ def test_the_form_that_declines_says_how_many_customers_it_is_about(size: int) -
     # one customer's ids would look like those of all
     assert many is (size == 47)
     assert ("Ids on the card" in str(form)) is (size == 1)
-
-
-def test_an_undo_of_many_is_asked_for_again_on_the_card() -> None:
-    undo = happened(card_of(customers(47), kind=Kind.RELATCH), EventType.EXPIRED)
-    assert "Ask again: Undo…" in shown(click_answers.too_late(undo, ALICE))
-
-
-def test_the_help_names_both_ways_to_ask_for_many() -> None:
-    said = lines(lists.usage())
-    assert "/unlatch 2554529, 3100017 moved puts several customers on one card, up to 50." in said
-    assert "/unlatch many opens a form to paste a column of ids into." in said

