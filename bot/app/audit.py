@@ -111,7 +111,7 @@ def _export(engine: Engine, parsed: argparse.Namespace) -> None:
     from bot.ledger.audit.export import FORMS, Filter, heads, read, summary
 
     if parsed.form == "csv" and isinstance(sys.stdout, TextIOWrapper):
-        # whatever the terminal's is: the file's first character says so
+        # not the terminal's encoding: the file's first character says that it is UTF-8
         sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     fits = (parsed.customer, parsed.since, parsed.until, parsed.who)
     wanted = Filter(*fits, unfinished=bool(parsed.unfinished))

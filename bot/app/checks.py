@@ -129,7 +129,7 @@ def clock(date: str, settings: Settings) -> Iterator[CheckResult]:
         return
     where = "ahead of" if ahead_s > 0 else "behind"
     text = f"Clock: this machine's is {abs(ahead_s):.0f} s {where} Slack's"
-    fix = "Have NTP set it: with SQLite, the ledger's times and what is due follow it."
+    fix = "Let NTP set it: with SQLite, the ledger's times depend on it."
     if abs(ahead_s) >= MAX_SKEW_S and settings.slack_signing_secret:
         yield CheckResult(False, text, f"{fix} The bot takes no request signed 5 minutes away.")
     else:

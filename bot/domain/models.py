@@ -96,7 +96,7 @@ class EventType(OpenEnum):
     UNDONE = "undone"  # another request gave the customer its ids back
     RECHECKED = "rechecked"  # a changed customer was read again, and is as the bot left it
     LATCHED_AGAIN = "latched_again"  # a changed customer was read again, and has other ids by now
-    CUSTOMER_GONE = "customer_gone"  # a changed customer was read again: Fusebill has it no more
+    CUSTOMER_GONE = "customer_gone"  # a changed customer was read again: Fusebill no longer has it
     DELIVERY_FAILED = "delivery_failed"  # Slack does not take the card or a reply
 
 

@@ -223,7 +223,7 @@ def _kind_of(
     if kind is not None:
         return kind, ""
     if not answer.complete:
-        # the rest of the body would have told whose word it is
+        # the rest of the body would have shown who answered
         return OutcomeUnknown, f"{UNREADABLE}: it broke off"
     return _refusal(answer, texts, own_form=own_form)
 
@@ -231,7 +231,7 @@ def _kind_of(
 def _refusal(
     answer: Answer, texts: tuple[str, ...], *, own_form: bool
 ) -> tuple[type[FusebillError], str]:
-    """The error of a 4xx whose body says whose word it is."""
+    """The error of a 4xx whose body shows who answered."""
     status = answer.status
     if status == HTTPStatus.NOT_FOUND:
         return CustomerNotFound if own_form else WrongAddress, ""

@@ -67,7 +67,7 @@ def meaning(body: Payload) -> tuple[Ask | AskMany | Malformed, str]:
         carried = json.loads(value(body))
         ids, reason, command = carried["ids"], carried["reason"], carried["command"]
     except (ValueError, LookupError, TypeError, RecursionError):
-        why = "This button says nothing that the bot knows, so nothing was done."
+        why = "The bot does not know this button, so nothing was done."
         return Malformed(why), COMMAND
     # a bool is an int
     if not (isinstance(ids, list) and all(type(each) is int for each in ids)):

@@ -97,8 +97,8 @@ def decided(
     """The gate: record the verdict if there is none yet and `judge` allows it.
 
     It is one verdict about all requests of the card. A click counts only before the card expires,
-    an expiry (of nobody's) only after. A click on the card `message_ts` may be quicker than the
-    note that it was posted: then this notes it. `response_url` is kept while it works. `details`
+    an expiry only after. A click on the card `message_ts` may arrive before the ledger says that
+    the card was posted: then this notes it. `response_url` is kept while it works. `details`
     are added to each event, and `seen` has more for each request.
     Raises: NoSuchCard if there is no such card.
     """

@@ -176,7 +176,7 @@ def as_it_is(tx: Transaction, job: Job) -> Card | None:
     row = jobs.require_held(tx, job)
     job.wanted = row["wanted"]
     card = rows.read(tx.connection, job.card_id)
-    # what follows a card up is in its thread, never in that of a card that is there itself
+    # the card that has the thread says it for all cards in it
     if card and card.is_finished and card.first.thread_ts == card.first.message_ts:
         follow_up = same_customer.open_follow_up(tx.connection, card)
         return replace(card, is_followed_up=bool(follow_up and follow_up.is_open))
@@ -226,7 +226,7 @@ def not_shown(
         locked = rows.lock(tx.connection, job.card_id)
         details: dict[str, object] = {"why": why}
         last = locked.card.first.events[-1]
-        # tried again on somebody's press: no news
+        # a press makes the bot try again: the same failure is written once
         if (last.type, last.details) != (EventType.DELIVERY_FAILED, details):
             locked.append(locked.first, tx.now, EventType.DELIVERY_FAILED, "", details)
         if gone:

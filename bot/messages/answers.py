@@ -193,7 +193,7 @@ def cannot_post(code_: str, remedy: str, bot_user_id: str) -> Message:
         "restricted_action_read_only_channel": "This channel is read-only",
         "restricted_action_thread_only_channel": "This channel takes replies only",
         "restricted_action_non_threadable_channel": "This channel takes no replies",
-        "messages_tab_disabled": "This is no channel that takes cards",
+        "messages_tab_disabled": "Cards can't be posted here",
     }.get(code_, f"Slack did not accept the card ({code_[:60]})")
     help_: dict[str, Line] = {
         "person": [say("Type /invite "), user(bot_user_id), say(" here, then try again.")],

@@ -229,15 +229,14 @@ def _waits(card: Card, now: datetime | None) -> Iterator[Line]:
     begun_at = [event.at for each in left for event in each.events if event.type is EventType.BEGUN]
     waited = now - min(begun_at) if now and begun_at else timedelta()
     if waited >= CALL_ENDS_AFTER:
-        yield [say("Fusebill gave no answer; the bot looks for up to 30 s more what came of it.")]
+        yield [say("Fusebill did not answer; for 30 s more the bot reads what came of the call.")]
     elif waited >= SLOW_AFTER:
-        yield [say("Fusebill takes its time; waiting up to 30 s.")]
+        yield [say("Fusebill is slow to answer; the bot waits up to 30 s.")]
     elif not begun_at and any(request.waits_for for request in left):
         yield [
             say(
-                "Waiting for an earlier request for the same customer: its call may still be under"
-            ),
-            say(" way, for up to 60 s after it was sent."),
+                "Waiting for an earlier request for this customer: its call may run for up to 60 s."
+            )
         ]
 
 

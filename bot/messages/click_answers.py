@@ -91,7 +91,7 @@ def unknown_since(others: Sequence[Request], url: str | None, command: str) -> M
     """
     ids = ", ".join(str(other.customer.customer_id) for other in others)
     now = [say("To see how things are now: "), code(f"{command} {ids}")]
-    start = "☝️ The bot can't see any more what this did"
+    start = "☝️ The bot can no longer tell what this did"
     if len(others) > 1:
         since = "they have been changed since, or are being changed."
         return message([[say(f"{start} to {amount(len(others), 'customer')}: {since}")], now])

@@ -37,7 +37,7 @@ DECLINE = "unlatch_decline"
 """The `callback_id` of the form that declines a request."""
 MOVE = "unlatch_move_form"
 """The `callback_id` of the form that moves a latch."""
-_LEFT = " Left empty, it stays as it is; “none” removes it."
+_LEFT = " Leave it empty to keep it; “none” removes it."
 MOVE_FIELDS = (
     ("contact", "HubSpot contact", f"Its id or its address.{_LEFT}"),
     ("company", "HubSpot company", f"Its id or its address.{_LEFT}"),

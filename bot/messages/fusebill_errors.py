@@ -73,19 +73,19 @@ WORDS: Mapping[type[FusebillError], ErrorWords] = {
     ),
     Forbidden: ErrorWords(
         "✋",
-        "Somebody in front of Fusebill answered{came}.",
-        "Fusebill documents no such answer. If it stays so, look for a firewall, a proxy or a list"
+        "Something in front of Fusebill answered{came}.",
+        "Fusebill documents no such answer. If this goes on, look for a firewall, a proxy or a list"
         " of allowed IP addresses between this machine and Fusebill.",
         (
-            "Try again in a minute. If it stays so, tell the bot's admin:",
+            "Try again in a minute. If this goes on, tell the bot's admin:",
             "that is a firewall, a proxy or a list of allowed addresses, not Fusebill.",
         ),
     ),
     WrongAddress: ErrorWords(
         "🔎",
         "This does not look like Fusebill's API{came}.",
-        "If it stays so, check FUSEBILL_BASE_URL: a Fusebill API does not answer like this.",
-        ("Try again in a minute. If it stays so, the bot's admin has to check FUSEBILL_BASE_URL.",),
+        "If this goes on, check FUSEBILL_BASE_URL: a Fusebill API does not answer like this.",
+        ("Try again in a minute. If this goes on, the bot's admin must check FUSEBILL_BASE_URL.",),
     ),
     RateLimited: ErrorWords(
         "⏳",
@@ -100,12 +100,12 @@ WORDS: Mapping[type[FusebillError], ErrorWords] = {
     Unavailable: ErrorWords(
         "⏳",
         "Fusebill is not available{http}.",
-        "Try again later. If it stays so, ask Fusebill's support.",
+        "Try again later. If this goes on, ask Fusebill's support.",
     ),
     NotUnderstood: ErrorWords(
         "❌",
-        "Somebody answered, not in Fusebill's form{came}.",
-        "If it stays so, check FUSEBILL_BASE_URL, and what stands between this machine and"
+        "The answer was not in Fusebill's form{came}.",
+        "If this goes on, check FUSEBILL_BASE_URL, and what stands between this machine and"
         " Fusebill.",
     ),
     OutcomeUnknown: ErrorWords(

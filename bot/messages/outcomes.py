@@ -28,12 +28,17 @@ from bot.messages.phrases import (
 _NOT_CALLED = {
     Outcome.ALREADY_CLEAR: "The customer was no longer latched to anything, so the bot changed"
     " nothing.",
-    Outcome.ALREADY_LATCHED: "The customer has these ids already, by whom is not known. The bot"
-    " changed nothing.",
+    Outcome.ALREADY_LATCHED: "The customer already has these ids; who set them is not known. The"
+    " bot changed nothing.",
     Outcome.NOT_BEGUN: "Calls for other customers got no answer, so the bot made none for"
     " this one.",
     Outcome.STOPPED: "The work was stopped before this customer's turn. The bot changed nothing.",
 }
+
+_UNKNOWN = (
+    "The bot doesn't know whether this was done. Check again reads the customer and changes"
+    " nothing."
+)
 
 
 def titled_as(meaning: OutcomeMeaning) -> str:
@@ -84,7 +89,7 @@ def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links
         case Outcome.REFUSED:
             yield from _refused(event)
         case Outcome.UNKNOWN:
-            yield [say("The bot doesn't know whether this was done. Check again only looks.")]
+            yield [say(_UNKNOWN)]
             yield from _reason(event)
         case _:
             assert_never(outcome)

@@ -157,7 +157,7 @@ def ids_inline(ids: HubSpotIds, links: Links) -> list[Inline]:
         parts += [say(" and ")]
     if ids.company_id is not None:
         parts += [say("company "), link(links.company(ids.company_id), str(ids.company_id))]
-    return parts or [say("nothing in HubSpot")]
+    return parts or [say("no contact and no company")]
 
 
 def change_inline(request: Request, links: Links) -> list[Inline]:

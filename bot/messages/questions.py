@@ -61,7 +61,7 @@ def whom(
     return message(
         [[say("❓ It is not certain whom you mean, so nothing was done. Do you mean …?")]]
         if found
-        else [[say("🔎 Nothing was done: nobody in Fusebill is called so.")]],
+        else [[say("🔎 Fusebill has no such customer, so nothing was done.")]],
         *(_of_doubt(*each, links, len(found)) for each in zip(doubts, hits, strict=True)),
         [_why(question.meant)] if choices else None,
         *(
@@ -91,9 +91,8 @@ def _of_doubt(doubt: Doubt, hits: Sequence[Customer], links: Links, total: int) 
     """What somebody typed, and whom it may name."""
     typed = text(doubt.typed, limit=QUOTED_LENGTH)
     if not hits:
-        ids = "nobody's Stax Bill ID or Customer ID"
-        nobody = "the page of no customer" if doubt.is_address else ids
-        return lines([[typed, say(f" is {nobody}.")]])
+        nobody = "the page of a customer" if doubt.is_address else "a Stax Bill ID or Customer ID"
+        return lines([[typed, say(f" is not {nobody}.")]])
     what = "has the number of:" if doubt.is_address else "may be:"
     if total <= MAX_DESCRIBED:
         described = [line for each in hits for line in hit_lines(each, links)]

@@ -132,7 +132,7 @@ def _named(title: str, card: Card, lines: list[Line], each: Sequence[str] = ()) 
 
 
 def _counted(card: Card) -> Result:
-    hint: Line = [say("The thread says more about each that is not as asked.")]
+    hint: Line = [say("The thread says why each of the others is not as asked.")]
     title = counts(card)
     lines = [*([hint] if any(not_as_asked(card)) else []), *later_lines(card, Links())]
     return Result(title, title, lines, [*map(state, card.requests)])

@@ -62,14 +62,14 @@ _SENTENCES = {
     EventType.CANCELLED: "{} cancelled",
     EventType.DECLINED: "{} declined",
     EventType.EXPIRED: "Expired",
-    EventType.REMINDED: "The bot reminded everybody who was to be told",
-    EventType.RECLAIMED: "The bot took up interrupted work",
+    EventType.REMINDED: "The bot reminded the people to notify",
+    EventType.RECLAIMED: "The bot resumed interrupted work",
     EventType.BEGUN: "The customer's turn came",
     EventType.STOP_REQUESTED: "{} pressed Stop",
     EventType.UNDONE: "{} undid it",
-    EventType.RECHECKED: "The bot read the customer again: still as it left it",
+    EventType.RECHECKED: "The bot read the customer again: unchanged since",
     EventType.LATCHED_AGAIN: "The bot read the customer again: latched to ",
-    EventType.CUSTOMER_GONE: "The bot read the customer again: Fusebill has it no more",
+    EventType.CUSTOMER_GONE: "The bot read the customer again: Fusebill no longer has it",
     EventType.DELIVERY_FAILED: "The bot could not post the card or a reply",
 }
 _SAYS_WHY = frozenset({EventType.ASK_DENIED, EventType.DECISION_DENIED, EventType.DELIVERY_FAILED})

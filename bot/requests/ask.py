@@ -1,8 +1,8 @@
 """Asks about customers: reads them, and records a card's requests and that it is to be posted.
 
-A request is in the ledger before its card is posted, and its posting is a job. So a click may be
-quicker than the note that the card was posted, and a bot that dies in between leaves a job that any
-bot takes up.
+A request is in the ledger before its card is posted, and its posting is a job. So a click may come
+before the ledger says that the card was posted, and a bot that dies in between leaves a job that
+any bot takes up.
 """
 
 from __future__ import annotations

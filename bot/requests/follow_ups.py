@@ -182,7 +182,7 @@ class FollowUps:
                 still_latched.append(request)
             else:
                 results[request.id] = result
-        # an act that a card comes of is kept with that
+        # an act that leads to a card is kept with that card
         recording = None if still_latched else act
         if results and not await self._record(card, results, person, place, recording):
             return

@@ -50,7 +50,7 @@ _NO_SUCH_GROUP = (
     " off the lists."
 )
 _RULES = "Ask the workspace's or organisation's admins: a rule of theirs keeps the app out."
-_REPLIES_ONLY = "Only replies may be posted there, and a card is none: use another channel"
+_REPLIES_ONLY = "Only replies may be posted there, and a card is not a reply: use another channel"
 _NO_REPLIES = (
     "No replies may be posted there, and a card's trail is in its thread: use another channel"
 )
@@ -130,7 +130,9 @@ _ROWS = [
         "restricted_action_non_threadable_channel restricted_action_thread_locked",
     ),
     (
-        Meaning(Remedy.CHANNEL, "That is no channel: use one where people work together"),
+        Meaning(
+            Remedy.CHANNEL, "Cards can't be posted there: use a channel where people work together"
+        ),
         "messages_tab_disabled",
     ),
     (

@@ -93,7 +93,7 @@ class UserGroups:
             members = await self._slack.user_group_members(group)
         except SlackError as error:
             log.warning("user group not read", user_group=group, why=error.code, **advice(error))
-            # a no stays Slack's last word while Slack can't be reached
+            # while Slack can't be reached, its last refusal stands
             if is_verdict(error) or not self._is_refused(group):
                 self._failures[group] = error
             if isinstance(error, SlackUnavailable) and error.retry_after_s:

@@ -208,7 +208,7 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     ),
     "fusebill answers with an empty body": (
         *(misbehave("empty"), {}),
-        *("✗ Fusebill: Somebody answered, not in Fusebill's form", "check FUSEBILL_BASE_URL,"),
+        *("✗ Fusebill: The answer was not in Fusebill's form", "check FUSEBILL_BASE_URL,"),
     ),
     "slack unavailable": (
         lambda scene: scene.slack.faults.fail("auth.test", status=503),
@@ -238,11 +238,11 @@ WRONG: dict[str, tuple[Callable[[Scene], None], dict[str, Any], str, str]] = {
     ),
     "fusebill answers with html": (
         *(misbehave("html"), {}),
-        *("✗ Fusebill: Somebody answered, not in Fusebill's form", "check FUSEBILL_BASE_URL,"),
+        *("✗ Fusebill: The answer was not in Fusebill's form", "check FUSEBILL_BASE_URL,"),
     ),
     "somebody in front of fusebill": (
         lambda scene: scene.fusebill.misbehave("html", times=None, status=403),
-        *({}, "✗ Fusebill: Somebody in front of Fusebill answered", "allowed IP addresses"),
+        *({}, "✗ Fusebill: Something in front of Fusebill answered", "allowed IP addresses"),
     ),
     "fusebill address with a wrong path": (
         lambda scene: setattr(scene.fusebill, "url", scene.fusebill.url.replace("v1", "v2")),
@@ -368,7 +368,7 @@ async def test_a_clock_that_differs_from_slacks_is_a_warning(
 ) -> None:
     scene.slack.workspace.clock_ahead_s = ahead_s
     [line] = await scene.wrong()
-    said = re.match(r"! Clock: this machine's is (\d+) s (.+) Slack's\n    Have NTP set it: ", line)
+    said = re.match(r"! Clock: this machine's is (\d+) s (.+) Slack's\n    Let NTP set it: ", line)
     assert said
     # the header has no fractions, and the answer was on its way for a moment
     assert abs(int(said[1]) - abs(ahead_s)) <= 3

@@ -118,7 +118,7 @@ async def test_a_late_call_never_meets_what_was_confirmed_after_it(open_world: O
         undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
         await world.slack.click("U0BOB", undo.ts, CONFIRM)
         await world.slack.workspace.until(lambda: "Waiting" in world.card(undo))
-        assert "may still be under way" in world.card(undo)
+        assert "its call may run for up to 60 s" in world.card(undo)
         await world.settled()
         assert world.card(undo).startswith("↩️ Restored")
         assert world.fusebill.customers[BIKES]["hubSpotId"] == 101

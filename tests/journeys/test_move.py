@@ -143,7 +143,7 @@ async def test_where_nothing_moves_the_person_is_told_and_no_card_comes(
 
 async def test_a_customer_that_is_latched_to_nothing_can_be_given_ids(world: World) -> None:
     card = await world.ask(f"move {COFFEE} to contact 9901 new record")
-    assert "From nothing in HubSpot\nTo contact 9901" in world.card(card)
+    assert "From no contact and no company\nTo contact 9901" in world.card(card)
     await world.press("U0BOB", card, CONFIRM)
     assert ids(world, COFFEE) == (9901, None)
 

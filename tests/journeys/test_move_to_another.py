@@ -85,7 +85,10 @@ async def test_the_ids_go_from_the_one_to_the_other_in_order(world: World) -> No
     ("typed", "why"),
     [
         (f"{BIKES} to {JOINERY}", "Maple & Pine Joinery (3100025) is latched to contact 5151"),
-        (f"{COFFEE} to {BIKES}", "is latched to nothing in HubSpot, so there is nothing to move"),
+        (
+            f"{COFFEE} to {BIKES}",
+            "is latched to no contact and no company, so there is nothing to move",
+        ),
     ],
 )
 async def test_only_a_customer_with_ids_gives_them_and_only_one_without_gets_them(

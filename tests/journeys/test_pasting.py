@@ -67,7 +67,7 @@ async def test_a_column_of_references_is_shown_as_the_customers_it_names(world: 
     answer = world.last_ephemeral("U0ALICE")
     assert "MPJ-118 may be:\nMaple & Pine Joinery" in answer
     assert "QSD-09 may be:\nQuiet Street Dental" in answer
-    assert "XYZ-1 is nobody's Stax Bill ID or Customer ID." in answer
+    assert "XYZ-1 is not a Stax Bill ID or Customer ID." in answer
     assert cards(world) == []
     ephemeral = world.slack.workspace.ephemerals("U0ALICE")[-1]
     await world.slack.click_ephemeral("U0ALICE", ephemeral, "unlatch_use")

@@ -67,8 +67,8 @@ async def test_leading_zeros_are_a_reference_before_they_are_an_id(world: World)
 
 async def test_a_number_with_zeros_that_nobody_has_is_nobody(world: World) -> None:
     assert (await world.reply_to("0009999")).splitlines() == [
-        "🔎 Nothing was done: nobody in Fusebill is called so.",
-        "0009999 is nobody's Stax Bill ID or Customer ID.",
+        "🔎 Fusebill has no such customer, so nothing was done.",
+        "0009999 is not a Stax Bill ID or Customer ID.",
     ]
     assert labels(world) == []
 

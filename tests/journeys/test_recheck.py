@@ -213,7 +213,7 @@ async def test_a_customer_that_fusebill_has_no_more_is_told_once_and_read_no_mor
     card = await cleared(world)
     del world.fusebill.customers[BIKES]
     assert await checked(world, card) == [EventType.CUSTOMER_GONE]
-    assert "The bot read the customer again: Fusebill has it no more" in world.thread(card)
+    assert "The bot read the customer again: Fusebill no longer has it" in world.thread(card)
     assert (await world.kept(card)).is_settled
 
 

@@ -225,7 +225,8 @@ async def test_an_undo_whose_ids_somebody_latched_meanwhile_says_so_and_calls_no
     card = world.card(undo)
     assert card.startswith("☑️ Already latched to these ids")
     assert (
-        "The customer has these ids already, by whom is not known. The bot changed nothing." in card
+        "The customer already has these ids; who set them is not known. The bot changed nothing."
+        in card
     )
     assert "The card showed contact 101 and company 202" in card
     assert "[Undo…]" not in card

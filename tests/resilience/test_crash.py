@@ -23,7 +23,7 @@ BEFORE_OUTCOME = [
 AFTER_OUTCOME = [
     (when, call) for call in ("chat.update", "chat.postMessage") for when in ("before", "after")
 ]
-RECLAIMED = "took up interrupted work"
+RECLAIMED = "resumed interrupted work"
 RESUMED = ["asked", "confirmed", RECLAIMED, "Unlatched"]
 STEPS = re.compile(
     f"asked|confirmed|cancelled|Expired|{RECLAIMED}|Unlatched|Other ids|Not done|Already clear"

@@ -103,7 +103,7 @@ async def test_the_work_of_a_dead_instance_is_reclaimed(staged: Stage) -> None:
     assert victim.process.exitcode is not None
     assert survivor.process.exitcode is None
     assert "Cleared contact 101 and company 202" in staged.card(card)
-    assert "took up interrupted work" in staged.thread(card)
+    assert "resumed interrupted work" in staged.thread(card)
 
 
 @pytest.mark.parametrize("drawing", ["Working", "Unlatched"])

@@ -222,4 +222,4 @@ async def test_unfinished_work_is_left_to_the_next_process(staged: Stage) -> Non
     await staged.start()
     await staged.settled()
     assert "Cleared contact 101 and company 202" in staged.card(card)
-    assert "took up interrupted work" in staged.thread(card)
+    assert "resumed interrupted work" in staged.thread(card)

@@ -220,8 +220,8 @@ def test_a_decided_card_cannot_be_decided_again(
     ("seconds", "said"),
     [
         (7, "Waiting for Fusebill. This card will show the result."),
-        (8, "Fusebill takes its time; waiting up to 30 s."),
-        (30, "Fusebill gave no answer; the bot looks for up to 30 s more what came of it."),
+        (8, "Fusebill is slow to answer; the bot waits up to 30 s."),
+        (30, "Fusebill did not answer; for 30 s more the bot reads what came of the call."),
     ],
 )
 @pytest.mark.parametrize("count", [1, 2])
@@ -230,12 +230,12 @@ def test_the_working_card_says_how_long_it_waits(count: int, seconds: int, said:
     begun_at = card.first.events[-1].at
     message = shown(draw(card, NO_LINKS, now=begun_at + timedelta(seconds=seconds)))
     assert (said in message) is (count == 1 or seconds >= 8)
-    assert ("takes its time" in message) is (seconds == 8)
+    assert ("is slow to answer" in message) is (seconds == 8)
 
 
 def test_the_card_of_one_customer_says_so_once_nothing_waits_any_more() -> None:
     after = happened(card_of(customers(1)), EventType.CONFIRMED, after=["other"])
-    assert "for up to 60 s after it was sent" in shown(draw(after, NO_LINKS))
+    assert "its call may run for up to 60 s" in shown(draw(after, NO_LINKS))
     begun = happened(after, EventType.BEGUN)
     assert "Waiting for Fusebill." in shown(draw(begun, NO_LINKS))
 
@@ -295,7 +295,10 @@ def test_a_decided_card_says_who_decided_for_whom_when_and_why(
             Verdict.CONFIRMED,
             event(EventType.UNKNOWN, why="No answer."),
             "❓ Outcome unknown",
-            "The bot doesn't know whether this was done. Check again only looks.\nNo answer.",
+            (
+                "The bot doesn't know whether this was done. Check again reads the customer and"
+                " changes nothing.\nNo answer."
+            ),
         ),
     ],
 )

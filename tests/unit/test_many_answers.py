@@ -155,7 +155,7 @@ def test_who_checks_too_late_is_told_how_to_see_what_is_now(count: int) -> None:
     others = card_of(customers(count)).requests
     said = lines(click_answers.unknown_since(others, None, "/unlatch"))
     who = "" if count == 1 else " to 2 customers"
-    assert said[0].startswith(f"☝️ The bot can't see any more what this did{who}: ")
+    assert said[0].startswith(f"☝️ The bot can no longer tell what this did{who}: ")
     ids = ", ".join(str(each.customer_id) for each in customers(count))
     assert said[-1] == f"To see how things are now: /unlatch {ids}"
 

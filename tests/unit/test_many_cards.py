@@ -273,7 +273,7 @@ def test_the_result_counts_each_outcome_and_names_it_for_each_customer() -> None
     message = draw(card, NO_LINKS)
     assert lines(message)[:2] == [
         "✅ 2 unlatched · ⚠️ 1 other ids · ❓ 1 unknown",
-        "The thread says more about each that is not as asked.",
+        "The thread says why each of the others is not as asked.",
     ]
     assert [(row[0], row[2]) for row in table_of(message)[1:]] == [
         ("2554529", "✅ unlatched (101 / 201)"),

@@ -86,7 +86,7 @@ def test_only_a_status_that_is_not_as_usual_needs_care(
         (HubSpotIds(101, 202), "contact 101 and company 202"),
         (HubSpotIds(101), "contact 101"),
         (HubSpotIds(None, 202), "company 202"),
-        (HubSpotIds(), "nothing in HubSpot"),
+        (HubSpotIds(), "no contact and no company"),
     ],
 )
 def test_both_one_or_none_of_the_ids_are_named(ids: HubSpotIds, expected: str) -> None:

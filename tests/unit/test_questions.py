@@ -98,11 +98,11 @@ def test_nobody_leaves_what_is_certain_and_the_rest_as_the_reason() -> None:
         ("One customer", [9]),
         ("One customer, the rest is the reason", [9]),
     ]
-    assert "REF-0 is nobody's Stax Bill ID or Customer ID." in text_of(message.blocks)
+    assert "REF-0 is not a Stax Bill ID or Customer ID." in text_of(message.blocks)
 
 
 def test_fifty_references_fit_a_message() -> None:
     message = asked(*[[number] for number in range(1, 51)], reason="x" * 500)
     assert [ids for _label, ids in choices(message)] == [list(range(1, 51))]
-    assert "REF-49 may be: Zero 50 (50), nothing in HubSpot" in text_of(message.blocks)
+    assert "REF-49 may be: Zero 50 (50), no contact and no company" in text_of(message.blocks)
     assert mentions_and_links(message) == set()

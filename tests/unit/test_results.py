@@ -44,7 +44,7 @@ def words(what: Event, request: Request = CARD) -> str:
         (event(EventType.CONFIRMED, "U0BOB"), f"<@U0BOB> confirmed{AT}"),
         (event(EventType.DECLINED, "U0BOB", why="on the card"), f"<@U0BOB> declined{AT}"),
         (event(EventType.EXPIRED), f"Expired{AT}"),
-        (event(EventType.RECLAIMED, claim=2), f"The bot took up interrupted work{AT}"),
+        (event(EventType.RECLAIMED, claim=2), f"The bot resumed interrupted work{AT}"),
         (
             event(EventType.CLEARED, seconds=0.2, status=200),
             f"✅ Unlatched{AT} · Fusebill: HTTP 200 · 0.2 s",

@@ -190,7 +190,7 @@ def test_how_many_customers_were_undone_or_taken_up_again_is_counted() -> None:
     # who undid it stands in the thread already: that the card was undone waits for other news
     card = happened(card, EventType.CUSTOMER_GONE, to=[3])
     said = words(card)
-    assert "The bot took up interrupted work (2 customers)" in said
+    assert "The bot resumed interrupted work (2 customers)" in said
     assert "<@U0BOB> undid it (3 customers)" in said
 
 
@@ -206,7 +206,7 @@ def test_quiet_events_wait_for_the_next_that_is_not() -> None:
     assert replies(card, before) == []
     card = happened(card, EventType.CANCELLED, "U0ALICE")
     assert words(card, before) == [
-        "The bot reminded everybody who was to be told",
+        "The bot reminded the people to notify",
         "<@U0ALICE> cancelled",
     ]
 

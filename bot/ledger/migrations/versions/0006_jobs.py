@@ -194,7 +194,7 @@ def _jobs_of_decided(requests: list[Any]) -> Iterator[dict[str, object]]:
     tried = first["deliveries"]
     cleared = [r for r in requests if _waits_for_recheck(r)]
     if cleared:
-        # what is shown waits for nothing but its recheck
+        # a card that Slack shows has only its recheck left
         own = [r["due_at"] for r in cleared]
         usual = [_stored(_utc(r["settled_at"]) + USUAL_RECHECK) for r in cleared]
         yield {"kind": "recheck", "due_at": min(own if shows_all and not to_do else usual)}
