@@ -67,13 +67,13 @@ async def write(folder: Path) -> str:
         slack.request_url = f"{address}/slack/events"
         url = settings.database_url.get_secret_value()
         world = World(slack, fusebill, bot, address, url)
-        card, older = await world.ask(), await world.ask()
+        # the bot closes the second by itself
+        card, _overtaken = await world.ask(), await world.ask()
         await world.press("U0ALICE", card, CONFIRM)
         await world.press("U0BOB", card, CONFIRM)
-        await world.press("U0BOB", older, CONFIRM)
         await world.press("U0BOB", card, UNDO)
         await world.press("U0ALICE", slack.workspace.thread(CHANNEL, card.ts)[-1], CONFIRM)
-        await world.press("U0ALICE", older, CANCEL)
+        await world.press("U0ALICE", await world.ask(f"{BIKES} by mistake"), CANCEL)
         at_once = [await world.ask(f"{BIKES} card {number}") for number in range(2)]
         await asyncio.gather(*(slack.click("U0BOB", each.ts, CONFIRM) for each in at_once))
         await world.settled()

@@ -131,6 +131,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
                 Kind.SHOW: show.handle,
                 Kind.EXPIRE: deadlines.expire,
                 Kind.REMIND: deadlines.remind,
+                Kind.OVERTAKE: deadlines.overtake,
                 Kind.RECHECK: Recheck(runner, fusebill, recheck_after_s, timing).handle,
             }
         )

@@ -160,6 +160,7 @@ VERDICTS: Mapping[Verdict, VerdictMeaning] = Meanings(
         Verdict.CANCELLED: VerdictMeaning("🚫", "Cancelled"),
         Verdict.DECLINED: VerdictMeaning("⛔", "Declined"),
         Verdict.EXPIRED: VerdictMeaning("⌛", "Expired", may_be_asked_again=True),
+        Verdict.OVERTAKEN: VerdictMeaning("⏩", "Overtaken", may_be_asked_again=True),
     },
 )
 
@@ -192,6 +193,9 @@ OUTCOMES: Mapping[Outcome, OutcomeMeaning] = Meanings(
         Outcome.STOPPED: OutcomeMeaning(
             "🛑", "Stopped, not done", "stopped", may_be_asked_again=True
         ),
+        Outcome.LEFT_OUT: OutcomeMeaning(
+            "⏩", "Overtaken, left out", "overtaken", may_be_asked_again=True
+        ),
     },
 )
 
@@ -217,6 +221,7 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
         EventType.CANCELLED: EventMeaning(verdict=Verdict.CANCELLED),
         EventType.DECLINED: EventMeaning(verdict=Verdict.DECLINED),
         EventType.EXPIRED: EventMeaning(verdict=Verdict.EXPIRED),
+        EventType.OVERTAKEN: EventMeaning(verdict=Verdict.OVERTAKEN),
         EventType.REMINDED: EventMeaning(quiet=True),
         EventType.RECLAIMED: EventMeaning(),
         EventType.BEGUN: EventMeaning(quiet=True),
@@ -230,6 +235,7 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
         EventType.UNKNOWN: EventMeaning(outcome=Outcome.UNKNOWN),
         EventType.NOT_BEGUN: EventMeaning(outcome=Outcome.NOT_BEGUN),
         EventType.STOPPED: EventMeaning(outcome=Outcome.STOPPED),
+        EventType.LEFT_OUT: EventMeaning(outcome=Outcome.LEFT_OUT),
         EventType.STOP_REQUESTED: EventMeaning(),
         EventType.UNDONE: EventMeaning(quiet=True),
         EventType.RECHECKED: EventMeaning(quiet=True),

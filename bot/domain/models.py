@@ -48,6 +48,7 @@ class Verdict(OpenEnum):
     CANCELLED = "cancelled"  # who asked took it back; nothing is done
     DECLINED = "declined"  # somebody who may decide said no, with or without a reason
     EXPIRED = "expired"  # nobody decided in time; nothing is done
+    OVERTAKEN = "overtaken"  # other cards changed its customers while it waited; the bot closed it
 
 
 class Outcome(OpenEnum):
@@ -63,6 +64,7 @@ class Outcome(OpenEnum):
     UNKNOWN = "unknown"  # a call may have changed the customer, and nothing shows whether it did
     NOT_BEGUN = "not_begun"  # calls for others got no answer, so none was made for this customer
     STOPPED = "stopped"  # somebody pressed Stop before the customer's turn; nothing was called
+    LEFT_OUT = "left_out"  # another card changed the customer while this one, of many, waited
 
 
 class EventType(OpenEnum):
@@ -75,14 +77,15 @@ class EventType(OpenEnum):
     POSTED = "posted"  # the card was posted late, and its life began then
     ASK_DENIED = "ask_denied"  # somebody asked who may not, or not there; it gets no card
     DECISION_DENIED = "decision_denied"  # somebody pressed who may not decide
-    CONFIRMED = "confirmed"  # sets the verdict of this name, as the next three do
+    CONFIRMED = "confirmed"  # sets the verdict of this name, as the next four do
     CANCELLED = "cancelled"
     DECLINED = "declined"
     EXPIRED = "expired"
+    OVERTAKEN = "overtaken"
     REMINDED = "reminded"  # those who may decide were reminded of a card that waits
     RECLAIMED = "adopted"  # another worker took up work that was interrupted
     BEGUN = "begun"  # the customer was read and is as the card showed: a call may follow
-    CLEARED = "cleared"  # sets the outcome of this name, as the next nine do
+    CLEARED = "cleared"  # sets the outcome of this name, as the next ten do
     RESTORED = "restored"
     MOVED = "moved"
     ALREADY_CLEAR = "already_clear"
@@ -92,6 +95,7 @@ class EventType(OpenEnum):
     UNKNOWN = "unknown"
     NOT_BEGUN = "not_begun"
     STOPPED = "stopped"
+    LEFT_OUT = "left_out"
     STOP_REQUESTED = "stop_requested"  # somebody pressed Stop; kept by the card's first request
     UNDONE = "undone"  # another request gave the customer its ids back
     RECHECKED = "rechecked"  # a changed customer was read again, and is as the bot left it

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from bot.domain.models import Card, EventType, Person, Request, Verdict
+from bot.domain.models import Card, EventType, Outcome, Person, Request, Verdict
 from bot.domain.policy import ALLOWED, Decision, sent_since
 from bot.ledger import acts, jobs, people, rows, same_customer
 from bot.ledger.acts import Act, Repeated
@@ -24,8 +24,8 @@ JUST_DRAWN = timedelta(seconds=10)
 Judge = Callable[[Request, Request | None], Decision]
 """Applies the policy: may this person decide the request?
 
-The second argument is the request that overtook it, if one did: another one for the same customer
-that took effect after this one was asked, or may still, or that is being executed right now.
+The second argument is a request that is in its way, if there is one: another one for the same
+customer that may have taken effect after this one was asked, or is being executed right now.
 """
 
 
@@ -36,14 +36,16 @@ class Decided:
     `taken`: the verdict is now in the ledger, by this act. `repeated`: the same act was delivered
     before, so this changed nothing. If it was not taken, `decision` says why this person
     may not decide; if `decision` allows it, the card was already decided or has expired. `other` is
-    the request that overtook one of the card's. `mismatch`: the card's rows are not what its own
-    first events vouch for, so nothing is done about it.
+    the request that is in the way of one of the card's. `closed`: the card is overtaken, as the
+    ledger notes by this. `mismatch`: the card's rows are not what its own first events vouch for,
+    so nothing is done about it.
     """
 
     card: Card
     taken: bool
     decision: Decision = ALLOWED
     other: Request | None = None
+    closed: bool = False
     mismatch: str = ""
     repeated: bool = False
 
@@ -117,15 +119,15 @@ def decided(
         return Decided(card, taken=False, mismatch=mismatch)
     if message_ts and not first["message_ts"]:
         locked.place(message_ts)
-    others: list[Request] = []
-    if verdict is Verdict.CONFIRMED:
-        customers = (row["customer_id"] for row in locked.rows)
-        same_customer.lock_customers(tx.connection, customers)
-        others = same_customer.since_asked(tx.connection, card_id)
-    other = same_customer.overtaking(card, others)
+    by, other = _done_since(tx, locked) if verdict is Verdict.CONFIRMED else ({}, None)
     decision = judge(card.first, other)
     if not decision.allowed:
         return _denied(tx, locked, verdict, person or NOBODY, decision, other, act)
+    if by and _overtake(tx, locked, by):
+        # nobody was quicker to note it
+        acts.keep(tx, act, card_id, "late")
+        tx.finish(locked.card)
+        return Decided(locked.card, taken=False, closed=True)
     if person:
         people.note_name(tx, person)
         if response_url:
@@ -140,6 +142,69 @@ def decided(
     decided = locked.card
     _set_jobs(tx, decided)
     return Decided(decided, taken=True)
+
+
+def _done_since(
+    tx: Transaction, locked: rows.LockedCard
+) -> tuple[Mapping[str, Request], Request | None]:
+    """By what a card's requests were overtaken since it was asked, and what else is in its way."""
+    same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))
+    others = same_customer.since_asked(tx.connection, locked.id)
+    if not others:
+        return {}, None
+    by = same_customer.known_changes(locked.card, others)
+    return by, same_customer.in_the_way(locked.card, others, by)
+
+
+def overtaken(tx: Transaction, card_id: str) -> Card | None:
+    """Note what other cards have changed since a card was asked, if it still waits.
+
+    Returns the card if that closed it. Raises: NoSuchCard.
+    """
+    locked = rows.lock(tx.connection, card_id)
+    if not locked.first["is_open"] or locked.mismatch:
+        return None
+    others = same_customer.since_asked(tx.connection, card_id)
+    by = same_customer.known_changes(locked.card, others)
+    closed = bool(by) and _overtake(tx, locked, by)
+    tx.finish(locked.card)
+    return locked.card if closed else None
+
+
+def _overtake(tx: Transaction, locked: rows.LockedCard, by: Mapping[str, Request]) -> bool:
+    """Leave out the requests that others overtook; true if that leaves none, and closes the card.
+
+    A pair is closed as a whole.
+    """
+    card = locked.card
+    about = {each.id: _how(each, by[each.id]) for each in card.requests if each.id in by}
+    closes = card.is_pair or all(each.outcome or each.id in by for each in card.requests)
+    if closes:
+        _decide(tx, locked, Verdict.OVERTAKEN, None, {}, {}, about)
+        tx.remove(locked.id, Kind.POST, Kind.REMIND, Kind.EXPIRE)
+    for row in locked.rows:
+        if row["id"] in by and not closes:
+            at = max(tx.now, locked.events[-1]["at"])
+            locked.change(row, outcome=Outcome.LEFT_OUT, settled_at=at)
+            locked.append(row, at, EventType.LEFT_OUT, "", about[row["id"]])
+    locked.save(tx.connection)
+    _show_if_posted(tx, locked)
+    return closes
+
+
+def _how(request: Request, other: Request) -> dict[str, object]:
+    """By what a request was overtaken, for its card: what that did, who decided it, its card.
+
+    Asking again does not help where the customer is now as this request wanted it; and an undo
+    belongs to the card that changed the customer last.
+    """
+    return {
+        "by_request": other.id,
+        "did": other.outcome,
+        "decider": other.decider and other.decider.user_id,
+        "place": [other.channel_id, other.message_ts],
+        "may_pass": not request.undoes and other.ids_after != request.ids_after,
+    }
 
 
 def _set_jobs(tx: Transaction, card: Card) -> None:
@@ -235,7 +300,7 @@ def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Repeated
         people.note_name(tx, person)
     not_begun = [row for row, request in left if not request.is_begun]
     for row in not_begun:
-        locked.change(row, outcome="stopped", settled_at=max(tx.now, locked.events[-1]["at"]))
+        locked.change(row, outcome=Outcome.STOPPED, settled_at=max(tx.now, locked.events[-1]["at"]))
         locked.append(row, tx.now, EventType.STOPPED, "", {})
     locked.save(tx.connection)
     acts.keep(tx, act, card_id, "stopped")

@@ -45,6 +45,7 @@ class Kind(StrEnum):
     WORK = "work"  # do what a card was confirmed for
     SHOW = "show"  # draw a posted card and its thread as the ledger has them
     RECHECK = "recheck"  # read cleared customers once more
+    OVERTAKE = "overtake"  # close the cards that wait for customers that this one has changed
 
 
 class LostHold(Exception):

@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     bindparam,
+    exists,
     insert,
     select,
     update,
@@ -74,6 +75,17 @@ EVENT_COLUMNS = (
 _CARD = select(requests).where(card_id_of_row == bindparam("card_id")).order_by(requests.c.position)
 CARD = Statement(_CARD)
 CARD_LOCKED = Statement(_CARD.with_for_update(key_share=True))
+_others = requests.alias("others")
+OTHERS_WAIT = exists().where(
+    _others.c.customer_id == requests.c.customer_id,
+    _others.c.is_open,
+    _others.c.outcome.is_(None),
+    _others.c.message_ts.is_not(None),
+)
+CARD_LOCKED_WITH_OTHERS = Statement(
+    _CARD.add_columns(OTHERS_WAIT.label("others_wait")).with_for_update(key_share=True, of=requests)
+)
+"""The same of a decided card, and whether cards that people see wait for each of its customers."""
 _OF_CARD = select(requests.c.id).where(card_id_of_row == bindparam("card_id"))
 EVENTS = Statement(select(events).where(events.c.request_id.in_(_OF_CARD)).order_by(events.c.id))
 ADD = Statement(insert(requests))
@@ -180,9 +192,9 @@ def read(connection: Connection, card_id: str) -> Card | None:
     return card_of(rows, EVENTS.rows(connection, {"card_id": card_id})) if rows else None
 
 
-def lock(connection: Connection, card_id: str) -> LockedCard:
+def lock(connection: Connection, card_id: str, query: Statement = CARD_LOCKED) -> LockedCard:
     """Read a card and lock its rows until the transaction ends. Raises: NoSuchCard."""
-    rows = CARD_LOCKED.rows(connection, {"card_id": card_id})
+    rows = query.rows(connection, {"card_id": card_id})
     if not rows:
         raise NoSuchCard(card_id)
     return LockedCard(rows, EVENTS.rows(connection, {"card_id": card_id}))

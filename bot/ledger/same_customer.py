@@ -6,7 +6,7 @@ first: a clock can be set back, and instances' clocks differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -21,7 +21,7 @@ from sqlalchemy import (
     select,
 )
 
-from bot.domain.meanings import OUTCOMES
+from bot.domain.meanings import OUTCOMES, is_done
 from bot.domain.models import Card, Event, EventType, Kind, Request, Verdict
 from bot.ledger.database.statements import Statement, run
 from bot.ledger.rows import AnyRow, event_of, request_of
@@ -83,6 +83,23 @@ CHANGED_SINCE = (
     )
     .order_by(_changed_at.desc())
 )
+WAITING = (
+    select(card_id_of_row)
+    .where(
+        requests.c.customer_id.in_(
+            _CUSTOMERS_OF_CARD.where(
+                requests.c.outcome.in_(
+                    [outcome for outcome, m in OUTCOMES.items() if m.effective and m.as_asked]
+                )
+            )
+        ),
+        requests.c.is_open,
+        requests.c.outcome.is_(None),
+        requests.c.message_ts.is_not(None),
+    )
+    .distinct()
+    .order_by(card_id_of_row)
+)
 FOLLOW_UP = (
     select(requests)
     .where(
@@ -140,6 +157,25 @@ def lock_customers(connection: Connection, customer_ids: Iterable[int]) -> None:
 def since_asked(connection: Connection, card_id: str) -> list[Request]:
     """What other cards did for a card's customers since it was asked or are doing, latest first."""
     return [request_of(row) for row in SINCE_ASKED.rows(connection, {"card_id": card_id})]
+
+
+def waiting_for_changed(connection: Connection, card_id: str) -> Sequence[str]:
+    """The cards that wait for customers that a card is known to have changed."""
+    return list(connection.execute(WAITING, {"card_id": card_id}).scalars())
+
+
+def known_changes(card: Card, others: Sequence[Request]) -> dict[str, Request]:
+    """For each request that overtook one of a waiting card's, by its id: the last known change.
+
+    `others` are what was done since the card was asked, latest first. Who is left out already is
+    not among them, nor who may have been changed: nobody knows that.
+    """
+    last = {o.customer.customer_id: o for o in reversed(others) if is_done(o)}
+    return {
+        each.id: last[each.customer.customer_id]
+        for each in card.requests
+        if each.outcome is None and each.customer.customer_id in last
+    }
 
 
 def changed_since(
@@ -250,9 +286,18 @@ def unanswered_at(request: Request) -> datetime | None:
     return max(sent, default=None)
 
 
-def overtaking(card: Card, others: Sequence[Request]) -> Request | None:
-    """The first of `others` that a card must not be confirmed after."""
-    return next((other for other in others if not _can_wait(card.first, other)), None)
+def in_the_way(card: Card, others: Sequence[Request], left_out: Collection[str]) -> Request | None:
+    """The first of `others` that a card must not be confirmed after, or beside.
+
+    None for the customers of `left_out` requests, or of those that were left out before.
+    """
+    asked = {
+        each.customer.customer_id
+        for each in card.requests
+        if each.outcome is None and each.id not in left_out
+    }
+    found = (other for other in others if other.customer.customer_id in asked)
+    return next((other for other in found if not _can_wait(card.first, other)), None)
 
 
 def _can_wait(request: Request, other: Request) -> bool:

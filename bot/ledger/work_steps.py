@@ -76,11 +76,11 @@ def recorded(
 
     Raises: LostHold.
     """
-    locked = rows.lock(tx.connection, job.card_id)
+    locked = rows.lock(tx.connection, job.card_id, rows.CARD_LOCKED_WITH_OTHERS)
     is_new = _settle(tx, locked, results, actor="")
     locked.save(tx.connection)
     card = locked.card
-    _after_outcomes(tx, card, results, recheck_after)
+    _after_outcomes(tx, locked, results, recheck_after)
     is_finished = not any(request.is_to_be_executed for request in card.requests)
     if is_finished and (is_new or not tx.again):
         jobs.end(tx, job)
@@ -110,13 +110,20 @@ def _settle(
 
 
 def _after_outcomes(
-    tx: Transaction, card: Card, results: Mapping[str, Result], recheck_after: timedelta
+    tx: Transaction,
+    locked: rows.LockedCard,
+    results: Mapping[str, Result],
+    recheck_after: timedelta,
 ) -> None:
-    """Mark what a card undid, and set when its changed customers are read once more."""
+    """Mark what a card undid; set what follows: cards that it overtook, another look later."""
+    card = locked.card
     settled = [request for request in card.requests if request.id in results]
-    undone = {request.undoes: request for request in settled if request.undoes and is_done(request)}
+    done = {request.id: request for request in settled if is_done(request)}
+    undone = {request.undoes: request for request in done.values() if request.undoes}
     if undone:
         _mark_undone(tx, undone)
+    if any(row["others_wait"] for row in locked.rows if row["id"] in done):
+        tx.set(card.id, Kind.OVERTAKE, here=True)
     if recheck_after and any(map(is_rechecked, settled)):
         tx.set(card.id, Kind.RECHECK, tx.now + recheck_after)
 
@@ -151,7 +158,7 @@ def looked_again(
     them. Not while another request in the thread is open. An act that also leads to a card is kept
     with that. Raises: NoSuchCard.
     """
-    locked = rows.lock(tx.connection, card_id)
+    locked = rows.lock(tx.connection, card_id, rows.CARD_LOCKED_WITH_OTHERS)
     same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))
     card = locked.card
     if same_customer.open_follow_up(tx.connection, card):
@@ -164,7 +171,7 @@ def looked_again(
         people.note_name(tx, person)
         acts.keep(tx, act, card_id, "checked")
     locked.save(tx.connection)
-    _after_outcomes(tx, locked.card, known, recheck_after)
+    _after_outcomes(tx, locked, known, recheck_after)
     if (known or tx.again) and locked.first["message_ts"]:
         tx.set(card_id, Kind.SHOW, here=True)
     tx.finish(locked.card)
@@ -297,6 +304,17 @@ def rechecked(tx: Transaction, job: Job, found: Mapping[str, Looked]) -> Card:
         tx.set(job.card_id, Kind.SHOW, here=True)
     tx.finish(locked.card)
     return locked.card
+
+
+def overtook(tx: Transaction, job: Job) -> Sequence[str]:
+    """The cards that wait for customers that this one has changed. Raises: LostHold."""
+    job.wanted = jobs.require_held(tx, job)["wanted"]
+    return same_customer.waiting_for_changed(tx.connection, job.card_id)
+
+
+def done_unless_set_again(tx: Transaction, job: Job) -> bool:
+    """End a job; false if it was set again since, so that there is more to do. Raises: LostHold."""
+    return jobs.end_unless_set_again(tx, job)
 
 
 def done_with(tx: Transaction, job: Job) -> None:

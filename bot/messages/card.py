@@ -56,7 +56,14 @@ from bot.messages.phrases import (
     past_lines,
     subject,
 )
-from bot.messages.results import event_of, named_ids, progress, result_of, state
+from bot.messages.results import (
+    event_of,
+    named_ids,
+    overtaken_lines,
+    progress,
+    result_of,
+    state,
+)
 from bot.messages.tables import with_table
 
 BAR_LENGTH = 20
@@ -126,18 +133,22 @@ def duplicate(card: Card, url: str | None) -> Message:
 def _question(card: Card, links: Links, deciders: Deciders) -> Message:
     """Ask for a decision: what changes, who asks and why, what needs care."""
     first, kind = card.first, KINDS[card.first.kind]
+    waiting = [request for request in card.requests if request.outcome is None]
+    left_out: list[Line] = [[bold("⏩ Left out. "), *line] for line in overtaken_lines(card, links)]
     form = TIME_FORMAT if first.expires_at - first.asked_at <= ONE_DAY else DATE_FORMAT
     asked: list[Line] = [
-        *_changes(card, links),
+        *_changes(card, waiting, links),
         _asked_line(first, form),
-        *_care_lines(card),
+        *left_out,
+        *_care_lines(waiting),
         *past_lines(card),
         *_who_decides(deciders),
     ]
     # a phone has room for a few words
-    short = subject(first) if card.is_of_many else display_name(first.customer) or subject(first)
+    whom = amount(len(waiting), "customer") if card.is_of_many else card_subject(card)
+    short = whom if card.is_of_many else display_name(first.customer) or subject(first)
     label = kind.ask.replace("{}", cut(short, LABEL_LENGTH - len(kind.ask) + 2))
-    about = kind.ask.replace("{}", card_subject(card))
+    about = kind.ask.replace("{}", whom)
     choice = buttons(
         button(label, Action.CONFIRM, card.id, kind.style, aloud=about),
         button(
@@ -152,12 +163,13 @@ def _question(card: Card, links: Links, deciders: Deciders) -> Message:
             choice,
             context(small_time("Expires", first.expires_at, form)),
         ],
+        results=[*map(state, card.requests)] if left_out else (),
         links=links,
     )
 
 
-def _changes(card: Card, links: Links) -> list[Line]:
-    """What the work does, and whether it can be undone."""
+def _changes(card: Card, waiting: Sequence[Request], links: Links) -> list[Line]:
+    """What the work does to the customers that still wait, and whether it can be undone."""
     kind = KINDS[card.first.kind]
     undo = [say(" Can be undone.")] if kind.may_be_undone and not card.first.undoes else []
     if card.first.to is not None:
@@ -165,20 +177,20 @@ def _changes(card: Card, links: Links) -> list[Line]:
         return [old, [*new, say("."), *undo]]
     if not card.is_of_many:
         return [[*filled(kind.changes, change_inline(card.first, links)), *undo]]
-    contacts = sum(request.customer.ids.vid is not None for request in card.requests)
-    companies = sum(request.customer.ids.company_id is not None for request in card.requests)
+    contacts = sum(request.customer.ids.vid is not None for request in waiting)
+    companies = sum(request.customer.ids.company_id is not None for request in waiting)
     counted = f"{amount(contacts, 'contact')} and {amount(companies, 'company', 'companies')}"
     return [[say(kind.changes.replace("{}", counted)), *undo]]
 
 
-def _care_lines(card: Card) -> Iterator[Line]:
+def _care_lines(waiting: Sequence[Request]) -> Iterator[Line]:
     """What about the customers' status needs care, in the same words together."""
     found: dict[str, list[Request]] = {}
-    for request in card.requests:
+    for request in waiting:
         found.setdefault(needs_care(request.customer), []).append(request)
     for words, requests in found.items():
         if words:
-            named = f": {named_ids(requests)}" if len(card.requests) > 1 else ""
+            named = f": {named_ids(requests)}" if waiting[0].card_size > 1 else ""
             yield [bold("⚠️ "), text(words), say(named)] if named else [bold("⚠️ "), text(words)]
 
 

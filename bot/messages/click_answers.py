@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bot.domain.meanings import OUTCOMES, VERDICTS
-from bot.domain.models import Card, Customer, LeftOut, Person, Request
+from bot.domain.models import Card, Customer, LeftOut, Person, Request, Verdict
 from bot.messages.block_kit import (
     Inline,
     Line,
@@ -50,6 +50,9 @@ def too_late(card: Card, person: Person) -> Message:
             say("." if own else ". Your click changed nothing."),
         ]
         return message([decided, *([[say(_known(card))]] if verdict.executes else [])])
+    if request.verdict is Verdict.OVERTAKEN:
+        said = "⏩ Another request came first, so this one is closed: see the card."
+        return message([[say(f"{said} Your click changed nothing.")]])
     again = code(ask_again(request))
     if request.verdict is None and not request.is_open:
         closed = "⌛ This request was closed because its card could not be posted in time;"

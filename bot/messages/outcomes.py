@@ -14,7 +14,7 @@ from bot.domain.meanings import (
     holds_now,
 )
 from bot.domain.models import Event, EventType, HubSpotIds, Outcome, Request
-from bot.messages.block_kit import Inline, Line, cut, date, say, text, user
+from bot.messages.block_kit import Inline, Line, cut, date, link, say, text, user
 from bot.messages.fusebill_errors import after
 from bot.messages.phrases import (
     ERROR_LENGTH,
@@ -88,6 +88,8 @@ def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links
             yield from _changed(event, request, links)
         case Outcome.REFUSED:
             yield from _refused(event)
+        case Outcome.LEFT_OUT:
+            yield [say("Another request came first: "), *overtaker(event, links)]
         case Outcome.UNKNOWN:
             yield [say(_UNKNOWN)]
             yield from _reason(event)
@@ -123,8 +125,8 @@ def _refused(event: Event) -> Iterator[Line]:
 
 
 def is_worth_another_try(event: Event) -> bool:
-    """Whether asking again may help: not after a refusal that is not going to pass."""
-    return event.type is not EventType.REFUSED or bool(event.details.get("may_pass", True))
+    """Whether asking again may help: not after what is not going to pass."""
+    return bool(event.details.get("may_pass", True))
 
 
 def _changed(event: Event, request: Request, links: Links) -> Iterator[Line]:
@@ -152,6 +154,24 @@ def later_line(event: Event, request: Request, links: Links) -> Line:
         found = filled("Found latched to {}", ids_inline(found_ids(event), links))
         return [*found, say(", "), date(event.at), say(".")]
     return [say("Fusebill has no such customer any more.")]
+
+
+def overtaker(event: Event, links: Links) -> Line:
+    """By what a request was overtaken: what the other one did, who decided it, and its card."""
+    did, decider = event.details.get("did"), event.details.get("decider")
+    title = titled_as(OUTCOMES[Outcome(str(did))]) if did else "changed"
+    by = [say(" by "), user(str(decider))] if decider else []
+    url = links.cards.get(place_of(event) or ("", ""))
+    see = [say(": "), link(url, "see its card")] if url else []
+    return [say(title), *by, say(", "), date(event.at), *see, say(".")]
+
+
+def place_of(event: Event) -> tuple[str, str] | None:
+    """The channel and `ts` of the card that overtook a request; None if the event names none."""
+    match event.details.get("place"):
+        case [str(channel_id), str(message_ts)]:
+            return channel_id, message_ts
+    return None
 
 
 def found_ids(event: Event) -> HubSpotIds:

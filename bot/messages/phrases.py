@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from unicodedata import bidirectional
 
@@ -36,13 +36,15 @@ MAX_NAMED = 10
 class Links:
     """Links for ids, built from the admin's settings; None where a setting is missing.
 
-    `offers_move`: the result of an unlatch offers to latch the customer to other ids.
+    `offers_move`: the result of an unlatch offers to latch the customer to other ids. `cards` are
+    the addresses of other cards that one names, by their channel and `ts`, as far as Slack says.
     """
 
     hubspot_portal_id: str | None = None
     hubspot_app_url: str = "https://app.hubspot.com"
     fusebill_customer_url: str | None = None
     offers_move: bool = False
+    cards: Mapping[tuple[str, str], str] = field(default_factory=dict)
 
     def customer(self, customer_id: int) -> str | None:
         """The customer's page in Fusebill."""

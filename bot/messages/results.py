@@ -23,6 +23,8 @@ from bot.messages.outcomes import (
     later_line,
     later_title,
     outcome_lines,
+    overtaker,
+    place_of,
     title_of,
     titled_as,
     why_of,
@@ -39,6 +41,8 @@ from bot.messages.phrases import (
 )
 
 NOTHING_CHANGED = "Nothing was changed."
+MAX_OVERTAKERS = 5
+_OVERTAKEN = (EventType.OVERTAKEN, EventType.LEFT_OUT)
 NEWER: Line = [say("A newer version of the bot recorded this; it knows more about it.")]
 
 
@@ -153,6 +157,9 @@ def _verdict_lines(card: Card, verdict: Verdict, links: Links) -> Iterator[Line]
         yield [say("The result is not known yet.")]
     elif verdict is Verdict.EXPIRED:
         yield _expiry_line(card, links)
+    elif verdict is Verdict.OVERTAKEN:
+        yield from overtaken_lines(card, links)
+        yield [say("This card changed nothing.")]
     elif card.is_of_many:
         yield [say("Nothing was changed. The table is what the card showed.")]
     else:
@@ -215,6 +222,26 @@ def _seen(request: Request, expiry: Event | None) -> str:
     if ids == request.ids_before:
         return "still latched"
     return "latched to these ids" if ids == request.ids_after else "latched to other ids"
+
+
+def overtaken_by(request: Request) -> Event | None:
+    """The event that says which other request changed the customer first; None if none did."""
+    events = (each for each in reversed(request.events) if each.type in _OVERTAKEN)
+    return next((each for each in events if "by_request" in each.details), None)
+
+
+def overtaken_lines(card: Card, links: Links) -> Iterator[Line]:
+    """Which other cards changed the customers first, with the customers where there are several."""
+    found: dict[tuple[str, str], list[tuple[Request, Event]]] = {}
+    for request in card.requests:
+        if event := overtaken_by(request):
+            found.setdefault(place_of(event) or ("", ""), []).append((request, event))
+    for them in [*found.values()][:MAX_OVERTAKERS]:
+        named = named_ids([request for request, _event in them])
+        whose = f" for {named}" if len(card.requests) > 1 else ""
+        yield [say(f"Another request came first{whose}: "), *overtaker(them[0][1], links)]
+    if (more := len(found) - MAX_OVERTAKERS) > 0:
+        yield [say(f"{amount(more, 'more card')} changed others of them.")]
 
 
 def event_of(request: Request, verdict: Verdict | None) -> Event | None:

@@ -62,6 +62,7 @@ _SENTENCES = {
     EventType.CANCELLED: "{} cancelled",
     EventType.DECLINED: "{} declined",
     EventType.EXPIRED: "Expired",
+    EventType.OVERTAKEN: "The bot closed the card: another request came first",
     EventType.REMINDED: "The bot reminded the people to notify",
     EventType.RECLAIMED: "The bot resumed interrupted work",
     EventType.BEGUN: "The customer's turn came",
@@ -179,6 +180,8 @@ def _is_result(event: Event) -> bool:
 
 def _result(card: Card) -> str:
     """What the card says first, with what it is about."""
+    if card.first.verdict is None:
+        return ""
     if not card.is_finished:
         return f"⏳ {progress(card)}: {card_subject(card)}"
     return f"{result_of(card, Links()).title}: {card_subject(card)}"

@@ -90,6 +90,8 @@ class Decide:
         if decided.mismatch:
             log.error("card not decided", why=decided.mismatch, card_id=card_id)
             return click_answers.mismatch()
+        if decided.closed:
+            self._metrics.verdicts.labels(decided.card.first.kind, Verdict.OVERTAKEN).inc()
         if decided.decision.allowed:
             self._show.pressed_late(decided.card, message_ts, place.response_url)
             return click_answers.too_late(decided.card, person)

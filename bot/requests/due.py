@@ -37,7 +37,7 @@ TOGETHER = timedelta(minutes=2)
 
 @dataclass(eq=False, slots=True)
 class Deadlines:
-    """Does the jobs that remind of a card and that end it.
+    """Does the jobs that remind of a card, and that end it without a person's decision.
 
     `notify` are the users and user groups to mention; none turns reminders off.
     """
@@ -75,6 +75,19 @@ class Deadlines:
             await self._runner.run(work_steps.later, job, timedelta(hours=1))
         elif decided.taken:
             self._metrics.verdicts.labels(card.first.kind, Verdict.EXPIRED).inc()
+
+    async def overtake(self, job: Job) -> None:
+        """Close the cards that wait for customers that this one has changed.
+
+        Each in a step of its own: however many they are, the work does not wait for them.
+        """
+        is_done = False
+        while not is_done:
+            for card_id in await self._runner.run(work_steps.overtook, job):
+                closed = await self._runner.run(decide_steps.overtaken, card_id)
+                if closed:
+                    self._metrics.verdicts.labels(closed.first.kind, Verdict.OVERTAKEN).inc()
+            is_done = await self._runner.run(work_steps.done_unless_set_again, job)
 
     async def remind(self, job: Job) -> None:
         """Remind the people to notify of a card that still waits, once.

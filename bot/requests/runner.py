@@ -49,6 +49,7 @@ PLACES: Mapping[Kind, int] = {
     Kind.WORK: 8,
     Kind.SHOW: 8,
     Kind.RECHECK: 3,
+    Kind.OVERTAKE: 3,
 }
 """How many jobs of each kind a process takes at once, beside those that its own steps began."""
 AFTER_A_BUG = timedelta(minutes=1)

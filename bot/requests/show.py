@@ -17,7 +17,7 @@ import asyncio
 import math
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
@@ -29,7 +29,9 @@ from bot.ledger.jobs import Job, Kind, LostHold
 from bot.messages import answers, card as card_messages, thread
 from bot.messages.block_kit import Message
 from bot.messages.card import Deciders
+from bot.messages.outcomes import place_of
 from bot.messages.phrases import Links
+from bot.messages.results import MAX_OVERTAKERS, overtaken_by
 from bot.ops import logs
 from bot.ops.metrics import Metrics
 from bot.ops.tasks import BackgroundTasks
@@ -132,7 +134,8 @@ class Show:
         Returns how many it shows then, and whether that ends the job, or puts it off.
         """
         job.changed.clear()
-        message = card_messages.draw(card, self._links, self._deciders)
+        links = await self._links_of(card)
+        message = card_messages.draw(card, links, self._deciders)
         drawn, replied = await asyncio.gather(
             self._update(job, card, message),
             self._draw_thread(job, card, known),
@@ -148,6 +151,16 @@ class Show:
         failures = {what: e for what, e in results.items() if isinstance(e, SlackError)}
         await self._not_drawn(job, card, shown, failures)
         return shown, True
+
+    async def _links_of(self, card: Card) -> Links:
+        """The links of a card, also to the cards that overtook it."""
+        events = filter(None, map(overtaken_by, card.requests))
+        places = list(dict.fromkeys(filter(None, map(place_of, events))))
+        found = dict[tuple[str, str], str]()
+        for place in places[:MAX_OVERTAKERS]:
+            with suppress(SlackError):
+                found[place] = await self._slack.permalink(*place)
+        return replace(self._links, cards=found) if found else self._links
 
     async def _drawn(self, job: Job, shown: int, refused: str) -> bool:
         """End the job, or put it off if Slack took the card only in a simpler form."""
@@ -240,7 +253,7 @@ class Show:
             return
         try:
             # at once, even if the bot is not in the channel
-            message = card_messages.draw(stale, self._links)
+            message = card_messages.draw(stale, await self._links_of(stale))
             await self._slack.replace_original(response_url, message)
         except SlackError as error:
             log.warning("pressed card not replaced", why=error.code)

@@ -186,6 +186,67 @@ async def test_of_two_cards_confirmed_at_once_for_a_customer_one_waits_for_the_o
     assert broken(database_url) == []
 
 
+async def test_a_click_closes_a_card_whose_customer_was_changed_before_it_was_posted(
+    one: Process, database_url: str
+) -> None:
+    # nobody sees it yet, so nobody closes it
+    await one.ask(ANOTHER)
+    posting = one.held[Kind.POST]
+    await one.confirmed()
+    await one.record()
+    assert await kinds(one) == {"show"}
+    one.held[Kind.POST] = posting
+    await one.post("0.2")
+    decided = await one.confirm(ANOTHER.id, act=Act("pressed"))
+    assert (decided.taken, decided.closed) == (False, True)
+    assert (decided.card.first.verdict, decided.card.first.decider) == (Verdict.OVERTAKEN, None)
+    assert await kinds(one, ANOTHER.id) == {"show"}
+    repeated = await one.confirm(ANOTHER.id, act=Act("pressed"))
+    assert (repeated.repeated, repeated.closed) == (True, False)
+    assert broken(database_url) == []
+
+
+@pytest.mark.parametrize(
+    ("outcome", "overtakes"),
+    [
+        *((each, True) for each in (Outcome.CLEARED, Outcome.RESTORED, Outcome.MOVED)),
+        *((each, False) for each in (Outcome.UNKNOWN, Outcome.REFUSED, Outcome.ALREADY_CLEAR)),
+        # what only a newer version knows may have changed the customer, or not
+        (Outcome("swapped"), False),
+    ],
+)
+async def test_only_a_known_change_overtakes(
+    one: Process,
+    database_url: str,
+    outcome: Outcome,
+    overtakes: bool,  # noqa: FBT001  # parametrized
+) -> None:
+    await one.ask(ANOTHER)
+    await one.post("0.2")
+    await one.confirmed()
+    await one.record(outcome)
+    assert ("overtake" in await kinds(one)) is overtakes
+    assert bool(await one.run(decide_steps.overtaken, ANOTHER.id)) is overtakes
+    assert (await one.card(ANOTHER.id)).first.is_open is not overtakes
+    assert broken(database_url) == []
+
+
+async def test_who_overtook_a_card_is_looked_for_again_if_more_was_done_meanwhile(
+    one: Process,
+) -> None:
+    await one.ask(ANOTHER)
+    await one.post("0.2")
+    await one.confirmed()
+    await one.record()
+    job = one.held[Kind.OVERTAKE]
+    assert await one.run(work_steps.overtook, job) == [ANOTHER.id]
+    await one.set(ID, Kind.OVERTAKE)
+    assert not await one.run(work_steps.done_unless_set_again, job)
+    assert await one.run(decide_steps.overtaken, ANOTHER.id)
+    assert await one.run(work_steps.overtook, job) == []
+    assert await one.run(work_steps.done_unless_set_again, job)
+
+
 async def test_a_double_click_that_is_refused_is_one_refusal(one: Process) -> None:
     await one.ask()
     for milliseconds in (0, 150, 5000):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from tests.support.faults import TIMING
 from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
-from tests.support.world import World
+from tests.support.world import OpenWorld, World
 
 JOINERY, DENTAL = 3100025, 3100033
 THREE = f"{BIKES}, {JOINERY}, {DENTAL} moved portal"
@@ -22,32 +23,33 @@ async def begin_unlatching(world: World, customer_id: int) -> None:
     await world.slack.workspace.until(lambda: "⏳" in world.card(card))
 
 
-async def test_an_overtaken_card_of_many_says_which_customer_it_is_about(world: World) -> None:
-    many = await world.ask(THREE)
-    one = await world.ask(f"{JOINERY} alone")
-    await world.press("U0BOB", one, CONFIRM)
-    await world.press("U0BOB", many, CONFIRM)
-    heard = world.last_ephemeral("U0BOB")
-    assert f"Another request for customer {JOINERY} was confirmed" in heard
-    assert "Cancel this one and ask again." in heard
-
-
-async def test_an_undo_of_many_that_was_overtaken_can_be_asked_for_again(world: World) -> None:
+async def test_an_undo_of_many_leaves_out_a_customer_that_was_overtaken(world: World) -> None:
     card = await world.ask(THREE)
     await world.press("U0BOB", card, CONFIRM)
     await world.press("U0BOB", card, UNDO)
     undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
     latch(world, JOINERY, 55)
     await world.press("U0BOB", await world.ask(f"{JOINERY} alone"), CONFIRM)
+    asked = world.card(undo)
+    assert "Latch 2 customers again?" in asked
+    assert f"⏩ Left out. Another request came first for {JOINERY}: ✅ Unlatched" in asked
     await world.press("U0BOB", undo, CONFIRM)
-    heard = world.last_ephemeral("U0BOB")
-    assert f"Another request for customer {JOINERY} was confirmed" in heard
-    assert "press Undo… again, which leaves that customer out" in heard
-    await world.press("U0BOB", undo, CANCEL)
-    await world.press("U0BOB", card, UNDO)
-    again = world.card(world.slack.workspace.thread(CHANNEL, card.ts)[-1])
-    assert "Latch 2 customers again?" in again
-    assert ": changed since by another request" in again
+    assert world.card(undo).startswith("↩️ 2 restored · ⏩ 1 overtaken")
+    assert world.fusebill.customers[JOINERY]["hubSpotId"] is None
+    assert world.card(card).startswith("↩️ 2 undone")
+
+
+async def test_a_card_of_many_is_not_confirmed_while_nobody_knows_what_another_one_did(
+    open_world: OpenWorld,
+) -> None:
+    async with open_world(timing=TIMING) as world:
+        many, one = await world.ask(THREE), await world.ask(f"{JOINERY} alone")
+        world.fusebill.misbehave("lost_before", operation="unlatch_customer", times=None)
+        await world.press("U0BOB", one, CONFIRM)
+        await world.press("U0BOB", many, CONFIRM)
+        heard = world.last_ephemeral("U0BOB")
+        assert f"Another request for customer {JOINERY} was confirmed" in heard
+        assert "Cancel this one and ask again." in heard
 
 
 async def test_an_undo_says_who_is_being_changed_by_another_request(world: World) -> None:

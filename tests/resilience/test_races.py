@@ -50,6 +50,11 @@ STATES: dict[State, Sequence[Step]] = {
         *(races.record_undo, races.show, races.fail, races.look_later, races.refuse),
         *(races.press_late, races.undo),
     ),
+    races.beside_work: (races.record_beside, races.confirm, races.cancel, races.refuse),
+    races.overtaken: (
+        *(races.overtake, races.confirm, races.cancel, races.refuse, races.remind),
+        races.press_late,
+    ),
 }
 RACES = [
     pytest.param(state, *pair, id=f"{state.__name__}-{pair[0].__name__}-{pair[1].__name__}")
@@ -90,6 +95,16 @@ MAY_BE: dict[tuple[State, Step, Step], set[str]] = {
     (races.abandoned, races.take_over, races.take_over): {"adopted adopted"},
     (races.unknown, races.look_again, races.ask_again): {"", "cleared cleared"},
     (races.unknown, races.look_again, races.look_again): {"cleared cleared"},
+    (races.beside_work, races.record_beside, races.confirm): {
+        "confirmed confirmed",
+        "overtaken overtaken",
+    },
+    (races.overtaken, races.overtake, races.overtake): {"overtaken overtaken"},
+    (races.overtaken, races.overtake, races.confirm): {"overtaken overtaken"},
+    (races.overtaken, races.overtake, races.cancel): {
+        "overtaken overtaken",
+        "cancelled cancelled",
+    },
     (races.undoing, races.record_undo, races.look_later): {
         "undone undone",
         "latched_again latched_again undone undone",

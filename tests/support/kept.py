@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Connection, RowMapping, select
 from bot.domain.models import Customer, EventType, Kind, Outcome, Person, Verdict
 from bot.ledger.tables import events, jobs, requests
 
-Job = Literal["post", "remind", "expire", "work", "show", "recheck"]
+Job = Literal["post", "remind", "expire", "work", "show", "recheck", "overtake"]
 """The kinds of thing that may still have to be done for a card."""
 AnyRow = RowMapping
 

@@ -60,13 +60,14 @@ class Side:
 class Scene:
     """A new card of two customers, of which one side may hold a job, and the other side.
 
-    `undo` is the card that undoes it, if there is one.
+    `undo` is the card that undoes it, if there is one, and `beside` one for the same customers.
     """
 
     holder: Side
     other: Side
     card: Card = field(init=False)
     undo: Card | None = None
+    beside: Card | None = None
 
     def __post_init__(self) -> None:
         """Customers that no other scene has."""
@@ -201,6 +202,29 @@ async def undoing(scene: Scene) -> None:
         decide_steps.decided, scene.undo.id, Verdict.CONFIRMED, BOB, _act(), message_ts=ts
     )
     await scene.holder.settled()
+
+
+async def beside_work(scene: Scene) -> None:
+    """It waits for a decision, and the holder works on another card for the same customers."""
+    await opened(scene)
+    scene.beside = _same_again(scene.card)
+    await scene.holder.run(ask_steps.asked, scene.beside, _act(), LIFE)
+    await scene.holder.run(
+        decide_steps.decided, scene.beside.id, Verdict.CONFIRMED, BOB, _act(), message_ts="1.2"
+    )
+    await scene.holder.settled()
+
+
+async def overtaken(scene: Scene) -> None:
+    """It waits for a decision, though the customers were changed since; nobody noted that yet."""
+    await beside_work(scene)
+    await record_beside(scene, scene.holder)
+
+
+def _same_again(card: Card) -> Card:
+    """Another card that unlatches the same customers."""
+    again = undo_of(card).requests
+    return Card(tuple(replace(r, kind=RequestKind.UNLATCH, undoes=None) for r in again))
 
 
 def undo_of(card: Card) -> Card:
@@ -349,11 +373,24 @@ async def record_undo(scene: Scene, _side: Side) -> object:
     return None
 
 
+async def record_beside(scene: Scene, _side: Side) -> object:
+    """The other card's customers are changed."""
+    assert scene.beside is not None
+    job = scene.holder.held(scene.beside.id, Kind.WORK)
+    results = {request.id: Result(Outcome.CLEARED) for request in scene.beside.requests}
+    await scene.holder.run(work_steps.recorded, job, results, HOUR)
+    return None
+
+
+async def overtake(scene: Scene, side: Side) -> object:
+    """Note that the customers were changed since."""
+    return bool(await side.run(decide_steps.overtaken, scene.id))
+
+
 async def ask_again(scene: Scene, side: Side) -> object:
     """Check again: a new card for what the customers still have."""
-    again = undo_of(await scene.now())
-    plain = [replace(r, kind=RequestKind.UNLATCH, undoes=None) for r in again.requests]
-    return type(await side.run(ask_steps.asked, Card(tuple(plain)), _act(), LIFE)).__name__
+    again = _same_again(await scene.now())
+    return type(await side.run(ask_steps.asked, again, _act(), LIFE)).__name__
 
 
 async def look_again(scene: Scene, side: Side) -> object:

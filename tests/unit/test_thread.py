@@ -175,11 +175,15 @@ def test_a_customer_latched_again_is_told_to_who_asked_and_who_confirmed() -> No
 
 @pytest.mark.parametrize("verdict", ENDINGS)
 def test_a_card_that_was_not_confirmed_is_told_once(verdict: Verdict) -> None:
-    meaning, actor = VERDICTS[verdict], "" if verdict is Verdict.EXPIRED else "U0BOB"
+    by_itself = {
+        Verdict.EXPIRED: "Expired",
+        Verdict.OVERTAKEN: "The bot closed the card: another request came first",
+    }
+    meaning, actor = VERDICTS[verdict], "" if verdict in by_itself else "U0BOB"
     card = happened(card_of(customers(5)), EventType(verdict), actor, why="wrong portal")
     [reply] = replies(card)
     assert notified(reply.message) == f"{meaning.emoji} {meaning.title}: 5 customers"
-    how = f"<@U0BOB> {verdict}" if actor else "Expired"
+    how = by_itself.get(verdict, f"<@U0BOB> {verdict}")
     assert words(card) == ["<@U0ALICE> asked", how]
 
 
