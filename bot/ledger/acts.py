@@ -9,18 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import timedelta
 
-from sqlalchemy import bindparam, delete, insert, select
+from sqlalchemy import bindparam, delete, exists, insert, select
 
 from bot.domain.models import Card, EventType, Person, Verdict
 from bot.ledger import people, rows
 from bot.ledger.database.statements import Statement
 from bot.ledger.jobs import Transaction
-from bot.ledger.tables import acts
+from bot.ledger.tables import acts, requests
 
 ACT_KEPT = timedelta(days=1)
 _ACT = Statement(select(acts).where(acts.c.id == bindparam("act")))
 _KEEP = Statement(insert(acts))
-_FORGET = Statement(delete(acts).where(acts.c.id == bindparam("act")))
+_FORGET_DECIDED = Statement(
+    delete(acts)
+    .where(acts.c.id == bindparam("act"))
+    # what was written meanwhile, by the other half of a double click, is a conflict instead
+    .where(~exists().where(requests.c.id == acts.c.card_id, requests.c.is_open))
+)
 _FORGET_OLD = Statement(delete(acts).where(acts.c.at <= bindparam("until")))
 
 
@@ -85,7 +90,7 @@ def keep(tx: Transaction, act: Act | None, card_id: str, came_of_it: str) -> Non
     kept = {"card_id": card_id, "at": tx.now, "came_of_it": came_of_it}
     _KEEP.execute(tx.connection, {"id": act.id, **kept})
     if act.while_open:
-        _FORGET.execute(tx.connection, {"act": act.while_open})
+        _FORGET_DECIDED.execute(tx.connection, {"act": act.while_open})
         _KEEP.execute(tx.connection, {"id": act.while_open, **kept})
 
 
