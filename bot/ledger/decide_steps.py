@@ -126,7 +126,7 @@ def decided(
     if by and _overtake(tx, locked, by):
         # nobody was quicker to note it
         acts.keep(tx, act, card_id, "late")
-        tx.finish(locked.card)
+        _set_jobs(tx, locked.card)
         return Decided(locked.card, taken=False, closed=True)
     if person:
         people.note_name(tx, person)
@@ -166,9 +166,11 @@ def overtaken(tx: Transaction, card_id: str) -> Card | None:
         return None
     others = same_customer.since_asked(tx.connection, card_id)
     by = same_customer.known_changes(locked.card, others)
-    closed = bool(by) and _overtake(tx, locked, by)
+    if by and _overtake(tx, locked, by):
+        _set_jobs(tx, locked.card)
+        return locked.card
     tx.finish(locked.card)
-    return locked.card if closed else None
+    return None
 
 
 def _overtake(tx: Transaction, locked: rows.LockedCard, by: Mapping[str, Request]) -> bool:
@@ -178,18 +180,18 @@ def _overtake(tx: Transaction, locked: rows.LockedCard, by: Mapping[str, Request
     """
     card = locked.card
     about = {each.id: _how(each, by[each.id]) for each in card.requests if each.id in by}
-    closes = card.is_pair or all(each.outcome or each.id in by for each in card.requests)
-    if closes:
+    if card.is_pair or all(each.outcome or each.id in by for each in card.requests):
         _decide(tx, locked, Verdict.OVERTAKEN, None, {}, {}, about)
         tx.remove(locked.id, Kind.POST, Kind.REMIND, Kind.EXPIRE)
+        return True
     for row in locked.rows:
-        if row["id"] in by and not closes:
+        if row["id"] in by:
             at = max(tx.now, locked.events[-1]["at"])
             locked.change(row, outcome=Outcome.LEFT_OUT, settled_at=at)
             locked.append(row, at, EventType.LEFT_OUT, "", about[row["id"]])
     locked.save(tx.connection)
     _show_if_posted(tx, locked)
-    return closes
+    return False
 
 
 def _how(request: Request, other: Request) -> dict[str, object]:

@@ -231,6 +231,20 @@ async def test_only_a_known_change_overtakes(
     assert broken(database_url) == []
 
 
+async def test_what_a_killed_process_overtook_is_closed_by_another(
+    one: Process, other: Process
+) -> None:
+    await one.ask(ANOTHER)
+    await one.post("0.2")
+    await one.confirmed()
+    await one.record()
+    other.now = LATER
+    [job] = await other.take(Kind.OVERTAKE)
+    assert await other.run(work_steps.overtook, job) == [ANOTHER.id]
+    with pytest.raises(LostHold):
+        await one.run(work_steps.overtook, one.held[Kind.OVERTAKE])
+
+
 async def test_who_overtook_a_card_is_looked_for_again_if_more_was_done_meanwhile(
     one: Process,
 ) -> None:

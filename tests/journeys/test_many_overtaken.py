@@ -36,7 +36,7 @@ async def test_an_undo_of_many_leaves_out_a_customer_that_was_overtaken(world: W
     await world.press("U0BOB", undo, CONFIRM)
     assert world.card(undo).startswith("↩️ 2 restored · ⏩ 1 overtaken")
     assert world.fusebill.customers[JOINERY]["hubSpotId"] is None
-    assert world.card(card).startswith("↩️ 2 undone")
+    assert world.card(card).startswith("✅ 1 unlatched · ↩️ 2 undone")
 
 
 async def test_a_card_of_many_is_not_confirmed_while_nobody_knows_what_another_one_did(

@@ -15,8 +15,9 @@ from bot.domain.models import EventType
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
 from tests.support.kept import KeptCard
-from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
+from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
 from tests.support.stage import Stage, Trap, stage
+from tests.support.world import add_customers
 
 # long enough that no live instance loses its lease on a loaded machine
 PATIENT = replace(PACE, hold_s=10.0)
@@ -75,7 +76,9 @@ async def test_of_two_instances_that_cannot_post_a_card_one_says_that_it_waits(
 async def test_confirm_and_cancel_at_once_make_one_verdict(staged: Stage) -> None:
     await staged.start(timing=PATIENT)
     await staged.start(timing=PATIENT)
-    cards = [await staged.ask() for _ in range(4)]
+    # what is done for a customer closes its other cards
+    add_customers(staged.fusebill)
+    cards = [await staged.ask(each) for each in CUSTOMERS[:4]]
     for card in cards:
         await asyncio.gather(
             click_everywhere(staged, card, "unlatch_confirm", 4),
@@ -85,6 +88,19 @@ async def test_confirm_and_cancel_at_once_make_one_verdict(staged: Stage) -> Non
 
     verdicts = [[e for e in each.story if e in ("confirmed", "cancelled")] for each in kept]
     assert [len(v) for v in verdicts] == [1, 1, 1, 1]
+
+
+async def test_a_card_of_one_instance_is_closed_by_what_another_one_did(staged: Stage) -> None:
+    await staged.start(timing=PATIENT)
+    waiting = await staged.ask()
+    await staged.start(timing=PATIENT)
+    card = await staged.ask()
+    await staged.slack.click("U0BOB", card.ts, CONFIRM)
+    await staged.until(lambda: "⏩ Overtaken" in staged.card(waiting))
+    first, second = await staged.settled()
+    assert first.story == ["requested", "overtaken"]
+    assert second.story == ["requested", "confirmed", "begun", "cleared"]
+    assert "[" not in staged.card(waiting)
 
 
 async def test_the_work_of_a_dead_instance_is_reclaimed(staged: Stage) -> None:
