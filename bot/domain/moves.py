@@ -33,6 +33,7 @@ from bot.domain.commands import (
     Move,
     tidy_reason,
 )
+from bot.domain.models import Customer, HubSpotIds
 
 FIELDS = {"contact": "vid", "company": "company_id"}
 """The words for HubSpot's ids, and their names in `HubSpotIds`."""
@@ -174,3 +175,15 @@ def _contradiction(customer_id: int, parts: Sequence[_Part], reason: str) -> str
     if len(parts) == len(FIELDS) and not any(part.value for part in parts):
         return "That is an unlatch: leave out “move”."
     return TOO_LONG if len(reason) > MAX_REASON_LENGTH else ""
+
+
+def moved(
+    customers: Sequence[Customer], move: Move
+) -> tuple[Sequence[Customer], Sequence[HubSpotIds]]:
+    """The customers that change, and the ids that each is to have."""
+    first, named = customers[0].ids, move.ids
+    if move.to is None:
+        return customers, [replace(first, **named)]
+    if named:
+        return customers[1:], [HubSpotIds(**named)]
+    return customers, [HubSpotIds(), first]

@@ -88,6 +88,7 @@ class Listeners:
         app.action(Action.CHECK)(self._guard.listener(self.on_check_clicked))
         app.action(Action.AGAIN)(self._guard.listener(self.on_again_clicked))
         app.action(Action.USE)(self._guard.listener(self.on_use_clicked))
+        app.action(Action.ANYWAY)(self._guard.listener(self.on_anyway_clicked))
         app.action(Action.MOVE)(self._guard.listener(self.on_move_clicked))
         app.action(Action.STOP)(self._guard.listener(self.on_stop_clicked))
         app.view(forms.DECLINE)(self._guard.listener(self.on_decline_sent))
@@ -208,6 +209,12 @@ class Listeners:
         ask, command = meaning(body)
         self._ask_for(body, ask, replace(place_of(body), command=command))
 
+    async def on_anyway_clicked(self, ack: AsyncAck, body: Payload) -> None:
+        """**Ask anyway**, though a card waits for the customer: the same as typing it."""
+        await ack()
+        ask, command = meaning(body)
+        self._ask_for(body, ask, replace(place_of(body), command=command), anyway=True)
+
     async def on_move_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Move…** on the result of an unlatch: a form asks what the customer moves to."""
         await ack()
@@ -233,18 +240,29 @@ class Listeners:
         stopping = self._decide.stop(value(body), clicker(body), place, act(body))
         self._guard.spawn(stopping, place, interrupted=click_answers.stop_interrupted)
 
-    def _ask_for(self, body: Payload, ask: Ask | AskMany | Malformed, place: Place) -> None:
+    def _ask_for(
+        self,
+        body: Payload,
+        ask: Ask | AskMany | Move | Malformed,
+        place: Place,
+        *,
+        anyway: bool = False,
+    ) -> None:
         """Ask for what a button stands for; if nobody knows what that is, say so."""
         if isinstance(ask, Malformed):
             log.error("button not understood", why=ask.why)
             self._guard.tell(place, answers.malformed(ask.why, command=place.command))
+        elif isinstance(ask, Move):
+            moving_ = self._asking.move(clicker(body), place, ask, choice(body), anyway=anyway)
+            self._guard.spawn(moving_, place)
         elif self._paste.lacks_reason(ask):
             trigger_id, ids = body["trigger_id"], ask.customer_ids
             opening = self._paste.open_form(clicker(body), place, trigger_id, act(body), ids)
             self._guard.spawn(opening, place)
         else:
             asking = self._asking.ask_once(
-                *(clicker(body), place, ask.customer_ids, ask.reason, choice(body))
+                *(clicker(body), place, ask.customer_ids, ask.reason, choice(body)),
+                anyway=anyway,
             )
             self._guard.spawn(asking, place)
 

@@ -61,11 +61,15 @@ def _hashed(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def meaning(body: Payload) -> tuple[Ask | AskMany | Malformed, str]:
+def meaning(body: Payload) -> tuple[Ask | AskMany | Move | Malformed, str]:
     """What a button asks for that stands for a typed text, and the command's name; it is JSON."""
     try:
         carried = json.loads(value(body))
-        ids, reason, command = carried["ids"], carried["reason"], carried["command"]
+        reason, command = carried["reason"], carried["command"]
+        if "to_ids" in carried:
+            wanted = (carried["customer_id"], carried["to_ids"], carried["to"], reason)
+            return Move(*wanted), command
+        ids = carried["ids"]
     except (ValueError, LookupError, TypeError, RecursionError):
         why = "The bot does not know this button, so nothing was done."
         return Malformed(why), COMMAND

@@ -44,7 +44,12 @@ KNOWN = Statement(
     .where(
         requests.c.customer_id.in_(bindparam("customers", expanding=True)),
         requests.c.message_ts.is_not(None),
-        (requests.c.is_open & (requests.c.expires_at > bindparam("now")))
+        # an open card may have left the customer out
+        (
+            requests.c.is_open
+            & requests.c.outcome.is_(None)
+            & (requests.c.expires_at > bindparam("now"))
+        )
         | requests.c.outcome.in_([each for each, meaning in OUTCOMES.items() if meaning.effective]),
     )
     .order_by(requests.c.asked_at),

@@ -81,8 +81,9 @@ LEFT_OUT_WHY_LENGTH = 80
 class Action(StrEnum):
     """The `action_id` of each button; the button's value is the id of a card.
 
-    Two differ: the value of `USE`, which asks for a card, is JSON: see `lists.asking`. That of
-    `MOVE` is JSON, too: the `customer_id`, the `ids` that were taken from it, and the `reason`.
+    Three differ: the value of `USE` and `ANYWAY`, which ask for a card, is JSON: see
+    `lists.asking`. That of `MOVE` is JSON, too: the `customer_id`, the `ids` that were taken from
+    it, and the `reason`.
     """
 
     CONFIRM = "unlatch_confirm"
@@ -90,6 +91,7 @@ class Action(StrEnum):
     UNDO = "unlatch_undo"
     CHECK = "unlatch_check"
     USE = "unlatch_use"
+    ANYWAY = "unlatch_anyway"
     STOP = "unlatch_stop"
     MOVE = "unlatch_move"
     AGAIN = "unlatch_again"

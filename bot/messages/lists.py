@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.domain.commands import ASK_USAGE, COMMAND, MAX_CUSTOMERS, Ask, Reading
+from bot.domain.commands import ASK_USAGE, COMMAND, MAX_CUSTOMERS, Ask, Move, Reading
 from bot.domain.meanings import KINDS, VERDICTS, holds_now, may_be_undone
 from bot.domain.models import Customer, Outcome, Request
 from bot.messages.block_kit import (
@@ -68,12 +68,17 @@ def usage(command: str = COMMAND) -> Message:
     )
 
 
-def asking(label: str, reading: Reading, command: str, *, aloud: str) -> Block | None:
+def asking(
+    label: str, wanted: Reading | Move, command: str, *, aloud: str, action: Action = Action.USE
+) -> Block | None:
     """A button that asks for a card, as if it were typed; None if no button carries so much."""
-    carried = {"ids": reading.customer_ids, "reason": reading.reason, "command": command}
+    carried: dict[str, object] = {"ids": wanted.customer_ids}
+    if isinstance(wanted, Move):
+        carried = {"customer_id": wanted.customer_id, "to_ids": wanted.ids, "to": wanted.to}
+    carried |= {"reason": wanted.reason, "command": command}
     value = json.dumps(carried, ensure_ascii=False, separators=(",", ":"))
     fits = units(value) <= MAX_VALUE_LENGTH
-    return buttons(button(label, Action.USE, value, aloud=aloud)) if fits else None
+    return buttons(button(label, action, value, aloud=aloud)) if fits else None
 
 
 def did_you_mean(

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bot.domain.cells import QUOTED_LENGTH
-from bot.domain.commands import COMMAND, AmbiguousAsk, Doubt, Question, Reading
-from bot.domain.models import Customer
+from bot.domain.commands import COMMAND, AmbiguousAsk, Doubt, Move, Question, Reading
+from bot.domain.models import Customer, Request
 from bot.messages.block_kit import (
     Block,
     Line,
@@ -14,17 +14,22 @@ from bot.messages.block_kit import (
     bold,
     code,
     cut,
+    date,
     lines,
+    link,
     message,
     say,
     text,
+    user,
 )
+from bot.messages.card import Action
 from bot.messages.lists import asking, hit_lines
 from bot.messages.phrases import Links, amount, ids_inline, titled
 
 MAX_LABEL_LENGTH = 75
 SHOWN_REASON_LENGTH = 500
 MAX_CHOICES = 5
+MAX_WAITING = 10
 MAX_DESCRIBED = 5
 """So many customers are shown with all that is known of them; of more, the names and the ids."""
 
@@ -72,6 +77,40 @@ def whom(
         [more] if len(choices) > MAX_CHOICES else None,
         *(_reason_choice(few, command) if few else ()),
     )
+
+
+def asked_already(
+    waiting: Sequence[tuple[Request, str | None]], wanted: Reading | Move, command: str
+) -> Message | None:
+    """Say whose cards wait already, with their addresses, and ask whether another one is wanted.
+
+    None if no button carries that.
+    """
+    [(first, url), *others] = waiting
+    about = amount(len(waiting), "customer") if others else titled(first.customer)
+    label = "Ask anyway"
+    pressed = asking(label, wanted, command, aloud=f"{label}: {about}", action=Action.ANYWAY)
+    if pressed is None:
+        return None
+    if others:
+        said = [[say(f"☝️ Cards already wait for {about}, so no other was posted:")]]
+        said += [
+            [text(titled(each.customer)), say(", "), *_asked(each, its)]
+            for each, its in waiting[:MAX_WAITING]
+        ]
+        more = len(waiting) - MAX_WAITING
+        said += [[say(f"{more} more")]] if more > 0 else []
+    else:
+        start: Line = [say("☝️ A card already waits for "), text(about), say(", ")]
+        said = [[*start, *_asked(first, url)], [say("No second one was posted.")]]
+    return message(said, pressed)
+
+
+def _asked(request: Request, url: str | None) -> Line:
+    """Who asked for a card, when, and where it is."""
+    see = [say(": "), link(url, "see its card")] if url else []
+    asked = [say("asked by "), user(request.requester.user_id), say(", ")]
+    return [*asked, date(request.asked_at), *see, say(".")]
 
 
 def _choices(meant: Reading, hits: Sequence[Sequence[Customer]]) -> list[Reading]:

@@ -16,7 +16,7 @@ from uuid import uuid4
 
 import structlog
 
-from bot.domain.commands import AmbiguousAsk, Move
+from bot.domain.commands import AmbiguousAsk, Move, Reading
 from bot.domain.meanings import Past, is_move
 from bot.domain.models import (
     Card,
@@ -27,7 +27,8 @@ from bot.domain.models import (
     Person,
     Request,
 )
-from bot.fusebill.errors import CustomerNotFound, FusebillError, FusebillRefused
+from bot.domain.moves import moved
+from bot.fusebill.errors import FusebillError
 from bot.ledger import acts, ask_steps
 from bot.ledger.acts import Act, Repeated
 from bot.ledger.ask_steps import Asked, NothingToFollow
@@ -35,19 +36,16 @@ from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Kind
 from bot.ledger.same_customer import FollowUpOpen, Overtaken
 from bot.messages import answers, click_answers, questions
-from bot.messages.block_kit import Message, cut
-from bot.messages.fusebill_errors import reason as words_of
-from bot.messages.phrases import Links, display_name
+from bot.messages.block_kit import Message
+from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
-from bot.requests.customers import Customers, ReadEach, is_about_customer
+from bot.requests.customers import Customers, ReadEach, common_error, left_out_of
 from bot.requests.lists import Lists
 from bot.requests.permissions import Permissions
 from bot.requests.private_messages import Place, PrivateMessages
 from bot.requests.runner import Runner
 
 log = structlog.get_logger(__name__)
-
-WHY_LENGTH = 120
 
 
 class Ask:
@@ -82,10 +80,13 @@ class Ask:
         reason: str,
         act: Act,
         typed: str = "",
+        *,
+        anyway: bool = False,
     ) -> None:
         """Read the customers and post one card for all that are latched.
 
         `typed` is the number as it was typed, if it was one. The same act again posts no card.
+        If a card waits for one of them already, it is only posted if the person wants it `anyway`.
         """
         started = monotonic()
         person = self._permissions.policy.with_home_team(person)
@@ -101,25 +102,57 @@ class Ask:
                 await self._explain(found, place, reason, typed)
             return
         on_card = {customer.customer_id for customer in latched}
-        left_out = [_left_out(i, each) for i, each in found.items() if i not in on_card]
+        left_out = [left_out_of(i, each) for i, each in found.items() if i not in on_card]
+        known = await self._lists.known(sorted(on_card))
+        wanted = Reading(tuple(customer_ids), reason)
+        if not anyway and await self._waits_already(known, wanted, person, place, act):
+            return
         card = new_card(person, place, latched, reason)
         if await self.post(
-            card, place, act, left_out, past=await self._lists.past(sorted(on_card))
+            card, place, act, left_out, past=await self._lists.past(known, len(on_card))
         ):
             self._metrics.card_seconds.observe(monotonic() - started)
             if left_out and len(latched) == 1:
                 others = answers.others_left_out(RequestKind.UNLATCH, left_out, self._links)
                 await self._private.send(place, others)
 
+    async def _waits_already(
+        self,
+        known: Sequence[Request],
+        wanted: Reading | Move,
+        person: Person,
+        place: Place,
+        act: Act,
+    ) -> bool:
+        """Whether cards wait for the customers already; then the person is asked what they want."""
+        waiting = [each for each in known if each.is_open]
+        if not waiting:
+            return False
+        # its own card waits, if the act was delivered before
+        repeated = await self.is_repeated(act, person, place)
+        return repeated or await self._lists.say_who_waits(waiting, wanted, place)
+
     async def ask_once(
-        self, person: Person, place: Place, customer_ids: Sequence[int], reason: str, act: Act
+        self,
+        person: Person,
+        place: Place,
+        customer_ids: Sequence[int],
+        reason: str,
+        act: Act,
+        *,
+        anyway: bool = False,
     ) -> None:
         """Ask as `ask` does, for a button or a form that people press twice."""
         if not await self.is_repeated(act, person, place):
-            await self.ask(person, place, customer_ids, reason, act)
+            await self.ask(person, place, customer_ids, reason, act, anyway=anyway)
 
-    async def move(self, person: Person, place: Place, move: Move, act: Act) -> None:
-        """Read the customers and post a card that moves one to other ids, or its ids to another."""
+    async def move(
+        self, person: Person, place: Place, move: Move, act: Act, *, anyway: bool = False
+    ) -> None:
+        """Read the customers and post a card that moves one to other ids, or its ids to another.
+
+        As for `ask`, if a card waits already.
+        """
         started = monotonic()
         person = self._permissions.policy.with_home_team(person)
         first_id = move.customer_id
@@ -132,7 +165,10 @@ class Ask:
             if not await self.is_repeated(act, person, place):
                 await self._private.send(place, why)
             return
-        customers, after = _moved(
+        known = await self._lists.known(sorted(move.customer_ids))
+        if not anyway and await self._waits_already(known, move, person, place, act):
+            return
+        customers, after = moved(
             [each for each in found.values() if isinstance(each, Customer)], move
         )
         card = new_card(person, place, customers, move.reason, kind=RequestKind.MOVE, after=after)
@@ -153,10 +189,10 @@ class Ask:
     async def _explain(self, found: ReadEach, place: Place, reason: str, typed: str) -> None:
         """Say why there is nothing to ask about."""
         [(first_id, first), *others] = found.items()
-        if others and (error := _common_error(list(found.values()))):
+        if others and (error := common_error(list(found.values()))):
             await self._private.send(place, answers.not_read(first_id, error))
         elif others:
-            left_out = [_left_out(*each) for each in found.items()]
+            left_out = [left_out_of(*each) for each in found.items()]
             await self._private.send(place, answers.none_to_unlatch(left_out, self._links))
         elif isinstance(first, Customer):
             await self._private.send(place, answers.not_latched(first, self._links))
@@ -289,18 +325,6 @@ def new_card(
     return Card(tuple(requests))
 
 
-def _moved(
-    customers: Sequence[Customer], move: Move
-) -> tuple[Sequence[Customer], Sequence[HubSpotIds]]:
-    """The customers that change, and the ids that each is to have."""
-    first, named = customers[0].ids, move.ids
-    if move.to is None:
-        return customers, [replace(first, **named)]
-    if named:
-        return customers[1:], [HubSpotIds(**named)]
-    return customers, [HubSpotIds(), first]
-
-
 def _why_not_moved(found: ReadEach, move: Move, links: Links) -> Message | None:
     """Why there is nothing to move, or nowhere; None if there is."""
     for customer_id, each in found.items():
@@ -322,23 +346,3 @@ def _why_not_moved(found: ReadEach, move: Move, links: Links) -> Message | None:
         whose = others[0]
         why = "so it can't take other ids. It has to be unlatched first, or moved elsewhere."
     return answers.not_moved(whose, why, links) if why else None
-
-
-def _common_error(results: Sequence[Customer | FusebillError]) -> FusebillError | None:
-    """Why none of the customers could be read; None if any was, or if each has its own reason."""
-    errors = [each for each in results if isinstance(each, FusebillError)]
-    if len(errors) < len(results) or any(map(is_about_customer, errors)):
-        return None
-    return errors[0]
-
-
-def _left_out(customer_id: int, result: Customer | FusebillError) -> LeftOut:
-    match result:
-        case Customer():
-            return LeftOut(customer_id, "not latched to anything", display_name(result))
-        case CustomerNotFound():
-            return LeftOut(customer_id, "not known in Fusebill")
-        case _:
-            own_words = type(result) is FusebillRefused and result.texts
-            why = result.texts[0] if own_words else words_of(result)
-            return LeftOut(customer_id, f"could not be read: {cut(why, WHY_LENGTH)}")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import structlog
 
 from bot.domain.commands import Doubt, Find
-from bot.domain.models import Customer
+from bot.domain.models import Customer, LeftOut
 from bot.fusebill.client import Field, FusebillClient
 from bot.fusebill.errors import (
     CustomerNotFound,
@@ -24,6 +24,9 @@ from bot.fusebill.errors import (
 from bot.fusebill.pace import MINUTE, Pace
 from bot.fusebill.responses import Found
 from bot.messages import answers
+from bot.messages.block_kit import cut
+from bot.messages.fusebill_errors import reason
+from bot.messages.phrases import display_name
 from bot.ops.tasks import beside, retried
 from bot.requests.private_messages import Place, PrivateMessages
 
@@ -43,6 +46,7 @@ MAX_REFUSALS = 3
 ReadEach = dict[int, Customer | FusebillError]
 """Each customer that was asked for, in that order, or why it could not be read."""
 MAX_HITS = 5
+WHY_LENGTH = 120
 _FIELDS: tuple[Field, ...] = ("CompanyName", "Reference", "PrimaryEmail")
 _NAMES: tuple[Field, ...] = ("FirstName", "LastName")
 Call = Callable[[], Coroutine[None, None, Found]]
@@ -233,3 +237,24 @@ def _merged(results: Iterable[Found]) -> Found:
     hits: dict[int, Customer] = {each.customer_id: each for r in results for each in r.customers}
     complete = len(hits) <= MAX_HITS and all(each.complete for each in results)
     return Found(list(hits.values())[:MAX_HITS], complete)
+
+
+def common_error(results: Sequence[Customer | FusebillError]) -> FusebillError | None:
+    """Why none of the customers could be read; None if any was, or if each has its own reason."""
+    errors = [each for each in results if isinstance(each, FusebillError)]
+    if len(errors) < len(results) or any(map(is_about_customer, errors)):
+        return None
+    return errors[0]
+
+
+def left_out_of(customer_id: int, result: Customer | FusebillError) -> LeftOut:
+    """Why a customer that was asked for is not on the card."""
+    match result:
+        case Customer():
+            return LeftOut(customer_id, "not latched to anything", display_name(result))
+        case CustomerNotFound():
+            return LeftOut(customer_id, "not known in Fusebill")
+        case _:
+            own_words = type(result) is FusebillRefused and result.texts
+            why = result.texts[0] if own_words else reason(result)
+            return LeftOut(customer_id, f"could not be read: {cut(why, WHY_LENGTH)}")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot.domain.commands import Ask, Doubt, Find, History, Question, UndoOf
+from bot.domain.commands import Ask, Doubt, Find, History, Move, Question, Reading, UndoOf
 from bot.domain.meanings import LATER, Past
 from bot.domain.models import Customer, Person, Request, Verdict
 from bot.fusebill.errors import CustomerNotFound, FusebillError
@@ -134,16 +134,33 @@ class Lists:
         ]
         await self._private.send(place, lists.pending(listed, len(ordered) - len(shown)))
 
-    async def past(self, customer_ids: Sequence[int]) -> list[Past]:
-        """What the ledger knows of customers; nothing if it fails, which is told later."""
+    async def known(self, customer_ids: Sequence[int]) -> Sequence[Request]:
+        """What the ledger knows of customers; nothing if it fails, which is told later.
+
+        Of each its last change, and the last card that waits for it.
+        """
         try:
-            known = await self._runner.read(lambda c: ledger_lists.known(c, customer_ids))
+            return await self._runner.read(lambda c: ledger_lists.known(c, customer_ids))
         except LedgerUnavailable:
-            return []
-        # the card of one customer links what it names
-        alone = len(customer_ids) == 1
-        urls = [await self.permalink(each) if alone else None for each in known]
+            return ()
+
+    async def past(self, known: Sequence[Request], card_size: int) -> list[Past]:
+        """What a card says of its customers' past; that of one customer links what it names."""
+        urls = [await self.permalink(each) if card_size == 1 else None for each in known]
         return [_past_of(each, url) for each, url in zip(known, urls, strict=True)]
+
+    async def say_who_waits(
+        self, waiting: Sequence[Request], wanted: Reading | Move, place: Place
+    ) -> bool:
+        """Ask whether another card is wanted for customers whose cards wait; false if it can't."""
+        shown = waiting[: questions.MAX_WAITING]
+        urls = [*await asyncio.gather(*map(self.permalink, shown))]
+        urls += [None] * (len(waiting) - len(shown))
+        each = list(zip(waiting, urls, strict=True))
+        asked = questions.asked_already(each, wanted, place.command)
+        if asked is not None:
+            await self._private.send(place, asked)
+        return asked is not None
 
     async def permalink(self, request: Request) -> str | None:
         """The URL of a request's card; None if Slack can't say."""

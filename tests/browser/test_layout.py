@@ -7,6 +7,7 @@ from playwright.async_api import expect
 
 from tests.browser.conftest import OpenVisit, Theme
 from tests.browser.posting import button, post, section
+from tests.support.names import CUSTOMERS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -61,8 +62,8 @@ async def test_in_a_low_window_every_customer_can_be_scrolled_into_view(
 async def test_the_skip_link_does_not_shift_the_page(open_visit: OpenVisit) -> None:
     async with open_visit(width=380, height=760) as visit:
         alice = await visit.tab()
-        for _ in range(2):
-            await alice.ask()
+        for customer_id in CUSTOMERS[:2]:
+            await alice.ask(f"/unlatch {customer_id} moved")
         await alice.page.get_by_role("link", name="Skip to the message box").focus()
         await alice.page.keyboard.press("Enter")
         await expect(alice.page.locator("#composer-text")).to_be_focused()

@@ -9,6 +9,7 @@ from playwright.async_api import expect
 
 from tests.browser.conftest import Tab, Visit
 from tests.browser.posting import button, post, section
+from tests.support.names import CUSTOMERS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -125,8 +126,8 @@ async def test_new_messages_do_not_scroll_a_list_that_was_scrolled_up(
     alice: Tab,
 ) -> None:
     scroller, newer = alice.page.locator("#scroller"), alice.page.locator("#newer")
-    for _ in range(3):
-        await alice.ask()
+    for customer_id in CUSTOMERS[:3]:
+        await alice.ask(f"/unlatch {customer_id} moved")
     await scroller.evaluate("node => { node.scrollTop = 0; }")
     await expect(newer).to_be_hidden()
     post(alice, section("News"))

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from bot.sandbox.slack.simulator import Channel, Ephemeral, PostedMessage
-from tests.support.names import BIKES, CHANNEL, USE
+from tests.support.names import BIKES, CANCEL, CHANNEL, USE
 from tests.support.reading import parts, without_times
 from tests.support.world import OpenWorld, World, add_customers
 
@@ -213,6 +213,7 @@ async def test_where_a_reason_is_required_the_button_asks_for_it_in_a_form(
         await world.settled()
         [card] = cards(world)
         assert ": moved\n" in world.card(card)
+        await world.press("U0ALICE", card, CANCEL)
         # a suggestion that carries its reason opens no form
         await world.reply_to("1337 moved")
         await use(world)

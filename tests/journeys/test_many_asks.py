@@ -171,7 +171,7 @@ async def test_a_form_that_was_changed_before_it_is_sent_again_asks_anew(world: 
     form = await open_form(world)
     # Slack did not get the answers in time, keeps the form and shows "Try again?"
     for other in (JOINERY, JOINERY, DENTAL):
-        filled = world.slack.views.fill(form.id, {"ids": f"{BIKES}\n{other}", "reason": "moved"})
+        filled = world.slack.views.fill(form.id, {"ids": str(other), "reason": "moved"})
         view = world.slack.views.payload(filled)
         payload = submission_payload(world.slack.workspace, "U0ALICE", view)
         body = urlencode({"payload": json.dumps(payload)}).encode()
@@ -181,7 +181,7 @@ async def test_a_form_that_was_changed_before_it_is_sent_again_asks_anew(world: 
     assert str(JOINERY) in first
     assert str(DENTAL) in second
     # the second time, nothing was read
-    assert operations(world) == ["get_customer"] * 4
+    assert operations(world) == ["get_customer"] * 2
 
 
 @pytest.mark.parametrize("typed", [f"{BIKES} {JOINERY} moved", "find Stolen"])

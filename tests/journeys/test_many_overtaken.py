@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.support.faults import TIMING
-from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
+from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.world import OpenWorld, World
 
 JOINERY, DENTAL = 3100025, 3100033

@@ -74,8 +74,7 @@ async def test_what_is_decided_and_done_is_not_listed_though_it_is_read_again_la
 
 async def test_at_most_ten_are_shown_and_the_others_counted(world: World) -> None:
     for number in range(12):
-        await world.slack.command("U0ALICE", f"2554529 number {number}")
-        await world.settled()
+        await world.ask(f"2554529 number {number}")
     lines = await listed(world)
     assert [line for line in lines if line.startswith("why")] == [
         f"why: number {number}" for number in range(10)

@@ -224,17 +224,6 @@ async def test_a_customer_that_is_already_clear_is_not_called(world: World) -> N
     assert world.card(card).startswith("☑️ Already clear: Stolen Bikes (2554529)\n")
 
 
-async def test_the_second_of_two_cards_is_told_who_was_first(world: World) -> None:
-    first, second = await world.ask(), await world.ask(user_id="U0BOB")
-    await world.press("U0ALICE", second, CONFIRM)
-    await world.press("U0BOB", first, CONFIRM)
-    told = without_times(world.last_ephemeral("U0BOB"))
-    assert "was confirmed after this one was made" in told
-    assert "✅ Unlatched: contact 101 and company 202 · confirmed by <@U0ALICE>, AT" in told
-    assert "see its card" in told
-    assert operations(world).count("unlatch_customer") == 1
-
-
 async def test_of_two_confirmations_at_once_one_clears_and_one_finds_it_clear(
     open_world: OpenWorld, database_url: str
 ) -> None:

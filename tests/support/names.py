@@ -14,6 +14,7 @@ CHECK = "unlatch_check"
 AGAIN = "unlatch_again"
 STOP = "unlatch_stop"
 USE = "unlatch_use"
+ANYWAY = "unlatch_anyway"
 ALICE = Person("U0ALICE", "T0SANDBOX")
 BOB = Person("U0BOB", "T0SANDBOX")
 CUSTOMERS = [BIKES, 3100025, 3100033, *range(5_000_001, 5_000_010)]

@@ -16,7 +16,7 @@ from tests.support import ledger
 from tests.support.bot_process import PACE, BotProcess, bot_process
 from tests.support.kept import KeptCard
 from tests.support.names import BIKES, CHANNEL
-from tests.support.world import settings_for
+from tests.support.world import ask_anyway, settings_for
 
 
 @dataclass(slots=True)
@@ -63,10 +63,10 @@ class Stage:
 
     async def ask(self, customer_id: int = BIKES) -> PostedMessage:
         """Ask for a card, and wait until the ledger knows it."""
-        before = len(self.slack.workspace.messages(CHANNEL))
-        assert (await self.slack.command("U0ALICE", f"{customer_id} moved")).status == 200
-        await self.until(lambda: len(self.slack.workspace.messages(CHANNEL)) > before)
-        card = self.slack.workspace.messages(CHANNEL)[-1]
+        try:
+            card = await ask_anyway(self.slack, "U0ALICE", f"{customer_id} moved", 40.0)
+        except TimeoutError:
+            raise AssertionError(f"no card; the log:\n{self.log}") from None
         # a bot that is killed before would have another card posted
         await self.until(lambda: card.ts in self.log)
         return card

@@ -12,11 +12,17 @@ from typing import Any
 
 from bot.app.composition import Bot
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
-from bot.sandbox.slack.simulator import OpenView, PostedMessage, SimulatedSlack, text_of
+from bot.sandbox.slack.simulator import (
+    Ephemeral,
+    OpenView,
+    PostedMessage,
+    SimulatedSlack,
+    text_of,
+)
 from bot.settings import Settings, Timing
 from tests.support import ledger
 from tests.support.kept import KeptCard, KeptRequest
-from tests.support.names import BIKES, CANCEL, CHANNEL, CUSTOMERS
+from tests.support.names import ANYWAY, BIKES, CANCEL, CHANNEL, CUSTOMERS
 
 QUICK = Timing(sweep_every_s=0.1, retry_s=0.05, look_s=0.02, pause_s=0.1)
 
@@ -32,19 +38,14 @@ class World:
     database_url: str
 
     async def ask(self, text: str = "2554529 moved", user_id: str = "U0ALICE") -> PostedMessage:
-        """Type `/unlatch …` and wait for the card."""
-        before = len(self.slack.workspace.messages(CHANNEL))
-        delivery = await self.slack.command(user_id, text)
-        assert delivery.status == 200, delivery
+        """Type `/unlatch …` and wait for the card; with **Ask anyway**, if one waits already."""
         try:
-            await self.slack.workspace.until(
-                lambda: len(self.slack.workspace.messages(CHANNEL)) > before
-            )
+            card = await ask_anyway(self.slack, user_id, text, 30.0)
         except TimeoutError:
             raise AssertionError(f"no card; {user_id} saw: {self.ephemerals(user_id)}") from None
         # the card's ts is noted after it: the ledger is read by it
         await self.settled()
-        return self.slack.workspace.messages(CHANNEL)[-1]
+        return card
 
     async def settled(self) -> None:
         """Wait until the bot has no background task left."""
@@ -115,6 +116,32 @@ class World:
         """The visible text of a card's thread."""
         replies = self.slack.workspace.thread(CHANNEL, card.ts)
         return "\n".join(text_of(reply.blocks) for reply in replies)
+
+
+async def ask_anyway(
+    slack: SimulatedSlack, user_id: str, text: str, timeout_s: float
+) -> PostedMessage:
+    """Type `/unlatch …` and wait for the card; press **Ask anyway** if a card waits already.
+
+    Raises: TimeoutError.
+    """
+    workspace = slack.workspace
+    cards, heard = len(workspace.messages(CHANNEL)), len(workspace.ephemerals(user_id))
+
+    def posted() -> bool:
+        return len(workspace.messages(CHANNEL)) > cards
+
+    def asked() -> list[Ephemeral]:
+        return [e for e in workspace.ephemerals(user_id)[heard:] if ANYWAY in str(e.blocks)]
+
+    delivery = await slack.command(user_id, text)
+    assert delivery.status == 200, delivery
+    await workspace.until(lambda: posted() or bool(asked()), timeout_s)
+    if not posted():
+        delivery = await slack.click_ephemeral(user_id, asked()[-1], ANYWAY)
+        assert delivery.status == 200, delivery
+        await workspace.until(posted, timeout_s)
+    return workspace.messages(CHANNEL)[-1]
 
 
 def add_customers(

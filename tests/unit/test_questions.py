@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, strategies as st
 
-from bot.domain.commands import Doubt, Question, Reading, tidy_reason
-from bot.domain.models import Customer
+from bot.domain.commands import Doubt, Move, Question, Reading, tidy_reason
+from bot.domain.models import Customer, Request
 from bot.messages.block_kit import Message
-from bot.messages.questions import whom
+from bot.messages.questions import asked_already, whom
 from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
+    CARD,
     CUSTOMERS,
     NO_LINKS,
     NUMBERS,
     TEXTS,
     mentions_and_links,
     refused_by_slack,
+    wrong_with,
 )
+
+URL = "https://sandbox.slack.example/archives/C0BILLING/p1"
 
 DOUBTS = st.one_of(
     st.builds(Doubt, TEXTS),
@@ -106,3 +111,39 @@ def test_fifty_references_fit_a_message() -> None:
     assert [ids for _label, ids in choices(message)] == [list(range(1, 51))]
     assert "REF-49 may be: Zero 50 (50), no contact and no company" in text_of(message.blocks)
     assert mentions_and_links(message) == set()
+
+
+WAITING = st.lists(
+    st.tuples(st.builds(lambda c: replace(CARD, customer=c), CUSTOMERS), st.none() | st.just(URL)),
+    min_size=1,
+    max_size=50,
+)
+MOVES = st.builds(
+    Move,
+    NUMBERS,
+    st.fixed_dictionaries({"vid": st.none() | NUMBERS, "company_id": NUMBERS}),
+    st.none() | NUMBERS,
+    REASONS,
+)
+
+
+@given(WAITING, READINGS | MOVES)
+def test_slack_accepts_every_question_about_cards_that_wait(
+    waiting: list[tuple[Request, str | None]], wanted: Reading | Move
+) -> None:
+    message = asked_already(waiting, wanted, "/unlatch")
+    assert message
+    assert wrong_with(message, {"<@U0ALICE>"}, URL, f"<{URL}") == []
+
+
+def test_what_no_button_can_carry_is_not_asked_about() -> None:
+    longest = Reading(tuple(range(10**17, 10**17 + 50)), '"' * 500)
+    assert asked_already([(CARD, None)], longest, "/unlatch")
+    assert asked_already([(CARD, None)], longest, "/unlatch-of-the-test-app") is None
+
+
+def test_of_many_cards_that_wait_the_first_are_named() -> None:
+    message = asked_already([(CARD, None)] * 12, Reading((1, 2), ""), "/unlatch")
+    assert message
+    assert text_of(message.blocks).count("asked by") == 10
+    assert "\n2 more\n" in text_of(message.blocks)
