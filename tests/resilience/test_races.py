@@ -119,10 +119,12 @@ def url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
         file = f"sqlite:///{tmp_path_factory.mktemp('races')}/ledger.db"
         ledger.create(file)
         yield file
+        assert ledger.broken(file) == []
         return
     with postgresql.database(request.getfixturevalue("postgresql_server")) as created:
         ledger.create(created)
         yield created
+        assert ledger.broken(created) == []
 
 
 @pytest.mark.parametrize(("state", "first", "second"), RACES)
@@ -139,7 +141,6 @@ async def test_two_steps_at_once_end_as_one_after_the_other(
             assert found in may_be
             if (state, first, second) in MAY_BE:
                 assert found[0] in MAY_BE[state, first, second]
-    assert ledger.broken(url) == []
 
 
 Found = tuple[str, list[str], object]
