@@ -134,8 +134,10 @@ def settling(database_url: str) -> Iterator[Callable[[], bool]]:
             left = select(func.count()).where(~waits, jobs.c.due_at.is_not(None))
             return not connection.execute(left).scalar()
 
-    yield settled
-    engine.dispose()
+    try:
+        yield settled
+    finally:
+        engine.dispose()
 
 
 def audit_rows(database_url: str, customer_id: int | None = None) -> list[Row]:
