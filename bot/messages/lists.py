@@ -27,7 +27,14 @@ from bot.messages.block_kit import (
     user,
 )
 from bot.messages.card import Action
-from bot.messages.phrases import Links, display_name, ids_inline, mentions, titled
+from bot.messages.phrases import (
+    Links,
+    display_name,
+    ids_inline,
+    mentions,
+    needs_care,
+    titled,
+)
 
 MAX_VALUE_LENGTH = 2_000
 """Of a button: docs.slack.dev/reference/block-kit/block-elements/button-element"""
@@ -165,8 +172,8 @@ def hit_lines(customer: Customer, links: Links) -> Iterator[Line]:
     customer_id = str(customer.customer_id)
     who = text(display_name(customer) or "no name", limit=100) | {"style": {"bold": True}}
     name: Line = [say(", "), text(customer.name, limit=60)] if customer.company_name else []
-    status = [say(", "), text(customer.status, limit=40)] if customer.status else []
-    yield [who, *(name if customer.name else []), *status]
+    care = needs_care(customer)
+    yield [who, *(name if customer.name else []), *([say(f" · ⚠️ {care}")] if care else [])]
     reference = (
         [say(", Customer ID "), text(customer.reference, limit=60)] if customer.reference else []
     )

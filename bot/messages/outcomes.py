@@ -147,9 +147,9 @@ def _changed(event: Event, request: Request, links: Links) -> Iterator[Line]:
 def later_line(event: Event, request: Request, links: Links) -> Line:
     """What happened to a customer after its result: undone by whom, latched again, gone."""
     if event.type is EventType.UNDONE:
-        back = "Latched again to {}" if request.ids_before else "Unlatched again"
+        back = " gave back {}, " if request.ids_before else " took the ids away again, "
         ids = filled(back, ids_inline(request.ids_before, links))
-        return [*ids, say(" by "), actor(event), say(", "), date(event.at), say(".")]
+        return [actor(event), *ids, date(event.at), say(".")]
     if event.type is EventType.LATCHED_AGAIN:
         found = filled("Found latched to {}", ids_inline(found_ids(event), links))
         return [*found, say(", "), date(event.at), say(".")]

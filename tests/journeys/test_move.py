@@ -186,7 +186,7 @@ async def test_an_undo_goes_back_the_same_way(world: World) -> None:
     assert ids(world) == (101, 202)
     moved, moved_back = (await world.requests_about(BIKES))[::-1]
     assert (moved_back.undoes, moved.undone_by) == (moved.id, moved_back.id)
-    assert "company 202 by <@U0ALICE>" in world.card(card)
+    assert "<@U0ALICE> gave back contact 101 and company 202" in world.card(card)
     assert "[Undo…]" not in world.card(card) + world.card(undo)
 
 

@@ -46,10 +46,10 @@ async def test_leading_zeros_are_a_reference_before_they_are_an_id(world: World)
     assert (await world.reply_to("0001337 moved")).splitlines() == [
         "❓ It is not certain whom you mean, so nothing was done. Do you mean …?",
         "0001337 may be:",
-        "Zero, John Doe, Active",
+        "Zero, John Doe",
         "Stax Bill ID 77, Customer ID 0001337",
         "latched to contact 101 and company 202",
-        "Id, John Doe, Active",
+        "Id, John Doe",
         "Stax Bill ID 1337, Customer ID 1337",
         "latched to contact 101 and company 202",
         "Why: moved",
@@ -77,7 +77,7 @@ async def test_the_page_of_another_record_is_asked_about_with_the_customers_name
     world: World,
 ) -> None:
     answer = await world.reply_to(f"{INVOICE} moved")
-    assert f"{INVOICE[:39]}… has the number of:\nStolen Bikes, John Doe, Active" in answer
+    assert f"{INVOICE[:39]}… has the number of:\nStolen Bikes, John Doe" in answer
     assert cards(world) == []
     await press(world, "Stolen Bikes (2554529)")
     assert world.card(cards(world)[0]).startswith("Unlatch Stolen Bikes")

@@ -88,7 +88,7 @@ async def test_an_undo_latches_both_ids_in_one_call_and_both_cards_and_their_thr
     ]
     assert without_times(world.card(card)).splitlines() == [
         "↩️ Undone: Stolen Bikes (2554529)",
-        "Latched again to contact 101 and company 202 by <@U0ALICE>, AT.",
+        "<@U0ALICE> gave back contact 101 and company 202, AT.",
         "By <@U0BOB> for <@U0ALICE>, AT: moved",
     ]
     _unlatched, _undo, restored = (without_times(world.card(m)) for m in replies(world, card))
@@ -259,7 +259,7 @@ async def test_an_inconclusive_answer_is_resolved_by_reading_back(world: World, 
     world.fusebill.misbehave(kind, operation="latch_customer")
     await world.press("U0ALICE", undo, CONFIRM)
     assert "↩️ Restored" in world.card(undo)
-    assert "company 202 by <@U0ALICE>" in world.card(card)
+    assert "<@U0ALICE> gave back contact 101 and company 202" in world.card(card)
     assert ids(world) == (101, 202)
 
 
@@ -281,7 +281,9 @@ async def test_an_undo_whose_worker_died_is_finished_and_marked(
     card = await cleared(world)
     undo = await undo_card(world, card)
     await worker_died(world, undo, after_outcome=after_outcome)
-    await world.slack.workspace.until(lambda: "company 202 by <@U0BOB>" in world.card(card))
+    await world.slack.workspace.until(
+        lambda: "<@U0BOB> gave back contact 101 and company 202" in world.card(card)
+    )
     await world.settled()
     assert "↩️ Restored" in world.card(undo)
     assert "[Undo…]" not in world.card(card)
@@ -328,7 +330,7 @@ async def test_an_undo_that_turns_out_done_is_marked_on_the_first_card(
         world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
         await world.press("U0BOB", undo, CHECK)
         assert "↩️ Restored" in world.card(undo)
-        assert "company 202 by <@U0ALICE>" in world.card(card)
+        assert "<@U0ALICE> gave back contact 101 and company 202" in world.card(card)
         assert "[Undo…]" not in world.card(card)
 
 
@@ -340,7 +342,7 @@ async def test_an_undo_that_turns_out_not_done_gets_a_new_card(
         await world.press("U0BOB", await unknown(world, card), CHECK)
         await world.press("U0ALICE", replies(world, card)[-1], CONFIRM)
         assert ids(world) == (101, 202)
-        assert "company 202 by <@U0ALICE>" in world.card(card)
+        assert "<@U0ALICE> gave back contact 101 and company 202" in world.card(card)
         first = (await world.requests_about(BIKES))[-1]
         assert first.undone_by == (await last_request(world)).id
 
@@ -363,7 +365,9 @@ async def test_a_bot_killed_during_an_undo_finishes_after_a_restart(
         await staged.slack.click("U0ALICE", undo.ts, CONFIRM)
         await staged.until(lambda: staged.bots[-1].process.exitcode is not None)
         await staged.start()
-        await staged.until(lambda: "company 202 by <@U0ALICE>" in staged.card(card))
+        await staged.until(
+            lambda: "<@U0ALICE> gave back contact 101 and company 202" in staged.card(card)
+        )
         assert (ids(staged), staged.calls("latch_customer")) == (
             (101, 202),
             2 if when == "before" else 1,

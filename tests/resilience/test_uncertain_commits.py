@@ -222,7 +222,7 @@ async def mark_as_undone(scene: Scene) -> None:
     assert sorted(scene.recorded()) == sorted(
         [*FLOW, "requested", "confirmed", "begun", "restored", "undone"]
     )
-    assert "company 202 by <@U0BOB>" in scene.world.card(card)
+    assert "<@U0BOB> gave back contact 101 and company 202" in scene.world.card(card)
 
 
 async def check_again(scene: Scene) -> None:

@@ -336,7 +336,7 @@ def test_the_card_shows_three_of_fusebills_errors_each_cut_and_counts_the_others
 @pytest.mark.parametrize(
     ("what", "title", "line", "offered"),
     [
-        (EventType.UNDONE, "↩️ Undone", "Latched again to contact 101 and company 202 by", []),
+        (EventType.UNDONE, "↩️ Undone", "<@U0BOB> gave back contact 101 and company 202", []),
         (EventType.LATCHED_AGAIN, "⚠️ Latched again", "Found latched to contact 9,", ["Ask again"]),
         (EventType.CUSTOMER_GONE, "🔎 Gone from Fusebill", "Fusebill has no such customer", []),
     ],

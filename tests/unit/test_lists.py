@@ -83,7 +83,7 @@ def test_each_search_result_has_a_button_without_a_reason(hits: list[Customer], 
 def test_a_search_result_shows_the_customer_and_its_ids() -> None:
     assert lines(lists.found("bikes", [STOLEN_BIKES], LINKS, more=False)) == [
         "🔎 Customers matching bikes",
-        "Stolen Bikes, Sam Spokes, Active",
+        "Stolen Bikes, Sam Spokes",
         "Stax Bill ID 2554529, Customer ID REF-7",
         "latched to contact 101 and company 202",
         "[Use this one]",
@@ -100,7 +100,7 @@ def test_a_search_result_shows_the_customer_and_its_ids() -> None:
         ),
         (
             Customer(7, HubSpotIds(101), company_name="Bikes", status="Hold"),
-            ["Bikes, Hold", "Stax Bill ID 7", "latched to contact 101"],
+            ["Bikes · ⚠️ On hold", "Stax Bill ID 7", "latched to contact 101"],
         ),
     ],
     ids=["nothing known", "a name", "a company"],
