@@ -6,46 +6,94 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from pathlib import Path
 
-import stamina
+import aiohttp
 
-from bot.app.checks import CheckResult, cards, clock, file_modes, fix as fix_of, warning, why
-from bot.app.composition import links_of, open_client
+from bot.app.composition import open_client
 from bot.environment import this_bot
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError, KeyRefused, NotReached
 from bot.fusebill.pace import RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.manifest import scopes
-from bot.ledger.database.engine import LedgerUnavailable, open_engine, require_writable
+from bot.inbound.rejections import MAX_SKEW_S
+from bot.ledger.database.engine import (
+    LedgerUnavailable,
+    open_engine,
+    require_writable,
+    sqlite_file,
+)
 from bot.ledger.database.migrating import version
+from bot.ledger.database.sqlite_files import PRIVATE
 from bot.ledger.tables import REVISION
 from bot.messages import fusebill_errors
 from bot.messages.block_kit import cut
 from bot.ops.logs import redacted
+from bot.ops.tasks import retried
 from bot.settings import Settings
 from bot.slack.client import Slack
 from bot.slack.error_codes import ALLOWED_ADDRESSES, Remedy, meaning_of
-from bot.slack.errors import SlackError, is_retryable
+from bot.slack.errors import SlackBusy, SlackError, is_retryable, pause_of
 from bot.slack.web_api import open_session
-
-__all__ = ["CheckResult", "check", "report"]
 
 FAR_AWAY_S = 100 * 24 * 3600
 DELETE_ATTEMPTS = 4
 MAX_DELETE_S = 15.0
+GONE = "invalid_scheduled_message_id"
+MAX_CLOCK_ERROR_S = 5.0
+"""The answer was on its way for a moment, and its header has no fractions of a second."""
+ANYBODY = 0o777
+NOT_SLACK = (
+    "Slack does not answer like this: check SLACK_API_URL, and what stands between this machine and"
+    " Slack."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckResult:
+    """What a check found: fine (✓), a warning (!) with which the bot can run, or a fault (✗)."""
+
+    mark: str
+    text: str
+    fix: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the bot can run like this."""
+        return self.mark != "✗"
+
+    def __str__(self) -> str:
+        return f"{self.mark} {self.text}" + (f"\n    {self.fix}" if self.fix else "")
+
+
+def _fine(text: str) -> CheckResult:
+    return CheckResult("✓", text)
+
+
+def _warning(text: str, fix: str) -> CheckResult:
+    """Something that works, but probably not as the admin wants it."""
+    return CheckResult("!", text, fix)
+
+
+def _fault(text: str, fix: str) -> CheckResult:
+    return CheckResult("✗", text, fix)
 
 
 async def check(settings: Settings) -> AsyncIterator[CheckResult]:
     """Check every part, in the order in which an admin sets them up."""
-    yield CheckResult(True, "Settings: valid")
+    yield _fine("Settings: valid")
     async with open_session() as session:
         slack = Slack(open_client(settings, session))
-        groups = _user_groups(settings)
+        listed = settings.unlatch_requesters | settings.unlatch_confirmers
+        groups = sorted(each for each in listed if each.startswith("S"))
         token, headers = await _token(slack, user_groups=bool(groups))
         yield token
-        for result in clock(headers.get("date", ""), settings):
+        for result in _clock(headers.get("date", ""), settings):
             yield result
         async for result in _connections(settings, slack):
             yield result
@@ -56,12 +104,15 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
             yield await _channel(slack, channel_id)
         for group in groups:
             yield await _user_group(slack, group, confirms=group in settings.unlatch_confirmers)
-        for group in sorted(settings.unlatch_notify):
-            if group.startswith("S") and group not in groups:
+        for group in sorted(settings.unlatch_notify.difference(groups)):
+            if group.startswith("S"):
                 yield await _mentioned_group(slack, group)
-        if token.ok:
-            yield await cards(slack, links_of(settings))
-    for result in (*_two_person(settings), *file_modes(settings)):
+    if settings.unlatch_two_person and not settings.unlatch_notify:
+        yield _warning(
+            "Rules: two people are needed, and nobody is mentioned on the cards",
+            "Set UNLATCH_NOTIFY; else cards wait for whoever happens to see them.",
+        )
+    for result in _file_modes(settings):
         yield result
 
 
@@ -74,12 +125,28 @@ async def report(settings: Settings) -> bool:
     return is_ok
 
 
-def _two_person(settings: Settings) -> Iterator[CheckResult]:
-    if settings.unlatch_two_person and not settings.unlatch_notify:
-        yield warning(
-            "Rules: two people are needed, and nobody is mentioned on the cards",
-            "Set UNLATCH_NOTIFY; else cards wait for whoever happens to see them.",
-        )
+def _why(error: SlackError) -> str:
+    """Slack's error code; where no connection came about, also to which host and why."""
+    # the text of other errors may hold an address with a password
+    if isinstance(cause := error.__cause__, aiohttp.ClientConnectorError):
+        return f"{error.code}: {cause}"
+    return error.code
+
+
+def _fix(error: SlackError, refused: str = "") -> str:
+    """What to do; if Slack itself says no, `refused` or else what its code means."""
+    if not is_retryable(error):
+        return refused or meaning_of(error.code).fix
+    if isinstance(error, SlackBusy):
+        wait = f"{error.retry_after_s:.0f} s" if error.retry_after_s else "a minute"
+        return f"Slack answers, but accepts no more calls now: try again in {wait}."
+    if isinstance(error.__cause__, aiohttp.ClientConnectorError):
+        return "Check SLACK_API_URL, HTTPS_PROXY, and that this machine can reach Slack."
+    status = error.code.removeprefix("http_")
+    by_proxy = status.isdecimal() and int(status) < HTTPStatus.INTERNAL_SERVER_ERROR
+    if by_proxy or error.code in ("unreadable_answer", "incomplete_answer"):
+        return NOT_SLACK
+    return "Check that this machine can reach Slack, then try again in a minute."
 
 
 async def _token(slack: Slack, *, user_groups: bool) -> tuple[CheckResult, Mapping[str, str]]:
@@ -87,7 +154,7 @@ async def _token(slack: Slack, *, user_groups: bool) -> tuple[CheckResult, Mappi
     try:
         answer = await slack.auth_test()
     except SlackError as error:
-        return _refused(f"Slack's bot token: {why(error)}", error), {}
+        return _fault(f"Slack's bot token: {_why(error)}", _fix(error)), {}
     who = f"{answer['user']} in {answer['team']}"
     return _scopes(who, answer.headers, user_groups=user_groups), answer.headers
 
@@ -96,7 +163,7 @@ def _scopes(who: str, headers: Mapping[str, str], *, user_groups: bool) -> Check
     needed = sorted(scopes(user_groups=user_groups))
     if (header := headers.get("x-oauth-scopes")) is None:
         # a proxy may drop a header that it doesn't know: this is no proof that a scope is missing
-        return warning(
+        return _warning(
             f"Slack's bot token: {who}, but the answer named no scopes",
             f"Compare them yourself under “OAuth & Permissions”: {', '.join(needed)}.",
         )
@@ -104,23 +171,44 @@ def _scopes(who: str, headers: Mapping[str, str], *, user_groups: bool) -> Check
     if missing:
         # without the option it would lack the scope again
         option = " (printed with --user-groups)" if "usergroups:read" in missing else ""
-        return CheckResult(
-            False,
+        return _fault(
             f"Slack's bot token: missing scopes: {', '.join(missing)}",
             f"Add them under “OAuth & Permissions”, or paste the manifest again{option}, then"
             " reinstall.",
         )
-    return CheckResult(True, f"Slack's bot token: {who}, with all scopes")
+    return _fine(f"Slack's bot token: {who}, with all scopes")
+
+
+def _clock(date: str, settings: Settings) -> Iterator[CheckResult]:
+    """A warning or a fault if this machine's clock differs from the `Date` of Slack's answer."""
+    now = datetime.now(UTC)
+    try:
+        ahead_s = (now - parsedate_to_datetime(date).astimezone(UTC)).total_seconds()
+    except ValueError:
+        return
+    if abs(ahead_s) <= MAX_CLOCK_ERROR_S:
+        return
+    where = "ahead of" if ahead_s > 0 else "behind"
+    text = f"Clock: this machine's is {abs(ahead_s):.0f} s {where} Slack's"
+    fix = "Let NTP set it: with SQLite, the ledger's times depend on it."
+    refuses = abs(ahead_s) >= MAX_SKEW_S and settings.slack_signing_secret
+    signed = f"{fix} The bot takes no request signed 5 minutes away."
+    yield _fault(text, signed) if refuses else _warning(text, fix)
 
 
 async def _connections(settings: Settings, slack: Slack) -> AsyncIterator[CheckResult]:
     if not settings.slack_app_token and not settings.slack_signing_secret:
         fix = "Set SLACK_SIGNING_SECRET (for http) or SLACK_APP_TOKEN (for socket)."
-        yield CheckResult(False, "Slack's requests: neither HTTP nor Socket Mode is set up", fix)
+        yield _fault("Slack's requests: neither HTTP nor Socket Mode is set up", fix)
     if settings.slack_app_token:
         yield await _socket_mode(slack, settings.slack_app_token.get_secret_value())
-    if settings.slack_signing_secret:
-        yield _signing_secret(settings.slack_signing_secret.get_secret_value())
+    if secret := settings.signing_secret:
+        fix = (
+            "Copy SLACK_SIGNING_SECRET again from “Basic Information”: 32 characters, 0-9 and a-f."
+        )
+        is_well_formed = re.fullmatch("[0-9a-f]{32}", secret)
+        fine = "Slack's signing secret: well-formed (only a request from Slack can verify it)"
+        yield _fine(fine) if is_well_formed else _fault("Slack's signing secret: malformed", fix)
 
 
 async def _socket_mode(slack: Slack, app_token: str) -> CheckResult:
@@ -130,23 +218,8 @@ async def _socket_mode(slack: Slack, app_token: str) -> CheckResult:
         fix = "Turn on Socket Mode, and give SLACK_APP_TOKEN the scope connections:write."
         if error.code == "invalid_auth":
             fix = f"{fix} If it is right: {ALLOWED_ADDRESSES}"
-        return _refused(f"Socket Mode: {why(error)}", error, fix)
-    return CheckResult(True, "Socket Mode: Slack accepts the app-level token")
-
-
-def _signing_secret(secret: str) -> CheckResult:
-    if not re.fullmatch("[0-9a-f]{32}", secret):
-        fix = (
-            "Copy SLACK_SIGNING_SECRET again from “Basic Information”: 32 characters, 0-9 and a-f."
-        )
-        return CheckResult(False, "Slack's signing secret: malformed", fix)
-    return CheckResult(
-        True, "Slack's signing secret: well-formed (only a request from Slack can verify it)"
-    )
-
-
-def _refused(text: str, error: SlackError, fix: str = "") -> CheckResult:
-    return CheckResult(False, text, fix_of(error, fix))
+        return _fault(f"Socket Mode: {_why(error)}", _fix(error, fix))
+    return _fine("Socket Mode: Slack accepts the app-level token")
 
 
 async def _fusebill(settings: Settings) -> CheckResult:
@@ -161,27 +234,23 @@ async def _fusebill(settings: Settings) -> CheckResult:
         )
         try:
             await client.find_customers("Reference", "unlatch-bot check", limit=1)
-        except KeyRefused as error:
-            refused = f"Fusebill: refuses the API key (HTTP {error.status})"
-            return CheckResult(False, refused, fusebill_errors.fix(error))
-        except NotReached as error:
-            return CheckResult(
-                False, f"Fusebill: can't be reached ({error})", fusebill_errors.fix(error)
-            )
         except FusebillError as error:
-            words = "".join(f" “{cut(each, 200)}”" for each in error.texts[:3])
-            why = f"Fusebill: {fusebill_errors.reason(error)}{words}"
-            return CheckResult(False, why, fusebill_errors.fix(error))
+            why = f"{fusebill_errors.reason(error)}"
+            why += "".join(f" “{cut(each, 200)}”" for each in error.texts[:3])
+            if isinstance(error, KeyRefused):
+                why = f"refuses the API key (HTTP {error.status})"
+            elif isinstance(error, NotReached):
+                why = f"can't be reached ({error})"
+            return _fault(f"Fusebill: {why}", fusebill_errors.fix(error))
     minute = limits[-1].minute.remaining if limits else None
     day = limits[-1].day.remaining if limits else None
-    left = _count(minute, "call") if minute is not None else ""
-    calls = f"; {left} left this minute, {day} today" if left else ""
-    return CheckResult(True, f"Fusebill: accepts the API key{calls}")
+    left = "" if minute is None else f"; {_count(minute, 'call')} left this minute, {day} today"
+    return _fine(f"Fusebill: accepts the API key{left}")
 
 
 def _ledger(settings: Settings) -> CheckResult:
     url = settings.database_url.get_secret_value()
-    kind = "SQLite" if url.startswith("sqlite:") else "PostgreSQL"
+    ledger = f"Ledger ({'SQLite' if url.startswith('sqlite:') else 'PostgreSQL'})"
     try:
         engine = open_engine(url, read_only=True)
         try:
@@ -192,18 +261,16 @@ def _ledger(settings: Settings) -> CheckResult:
         fix = "Check DATABASE_URL."
         if "there is no ledger" in str(error):
             fix = f"{fix} To create a new ledger, run: {this_bot('migrate')}"
-        return CheckResult(False, f"Ledger ({kind}): {error}", fix)
+        return _fault(f"{ledger}: {error}", fix)
     if found != REVISION:
         fix = f"Run: {this_bot('migrate')}. If the ledger is newer than this bot, update the bot."
-        return CheckResult(
-            False, f"Ledger ({kind}): version {found or 'none'}, expected {REVISION}", fix
-        )
+        return _fault(f"{ledger}: version {found or 'none'}, expected {REVISION}", fix)
     try:
         require_writable(url)
     except LedgerUnavailable as error:
         fix = "Check that the database is not read-only, and that its disk is not full."
-        return CheckResult(False, f"Ledger ({kind}): takes no writes: {error}", fix)
-    return CheckResult(True, f"Ledger ({kind}): version {REVISION}, takes writes")
+        return _fault(f"{ledger}: takes no writes: {error}", fix)
+    return _fine(f"{ledger}: version {REVISION}, takes writes")
 
 
 def _readers(settings: Settings) -> CheckResult:
@@ -212,74 +279,56 @@ def _readers(settings: Settings) -> CheckResult:
         "Readers: a card shows a customer's name, email and ids to all in its channel, also to"
         " guests and to other organisations that it is shared with"
     )
-    if not settings.unlatch_channels:
-        text += "; that may be any channel, until UNLATCH_CHANNELS is set"
-    return CheckResult(True, text)
+    anywhere = (
+        ""
+        if settings.unlatch_channels
+        else "; that may be any channel, until UNLATCH_CHANNELS is set"
+    )
+    return _fine(text + anywhere)
 
 
 async def _channel(slack: Slack, channel_id: str) -> CheckResult:
+    """Schedule a message, since Slack judges it like a posted one, and delete it."""
     post_at = int(time.time()) + FAR_AWAY_S
-    shows = f"{datetime.fromtimestamp(post_at, UTC):%Y-%m-%d %H:%M} UTC"
-    text = f"unlatch-bot check, not deleted; it would show on {shows}"
+    shows = f"it would show on {datetime.fromtimestamp(post_at, UTC):%Y-%m-%d %H:%M} UTC"
+    text = f"unlatch-bot check, not deleted; {shows}"
+    channel = f"Channel {channel_id}"
     try:
         scheduled_id = await slack.schedule(channel_id, text, post_at)
     except SlackError as error:
         if is_retryable(error):
-            fix = (
-                f"{fix_of(error)} If Slack took the test message all the same, it would show"
-                f" on {shows}."
-            )
-            return CheckResult(False, f"Channel {channel_id}: not checked ({why(error)})", fix)
-        fix = fix_of(error)
-        if meaning_of(error.code).remedy in (Remedy.CHANNEL, Remedy.PERSON):
-            fix = f"{fix}, or remove it from UNLATCH_CHANNELS."
-        return _refused(f"Channel {channel_id}: the bot can't post ({error.code})", error, fix)
+            taken = f"If Slack took the test message all the same, {shows}."
+            return _fault(f"{channel}: not checked ({_why(error)})", f"{_fix(error)} {taken}")
+        elsewhere = meaning_of(error.code).remedy in (Remedy.CHANNEL, Remedy.PERSON)
+        fix = _fix(error) + (", or remove it from UNLATCH_CHANNELS." if elsewhere else "")
+        return _fault(f"{channel}: the bot can't post ({error.code})", fix)
     try:
-        await _unschedule(slack, channel_id, scheduled_id)
-    except SlackError as error:
-        return CheckResult(
-            False,
-            f"Channel {channel_id}: the bot can post, but a test message is left ({error.code})",
-            f"Delete {scheduled_id} with chat.deleteScheduledMessage; it would show on {shows}.",
+        await retried(
+            lambda: slack.unschedule(channel_id, scheduled_id),
+            lambda error: is_retryable(error) and pause_of(error),
+            attempts=DELETE_ATTEMPTS,
+            timeout_s=MAX_DELETE_S,
+            wait_initial=0.5,
         )
-    return CheckResult(True, f"Channel {channel_id}: the bot can post")
-
-
-async def _unschedule(slack: Slack, channel_id: str, scheduled_id: str) -> None:
-    """Delete the test message; tries again while that may help. Raises: SlackError."""
-    repeated = False
-    async for attempt in stamina.retry_context(
-        on=_should_retry, attempts=DELETE_ATTEMPTS, timeout=MAX_DELETE_S, wait_initial=0.5
-    ):
-        with attempt:
-            try:
-                await slack.unschedule(channel_id, scheduled_id)
-            except SlackError as error:
-                # the answer to the first try was lost, but not the try
-                if not (repeated and error.code == "invalid_scheduled_message_id"):
-                    repeated = True
-                    raise
-
-
-def _should_retry(error: Exception) -> bool | float:
-    if not is_retryable(error):
-        return False
-    return min(error.retry_after_s, MAX_DELETE_S) if error.retry_after_s else True
+    except SlackError as error:
+        # perhaps deleted by a try whose answer was lost
+        if error.code != GONE:
+            return _fault(
+                f"{channel}: the bot can post, but a test message is left ({error.code})",
+                f"Delete {scheduled_id} with chat.deleteScheduledMessage; {shows}.",
+            )
+    return _fine(f"{channel}: the bot can post")
 
 
 async def _user_group(slack: Slack, group: str, *, confirms: bool) -> CheckResult:
     try:
         members = await slack.user_group_members(group)
     except SlackError as error:
-        return _refused(f"User group {group}: the bot can't read it ({error.code})", error)
+        return _fault(f"User group {group}: the bot can't read it ({error.code})", _fix(error))
     if not members and confirms:
         fix = "Add its members in Slack: through this group nobody may confirm."
-        return warning(f"User group {group}: no members", fix)
-    return CheckResult(True, f"User group {group}: {_count(len(members), 'member')}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number or 'no'} {noun}s"
+        return _warning(f"User group {group}: no members", fix)
+    return _fine(f"User group {group}: {_count(len(members), 'member')}")
 
 
 async def _mentioned_group(slack: Slack, group: str) -> CheckResult:
@@ -287,18 +336,30 @@ async def _mentioned_group(slack: Slack, group: str) -> CheckResult:
     try:
         members = await slack.user_group_members(group)
     except SlackError as error:
+        blind = "is mentioned; only usergroups:read would show if it exists"
         if error.code == "missing_scope":
-            return CheckResult(
-                True,
-                f"User group {group}: is mentioned; only usergroups:read would show if it exists",
-            )
-        return _refused(f"User group {group}: can't be mentioned ({error.code})", error)
+            return _fine(f"User group {group}: {blind}")
+        return _fault(f"User group {group}: can't be mentioned ({error.code})", _fix(error))
     if not members:
         fix = "Add members to the group, or remove it from UNLATCH_NOTIFY."
-        return CheckResult(False, f"User group {group}: has no members to notify", fix)
-    return CheckResult(True, f"User group {group}: {len(members)} members are notified")
+        return _fault(f"User group {group}: has no members to notify", fix)
+    return _fine(f"User group {group}: {len(members)} members are notified")
 
 
-def _user_groups(settings: Settings) -> list[str]:
-    ids = settings.unlatch_requesters | settings.unlatch_confirmers
-    return sorted(i for i in ids if i.startswith("S"))
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number or 'no'} {noun}s"
+
+
+def _file_modes(settings: Settings) -> Iterator[CheckResult]:
+    """A warning for each of SQLite's files that others than the owner may read or write."""
+    ledger = sqlite_file(settings.database_url.get_secret_value())
+    if ledger is None:
+        return
+    # SQLite has its other files beside the one that a link names
+    ledger = ledger.resolve()
+    for file in (ledger, *(Path(f"{ledger}{end}") for end in ("-wal", "-shm"))):
+        # a folder needs its x, so this advice would lock its owner out
+        mode = file.stat().st_mode & ANYBODY if file.is_file() else 0
+        if mode & ~PRIVATE:
+            text = f"Ledger (SQLite): others on this machine can open {file} (mode {mode:04o})"
+            yield _warning(text, f"Run: chmod 600 {file}")

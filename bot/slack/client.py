@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
 
 import structlog
-from slack_sdk.errors import SlackApiError
 from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
@@ -177,31 +175,6 @@ class Slack:
                 channel=channel_id, scheduled_message_id=scheduled_id
             ),
         )
-
-    async def problems_of(self, message: Message) -> list[str]:
-        """What Slack would refuse in a message's blocks, one line each; posts nothing.
-
-        Source: docs.slack.dev/reference/methods/blocks.validate
-        """
-
-        async def validate() -> dict[str, Any]:
-            try:
-                answer = await self._client.api_call(
-                    "blocks.validate", json={"blocks": json.dumps(message.blocks)}
-                )
-            except SlackApiError as error:
-                data = error.response.data
-                # Slack answers with what is wrong, and no longer with `ok`
-                if not (isinstance(data, dict) and data.get("errors")):
-                    raise
-                return data
-            return require(answer.data)
-
-        answer = await self._call("blocks.validate", validate)
-        return [
-            f"{each.get('pointer', '')}: {each.get('message') or each.get('code')}"
-            for each in answer.get("errors") or ()
-        ]
 
     async def open_connection(self, app_token: str) -> str:
         """Request a Socket Mode connection: the address, which can be used once."""

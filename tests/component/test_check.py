@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
 import socket
 import sqlite3
@@ -17,14 +16,11 @@ import pytest
 
 from bot.__main__ import main
 from bot.app.check import check
-from bot.app.checks import sample_cards
-from bot.domain.models import Outcome
 from bot.ledger.database.engine import open_engine
 from bot.ledger.tables import REVISION
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import SimulatedSlack
 from bot.settings import Settings
-from tests.support.hostile import NO_LINKS
 from tests.support.ledger import create
 from tests.support.postgresql import read_only
 from tests.support.world import settings_for
@@ -42,7 +38,6 @@ GOOD = [
     "✓ Fusebill: accepts the API key; 999 calls left this minute, 179999 today",
     f"✓ Ledger (SQLite): version {REVISION}, takes writes",
     f"{READERS}; that may be any channel, until UNLATCH_CHANNELS is set",
-    "✓ Cards: Slack accepts all 34 kinds",
 ]
 
 
@@ -82,7 +77,7 @@ async def test_each_channel_and_user_group_has_its_own_line(scene: Scene) -> Non
         unlatch_channels=frozenset({"C0PUBLIC", "C0BILLING"}),
         unlatch_confirmers=frozenset({"S0BILLING", "U0ALICE"}),
     )
-    assert lines[len(GOOD) - 1 : -1] == [
+    assert lines[len(GOOD) :] == [
         "✓ Channel C0BILLING: the bot can post",
         "✓ Channel C0PUBLIC: the bot can post",
         "✓ User group S0BILLING: 2 members",
@@ -395,62 +390,6 @@ async def test_without_user_groups_their_scope_is_not_required(scene: Scene) -> 
     assert await scene.wrong() == []
 
 
-def test_every_outcome_and_verdict_that_is_shown_has_a_sample_card() -> None:
-    names = [name for name, _card in sample_cards(NO_LINKS)]
-    assert len(names) == len(set(names))
-    assert {f"a card: {outcome}" for outcome in Outcome} <= set(names)
-    assert {"a card: cancelled", "a card: declined", "a card: expired"} <= set(names)
-
-
-async def test_slack_is_asked_about_every_kind_of_card_and_nothing_is_posted(scene: Scene) -> None:
-    await scene.lines()
-    calls = [call for call in scene.slack.calls if call.method == "blocks.validate"]
-    sent = [json.loads(call.arguments["blocks"]) for call in calls]
-    assert sent == [card.blocks for _name, card in sample_cards(NO_LINKS)]
-    assert not scene.slack.workspace.messages("C0BILLING")
-
-
-async def test_a_card_that_slack_refuses_is_a_fault_that_names_it(scene: Scene) -> None:
-    # a link beyond Slack's limit, which the settings would refuse
-    long = f"https://admin.example/{'x' * 3000}/{{id}}"
-    settings = scene.settings().model_copy(update={"fusebill_customer_url": long})
-    wrong = [str(result) async for result in check(settings) if not result.ok]
-    assert [line.split("(")[0] for line in wrong] == ["✗ Cards: Slack refuses a card to unlatch "]
-
-
-async def test_a_slack_without_tables_is_only_a_warning(scene: Scene) -> None:
-    scene.slack.faults.fail("blocks.validate", error="invalid_blocks", times=None, block="table")
-    lines = await scene.lines()
-    assert lines[-1].startswith("! Cards: Slack takes no table (")
-    assert "unsupported block type: table" in lines[-1]
-    sent = [call for call in scene.slack.calls if call.method == "blocks.validate"]
-    cards = [card for _name, card in sample_cards(NO_LINKS)]
-    assert len(sent) == len(cards) + sum(card.without_table is not None for card in cards)
-
-
-async def test_a_card_of_many_that_slack_refuses_without_its_table_too_is_a_fault(
-    scene: Scene,
-) -> None:
-    # the bar is in both
-    scene.slack.faults.fail("blocks.validate", error="invalid_blocks", times=None, block="section")
-    wrong = await scene.wrong()
-    assert len(wrong) == 1
-    assert wrong[0].startswith("✗ Cards: Slack refuses a card of many that is being done (unlatch)")
-
-
-async def test_a_slack_that_cannot_check_cards_is_only_a_warning(scene: Scene) -> None:
-    scene.slack.faults.fail("blocks.validate", error="unknown_method")
-    lines = await scene.lines()
-    assert lines[-1].startswith("! Cards: not checked, since this Slack has no blocks.validate")
-    assert [line[0] for line in lines] == list("✓✓✓✓✓✓!")
-
-
-@pytest.mark.parametrize("error", ["ratelimited", "internal_error"])
-async def test_a_check_of_cards_that_fails_claims_nothing(scene: Scene, error: str) -> None:
-    scene.slack.faults.fail("blocks.validate", error=error)
-    assert (await scene.lines())[-1].startswith("! Cards: not checked, since Slack did not")
-
-
 async def test_an_empty_group_of_confirmers_is_a_warning(scene: Scene) -> None:
     scene.slack.workspace.user_groups["S0BILLING"] = []
     (line,) = await scene.wrong(**GROUP)
@@ -546,7 +485,7 @@ async def test_a_user_group_to_notify_has_its_own_line(scene: Scene) -> None:
     scene.slack.workspace.user_groups["S0EMPTY"] = []
     notify = frozenset({"S0BILLING", "S0EMPTY", "S0NOSUCH", "U0BOB"})
     lines = [line.splitlines()[0] for line in await scene.lines(unlatch_notify=notify)]
-    assert lines[len(GOOD) - 1 : -1] == [
+    assert lines[len(GOOD) :] == [
         "✓ User group S0BILLING: 2 members are notified",
         "✗ User group S0EMPTY: has no members to notify",
         "✗ User group S0NOSUCH: can't be mentioned (no_such_subteam)",
