@@ -51,7 +51,8 @@ from bot.requests.show import Show
 from bot.requests.work import Work
 from bot.settings import Settings, Timing
 from bot.slack.client import Slack
-from bot.slack.errors import BAD_TOKEN, SlackBlocked, SlackUnavailable, advice
+from bot.slack.error_codes import BAD_TOKEN
+from bot.slack.errors import SlackBlocked, SlackUnavailable, advice
 from bot.slack.user_groups import UserGroups
 from bot.slack.web_api import open_session
 

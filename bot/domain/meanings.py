@@ -212,36 +212,14 @@ CHANGED_SINCE = OutcomeMeaning("⚠️", "Changed since", "changed since", may_b
 
 EVENTS: Mapping[EventType, EventMeaning] = Meanings(
     lambda _value: EventMeaning(),
-    {
-        EventType.REQUESTED: EventMeaning(),
-        EventType.POSTED: EventMeaning(),
-        EventType.ASK_DENIED: EventMeaning(),
-        EventType.DECISION_DENIED: EventMeaning(),
-        EventType.CONFIRMED: EventMeaning(verdict=Verdict.CONFIRMED),
-        EventType.CANCELLED: EventMeaning(verdict=Verdict.CANCELLED),
-        EventType.DECLINED: EventMeaning(verdict=Verdict.DECLINED),
-        EventType.EXPIRED: EventMeaning(verdict=Verdict.EXPIRED),
-        EventType.OVERTAKEN: EventMeaning(verdict=Verdict.OVERTAKEN),
+    dict.fromkeys(EventType, EventMeaning())
+    | {EventType(each): EventMeaning(verdict=each) for each in Verdict}
+    | {EventType(each): EventMeaning(outcome=each) for each in Outcome}
+    | {
         EventType.REMINDED: EventMeaning(quiet=True),
-        EventType.RECLAIMED: EventMeaning(),
         EventType.BEGUN: EventMeaning(quiet=True),
-        EventType.CLEARED: EventMeaning(outcome=Outcome.CLEARED),
-        EventType.RESTORED: EventMeaning(outcome=Outcome.RESTORED),
-        EventType.MOVED: EventMeaning(outcome=Outcome.MOVED),
-        EventType.ALREADY_CLEAR: EventMeaning(outcome=Outcome.ALREADY_CLEAR),
-        EventType.ALREADY_LATCHED: EventMeaning(outcome=Outcome.ALREADY_LATCHED),
-        EventType.CHANGED: EventMeaning(outcome=Outcome.CHANGED),
-        EventType.REFUSED: EventMeaning(outcome=Outcome.REFUSED),
-        EventType.UNKNOWN: EventMeaning(outcome=Outcome.UNKNOWN),
-        EventType.NOT_BEGUN: EventMeaning(outcome=Outcome.NOT_BEGUN),
-        EventType.STOPPED: EventMeaning(outcome=Outcome.STOPPED),
-        EventType.LEFT_OUT: EventMeaning(outcome=Outcome.LEFT_OUT),
-        EventType.STOP_REQUESTED: EventMeaning(),
         EventType.UNDONE: EventMeaning(quiet=True),
         EventType.RECHECKED: EventMeaning(quiet=True),
-        EventType.LATCHED_AGAIN: EventMeaning(),
-        EventType.CUSTOMER_GONE: EventMeaning(),
-        EventType.DELIVERY_FAILED: EventMeaning(),
     },
 )
 

@@ -61,7 +61,7 @@ class Guard:
         place: Place,
         *,
         pressed: bool = False,
-        interrupted: Callable[[], Message] = answers.stopped,
+        interrupted: Message = answers.STOPPED,
     ) -> None:
         """Run the work after the ack, and tell the person if it fails.
 
@@ -77,11 +77,11 @@ class Guard:
                 await self._private.send(place, message)
             except asyncio.CancelledError:
                 # the bot is stopping, and this work is not in the ledger
-                await self._private.send(place, interrupted())
+                await self._private.send(place, interrupted)
                 raise
             except Exception:
                 log.exception("work failed")
-                await self._private.send(place, answers.failed())
+                await self._private.send(place, answers.FAILED)
 
         self._tasks.spawn(run())
 
@@ -94,7 +94,7 @@ class Guard:
 
     async def _report_failure(self, ack: AsyncAck, body: Payload) -> None:
         if "command" in body:
-            await ack_with(ack, answers.failed())
+            await ack_with(ack, answers.FAILED)
             return
         if "view" in body:
             await ack_with_error(ack, forms.FAILED)
@@ -105,7 +105,7 @@ class Guard:
         self._tasks.spawn(self._send_failed(body))
 
     async def _send_failed(self, body: Payload) -> None:
-        await self._private.send(place_of(body), answers.failed())
+        await self._private.send(place_of(body), answers.FAILED)
 
 
 async def ack_with(ack: AsyncAck, message: Message) -> None:

@@ -6,7 +6,7 @@ Slack never delivers an acknowledged click again, so a decision is in the ledger
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 
 import structlog
@@ -45,6 +45,7 @@ from bot.inbound.payloads import (
     typist,
     value,
 )
+from bot.ledger.acts import Act
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.messages import answers, click_answers, forms, lists, paste_form
 from bot.messages.block_kit import Message
@@ -58,6 +59,7 @@ from bot.requests.private_messages import Place
 
 log = structlog.get_logger(__name__)
 
+FollowUp = Callable[[str, Person, Place, Act], Awaitable[None]]
 ANY_COMMAND = re.compile("^/")
 """The admin names the command in Slack; the payload's `command` says how."""
 
@@ -184,24 +186,21 @@ class Listeners:
 
     async def on_undo_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Undo…**: acknowledges; a new card follows."""
-        await ack()
-        place = place_of(body)
-        undoing = self._follow_ups.undo(value(body), clicker(body), place, act(body))
-        self._guard.spawn(undoing, place, pressed=True)
+        await self._follow_up(ack, body, self._follow_ups.undo)
 
     async def on_check_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Check again**: acknowledges; the outcome or a new card follows."""
-        await ack()
-        place = place_of(body)
-        checking = self._follow_ups.check_again(value(body), clicker(body), place, act(body))
-        self._guard.spawn(checking, place, pressed=True)
+        await self._follow_up(ack, body, self._follow_ups.check_again)
 
     async def on_again_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Ask again**: acknowledges; a new card follows."""
+        await self._follow_up(ack, body, self._follow_ups.ask_again)
+
+    async def _follow_up(self, ack: AsyncAck, body: Payload, follow: FollowUp) -> None:
         await ack()
         place = place_of(body)
-        asking = self._follow_ups.ask_again(value(body), clicker(body), place, act(body))
-        self._guard.spawn(asking, place, pressed=True)
+        following = follow(value(body), clicker(body), place, act(body))
+        self._guard.spawn(following, place, pressed=True)
 
     async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Use this one**, or one of several meanings: the same as typing it."""
@@ -238,7 +237,7 @@ class Listeners:
         await ack()
         place = place_of(body)
         stopping = self._decide.stop(value(body), clicker(body), place, act(body))
-        self._guard.spawn(stopping, place, interrupted=click_answers.stop_interrupted)
+        self._guard.spawn(stopping, place, interrupted=click_answers.STOP_INTERRUPTED)
 
     def _ask_for(
         self,

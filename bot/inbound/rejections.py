@@ -6,9 +6,9 @@ import asyncio
 import re
 import time
 from collections import Counter
+from collections.abc import Mapping
 from enum import StrEnum
 from hmac import compare_digest, digest
-from typing import assert_never
 
 import structlog
 from aiohttp import web
@@ -30,6 +30,19 @@ class Reason(StrEnum):
     CLOCK = "clock"
     TOO_LARGE = "too_large"
     ENCODING = "encoding"
+
+
+STATUS: Mapping[Reason, int] = {Reason.TOO_LARGE: 413, Reason.ENCODING: 415}
+"""The answer; to all others it is 401."""
+ADVICE: Mapping[Reason, str] = {
+    Reason.MISSING: "No signature: these requests are not from Slack.",
+    Reason.SIGNATURE: "Wrong signature: if commands fail in Slack, copy SLACK_SIGNING_SECRET again"
+    " from the app's “Basic Information”; if not, these requests are not from Slack.",
+    Reason.CLOCK: "Right signature, but this machine's clock is {off} Slack's: check its"
+    " synchronisation (NTP). If the clock is right, somebody repeats old requests.",
+    Reason.TOO_LARGE: "Too large: Slack's requests are far below 1 MB.",
+    Reason.ENCODING: "Compressed: Slack's requests never are; if a proxy does this, turn it off.",
+}
 
 
 class Rejected(Exception):
@@ -102,7 +115,7 @@ class Rejections:
             self._skew_s = rejected.skew_s
         if self._next_line is None:
             self._log()
-        response = web.Response(status=_status(rejected.reason))
+        response = web.Response(status=STATUS.get(rejected.reason, 401))
         response.force_close()
         return response
 
@@ -123,43 +136,8 @@ class Rejections:
             return False
         counts = {str(reason): self._counts[reason] for reason in Reason if self._counts[reason]}
         skew = {"clock_off_s": self._skew_s} if Reason.CLOCK in self._counts else {}
-        advice = " ".join(_advice(Reason(reason), self._skew_s) for reason in counts)
+        off = f"{abs(self._skew_s)} s {'ahead of' if self._skew_s > 0 else 'behind'}"
+        advice = " ".join(ADVICE[reason].format(off=off) for reason in Reason if reason in counts)
         log.warning("requests rejected", **counts, **skew, check=advice)
         self._counts.clear()
         return True
-
-
-def _status(reason: Reason) -> int:
-    match reason:
-        case Reason.MISSING | Reason.SIGNATURE | Reason.CLOCK:
-            return 401
-        case Reason.TOO_LARGE:
-            return 413
-        case Reason.ENCODING:
-            return 415
-        case _:
-            assert_never(reason)
-
-
-def _advice(reason: Reason, skew_s: int) -> str:
-    match reason:
-        case Reason.MISSING:
-            return "No signature: these requests are not from Slack."
-        case Reason.SIGNATURE:
-            return (
-                "Wrong signature: if commands fail in Slack, copy SLACK_SIGNING_SECRET again from"
-                " the app's “Basic Information”; if not, these requests are not from Slack."
-            )
-        case Reason.CLOCK:
-            where = "ahead of" if skew_s > 0 else "behind"
-            return (
-                f"Right signature, but this machine's clock is {abs(skew_s)} s {where} Slack's:"
-                " check its synchronisation (NTP). If the clock is right, somebody repeats old"
-                " requests."
-            )
-        case Reason.TOO_LARGE:
-            return "Too large: Slack's requests are far below 1 MB."
-        case Reason.ENCODING:
-            return "Compressed: Slack's requests never are; if a proxy does this, turn it off."
-        case _:
-            assert_never(reason)

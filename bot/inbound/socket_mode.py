@@ -22,24 +22,12 @@ from slack_sdk.socket_mode.request import SocketModeRequest
 from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.client import Slack
-from bot.slack.error_codes import ALLOWED_ADDRESSES
+from bot.slack.error_codes import ALLOWED_ADDRESSES, BAD_TOKEN
 from bot.slack.errors import SlackBlocked, SlackError, SlackUnavailable
 
 log = structlog.get_logger(__name__)
 
-FATAL = frozenset(
-    {
-        "invalid_auth",
-        "not_authed",
-        "account_inactive",
-        "token_revoked",
-        "token_expired",
-        "not_allowed_token_type",
-        "missing_scope",
-        "link_disabled",
-        "socket_mode_not_enabled",
-    }
-)
+FATAL = (BAD_TOKEN - {"no_permission"}) | {"link_disabled", "socket_mode_not_enabled"}
 PING_INTERVAL_S = 5.0
 MAX_PAUSE_S = 60.0
 CLOSE_TIMEOUT_S = 2.0

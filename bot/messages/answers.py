@@ -38,10 +38,26 @@ from bot.messages.phrases import (
     line_errors,
     subject,
     titled,
+    told,
 )
 from bot.messages.results import not_as_asked, result_of
 
 MAX_LINES_LEFT_OUT = 30
+
+SEARCHING = told("⏳ Still searching in Fusebill …")
+ON_WAIT = told(
+    "⏳ Slack is limiting how fast the bot can post in this channel.",
+    "Your card is queued and will appear; there is no need to ask again.",
+)
+SLACK_AWAY = told(
+    "⏳ Slack does not take your card right now.",
+    "It will appear as soon as Slack does; there is no need to ask again.",
+)
+STOPPED = told(
+    "🔄 The bot is being restarted and did not get to this; nothing was changed.",
+    "Try again in a minute.",
+)
+FAILED = told("💥 Something went wrong in the bot. Look at the card before you retry.")
 
 
 def malformed(why: str, usage: str = ASK_USAGE, command: str = COMMAND) -> Message:
@@ -88,11 +104,6 @@ def not_read(customer_id: int, error: FusebillError) -> Message:
             *advice(error),
         ]
     )
-
-
-def searching() -> Message:
-    """A search takes long, perhaps until Fusebill's next minute."""
-    return message([[say("⏳ Still searching in Fusebill …")]])
 
 
 def search_failed(wanted: str, error: FusebillError) -> Message:
@@ -158,26 +169,6 @@ def form_not_opened(code_: str, *, passes: bool) -> Message:
         " again won't help: tell the bot's admin."
     )
     return message([[say(f"📝 {said}")]])
-
-
-def on_wait() -> Message:
-    """Slack's rate limit delays the card."""
-    return message(
-        [
-            [say("⏳ Slack is limiting how fast the bot can post in this channel.")],
-            [say("Your card is queued and will appear; there is no need to ask again.")],
-        ]
-    )
-
-
-def slack_away() -> Message:
-    """Slack does not take the card now."""
-    return message(
-        [
-            [say("⏳ Slack does not take your card right now.")],
-            [say("It will appear as soon as Slack does; there is no need to ask again.")],
-        ]
-    )
 
 
 def cannot_post(code_: str, remedy: str, bot_user_id: str) -> Message:
@@ -270,20 +261,3 @@ def outcome_without_card(card: Card, links: Links, lost: str, *, gone: bool) -> 
     said = [[say(each)] for each in not_as_asked(card)] if card.is_of_many else result.lines
     about = text(card_subject(card), limit=HEADER_LENGTH)
     return message([[say(f"{result.title}: "), about], *said, [say(why)]])
-
-
-def stopped() -> Message:
-    """The bot stopped before the request had a card."""
-    return message(
-        [
-            [say("🔄 The bot is being restarted and did not get to this; nothing was changed.")],
-            [say("Try again in a minute.")],
-        ]
-    )
-
-
-def failed() -> Message:
-    """An unexpected error in the bot; shows no details."""
-    return message(
-        [[say("💥 Something went wrong in the bot. Look at the card before you retry.")]]
-    )

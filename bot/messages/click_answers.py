@@ -18,20 +18,21 @@ from bot.messages.block_kit import (
     text,
     user,
 )
-from bot.messages.phrases import Links, amount, ask_again, change_inline, ids_inline
+from bot.messages.phrases import Links, amount, ask_again, change_inline, ids_inline, told
 
-
-def no_such_request() -> Message:
-    """The ledger has no such request."""
-    return message(
-        [[say("🤷 The bot has no record of this request, so nothing was done. Ask again.")]]
-    )
-
-
-def mismatch() -> Message:
-    """The card's rows are not what its own first events vouch for."""
-    told = "🔒 This card doesn't match the ledger's record. Nothing was done; tell the bot's admin."
-    return message([[say(told)]])
+NO_SUCH_REQUEST = told("🤷 The bot has no record of this request, so nothing was done. Ask again.")
+MISMATCH = told(
+    "🔒 This card doesn't match the ledger's record. Nothing was done; tell the bot's admin."
+)
+NOTHING_TO_UNDO = told("☝️ There is nothing to undo on this card, so nothing was done.")
+FOLLOW_UP_OPEN = told("☝️ There is already an open request for this in the thread.")
+OUTCOME_KNOWN = told("☝️ The outcome is already known: see the card.")
+NOTHING_TO_ASK_AGAIN = told("☝️ There is nothing left to ask again: see the card.")
+NOTHING_TO_STOP = told("☝️ There is nothing left to stop: see the card.")
+STOP_INTERRUPTED = told(
+    "🔄 The bot is being restarted. The bot doesn't know yet if your Stop counted.",
+    "The work goes on. If the button is still there in a minute, press it again.",
+)
 
 
 def too_late(card: Card, person: Person) -> Message:
@@ -127,11 +128,6 @@ def _other(other: Request, url: str | None) -> Iterator[Inline]:
         yield link(url, "see its card")
 
 
-def nothing_to_undo() -> Message:
-    """The card was undone already, or never cleared anything."""
-    return message([[say("☝️ There is nothing to undo on this card, so nothing was done.")]])
-
-
 def nothing_left_to_undo(left_out: Sequence[LeftOut]) -> Message:
     """None of a card's customers can be latched again now."""
     return message(
@@ -164,26 +160,6 @@ def follow_up_posted(url: str | None) -> Message:
     return message([[say("☝️ A decision is needed: "), card, say(" is in the thread.")]])
 
 
-def follow_up_open() -> Message:
-    """The same follow-up is already waiting for a decision."""
-    return message([[say("☝️ There is already an open request for this in the thread.")]])
-
-
-def outcome_known() -> Message:
-    """The outcome is known, so there is nothing to check."""
-    return message([[say("☝️ The outcome is already known: see the card.")]])
-
-
-def nothing_to_ask_again() -> Message:
-    """The customer is as the card asked by now, or was undone."""
-    return message([[say("☝️ There is nothing left to ask again: see the card.")]])
-
-
-def nothing_to_stop() -> Message:
-    """The work is done, or was never begun."""
-    return message([[say("☝️ There is nothing left to stop: see the card.")]])
-
-
 def not_stopped(*, uncertain: bool = False) -> Message:
     """The ledger failed when somebody pressed **Stop**; `uncertain` if it may have saved that."""
     failure = (
@@ -193,16 +169,6 @@ def not_stopped(*, uncertain: bool = False) -> Message:
     )
     return message(
         [[say(failure)], [say("If the card still has the button in a minute, press it again.")]]
-    )
-
-
-def stop_interrupted() -> Message:
-    """The bot stops while it saves that somebody pressed **Stop**; the next one does the work."""
-    return message(
-        [
-            [say("🔄 The bot is being restarted. The bot doesn't know yet if your Stop counted.")],
-            [say("The work goes on. If the button is still there in a minute, press it again.")],
-        ]
     )
 
 

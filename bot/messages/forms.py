@@ -9,6 +9,7 @@ Source: docs.slack.dev/surfaces/modals
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,15 +87,8 @@ def decline_form(card: Card, message_ts: str, links: Links, response_url: str = 
     why: Line = [say(": "), text(request.reason, limit=500)] if request.reason else []
     asked: Line = [bold("Asked by "), user(request.requester.user_id), *why]
     about = [*(many if card.is_of_many else one), asked]
-    return {
-        "type": "modal",
-        "callback_id": DECLINE,
-        "private_metadata": json.dumps(carried),
-        "title": plain(TITLE),
-        "submit": plain("Decline"),
-        "close": plain("Back"),
-        "blocks": [lines(about), reason_input(optional=True)],
-    }
+    blocks = [lines(about), reason_input(optional=True)]
+    return modal(DECLINE, carried, TITLE, "Decline", "Back", blocks)
 
 
 def answer_form(answer: Message) -> Form:
@@ -156,15 +150,8 @@ def move_form(
         for name, label, hint in MOVE_FIELDS
     ]
     fields[0]["element"]["focus_on_load"] = True
-    return {
-        "type": "modal",
-        "callback_id": MOVE,
-        "private_metadata": json.dumps(carried),
-        "title": plain("Move a latch"),
-        "submit": plain("Ask"),
-        "close": plain("Cancel"),
-        "blocks": [lines([[bold("Customer: "), say(str(move.customer_id))]]), *fields, reason],
-    }
+    blocks = [lines([[bold("Customer: "), say(str(move.customer_id))]]), *fields, reason]
+    return modal(MOVE, carried, "Move a latch", "Ask", "Cancel", blocks)
 
 
 def read_moved(view: dict[str, Any]) -> MoveSent:
@@ -173,6 +160,26 @@ def read_moved(view: dict[str, Any]) -> MoveSent:
     typed = {name: str(values[name][name]["value"] or "") for name, *_ in MOVE_FIELDS}
     reason = str(values[REASON][REASON]["value"] or "")
     return MoveSent(**carried, fields=typed, reason=reason)
+
+
+def modal(  # what a form has
+    callback_id: str,
+    carried: Mapping[str, object],
+    title: str,
+    submit: str,
+    close: str,
+    blocks: Sequence[Block],
+) -> Form:
+    """A form; what it carries is in what comes back when it is sent."""
+    return {
+        "type": "modal",
+        "callback_id": callback_id,
+        "private_metadata": json.dumps(carried),
+        "title": plain(title),
+        "submit": plain(submit),
+        "close": plain(close),
+        "blocks": blocks,
+    }
 
 
 def reason_input(*, optional: bool) -> Block:

@@ -28,7 +28,7 @@ from bot.domain.commands import (
 )
 from bot.domain.pasted_text import Column, ColumnChoice, LineError, Pasted, read_lines
 from bot.messages.block_kit import Block, Form, cut
-from bot.messages.forms import REASON, plain, reason_input, text_input
+from bot.messages.forms import REASON, modal, plain, reason_input, text_input
 from bot.messages.phrases import line_errors
 
 MANY_TITLE = "Unlatch many customers"
@@ -109,15 +109,9 @@ def paste_form(
     (reason if customer_ids else pasted)["element"]["focus_on_load"] = True
     if customer_ids:
         pasted["element"]["initial_value"] = "\n".join(map(str, customer_ids))
-    return {
-        "type": "modal",
-        "callback_id": PASTE,
-        "private_metadata": json.dumps(carried),
-        "title": plain(WHY_TITLE if customer_ids else MANY_TITLE),
-        "submit": plain("Ask"),
-        "close": plain("Cancel"),
-        "blocks": [reason, pasted] if customer_ids else [pasted, reason],
-    }
+    title = WHY_TITLE if customer_ids else MANY_TITLE
+    blocks = [reason, pasted] if customer_ids else [pasted, reason]
+    return modal(PASTE, carried, title, "Ask", "Cancel", blocks)
 
 
 def column_form(sent: Sent, choice: ColumnChoice, *, needs_reason: bool) -> Form:

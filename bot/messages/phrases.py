@@ -14,11 +14,13 @@ from bot.messages.block_kit import (
     Block,
     Inline,
     Line,
+    Message,
     bold,
     context,
     cut,
     date,
     link,
+    message,
     say,
     small,
     small_link,
@@ -30,6 +32,11 @@ from bot.messages.block_kit import (
 ERROR_LENGTH = 300
 MAX_ERRORS = 3
 MAX_NAMED = 10
+
+
+def told(*lines: str) -> Message:
+    """A message of the bot's own words, a line each."""
+    return message([[say(line)] for line in lines])
 
 
 @dataclass(frozen=True, slots=True)

@@ -236,11 +236,11 @@ class Ask:
             case Repeated():
                 await self._say_repeated(result, card.first.requester, place)
             case FollowUpOpen():
-                await self._private.send(place, click_answers.follow_up_open())
+                await self._private.send(place, click_answers.FOLLOW_UP_OPEN)
             case NothingToFollow():
-                undoes, known = click_answers.nothing_to_undo, click_answers.outcome_known
+                undoes, known = click_answers.NOTHING_TO_UNDO, click_answers.OUTCOME_KNOWN
                 nothing = undoes if card.first.undoes else known
-                await self._private.send(place, nothing())
+                await self._private.send(place, nothing)
             case Overtaken(by=by):
                 url = await self._lists.permalink(by)
                 await self._private.send(place, click_answers.changed_since(by, url))

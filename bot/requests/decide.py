@@ -81,7 +81,7 @@ class Decide:
             )
         except NoSuchCard:
             warn_of_unknown_card(card_id)
-            return click_answers.no_such_request()
+            return click_answers.NO_SUCH_REQUEST
         self._show.retire_soon(decided.card, message_ts)
         if decided.taken:
             if not decided.repeated:
@@ -89,7 +89,7 @@ class Decide:
             return None
         if decided.mismatch:
             log.error("card not decided", why=decided.mismatch, card_id=card_id)
-            return click_answers.mismatch()
+            return click_answers.MISMATCH
         if decided.closed:
             self._metrics.verdicts.labels(decided.card.first.kind, Verdict.OVERTAKEN).inc()
         if decided.decision.allowed:
@@ -178,7 +178,7 @@ class Decide:
         card = await self._runner.read_patiently(STOP_TIMEOUT_S, lambda c: rows.read(c, card_id))
         if card is None:
             warn_of_unknown_card(card_id)
-            await self._private.send(place, click_answers.no_such_request())
+            await self._private.send(place, click_answers.NO_SUCH_REQUEST)
             return
         person = self._permissions.policy.with_home_team(person)
         if not await self._permissions.may_stop(card, person, place, act):
@@ -190,4 +190,4 @@ class Decide:
             await self._private.send(place, answers.denied(why))
         elif stopped.came_of_it == "nothing":
             self._show.pressed_late(card, card.first.message_ts or "", place.response_url)
-            await self._private.send(place, click_answers.nothing_to_stop())
+            await self._private.send(place, click_answers.NOTHING_TO_STOP)

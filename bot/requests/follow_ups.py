@@ -61,9 +61,9 @@ class FollowUps:
             wanted = undoable(card)
             if not wanted:
                 self._show.pressed_late(card, card.first.message_ts or "", "")
-                await self._private.send(place, click_answers.nothing_to_undo())
+                await self._private.send(place, click_answers.NOTHING_TO_UNDO)
             elif await self._is_followed_up(card):
-                await self._private.send(place, click_answers.follow_up_open())
+                await self._private.send(place, click_answers.FOLLOW_UP_OPEN)
             else:
                 whole = card.is_pair or len(wanted) == 1
                 await self._undo(wanted, person, place, act, whole=whole)
@@ -143,9 +143,9 @@ class FollowUps:
             unknown = [request for request in card.requests if may_be_checked(request)]
             if not unknown:
                 self._show.pressed_late(card, card.first.message_ts or "", "")
-                await self._private.send(place, click_answers.outcome_known())
+                await self._private.send(place, click_answers.OUTCOME_KNOWN)
             elif await self._is_followed_up(card):
-                await self._private.send(place, click_answers.follow_up_open())
+                await self._private.send(place, click_answers.FOLLOW_UP_OPEN)
             else:
                 await self._check(card, unknown, person, place, act)
 
@@ -157,7 +157,7 @@ class FollowUps:
             wanted, there = to_ask_again(card), replace(place, command=card.first.command)
             if not wanted:
                 self._show.pressed_late(card, card.first.message_ts or "", "")
-                await self._private.send(place, click_answers.nothing_to_ask_again())
+                await self._private.send(place, click_answers.NOTHING_TO_ASK_AGAIN)
             elif undone := [each.undoes for each in wanted if each.undoes]:
                 [first, *_] = await self._runner.read(lambda c: sorted(rows.cards_of(c, undone)))
                 await self.undo(first, person, place, act)
@@ -213,7 +213,7 @@ class FollowUps:
             work_steps.looked_again, card.id, person, results, self._recheck_after, act
         )
         if isinstance(others, FollowUpOpen):
-            await self._private.send(place, click_answers.follow_up_open())
+            await self._private.send(place, click_answers.FOLLOW_UP_OPEN)
             return False
         for request in now.requests:
             if request.id in results and request.id not in others and request.outcome:
@@ -249,7 +249,7 @@ class FollowUps:
             card = await self._runner.read(lambda c: rows.read(c, card_id))
             if card is None:
                 warn_of_unknown_card(card_id)
-                await self._private.send(place, click_answers.no_such_request())
+                await self._private.send(place, click_answers.NO_SUCH_REQUEST)
             elif not await self._permissions.may_follow_up(card, person, place, act):
                 card = None
             yield card

@@ -50,7 +50,7 @@ class Lists:
         hits: Sequence[Customer] = ()
         if isinstance(error, CustomerNotFound):
             try:
-                async with self._private.if_slow(place, answers.searching()):
+                async with self._private.if_slow(place, answers.SEARCHING):
                     [found] = await self._search.named_by([Doubt(typed or str(customer_id))])
                 hits = found.customers
             except FusebillError as search_error:
@@ -68,7 +68,7 @@ class Lists:
         if not await self._permissions.may_read(person, place, f"{place.command} find {text}", act):
             return
         try:
-            async with self._private.if_slow(place, answers.searching()):
+            async with self._private.if_slow(place, answers.SEARCHING):
                 hits = await self._search.find(find)
         except FusebillError as error:
             await self._private.send(place, answers.search_failed(text, error))
@@ -84,7 +84,7 @@ class Lists:
         if not await self._permissions.may_ask(person, place, None, act, 0, typed):
             return
         try:
-            async with self._private.if_slow(place, answers.searching()):
+            async with self._private.if_slow(place, answers.SEARCHING):
                 found = await self._search.named_by(doubts)
         except FusebillError as error:
             await self._private.send(place, answers.search_failed(doubts[0].typed, error))

@@ -75,7 +75,7 @@ class PostCards:
         except asyncio.CancelledError:
             # the bot stops: whoever asked is told that no card will come, so none may
             if is_new:
-                await self._end(job, card, INTERRUPTED, answers.stopped())
+                await self._end(job, card, INTERRUPTED, answers.STOPPED)
             raise
         await self._note(job, card, sent, expires_at)
 
@@ -94,7 +94,7 @@ class PostCards:
 
         async def notify() -> None:
             await asyncio.sleep(WAIT_NOTICE_AFTER_S)
-            await self._tell(card, answers.on_wait())
+            await self._tell(card, answers.ON_WAIT)
 
         where = (card.first.channel_id, message, card.first.thread_ts, None)
         async with meanwhile(notify) as on_wait:
@@ -150,7 +150,7 @@ class PostCards:
         """
         if job.attempts == 1 or card.id in self._untold:
             self._untold.add(card.id)
-            if await self._tell(card, answers.slack_away()):
+            if await self._tell(card, answers.SLACK_AWAY):
                 self._untold.remove(card.id)
 
     async def _tell(self, card: Card, said: Message) -> bool:

@@ -49,46 +49,37 @@ _NO_SUCH_GROUP = (
     "Check the id: in Slack, open the user group and copy it; if the group was deleted, take its id"
     " off the lists."
 )
-_RULES = "Ask the workspace's or organisation's admins: a rule of theirs keeps the app out."
-_REPLIES_ONLY = "Only replies may be posted there, and a card is not a reply: use another channel"
-_NO_REPLIES = (
-    "No replies may be posted there, and a card's trail is in its thread: use another channel"
-)
+_INVITE = "type /invite and the bot's name"
 
 _ROWS = [
     (
-        Meaning(Remedy.TIME),
+        *(Remedy.TIME, ""),
         """
         internal_error fatal_error service_unavailable request_timeout ratelimited rate_limited
         team_added_to_org external_channel_migrating update_failed streaming_state_conflict
         """,
     ),
     (
-        Meaning(Remedy.PERSON, "Type /invite and the bot's name in that channel"),
+        *(Remedy.PERSON, "Type /invite and the bot's name in that channel"),
         "not_in_channel channel_not_found",
     ),
-    (Meaning(Remedy.PERSON), "expired_trigger_id exchanged_trigger_id invalid_trigger_id"),
+    (Remedy.PERSON, "", "expired_trigger_id exchanged_trigger_id invalid_trigger_id"),
     (
-        Meaning(Remedy.ADMIN, _NEW_TOKEN),
+        *(Remedy.ADMIN, _NEW_TOKEN),
         "token_revoked token_expired account_inactive not_authed not_allowed_token_type",
     ),
-    (Meaning(Remedy.ADMIN, f"{_NEW_TOKEN} If it is right: {ALLOWED_ADDRESSES}"), "invalid_auth"),
+    (Remedy.ADMIN, f"{_NEW_TOKEN} If it is right: {ALLOWED_ADDRESSES}", "invalid_auth"),
+    (Remedy.ADMIN, f"Slack refuses this machine's network: {ALLOWED_ADDRESSES}", "accesslimited"),
+    (Remedy.ADMIN, _SCOPES, "missing_scope"),
+    (Remedy.ADMIN, f"{_SCOPES} In a private channel, {_INVITE}.", "no_permission"),
+    (Remedy.ADMIN, _NO_SUCH_GROUP, "no_such_subteam"),
     (
-        Meaning(Remedy.ADMIN, f"Slack refuses this machine's network: {ALLOWED_ADDRESSES}"),
-        "accesslimited",
-    ),
-    (Meaning(Remedy.ADMIN, _SCOPES), "missing_scope"),
-    (
-        Meaning(Remedy.ADMIN, f"{_SCOPES} In a private channel, type /invite and the bot's name."),
-        "no_permission",
-    ),
-    (Meaning(Remedy.ADMIN, _NO_SUCH_GROUP), "no_such_subteam"),
-    (
-        Meaning(Remedy.ADMIN, "User groups need a paid plan of Slack: list people (U…) instead."),
+        *(Remedy.ADMIN, "User groups need a paid plan of Slack: list people (U…) instead."),
         "plan_upgrade_required paid_teams_only",
     ),
     (
-        Meaning(Remedy.ADMIN, _RULES),
+        Remedy.ADMIN,
+        "Ask the workspace's or organisation's admins: a rule of theirs keeps the app out.",
         """
         access_denied app_access_restricted ekm_access_denied enterprise_is_restricted
         slack_connect_canvas_sharing_blocked slack_connect_file_link_sharing_blocked
@@ -97,15 +88,15 @@ _ROWS = [
         """,
     ),
     (
-        Meaning(Remedy.ADMIN, "The workspace sends more messages than its plan allows."),
+        *(Remedy.ADMIN, "The workspace sends more messages than its plan allows."),
         "message_limit_exceeded",
     ),
     (
-        Meaning(Remedy.ADMIN, "Wait until the workspace's move into an organisation is complete."),
+        *(Remedy.ADMIN, "Wait until the workspace's move into an organisation is complete."),
         "org_login_required",
     ),
     (
-        Meaning(Remedy.ADMIN, "Update the bot: Slack does not take this call as it is."),
+        *(Remedy.ADMIN, "Update the bot: Slack does not take this call as it is."),
         """
         agent_prompt_display_not_allowed as_user_not_supported cant_broadcast_message
         deprecated_endpoint draft_already_deleted draft_already_sent draft_has_conflict
@@ -117,26 +108,27 @@ _ROWS = [
         send_on_behalf_not_allowed unknown_method view_too_large
         """,
     ),
-    (Meaning(Remedy.CHANNEL, "Unarchive that channel"), "is_archived is_inactive"),
+    (Remedy.CHANNEL, "Unarchive that channel", "is_archived is_inactive"),
     (
-        Meaning(
-            Remedy.CHANNEL, "Let the app post there: in Slack, the channel's posting permissions"
-        ),
+        *(Remedy.CHANNEL, "Let the app post there: in Slack, the channel's posting permissions"),
         "restricted_action restricted_action_read_only_channel",
     ),
-    (Meaning(Remedy.CHANNEL, _REPLIES_ONLY), "restricted_action_thread_only_channel"),
     (
-        Meaning(Remedy.CHANNEL, _NO_REPLIES),
+        Remedy.CHANNEL,
+        "Only replies may be posted there, and a card is not a reply: use another channel",
+        "restricted_action_thread_only_channel",
+    ),
+    (
+        Remedy.CHANNEL,
+        "No replies may be posted there, and a card's trail is in its thread: use another channel",
         "restricted_action_non_threadable_channel restricted_action_thread_locked",
     ),
     (
-        Meaning(
-            Remedy.CHANNEL, "Cards can't be posted there: use a channel where people work together"
-        ),
+        *(Remedy.CHANNEL, "Cards can't be posted there: use a channel where people work together"),
         "messages_tab_disabled",
     ),
     (
-        Meaning(Remedy.CONTENT),
+        *(Remedy.CONTENT, ""),
         """
         msg_too_long msg_blocks_too_long invalid_blocks invalid_blocks_format invalid_attachments
         only_one_table_allowed no_text block_mismatch invalid_arguments too_many_attachments
@@ -144,24 +136,26 @@ _ROWS = [
         """,
     ),
     (
-        Meaning(Remedy.NOTHING),
+        *(Remedy.NOTHING, ""),
         """
         message_not_found cant_update_message edit_window_closed thread_not_found
         cannot_reply_to_message invalid_ts expired_url used_url
         """,
     ),
 ]
-MEANINGS = {code: meaning for meaning, row in _ROWS for code in row.split()}
+MEANINGS = {code: Meaning(ends, fix) for ends, fix, codes in _ROWS for code in codes.split()}
 """By code. What is not here is unknown: Slack's no, for a reason that the bot can't tell."""
 UNKNOWN = Meaning(Remedy.ADMIN, "Look the code up at docs.slack.dev/reference/methods.")
 
 
+BAD_TOKEN = frozenset(
+    code for code, each in MEANINGS.items() if each.fix.startswith((_NEW_TOKEN, _SCOPES))
+)
+"""Codes of `auth.test` that only another token can end."""
 THREAD_REFUSED = frozenset(
     {
-        "restricted_action_thread_locked",
-        "restricted_action_non_threadable_channel",
-        "thread_not_found",
-        "cannot_reply_to_message",
+        *("restricted_action_thread_locked", "restricted_action_non_threadable_channel"),
+        *("thread_not_found", "cannot_reply_to_message"),
     }
 )
 """Codes of a reply: the same message may be taken outside of the thread."""

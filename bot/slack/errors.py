@@ -40,19 +40,6 @@ UNCHANGEABLE = codes(Remedy.NOTHING)
 """Codes about a message, thread or response URL that is gone for good."""
 UNPOSTABLE = codes(Remedy.CONTENT)
 """Codes about the content: lines for a table, or short plain text, may be accepted instead."""
-BAD_TOKEN = frozenset(
-    {
-        "token_revoked",
-        "token_expired",
-        "invalid_auth",
-        "account_inactive",
-        "not_authed",
-        "not_allowed_token_type",
-        "missing_scope",
-        "no_permission",
-    }
-)
-"""Codes of `auth.test` that only another token can end."""
 # what slack_sdk raises where an answer is no JSON object: it reads it all the same
 _UNREADABLE = (AttributeError, ValueError, LookupError, RecursionError)
 

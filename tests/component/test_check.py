@@ -579,7 +579,7 @@ async def test_the_command_prints_each_result_and_exits_with_0(run: Run) -> None
 async def test_the_command_exits_with_1_if_a_check_fails(run: Run) -> None:
     code, out, err = await run(fusebill_api_key="MDp3cm9uZw==")
     assert (code, err) == (1, "")
-    assert [line[0] for line in out.splitlines() if line[0] != " "] == list("✓✓✓✗✓✓✓")
+    assert [line[0] for line in out.splitlines() if line[0] != " "] == list("✓✓✓✗✓✓")
     assert "MDp3cm9uZw==" not in out
 
 

@@ -84,16 +84,16 @@ ANY = st.one_of(
     st.sampled_from(
         [
             answers.denied("Use it in:", ["C0BILLING", "C0ADMINS"]),
-            click_answers.no_such_request(),
+            click_answers.NO_SUCH_REQUEST,
             answers.ledger_down(),
             answers.ledger_down(uncertain=True),
             answers.ledger_down(pressed=False),
-            click_answers.stop_interrupted(),
-            answers.stopped(),
-            answers.failed(),
-            click_answers.nothing_to_undo(),
-            click_answers.follow_up_open(),
-            click_answers.outcome_known(),
+            click_answers.STOP_INTERRUPTED,
+            answers.STOPPED,
+            answers.FAILED,
+            click_answers.NOTHING_TO_UNDO,
+            click_answers.FOLLOW_UP_OPEN,
+            click_answers.OUTCOME_KNOWN,
         ]
     ),
 )
@@ -214,7 +214,7 @@ def test_a_refusal_links_the_channels_it_names() -> None:
 
 
 def test_a_lost_request_says_how_to_ask_again() -> None:
-    assert words(click_answers.no_such_request()).endswith("Ask again.")
+    assert words(click_answers.NO_SUCH_REQUEST).endswith("Ask again.")
     why = "the bot was interrupted"
     for said in (answers.not_recorded(CARD), answers.never_posted(CARD, why)):
         assert words(said).endswith("sk again: /unlatch 2554529 moved to the new portal")

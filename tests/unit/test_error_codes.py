@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from bot.slack.error_codes import MEANINGS, UNKNOWN, Remedy, meaning_of
+from bot.slack.error_codes import BAD_TOKEN, MEANINGS, UNKNOWN, Remedy, meaning_of
 from bot.slack.errors import (
-    BAD_TOKEN,
     SlackBlocked,
     SlackRefused,
     SlackUnavailable,

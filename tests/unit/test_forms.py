@@ -43,7 +43,7 @@ def test_slack_accepts_the_form_whatever_the_request(request: Request, links: Li
 @given(REQUESTS)
 def test_slack_accepts_the_answer_that_replaces_a_form(request: Request) -> None:
     assert problems(answer_form(click_answers.too_late(card_of_one(request), ALICE))) == []
-    assert problems(answer_form(click_answers.no_such_request())) == []
+    assert problems(answer_form(click_answers.NO_SUCH_REQUEST)) == []
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from slack_sdk.webhook.webhook_response import WebhookResponse
 
+from bot.slack.error_codes import BAD_TOKEN
 from bot.slack.errors import (
-    BAD_TOKEN,
     PASSING,
     UNCHANGEABLE,
     UNPOSTABLE,
