@@ -250,10 +250,7 @@ def load(
 
 
 def load_ledger() -> LedgerSettings:
-    """Read `DATABASE_URL` alone.
-
-    Raises: InvalidSettings.
-    """
+    """Read `DATABASE_URL` alone. Raises: InvalidSettings."""
     return checked(LedgerSettings)
 
 
@@ -261,10 +258,7 @@ def checked(
     cls: type[AnySettings],
     **values: Any,  # noqa: ANN401  # whatever the fields take
 ) -> AnySettings:
-    """Read the settings; `values` override the environment.
-
-    Raises: InvalidSettings.
-    """
+    """Read the settings; `values` override the environment. Raises: InvalidSettings."""
     dotenv = values.get("_env_file", cls.model_config.get("env_file"))
     folders = secrets_folders()
     try:

@@ -73,10 +73,7 @@ class OutcomeMeaning:
 
 @dataclass(frozen=True, slots=True)
 class EventMeaning:
-    """Which verdict or outcome an event set on its request, if any.
-
-    A `quiet` event disturbs nobody: the thread shows it with the next event that is not quiet.
-    """
+    """What an event set on its request; a `quiet` one waits in the thread for one that is not."""
 
     verdict: Verdict | None = None
     outcome: Outcome | None = None

@@ -68,10 +68,7 @@ class Outcome(OpenEnum):
 
 
 class EventType(OpenEnum):
-    """What happened to a request; `bot.domain.meanings.EVENTS` says what each sets.
-
-    The ledger keeps every event, so a value is never renamed.
-    """
+    """What happened to a request; kept for ever, so never renamed. `EVENTS` says what each sets."""
 
     REQUESTED = "requested"  # somebody asked; the card is not posted yet
     POSTED = "posted"  # the card was posted late, and its life began then

@@ -26,10 +26,7 @@ class Result:
 
 
 def compare(ids: HubSpotIds, request: Request, *, called: bool) -> Result | None:
-    """The outcome that a customer's ids show; None if the request can still be executed.
-
-    `called` says whether a call of the bot may have changed the ids already.
-    """
+    """The outcome that ids show, perhaps of a call (`called`); None if it can still be executed."""
     if ids == request.ids_before:
         return None
     if ids == request.ids_after:

@@ -101,10 +101,7 @@ class FusebillRefused(FusebillError):
 
 
 class CustomerNotFound(FusebillRefused):
-    """Fusebill knows no such customer, or no longer: it says so itself.
-
-    A 404 of anybody else is WrongAddress.
-    """
+    """Fusebill itself says that it knows no such customer; any other 404 is WrongAddress."""
 
 
 class KeyRefused(FusebillRefused):

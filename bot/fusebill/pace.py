@@ -29,10 +29,7 @@ _TICKS = {10: 1, 13: 1_000}  # per second, by the number of digits of an epoch t
 
 @dataclass(frozen=True, slots=True)
 class RateWindow:
-    """How many calls are left in a window, when it resets, and how many it allows.
-
-    Each is None if Fusebill did not say.
-    """
+    """How many calls a window has left, when it resets, its limit; None if Fusebill did not say."""
 
     remaining: int | None = None
     reset_at: datetime | None = None

@@ -30,10 +30,7 @@ def value(body: Payload) -> str:
 
 
 def act(body: Payload) -> Act:
-    """What a person did, by Slack's own id of it: the same if Slack delivers it again.
-
-    A command has a `trigger_id`, a press an `action_ts`, a form that was sent its view's id.
-    """
+    """What a person did, by Slack's own id of it: of its trigger, its `action_ts`, or its view."""
     if "command" in body:
         return Act(_hashed("command", body.get("trigger_id") or uuid4().hex))
     if "view" in body:

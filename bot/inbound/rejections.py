@@ -58,10 +58,7 @@ class Rejected(Exception):
 
 
 def check_headers(request: web.BaseRequest, max_body: int) -> None:
-    """Reject what can be told before the body is read.
-
-    Raises: Rejected.
-    """
+    """Reject what can be told before the body is read. Raises: Rejected."""
     # Slack never compresses, and a small body could inflate to gigabytes
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise Rejected(Reason.ENCODING)

@@ -132,10 +132,7 @@ class FollowUps:
             await self._private.send(place, others)
 
     async def check_again(self, card_id: str, person: Person, place: Place, act: Act) -> None:
-        """Read the customers whose outcome is unknown: record what happened, or post a new card.
-
-        The new card is about those that still have the ids that the card shows.
-        """
+        """Read the customers whose outcome is unknown: record it, or ask anew about the rest."""
         person = self._permissions.policy.with_home_team(person)
         async with self._followed(card_id, person, place, act) as card:
             if card is None:

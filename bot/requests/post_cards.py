@@ -144,10 +144,7 @@ class PostCards:
         await self._end(job, card, f"Slack did not take it: {error.code}", said)
 
     async def _tell_of_wait(self, job: Job, card: Card) -> None:
-        """Tell whoever asked that the card waits for Slack, once, as soon as Slack takes a word.
-
-        The bot that failed first tells it; another one that tries later knows nothing of it.
-        """
+        """Tell whoever asked, once, that the card waits; only the bot that failed first does."""
         if job.attempts == 1 or card.id in self._untold:
             self._untold.add(card.id)
             if await self._tell(card, answers.SLACK_AWAY):

@@ -129,10 +129,7 @@ def classify(error: Exception) -> SlackError | None:
 
 
 def require(data: object, **fields: type) -> dict[str, Any]:
-    """Slack's JSON object, if it says `ok` and has these fields with these types.
-
-    Raises: SlackUnavailable: somebody else answered, or only half of the answer arrived.
-    """
+    """Slack's JSON object, if it says `ok` and has these fields. Raises: SlackUnavailable."""
     if not isinstance(data, dict) or data.get("ok") is not True:
         raise SlackUnavailable("unreadable_answer")
     for name, kind in fields.items():

@@ -72,10 +72,7 @@ class Filter:
 
 
 def read(engine: Engine, wanted: Filter) -> Generator[Row, None, None]:
-    """The events, oldest first, fetched a thousand at a time.
-
-    Raises: LedgerUnavailable.
-    """
+    """The events, oldest first, fetched a thousand at a time. Raises: LedgerUnavailable."""
     with streaming(engine) as connection:
         yield from map(_event, connection.execute(_events(wanted)).mappings())
 

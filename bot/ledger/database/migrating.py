@@ -76,20 +76,14 @@ def _is_locked(error: Exception) -> bool:
 
 
 def require_current(engine: Engine) -> None:
-    """Check that the ledger has this bot's version.
-
-    Raises: SchemaMismatch; LedgerUnavailable.
-    """
+    """Check that the ledger has this bot's version. Raises: SchemaMismatch; LedgerUnavailable."""
     found = version(engine)
     if found != REVISION:
         raise SchemaMismatch(_mismatch(engine))
 
 
 def version(engine: Engine) -> str | None:
-    """The ledger's version, None if there is no ledger yet.
-
-    Raises: LedgerUnavailable.
-    """
+    """The ledger's version, None if there is no ledger yet. Raises: LedgerUnavailable."""
     try:
         with engine.connect() as connection:
             if not inspect(connection).has_table("alembic_version"):
