@@ -22,29 +22,6 @@ MOVE_USAGE = "move <Stax Bill ID> to contact <id> company <id> [reason]"
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """`/unlatch <Stax Bill ID> [reason]`; `typed` holds the digits as typed."""
-
-    customer_id: int
-    reason: str
-    typed: str = field(default="", compare=False)
-
-    @property
-    def customer_ids(self) -> tuple[int, ...]:
-        """The one customer, as `AskMany` names several."""
-        return (self.customer_id,)
-
-
-@dataclass(frozen=True, slots=True)
-class AskMany:
-    """`/unlatch <Stax Bill ID>, <Stax Bill ID> [reason]`: two customers or more, each once."""
-
-    customer_ids: tuple[int, ...]
-    reason: str
-    typed: str = field(default="", init=False, compare=False)
-
-
-@dataclass(frozen=True, slots=True)
 class Doubt:
     """What may name a customer, if a person says so who has seen the customer's name.
 
@@ -59,43 +36,31 @@ class Doubt:
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
-    """One meaning of a text: customers, each once and in order, those in doubt, and a reason."""
+class Ask:
+    """`/unlatch <Stax Bill ID>, … [reason]`: customers, each once and in order, and a reason.
+
+    `doubts` are those of whom a person must say who they are. `typed` holds the digits of a single
+    id as they were typed.
+    """
 
     customer_ids: tuple[int, ...]
     reason: str = ""
     doubts: tuple[Doubt, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Ambiguous:
-    """What may be ids or the reason; neither meaning has doubts.
-
-    `many` takes everything as ids that could be one, and leaves out addresses that name nobody;
-    `few` takes those before the first such place, and the rest as the reason.
-    """
-
-    many: Reading
-    few: Reading
-
-
-@dataclass(frozen=True, slots=True)
-class AmbiguousAsk:
-    """A text with two meanings; `why` says so of an address that names no customer, else empty."""
-
-    ambiguous: Ambiguous
-    why: str = ""
+    typed: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A text with doubts: to be shown as the customers whom it may name, each with its button.
+    """A text that a person must decide about: whom its doubts mean, or which meaning it has.
 
-    `few`, if there is one, takes what is in doubt as a part of the reason.
+    `meant` takes everything as customers that could be some, and leaves out addresses that name
+    nobody; `few`, if there is one, takes what is not certain as a part of the reason. `why` says
+    what is wrong with an address that names no customer.
     """
 
-    meant: Reading
-    few: Reading | None = None
+    meant: Ask
+    few: Ask | None = None
+    why: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +135,12 @@ class Malformed:
     usage: str = ASK_USAGE
 
 
-Asked = Ask | AskMany | AmbiguousAsk | Question | Malformed
+Asked = Ask | Question | Malformed
 """What a text comes to that begins with an id."""
 Command = Asked | Many | Move | Find | History | UndoOf | Pending | Help
 
 
-def asked(customer_ids: Sequence[int], reason: str, typed: str = "") -> Ask | AskMany | Malformed:
+def asked(customer_ids: Sequence[int], reason: str, typed: str = "") -> Ask | Malformed:
     """Ask about these customers, by an id or several; raises nothing.
 
     The reason becomes one line, and is none if nobody sees anything of it.
@@ -187,9 +152,8 @@ def asked(customer_ids: Sequence[int], reason: str, typed: str = "") -> Ask | As
     valid = all(0 < each < 10**MAX_DIGITS for each in different)
     if not (valid and 0 < len(different) <= MAX_CUSTOMERS):
         return Malformed(f"A card is about 1 to {MAX_CUSTOMERS} customers.")
-    if len(different) == 1:
-        return Ask(different[0], reason, typed or str(different[0]))
-    return AskMany(different, reason)
+    alone = typed or str(different[0])
+    return Ask(different, reason, typed=alone if len(different) == 1 else "")
 
 
 def tidy_reason(typed: str) -> str:

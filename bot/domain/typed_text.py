@@ -32,8 +32,7 @@ from bot.domain.commands import (
     MAX_DIGITS,
     MAX_REASON_LENGTH,
     TOO_LONG,
-    Ambiguous,
-    AmbiguousAsk,
+    Ask,
     Asked,
     Command,
     Doubt,
@@ -44,7 +43,6 @@ from bot.domain.commands import (
     Many,
     Pending,
     Question,
-    Reading,
     UndoOf,
     asked,
     tidy_reason,
@@ -149,14 +147,14 @@ def _ask(text: str, customer_url: str | None) -> Asked | Find:
     return _two_meanings(many, few, beside)
 
 
-def _one_meaning(reading: Reading, first: Meaning) -> Asked:
+def _one_meaning(reading: Ask, first: Meaning) -> Asked:
     if not reading.doubts:
         typed = first.typed if isinstance(first, Id) else ""
         return asked(reading.customer_ids, reading.reason, typed)
     return Malformed(TOO_LONG) if len(reading.reason) > MAX_REASON_LENGTH else Question(reading)
 
 
-def _two_meanings(many: Reading, few: Reading, beside: Sequence[_Word]) -> Asked:
+def _two_meanings(many: Ask, few: Ask, beside: Sequence[_Word]) -> Asked:
     if few.doubts:
         return Malformed(why_in_doubt(few.doubts[0]))
     if len(many.reason) > MAX_REASON_LENGTH:
@@ -169,7 +167,7 @@ def _two_meanings(many: Reading, few: Reading, beside: Sequence[_Word]) -> Asked
     if many.doubts:
         return Question(many, few)
     why = next((each.meaning.why for each in beside if isinstance(each.meaning, NoId)), "")
-    return AmbiguousAsk(Ambiguous(many, few), why)
+    return Question(many, few, why)
 
 
 def _words(text: str, customer_url: str | None) -> list[_Word]:
@@ -240,9 +238,7 @@ def _blanks(ids: Sequence[_Word]) -> str:
     )
 
 
-def _reading(
-    text: str, words: Sequence[_Word], count: int, beside: Sequence[_Word] = ()
-) -> Reading:
+def _reading(text: str, words: Sequence[_Word], count: int, beside: Sequence[_Word] = ()) -> Ask:
     """The first `count` words and those `beside` as customers, and all else as the reason."""
     meanings = [each.meaning for each in [*words[:count], *beside]]
     at = words[count].start if count < len(words) else len(text)
@@ -250,7 +246,7 @@ def _reading(
     for each in beside:
         reason, at = reason + text[at : each.start], each.end
     reason = (reason + text[at:]).lstrip(_BETWEEN if beside else "")
-    return Reading(ids_of(meanings), tidy_reason(reason), doubts_of(meanings))
+    return Ask(ids_of(meanings), tidy_reason(reason), doubts_of(meanings))
 
 
 def _find(text: str, usage: str, customer_url: str | None) -> Find | Malformed:

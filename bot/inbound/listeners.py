@@ -13,9 +13,7 @@ import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
 from bot.domain.commands import (
-    AmbiguousAsk,
     Ask,
-    AskMany,
     Command,
     Find,
     Help,
@@ -114,11 +112,11 @@ class Listeners:
     ) -> Awaitable[None]:
         typed = act(body)
         match command:
-            case Ask() | AskMany() as ask:
+            case Ask() as ask:
                 wanted = (person, place, ask.customer_ids, ask.reason, typed)
                 return self._asking.ask(*wanted, ask.typed)
-            case AmbiguousAsk() as ask:
-                return self._asking.offer_meanings(person, place, ask, typed)
+            case Question(meant=Ask(doubts=())) as question:
+                return self._asking.offer_meanings(person, place, question, typed)
             case Question() as question:
                 return self._lists.ask_whom(person, place, question, typed)
             case Move(to=None, ids=ids) as move if not ids:
@@ -242,7 +240,7 @@ class Listeners:
     def _ask_for(
         self,
         body: Payload,
-        ask: Ask | AskMany | Move | Malformed,
+        ask: Ask | Move | Malformed,
         place: Place,
         *,
         anyway: bool = False,

@@ -7,7 +7,7 @@ import json
 from typing import Any
 from uuid import uuid4
 
-from bot.domain.commands import COMMAND, Ask, AskMany, Malformed, Move, asked
+from bot.domain.commands import COMMAND, Ask, Malformed, Move, asked
 from bot.domain.models import Person
 from bot.ledger.acts import Act
 from bot.requests.private_messages import Place
@@ -58,7 +58,7 @@ def _hashed(*parts: object) -> str:
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
-def meaning(body: Payload) -> tuple[Ask | AskMany | Move | Malformed, str]:
+def meaning(body: Payload) -> tuple[Ask | Move | Malformed, str]:
     """What a button asks for that stands for a typed text, and the command's name; it is JSON."""
     try:
         carried = json.loads(value(body))

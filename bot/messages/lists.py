@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bot.domain.commands import ASK_USAGE, COMMAND, MAX_CUSTOMERS, Ask, Move, Reading
+from bot.domain.commands import ASK_USAGE, COMMAND, MAX_CUSTOMERS, Ask, Move
 from bot.domain.meanings import KINDS, VERDICTS, holds_now, may_be_undone
 from bot.domain.models import Customer, Outcome, Request
 from bot.messages.block_kit import (
@@ -76,7 +76,7 @@ def usage(command: str = COMMAND) -> Message:
 
 
 def asking(
-    label: str, wanted: Reading | Move, command: str, *, aloud: str, action: Action = Action.USE
+    label: str, wanted: Ask | Move, command: str, *, aloud: str, action: Action = Action.USE
 ) -> Block | None:
     """A button that asks for a card, as if it were typed; None if no button carries so much."""
     carried: dict[str, object] = {"ids": wanted.customer_ids}
@@ -94,7 +94,7 @@ def did_you_mean(
     """Customers whose reference is the number that was typed as an id."""
     return message(
         [
-            [say(f"🔎 Fusebill has no customer with the Stax Bill ID {ask.customer_id}.")],
+            [say(f"🔎 Fusebill has no customer with the Stax Bill ID {ask.customer_ids[0]}.")],
             [say("That number is the Customer ID (the reference) of:")],
         ],
         *_hits(hits, links, ask.reason, command),
@@ -189,7 +189,7 @@ def _hits(hits: Sequence[Customer], links: Links, reason: str, command: str) -> 
             yield {"type": "divider"}
         yield lines(hit_lines(customer, links))
         reading, aloud = (
-            Reading((customer.customer_id,), reason),
+            Ask((customer.customer_id,), reason),
             f"Use this one: {titled(customer)}",
         )
         if use := asking("Use this one", reading, command, aloud=aloud):

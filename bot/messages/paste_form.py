@@ -19,10 +19,8 @@ from bot.domain.commands import (
     MAX_REASON_LENGTH,
     TOO_LONG,
     Ask,
-    AskMany,
     Malformed,
     Question,
-    Reading,
     asked,
     tidy_reason,
 )
@@ -75,7 +73,7 @@ class Sent:
 class Understood:
     """What a form asks for; `left_out` are the lines of its text that name no customer."""
 
-    asked: Ask | AskMany | Question
+    asked: Ask | Question
     left_out: tuple[LineError, ...] = ()
 
 
@@ -158,7 +156,7 @@ def understood(
         return found
     ids, reason = pasted.customer_ids, tidy_reason(sent.reason)
     if pasted.doubts:
-        return Understood(Question(Reading(ids, reason, pasted.doubts)), pasted.left_out)
+        return Understood(Question(Ask(ids, reason, pasted.doubts)), pasted.left_out)
     ask = asked(ids, reason)
     return {IDS: ask.why} if isinstance(ask, Malformed) else Understood(ask, pasted.left_out)
 

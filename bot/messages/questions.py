@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bot.domain.cells import QUOTED_LENGTH
-from bot.domain.commands import COMMAND, AmbiguousAsk, Doubt, Move, Question, Reading
+from bot.domain.commands import COMMAND, Ask, Doubt, Move, Question
 from bot.domain.models import Customer, Request
 from bot.messages.block_kit import (
     Block,
@@ -34,17 +34,17 @@ MAX_DESCRIBED = 5
 """So many customers are shown with all that is known of them; of more, the names and the ids."""
 
 
-def which_meaning(asked: AmbiguousAsk, command: str = COMMAND) -> Message:
+def which_meaning(asked: Question, command: str = COMMAND) -> Message:
     """Ask which of two meanings a text has.
 
     Where a button can't carry its meaning, the message says how to type it.
     """
-    many, few = asked.ambiguous.many, asked.ambiguous.few
+    many, few = asked.meant, asked.few
     why: list[Line] = [[say(asked.why)]] if asked.why else []
     return message(
         [[say("❓ This can mean two things, so nothing was done. Which do you mean?")], *why],
         *_choice(many, _customers(many), "…", command),
-        *_reason_choice(few, command),
+        *(_reason_choice(few, command) if few else ()),
     )
 
 
@@ -80,7 +80,7 @@ def whom(
 
 
 def asked_already(
-    waiting: Sequence[tuple[Request, str | None]], wanted: Reading | Move, command: str
+    waiting: Sequence[tuple[Request, str | None]], wanted: Ask | Move, command: str
 ) -> Message | None:
     """Say whose cards wait already, with their addresses, and ask whether another one is wanted.
 
@@ -113,7 +113,7 @@ def _asked(request: Request, url: str | None) -> Line:
     return [*asked, date(request.asked_at), *see, say(".")]
 
 
-def _choices(meant: Reading, hits: Sequence[Sequence[Customer]]) -> list[Reading]:
+def _choices(meant: Ask, hits: Sequence[Sequence[Customer]]) -> list[Ask]:
     """What a person may mean: each choice once, with the reason."""
     ids = [[each.customer_id for each in one] for one in hits]
     settled = [*meant.customer_ids, *(one[0] for one in ids if len(one) == 1)]
@@ -123,7 +123,7 @@ def _choices(meant: Reading, hits: Sequence[Sequence[Customer]]) -> list[Reading
     else:
         chosen = [settled, *([each] for one in undecided for each in one)]
     different = dict.fromkeys(tuple(dict.fromkeys(each)) for each in chosen if each)
-    return [Reading(each, meant.reason) for each in different]
+    return [Ask(each, meant.reason) for each in different]
 
 
 def _of_doubt(doubt: Doubt, hits: Sequence[Customer], links: Links, total: int) -> Block:
@@ -141,7 +141,7 @@ def _of_doubt(doubt: Doubt, hits: Sequence[Customer], links: Links, total: int) 
     return lines([[typed, say(f" {what} "), *named[0]], *named[1:]])
 
 
-def _label(choice: Reading, found: dict[int, Customer]) -> str:
+def _label(choice: Ask, found: dict[int, Customer]) -> str:
     """What a choice asks about: the customer that tells it from the others, the last one."""
     *others, last = choice.customer_ids
     if last not in found:
@@ -150,14 +150,14 @@ def _label(choice: Reading, found: dict[int, Customer]) -> str:
     return f"{cut(titled(found[last]), MAX_LABEL_LENGTH - len(more))}{more}"
 
 
-def _reason_choice(few: Reading, command: str) -> Iterator[Block]:
+def _reason_choice(few: Ask, command: str) -> Iterator[Block]:
     """Fewer customers; the rest of the text is the reason."""
     label = f"{_customers(few)}, the rest is the reason"
     return _choice(few, label, "because …", command)
 
 
 def _choice(
-    reading: Reading, label: str, rest: str, command: str, *, with_why: bool = True
+    reading: Ask, label: str, rest: str, command: str, *, with_why: bool = True
 ) -> Iterator[Block]:
     """One meaning in words, with its button; if that can't carry it, with what to type.
 
@@ -173,16 +173,16 @@ def _choice(
         yield lines([*said, [say("This is too long for a button. Type: "), code(typed)]])
 
 
-def _why(reading: Reading) -> Line:
+def _why(reading: Ask) -> Line:
     if not reading.reason:
         return [say("Without a reason.")]
     return [bold("Why: "), text(reading.reason, limit=SHOWN_REASON_LENGTH)]
 
 
-def _customers(reading: Reading) -> str:
+def _customers(reading: Ask) -> str:
     count = len(reading.customer_ids)
     return "One customer" if count == 1 else amount(count, "customer")
 
 
-def _ids(reading: Reading) -> str:
+def _ids(reading: Ask) -> str:
     return ", ".join(map(str, reading.customer_ids))

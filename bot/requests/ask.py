@@ -16,7 +16,8 @@ from uuid import uuid4
 
 import structlog
 
-from bot.domain.commands import AmbiguousAsk, Move, Reading
+from bot.domain import commands
+from bot.domain.commands import Move, Question
 from bot.domain.meanings import Past, is_move
 from bot.domain.models import (
     Card,
@@ -104,7 +105,7 @@ class Ask:
         on_card = {customer.customer_id for customer in latched}
         left_out = [left_out_of(i, each) for i, each in found.items() if i not in on_card]
         known = await self._lists.known(sorted(on_card))
-        wanted = Reading(tuple(customer_ids), reason)
+        wanted = commands.Ask(tuple(customer_ids), reason)
         if not anyway and await self._waits_already(known, wanted, person, place, act):
             return
         card = new_card(person, place, latched, reason)
@@ -119,7 +120,7 @@ class Ask:
     async def _waits_already(
         self,
         known: Sequence[Request],
-        wanted: Reading | Move,
+        wanted: commands.Ask | Move,
         person: Person,
         place: Place,
         act: Act,
@@ -175,12 +176,10 @@ class Ask:
         if await self.post(card, place, act):
             self._metrics.card_seconds.observe(monotonic() - started)
 
-    async def offer_meanings(
-        self, person: Person, place: Place, asked: AmbiguousAsk, act: Act
-    ) -> None:
+    async def offer_meanings(self, person: Person, place: Place, asked: Question, act: Act) -> None:
         """Ask which of two meanings a text has, if the person may ask at all."""
         person = self._permissions.policy.with_home_team(person)
-        many = asked.ambiguous.many
+        many = asked.meant
         typed = f"{', '.join(map(str, many.customer_ids))} {many.reason}".rstrip()
         first_id = next(iter(many.customer_ids), 0)
         if await self._permissions.may_ask(person, place, None, act, first_id, typed):

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot.domain.commands import Ask, Doubt, Find, History, Move, Question, Reading, UndoOf
+from bot.domain.commands import Ask, Doubt, Find, History, Move, Question, UndoOf
 from bot.domain.meanings import LATER, Past
 from bot.domain.models import Customer, Person, Request, Verdict
 from bot.fusebill.errors import CustomerNotFound, FusebillError
@@ -56,7 +56,7 @@ class Lists:
             except FusebillError as search_error:
                 log.info("reference not looked up", why=str(search_error))
         if hits:
-            asked = Ask(customer_id, reason, typed)
+            asked = Ask((customer_id,), reason)
             meant = lists.did_you_mean(asked, hits, self._links, place.command)
             await self._private.send(place, meant)
         else:
@@ -150,7 +150,7 @@ class Lists:
         return [_past_of(each, url) for each, url in zip(known, urls, strict=True)]
 
     async def say_who_waits(
-        self, waiting: Sequence[Request], wanted: Reading | Move, place: Place
+        self, waiting: Sequence[Request], wanted: Ask | Move, place: Place
     ) -> bool:
         """Ask whether another card is wanted for customers whose cards wait; false if it can't."""
         shown = waiting[: questions.MAX_WAITING]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
-from bot.domain.commands import Ask, AskMany, Move
+from bot.domain.commands import Ask, Move
 from bot.domain.models import Person
 from bot.domain.moves import read_fields
 from bot.domain.pasted_text import ColumnChoice
@@ -75,7 +75,7 @@ class Paste:
         # what an unlatch took from the customer is what another one gets
         return replace(found, ids=sent.cleared) if found.to else found
 
-    def lacks_reason(self, ask: Ask | AskMany) -> bool:
+    def lacks_reason(self, ask: Ask) -> bool:
         """Whether a button asks for customers without a reason, and the rules want one."""
         return self._permissions.policy.require_reason and not ask.reason
 

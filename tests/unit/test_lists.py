@@ -68,7 +68,7 @@ def test_each_button_asks_for_its_customer_with_the_typed_reason(
     buttons = buttons_of(lists.did_you_mean(ask, hits, NO_LINKS))
     for hit, button in zip(hits, buttons, strict=True):
         assert meaning({"actions": [button]}) == (
-            Ask(hit.customer_id, ask.reason),
+            Ask((hit.customer_id,), ask.reason),
             "/unlatch",
         )
 
@@ -77,7 +77,7 @@ def test_each_button_asks_for_its_customer_with_the_typed_reason(
 def test_each_search_result_has_a_button_without_a_reason(hits: list[Customer], text: str) -> None:
     buttons = buttons_of(lists.found(text, hits, NO_LINKS, more=False))
     asked = [meaning({"actions": [button]})[0] for button in buttons]
-    assert asked == [Ask(hit.customer_id, "") for hit in hits]
+    assert asked == [Ask((hit.customer_id,), "") for hit in hits]
 
 
 def test_a_search_result_shows_the_customer_and_its_ids() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.commands import Ambiguous, AmbiguousAsk, Ask, Reading, tidy_reason
+from bot.domain.commands import Ask, Question, tidy_reason
 from bot.domain.meanings import VERDICTS
 from bot.domain.models import EventType, Kind, LeftOut, Verdict
 from bot.domain.typed_text import parse
@@ -43,11 +43,11 @@ from tests.support.names import ALICE, BOB
 
 OF_47 = replace(CARD, card_size=47)
 READINGS = st.builds(
-    Reading,
+    Ask,
     st.lists(NUMBERS, min_size=1, max_size=40, unique=True).map(tuple),
     TEXTS.map(tidy_reason),
 )
-ASKED = st.builds(Ambiguous, READINGS, READINGS)
+ASKED = st.builds(Question, READINGS, READINGS)
 LEFT_OUT = st.lists(st.builds(LeftOut, NUMBERS, TEXTS, TEXTS), max_size=50)
 
 NAMED = {"command": "/unlatch"}
@@ -68,13 +68,13 @@ def pressable(message: Message) -> list[tuple[str, dict[str, Any]]]:
 def asked(text: str) -> Message:
     """The question about a text with two meanings."""
     command = parse(text)
-    assert isinstance(command, AmbiguousAsk)
+    assert isinstance(command, Question)
     return which_meaning(command)
 
 
 @given(ASKED)
-def test_slack_takes_every_question(ambiguous: Ambiguous) -> None:
-    message = which_meaning(AmbiguousAsk(ambiguous))
+def test_slack_takes_every_question(ambiguous: Question) -> None:
+    message = which_meaning(ambiguous)
     assert refused_by_slack(message) == []
     assert mentions_and_links(message) == set()
 
@@ -110,23 +110,23 @@ def test_two_numbers_are_asked_about_with_a_button_for_each_meaning() -> None:
 
 def test_a_meaning_that_a_button_cannot_carry_says_how_to_type_it() -> None:
     why = ("because " * 300).strip()
-    both, one = Reading((2554529, 3100017), why), Reading((2554529,), f"3100017 {why}")
-    message = which_meaning(AmbiguousAsk(Ambiguous(both, one)))
+    both, one = Ask((2554529, 3100017), why), Ask((2554529,), f"3100017 {why}")
+    message = which_meaning(Question(both, one))
     assert pressable(message) == []
     typed = [line.partition("Type: ")[2] for line in lines(message) if "Type: " in line]
     assert typed == ["/unlatch 2554529, 3100017 …", "/unlatch 2554529 because …"]
     meant = [parse(each.removeprefix("/unlatch ").replace("…", "3 years")) for each in typed[1:]]
-    assert meant == [Ask(2554529, "because 3 years")]
+    assert meant == [Ask((2554529,), "because 3 years")]
 
 
 @given(ASKED)
-def test_a_button_brings_back_its_meaning_and_is_never_too_long(ambiguous: Ambiguous) -> None:
-    found = pressable(which_meaning(AmbiguousAsk(ambiguous)))
-    meanings = [ambiguous.many, ambiguous.few]
-    carried = [Reading(tuple(value["ids"]), value["reason"]) for _label, value in found]
+def test_a_button_brings_back_its_meaning_and_is_never_too_long(ambiguous: Question) -> None:
+    found = pressable(which_meaning(ambiguous))
+    meanings = [ambiguous.meant, ambiguous.few]
+    carried = [Ask(tuple(value["ids"]), value["reason"]) for _label, value in found]
     assert [each for each in meanings if each in carried] == carried
     # the ids of 40 customers and a reason of a sentence always fit
-    assert all(each in carried for each in meanings if len(each.reason) < 200)
+    assert all(each in carried for each in meanings if each and len(each.reason) < 200)
 
 
 def test_if_no_customer_is_left_each_is_named_with_why() -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.commands import Ask, AskMany, Doubt, Question, Reading
+from bot.domain.commands import Ask, Doubt, Question
 from bot.domain.pasted_text import ColumnChoice, LineError
 from bot.messages.paste_form import (
     OPEN_FOR,
@@ -48,13 +48,13 @@ def test_slack_accepts_the_form_and_its_fields_are_read_back(needs_reason: bool)
 
 
 def test_what_was_sent_asks_for_one_customer_or_many() -> None:
-    assert ask("7", "moved\nportal") == Understood(Ask(7, "moved portal"))
-    assert ask("7\tBikes\n8\tTents\n7\n") == Understood(AskMany((7, 8), ""))
+    assert ask("7", "moved\nportal") == Understood(Ask((7,), "moved portal"))
+    assert ask("7\tBikes\n8\tTents\n7\n") == Understood(Ask((7, 8), ""))
 
 
 def test_references_are_a_question_and_what_is_left_out_is_listed() -> None:
     found = ask("Stax Bill ID,Company\n007,Bikes\n,Tents\n8,Kites", "moved")
-    meant = Reading((8,), "moved", (Doubt("007", 7),))
+    meant = Ask((8,), "moved", (Doubt("007", 7),))
     assert found == Understood(Question(meant), (LineError(3, "There is no Stax Bill ID."),))
 
 
@@ -91,7 +91,7 @@ def test_the_same_form_comes_back_with_the_text_and_a_choice_of_columns() -> Non
 
 def test_the_column_that_was_chosen_counts() -> None:
     again = chosen(column_question(TWO_COLUMNS), TWO_COLUMNS, "0-1")
-    assert understood(again, NOW, needs_reason=False) == Understood(AskMany((101, 102), "moved"))
+    assert understood(again, NOW, needs_reason=False) == Understood(Ask((101, 102), "moved"))
 
 
 @pytest.mark.parametrize("breaks", ["\r\n", "\n"])

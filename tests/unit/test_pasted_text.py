@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from hypothesis import example, given, strategies as st
 
-from bot.domain.commands import MAX_CUSTOMERS, MAX_DIGITS, AskMany, Doubt
+from bot.domain.commands import MAX_CUSTOMERS, MAX_DIGITS, Ask, Doubt
 from bot.domain.pasted_text import ColumnChoice, LineError, Pasted, read_lines
 from bot.domain.typed_text import parse
 from tests.unit.test_typed_text import standing_alone
@@ -76,7 +76,7 @@ def test_a_pasted_column_is_read_in_its_order(ids: list[int], line_break: str) -
 
 @given(MANY.filter(lambda ids: len(ids) > 1), st.sampled_from(["\n", "\r\n"]))
 def test_a_pasted_column_means_the_same_in_a_command(ids: list[int], line_break: str) -> None:
-    assert parse(line_break.join(map(str, ids))) == AskMany(tuple(ids), "")
+    assert parse(line_break.join(map(str, ids))) == Ask(tuple(ids), "")
 
 
 def test_a_column_that_a_person_has_chosen_is_taken_and_what_it_lacks_is_listed() -> None:

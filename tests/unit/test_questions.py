@@ -8,7 +8,7 @@ from typing import Any
 
 from hypothesis import given, strategies as st
 
-from bot.domain.commands import Doubt, Move, Question, Reading, tidy_reason
+from bot.domain.commands import Ask, Doubt, Move, Question, tidy_reason
 from bot.domain.models import Customer, Request
 from bot.messages.block_kit import Message
 from bot.messages.questions import asked_already, whom
@@ -33,8 +33,8 @@ DOUBTS = st.one_of(
     st.builds(Doubt, TEXTS, NUMBERS, st.just(True)),  # hypothesis passes it on
 )
 REASONS = TEXTS.map(lambda text: tidy_reason(text[:500]))
-READINGS = st.builds(Reading, st.lists(NUMBERS, max_size=3, unique=True).map(tuple), REASONS)
-FEW = st.builds(Reading, st.lists(NUMBERS, min_size=1, max_size=3, unique=True).map(tuple), REASONS)
+READINGS = st.builds(Ask, st.lists(NUMBERS, max_size=3, unique=True).map(tuple), REASONS)
+FEW = st.builds(Ask, st.lists(NUMBERS, min_size=1, max_size=3, unique=True).map(tuple), REASONS)
 ANSWERED = st.lists(st.tuples(DOUBTS, st.lists(CUSTOMERS, max_size=5)), min_size=1, max_size=8)
 
 
@@ -43,12 +43,12 @@ def zero(number: int) -> Customer:
 
 
 def asked(
-    *hits: list[int], ids: tuple[int, ...] = (), reason: str = "", few: Reading | None = None
+    *hits: list[int], ids: tuple[int, ...] = (), reason: str = "", few: Ask | None = None
 ) -> Message:
     """The question about as many references, which these customers have."""
     doubts = tuple(Doubt(f"REF-{number}") for number in range(len(hits)))
     found = [[zero(each) for each in one] for one in hits]
-    return whom(Question(Reading(ids, reason, doubts), few), found, NO_LINKS)
+    return whom(Question(Ask(ids, reason, doubts), few), found, NO_LINKS)
 
 
 def choices(message: Message) -> list[tuple[str, list[int]]]:
@@ -61,13 +61,13 @@ def choices(message: Message) -> list[tuple[str, list[int]]]:
 
 @given(READINGS, ANSWERED, st.none() | FEW, ALL_LINKS)
 def test_slack_accepts_every_question(
-    meant: Reading,
+    meant: Ask,
     answered: list[tuple[Doubt, list[Customer]]],
-    few: Reading | None,
+    few: Ask | None,
     links: Any,
 ) -> None:
     doubts, hits = tuple(doubt for doubt, _ in answered), [each for _, each in answered]
-    question = Question(Reading(meant.customer_ids, meant.reason, doubts), few)
+    question = Question(Ask(meant.customer_ids, meant.reason, doubts), few)
     message = whom(question, hits, links)
     assert refused_by_slack(message) == []
     offered = {each for _label, ids in choices(message) for each in ids}
@@ -98,7 +98,7 @@ def test_of_many_choices_it_is_said_that_there_are_more() -> None:
 
 
 def test_nobody_leaves_what_is_certain_and_the_rest_as_the_reason() -> None:
-    message = asked([], ids=(9,), few=Reading((9,), "REF-0"))
+    message = asked([], ids=(9,), few=Ask((9,), "REF-0"))
     assert choices(message) == [
         ("One customer", [9]),
         ("One customer, the rest is the reason", [9]),
@@ -129,7 +129,7 @@ MOVES = st.builds(
 
 @given(WAITING, READINGS | MOVES)
 def test_slack_accepts_every_question_about_cards_that_wait(
-    waiting: list[tuple[Request, str | None]], wanted: Reading | Move
+    waiting: list[tuple[Request, str | None]], wanted: Ask | Move
 ) -> None:
     message = asked_already(waiting, wanted, "/unlatch")
     assert message
@@ -137,13 +137,13 @@ def test_slack_accepts_every_question_about_cards_that_wait(
 
 
 def test_what_no_button_can_carry_is_not_asked_about() -> None:
-    longest = Reading(tuple(range(10**17, 10**17 + 50)), '"' * 500)
+    longest = Ask(tuple(range(10**17, 10**17 + 50)), '"' * 500)
     assert asked_already([(CARD, None)], longest, "/unlatch")
     assert asked_already([(CARD, None)], longest, "/unlatch-of-the-test-app") is None
 
 
 def test_of_many_cards_that_wait_the_first_are_named() -> None:
-    message = asked_already([(CARD, None)] * 12, Reading((1, 2), ""), "/unlatch")
+    message = asked_already([(CARD, None)] * 12, Ask((1, 2), ""), "/unlatch")
     assert message
     assert text_of(message.blocks).count("asked by") == 10
     assert "\n2 more\n" in text_of(message.blocks)

@@ -12,15 +12,11 @@ from bot.domain.commands import (
     MAX_CUSTOMERS,
     MAX_DIGITS,
     MAX_REASON_LENGTH,
-    Ambiguous,
-    AmbiguousAsk,
     Ask,
-    AskMany,
     Command,
     Find,
     Malformed,
     Question,
-    Reading,
     asked,
 )
 from bot.domain.plain_text import UNSEEN
@@ -41,15 +37,11 @@ SEPARATORS = st.sampled_from([", ", "; ", "\n", "\r\n", " ,\t", ",\n", " ;", ";;
 REASONS = st.sampled_from(["", "moved portal", "3rd party", "after 12, 13 and #14", "- R&D <x>"])
 
 
-def readings(command: Command) -> list[Reading]:
+def readings(command: Command) -> list[Ask]:
     """The meanings of a text that begins with an id."""
     match command:
-        case Ask(customer_id=customer_id, reason=reason):
-            return [Reading((customer_id,), reason)]
-        case AskMany(customer_ids=ids, reason=reason):
-            return [Reading(ids, reason)]
-        case AmbiguousAsk(ambiguous=Ambiguous(many=many, few=few)):
-            return [many, few]
+        case Ask() as ask:
+            return [ask]
         case Question(meant=meant, few=few):
             return [each for each in (meant, few) if each]
         case _:
@@ -101,9 +93,9 @@ def test_what_is_refused_is_told_in_one_printable_line(typed: str) -> None:
 @given(IDS, st.sampled_from("\u00a0\u202f\u2009 \t"), IDS)
 def test_two_numbers_in_a_row_are_never_guessed_at(one: int, between: str, other: int) -> None:
     command = parse(f"{one}{between}{other} moved")
-    if isinstance(command, AmbiguousAsk):
-        few = Reading((one,), f"{other} moved")
-        assert command.ambiguous == Ambiguous(Reading(tuple({one: 1, other: 1}), "moved"), few)
+    if isinstance(command, Question):
+        few = Ask((one,), f"{other} moved")
+        assert command == Question(Ask(tuple({one: 1, other: 1}), "moved"), few)
     else:
         assert isinstance(command, Malformed)
 
@@ -111,8 +103,9 @@ def test_two_numbers_in_a_row_are_never_guessed_at(one: int, between: str, other
 @given(st.text("123456789 ,;\tmoved/#.:", max_size=20))
 def test_two_meanings_take_the_same_text_as_ids_or_as_the_reason(typed: str) -> None:
     command = parse(f"{ONE} {TWO}{typed}")
-    if isinstance(command, AmbiguousAsk):
-        many, few = command.ambiguous.many, command.ambiguous.few
+    if isinstance(command, Question):
+        many, few = command.meant, command.few
+        assert few is not None
         assert many.customer_ids[:1] == few.customer_ids == (ONE,)
         assert few.reason.startswith(str(TWO))
         assert few.reason.endswith(many.reason)
@@ -124,7 +117,7 @@ def test_any_separators_and_marks_give_the_same_ids(
 ) -> None:
     marks = st.sampled_from(["", "#"])
     typed = "".join(f"{data.draw(marks)}{each}{data.draw(SEPARATORS)}" for each in ids)
-    assert readings(parse(typed + reason)) == [Reading(tuple(ids), reason)]
+    assert readings(parse(typed + reason)) == [Ask(tuple(ids), reason)]
 
 
 @pytest.mark.parametrize("separator", [", ", "\n", " "])
@@ -133,7 +126,7 @@ def test_more_customers_than_a_card_takes_are_refused_with_their_number(separato
     refused = Malformed("These are 63 customers; one card takes at most 50. Split them up.")
     assert parse(separator.join(ids)) == refused
     assert parse(separator.join([*ids, *ids])) == refused
-    assert parse(", ".join([*ids[:50], ids[0]])) == AskMany(tuple(map(int, ids[:50])), "")
+    assert parse(", ".join([*ids[:50], ids[0]])) == Ask(tuple(map(int, ids[:50])), "")
 
 
 @pytest.mark.parametrize("ids", [(), (0,), (-1,), (10**MAX_DIGITS,), range(1, MAX_CUSTOMERS + 2)])
@@ -142,8 +135,8 @@ def test_ids_that_no_card_can_have_are_refused(ids: tuple[int, ...]) -> None:
 
 
 def test_asking_tidies_the_reason_and_counts_each_customer_once() -> None:
-    assert asked([7, 7, 8], " moved\n\x00portal ") == AskMany((7, 8), "moved portal")
-    assert asked([7, 7], "\u2800") == Ask(7, "")
+    assert asked([7, 7, 8], " moved\n\x00portal ") == Ask((7, 8), "moved portal")
+    assert asked([7, 7], "\u2800") == Ask((7,), "")
     assert asked([7], "x" * 501) == Malformed("The reason is longer than 500 characters.")
 
 
@@ -155,7 +148,7 @@ def test_whoever_pastes_rows_that_are_too_long_to_search_is_told_of_the_form() -
 
 def test_what_nobody_sees_is_cut_off_also_before_a_control_character() -> None:
     typed = parse("1 moved\u202c\x00")
-    assert typed == Ask(1, "moved", "1")
+    assert typed == Ask((1,), "moved")
     assert parse(f"1 {typed.reason}") == typed
 
 
