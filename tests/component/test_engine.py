@@ -175,7 +175,7 @@ async def test_two_instances_can_migrate_at_once(database_url: str) -> None:
 async def test_a_migration_that_waits_for_an_audit_keeps_no_click_waiting(
     postgresql_url: str,
 ) -> None:
-    migrate_to(postgresql_url, "0003")
+    migrate_to(postgresql_url, "0001")
     engine = open_engine(postgresql_url)
     with psycopg.connect(postgresql_url) as audit, capture_logs() as logs:
         audit.execute("SELECT count(*) FROM requests")
@@ -196,7 +196,7 @@ async def test_a_migration_that_waits_for_an_audit_keeps_no_click_waiting(
 
 
 async def test_a_migration_that_waited_in_vain_says_for_what(postgresql_url: str) -> None:
-    migrate_to(postgresql_url, "0003")
+    migrate_to(postgresql_url, "0001")
     engine = open_engine(postgresql_url)
     with psycopg.connect(postgresql_url) as audit:
         audit.execute("SELECT count(*) FROM requests")

@@ -278,8 +278,8 @@ SEVERAL: list[tuple[str, Any]] = [
     ("2554529 - 3100017", two(PAIR, "", (ONE,), "- 3100017")),
     ("2554529, 3100017, and 3100025", two((*PAIR, THREE), "", PAIR, "and 3100025")),
     ("2554529 AND 3100017 + 3100025", two((*PAIR, THREE), "", (ONE,), "AND 3100017 + 3100025")),
-    ("2554529 & sons", Ask(ONE, "& sons")),
-    ("2554529 and 2nd time", Ask(ONE, "and 2nd time")),
+    ("2554529 & sons", Ask((ONE,), "& sons")),
+    ("2554529 and 2nd time", Ask((ONE,), "and 2nd time")),
     ("2554529 12 months free", two((ONE, 12), "months free", (ONE,), "12 months free")),
     (
         "2554529, 3100017 12 months, free",

@@ -16,7 +16,7 @@ from typing import Any
 
 from sqlalchemy import Engine, RowMapping, select
 
-from bot.ledger.audit.stored import columns, object_of, time_of
+from bot.ledger.audit.verify import columns, object_of, time_of
 from bot.ledger.database.engine import streaming
 from bot.ledger.tables import events
 from bot.ledger.witness import MESSAGE

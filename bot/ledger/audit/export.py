@@ -14,7 +14,7 @@ from typing import Any
 from sqlalchemy import Column, ColumnElement, Engine, RowMapping, Select, and_, or_, select
 
 from bot.domain.models import EventType
-from bot.ledger.audit.stored import columns, object_of, time_of
+from bot.ledger.audit.verify import columns, object_of, time_of
 from bot.ledger.database.engine import streaming
 from bot.ledger.people import name_at
 from bot.ledger.same_customer import IS_TO_BE_EXECUTED

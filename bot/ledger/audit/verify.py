@@ -6,13 +6,25 @@ row of an older or a newer version, whose customer has other fields, is as sound
 
 from __future__ import annotations
 
+import json
 from collections.abc import Generator, Iterable, Iterator, Mapping
+from datetime import UTC, datetime
 from itertools import groupby
+from typing import Any
 
-from sqlalchemy import Engine, RowMapping, func, or_, select
+from sqlalchemy import (
+    ColumnElement,
+    Engine,
+    RowMapping,
+    String,
+    Table,
+    cast,
+    func,
+    or_,
+    select,
+)
 
 from bot.domain.models import EventType, Outcome, Verdict
-from bot.ledger.audit.stored import columns, object_of, time_of
 from bot.ledger.database.engine import streaming
 from bot.ledger.hash_chain import (
     NOT_POSTED,
@@ -165,3 +177,25 @@ def _actual(row: RowMapping, expected: Mapping[str, object]) -> dict[str, object
 
 def _parsed(value: object, kind: object) -> object:
     return time_of(value) if isinstance(kind, Moment) and value is not None else value
+
+
+def columns(table: Table, prefix: str = "") -> Iterator[ColumnElement[Any]]:
+    """The columns, times as text."""
+    for each in table.c:
+        column = cast(each, String) if isinstance(each.type, Moment) else each
+        yield column.label(prefix + each.name)
+
+
+def time_of(stored: object) -> datetime:
+    """Parse a time; UTC if it has no zone. Raises: ValueError."""
+    moment = datetime.fromisoformat(str(stored))
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def object_of(stored: str | bytes) -> dict[str, Any] | None:
+    """Parse a JSON object; None if it is none."""
+    try:
+        found = json.loads(stored)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) else None
