@@ -10,7 +10,7 @@ import signal
 import socket
 import sys
 from asyncio.subprocess import PIPE, STDOUT, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from bot.ledger.tables import REVISION
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
 from tests.support.command_line import REPOSITORY, Forked, Start, forked, in_a_new_interpreter
+from tests.support.ledger import create_file
 from tests.support.names import BIKES, CHANNEL, CONFIRM
 
 KEPT = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -43,6 +44,31 @@ def environment(
         "LOG_FORMAT": "json",
     }
     return {name: value for name, value in (values | changes).items() if value}
+
+
+@pytest.fixture
+async def slack() -> AsyncIterator[SimulatedSlack]:
+    async with SimulatedSlack() as opened:
+        yield opened
+
+
+@pytest.fixture
+async def fusebill() -> AsyncIterator[SimulatedFusebill]:
+    async with SimulatedFusebill() as opened:
+        yield opened
+
+
+@pytest.fixture
+def values(slack: SimulatedSlack, fusebill: SimulatedFusebill) -> dict[str, str]:
+    """The environment of a bot between the simulators."""
+    return environment(slack, fusebill)
+
+
+@pytest.fixture
+def migrated(tmp_path: Path) -> Path:
+    """A folder with an empty ledger."""
+    create_file(f"sqlite:///{tmp_path}/ledger.db")
+    return tmp_path
 
 
 async def launched(
@@ -115,75 +141,31 @@ async def ended(process: Process | Forked, number: int = signal.SIGTERM) -> tupl
     return process.returncode, printed.decode()
 
 
-@pytest.mark.parametrize(("mode", "start"), [("http", in_a_new_interpreter), ("socket", forked)])
+@pytest.mark.parametrize(("mode", "number"), [("http", signal.SIGTERM), ("socket", signal.SIGINT)])
 async def test_a_real_process_unlatches_a_customer_and_exits_cleanly(
-    tmp_path: Path, mode: str, start: Start
+    tmp_path: Path, slack: SimulatedSlack, fusebill: SimulatedFusebill, mode: str, number: int
 ) -> None:
-    async with (
-        SimulatedSlack() as slack,
-        SimulatedFusebill() as fusebill,
-        running(tmp_path, slack, fusebill, mode, start) as process,
-    ):
+    async with running(tmp_path, slack, fusebill, mode) as process:
         card = await confirmed(slack)
         await slack.workspace.until(lambda: slack.workspace.thread(CHANNEL, card.ts))
-        code, printed = await ended(process)
-        shown = text_of(slack.workspace.message(CHANNEL, card.ts).blocks)
-        assert "Cleared contact 101 and company 202" in shown
-        assert (code, "Traceback" in printed) == (0, False)
+        code, printed = await ended(process, number)
+    shown = text_of(slack.workspace.message(CHANNEL, card.ts).blocks)
+    assert "Cleared contact 101 and company 202" in shown
+    assert (code, "Traceback" in printed) == (0, False)
 
 
-async def test_after_sigterm_the_bot_finishes_acknowledged_work(tmp_path: Path) -> None:
-    async with (
-        SimulatedSlack() as slack,
-        SimulatedFusebill() as fusebill,
-        running(tmp_path, slack, fusebill) as process,
-    ):
-        fusebill.misbehave("slow", operation="unlatch_customer", seconds=0.8)
-        card = await confirmed(slack)
-        code, _ = await ended(process)
-        assert (code, fusebill.customers[BIKES]["hubSpotId"]) == (0, None)
-        assert "✅ Unlatched" in slack.workspace.message(CHANNEL, card.ts).text
-
-
-async def test_ctrl_c_stops_the_bot(tmp_path: Path) -> None:
-    async with (
-        SimulatedSlack() as slack,
-        SimulatedFusebill() as fusebill,
-        running(tmp_path, slack, fusebill) as process,
-    ):
-        code, printed = await ended(process, signal.SIGINT)
-        assert (code, "Traceback" in printed) == (0, False)
-
-
-async def test_a_bot_under_nohup_outlives_a_hangup(tmp_path: Path) -> None:
+async def test_a_bot_under_nohup_outlives_a_hangup(
+    tmp_path: Path, slack: SimulatedSlack, fusebill: SimulatedFusebill
+) -> None:
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
-        async with (
-            SimulatedSlack() as slack,
-            SimulatedFusebill() as fusebill,
-            running(tmp_path, slack, fusebill, start=in_a_new_interpreter) as process,
-        ):
+        # a new interpreter inherits what is ignored
+        async with running(tmp_path, slack, fusebill, start=in_a_new_interpreter) as process:
             process.send_signal(signal.SIGHUP)
             await confirmed(slack)
             assert (await ended(process))[0] == 0
     finally:
         signal.signal(signal.SIGHUP, before)
-
-
-async def test_the_output_contains_no_secret(tmp_path: Path) -> None:
-    async with (
-        SimulatedSlack() as slack,
-        SimulatedFusebill() as fusebill,
-        running(tmp_path, slack, fusebill) as process,
-    ):
-        fusebill.misbehave("lost_before", operation="unlatch_customer")
-        await confirmed(slack)
-        await slack.workspace.until(lambda: fusebill.customers[BIKES]["hubSpotId"] is None)
-        slack.faults.fail("chat.update", error="invalid_auth")
-        _, printed = await ended(process)
-        secrets = (slack.bot_token, slack.signing_secret, slack.app_token, fusebill.api_key)
-        assert "executed" in printed
-        assert [secret for secret in secrets if secret in printed] == []
 
 
 @pytest.mark.parametrize(
@@ -215,43 +197,35 @@ async def test_each_wrong_setting_is_one_line_without_its_value(tmp_path: Path) 
     assert "hunter2" not in printed
 
 
-async def test_a_port_in_use_is_one_line_and_exit_code_1(tmp_path: Path) -> None:
+async def test_a_port_in_use_is_one_line_and_exit_code_1(
+    tmp_path: Path, values: dict[str, str]
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
-            values = environment(slack, fusebill, PORT=port)
-            code, printed = await ran(tmp_path, "http", **values)
+        code, printed = await ran(tmp_path, "http", **values | {"PORT": port})
     assert code == 1
     expected = r"^can't listen on this port: Address already in use; set PORT to another$"
     assert re.search(expected, printed, re.MULTILINE)
     assert "Traceback" not in printed
 
 
-@pytest.mark.parametrize("mode", ["http", "socket"])
-async def test_a_wrong_token_is_one_line_and_exit_code_1(tmp_path: Path, mode: str) -> None:
-    wrong = {"http": "SLACK_BOT_TOKEN", "socket": "SLACK_APP_TOKEN"}[mode]
-    token = {"http": "xoxb-wrong", "socket": "xapp-wrong"}[mode]
-    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
-        code, printed = await ran(tmp_path, mode, **environment(slack, fusebill, **{wrong: token}))
-    assert (code, "Traceback" in printed, token in printed) == (1, False, False)
-    assert wrong in printed.splitlines()[-1]
+async def test_a_wrong_app_token_is_one_line_and_exit_code_1(
+    tmp_path: Path, values: dict[str, str]
+) -> None:
+    code, printed = await ran(tmp_path, "socket", **values | {"SLACK_APP_TOKEN": "xapp-wrong"})
+    assert (code, "Traceback" in printed, "xapp-wrong" in printed) == (1, False, False)
+    assert "SLACK_APP_TOKEN" in printed.splitlines()[-1]
     assert "invalid_auth" in printed.splitlines()[-1]
 
 
 async def test_socket_mode_switched_off_is_one_line_and_exit_code_1(
-    tmp_path: Path,
+    tmp_path: Path, slack: SimulatedSlack, fusebill: SimulatedFusebill
 ) -> None:
-    async with (
-        SimulatedSlack() as slack,
-        SimulatedFusebill() as fusebill,
-        running(tmp_path, slack, fusebill, "socket") as process,
-    ):
+    async with running(tmp_path, slack, fusebill, "socket") as process:
         await slack.disconnect("link_disabled")
-        printed, _ = await asyncio.wait_for(process.communicate(), 30)
-        assert process.returncode == 1
-        assert (
-            printed.decode().splitlines()[-1].startswith("Slack ended Socket Mode (link_disabled)")
-        )
+        code, printed = await output_of(process)
+        assert code == 1
+        assert printed.splitlines()[-1].startswith("Slack ended Socket Mode (link_disabled)")
 
 
 async def test_migrate_creates_the_ledger_and_can_be_repeated(tmp_path: Path) -> None:
@@ -340,61 +314,47 @@ PRINTING = [["manifest", "--socket"], ["migrate"], ["audit", "--verify"], ["chec
 
 
 @pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
-async def test_a_full_disk_is_told_as_such_by_every_command(
-    tmp_path: Path, arguments: list[str]
+async def test_an_output_that_takes_nothing_is_told_as_such_and_keeps_no_command_from_its_work(
+    migrated: Path, values: dict[str, str], arguments: list[str]
 ) -> None:
-    await ran(tmp_path, "migrate", DATABASE_URL="sqlite:///ledger.db")
-    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
-        values = environment(slack, fusebill)
-        code, errors = await into(tmp_path, "/dev/full", *arguments, **values)
-    assert (code, errors) == (1, "can't write the output: No space left on device\n")
+    told = (1, "can't write the output: No space left on device\n")
+    assert await into(migrated, "/dev/full", *arguments, **values) == told
+    # a closed pipe is neither a traceback nor a success
+    assert await into_closed_pipe(migrated, *arguments, **values) == (141, "")
+    usual, _printed = await ran(migrated, *arguments, **values)
+    assert await closed(migrated, ["stdout"], *arguments, **values) == (usual, "", "")
 
 
-@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
-async def test_a_closed_pipe_is_neither_a_traceback_nor_a_success(
-    tmp_path: Path, arguments: list[str]
-) -> None:
-    await ran(tmp_path, "migrate", DATABASE_URL="sqlite:///ledger.db")
-    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
-        values = environment(slack, fusebill)
-        code, errors = await into_closed_pipe(tmp_path, *arguments, **values)
-    assert (code, errors) == (141, "")
-
-
-async def closing(
-    folder: Path, redirection: str, *arguments: str, **variables: str
-) -> tuple[int, str, str]:
-    """Run a command with an output closed; returns its exit code, stdout and stderr."""
-    process = await asyncio.create_subprocess_exec(
-        *("/bin/sh", "-c", f'exec "$@" {redirection}', "sh"),
-        *(sys.executable, "-m", "bot", *arguments),
-        cwd=folder,
-        env={"PYTHONPATH": str(REPOSITORY)} | variables,
-        stdout=PIPE,
-        stderr=PIPE,
-    )
+async def closed(
+    folder: Path, outputs: Sequence[str], *arguments: str, **variables: str
+) -> tuple[int | None, str, str]:
+    """Run a command with outputs closed; returns its exit code, stdout and stderr."""
+    ends = {name: None if name in outputs else PIPE for name in ("stdout", "stderr")}
+    process = await forked(*arguments, cwd=folder, env=KEPT | variables, **ends)
     printed, errors = await asyncio.wait_for(process.communicate(), 30)
-    return process.returncode or 0, printed.decode(), errors.decode()
-
-
-@pytest.mark.parametrize("arguments", PRINTING, ids=" ".join)
-async def test_a_command_does_its_work_though_its_output_is_closed(
-    tmp_path: Path, arguments: list[str]
-) -> None:
-    await ran(tmp_path, "migrate", DATABASE_URL="sqlite:///ledger.db")
-    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
-        values = environment(slack, fusebill)
-        usual, _printed = await ran(tmp_path, *arguments, **values)
-        assert await closing(tmp_path, ">&-", *arguments, **values) == (usual, "", "")
+    return process.returncode, printed.decode(), errors.decode()
 
 
 async def test_a_closed_stderr_changes_no_exit_code_and_puts_no_note_into_the_output(
+    migrated: Path,
+) -> None:
+    values = {"DATABASE_URL": "sqlite:///ledger.db"}
+    assert await closed(migrated, ["stderr"], "http") == (2, "", "")
+    assert await closed(migrated, ["stderr"], "audit", "--json", **values) == (0, "", "")
+
+
+async def test_an_interpreter_that_starts_with_its_output_closed_does_its_work(
     tmp_path: Path,
 ) -> None:
-    assert await closing(tmp_path, "2>&-", "http") == (2, "", "")
-    await ran(tmp_path, "migrate", DATABASE_URL="sqlite:///ledger.db")
-    values = {"DATABASE_URL": "sqlite:///ledger.db"}
-    assert await closing(tmp_path, "2>&-", "audit", "--json", **values) == (0, "", "")
+    process = await asyncio.create_subprocess_exec(
+        *("/bin/sh", "-c", f'exec "{sys.executable}" -m bot migrate >&-'),
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(REPOSITORY), "DATABASE_URL": "sqlite:///ledger.db"},
+        stderr=PIPE,
+    )
+    _out, errors = await process.communicate()
+    assert (process.returncode, errors) == (0, b"")
+    assert names(tmp_path) == ["ledger.db"]
 
 
 async def test_an_output_that_lacks_a_character_gets_its_number_instead(tmp_path: Path) -> None:
@@ -409,11 +369,9 @@ async def test_an_output_that_lacks_a_character_gets_its_number_instead(tmp_path
     [("no-such-host.invalid", "HOST"), ("192.0.2.1", "HOST: Cannot assign requested address")],
 )
 async def test_a_host_that_is_none_is_told_as_such(
-    tmp_path: Path, host: str, expected: str
+    tmp_path: Path, values: dict[str, str], host: str, expected: str
 ) -> None:
-    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
-        values = environment(slack, fusebill, HOST=host)
-        code, printed = await ran(tmp_path, "http", **values)
+    code, printed = await ran(tmp_path, "http", **values | {"HOST": host})
     last = printed.splitlines()[-1]
     assert (code, "Traceback" in printed, "port" in last) == (1, False, False)
     assert last.startswith("can't listen on this HOST: ")
@@ -427,65 +385,51 @@ def test_an_error_without_a_number_is_told_as_a_wrong_host() -> None:
     assert str(CannotListen(raised)).startswith("can't listen on this HOST: Cannot assign")
 
 
-@pytest.mark.parametrize(
-    "arguments", [["migrate"], ["audit"], ["audit", "--verify"], ["check"]], ids=" ".join
-)
 async def test_a_sqlite_url_with_a_timeout_is_taken_by_every_command(
-    tmp_path: Path, arguments: list[str]
+    tmp_path: Path, values: dict[str, str]
 ) -> None:
-    url = "sqlite:///ledger.db?timeout=5"
-    await ran(tmp_path, "migrate", DATABASE_URL=url)
-    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
-        values = environment(slack, fusebill, SLACK_SIGNING_SECRET="0" * 32, DATABASE_URL=url)
+    values |= {"DATABASE_URL": "sqlite:///ledger.db?timeout=5", "SLACK_SIGNING_SECRET": "0" * 32}
+    for arguments in (["migrate"], ["audit"], ["audit", "--verify"], ["check"]):
         code, printed = await ran(tmp_path, *arguments, **values)
-    assert (code, "Traceback" in printed) == (0, False)
+        assert (code, "Traceback" in printed) == (0, False), printed
     assert names(tmp_path) == ["ledger.db"]
 
 
 ASCII = {"LC_ALL": "C", "PYTHONUTF8": "0"}
 # one for each place where an accent enters or leaves: all commands start the same way
 WITH_ACCENTS = [
-    ["audit"],
     ["audit", "--csv"],
     ["audit", "--verify", "--against", "é.log"],
     ["manifest", "--socket", "--name", "Délatcher"],
 ]
 
 
-async def asked_with_an_accent(folder: Path, url: str) -> None:
-    """Ask for a card whose reason has an accent, in a ledger at this address."""
-    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
-        values = environment(slack, fusebill, DATABASE_URL=url)
-        process = await launched(in_a_new_interpreter, folder, "http", **values | ASCII)
-        assert process.stdout is not None
-        log = b""
-        async with asyncio.timeout(30):
-            while not (port := re.search(rb'"port": (\d+)', log)):
-                log += await process.stdout.readline()
-        slack.request_url = f"http://127.0.0.1:{int(port[1])}/slack/events"
-        await slack.command("U0ALICE", f"{BIKES} déplacé ✓")
-        await slack.workspace.until(lambda: slack.workspace.messages(CHANNEL))
-        _code, rest = await ended(process)
-        (folder / "é.log").write_bytes(log + rest.encode())
-
-
-async def test_every_command_works_in_a_locale_without_accents(tmp_path: Path) -> None:
+async def test_every_command_works_in_a_locale_without_accents(
+    tmp_path: Path, slack: SimulatedSlack, values: dict[str, str]
+) -> None:
     url = f"sqlite:///{tmp_path}/José/ledger.db"
     (tmp_path / "José").mkdir()
-    await asked_with_an_accent(tmp_path, url)
-    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
-        values = environment(slack, fusebill, SLACK_SIGNING_SECRET="0" * 32, DATABASE_URL=url)
-        printed = {
-            " ".join(command): await ran_anew(tmp_path, *command, **values | ASCII)
-            for command in WITH_ACCENTS
-        }
+    values |= {"SLACK_SIGNING_SECRET": "0" * 32, "DATABASE_URL": url} | ASCII
+    slack.signing_secret = values["SLACK_SIGNING_SECRET"]
+    process = await launched(in_a_new_interpreter, tmp_path, "http", **values)
+    assert process.stdout is not None
+    log = b""
+    async with asyncio.timeout(30):
+        while not (port := re.search(rb'"port": (\d+)', log)):
+            log += await process.stdout.readline()
+    slack.request_url = f"http://127.0.0.1:{int(port[1])}/slack/events"
+    await slack.command("U0ALICE", f"{BIKES} déplacé ✓")
+    await slack.workspace.until(lambda: slack.workspace.messages(CHANNEL))
+    _code, rest = await ended(process)
+    (tmp_path / "é.log").write_bytes(log + rest.encode())
+    printed = {
+        " ".join(command): await ran_anew(tmp_path, *command, **values) for command in WITH_ACCENTS
+    }
     assert {command: said for command, (code, said) in printed.items() if code} == {}
-    assert "déplacé ✓" in printed["audit"][1]
     assert printed["audit --csv"][1].startswith("\ufeffat,")
     assert "déplacé ✓" in printed["audit --csv"][1]
-    assert '"Délatcher"' in json.dumps(
-        json.loads(printed["manifest --socket --name Délatcher"][1]), ensure_ascii=False
-    )
+    manifest = json.loads(printed["manifest --socket --name Délatcher"][1])
+    assert '"Délatcher"' in json.dumps(manifest, ensure_ascii=False)
 
 
 WRONG = {
@@ -497,14 +441,13 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("mode", ["http", "socket"])
-@pytest.mark.parametrize(("name", "value"), WRONG.items())
+@pytest.mark.parametrize(
+    ("mode", "name"), [*(("http", name) for name in WRONG), ("socket", "UNLATCH_CONFIRMERS")]
+)
 async def test_a_setting_that_would_open_the_bot_stops_the_start_with_one_line(
-    tmp_path: Path, mode: str, name: str, value: str
+    tmp_path: Path, values: dict[str, str], mode: str, name: str
 ) -> None:
-    async with SimulatedSlack() as slack, SimulatedFusebill() as fusebill:
-        values = environment(slack, fusebill) | {name: value}
-        code, printed = await ran(tmp_path, mode, **values)
+    code, printed = await ran(tmp_path, mode, **values | {name: WRONG[name]})
     assert (code, printed.count("\n"), printed.startswith(f"{name}: ")) == (2, 1, True)
     assert "s3cr3t" not in printed
     assert names(tmp_path) == []

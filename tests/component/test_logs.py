@@ -200,6 +200,7 @@ async def test_a_whole_request_at_debug_logs_no_secret(mode: Mode, tmp_path: Pat
             await slack.workspace.until(lambda: bool(slack.socket_mode.links))
         slack.faults.fail("chat.update", status=503, times=1)
         fusebill.misbehave("hostile_error", operation="get_customer", times=1)
+        fusebill.misbehave("lost_before", operation="unlatch_customer")
         await whole_request(slack)
         async with httpx.AsyncClient(trust_env=False) as client:
             await client.get(f"{address}/readyz")

@@ -2,7 +2,7 @@
 
 A new interpreter loads the bot for longer than most commands take. A forked one has its own
 output, folder, environment, signals and exit code as well; what an interpreter does before it runs
-the bot (locale, closed outputs, how it was started) needs `in_a_new_interpreter`.
+the bot (locale, how it was started) needs `in_a_new_interpreter`.
 """
 
 from __future__ import annotations
@@ -71,18 +71,22 @@ async def forked(
     *arguments: str,
     cwd: Path,
     env: Mapping[str, str],
-    stdout: int | IO[bytes] = PIPE,
-    stderr: int = PIPE,
+    stdout: int | IO[bytes] | None = PIPE,
+    stderr: int | None = PIPE,
 ) -> Forked:
-    """Start a command in a folder, with only these variables in its environment."""
+    """Start a command in a folder, with only these variables in its environment.
+
+    An output that is None is closed.
+    """
     out_here, out_there = FORKS.Pipe(duplex=False) if stdout == PIPE else (None, _end_of(stdout))
-    err_here, err_there = FORKS.Pipe(duplex=False) if stderr == PIPE else (None, out_there)
-    assert stderr in (PIPE, STDOUT)
+    err_here, err_there = FORKS.Pipe(duplex=False) if stderr == PIPE else (None, None)
+    if stderr == STDOUT:
+        err_there = out_there
     process = FORKS.Process(
         target=_run, args=(arguments, str(cwd), dict(env), out_there, err_there), daemon=True
     )
     process.start()
-    for end in {out_there, err_there}:
+    for end in {each for each in (out_there, err_there) if each}:
         end.close()
     started = Forked(process)
     if out_here:
@@ -105,8 +109,10 @@ async def in_a_new_interpreter(
     )
 
 
-def _end_of(file: int | IO[bytes]) -> Connection:
+def _end_of(file: int | IO[bytes] | None) -> Connection | None:
     assert not isinstance(file, int)
+    if file is None:
+        return None
     return Connection(os.dup(file.fileno()), readable=False)
 
 
@@ -129,20 +135,27 @@ def _run(
     arguments: tuple[str, ...],
     folder: str,
     environment: dict[str, str],
-    out: Connection,
-    err: Connection,
+    out: Connection | None,
+    err: Connection | None,
 ) -> None:
     """In the new process: what an interpreter sets up before it runs `bot/__main__.py`."""
     os.environ.clear()
     os.environ.update(environment)
     os.chdir(folder)
     for number, end in ((1, out), (2, err)):
-        os.dup2(end.fileno(), number)
-    for end in {out, err}:
+        if end:
+            os.dup2(end.fileno(), number)
+        else:
+            os.close(number)
+    for end in {each for each in (out, err) if each}:
         end.close()
-    sys.stdout = TextIOWrapper(os.fdopen(1, "wb", closefd=False), "utf-8")
-    sys.stderr = TextIOWrapper(
-        os.fdopen(2, "wb", closefd=False), "utf-8", "backslashreplace", line_buffering=True
+    sys.stdout = TextIOWrapper(os.fdopen(1, "wb", closefd=False), "utf-8") if out else None
+    sys.stderr = (
+        TextIOWrapper(
+            os.fdopen(2, "wb", closefd=False), "utf-8", "backslashreplace", line_buffering=True
+        )
+        if err
+        else None
     )
     sys.argv = [str(program.__file__), *arguments]
     sys.exit(program.main(list(arguments)))
