@@ -20,8 +20,8 @@ from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError, KeyRefused, NotReached
 from bot.fusebill.pace import RateLimit
 from bot.fusebill.transport import AiohttpTransport
+from bot.inbound.http import MAX_SKEW_S
 from bot.inbound.manifest import scopes
-from bot.inbound.rejections import MAX_SKEW_S
 from bot.ledger.database.engine import (
     LedgerUnavailable,
     open_engine,

@@ -1,4 +1,9 @@
-"""Runs the bot: opens it to Slack and its host, and stops it when its host says so."""
+"""Runs the bot: opens it to Slack and its host, and stops it when its host says so.
+
+A process is ready if it can take a click, which needs the ledger; Slack's trouble is `degraded`. A
+host sends no requests to what is not ready: if all instances said so because Slack is in trouble,
+clicks would reach none, though each could record them.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,11 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
+from time import monotonic
 from typing import Any, TypeVar
 
 import stamina
@@ -18,13 +24,12 @@ import structlog
 from aiohttp import web
 
 from bot.app.composition import Bot, build
-from bot.app.readiness import DEGRADED, Readiness, is_ready
-from bot.inbound.http import Front, Started, application
-from bot.inbound.rejections import Rejections
+from bot.inbound.http import Front, Rejections, Started, application
 from bot.inbound.socket_mode import SocketMode
-from bot.ledger.database.engine import LedgerUnavailable, open_engine
+from bot.ledger.database.engine import LedgerUnavailable, open_engine, try_to_write
 from bot.ledger.database.migrating import version
 from bot.settings import Mode, Settings, Timing
+from bot.slack.errors import SlackError, advice
 
 T = TypeVar("T")
 
@@ -39,17 +44,15 @@ class CannotListen(Exception):
     """The bot can't listen at `HOST` and `PORT`; the text says why and what to change."""
 
     def __init__(self, error: OSError) -> None:
+        # from Python 3.13 on, asyncio skips wrong addresses, and has no number if none is left
+        number = error.errno or errno.EADDRNOTAVAIL
+        is_unknown = isinstance(error, socket.gaierror)
         # asyncio's own text repeats the address
-        if isinstance(error, socket.gaierror):
-            why = f"can't listen on this HOST: {error.strerror}"
-            super().__init__(f"{why}; it must be an address of this machine, such as 0.0.0.0")
-        elif error.errno in (None, errno.EADDRNOTAVAIL):
-            # from Python 3.13 on, asyncio skips such addresses, and has no number if none is left
-            why = f"can't listen on this HOST: {os.strerror(errno.EADDRNOTAVAIL)}"
-            super().__init__(f"{why}; it must be an address of this machine, such as 0.0.0.0")
-        else:
-            why = os.strerror(error.errno)
-            super().__init__(f"can't listen on this port: {why}; set PORT to another")
+        why = error.strerror if is_unknown else os.strerror(number)
+        what, fix = "port", "set PORT to another"
+        if is_unknown or number == errno.EADDRNOTAVAIL:
+            what, fix = "HOST", "it must be an address of this machine, such as 0.0.0.0"
+        super().__init__(f"can't listen on this {what}: {why}; {fix}")
 
 
 class _Stopped(Exception):
@@ -66,10 +69,8 @@ async def serve(
 ) -> None:
     """Run until SIGTERM, SIGHUP or Ctrl-C: then take no new work, finish what was acknowledged.
 
-    With `wait`, waits for a database that can't be reached yet; it always waits for Slack, and
-    answers health checks meanwhile: a host kills what answers none.
-    `started` is called with the address once the bot takes requests. A second SIGTERM or Ctrl-C
-    ends the process at once.
+    It waits for Slack, with `wait` also for the database, and answers health checks meanwhile.
+    `started` gets the address once the bot takes requests. A second signal ends it at once.
     Raises: LedgerUnavailable, SchemaMismatch, SlackError, SocketModeEnded, CannotListen.
     """
     stop = _stop_on_signals()
@@ -126,10 +127,7 @@ async def reach_database(settings: Settings) -> None:
 async def listening(
     bot: Bot, settings: Settings, mode: Mode
 ) -> AsyncIterator[tuple[str, asyncio.Future[None]]]:
-    """Open a built bot to Slack and its host.
-
-    Yields the address, and a future that fails if Slack ends Socket Mode for good.
-    """
+    """Open a built bot; yields the address, and a future that fails if Slack ends Socket Mode."""
     async with (
         _answering(settings, mode, bot.timing) as server,
         _opened(server, bot, settings, mode) as ended,
@@ -178,10 +176,7 @@ async def _answering(settings: Settings, mode: Mode, timing: Timing) -> AsyncIte
 async def _opened(
     server: _Server, bot: Bot, settings: Settings, mode: Mode
 ) -> AsyncIterator[asyncio.Future[None]]:
-    """Put the bot behind the server's routes; at the end it finishes what was acknowledged.
-
-    Yields a future that fails if Slack ends Socket Mode for good.
-    """
+    """Put the bot behind the server's routes; at the end it finishes what was acknowledged."""
     async with AsyncExitStack() as stack:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         stack.callback(ended.cancel)
@@ -249,3 +244,102 @@ class _OutOfFiles:
         elif loop.time() >= self._logged_at + OUT_OF_FILES_LOG_INTERVAL_S:
             self._logged_at = loop.time()
             log.error("can't accept connections", why=os.strerror(number))
+
+
+OK = "ok"
+NOT_READY = "not ready"
+DEGRADED = "degraded"
+STOPPING = "stopping"
+LEDGER_CACHE_S = 1.0
+SLACK_CACHE_S = 5.0
+SLACK_TIMEOUT_S = 3.0
+Trouble = dict[str, str]
+"""What the log says of a part that is not ok: why, and what to check; empty if it is."""
+
+
+def is_ready(parts: Mapping[str, str]) -> bool:
+    """Whether the process can take a click."""
+    return set(parts.values()) <= {OK, DEGRADED}
+
+
+class Readiness:
+    """Returns a state for each part; the log says why one is not `ok`, and what to do about it.
+
+    Anybody may call /readyz, so checks are cached (Slack for 5 s, the ledger for 1 s), and the
+    answer names no host, no port and no error.
+    """
+
+    def __init__(self, bot: Bot, socket_mode: SocketMode | None) -> None:
+        self._bot = bot
+        self._checks = {
+            "ledger": _Cached("ledger", NOT_READY, self._check_ledger, LEDGER_CACHE_S),
+            "slack": _Cached("slack", DEGRADED, self._check_slack, SLACK_CACHE_S),
+        }
+        if bot.user_groups.are_needed:
+            check = _Cached("user_groups", DEGRADED, self._check_user_groups)
+            self._checks["user_groups"] = check
+        if socket_mode is not None:
+
+            async def check_connection() -> Trouble:
+                return {} if await socket_mode.connected() else {"why": "no connection"}
+
+            check = _Cached("socket_mode", DEGRADED, check_connection)
+            self._checks["socket_mode"] = check
+
+    async def __call__(self) -> dict[str, str]:
+        parts = {"process": OK}
+        if not self._bot.stopping.is_set():
+            states = await asyncio.gather(*(check() for check in self._checks.values()))
+            parts |= dict(zip(self._checks, states, strict=True))
+        if self._bot.stopping.is_set():
+            parts["process"] = STOPPING
+        return parts
+
+    async def _check_ledger(self) -> Trouble:
+        try:
+            await self._bot.runner.read(try_to_write)
+        except LedgerUnavailable as error:
+            return {"why": str(error)}
+        return {}
+
+    async def _check_slack(self) -> Trouble:
+        try:
+            async with asyncio.timeout(SLACK_TIMEOUT_S):
+                await self._bot.slack.auth_test()
+        except SlackError as error:
+            return {"why": error.code} | advice(error)
+        except TimeoutError:
+            return {"why": f"no answer within {SLACK_TIMEOUT_S:.0f} s"}
+        return {}
+
+    async def _check_user_groups(self) -> Trouble:
+        if unread := self._bot.user_groups.unread():
+            return {"why": ", ".join(f"{group}: {code}" for group, code in unread.items())}
+        return {}
+
+
+@dataclass(eq=False, slots=True)
+class _Cached:
+    """A check whose result is cached; concurrent callers share one check.
+
+    A change is logged. `_otherwise` is the state of a part that is in trouble.
+    """
+
+    _part: str
+    _otherwise: str
+    _check: Callable[[], Awaitable[Trouble]]
+    _cache_s: float = 0.0
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _trouble: Trouble = field(default_factory=dict)
+    _expires_at: float = 0.0
+
+    async def __call__(self) -> str:
+        async with self._lock:
+            if monotonic() >= self._expires_at:
+                before, self._trouble = self._trouble, await self._check()
+                self._expires_at = monotonic() + self._cache_s
+                if self._trouble and self._trouble != before:
+                    log.warning(self._otherwise, part=self._part, **self._trouble)
+                elif before and not self._trouble:
+                    log.info("ok again", part=self._part)
+            return self._otherwise if self._trouble else OK

@@ -15,8 +15,8 @@ from urllib.parse import quote
 import aiohttp
 import pytest
 
-from bot.app.readiness import LEDGER_CACHE_S, SLACK_CACHE_S
-from bot.inbound.rejections import Reason, Rejected, Rejections
+from bot.app.server import LEDGER_CACHE_S, SLACK_CACHE_S
+from bot.inbound.http import Reason, Rejected, Rejections
 from bot.ops.metrics import Metrics
 from tests.support import postgresql
 from tests.support.names import BIKES, CONFIRM
