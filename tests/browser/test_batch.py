@@ -111,22 +111,3 @@ async def test_buttons_stand_side_by_side_and_wrap_on_a_phone(open_visit: OpenVi
         assert await alice.page.evaluate(WIDE) == []
         for each in await drawn.all():
             assert await each.evaluate(CONTRAST) > 4.5
-
-
-async def test_each_of_two_buttons_of_an_ephemeral_is_pressed_by_itself(alice: Tab) -> None:
-    workspace = alice.sandbox.slack.workspace
-    elements = [button("2 customers", "many"), button("One customer", "one", value="2")]
-    asked = [section("What did you mean?"), {"type": "actions", "elements": elements}]
-    workspace.add_ephemeral("U0ALICE", CHANNEL_ID, "What did you mean?", asked)
-    await expect(alice.ephemeral.get_by_role("button")).to_have_text(
-        ["2 customers", "One customer"]
-    )
-    requests: list[Any] = []
-    alice.page.on(
-        "request",
-        lambda request: requests.append(request.post_data_json) if "click" in request.url else None,
-    )
-    await alice.ephemeral.get_by_role("button", name="One customer").focus()
-    await alice.page.keyboard.press("Enter")
-    await alice.page.wait_for_function("!document.querySelector('.button .spinner')")
-    assert [(sent["action_id"], sent["value"]) for sent in requests] == [("one", "2")]

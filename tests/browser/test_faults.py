@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-
 import pytest
 from playwright.async_api import expect
 
@@ -50,21 +48,6 @@ async def test_each_fault_on_the_page_is_one_that_fusebill_knows(alice: Tab) -> 
     )
     assert {*options} == {*ANY_CALL, *CHANGES}
     assert {*options} <= {*KINDS}
-
-
-async def test_a_card_shows_progress_and_then_the_result(alice: Tab) -> None:
-    await alice.ask()
-    release = asyncio.Event()
-
-    async def hold_back(operation: str) -> None:
-        if operation == "unlatch_customer":
-            await release.wait()
-
-    alice.sandbox.fusebill.before = hold_back
-    await alice.press("Unlatch Stolen Bikes")
-    await expect(alice.card).to_contain_text("Unlatching Stolen Bikes (2554529)")
-    release.set()
-    await expect(alice.card).to_contain_text("Unlatched: Stolen Bikes (2554529)")
 
 
 async def test_the_page_shows_which_fault_is_set(alice: Tab) -> None:

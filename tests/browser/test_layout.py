@@ -43,22 +43,6 @@ async def test_nothing_overflows(open_visit: OpenVisit, width: int, theme: Theme
         assert await alice.page.evaluate(WIDE) == []
 
 
-@pytest.mark.parametrize(("width", "height"), [(740, 360), (380, 360)])
-async def test_in_a_low_window_every_customer_can_be_scrolled_into_view(
-    open_visit: OpenVisit, width: int, height: int
-) -> None:
-    async with open_visit(width=width, height=height) as visit:
-        alice = await visit.tab()
-        if await alice.page.get_by_test_id("menu").is_visible():
-            await alice.page.get_by_test_id("menu").click()
-        customers = alice.page.get_by_test_id("customer")
-        for element in (customers.first, customers.last, alice.page.get_by_test_id("slack-down")):
-            await element.scroll_into_view_if_needed()
-            await expect(element).to_be_in_viewport(ratio=1)
-        await alice.customer(3100025).get_by_test_id("use").click()
-        await expect(alice.page.locator("#composer-text")).to_have_value("/unlatch 3100025 ")
-
-
 async def test_the_skip_link_does_not_shift_the_page(open_visit: OpenVisit) -> None:
     async with open_visit(width=380, height=760) as visit:
         alice = await visit.tab()

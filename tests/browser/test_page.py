@@ -8,7 +8,7 @@ import pytest
 from playwright.async_api import expect
 
 from tests.browser.conftest import Tab, Visit
-from tests.browser.posting import button, post, section
+from tests.browser.posting import post, section
 from tests.support.names import CUSTOMERS
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -83,23 +83,6 @@ async def test_the_page_allows_no_inline_scripts(visit: Visit) -> None:
     )
     assert await alice.page.evaluate("window.ran") is None
     assert "Content Security Policy" in visit.errors.pop()
-
-
-async def test_a_button_with_a_confirm_object_asks_first(visit: Visit) -> None:
-    alice = await visit.tab()
-    confirm = {
-        name: {"type": "plain_text", "text": f"The {name}"}
-        for name in ("title", "text", "confirm", "deny")
-    }
-    post(alice, {"type": "actions", "elements": [button("Undo", "undo", confirm=confirm)]})
-    await alice.press("Undo")
-    await expect(alice.page.get_by_test_id("confirm")).to_contain_text("The title")
-    await alice.page.keyboard.press("Escape")
-    await expect(alice.page.get_by_test_id("confirm")).to_be_hidden()
-    await alice.press("Undo")
-    async with alice.page.expect_response("**/page/click"):
-        await alice.page.get_by_role("button", name="The confirm").click()
-    assert len([url for url in visit.requests if url.endswith("/page/click")]) == 1
 
 
 async def test_new_and_changed_messages_are_announced_politely(alice: Tab) -> None:

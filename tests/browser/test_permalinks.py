@@ -56,25 +56,6 @@ async def test_a_permalink_into_a_thread_opens_the_thread_at_the_card(
         await expect(undo).to_be_in_viewport()
 
 
-async def test_a_permalink_can_be_opened_in_another_tab_of_the_sandbox(alice: Tab) -> None:
-    await alice.ask()
-    ts = alice.sandbox.slack.workspace.messages(CHANNEL_ID)[0].ts
-    url = f"https://sandbox.slack.com/archives/{CHANNEL_ID}/p{ts.replace('.', '')}"
-    post(alice, section(f"<{url}|the card>"))
-    await alice.page.get_by_test_id("be-U0BOB").click()
-    link = alice.page.locator("#messages").get_by_role("link", name="the card")
-    async with alice.page.context.expect_page() as opened:
-        await link.click(modifiers=["ControlOrMeta"])
-    other = await opened.value
-    try:
-        assert other.url.startswith(alice.sandbox.slack.url)
-        await expect(other.locator(f"#messages [data-ts='{ts}']")).to_be_focused()
-        await expect(other.get_by_test_id("be-U0BOB")).to_be_checked()
-        assert "#" not in other.url
-    finally:
-        await other.close()
-
-
 async def test_a_permalink_to_a_deleted_message_shows_an_error(alice: Tab) -> None:
     path = "p1700000000000200?thread_ts=17.01&cid=C"
     post(alice, section(f"<https://sandbox.slack.com/archives/{CHANNEL_ID}/{path}|the card>"))

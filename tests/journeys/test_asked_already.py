@@ -134,8 +134,7 @@ async def test_who_finds_a_customer_by_its_name_is_told_as_well(world: World) ->
 
 async def test_ask_again_asks_about_a_card_that_waits_and_keeps_the_reason(world: World) -> None:
     world.fusebill.misbehave("conflict", operation="unlatch_customer", times=1)
-    first = await world.ask(f"{BIKES} merged")
-    await world.press("U0BOB", first, CONFIRM)
+    first = await world.confirmed(f"{BIKES} merged")
     await world.ask(f"{BIKES} other")
     await world.press("U0BOB", first, AGAIN)
     assert "A card already waits" in world.last_ephemeral("U0BOB")

@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from bot.sandbox.slack.simulator import Channel
+from tests.support.names import USE
 from tests.support.reading import answer_to, heard_by, operations, parts, said
 from tests.support.world import OpenWorld, World
 
@@ -140,8 +141,13 @@ async def test_in_a_direct_message_people_are_sent_to_a_channel(
     assert (operations(world), heard_by(world)) == ([], {"U0ALICE"})
     assert world.slack.views.all() == []
     # what posts nothing works here too
-    assert "Stolen Bikes" in await answer_to(world, "find stolen", channel.id)
     assert "/unlatch <Stax Bill ID>" in await answer_to(world, "help", channel.id)
+    assert "Stolen Bikes" in await answer_to(world, "find stolen", channel.id)
+    found = world.slack.workspace.ephemerals("U0ALICE")[-1]
+    await world.slack.click_ephemeral("U0ALICE", found, USE)
+    await world.settled()
+    assert "Use the command in a channel." in world.last_ephemeral("U0ALICE")
+    assert heard_by(world) == {"U0ALICE"}
 
 
 async def test_a_channel_may_be_called_like_a_direct_message(world: World) -> None:

@@ -117,20 +117,6 @@ async def test_a_failed_read_is_reported_and_the_card_stays(open_world: OpenWorl
         assert (world.card(card), len(replies(world, card))) == (shown, before)
 
 
-async def test_a_guest_may_not_check_and_the_refusal_is_in_the_thread(
-    open_world: OpenWorld,
-) -> None:
-    async with open_world(timing=BRIEF) as world:
-        card = await unknown(world)
-        reads = len(world.fusebill.calls)
-        await world.press("U0GUEST", card, CHECK)
-        why = "People from other organisations may not ask for an unlatch here."
-        assert world.last_ephemeral("U0GUEST") == f"🔒 {why}"
-        assert without_times(world.thread(card)).endswith(f"<@U0GUEST> was refused · AT: {why}")
-        assert len(world.fusebill.calls) == reads
-        assert "[Check again]" in world.card(card)
-
-
 async def test_a_guessed_value_does_nothing(world: World) -> None:
     for action_id in (CHECK, UNDO, STOP):
         for value in ("", "2554529", "0" * 32, "' OR 1=1 --"):

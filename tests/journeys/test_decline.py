@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sqlite3
 from dataclasses import replace
@@ -109,25 +108,6 @@ async def test_who_presses_cancel_too_late_gets_no_form(world: World) -> None:
     assert forms(world) == []
 
 
-@pytest.mark.parametrize(
-    ("user_id", "settings", "why"),
-    [
-        ("U0BOB", {"unlatch_confirmers": frozenset({"U0ALICE"})}, "You are not on the list"),
-        ("U0GUEST", {}, "People from other organisations may not cancel"),
-    ],
-    ids=["not listed", "a guest"],
-)
-async def test_who_may_not_decide_is_told_so_and_sees_no_form(
-    open_world: OpenWorld, user_id: str, settings: dict[str, Any], why: str
-) -> None:
-    async with open_world(**settings) as world:
-        card = await world.ask()
-        await world.press(user_id, card, CANCEL)
-        assert why in world.last_ephemeral(user_id)
-        assert forms(world) == []
-        assert await events(world, card) == [EventType.REQUESTED, EventType.DECISION_DENIED]
-
-
 async def test_the_rules_are_checked_again_when_the_form_is_sent(world: World) -> None:
     card = await world.ask()
     form = await world.open_form("U0BOB", card)
@@ -194,20 +174,6 @@ async def test_a_form_that_fails_in_the_bot_says_so_and_stays(world: World) -> N
     spoil(world.database_url)
     await world.slack.submit(form.id, {"reason": WHY})
     assert "Something went wrong in the bot" in world.slack.views.get(form.id).errors["reason"]
-
-
-async def test_only_one_of_two_forms_and_a_click_at_once_decides(world: World) -> None:
-    card = await world.ask()
-    first = await world.open_form("U0BOB", card)
-    second = await world.open_form("U0BOB", card)
-    await asyncio.gather(
-        world.slack.submit(first.id, {"reason": "one"}),
-        world.slack.submit(second.id, {"reason": "two"}),
-        world.slack.click("U0ALICE", card.ts, CONFIRM),
-    )
-    await world.settled()
-    verdicts = {EventType.CONFIRMED, EventType.DECLINED}
-    assert len([kind for kind in await events(world, card) if kind in verdicts]) == 1
 
 
 async def test_a_form_works_over_socket_mode_too(open_world: OpenWorld) -> None:

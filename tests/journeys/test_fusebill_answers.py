@@ -78,8 +78,7 @@ async def test_a_read_says_whose_no_it_is(world: World, kind: str, told: tuple[s
 @pytest.mark.parametrize("trouble", ["site is stopped", "back soon", "closes 5 ms after an answer"])
 async def test_what_passes_by_itself_keeps_no_customer_latched(world: World, trouble: str) -> None:
     world.fusebill.misbehave(**LATE_OR_LOST[trouble])
-    card = await world.ask()
-    await world.press("U0BOB", card, CONFIRM)
+    card = await world.confirmed()
     assert world.card(card).startswith("✅ Unlatched: ")
     assert world.fusebill.customers[BIKES]["hubSpotId"] is None
 

@@ -83,8 +83,7 @@ async def test_a_card_without_a_permalink_is_listed_without_a_link(
 
 
 async def test_an_undo_is_named_as_one_and_what_it_undid_as_undone(world: World) -> None:
-    card = await world.ask()
-    await world.press("U0BOB", card, CONFIRM)
+    card = await world.confirmed()
     await world.press("U0BOB", card, UNDO)
     waiting = (await answer(world, "history"))[1]
     await world.press("U0BOB", world.slack.workspace.thread(CHANNEL, card.ts)[-1], CANCEL)

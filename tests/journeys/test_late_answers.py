@@ -9,11 +9,10 @@ import pytest
 
 from bot.domain.models import EventType, Outcome
 from bot.sandbox.fusebill.misbehaviour import LATE_OR_LOST
-from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
-from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
+from tests.support.names import BIKES, CHECK, CONFIRM, CUSTOMERS, UNDO
 from tests.support.reading import operations, request_id
-from tests.support.world import OpenWorld, World, add_customers
+from tests.support.world import OpenWorld, add_customers
 
 # a call is given up after half a second, and what it does is looked for as long again
 BRIEF = Timing(
@@ -22,18 +21,12 @@ BRIEF = Timing(
 WRITE, LATCH = "unlatch_customer", "latch_customer"
 
 
-async def confirmed(world: World, text: str = f"{BIKES} moved") -> PostedMessage:
-    card = await world.ask(text)
-    await world.press("U0BOB", card, CONFIRM)
-    return card
-
-
 async def test_a_call_that_takes_longer_than_an_execution_is_waited_for(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(timing=replace(BRIEF, execution_s=0.4, fusebill_write_s=30)) as world:
         world.fusebill.misbehave(**LATE_OR_LOST["takes 9 s"] | {"seconds": 1.5})
-        card = await confirmed(world)
+        card = await world.confirmed()
         assert world.card(card).startswith("✅ Unlatched: ")
         assert operations(world).count(WRITE) == 1
 
@@ -43,7 +36,7 @@ async def test_a_call_that_ends_after_it_was_given_up_is_seen_and_not_sent_again
 ) -> None:
     async with open_world(timing=BRIEF) as world:
         world.fusebill.misbehave(**LATE_OR_LOST["outlives the client"] | {"seconds": 0.6})
-        card = await confirmed(world)
+        card = await world.confirmed()
         assert world.card(card).startswith("✅ Unlatched: ")
         lost = "Fusebill: no answer (no complete answer within 0.5 s)"
         assert f"{lost} · read back" in world.thread(card)
@@ -65,7 +58,7 @@ async def test_a_call_that_may_still_run_is_not_sent_again_and_can_be_checked(
     patience = 0.5 if trouble["kind"] == "hang" else 5.0
     async with open_world(timing=replace(BRIEF, fusebill_write_s=patience)) as world:
         world.fusebill.misbehave(operation=WRITE, times=None, effect=False, **trouble)
-        card = await confirmed(world)
+        card = await world.confirmed()
         shown = world.card(card)
         assert shown.startswith("❓ Outcome unknown")
         assert "The call may still be under way." in shown
@@ -108,14 +101,13 @@ GUARDED = replace(BRIEF, hold_s=1.5, working_after_s=0.1)
 async def test_a_late_call_never_meets_what_was_confirmed_after_it(open_world: OpenWorld) -> None:
     async with open_world(timing=replace(GUARDED, looks_for_s=0.2)) as world:
         world.fusebill.misbehave(**LATE_OR_LOST["outlives the client"] | {"seconds": 1.2})
-        card = await confirmed(world)
+        card = await world.confirmed()
         assert world.card(card).startswith("❓ Outcome unknown")
         # somebody clears it by hand, and the same call clears it once more, later
         world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId=None)
         await world.press("U0BOB", card, CHECK)
         assert world.card(card).startswith("✅ Unlatched")
-        await world.press("U0BOB", card, UNDO)
-        undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        undo = await world.follow_up(card, UNDO)
         await world.slack.click("U0BOB", undo.ts, CONFIRM)
         await world.slack.workspace.until(lambda: "Waiting" in world.card(undo))
         assert "its call may run for up to 60 s" in world.card(undo)
@@ -152,7 +144,7 @@ async def test_of_many_customers_no_more_are_begun_once_three_calls_got_no_answe
     async with open_world(timing=replace(BRIEF, looks_for_s=0.3)) as world:
         add_customers(world.fusebill)
         world.fusebill.misbehave("hang", operation=WRITE, times=None)
-        card = await confirmed(world, MANY)
+        card = await world.confirmed(MANY)
         kept = await world.kept(card)
         calls = operations(world).count(WRITE)
         # eight at once, and two more before the third was given up
@@ -171,7 +163,7 @@ async def test_two_calls_without_an_answer_keep_no_other_customer_from_its_turn(
     async with open_world(timing=replace(BRIEF, looks_for_s=0.3)) as world:
         add_customers(world.fusebill)
         world.fusebill.misbehave("hang", operation=WRITE, times=2)
-        card = await confirmed(world, MANY)
+        card = await world.confirmed(MANY)
         assert world.card(card).startswith("✅ 10 unlatched · ❓ 2 unknown")
         world.fusebill.hang_up()
 

@@ -25,8 +25,7 @@ async def outcomes(world: World) -> Counter[Outcome | None]:
 
 
 async def test_one_confirmation_unlatches_all_customers_of_the_card(world: World) -> None:
-    card = await world.ask(THREE)
-    await world.press("U0BOB", card, CONFIRM)
+    card = await world.confirmed(THREE)
     assert "✅ 3 unlatched" in world.card(card)
     assert await outcomes(world) == {Outcome.CLEARED: 3}
     called = Counter(operations(world))
@@ -55,8 +54,7 @@ async def test_undo_latches_again_all_that_were_cleared(world: World) -> None:
     card = await world.ask(THREE)
     before = {each: world.fusebill.customers[each]["hubSpotId"] for each in (BIKES, JOINERY)}
     await world.press("U0BOB", card, CONFIRM)
-    await world.press("U0BOB", card, UNDO)
-    undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+    undo = await world.follow_up(card, UNDO)
     assert "Latch 3 customers again?" in world.card(undo)
     await world.press("U0ALICE", undo, CONFIRM)
     assert "3 restored" in world.card(undo)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -82,14 +81,6 @@ async def test_if_nobody_is_left_there_is_no_card_and_each_is_named(world: World
     assert heard_by(world) == {"U0ALICE"}
 
 
-async def test_what_stops_all_is_told_once(world: World) -> None:
-    world.fusebill.misbehave("unauthorized", times=None)
-    told = await answer_to(world, f"{BIKES}, {JOINERY}, {DENTAL}")
-    assert told.startswith("🔑 Fusebill did not accept the bot's API key. Nothing was changed.")
-    assert "left out" not in told.lower()
-    assert heard_by(world) == {"U0ALICE"}
-
-
 @pytest.mark.parametrize(
     ("number", "calls", "shown"), [(0, 2, "2 customers"), (1, 1, ": 3100025 moved")]
 )
@@ -147,24 +138,6 @@ async def test_the_form_takes_whole_rows_of_a_spreadsheet(world: World) -> None:
     [card] = world.slack.workspace.messages(CHANNEL)
     assert "2 customers" in world.card(card)
     assert "moved portal" in world.card(card)
-
-
-async def test_the_form_takes_addresses_of_customers_as_the_command_does(
-    open_world: OpenWorld,
-) -> None:
-    async with open_world(fusebill_customer_url="https://a.example/7/c/{id}") as world:
-        form = await open_form(world)
-        pasted = f"https://a.example/7/c/{BIKES}?tab=1\nhttps://app.hubspot.com/contacts/1"
-        await send(world, form, pasted)
-        assert world.slack.views.get(form.id).errors["ids"] == (
-            "Line 2: This is an address of HubSpot, which names no customer of Fusebill: type the"
-            " Stax Bill ID, digits only."
-        )
-        await send(world, form, f"https://a.example/7/c/{BIKES}?tab=1\n{JOINERY}")
-        typed = f"https://a.example/7/c/{BIKES}, https://a.example/7/c/{JOINERY}"
-        await world.ask(typed)
-        titles = [world.card(each) for each in world.slack.workspace.messages(CHANNEL)]
-        assert [title.partition("\n")[0] for title in titles] == ["Unlatch 2 customers?"] * 2
 
 
 async def test_a_form_that_was_changed_before_it_is_sent_again_asks_anew(world: World) -> None:
@@ -258,16 +231,6 @@ async def test_a_proxys_answer_is_no_proof_that_the_form_is_open(world: World) -
     for name in PROXY_ANSWERS:
         world.slack.faults.answer_as_proxy("views.open", name)
         assert await answer_to(world, "many") == NOBODY_KNOWS, name
-
-
-@pytest.mark.parametrize(
-    "fault", [{"error": "expired_trigger_id"}, {"status": 503}, {"drop": "after"}], ids=str
-)
-async def test_where_the_answer_was_lost_nobody_knows_if_the_form_is_open(
-    world: World, fault: dict[str, Any]
-) -> None:
-    world.slack.faults.fail("views.open", **fault)
-    assert await answer_to(world, "many") == NOBODY_KNOWS
 
 
 async def test_a_form_works_over_socket_mode_too(open_world: OpenWorld) -> None:

@@ -24,10 +24,8 @@ async def begin_unlatching(world: World, customer_id: int) -> None:
 
 
 async def test_an_undo_of_many_leaves_out_a_customer_that_was_overtaken(world: World) -> None:
-    card = await world.ask(THREE)
-    await world.press("U0BOB", card, CONFIRM)
-    await world.press("U0BOB", card, UNDO)
-    undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+    card = await world.confirmed(THREE)
+    undo = await world.follow_up(card, UNDO)
     latch(world, JOINERY, 55)
     await world.press("U0BOB", await world.ask(f"{JOINERY} alone"), CONFIRM)
     asked = world.card(undo)
@@ -53,8 +51,7 @@ async def test_a_card_of_many_is_not_confirmed_while_nobody_knows_what_another_o
 
 
 async def test_an_undo_says_who_is_being_changed_by_another_request(world: World) -> None:
-    card = await world.ask(THREE)
-    await world.press("U0BOB", card, CONFIRM)
+    card = await world.confirmed(THREE)
     await begin_unlatching(world, DENTAL)
     await world.press("U0BOB", card, UNDO)
     undo = world.card(world.slack.workspace.thread(CHANNEL, card.ts)[-1])
@@ -62,8 +59,7 @@ async def test_an_undo_says_who_is_being_changed_by_another_request(world: World
 
 
 async def test_an_undo_of_one_of_many_names_those_that_are_left_out(world: World) -> None:
-    card = await world.ask(THREE)
-    await world.press("U0BOB", card, CONFIRM)
+    card = await world.confirmed(THREE)
     latch(world, JOINERY, 55)
     latch(world, DENTAL, 66)
     await world.press("U0BOB", card, UNDO)

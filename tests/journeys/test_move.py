@@ -48,17 +48,6 @@ async def last(world: World, customer_id: int = BIKES) -> KeptRequest:
     return (await world.requests_about(customer_id))[0]
 
 
-async def confirmed(world: World, text: str = TO) -> PostedMessage:
-    card = await world.ask(text)
-    await world.press("U0BOB", card, CONFIRM)
-    return card
-
-
-async def undo_card(world: World, card: PostedMessage) -> PostedMessage:
-    await world.press("U0BOB", card, UNDO)
-    return world.slack.workspace.thread(CHANNEL, card.ts)[-1]
-
-
 async def test_one_call_sets_both_ids_and_the_card_tells_both(world: World) -> None:
     card = await world.ask(TO)
     asked = world.card(card).splitlines()
@@ -92,7 +81,7 @@ async def test_one_call_sets_both_ids_and_the_card_tells_both(world: World) -> N
 async def test_what_is_not_named_stays_as_it_is(
     world: World, typed: str, after: tuple[object, object]
 ) -> None:
-    await confirmed(world, f"move {BIKES} {typed} merged")
+    await world.confirmed(f"move {BIKES} {typed} merged")
     assert ids(world) == after
     assert (await last(world)).reason == "merged"
 
@@ -121,7 +110,7 @@ async def test_an_address_of_another_hubspot_account_is_refused(open_world: Open
     async with open_world(unlatch_move=True, hubspot_portal_id="77") as world:
         other = "https://app.hubspot.com/contacts/78/record/0-1/9901"
         assert "another HubSpot account (78)" in await world.reply_to(f"move {BIKES} to {other}")
-        await confirmed(world, f"move {BIKES} to {other.replace('78', '77')} merged")
+        await world.confirmed(f"move {BIKES} to {other.replace('78', '77')} merged")
         assert ids(world) == (9901, 202)
 
 
@@ -179,8 +168,8 @@ async def test_the_rules_hold_for_a_move(open_world: OpenWorld) -> None:
 
 
 async def test_an_undo_goes_back_the_same_way(world: World) -> None:
-    card = await confirmed(world)
-    undo = await undo_card(world, card)
+    card = await world.confirmed(TO)
+    undo = await world.follow_up(card, UNDO)
     assert "From contact 9901 and company 9902\nTo contact 101 and company 202" in world.card(undo)
     await world.press("U0ALICE", undo, CONFIRM)
     assert ids(world) == (101, 202)
@@ -191,7 +180,7 @@ async def test_an_undo_goes_back_the_same_way(world: World) -> None:
 
 
 async def test_ids_that_were_changed_since_are_not_undone(world: World) -> None:
-    card = await confirmed(world)
+    card = await world.confirmed(TO)
     world.fusebill.customers[BIKES].update(hubSpotId=9903)
     await world.press("U0BOB", card, UNDO)
     assert "now latched to contact 9903 and company 9902" in world.last_ephemeral("U0BOB")
@@ -206,7 +195,7 @@ async def test_a_recheck_asks_whether_the_customer_is_still_as_moved(
     open_world: OpenWorld, found: tuple[int, int], event: EventType
 ) -> None:
     async with open_world(unlatch_move=True, unlatch_recheck_after_s=3600) as world:
-        card = await confirmed(world)
+        card = await world.confirmed(TO)
         world.fusebill.customers[BIKES].update(hubSpotId=found[0], hubSpotCompanyId=found[1])
         set_back(world.database_url, timedelta(hours=-1))
         await world.kept_when(card, lambda kept: event in kept.story)
@@ -280,7 +269,7 @@ async def test_a_form_says_at_the_field_what_is_wrong(
 async def test_the_result_of_an_unlatch_offers_to_give_its_ids_to_another_customer(
     world: World,
 ) -> None:
-    card = await confirmed(world, f"{BIKES} moved")
+    card = await world.confirmed(f"{BIKES} moved")
     await world.press("U0ALICE", card, MOVE)
     other = await sent(world, world.slack.views.of("U0ALICE"), customer=str(COFFEE))
     assert "To contact 101 and company 202" in world.card(other)

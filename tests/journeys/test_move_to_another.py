@@ -130,19 +130,14 @@ async def test_a_refused_second_half_is_told_as_half_done(world: World) -> None:
     assert "Nothing was changed" not in world.card(card)
     assert "Fusebill: " in world.card(card)
     assert "[Undo…] [Ask again]" in world.card(card)
-    undo = await undo_card(world, card)
+    undo = await world.follow_up(card, UNDO)
     await world.press("U0ALICE", undo, CONFIRM)
     assert ids(world) == [X, NONE]
 
 
-async def undo_card(world: World, card: PostedMessage) -> PostedMessage:
-    await world.press("U0BOB", card, UNDO)
-    return world.slack.workspace.thread(CHANNEL, card.ts)[-1]
-
-
 async def test_an_undo_goes_back_the_same_way_the_second_customer_first(world: World) -> None:
     card = await confirmed(world)
-    undo = await undo_card(world, card)
+    undo = await world.follow_up(card, UNDO)
     world.fusebill.calls.clear()
     await world.press("U0ALICE", undo, CONFIRM)
     assert ids(world) == [X, NONE]
@@ -155,13 +150,13 @@ async def test_an_undo_goes_back_the_same_way_the_second_customer_first(world: W
 
 async def test_an_undo_that_is_half_done_is_told_on_both_cards(world: World) -> None:
     card = await confirmed(world)
-    undo = await undo_card(world, card)
+    undo = await world.follow_up(card, UNDO)
     world.fusebill.misbehave("conflict", operation="latch_customer")
     await world.press("U0ALICE", undo, CONFIRM)
     assert ids(world) == [NONE, NONE]
     assert world.card(undo).startswith(f"⚠️ Half done: {OTHER} is unlatched, {ONE} is not latched")
     assert world.card(card).startswith("⚠️ Half undone: ")
-    again = await undo_card(world, card)
+    again = await world.follow_up(card, UNDO)
     await world.press("U0ALICE", again, CONFIRM)
     assert ids(world) == [X, NONE]
     assert world.card(card).startswith(f"↩️ Undone: {ONE} to {OTHER}")
@@ -172,8 +167,7 @@ async def test_a_card_is_overtaken_by_what_was_done_for_either_customer(
     world: World, first: int
 ) -> None:
     card = await world.ask(TO)
-    other = await world.ask(f"move {first} to contact 9901 merged")
-    await world.press("U0BOB", other, CONFIRM)
+    await world.confirmed(f"move {first} to contact 9901 merged")
     assert world.card(card).startswith(f"⏩ Overtaken: {ONE} to {OTHER}")
     assert "[Move" not in world.card(card)
 
@@ -215,8 +209,7 @@ async def test_an_unknown_first_half_keeps_the_second_from_being_called(
         assert await outcomes(world, card) == [Outcome.UNKNOWN, Outcome.REFUSED]
         assert "latch_customer" not in operations(world)
         assert "[Undo…]" not in world.card(card)
-        await world.press("U0BOB", card, CHECK)
-        again = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        again = await world.follow_up(card, CHECK)
         assert len((await world.kept(again)).requests) == 2
         world.fusebill.hang_up()
 
@@ -228,8 +221,7 @@ async def test_of_an_unknown_second_half_only_that_is_asked_again(open_world: Op
         assert await outcomes(world, card) == [Outcome.CLEARED, Outcome.UNKNOWN]
         # nobody knows whether the other customer has the ids
         assert "[Undo…]" not in world.card(card)
-        await world.press("U0BOB", card, CHECK)
-        again = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        again = await world.follow_up(card, CHECK)
         [asked] = (await world.kept(again)).requests
         assert asked.customer.customer_id == COFFEE
         assert "To contact 101 and company 202" in world.card(again)

@@ -7,9 +7,8 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.faults import TIMING
-from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
+from tests.support.names import BIKES, CHECK, CONFIRM, UNDO
 from tests.support.reading import operations, without_times
 from tests.support.world import OpenWorld, World
 
@@ -18,18 +17,6 @@ from tests.support.world import OpenWorld, World
 async def world(open_world: OpenWorld, database_url: str) -> AsyncIterator[World]:
     async with open_world(database_url=database_url) as opened:
         yield opened
-
-
-async def cleared(world: World) -> PostedMessage:
-    card = await world.ask()
-    await world.press("U0BOB", card, CONFIRM)
-    assert "✅ Unlatched" in world.card(card)
-    return card
-
-
-async def undo_card(world: World, card: PostedMessage) -> PostedMessage:
-    await world.press("U0BOB", card, UNDO)
-    return world.slack.workspace.thread(CHANNEL, card.ts)[-1]
 
 
 def latch(world: World, vid: int | None, company_id: int | None) -> None:
@@ -46,7 +33,7 @@ async def test_an_unknown_outcome_is_not_read_off_what_another_card_has_cleared(
         assert "❓ Outcome unknown" in world.card(unknown)
         world.fusebill.behave()
         latch(world, 303, 404)
-        await cleared(world)
+        await world.confirmed()
         await world.press("U0BOB", unknown, CHECK)
         answer = without_times(world.last_ephemeral("U0BOB"))
         assert "the customer has been changed since" in answer
@@ -55,9 +42,9 @@ async def test_an_unknown_outcome_is_not_read_off_what_another_card_has_cleared(
 
 
 async def test_undo_belongs_to_the_card_that_changed_the_customer_last(world: World) -> None:
-    first = await cleared(world)
+    first = await world.confirmed()
     latch(world, 901, 902)
-    second = await cleared(world)
+    second = await world.confirmed()
     await world.press("U0ALICE", first, UNDO)
     told = without_times(world.last_ephemeral("U0ALICE"))
     assert "the customer has been changed since" in told
@@ -65,24 +52,24 @@ async def test_undo_belongs_to_the_card_that_changed_the_customer_last(world: Wo
     assert "see its card" in told
     assert "[Latch Stolen Bikes again]" not in world.thread(first)
 
-    await world.press("U0ALICE", await undo_card(world, second), CONFIRM)
+    await world.press("U0ALICE", await world.follow_up(second, UNDO), CONFIRM)
     assert world.fusebill.customers[BIKES]["hubSpotId"] == 901
 
 
 async def test_a_card_asked_before_an_undo_does_not_reverse_it(world: World) -> None:
-    first = await cleared(world)
+    first = await world.confirmed()
     latch(world, 101, 202)
     older = await world.ask()
     latch(world, None, None)
-    await world.press("U0ALICE", await undo_card(world, first), CONFIRM)
+    await world.press("U0ALICE", await world.follow_up(first, UNDO), CONFIRM)
     assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
     assert "⏩ Overtaken" in world.card(older)
     assert "[Unlatch" not in world.card(older)
 
 
 async def test_an_undo_is_not_confirmed_beside_work_for_the_same_customer(world: World) -> None:
-    first = await cleared(world)
-    undo = await undo_card(world, first)
+    first = await world.confirmed()
+    undo = await world.follow_up(first, UNDO)
     latch(world, 901, 902)
     other = await world.ask()
     world.fusebill.misbehave("slow", operation="unlatch_customer", seconds=0.5)
@@ -120,14 +107,14 @@ async def test_a_second_card_says_that_another_waits_and_links_it(world: World) 
 
 
 async def test_a_card_of_many_names_whose_ids_were_changed_before(world: World) -> None:
-    await cleared(world)
+    await world.confirmed()
     latch(world, 901, 902)
     card = await world.ask(f"{BIKES}, 3100025 moved")
     assert f"⚠️ Changed before: {BIKES}\n" in world.card(card)
 
 
 async def test_a_card_says_when_its_customer_was_changed_before(world: World) -> None:
-    await cleared(world)
+    await world.confirmed()
     latch(world, 101, 202)
     card = await world.ask()
     assert "⚠️ Unlatched AT: see its card" in without_times(world.card(card))

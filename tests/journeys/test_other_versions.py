@@ -10,7 +10,7 @@ import pytest
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.by_hand import store_customer_otherwise, writing
 from tests.support.ledger import broken
-from tests.support.names import BIKES, CHANNEL, CONFIRM, UNDO
+from tests.support.names import BIKES, CONFIRM, UNDO
 from tests.support.world import World
 
 Fields = Callable[[dict[str, Any]], dict[str, Any]]
@@ -42,8 +42,7 @@ async def test_versions_with_other_fields_of_a_customer_take_turns_on_one_ledger
     await world.press("U0BOB", card, CONFIRM)
     assert "✅ Unlatched" in world.card(card)
     assert broken(world.database_url) == []
-    await world.press("U0BOB", card, UNDO)
-    undo = world.slack.workspace.thread(CHANNEL, card.ts)[-1]
+    undo = await world.follow_up(card, UNDO)
     if asks_first == "this version":
         await asked_by_the_other(world, undo, fields)
     await world.press("U0ALICE", undo, CONFIRM)

@@ -8,12 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.models import EventType, Kind, Outcome
+from bot.domain.models import Outcome
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
 from tests.support.kept import KeptRequest
-from tests.support.ledger import confirm_without_worker, end_holds, make_due
-from tests.support.names import BIKES, BOB, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
+from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import without_times
 from tests.support.stage import Stage, Trap, stage
 from tests.support.world import OpenWorld, World
@@ -29,24 +28,8 @@ def operations(world: World) -> list[str]:
     return [call.operation for call in world.fusebill.calls]
 
 
-async def cleared(world: World) -> PostedMessage:
-    """A card that Alice asked for and Bob confirmed."""
-    card = await world.ask()
-    await world.press("U0BOB", card, CONFIRM)
-    assert "[Undo…]" in world.card(card)
-    return card
-
-
 def replies(world: World, card: PostedMessage) -> list[PostedMessage]:
     return world.slack.workspace.thread(CHANNEL, card.ts)
-
-
-async def undo_card(world: World, card: PostedMessage, user_id: str = "U0BOB") -> PostedMessage:
-    """Click Undo… and return the card that this posts."""
-    before = len(replies(world, card))
-    await world.press(user_id, card, UNDO)
-    assert len(replies(world, card)) == before + 1
-    return replies(world, card)[-1]
 
 
 async def last_request(world: World) -> KeptRequest:
@@ -57,9 +40,9 @@ async def last_request(world: World) -> KeptRequest:
 async def test_an_undo_latches_both_ids_in_one_call_and_both_cards_and_their_thread_tell_it(
     world: World,
 ) -> None:
-    card = await cleared(world)
+    card = await world.confirmed()
     pressed = await last_request(world)
-    undo = await undo_card(world, card)
+    undo = await world.follow_up(card, UNDO)
     assert world.last_ephemeral("U0BOB") == "☝️ A decision is needed: its card is in the thread."
     told = str(world.slack.workspace.ephemerals("U0BOB")[-1].blocks)
     assert undo.ts.replace(".", "") in told
@@ -106,7 +89,7 @@ async def test_an_undo_latches_both_ids_in_one_call_and_both_cards_and_their_thr
 
 async def test_a_single_id_is_restored(world: World) -> None:
     world.fusebill.customers[BIKES].update(hubSpotId=None, hubSpotCompanyId="6161")
-    undo = await undo_card(world, await cleared(world))
+    undo = await world.follow_up(await world.confirmed(), UNDO)
     await world.press("U0ALICE", undo, CONFIRM)
     assert ids(world) == (None, 6161)
 
@@ -122,24 +105,12 @@ async def test_a_card_that_cleared_nothing_offers_no_undo(world: World, action_i
     assert "nothing to undo" in world.last_ephemeral("U0BOB")
 
 
-async def test_an_open_undo_prevents_a_second_card(world: World) -> None:
-    card = await cleared(world)
-    request = await last_request(world)
-    await undo_card(world, card)
-    before = len(replies(world, card))
-    # her card may not show yet that Bob has pressed
-    await world.slack.forge_click("U0ALICE", card.ts, UNDO, request.id)
-    await world.settled()
-    assert "already an open request for this in the thread" in world.last_ephemeral("U0ALICE")
-    assert len(replies(world, card)) == before
-
-
 @pytest.mark.parametrize("action_id", [CANCEL, CONFIRM])
 async def test_the_card_says_that_a_decision_waits_in_its_thread_until_somebody_decides(
     world: World, action_id: str
 ) -> None:
-    card = await cleared(world)
-    undo = await undo_card(world, card)
+    card = await world.confirmed()
+    undo = await world.follow_up(card, UNDO)
     waits = "⏳ A decision about this waits in the thread."
     assert waits in world.card(card)
     assert "[Undo…]" not in world.card(card)
@@ -149,30 +120,19 @@ async def test_the_card_says_that_a_decision_waits_in_its_thread_until_somebody_
 
 
 async def test_a_cancelled_undo_changes_nothing_and_can_be_repeated(world: World) -> None:
-    card = await cleared(world)
-    undo = await undo_card(world, card)
+    card = await world.confirmed()
+    undo = await world.follow_up(card, UNDO)
     await world.press("U0BOB", undo, CANCEL)
     assert world.card(undo).startswith("🚫 Cancelled: Stolen Bikes")
     assert (ids(world), "[Undo…]" in world.card(card)) == ((None, None), True)
-    await world.press("U0ALICE", await undo_card(world, card), CONFIRM)
+    await world.press("U0ALICE", await world.follow_up(card, UNDO), CONFIRM)
     assert ids(world) == (101, 202)
-
-
-async def test_an_undo_expires_like_any_card_and_can_be_repeated(open_world: OpenWorld) -> None:
-    async with open_world(unlatch_expires_after_s=2) as world:
-        card = await cleared(world)
-        undo = await undo_card(world, card)
-        await world.slack.workspace.until(lambda: "⌛ Expired" in world.card(undo))
-        await world.settled()
-        assert "Expired · " in world.thread(card)
-        assert (ids(world), "[Undo…]" in world.card(card)) == ((None, None), True)
-        await undo_card(world, card)
 
 
 async def test_the_two_person_rule_applies_to_an_undo(open_world: OpenWorld) -> None:
     async with open_world(unlatch_two_person=True) as world:
-        card = await cleared(world)
-        undo = await undo_card(world, card, "U0BOB")
+        card = await world.confirmed()
+        undo = await world.follow_up(card, UNDO, "U0BOB")
         await world.press("U0BOB", undo, CONFIRM)
         assert "The two-person rule" in world.last_ephemeral("U0BOB")
         assert ids(world) == (None, None)
@@ -182,7 +142,7 @@ async def test_the_two_person_rule_applies_to_an_undo(open_world: OpenWorld) -> 
 
 async def test_a_refused_undo_is_in_the_ledger_and_the_thread(world: World) -> None:
     why = "People from other organisations may not ask for an unlatch here."
-    card = await cleared(world)
+    card = await world.confirmed()
     await world.press("U0GUEST", card, UNDO)
     assert world.last_ephemeral("U0GUEST") == f"🔒 {why}"
     assert without_times(world.thread(card)).endswith(f"<@U0GUEST> was refused · AT: {why}")
@@ -192,7 +152,7 @@ async def test_a_refused_undo_is_in_the_ledger_and_the_thread(world: World) -> N
 
 
 async def test_a_customer_that_is_latched_again_gets_no_undo_card(world: World) -> None:
-    card = await cleared(world)
+    card = await world.confirmed()
     world.fusebill.customers[BIKES].update(hubSpotId=777)
     before = len(replies(world, card))
     await world.press("U0BOB", card, UNDO)
@@ -203,8 +163,8 @@ async def test_a_customer_that_is_latched_again_gets_no_undo_card(world: World) 
 
 
 async def test_a_customer_latched_after_the_undo_card_is_left_alone(world: World) -> None:
-    card = await cleared(world)
-    undo = await undo_card(world, card)
+    card = await world.confirmed()
+    undo = await world.follow_up(card, UNDO)
     world.fusebill.customers[BIKES].update(hubSpotId=777)
     await world.press("U0ALICE", undo, CONFIRM)
     assert without_times(world.card(undo)).splitlines()[:3] == [
@@ -219,7 +179,7 @@ async def test_a_customer_latched_after_the_undo_card_is_left_alone(world: World
 async def test_an_undo_whose_ids_somebody_latched_meanwhile_says_so_and_calls_nothing(
     world: World,
 ) -> None:
-    undo = await undo_card(world, await cleared(world))
+    undo = await world.follow_up(await world.confirmed(), UNDO)
     world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
     await world.press("U0ALICE", undo, CONFIRM)
     card = world.card(undo)
@@ -237,8 +197,8 @@ async def test_an_undo_whose_ids_somebody_latched_meanwhile_says_so_and_calls_no
 async def test_an_id_now_used_by_another_customer_shows_fusebills_refusal_and_can_be_tried_again(
     world: World,
 ) -> None:
-    card = await cleared(world)
-    undo = await undo_card(world, card)
+    card = await world.confirmed()
+    undo = await world.follow_up(card, UNDO)
     world.fusebill.customers[3100017].update(hubSpotId=101)
     await world.press("U0ALICE", undo, CONFIRM)
     assert without_times(world.card(undo)).splitlines()[:3] == [
@@ -248,14 +208,14 @@ async def test_an_id_now_used_by_another_customer_shows_fusebills_refusal_and_ca
     ]
     assert ids(world) == (None, None)
     world.fusebill.customers[3100017].update(hubSpotId=None)
-    await world.press("U0ALICE", await undo_card(world, card), CONFIRM)
+    await world.press("U0ALICE", await world.follow_up(card, UNDO), CONFIRM)
     assert (ids(world), "↩️ Undone" in world.card(card)) == ((101, 202), True)
 
 
 @pytest.mark.parametrize("kind", ["lost_after", "server_error"])
 async def test_an_inconclusive_answer_is_resolved_by_reading_back(world: World, kind: str) -> None:
-    card = await cleared(world)
-    undo = await undo_card(world, card)
+    card = await world.confirmed()
+    undo = await world.follow_up(card, UNDO)
     world.fusebill.misbehave(kind, operation="latch_customer")
     await world.press("U0ALICE", undo, CONFIRM)
     assert "↩️ Restored" in world.card(undo)
@@ -263,51 +223,9 @@ async def test_an_inconclusive_answer_is_resolved_by_reading_back(world: World, 
     assert ids(world) == (101, 202)
 
 
-async def worker_died(world: World, undo: PostedMessage, *, after_outcome: bool) -> None:
-    """The state after a worker died: after the verdict, or after the outcome was written."""
-    world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
-    card_id = (await world.kept(undo)).id
-    outcome = Outcome.RESTORED if after_outcome else None
-    confirm_without_worker(world.database_url, card_id, BOB, outcome)
-    end_holds(world.database_url)
-    if after_outcome:
-        make_due(world.database_url, card_id, "show")
-
-
-@pytest.mark.parametrize("after_outcome", [False, True])
-async def test_an_undo_whose_worker_died_is_finished_and_marked(
-    world: World, *, after_outcome: bool
-) -> None:
-    card = await cleared(world)
-    undo = await undo_card(world, card)
-    await worker_died(world, undo, after_outcome=after_outcome)
-    await world.slack.workspace.until(
-        lambda: "<@U0BOB> gave back contact 101 and company 202" in world.card(card)
-    )
-    await world.settled()
-    assert "↩️ Restored" in world.card(undo)
-    assert "[Undo…]" not in world.card(card)
-    assert "latch_customer" not in operations(world)
-
-
-async def test_an_undo_finished_twice_is_marked_once(world: World) -> None:
-    card = await cleared(world)
-    posted = await undo_card(world, card)
-    await world.press("U0ALICE", posted, CONFIRM)
-    undo, first = await world.requests_about(BIKES)
-    said = len(world.slack.calls)
-    make_due(world.database_url, undo.id, "show")
-    await world.slack.workspace.until(lambda: len(world.slack.calls) > said)
-    await world.settled()
-    assert (await world.kept(posted)).is_settled
-    assert (await world.kept(card)).story.count(EventType.UNDONE) == 1
-    assert first.undone_by == undo.id
-    assert (undo.kind, undo.undoes) == (Kind.RELATCH, first.id)
-
-
 async def unknown(world: World, card: PostedMessage) -> PostedMessage:
     """An undo with an unknown outcome."""
-    undo = await undo_card(world, card)
+    undo = await world.follow_up(card, UNDO)
     world.fusebill.misbehave("hang", operation="latch_customer", times=None)
     await world.press("U0ALICE", undo, CONFIRM)
     world.fusebill.behave()
@@ -325,7 +243,7 @@ async def test_an_undo_that_turns_out_done_is_marked_on_the_first_card(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(timing=BRIEF) as world:
-        card = await cleared(world)
+        card = await world.confirmed()
         undo = await unknown(world, card)
         world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
         await world.press("U0BOB", undo, CHECK)
@@ -338,7 +256,7 @@ async def test_an_undo_that_turns_out_not_done_gets_a_new_card(
     open_world: OpenWorld,
 ) -> None:
     async with open_world(timing=BRIEF) as world:
-        card = await cleared(world)
+        card = await world.confirmed()
         await world.press("U0BOB", await unknown(world, card), CHECK)
         await world.press("U0ALICE", replies(world, card)[-1], CONFIRM)
         assert ids(world) == (101, 202)
@@ -375,7 +293,7 @@ async def test_a_bot_killed_during_an_undo_finishes_after_a_restart(
 
 
 async def test_simultaneous_clicks_on_undo_post_one_card(world: World) -> None:
-    card = await cleared(world)
+    card = await world.confirmed()
     before = len(replies(world, card))
     presses = [world.slack.click("U0BOB", card.ts, UNDO) for _ in range(4)]
     assert {delivery.status for delivery in await asyncio.gather(*presses)} == {200}
@@ -385,11 +303,10 @@ async def test_simultaneous_clicks_on_undo_post_one_card(world: World) -> None:
 
 
 async def test_an_undo_overtaken_by_a_later_decision_latches_nothing(world: World) -> None:
-    card = await cleared(world)
-    undo = await undo_card(world, card)
+    card = await world.confirmed()
+    undo = await world.follow_up(card, UNDO)
     world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
-    again = await world.ask("2554529 once more")
-    await world.press("U0BOB", again, CONFIRM)
+    again = await world.confirmed("2554529 once more")
     assert "✅ Unlatched" in world.card(again)
 
     assert "⏩ Overtaken" in world.card(undo)
@@ -400,7 +317,7 @@ async def test_an_undo_overtaken_by_a_later_decision_latches_nothing(world: Worl
 
 async def test_an_expired_undo_does_not_suggest_unlatching(open_world: OpenWorld) -> None:
     async with open_world(unlatch_expires_after_s=1, timing=Timing(sweep_every_s=60)) as world:
-        undo = await undo_card(world, await cleared(world))
+        undo = await world.follow_up(await world.confirmed(), UNDO)
         await asyncio.sleep(1.1)
         await world.press("U0BOB", undo, CONFIRM)
         assert world.last_ephemeral("U0BOB").endswith("Ask again: Undo…")

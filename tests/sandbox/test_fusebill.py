@@ -6,7 +6,7 @@ import asyncio
 import json
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import httpx
 import pytest
@@ -71,41 +71,6 @@ async def test_it_restores_the_customers_that_it_was_built_with() -> None:
     assert server.customers == moved_customers()
 
 
-async def test_a_customer_is_read_and_unlatched(
-    server: SimulatedFusebill, http: httpx.AsyncClient
-) -> None:
-    assert (await http.get(f"/customers/{BIKES}")).json()["hubSpotId"] == 101
-    answer = await http.post(UNLATCH)
-    assert (answer.status_code, answer.json()["hubSpotId"]) == (200, None)
-    assert (await http.get(f"/customers/{BIKES}")).json()["hubSpotCompanyId"] is None
-    assert [(call.operation, call.customer_id, call.status) for call in server.calls] == [
-        ("get_customer", BIKES, 200),
-        ("unlatch_customer", BIKES, 200),
-        ("get_customer", BIKES, 200),
-    ]
-
-
-async def test_an_unknown_customer_gets_the_vendors_error(http: httpx.AsyncClient) -> None:
-    expected = json.loads((SAMPLES / "customer_not_found.json").read_text())
-    for answer in (
-        await http.get("/customers/123"),
-        await http.post("/HubSpot/UnlatchCustomer/123"),
-        await http.post("/HubSpot/latchCustomer", json={"fusebillId": 123}),
-    ):
-        assert (answer.status_code, answer.json()) == (404, expected)
-
-
-@pytest.mark.parametrize("key", ["", "Basic", f"Bearer {KEY}", f"basic {KEY}", "Basic x"])
-async def test_a_wrong_key_is_refused(
-    server: SimulatedFusebill, http: httpx.AsyncClient, key: str
-) -> None:
-    answer = await http.post(UNLATCH, headers={"Authorization": key})
-    assert answer.status_code == 400
-    text = answer.json()["Errors"][0]["Value"]
-    assert text == "Authorization key is not in the correct format."
-    assert server.customers[BIKES]["hubSpotId"] == 101
-
-
 async def test_a_post_needs_a_json_type_and_a_length_and_unlatching_takes_no_body(
     server: SimulatedFusebill, http: httpx.AsyncClient
 ) -> None:
@@ -130,13 +95,6 @@ async def test_latching_removes_the_ids_that_are_left_out(
     assert server.calls[0].customer_id == BIKES
 
 
-async def test_an_id_that_another_customer_has_is_refused(http: httpx.AsyncClient) -> None:
-    order = {"fusebillId": BIKES, "hubSpotId": 734001, "hubSpotCompanyId": 202}
-    answer = await http.post("/HubSpot/latchCustomer", json=order)
-    assert answer.status_code == 409
-    assert "3100033" in answer.json()["Errors"][0]["Value"]
-
-
 async def test_what_is_malformed_is_refused(http: httpx.AsyncClient) -> None:
     for body in (b"", b"[]", b"{}", b'{"fusebillId": "x"}'):
         assert (await http.post("/HubSpot/latchCustomer", content=body)).status_code == 400
@@ -149,11 +107,8 @@ async def test_what_is_malformed_is_refused(http: httpx.AsyncClient) -> None:
     ("query", "expected"),
     [
         ("Reference:1337", [BIKES]),
-        ("Reference:133", []),
-        ("CompanyName:*coffee*", [3100017]),
         ("Status:Hold", [3100071]),
         ("Status:Active;CompanyName:*w*;PrimaryEmail:*", [3100066]),
-        ("NetSuiteId:1", []),
     ],
 )
 async def test_customers_are_listed_by_filter(
@@ -196,7 +151,7 @@ ANSWERED_BADLY = {"hang", "lost_before", "lost_after", "truncated", *ANSWERS}
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_faulty_call_is_executed_or_not(server: SimulatedFusebill, kind: str) -> None:
-    server.misbehave(kind, seconds=0.01)
+    server.misbehave(kind, seconds=1.0 if kind == "late" else 0.01)
     async with httpx.AsyncClient(
         base_url=server.url,
         headers=HEADERS,
@@ -245,30 +200,6 @@ async def test_one_page_stands_in_the_place_of_the_second_read(
     assert pages == [False, True, False]
 
 
-@pytest.mark.parametrize("kind", ["conflict", "empty", "queue", "created", "lost_before", "hang"])
-@pytest.mark.parametrize("effect", [True, False])
-async def test_a_fault_has_the_effect_that_it_is_given(
-    server: SimulatedFusebill, kind: str, *, effect: bool
-) -> None:
-    server.misbehave(kind, effect=effect)
-    async with httpx.AsyncClient(
-        base_url=server.url, headers=HEADERS, trust_env=False, timeout=0.5
-    ) as http:
-        with suppress(httpx.HTTPError):
-            await http.post(UNLATCH)
-    assert (server.customers[BIKES]["hubSpotId"] is None) is effect
-    assert [call.executed for call in server.calls] == [effect]
-
-
-async def test_a_fault_can_wait_for_one_customer_and_let_calls_pass(
-    server: SimulatedFusebill, http: httpx.AsyncClient
-) -> None:
-    server.misbehave("conflict", customer_id=BIKES, skips=1)
-    numbers = (3100017, BIKES, 3100017, BIKES, BIKES)
-    answers = [(await http.get(f"/customers/{number}")).status_code for number in numbers]
-    assert answers == [200, 200, 200, 409, 200]
-
-
 async def test_a_fault_waits_for_its_operation_and_lasts_for_its_number_of_calls(
     server: SimulatedFusebill, http: httpx.AsyncClient
 ) -> None:
@@ -285,27 +216,6 @@ async def test_a_fault_waits_for_its_operation_and_lasts_for_its_number_of_calls
     assert (await http.post(UNLATCH)).status_code == 200
     with pytest.raises(ValueError, match="no such misbehaviour"):
         server.misbehave("explode")
-
-
-async def test_the_hooks_run_before_and_after_the_call_has_its_effect(
-    server: SimulatedFusebill, http: httpx.AsyncClient
-) -> None:
-    seen: list[tuple[str, Any]] = []
-
-    async def look(operation: str) -> None:
-        seen.append((operation, server.customers[BIKES]["hubSpotId"]))
-
-    async def close(_: str) -> None:
-        raise ConnectionAbortedError
-
-    server.before = server.after = look
-    await http.post(UNLATCH)
-    assert seen == [("unlatch_customer", 101), ("unlatch_customer", None)]
-    server.reset()
-    server.before = close
-    with pytest.raises(httpx.HTTPError):
-        await http.post(UNLATCH)
-    assert server.customers[BIKES]["hubSpotId"] == 101
 
 
 async def test_it_closes_at_once_though_a_call_hangs(http: httpx.AsyncClient) -> None:

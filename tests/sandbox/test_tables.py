@@ -47,20 +47,6 @@ def test_a_table_of_texts_numbers_and_rich_text_is_valid_and_read_row_by_row() -
 
 
 @pytest.mark.parametrize(
-    "block",
-    [
-        table(*[[raw()]] * 100),
-        table([raw()] * 20, column_settings=[{}] * 20),
-        table([raw("x" * 5_000), rich({"type": "text", "text": "x" * 5_000})]),
-        table([raw("🚲" * 5_000)]),
-    ],
-    ids=["rows", "columns", "characters", "characters of two units"],
-)
-def test_a_table_may_use_each_limit_up(block: dict[str, Any]) -> None:
-    assert problems([block]) == []
-
-
-@pytest.mark.parametrize(
     ("block", "expected"),
     [
         ({"type": "table"}, "missing required field: rows"),

@@ -22,7 +22,7 @@ from bot.sandbox.slack.simulator import (
 from bot.settings import Settings, Timing
 from tests.support import ledger
 from tests.support.kept import KeptCard, KeptRequest
-from tests.support.names import ANYWAY, BIKES, CANCEL, CHANNEL, CUSTOMERS
+from tests.support.names import ANYWAY, BIKES, CANCEL, CHANNEL, CONFIRM, CUSTOMERS
 
 QUICK = Timing(sweep_every_s=0.1, retry_s=0.05, look_s=0.02, pause_s=0.1)
 
@@ -86,6 +86,19 @@ class World:
         delivery = await self.slack.click(user_id, card.ts, action_id)
         assert delivery.status == 200, delivery
         await self.settled()
+
+    async def confirmed(self, text: str = "2554529 moved") -> PostedMessage:
+        """A card that Alice asked for and Bob confirmed."""
+        card = await self.ask(text)
+        await self.press("U0BOB", card, CONFIRM)
+        return card
+
+    async def follow_up(
+        self, card: PostedMessage, action_id: str, user_id: str = "U0BOB"
+    ) -> PostedMessage:
+        """Press a button that leads to another card; returns the last one in the thread."""
+        await self.press(user_id, card, action_id)
+        return self.slack.workspace.thread(CHANNEL, card.ts)[-1]
 
     async def open_form(self, user_id: str, card: PostedMessage) -> OpenView:
         """Press **Cancel** on somebody else's card; returns the form that this opens."""

@@ -244,41 +244,6 @@ def test_a_form_that_slack_did_not_open_says_what_to_do(*, passes: bool, said: s
 
 
 @pytest.mark.parametrize(
-    "error",
-    [
-        CustomerNotFound(404),
-        KeyRefused(401),
-        FusebillRefused(400),
-        NotReached("certificate not trusted", may_pass=False),
-    ],
-)
-def test_nobody_is_told_to_try_again_where_that_cannot_help(error: FusebillError) -> None:
-    for shown_to_person in (answers.not_read(7, error), answers.search_failed("x", error)):
-        assert "Try again" not in words(shown_to_person)
-    assert "gave no reason" not in words(answers.not_read(7, NotUnderstood(200, (), "empty")))
-
-
-@pytest.mark.parametrize(
-    "error",
-    [
-        Forbidden(403),
-        WrongAddress(404),
-        FusebillRefused(409, ("It is being synchronised.",)),
-        NotUnderstood(200, (), "it is a web page"),
-        NotReached("host not found"),
-        OutcomeUnknown(),
-        RateLimited(429),
-    ],
-)
-def test_nobody_is_told_that_trying_again_is_no_use_unless_that_is_known(
-    error: FusebillError,
-) -> None:
-    for shown_to_person in (answers.not_read(7, error), answers.search_failed("x", error)):
-        assert "Try again in a minute. If " in words(shown_to_person)
-        assert "won't help" not in words(shown_to_person)
-
-
-@pytest.mark.parametrize(
     ("error", "sentence"),
     [
         (Forbidden(403), "Something in front of Fusebill answered (HTTP 403)."),

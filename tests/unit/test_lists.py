@@ -95,15 +95,11 @@ def test_a_search_result_shows_the_customer_and_its_ids() -> None:
     [
         (Customer(7), ["no name", "Stax Bill ID 7", "not latched to anything"]),
         (
-            Customer(7, HubSpotIds(None, 202), name="Sam"),
-            ["Sam", "Stax Bill ID 7", "latched to company 202"],
-        ),
-        (
             Customer(7, HubSpotIds(101), company_name="Bikes", status="Hold"),
             ["Bikes · ⚠️ On hold", "Stax Bill ID 7", "latched to contact 101"],
         ),
     ],
-    ids=["nothing known", "a name", "a company"],
+    ids=["nothing known", "a company"],
 )
 def test_empty_fields_are_left_out(customer: Customer, expected: list[str]) -> None:
     assert lines(lists.found("x", [customer], NO_LINKS, more=False))[1:-1] == expected

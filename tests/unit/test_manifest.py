@@ -146,7 +146,6 @@ def test_a_test_app_has_its_own_command_and_name(capsys: pytest.CaptureFixture[s
     ("option", "value"),
     [
         ("--command", "unlatch"),
-        ("--command", "/"),
         ("--command", "/Unlatch"),
         ("--command", "/unlatch test"),
         ("--command", "/" + "x" * 32),

@@ -97,18 +97,11 @@ def test_both_one_or_none_of_the_ids_are_named(ids: HubSpotIds, expected: str) -
 @pytest.mark.parametrize(
     ("links", "customer", "contact", "company"),
     [
-        (Links(), None, None, None),
         (
             LINKS,
             "https://admin.example/customers/7",
             "https://app-eu1.hubspot.com/contacts/777/record/0-1/7",
             "https://app-eu1.hubspot.com/contacts/777/record/0-2/7",
-        ),
-        (
-            Links("777"),
-            None,
-            "https://app.hubspot.com/contacts/777/record/0-1/7",
-            "https://app.hubspot.com/contacts/777/record/0-2/7",
         ),
         (Links(fusebill_customer_url="https://a/{id}?b={id}"), "https://a/7?b=7", None, None),
     ],

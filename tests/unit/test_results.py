@@ -36,14 +36,11 @@ def words(what: Event, request: Request = CARD) -> str:
 @pytest.mark.parametrize(
     ("what", "line"),
     [
-        (event(EventType.REQUESTED, "U0ALICE"), f"<@U0ALICE> asked{AT}"),
         (
             event(EventType.DECISION_DENIED, "U0BOB", why="Not listed."),
             f"<@U0BOB> was refused{AT}: Not listed.",
         ),
-        (event(EventType.CONFIRMED, "U0BOB"), f"<@U0BOB> confirmed{AT}"),
         (event(EventType.DECLINED, "U0BOB", why="on the card"), f"<@U0BOB> declined{AT}"),
-        (event(EventType.EXPIRED), f"Expired{AT}"),
         (event(EventType.RECLAIMED, claim=2), f"The bot resumed interrupted work{AT}"),
         (
             event(EventType.CLEARED, seconds=0.2, status=200),
