@@ -78,7 +78,9 @@ class Statement:
 
     def _for(self, connection: Connection, values: Values) -> _Compiled:
         dialect = connection.dialect
-        key = (dialect.name, *(len(values[name]) for name in self._lists))
+        key: object = dialect.name
+        if self._lists:
+            key = (key, *(len(values[name]) for name in self._lists))
         compiled = self._compiled.get(key)
         if compiled is None:
             compiled = self._compiled[key] = _Compiled(self.core, dialect, values)
@@ -92,30 +94,40 @@ class _Compiled:
         compiled: SQLCompiler = core.compile(dialect=dialect, column_keys=list(values))
         expanded = compiled.construct_expanded_state(dict(values))
         self.sql = expanded.statement
-        self._names: Sequence[str] | None = expanded.positiontup
+        self._is_positional = expanded.positiontup is not None
+        lists = expanded.parameter_expansion
         writers = dict(_writers(compiled.bind_names, dialect))
-        self._writers = [(name, write) for name, write in writers.items() if name in values]
         self._fixed = {
             name: writers[name](value) if name in writers else value
             for name, value in compiled.params.items()
             if name not in values
         }
-        lists = expanded.parameter_expansion
         for name in lists.keys() & self._fixed.keys():
             self._fixed |= zip(lists[name], self._fixed[name], strict=True)
         self._lists = [(name, lists[name]) for name in lists.keys() - self._fixed.keys()]
+        self._binds = [
+            (name, None if name in self._fixed else writers.get(name))
+            for name in expanded.positiontup or expanded.parameters
+        ]
         columns = getattr(core, "exported_columns", ())
         self._columns = [column.name for column in columns]
         self._readers = _readers([(column.name, column.type) for column in columns], dialect)
 
     def bind(self, values: Values) -> Sequence[Any] | Values:
         """The parameters of one execution, in the form and order of the driver."""
-        found = {**self._fixed, **values}
-        for name, write in self._writers:
-            found[name] = write(found[name])
-        for name, names in self._lists:
-            found |= zip(names, found[name], strict=True)
-        return found if self._names is None else [found[name] for name in self._names]
+        if self._fixed or self._lists:
+            values = {**self._fixed, **values}
+            for name, names in self._lists:
+                values |= zip(names, values[name], strict=True)
+        if self._is_positional:
+            return [
+                values[name] if write is None else write(values[name])
+                for name, write in self._binds
+            ]
+        return {
+            name: values[name] if write is None else write(values[name])
+            for name, write in self._binds
+        }
 
     def read(self, row: Sequence[Any]) -> Row:
         """A row of the driver with the values that the tables declare."""
