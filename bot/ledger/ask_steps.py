@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from bot.domain.meanings import Past
 from bot.domain.models import Card, EventType, LeftOut, Request
 from bot.domain.policy import Decision, reminder_at
-from bot.ledger import acts, jobs, people, rows, same_customer
+from bot.ledger import acts, jobs, lists, people, rows, same_customer
 from bot.ledger.acts import Act, Repeated
 from bot.ledger.hash_chain import fingerprint, place_on_card
 from bot.ledger.jobs import Job, Kind, Transaction
@@ -36,6 +36,13 @@ class NothingToFollow:
     """What a follow-up belongs to has changed since somebody pressed: it is known, or undone."""
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the ledger knows of the customers, for the caller to say what the card tells of it."""
+
+    requests: Sequence[Request]
+
+
 def asked(
     tx: Transaction,
     card: Card,
@@ -44,13 +51,13 @@ def asked(
     response_url: str | None = None,
     left_out: Sequence[LeftOut] = (),
     follows: Sequence[Request] = (),
-    past: Sequence[Past] = (),
-) -> Asked | Repeated | FollowUpOpen | NothingToFollow | Overtaken:
+    past: Sequence[Past] | None = (),
+) -> Asked | Repeated | Known | FollowUpOpen | NothingToFollow | Overtaken:
     """Insert a card's requests, each with its first event, which vouches for the row.
 
     The card waits for `life` from now on. `response_url` is kept while it works, to tell the
     requester what the card can't show. `left_out` are customers that were asked for and are not on
-    the card, `past` what the ledger knows of those that are.
+    the card, `past` what the ledger knows of those that are; None if nobody has looked.
     """
     if earlier := acts.repeated(tx, act):
         if not tx.again or earlier.came_of_it != "asked":
@@ -58,6 +65,8 @@ def asked(
         tx.set(earlier.card.id, Kind.POST, here=True)
         tx.finish(earlier.card)
         return Asked(earlier.card)
+    if past is None and (known := lists.known(tx.connection, card)):
+        return Known(known)
     first = card.first
     if follows and (refusal := _no_room(tx, card, follows)):
         return refusal

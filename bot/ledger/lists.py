@@ -13,7 +13,7 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from bot.domain import meanings
 from bot.domain.meanings import OUTCOMES
-from bot.domain.models import Event, EventType, Request
+from bot.domain.models import Card, Event, EventType, Request
 from bot.ledger import same_customer
 from bot.ledger.database.statements import Statement, clock
 from bot.ledger.jobs import Kind
@@ -86,9 +86,10 @@ def recent(connection: Connection, customer_id: int | None, limit: int = 10) -> 
     return [request_of(row) for row in found.mappings()]
 
 
-def known(connection: Connection, customer_ids: Sequence[int]) -> Sequence[Request]:
-    """What is known of customers: of each its last change, and the last card that waits for it."""
-    values = {"customers": customer_ids, "now": clock(connection)}
+def known(connection: Connection, card: Card) -> Sequence[Request]:
+    """What is known of a card's customers: of each its last change, and the last waiting card."""
+    customers = sorted(request.customer.customer_id for request in card.requests)
+    values = {"customers": customers, "now": clock(connection)}
     found = KNOWN.rows(connection, values)
     last = {(row["customer_id"], row["is_open"]): row for row in found}
     events_of: dict[str, list[Event]] = {row["id"]: [] for row in last.values()}

@@ -32,7 +32,7 @@ from bot.domain.moves import moved
 from bot.fusebill.errors import FusebillError
 from bot.ledger import acts, ask_steps
 from bot.ledger.acts import Act, Repeated
-from bot.ledger.ask_steps import Asked, NothingToFollow
+from bot.ledger.ask_steps import Asked, Known, NothingToFollow
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Kind
 from bot.ledger.same_customer import FollowUpOpen, Overtaken
@@ -104,34 +104,13 @@ class Ask:
             return
         on_card = {customer.customer_id for customer in latched}
         left_out = [left_out_of(i, each) for i, each in found.items() if i not in on_card]
-        known = await self._lists.known(sorted(on_card))
-        wanted = commands.Ask(tuple(customer_ids), reason)
-        if not anyway and await self._waits_already(known, wanted, person, place, act):
-            return
         card = new_card(person, place, latched, reason)
-        if await self.post(
-            card, place, act, left_out, past=await self._lists.past(known, len(on_card))
-        ):
+        wanted = None if anyway else commands.Ask(tuple(customer_ids), reason)
+        if await self.post(card, place, act, left_out, past=None, wanted=wanted):
             self._metrics.card_seconds.observe(monotonic() - started)
             if left_out and len(latched) == 1:
                 others = answers.others_left_out(RequestKind.UNLATCH, left_out, self._links)
                 await self._private.send(place, others)
-
-    async def _waits_already(
-        self,
-        known: Sequence[Request],
-        wanted: commands.Ask | Move,
-        person: Person,
-        place: Place,
-        act: Act,
-    ) -> bool:
-        """Whether cards wait for the customers already; then the person is asked what they want."""
-        waiting = [each for each in known if each.is_open]
-        if not waiting:
-            return False
-        # its own card waits, if the act was delivered before
-        repeated = await self.is_repeated(act, person, place)
-        return repeated or await self._lists.say_who_waits(waiting, wanted, place)
 
     async def ask_once(
         self,
@@ -166,14 +145,11 @@ class Ask:
             if not await self.is_repeated(act, person, place):
                 await self._private.send(place, why)
             return
-        known = await self._lists.known(sorted(move.customer_ids))
-        if not anyway and await self._waits_already(known, move, person, place, act):
-            return
         customers, after = moved(
             [each for each in found.values() if isinstance(each, Customer)], move
         )
         card = new_card(person, place, customers, move.reason, kind=RequestKind.MOVE, after=after)
-        if await self.post(card, place, act):
+        if await self.post(card, place, act, past=None, wanted=None if anyway else move):
             self._metrics.card_seconds.observe(monotonic() - started)
 
     async def offer_meanings(self, person: Person, place: Place, asked: Question, act: Act) -> None:
@@ -205,12 +181,14 @@ class Ask:
         act: Act,
         left_out: Sequence[LeftOut] = (),
         follows: Sequence[Request] = (),
-        past: Sequence[Past] = (),
+        past: Sequence[Past] | None = (),
+        wanted: commands.Ask | Move | None = None,
     ) -> bool:
         """Record a card's requests and post the card; false if there is none, which is told.
 
-        `left_out`, `follows` and `past` as for `ask_steps.asked`. Whoever wants a card may ask for
-        it here, or there is none: also of an undo, and of a customer to check again.
+        `left_out`, `follows` and `past` as for `ask_steps.asked`. If cards wait for the customers
+        already, the person is asked first whether they want what is `wanted`. Whoever wants a card
+        may ask for it here, or there is none: also of an undo, and of a customer to check again.
         """
         first, door = card.first, replace(place, channel_id=card.first.channel_id)
         customer_id = first.customer.customer_id
@@ -230,6 +208,12 @@ class Ask:
             await self._private.send(place, not_recorded)
             return False
         match result:
+            case Known(requests=known):
+                waiting = [each for each in known if each.is_open]
+                if wanted and waiting and await self._lists.say_who_waits(waiting, wanted, place):
+                    return False
+                past = [] if is_move(first) else await self._lists.past(known, first.card_size)
+                return await self.post(card, place, act, left_out, follows, past)
             case Asked(card=asked):
                 return await self._is_posted(asked, place, is_follow_up=bool(follows))
             case Repeated():
@@ -237,8 +221,8 @@ class Ask:
             case FollowUpOpen():
                 await self._private.send(place, click_answers.FOLLOW_UP_OPEN)
             case NothingToFollow():
-                undoes, known = click_answers.NOTHING_TO_UNDO, click_answers.OUTCOME_KNOWN
-                nothing = undoes if card.first.undoes else known
+                undoes = card.first.undoes is not None
+                nothing = click_answers.NOTHING_TO_UNDO if undoes else click_answers.OUTCOME_KNOWN
                 await self._private.send(place, nothing)
             case Overtaken(by=by):
                 url = await self._lists.permalink(by)

@@ -134,16 +134,6 @@ class Lists:
         ]
         await self._private.send(place, lists.pending(listed, len(ordered) - len(shown)))
 
-    async def known(self, customer_ids: Sequence[int]) -> Sequence[Request]:
-        """What the ledger knows of customers; nothing if it fails, which is told later.
-
-        Of each its last change, and the last card that waits for it.
-        """
-        try:
-            return await self._runner.read(lambda c: ledger_lists.known(c, customer_ids))
-        except LedgerUnavailable:
-            return ()
-
     async def past(self, known: Sequence[Request], card_size: int) -> list[Past]:
         """What a card says of its customers' past; that of one customer links what it names."""
         urls = [await self.permalink(each) if card_size == 1 else None for each in known]
