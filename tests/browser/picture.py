@@ -8,7 +8,8 @@ import zlib
 
 from playwright.async_api import Page
 
-# The 256 most frequent colours; every other pixel gets the nearest of them.
+# 256 colours: each next one is that which would change most pixels most, so that small coloured
+# texts keep theirs. Every other pixel gets the nearest of them.
 TO_PALETTE = """async (png) => {
   const bytes = Uint8Array.from(atob(png), (letter) => letter.charCodeAt(0));
   const image = await createImageBitmap(new Blob([bytes]));
@@ -20,8 +21,18 @@ TO_PALETTE = """async (png) => {
   const counts = new Map();
   for (const colour of colours) counts.set(colour, (counts.get(colour) ?? 0) + 1);
   const split = (colour) => [colour & 255, (colour >> 8) & 255, (colour >> 16) & 255];
-  const palette = [...counts].sort((one, other) => other[1] - one[1]).slice(0, 256);
-  const kept = palette.map(([colour]) => split(colour));
+  const left = [...counts].map(([colour, count]) => ({at: split(colour), count, off: Infinity}));
+  const kept = [];
+  while (kept.length < 256) {
+    const worst = left.reduce((one, other) =>
+      other.off * other.count > one.off * one.count ? other : one);
+    if (!worst.off) break;
+    kept.push(worst.at);
+    for (const each of left) {
+      const off = each.at.reduce((sum, part, n) => sum + (part - worst.at[n]) ** 2, 0);
+      each.off = Math.min(each.off, off);
+    }
+  }
   const nearest = (colour) => {
     const distances = kept.map((each) =>
       split(colour).reduce((sum, part, index) => sum + (part - each[index]) ** 2, 0));
