@@ -20,8 +20,8 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 FOLDER = Path(__file__).parents[2] / "bot" / "sandbox" / "screenshots"
 MAX_BYTES = 100_000
 # a customer may be held back for as long as a picture takes
-PATIENT = replace(QUICK, execution_s=20.0, fusebill_write_s=20.0, progress_every_s=0.5)
-SHOTS = [("light", 1200, 840), ("dark", 1200, 840), ("light", 380, 800), ("dark", 380, 800)]
+PATIENT = replace(QUICK, execution_s=60.0, fusebill_write_s=60.0, progress_every_s=0.5)
+SHOTS = [("light", 1200, 840), ("dark", 1200, 840), ("light", 380, 800)]
 README = {
     "card-light.png",
     "result-dark.png",

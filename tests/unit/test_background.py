@@ -81,12 +81,3 @@ async def test_a_failing_task_is_logged_and_others_go_on(
     output = capsys.readouterr().out + caplog.text
     assert "task failed" in output
     assert "on purpose" in output
-
-
-async def test_a_cancelled_task_is_not_a_failure(
-    capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
-    tasks = BackgroundTasks()
-    tasks.spawn(asyncio.Event().wait())
-    assert await tasks.drain(0.01) == 1
-    assert "task failed" not in capsys.readouterr().out + caplog.text

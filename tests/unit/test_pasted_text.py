@@ -126,13 +126,6 @@ def test_a_row_with_a_cell_too_many_is_left_out_since_its_cells_have_moved() -> 
     )
 
 
-def test_each_line_that_cannot_be_understood_is_told() -> None:
-    found = read_lines("a\n2554529\nb")
-    assert isinstance(found, Pasted)
-    assert [error.line for error in found.errors] == [1, 3]
-    assert found.customer_ids == (ONE,)
-
-
 def test_more_pasted_customers_than_a_card_takes_are_told_with_their_number() -> None:
     lines = [str(ONE + number) for number in range(51)]
     found = read_lines("\n".join([*lines, *lines]))

@@ -13,7 +13,6 @@ from bot.__main__ import main
 from bot.settings import (
     WHERE,
     InvalidSettings,
-    LedgerSettings,
     Mode,
     Settings,
     load,
@@ -156,18 +155,13 @@ def test_a_two_person_rule_with_only_one_person_is_refused(
     ("name", "value", "expected"),
     [
         ("UNLATCH_CHANNELS", " C0A , G0B,, ", frozenset({"C0A", "G0B"})),
-        ("UNLATCH_CONFIRMERS", "U0A,W0B,S0C", frozenset({"U0A", "W0B", "S0C"})),
         ("UNLATCH_TEAMS", "T0A, E0B", frozenset({"T0A", "E0B"})),
         ("FUSEBILL_BASE_URL", "http://127.0.0.1:8080/v1", "http://127.0.0.1:8080/v1"),
         ("FUSEBILL_BASE_URL", "http://[::1]:8080/v1", "http://[::1]:8080/v1"),
-        ("SLACK_API_URL", "http://localhost/api/", "http://localhost/api/"),
         ("UNLATCH_TWO_PERSON", "true", True),
         ("UNLATCH_TWO_PERSON", "0", False),
-        ("PORT", "5000", 5000),
         ("PORT", "", 3000),
         ("HUBSPOT_PORTAL_ID", "0777", "0777"),
-        ("FUSEBILL_CUSTOMER_URL", "https://a/{id}", "https://a/{id}"),
-        ("LOG_LEVEL", "DEBUG", "DEBUG"),
     ],
 )
 def test_a_setting_is_parsed(
@@ -224,28 +218,6 @@ def test_on_a_dyno_the_ledger_must_be_postgresql(monkeypatch: pytest.MonkeyPatch
     url = "postgres://u:p%40ss@host:5432/db?sslmode=require"
     monkeypatch.setenv("DATABASE_URL", url)
     assert load("http").database_url.get_secret_value() == url
-
-
-def test_migrate_needs_only_the_database(
-    folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    set_variables(monkeypatch, {"DATABASE_URL": "sqlite:///here.db"})
-    assert type(load_ledger()) is LedgerSettings
-    assert main(["migrate"]) == 0
-    assert capsys.readouterr().out.startswith("The ledger is at version ")
-    assert (folder / "here.db").exists()
-
-
-@pytest.mark.parametrize("command", ["http", "socket", "migrate"])
-def test_wrong_settings_exit_with_2_and_one_line_each(
-    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    set_variables(monkeypatch, {"DATABASE_URL": "mysql://"})
-    assert main([command]) == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert all(re.match("[A-Z_]+: ", line) for line in printed.err.splitlines())
-    assert "DATABASE_URL: must be" in printed.err
 
 
 @pytest.mark.parametrize("password", ["s3cr3t", "x@s3cr3t", "s3cr3t%", "?s3cr3t=1"])

@@ -5,11 +5,7 @@ from __future__ import annotations
 import pytest
 from slack_sdk.webhook.webhook_response import WebhookResponse
 
-from bot.slack.error_codes import BAD_TOKEN
 from bot.slack.errors import (
-    PASSING,
-    UNCHANGEABLE,
-    UNPOSTABLE,
     SlackBlocked,
     SlackBusy,
     SlackRefused,
@@ -86,8 +82,3 @@ def test_retry_after_is_seconds_or_a_date_of_at_most_ten_minutes(
     failure = failure_of(response(429, "", retry_after=header))
     assert isinstance(failure, SlackBusy)
     assert failure.retry_after_s == seconds
-
-
-def test_each_code_is_in_one_class() -> None:
-    classes = [PASSING, UNCHANGEABLE, UNPOSTABLE, BAD_TOKEN]
-    assert sum(map(len, classes)) == len(frozenset().union(*classes))

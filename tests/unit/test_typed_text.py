@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from typing import get_args
 
-import pytest
 from hypothesis import example, given, strategies as st
 
 from bot.domain.commands import (
@@ -118,20 +117,6 @@ def test_any_separators_and_marks_give_the_same_ids(
     marks = st.sampled_from(["", "#"])
     typed = "".join(f"{data.draw(marks)}{each}{data.draw(SEPARATORS)}" for each in ids)
     assert readings(parse(typed + reason)) == [Ask(tuple(ids), reason)]
-
-
-@pytest.mark.parametrize("separator", [", ", "\n", " "])
-def test_more_customers_than_a_card_takes_are_refused_with_their_number(separator: str) -> None:
-    ids = [str(ONE + number) for number in range(63)]
-    refused = Malformed("These are 63 customers; one card takes at most 50. Split them up.")
-    assert parse(separator.join(ids)) == refused
-    assert parse(separator.join([*ids, *ids])) == refused
-    assert parse(", ".join([*ids[:50], ids[0]])) == Ask(tuple(map(int, ids[:50])), "")
-
-
-@pytest.mark.parametrize("ids", [(), (0,), (-1,), (10**MAX_DIGITS,), range(1, MAX_CUSTOMERS + 2)])
-def test_ids_that_no_card_can_have_are_refused(ids: tuple[int, ...]) -> None:
-    assert asked(ids, "moved") == Malformed("A card is about 1 to 50 customers.")
 
 
 def test_asking_tidies_the_reason_and_counts_each_customer_once() -> None:
