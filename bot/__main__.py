@@ -62,19 +62,8 @@ def _run(arguments: list[str] | None) -> int:
         return 0
     if parsed.command == "audit" and (wrong := contradiction(parsed)):
         parser.error(wrong)
-    commands: dict[str, Callable[[argparse.Namespace], int]] = {
-        "http": _serve,
-        "socket": _serve,
-        "sandbox": _sandbox,
-        "manifest": _manifest,
-        "audit": _audit,
-        "forget": _forget,
-        "setup": _setup,
-        "check": _check,
-        "migrate": _migrate,
-        "example": _example,
-    }
-    return commands[parsed.command](parsed)
+    run: Callable[[argparse.Namespace], int] = parsed.run
+    return run(parsed)
 
 
 def _leave_ascii() -> None:
@@ -151,33 +140,36 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="unlatch-bot", description=what)
     parser.add_argument("--version", action="version", version=f"unlatch-bot {__version__}")
     commands = parser.add_subparsers(dest="command", title="commands", metavar="<command>")
-    setup = commands.add_parser("setup", help="ask for what is missing, write .env, check it")
-    _add_user_groups(setup)
+
+    def add(
+        name: str, run: Callable[[argparse.Namespace], int], help_: str
+    ) -> argparse.ArgumentParser:
+        added = commands.add_parser(name, help=help_)
+        added.set_defaults(run=run)
+        return added
+
+    _add_user_groups(add("setup", _setup, "ask for what is missing, write .env, check it"))
     for name, protocol in (("http", "HTTP"), ("socket", "Socket Mode")):
-        serve = commands.add_parser(name, help=f"run the bot over {protocol}")
+        serve = add(name, _serve, f"run the bot over {protocol}")
         serve.add_argument("--wait", action="store_true", help="wait until the database is up")
-    sandbox = commands.add_parser("sandbox", help="try the bot in the browser, with simulators")
+    sandbox = add("sandbox", _sandbox, "try the bot in the browser, with simulators")
     sandbox.add_argument("--port", type=_port, default=8080, help="port (default 8080; 0: any)")
     sandbox.add_argument("--no-open", action="store_true", help="don't open the browser")
     sandbox.add_argument("--log", action="store_true", help="print the bot's log, too")
-    manifest = commands.add_parser("manifest", help="print the Slack app manifest")
+    manifest = add("manifest", _manifest, "print the Slack app manifest")
     mode = manifest.add_mutually_exclusive_group(required=True)
     mode.add_argument("--url", type=_https, help="the bot's address, like https://bot.example.com")
     mode.add_argument("--socket", action="store_true", help="use Socket Mode")
     _add_user_groups(manifest)
-    manifest.add_argument(
-        "--command",
-        dest="slash_command",
-        type=_slash_command,
-        help="another name for /unlatch, such as /unlatch-test for an app beside the real one",
-    )
+    another = "another name for /unlatch, such as /unlatch-test for an app beside the real one"
+    manifest.add_argument("--command", dest="slash_command", type=_slash_command, help=another)
     manifest.add_argument("--name", type=_app_name, help="another name for the app")
-    add_arguments(commands.add_parser("audit", help="print the ledger, or verify it"))
-    forget = commands.add_parser("forget", help="delete the names of a person from the ledger")
+    add_arguments(add("audit", _audit, "print the ledger, or verify it"))
+    forget = add("forget", _forget, "delete the names of a person from the ledger")
     forget.add_argument("who", type=member, metavar="U…", help="the person's Slack member id")
-    commands.add_parser("check", help="check the installation and say what to fix")
-    commands.add_parser("migrate", help="create the ledger, or update it to this version")
-    example = commands.add_parser("example", help="print a file for the place where the bot runs")
+    add("check", _check, "check the installation and say what to fix")
+    add("migrate", _migrate, "create the ledger, or update it to this version")
+    example = add("example", _example, "print a file for the place where the bot runs")
     example.add_argument("name", choices=("env", "systemd", "kubernetes", "alerts"))
     return parser
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
@@ -110,12 +110,17 @@ def _is_proxy(address: str) -> bool:
 def mistakes(found: Mapping[str, str], known: Iterable[str], wanted: Iterable[str]) -> list[str]:
     """One line for each wrong name or empty rule; `wanted` are those of `known` that are read."""
     known, wanted = sorted(known), set(wanted)
-    lines = [*_empty(found, wanted)]
+    lines = [
+        f"{name}: is set and empty; give it a value, or remove it"
+        for name in sorted(wanted & found.keys())
+        if name.startswith(RULES) and not found[name].strip(" \t,")
+    ]
     for name in sorted(found.keys() - set(known)):
         if (setting := name.removesuffix(FILE)) != name and setting in wanted:
             # a script that starts the container may have read it, and leave both set
+            where = f"into {setting}, or name the file /run/secrets/{setting}"
             if not found.get(setting):
-                lines.append(f"{name}: is not read; {_as_file(setting)}")
+                lines.append(f"{name}: is not read; put the file's text {where}")
             continue
         meant = _meant(name, known)
         ours = name.startswith(OURS) and any(each.startswith(OURS) for each in wanted)
@@ -123,16 +128,6 @@ def mistakes(found: Mapping[str, str], known: Iterable[str], wanted: Iterable[st
             hint = f"; did you mean {meant}?" if meant else ""
             lines.append(f"{name}: there is no such setting{hint}")
     return lines
-
-
-def _as_file(setting: str) -> str:
-    return f"put the file's text into {setting}, or name the file /run/secrets/{setting}"
-
-
-def _empty(found: Mapping[str, str], wanted: Iterable[str]) -> Iterator[str]:
-    for name in sorted(wanted):
-        if name.startswith(RULES) and name in found and not found[name].strip(" \t,"):
-            yield f"{name}: is set and empty; give it a value, or remove it"
 
 
 def _meant(name: str, known: Iterable[str]) -> str | None:
@@ -221,24 +216,10 @@ SigningSecret = Annotated[
     SecretStr, secret("the signing secret, as Slack's Basic Information shows it", r"[!-~]+")
 ]
 AppToken = Annotated[SecretStr, secret("an app-level token, xapp-…", r"xapp-[!-~]+")]
-People = Annotated[
-    frozenset[str],
-    NoDecode,
-    BeforeValidator(_split),
-    _ids("user ids (U…) and user group ids (S…)", "[UWS][A-Z0-9]+"),
-]
-Channels = Annotated[
-    frozenset[str],
-    NoDecode,
-    BeforeValidator(_split),
-    _ids("channel ids (C…)", "[CGD][A-Z0-9]+"),
-]
-Teams = Annotated[
-    frozenset[str],
-    NoDecode,
-    BeforeValidator(_split),
-    _ids("workspace ids (T…) and organisation ids (E…)", "[TE][A-Z0-9]+"),
-]
+Ids = Annotated[frozenset[str], NoDecode, BeforeValidator(_split)]
+People = Annotated[Ids, _ids("user ids (U…) and user group ids (S…)", "[UWS][A-Z0-9]+")]
+Channels = Annotated[Ids, _ids("channel ids (C…)", "[CGD][A-Z0-9]+")]
+Teams = Annotated[Ids, _ids("workspace ids (T…) and organisation ids (E…)", "[TE][A-Z0-9]+")]
 
 
 def check_sqlite(url: URL, text: str) -> None:

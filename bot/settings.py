@@ -9,13 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import (
-    Field,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict, SettingsError
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
@@ -264,7 +258,8 @@ def checked(
     try:
         if broken := broken_lines(dotenv):
             raise InvalidSettings(broken)
-        wrong_names = _wrong_names(cls, variables(dotenv, folders))
+        known, wanted = ({name.upper() for name in each.model_fields} for each in (Settings, cls))
+        wrong_names = mistakes(variables(dotenv, folders), known, wanted)
         if issubclass(cls, Settings):
             wrong_names += wrong_proxies()
     except (OSError, UnicodeError) as error:
@@ -287,11 +282,6 @@ def _unreadable(error: Exception, what: str) -> str:
         if isinstance(each, OSError) and each.filename:
             return f"{each.filename}: can't be read: {each.strerror}"
     return f"{what}: not readable as UTF-8 text"
-
-
-def _wrong_names(cls: type[LedgerSettings], found: dict[str, str]) -> list[str]:
-    known = {name.upper() for name in Settings.model_fields}
-    return mistakes(found, known, {name.upper() for name in cls.model_fields})
 
 
 def _line(problem: dict[str, object]) -> str:
