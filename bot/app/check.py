@@ -23,13 +23,13 @@ from bot.fusebill.transport import AiohttpTransport
 from bot.inbound.http import MAX_SKEW_S
 from bot.inbound.manifest import scopes
 from bot.ledger.database.engine import (
+    PRIVATE,
     LedgerUnavailable,
     open_engine,
     require_writable,
     sqlite_file,
 )
 from bot.ledger.database.migrating import version
-from bot.ledger.database.sqlite_files import PRIVATE
 from bot.ledger.tables import REVISION
 from bot.messages import fusebill_errors
 from bot.messages.block_kit import cut

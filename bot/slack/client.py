@@ -1,9 +1,15 @@
-"""The Slack client: the calls that the bot makes; `bot.slack.errors` holds their errors."""
+"""The Slack client: the calls that the bot makes; `bot.slack.errors` holds their errors.
+
+Slack has refused blocks that it takes on other days, and has answered server errors to tables. So a
+refused message loses its table first (lines say the same), then the blocks that Slack names become
+text, then all but the buttons, since they are the message. Text alone is the last resort.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from time import perf_counter
 from typing import Any, TypeVar
@@ -13,10 +19,17 @@ from slack_sdk.web.async_client import AsyncWebClient
 from slack_sdk.web.async_slack_response import AsyncSlackResponse
 from slack_sdk.webhook.async_client import AsyncWebhookClient
 
-from bot.messages.block_kit import Form, Message
-from bot.slack import simpler
+from bot.messages.block_kit import Form, Message, plainer
 from bot.slack.error_codes import THREAD_REFUSED
-from bot.slack.errors import SlackError, SlackRefused, classify, failure_of, require
+from bot.slack.errors import (
+    UNPOSTABLE,
+    SlackError,
+    SlackRefused,
+    SlackUnavailable,
+    classify,
+    failure_of,
+    require,
+)
 from bot.slack.rate_limiter import MAX_WAIT_S, Key, RateLimiter
 from bot.slack.web_api import WebApi, is_at_slack
 
@@ -31,6 +44,14 @@ OPEN_TIMEOUT_S = 3.0
 NOT_AT_SLACK = "response_url_not_at_slack"
 """The code of a response URL that was not called, though a signed payload brought it."""
 MAX_CONCURRENT_CALLS = 64
+Send = Callable[[str, Blocks | None], Awaitable[T]]
+
+MAX_PLAIN_LENGTH = 3000
+"""Slack takes 4,000 characters in an update: docs.slack.dev/reference/methods/chat.update"""
+TABLE_ATTEMPTS = 2
+"""After so many server errors to a table, lines are sent: the table may be the reason."""
+_SERVER_ERROR = re.compile("http_5[0-9][0-9]|internal_error|fatal_error")
+_BLOCK = re.compile(r"/blocks/([0-9]+)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +149,7 @@ class Slack:
             if failure := failure_of(response):
                 raise failure
 
-        await simpler.send(message, lambda *args: self._call("response_url", lambda: call(*args)))
+        await _send_simpler(message, lambda *args: self._call("response_url", lambda: call(*args)))
 
     async def open_form(self, trigger_id: str, form: Form) -> None:
         """Open a form for the person whose click brought the `trigger_id`.
@@ -225,7 +246,7 @@ class Slack:
             return require(answer, ts=str)
 
         async def send() -> Sent:
-            answer, refused = await simpler.send(
+            answer, refused = await _send_simpler(
                 message(), lambda *drawn: self._call(method, lambda: call(*drawn))
             )
             return Sent(str(answer["ts"]), refused)
@@ -257,3 +278,57 @@ class Slack:
                 raise known from error
             finally:
                 self._observe(method, result, perf_counter() - began)
+
+
+async def _send_simpler(message: Message, call: Send[T]) -> tuple[T, str]:
+    """Send a message, or as much of it as Slack takes.
+
+    Returns Slack's answer, and the code with which it refused the whole message; empty if it took
+    that. Raises: SlackError.
+    """
+    refusals: list[SlackRefused] = []
+    for blocks in _ever_simpler(message, refusals):
+        try:
+            answer = await _sent(message, blocks, call)
+        except SlackRefused as error:
+            if error.code not in UNPOSTABLE:
+                raise
+            log.warning("message refused", why=error.code, slack_says=list(error.words))
+            refusals.append(error)
+        else:
+            return answer, refusals[0].code if refusals else ""
+    return await call(message.text[:MAX_PLAIN_LENGTH], None), refusals[0].code
+
+
+def _ever_simpler(message: Message, refusals: list[SlackRefused]) -> Iterator[Blocks]:
+    """The message's blocks, each time simpler than what Slack has refused last."""
+    yield message.blocks
+    blocks = message.without_table or message.blocks
+    if message.without_table:
+        yield blocks
+    named = {int(each) for word in refusals[-1].words for each in _BLOCK.findall(word)}
+    if named:
+        yield plainer(blocks, named)
+    yield plainer(blocks)
+
+
+async def _sent(message: Message, blocks: Blocks, call: Send[T]) -> T:
+    """Send these blocks; server errors that a table gets again and again count as its refusal.
+
+    Raises: SlackError.
+    """
+    has_table = bool(message.without_table) and blocks is message.blocks
+    for _ in range(TABLE_ATTEMPTS - 1 if has_table else 0):
+        try:
+            return await call(message.text, blocks)
+        except SlackUnavailable as error:
+            if not _SERVER_ERROR.fullmatch(error.code):
+                raise
+    try:
+        return await call(message.text, blocks)
+    except SlackUnavailable as error:
+        if not has_table or not _SERVER_ERROR.fullmatch(error.code):
+            raise
+        raise SlackRefused(
+            "invalid_blocks", (f"{error.code}, to a message with a table",)
+        ) from error
