@@ -79,7 +79,7 @@ def whom(
     )
 
 
-def asked_already(
+def waits_already(
     waiting: Sequence[tuple[Request, str | None]], wanted: Ask | Move, command: str
 ) -> Message | None:
     """Say whose cards wait already, with their addresses, and ask whether another one is wanted.
@@ -102,7 +102,7 @@ def asked_already(
         said += [[say(f"{more} more")]] if more > 0 else []
     else:
         start: Line = [say("☝️ A card already waits for "), text(about), say(", ")]
-        said = [[*start, *_asked(first, url)], [say("No second one was posted.")]]
+        said = [[*start, *_asked(first, url)], [say("No other card was posted.")]]
     return message(said, pressed)
 
 

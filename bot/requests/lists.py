@@ -147,7 +147,7 @@ class Lists:
         urls = [*await asyncio.gather(*map(self.permalink, shown))]
         urls += [None] * (len(waiting) - len(shown))
         each = list(zip(waiting, urls, strict=True))
-        asked = questions.asked_already(each, wanted, place.command)
+        asked = questions.waits_already(each, wanted, place.command)
         if asked is not None:
             await self._private.send(place, asked)
         return asked is not None

@@ -45,7 +45,7 @@ async def test_who_asks_for_a_customer_whose_card_waits_is_told_and_no_other_is_
     answer = without_times(await answer_to(world, f"{BIKES} once more"))
     assert answer.splitlines() == [
         "☝️ A card already waits for Stolen Bikes (2554529), asked by <@U0ALICE>, AT: see its card.",
-        "No second one was posted.",
+        "No other card was posted.",
         "[Ask anyway]",
     ]
     assert "'Ask anyway: Stolen Bikes (2554529)'" in str(last(world).blocks)

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 from bot.domain.commands import Ask, Doubt, Move, Question, tidy_reason
 from bot.domain.models import Customer, Request
 from bot.messages.block_kit import Message
-from bot.messages.questions import asked_already, whom
+from bot.messages.questions import waits_already, whom
 from bot.sandbox.slack.validation.block_kit import text_of
 from tests.support.hostile import (
     ALL_LINKS,
@@ -131,19 +131,19 @@ MOVES = st.builds(
 def test_slack_accepts_every_question_about_cards_that_wait(
     waiting: list[tuple[Request, str | None]], wanted: Ask | Move
 ) -> None:
-    message = asked_already(waiting, wanted, "/unlatch")
+    message = waits_already(waiting, wanted, "/unlatch")
     assert message
     assert wrong_with(message, {"<@U0ALICE>"}, URL, f"<{URL}") == []
 
 
 def test_what_no_button_can_carry_is_not_asked_about() -> None:
     longest = Ask(tuple(range(10**17, 10**17 + 50)), '"' * 500)
-    assert asked_already([(CARD, None)], longest, "/unlatch")
-    assert asked_already([(CARD, None)], longest, "/unlatch-of-the-test-app") is None
+    assert waits_already([(CARD, None)], longest, "/unlatch")
+    assert waits_already([(CARD, None)], longest, "/unlatch-of-the-test-app") is None
 
 
 def test_of_many_cards_that_wait_the_first_are_named() -> None:
-    message = asked_already([(CARD, None)] * 12, Ask((1, 2), ""), "/unlatch")
+    message = waits_already([(CARD, None)] * 12, Ask((1, 2), ""), "/unlatch")
     assert message
     assert text_of(message.blocks).count("asked by") == 10
     assert "\n2 more\n" in text_of(message.blocks)
