@@ -11,7 +11,7 @@ from bot.sandbox.slack.simulator import text_of
 from bot.settings import Mode
 from tests.support.names import AGAIN, BIKES, CHANNEL, CONFIRM, UNDO
 from tests.support.reading import parts
-from tests.support.world import OpenWorld, World
+from tests.support.world import QUARTER, OpenWorld, World
 
 OTHER = "/unlatch-test"
 JOINERY = 3100025
@@ -87,16 +87,16 @@ async def by_a_form(world: World) -> None:
     "ask", [by_id, by_a_search, by_one_of_two_meanings, by_a_form], ids=lambda ask: ask.__name__
 )
 async def test_whatever_leads_to_a_card_keeps_the_name_that_was_typed(
-    open_world: OpenWorld, ask: Any
+    world: World, ask: Any
 ) -> None:
-    async with open_world(unlatch_expires_after_s=1) as world:
-        await ask(world)
-        [card] = world.slack.workspace.messages(CHANNEL)
-        await world.slack.workspace.until(lambda: "⌛ Expired" in world.card(card))
-        await world.press("U0ALICE", card, AGAIN)
-        await world.settled()
-        assert await names(world) == [OTHER, OTHER]
-        assert USUAL.findall(all_that_was_said(world)) == []
+    await ask(world)
+    [card] = world.slack.workspace.messages(CHANNEL)
+    await world.pass_time(QUARTER)
+    await world.slack.workspace.until(lambda: "⌛ Expired" in world.card(card))
+    await world.settled()
+    await world.press("U0ALICE", card, AGAIN)
+    assert await names(world) == [OTHER, OTHER]
+    assert USUAL.findall(all_that_was_said(world)) == []
 
 
 async def test_a_follow_up_is_named_as_its_card_was(world: World) -> None:

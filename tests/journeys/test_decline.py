@@ -99,15 +99,6 @@ async def test_who_comes_too_late_is_told_in_the_form_who_was_quicker_and_when(
     assert "✅ Unlatched" in world.card(card)
 
 
-async def test_who_presses_cancel_too_late_gets_no_form(world: World) -> None:
-    card = await world.ask()
-    await world.press("U0ALICE", card, CANCEL)
-    await world.slack.forge_click("U0BOB", card.ts, CANCEL, (await world.kept(card)).id)
-    await world.settled()
-    assert "was cancelled by <@U0ALICE>" in world.last_ephemeral("U0BOB")
-    assert forms(world) == []
-
-
 async def test_the_rules_are_checked_again_when_the_form_is_sent(world: World) -> None:
     card = await world.ask()
     form = await world.open_form("U0BOB", card)

@@ -200,27 +200,6 @@ async def test_who_may_not_ask_is_told_so_and_sees_no_form(open_world: OpenWorld
         assert world.slack.views.all() == []
 
 
-async def test_the_rules_are_checked_again_when_the_form_is_sent(open_world: OpenWorld) -> None:
-
-    async with open_world(unlatch_requesters=frozenset({"U0ALICE"})) as world:
-        form = await open_form(world)
-        carried = json.loads(form.view["private_metadata"])
-        payload = {
-            "type": "view_submission",
-            "team": {"id": "T0SANDBOX"},
-            "user": {"id": "U0BOB", "team_id": "T0SANDBOX"},
-            "view": world.slack.views.payload(
-                world.slack.views.fill(form.id, {"ids": f"{BIKES}\n{JOINERY}", "reason": ""})
-            ),
-        }
-        body = urlencode({"payload": json.dumps(payload)}).encode()
-        await world.slack.send_raw(body, world.slack.sign(body))
-        await world.settled()
-        assert "You are not on the list" in world.last_ephemeral("U0ALICE")
-        assert set(carried) == {"channel_id", "response_url", "command", "opened_at"}
-        assert operations(world) == []
-
-
 NOBODY_KNOWS = (
     "📝 Slack did not say that it opened the form, and nothing was done. If you see no form, do"
     " the same again."
@@ -231,12 +210,3 @@ async def test_a_proxys_answer_is_no_proof_that_the_form_is_open(world: World) -
     for name in PROXY_ANSWERS:
         world.slack.faults.answer_as_proxy("views.open", name)
         assert await answer_to(world, "many") == NOBODY_KNOWS, name
-
-
-async def test_a_form_works_over_socket_mode_too(open_world: OpenWorld) -> None:
-    async with open_world(mode="socket") as world:
-        form = await open_form(world)
-        await send(world, form, "none")
-        assert "Line 1" in world.slack.views.get(form.id).errors["ids"]
-        await send(world, form, f"{BIKES}\n{JOINERY}")
-        assert "2 customers" in world.card(world.slack.workspace.messages(CHANNEL)[-1])

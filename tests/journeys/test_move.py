@@ -12,7 +12,6 @@ import pytest
 from bot.domain.models import EventType, Outcome
 from bot.sandbox.slack.simulator import OpenView, PostedMessage
 from tests.support.kept import KeptRequest
-from tests.support.ledger import set_back
 from tests.support.names import BIKES, CHANNEL, CONFIRM, MOVE, UNDO
 from tests.support.reading import operations
 from tests.support.world import OpenWorld, World
@@ -156,17 +155,6 @@ async def test_a_card_from_before_it_was_turned_off_can_not_be_confirmed(
         assert writes(later) == []
 
 
-async def test_the_rules_hold_for_a_move(open_world: OpenWorld) -> None:
-    rules = {"unlatch_two_person": True, "unlatch_require_reason": True}
-    async with open_world(unlatch_move=True, **rules) as world:
-        assert "A reason is needed" in await world.reply_to(f"move {BIKES} to contact 9901")
-        card = await world.ask(TO)
-        await world.press("U0ALICE", card, CONFIRM)
-        assert "needs somebody else to confirm" in world.last_ephemeral("U0ALICE")
-        await world.press("U0BOB", card, CONFIRM)
-        assert ids(world) == (9901, 9902)
-
-
 async def test_an_undo_goes_back_the_same_way(world: World) -> None:
     card = await world.confirmed(TO)
     undo = await world.follow_up(card, UNDO)
@@ -197,7 +185,7 @@ async def test_a_recheck_asks_whether_the_customer_is_still_as_moved(
     async with open_world(unlatch_move=True, unlatch_recheck_after_s=3600) as world:
         card = await world.confirmed(TO)
         world.fusebill.customers[BIKES].update(hubSpotId=found[0], hubSpotCompanyId=found[1])
-        set_back(world.database_url, timedelta(hours=-1))
+        await world.pass_time(timedelta(hours=1))
         await world.kept_when(card, lambda kept: event in kept.story)
         await world.settled()
         is_changed = event is EventType.LATCHED_AGAIN

@@ -11,7 +11,7 @@ import pytest
 from bot.domain.models import EventType, Outcome
 from bot.sandbox.slack.simulator import PostedMessage, text_of
 from bot.settings import Timing
-from tests.support.ledger import audit_rows, broken, set_back
+from tests.support.ledger import audit_rows, broken
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import operations, without_times
 from tests.support.world import OpenWorld, World
@@ -176,7 +176,7 @@ async def test_a_recheck_asks_of_both(open_world: OpenWorld) -> None:
     async with open_world(unlatch_move=True, unlatch_recheck_after_s=3600) as world:
         card = await confirmed(world)
         world.fusebill.customers[COFFEE].update(hubSpotId=77)
-        set_back(world.database_url, timedelta(hours=-1))
+        await world.pass_time(timedelta(hours=1))
         await world.kept_when(card, lambda kept: EventType.LATCHED_AGAIN in kept.story)
         stories = [each.story[-1] for each in (await world.kept(card)).requests]
         assert stories == [EventType.RECHECKED, EventType.LATCHED_AGAIN]

@@ -21,9 +21,8 @@ from tests.support.world import OpenWorld, World
 NOTIFY = frozenset({"U0BOB", "S0OPS"})
 PEOPLE = ["S0OPS", "U0BOB"]
 REMINDER = "⏰ Still waiting for a decision"
-LIFE_S = 3
-TWO_THIRDS = timedelta(minutes=-10)
-"""What passes, of the quarter of an hour that a card waits."""
+TWO_THIRDS, THE_REST = timedelta(minutes=10), timedelta(minutes=5)
+"""Of the quarter of an hour that a card waits."""
 PATIENT = replace(PACE, hold_s=10.0)
 
 
@@ -61,12 +60,12 @@ async def test_one_reply_reminds_them_at_two_thirds_and_says_when_it_expires(
     database_url: str, tmp_path: Path
 ) -> None:
     async with stage(database_url, tmp_path) as staged:
-        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=900)
+        await staged.start(unlatch_notify=NOTIFY)
         card = await staged.ask()
         [kept] = staged.cards()
         [remind] = [each for each in kept.due if each.kind == "remind"]
         assert kept.first.expires_at - remind.at == timedelta(minutes=5)
-        set_back(database_url, TWO_THIRDS)
+        set_back(database_url, -TWO_THIRDS)
         await staged.until(lambda: reminders(staged, card))
         [reminder] = reminders(staged, card)
         assert without_times(text_of(reminder.blocks)).splitlines() == [
@@ -74,7 +73,7 @@ async def test_one_reply_reminds_them_at_two_thirds_and_says_when_it_expires(
             "It expires AT. <!subteam^S0OPS> <@U0BOB>",
         ]
         assert mentioned(reminder) == PEOPLE
-        set_back(database_url, timedelta(minutes=-5))
+        set_back(database_url, -THE_REST)
         await staged.until(lambda: "Expired" in staged.card(card))
         [kept] = await staged.settled()
         assert kept.story == [
@@ -89,10 +88,11 @@ async def test_one_reply_reminds_them_at_two_thirds_and_says_when_it_expires(
 async def test_two_instances_remind_once(postgresql_url: str, tmp_path: Path) -> None:
     async with stage(postgresql_url, tmp_path) as staged:
         for _ in range(2):
-            await staged.start(
-                timing=PATIENT, unlatch_notify=NOTIFY, unlatch_expires_after_s=LIFE_S
-            )
+            await staged.start(timing=PATIENT, unlatch_notify=NOTIFY)
         cards = [await staged.ask(customer) for customer in (2554529, 3100025, 3100066)]
+        set_back(postgresql_url, -TWO_THIRDS)
+        await staged.until(lambda: all(reminders(staged, card) for card in cards))
+        set_back(postgresql_url, -THE_REST)
         await staged.until(lambda: all("Expired" in staged.card(card) for card in cards))
         assert [len(reminders(staged, card)) for card in cards] == [1, 1, 1]
 
@@ -117,7 +117,7 @@ async def test_a_reminder_that_slack_does_not_take_is_made_up_for(
     async with open_world(timing=replace(PACE, pause_s=0.1), unlatch_notify=NOTIFY) as world:
         card = await world.ask()
         world.slack.faults.fail("chat.postMessage", **fault)
-        set_back(world.database_url, TWO_THIRDS)
+        await world.pass_time(TWO_THIRDS)
         await world.slack.workspace.until(lambda: reminders(world, card))
         await world.settled()
         assert len(reminders(world, card)) == 1
@@ -127,7 +127,7 @@ async def test_a_reminder_that_slack_took_too_late_is_left_out(open_world: OpenW
     async with open_world(timing=replace(PACE, pause_s=0.1), unlatch_notify=NOTIFY) as world:
         card = await world.ask()
         world.slack.faults.fail("chat.postMessage", status=503, times=None)
-        set_back(world.database_url, TWO_THIRDS)
+        await world.pass_time(TWO_THIRDS)
         await world.kept_when(card, lambda kept: EventType.REMINDED in kept.story)
         await world.press("U0ALICE", card, CANCEL)
         world.slack.faults.clear()
@@ -139,11 +139,11 @@ async def test_a_bot_that_was_down_at_two_thirds_reminds_when_it_is_back(
     database_url: str, tmp_path: Path
 ) -> None:
     async with stage(database_url, tmp_path) as staged:
-        bot = await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=900)
+        bot = await staged.start(unlatch_notify=NOTIFY)
         card = await staged.ask()
         await bot.kill()
-        set_back(database_url, TWO_THIRDS)
-        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=900)
+        set_back(database_url, -TWO_THIRDS)
+        await staged.start(unlatch_notify=NOTIFY)
         await staged.until(lambda: reminders(staged, card))
 
 
@@ -152,12 +152,14 @@ async def test_a_bot_killed_as_it_reminds_does_not_remind_twice(
     database_url: str, tmp_path: Path, when: str
 ) -> None:
     async with stage(database_url, tmp_path) as staged:
-        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=LIFE_S)
+        await staged.start(unlatch_notify=NOTIFY)
         card = await staged.ask()
         trap = Trap(staged, (when, "chat.postMessage"))
         trap.arm()
+        set_back(database_url, -TWO_THIRDS)
         await staged.until(trap.sprung.is_set)
-        await staged.start(unlatch_notify=NOTIFY, unlatch_expires_after_s=LIFE_S)
+        await staged.start(unlatch_notify=NOTIFY)
+        set_back(database_url, -THE_REST)
         await staged.until(lambda: "Expired" in staged.card(card))
         [kept] = await staged.settled()
         assert kept.story.count(EventType.REMINDED) == 1

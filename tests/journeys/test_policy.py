@@ -158,22 +158,6 @@ async def test_a_refused_click_is_answered_privately_and_changes_only_ledger_and
         assert without_times(world.thread(card)).splitlines()[-1] == line
 
 
-async def test_after_refusals_an_allowed_person_can_still_confirm(open_world: OpenWorld) -> None:
-    async with open_world(unlatch_two_person=True) as world:
-        card = await world.ask()
-        await world.press("U0ALICE", card, CONFIRM)
-        await world.press("U0GUEST", card, CONFIRM)
-        await world.press("U0BOB", card, CONFIRM)
-        assert "✅ Unlatched" in world.card(card)
-        story = [line.partition(" · ")[0] for line in world.thread(card).splitlines()]
-        assert [line for line in story if line.startswith("<@")] == [
-            "<@U0ALICE> asked",
-            "<@U0ALICE> was refused",
-            "<@U0GUEST> was refused",
-            "<@U0BOB> confirmed",
-        ]
-
-
 @pytest.mark.parametrize(
     ("user_id", "settings"),
     [

@@ -14,7 +14,7 @@ from bot.domain.models import EventType
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
 from tests.support.kept import KeptCard
-from tests.support.ledger import broken, set_back
+from tests.support.ledger import broken
 from tests.support.names import AGAIN as AGAIN_BUTTON, BIKES, CHANNEL, CONFIRM, UNDO
 from tests.support.reading import operations, without_times
 from tests.support.stage import Stage, Trap, stage
@@ -52,7 +52,7 @@ def checks(card: KeptCard) -> list[EventType]:
 
 async def checked(world: World, card: PostedMessage) -> list[EventType]:
     """Let the hour pass; returns what the recheck left."""
-    set_back(world.database_url, -HOUR)
+    await world.pass_time(HOUR)
     kept = await world.kept_when(card, lambda kept: "recheck" not in kept.jobs)
     await world.settled()
     return checks(kept)
@@ -156,15 +156,6 @@ async def test_a_reply_that_slack_does_not_take_is_posted_later(world: World) ->
     await world.slack.workspace.until(lambda: AGAIN in world.thread(card))
     await world.settled()
     assert world.thread(card).count(AGAIN) == 1
-
-
-async def test_a_recheck_that_is_hours_away_draws_nothing_meanwhile(world: World) -> None:
-    card = await world.ask()
-    world.slack.faults.fail("chat.update", error="internal_error")
-    await world.press("U0BOB", card, CONFIRM)
-    await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(card))
-    await world.settled()
-    assert (await world.kept(card)).jobs == ["recheck"]
 
 
 async def test_customers_of_one_card_that_are_latched_again_or_gone_ring_people_once(

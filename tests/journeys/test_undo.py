@@ -15,7 +15,7 @@ from tests.support.kept import KeptRequest
 from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import without_times
 from tests.support.stage import Stage, Trap, stage
-from tests.support.world import OpenWorld, World
+from tests.support.world import QUARTER, OpenWorld, World
 
 
 def ids(world: World | Stage) -> tuple[object, object]:
@@ -316,8 +316,8 @@ async def test_an_undo_overtaken_by_a_later_decision_latches_nothing(world: Worl
 
 
 async def test_an_expired_undo_does_not_suggest_unlatching(open_world: OpenWorld) -> None:
-    async with open_world(unlatch_expires_after_s=1, timing=Timing(sweep_every_s=60)) as world:
+    async with open_world(timing=Timing(sweep_every_s=60)) as world:
         undo = await world.follow_up(await world.confirmed(), UNDO)
-        await asyncio.sleep(1.1)
+        await world.pass_time(QUARTER)
         await world.press("U0BOB", undo, CONFIRM)
         assert world.last_ephemeral("U0BOB").endswith("Ask again: Undo…")

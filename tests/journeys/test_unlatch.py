@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 
 import pytest
 
@@ -18,7 +17,7 @@ from tests.support.reading import (
     said,
     without_times,
 )
-from tests.support.world import OpenWorld, World
+from tests.support.world import QUARTER, OpenWorld, World
 
 
 async def test_a_confirmed_card_clears_both_ids_with_one_call_and_becomes_the_result(
@@ -68,9 +67,7 @@ async def test_a_cancelled_card_calls_nothing_and_says_who_cancelled_it(world: W
     assert operations(world) == ["get_customer"]
 
 
-async def test_an_expired_card_says_so_and_when(
-    open_world: OpenWorld,
-) -> None:
+async def test_an_expired_card_says_so_and_when(open_world: OpenWorld) -> None:
     async with open_world(unlatch_expires_after_s=1) as world:
         card = await world.ask("2554529")
         await world.slack.workspace.until(lambda: world.thread(card))
@@ -88,14 +85,12 @@ async def test_an_expired_card_says_so_and_when(
 async def test_a_click_after_expiry_changes_nothing_even_before_the_sweep(
     open_world: OpenWorld,
 ) -> None:
-    async with open_world(unlatch_expires_after_s=1, timing=Timing(sweep_every_s=60)) as world:
+    async with open_world(timing=Timing(sweep_every_s=60)) as world:
         card = await world.ask()
-        asked_at = time.monotonic()
-        await world.slack.workspace.until(lambda: time.monotonic() - asked_at > 1.1)
+        await world.pass_time(QUARTER)
         await world.press("U0BOB", card, CONFIRM)
-        assert "This request has expired; your click changed nothing" in world.last_ephemeral(
-            "U0BOB"
-        )
+        told = world.last_ephemeral("U0BOB")
+        assert "This request has expired; your click changed nothing" in told
         assert operations(world) == ["get_customer"]
 
 

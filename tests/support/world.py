@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from contextlib import AbstractAsyncContextManager
 from copy import deepcopy
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.support import ledger
 from tests.support.kept import KeptCard, KeptRequest
 from tests.support.names import ANYWAY, BIKES, CANCEL, CHANNEL, CONFIRM, CUSTOMERS
 
+QUARTER = timedelta(minutes=15)
 QUICK = Timing(sweep_every_s=0.1, retry_s=0.05, look_s=0.02, pause_s=0.1)
 
 
@@ -46,6 +48,10 @@ class World:
         # the card's ts is noted after it: the ledger is read by it
         await self.settled()
         return card
+
+    async def pass_time(self, time: timedelta) -> None:
+        """Let so much time pass for all that the ledger holds."""
+        await asyncio.to_thread(ledger.set_back, self.database_url, -time)
 
     async def settled(self) -> None:
         """Wait until the bot has no background task left."""
@@ -98,7 +104,9 @@ class World:
     ) -> PostedMessage:
         """Press a button that leads to another card; returns the last one in the thread."""
         await self.press(user_id, card, action_id)
-        return self.slack.workspace.thread(CHANNEL, card.ts)[-1]
+        replies = self.slack.workspace.thread(CHANNEL, card.ts)
+        # a reply without buttons is only told
+        return [each for each in replies if "actions" in {b["type"] for b in each.blocks}][-1]
 
     async def open_form(self, user_id: str, card: PostedMessage) -> OpenView:
         """Press **Cancel** on somebody else's card; returns the form that this opens."""
