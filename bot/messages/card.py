@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from bot.domain.meanings import (
     KINDS,
+    LATER,
     OUTCOMES,
     VERDICTS,
     is_done,
@@ -353,8 +354,13 @@ def _people_lines(card: Card) -> Iterator[Line]:
     if verdict is None or decider is None or at is None:
         yield _asked_line(request)
         return
-    # the header need not name a verdict of a newer version
-    how = "By " if verdict.is_known else f"{VERDICTS[verdict].title} by "
+    how = "By "
+    if not verdict.is_known:
+        # the header need not name it
+        how = f"{VERDICTS[verdict].title} by "
+    elif request.outcome and any(event.type in LATER for event in request.events):
+        # the header and the line above say what came after it
+        how = f"{OUTCOMES[request.outcome].title} by "
     by: Line = [say(how), user(decider.user_id)]
     own = decider.user_id == request.requester.user_id
     if own or VERDICTS[verdict].executes:

@@ -72,7 +72,7 @@ async def test_an_undo_latches_both_ids_in_one_call_and_both_cards_and_their_thr
     assert without_times(world.card(card)).splitlines() == [
         "↩️ Undone: Stolen Bikes (2554529)",
         "<@U0ALICE> gave back contact 101 and company 202, AT.",
-        "By <@U0BOB> for <@U0ALICE>, AT: moved",
+        "Unlatched by <@U0BOB> for <@U0ALICE>, AT: moved",
     ]
     _unlatched, _undo, restored = (without_times(world.card(m)) for m in replies(world, card))
     assert restored.splitlines() == [
