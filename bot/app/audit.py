@@ -158,7 +158,7 @@ def _verify(engine: Engine, against: list[Path] | None) -> bool:
     if problem is None:
         print(f"Nothing was changed in what the ledger holds: {found}.")
         if against:
-            print(f"Nothing is missing that the files have: events: {logged.events}.")
+            print(f"Everything that the files have is in the ledger: events: {logged.events}.")
         else:
             print("Only --against finds a request that was removed with all its events.")
     return problem is None

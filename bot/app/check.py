@@ -326,7 +326,7 @@ async def _user_group(slack: Slack, group: str, *, confirms: bool) -> CheckResul
     except SlackError as error:
         return _fault(f"User group {group}: the bot can't read it ({error.code})", _fix(error))
     if not members and confirms:
-        fix = "Add its members in Slack: through this group nobody may confirm."
+        fix = "Add its members in Slack: nobody may confirm through this group."
         return _warning(f"User group {group}: no members", fix)
     return _fine(f"User group {group}: {_count(len(members), 'member')}")
 

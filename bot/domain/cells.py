@@ -79,7 +79,7 @@ def read_address(word: str, customer_url: str | None) -> Named | NoId:
         )
     if not _is_at(host, VENDOR):
         return NoId(
-            f"This address is not Fusebill's, so its numbers are no customer's id: {_TYPE_ID}"
+            f"This address is not Fusebill's, so its numbers are not customer ids: {_TYPE_ID}"
             " The admin can say what your customers' addresses are like (FUSEBILL_CUSTOMER_URL)."
         )
     return _at_vendor(host, [parts.path, parts.fragment.partition("?")[0]])

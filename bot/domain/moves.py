@@ -171,7 +171,7 @@ def _contradiction(customer_id: int, parts: Sequence[_Part], reason: str) -> str
     if twice := [word for word, name in FIELDS.items() if named[name] > 1]:
         return f"Two ids are named for the {twice[0]}: a customer has one."
     if customers == [customer_id]:
-        return "These are the same customer."
+        return "Both are the same customer."
     if len(parts) == len(FIELDS) and not any(part.value for part in parts):
         return "That is an unlatch: leave out “move”."
     return TOO_LONG if len(reason) > MAX_REASON_LENGTH else ""

@@ -227,7 +227,7 @@ WITNESSED: dict[Change, str] = {
     remove_a_request: "request a…: removed; the logs have its events up to 3",
     set_a_request_back: "request a…, event 3: set back; the logs have its events up to 3",
     compute_hashes_anew: "request a…, event 2: not the event that was logged",
-    add_an_event: "request a…, event 4: no line in the logs, which cover it",
+    add_an_event: "request a…, event 4: no line in the logs of that time",
     **dict.fromkeys(
         (
             add_a_request,
@@ -236,7 +236,7 @@ WITNESSED: dict[Change, str] = {
             add_a_request_of_an_earlier_time,
             add_a_request_of_a_later_time_counted_below,
         ),
-        "request f…, event 1: no line in the logs, which cover it",
+        "request f…, event 1: no line in the logs of that time",
     ),
     add_a_request_within_the_logs_counts: "request a…, event 1: counted as -1, in the logs as 1",
     count_some_events_lower: "request a…, event 2: counted as -997, in the logs as 3",

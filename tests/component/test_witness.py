@@ -46,7 +46,7 @@ ALONE = "Only --against finds a request that was removed with all its events."
 
 def witnessed(number: int) -> list[str]:
     """What a comparison without findings says."""
-    return [GOOD, f"Nothing is missing that the files have: events: {number}."]
+    return [GOOD, f"Everything that the files have is in the ledger: events: {number}."]
 
 
 @pytest.fixture
@@ -329,7 +329,7 @@ def test_an_event_without_a_line_is_a_finding_that_says_how_to_rule_out_a_lost_l
     code, printed = audit("--verify", "--against", log_file)
     found, how = printed.splitlines()
     assert code == 1
-    assert found == f"request {SECOND.id}, event 1: no line in the logs, which cover it"
+    assert found == f"request {SECOND.id}, event 1: no line in the logs of that time"
     assert how.startswith("An event without a line was written by somebody else, or its line was")
     assert "To rule that out, give the logs of all instances" in how
 

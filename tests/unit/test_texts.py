@@ -244,7 +244,7 @@ ADDRESSES: list[tuple[str, Any]] = [
     (f"2554529, {TICKET}, 3100017", two(PAIR, "", (ONE,), f"{TICKET}, 3100017", TICKET)),
     (f"2554529 see {TICKET}", Ask((ONE,), f"see {TICKET}")),
     (f"2554529 moved to {RECORD}", Ask((ONE,), f"moved to {RECORD}")),
-    (TICKET, "This address is not Fusebill's, so its numbers are no customer's id"),
+    (TICKET, "This address is not Fusebill's, so its numbers are not customer ids"),
     ("https://shop.example/customers/2554529", "This address is not Fusebill's"),
     ("https://admin.staxbill.com@x.example/customers/7", "This address is not Fusebill's"),
     (RECORD, "This is an address of HubSpot, which names no customer of Fusebill"),

@@ -23,7 +23,7 @@ from bot.ledger.witness import MESSAGE
 
 MARGIN = timedelta(minutes=1)
 """At the ends of the logs: a line is later than its event, and by another machine's clock."""
-NO_LINE = "no line in the logs, which cover it"
+NO_LINE = "no line in the logs of that time"
 TO_RULE_OUT = (
     "An event without a line was written by somebody else, or its line was lost. To rule that out,"
     " give the logs of all instances and the files before and after these, look for what the log"
