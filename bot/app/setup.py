@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from datetime import UTC, datetime, timedelta
+from dataclasses import replace
+from datetime import timedelta
 from getpass import getpass
 from html import unescape
 from pathlib import Path
@@ -17,7 +18,7 @@ from tempfile import NamedTemporaryFile
 from bot.app.check import report
 from bot.app.composition import links_of
 from bot.domain.commands import MAX_DIGITS
-from bot.domain.models import Card, Kind, Person, Request
+from bot.domain.models import Card, Person
 from bot.environment import EXAMPLE_ENDS, this_bot
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError
@@ -28,6 +29,8 @@ from bot.ledger.database.migrating import migrate
 from bot.messages.answers import not_latched, not_read
 from bot.messages.block_kit import Message
 from bot.messages.card import draw
+from bot.requests.ask import new_card
+from bot.requests.private_messages import Place
 from bot.settings import WHERE, InvalidSettings, Mode, Settings, load
 
 DOTENV = ".env"
@@ -169,21 +172,9 @@ async def _card(customer_id: int, settings: Settings) -> Message:
             return not_read(customer_id, error)
     if not customer.ids:
         return not_latched(customer, links)
-    now = datetime.now(UTC)
-    ends = now + timedelta(seconds=settings.unlatch_expires_after_s)
-    request = Request(
-        id="0" * 32,
-        kind=Kind.UNLATCH,
-        customer=customer,
-        channel_id="",
-        message_ts=None,
-        thread_ts=None,
-        requester=Person(YOU, ""),
-        reason="",
-        asked_at=now,
-        expires_at=ends,
-    )
-    return draw(Card((request,)), links)
+    card = new_card(Person(YOU, ""), Place("", ""), [customer], "")
+    ends = card.first.asked_at + timedelta(seconds=settings.unlatch_expires_after_s)
+    return draw(Card((replace(card.first, expires_at=ends),)), links)
 
 
 def _spoken(message: Message) -> str:

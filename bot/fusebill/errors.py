@@ -21,6 +21,7 @@ Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside
 from __future__ import annotations
 
 import random
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
 
@@ -28,6 +29,7 @@ UNREADABLE = "the answer cannot be read"
 """Begins the `why` of an answer that is not understood; what it is follows after a colon."""
 
 
+@dataclass(eq=False, repr=False)
 class FusebillError(Exception):
     """A call returned no value.
 
@@ -44,27 +46,18 @@ class FusebillError(Exception):
     connection that was lost at once, ended the call.
     """
 
-    def __init__(
-        self,
-        status: int | None = None,
-        texts: tuple[str, ...] = (),
-        why: str = "",
-        *,
-        detail: str = "",
-        error_id: int | None = None,
-        own_form: bool = False,
-        retry_at: datetime | None = None,
-        may_still_run: bool = False,
-    ) -> None:
+    status: int | None = None
+    texts: tuple[str, ...] = ()
+    why: str = ""
+    detail: str = ""
+    error_id: int | None = None
+    own_form: bool = False
+    retry_at: datetime | None = None
+    may_still_run: bool = False
+
+    def __post_init__(self) -> None:
+        # its own fields say everything; `repr` would show the words before the key is masked
         super().__init__()
-        self.status = status
-        self.texts = texts
-        self.why = why
-        self.detail = detail
-        self.error_id = error_id
-        self.own_form = own_form
-        self.retry_at = retry_at
-        self.may_still_run = may_still_run
 
     @property
     def may_pass(self) -> bool:

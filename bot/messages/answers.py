@@ -73,12 +73,12 @@ def denied(why: str, channels: Sequence[str] = ()) -> Message:
 
 def looking_up(customer_id: int) -> Message:
     """Fusebill is slow to answer."""
-    return message([[say(f"⏳ Still reading customer {customer_id} from Fusebill …")]])
+    return told(f"⏳ Still reading customer {customer_id} from Fusebill …")
 
 
 def reading_many(done: int, total: int) -> Message:
     """Fusebill is slow to show so many customers: how far the bot is."""
-    return message([[say(f"⏳ Still reading from Fusebill: {done} of {total} customers …")]])
+    return told(f"⏳ Still reading from Fusebill: {done} of {total} customers …")
 
 
 def not_latched(customer: Customer, links: Links) -> Message:
@@ -168,7 +168,7 @@ def form_not_opened(code_: str, *, passes: bool) -> Message:
         else f"Slack does not let the bot open the form ({code_[:60]}), so nothing was done. Trying"
         " again won't help: tell the bot's admin."
     )
-    return message([[say(f"📝 {said}")]])
+    return told(f"📝 {said}")
 
 
 def cannot_post(code_: str, remedy: str, bot_user_id: str) -> Message:
@@ -201,17 +201,12 @@ def ledger_down(*, uncertain: bool = False, pressed: bool = True) -> Message:
     `pressed` says whether that was a press on a card; else there may be no card to look at.
     """
     failure = (
-        [
-            say(
-                "💾 The bot's ledger did not answer in time. The bot doesn't know yet if this"
-                " counted."
-            )
-        ]
+        "💾 The bot's ledger did not answer in time. The bot doesn't know yet if this counted."
         if uncertain
-        else [say("💾 The bot's ledger can't be reached, so nothing was done.")]
+        else "💾 The bot's ledger can't be reached, so nothing was done."
     )
     again = "If the card still has its buttons in a minute, press again."
-    return message([failure, [say(again if pressed else "Wait a minute, then do the same again.")]])
+    return told(failure, again if pressed else "Wait a minute, then do the same again.")
 
 
 def not_recorded(request: Request, *, uncertain: bool = False) -> Message:

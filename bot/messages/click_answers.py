@@ -167,9 +167,7 @@ def not_stopped(*, uncertain: bool = False) -> Message:
         if uncertain
         else "💾 The bot's ledger can't be reached, so your Stop did not count: the work goes on."
     )
-    return message(
-        [[say(failure)], [say("If the card still has the button in a minute, press it again.")]]
-    )
+    return told(failure, "If the card still has the button in a minute, press it again.")
 
 
 def asked_already(card: Card) -> Message:
