@@ -13,12 +13,12 @@ from collections.abc import Iterator
 from decimal import Decimal
 from email.message import Message
 from functools import lru_cache
-from html.parser import HTMLParser
+from html import unescape
 
 MAX_TEXTS = 100
 MAX_TEXT = 9_000  # characters of each
 MAX_DEPTH = 6
-MAX_MARKUP = 100_000  # characters of a page: its title stands at the beginning
+MAX_MARKUP = 10_000  # characters of a page: its title stands at the beginning
 
 NOT_JSON = object()
 
@@ -38,6 +38,9 @@ _CHARSET = re.compile(rb"""charset\s*=\s*["']?([A-Za-z0-9_.:-]{1,40})""")
 # Python's own: no server means them, and some take very long
 _NOT_CHARSETS = {"idna", "punycode", "unicode-escape", "raw-unicode-escape", "undefined"}
 _UNSTORABLE = re.compile(r"[\x00\ud800-\udfff]")  # neither UTF-8 nor PostgreSQL can hold these
+_TITLE = re.compile(r"<(title|h1|h2)\b[^>]{0,200}>(.{1,1000}?)</\1", re.IGNORECASE | re.DOTALL)
+_PAGE = re.compile(r"<(html|body|p)\b", re.IGNORECASE)
+_UNSEEN = re.compile(r"<(script|style|head)\b.*?</\1>|<[^>]*>", re.IGNORECASE | re.DOTALL)
 _REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 
 
@@ -81,7 +84,7 @@ def texts_of(body: bytes, content_type: str = "") -> tuple[str, ...]:
         found = [*_of_json(value, 0)]
     else:
         text = decoded(body, content_type).strip()
-        found = [*_of_markup(text)] if text.startswith("<") else [*_of_plain(text, content_type)]
+        found = [_of_markup(text)] if text.startswith("<") else [*_of_plain(text, content_type)]
     kept = (storable(text).strip()[:MAX_TEXT] for text in found)
     return tuple(dict.fromkeys(text for text in kept if text))[:MAX_TEXTS]
 
@@ -148,48 +151,9 @@ def _of_plain(text: str, content_type: str) -> Iterator[str]:
         yield text
 
 
-def _of_markup(text: str) -> Iterator[str]:
-    reader = _Markup()
-    try:
-        reader.feed(text[:MAX_MARKUP])
-        reader.close()
-    except (AssertionError, ValueError):
-        return  # the parser gives up on some malformed declarations
-    for parts in (reader.titles, reader.headings, reader.texts if reader.is_page else []):
-        if joined := " ".join(" ".join(parts).split()):
-            yield joined
-            return
-
-
-class _Markup(HTMLParser):
-    """Collects the text of a page."""
-
-    UNSEEN = frozenset({"script", "style", "head"})
-
-    def __init__(self) -> None:
-        super().__init__(convert_charrefs=True)
-        self.is_page = False
-        self.titles: list[str] = []
-        self.headings: list[str] = []
-        self.texts: list[str] = []
-        self._open: list[str] = []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        del attrs
-        self.is_page = self.is_page or tag in ("html", "body", "title", "h1", "p")
-        if tag not in ("br", "hr", "meta", "link", "img", "input"):
-            self._open = [*self._open[-50:], tag]
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag in self._open:
-            last = len(self._open) - 1 - self._open[::-1].index(tag)
-            del self._open[last:]
-
-    def handle_data(self, data: str) -> None:
-        inside = self._open[-1] if self._open else ""
-        if inside == "title" and not self.titles:
-            self.titles.append(data)
-        elif inside in ("h1", "h2"):
-            self.headings.append(data)
-        if self.UNSEEN.isdisjoint(self._open):
-            self.texts.append(data)
+def _of_markup(text: str) -> str:
+    """A page's title or first heading, or else all that is read on it; empty if it is no page."""
+    page = text[:MAX_MARKUP]
+    titled = _TITLE.search(page)
+    shown = titled[2] if titled else page if _PAGE.search(page) else ""
+    return " ".join(unescape(_UNSEEN.sub(" ", shown)).split())
