@@ -115,13 +115,12 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         )
         recheck_after_s = settings.unlatch_recheck_after_s
         recheck_after = timedelta(seconds=recheck_after_s)
-        expires_after_s = settings.unlatch_expires_after_s
+        expires_after = timedelta(seconds=settings.unlatch_expires_after_s)
         runner = Runner(database, tasks, timing, stopping)
         private = PrivateMessages(runner, slack)
         show = Show(runner, slack, private, links, tasks, metrics, timing, deciders)
         post = PostCards(
-            *(runner, slack, show, private, links, metrics, timing, deciders),
-            timedelta(seconds=expires_after_s),
+            *(runner, slack, show, private, links, metrics, timing, deciders), expires_after
         )
         work = Work(runner, execution, pace, metrics, timing, recheck_after)
         deadlines = Deadlines(runner, slack, work, notify, metrics, timing)
@@ -149,10 +148,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         permissions = Permissions(runner, private, policy, groups.members, metrics)
         customers = Customers(fusebill, private, pace)
         found = Lists(runner, Search(fusebill, pace), slack, permissions, private, links)
-        ask = Ask(
-            *(runner, customers, found, permissions, private, links, metrics),
-            expires_after_s=expires_after_s,
-        )
+        ask = Ask(runner, customers, found, permissions, private, links, metrics, expires_after)
         decide = Decide(runner, show, found, permissions, private, links, metrics)
         follow_ups = FollowUps(
             *(runner, ask, customers, show, found, permissions, private, links, metrics),

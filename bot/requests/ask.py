@@ -8,7 +8,7 @@ any bot takes up.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from time import monotonic
@@ -49,29 +49,18 @@ from bot.requests.runner import Runner
 log = structlog.get_logger(__name__)
 
 
+@dataclass(eq=False, slots=True)
 class Ask:
     """Asks for cards: reads the customers, and records what is asked."""
 
-    def __init__(
-        self,
-        runner: Runner,
-        customers: Customers,
-        lists: Lists,
-        permissions: Permissions,
-        private: PrivateMessages,
-        links: Links,
-        metrics: Metrics,
-        *,
-        expires_after_s: int,
-    ) -> None:
-        self._runner = runner
-        self._customers = customers
-        self._lists = lists
-        self._permissions = permissions
-        self._private = private
-        self._links = links
-        self._metrics = metrics
-        self._expires_after = timedelta(seconds=expires_after_s)
+    _runner: Runner
+    _customers: Customers
+    _lists: Lists
+    _permissions: Permissions
+    _private: PrivateMessages
+    _links: Links
+    _metrics: Metrics
+    _expires_after: timedelta
 
     async def ask(
         self,
