@@ -13,6 +13,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from itertools import count
@@ -56,27 +57,21 @@ AFTER_A_BUG = timedelta(minutes=1)
 """A job that failed for a reason that nobody expected is tried again after this."""
 
 
+@dataclass(eq=False, slots=True)
 class Runner:
     """Runs steps and jobs in one process, which takes nothing more once it is `stopping`."""
 
-    def __init__(
-        self,
-        database: Database,
-        tasks: BackgroundTasks,
-        timing: Timing,
-        stopping: asyncio.Event,
-    ) -> None:
-        self._database = database
-        self._stopping = stopping
-        self._tasks = tasks
-        self._timing = timing
-        self._holder = uuid4().hex
-        self._handlers: dict[Kind, Handler] = {}
-        self._running: dict[int, Job] = {}
-        self._taken: Counter[str] = Counter()
-        self._look_again = asyncio.Event()
-        self._failed_cards: set[str] = set()
-        self._names: dict[str, str] = {}
+    _database: Database
+    _tasks: BackgroundTasks
+    _timing: Timing
+    _stopping: asyncio.Event
+    _holder: str = field(default_factory=lambda: uuid4().hex)
+    _handlers: dict[Kind, Handler] = field(default_factory=dict)
+    _running: dict[int, Job] = field(default_factory=dict)
+    _taken: Counter[str] = field(default_factory=Counter)
+    _look_again: asyncio.Event = field(default_factory=asyncio.Event)
+    _failed_cards: set[str] = field(default_factory=set)
+    _names: dict[str, str] = field(default_factory=dict)
 
     def handle(self, handlers: Mapping[Kind, Handler]) -> None:
         """Say who does the jobs of each kind."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from time import monotonic
 
 import structlog
@@ -19,36 +20,28 @@ REFRESH_EVERY_S = 240.0
 RETRY_AFTER_S = 15.0
 
 
+@dataclass(eq=False, slots=True)
 class UserGroups:
     """The members that Slack last reported, so that no click has to wait for Slack.
 
     Slack allows `usergroups.users.list` 20 times a minute. `clock` returns seconds.
     """
 
-    def __init__(
-        self,
-        slack: Slack,
-        user_groups: frozenset[str],
-        *,
-        clock: Callable[[], float] = monotonic,
-        refresh_every_s: float = REFRESH_EVERY_S,
-        retry_after_s: float = RETRY_AFTER_S,
-    ) -> None:
-        self._slack = slack
-        self._user_groups = user_groups
-        self._clock = clock
-        self._refresh_every_s = refresh_every_s
-        self._retry_after_s = retry_after_s
-        self._known: dict[str, tuple[float, frozenset[str]]] = {}
-        self._failures: dict[str, SlackError] = {}
-        self._asked_to_wait_s = 0.0
+    _slack: Slack
+    _user_groups: frozenset[str]
+    clock: Callable[[], float] = monotonic
+    refresh_every_s: float = REFRESH_EVERY_S
+    retry_after_s: float = RETRY_AFTER_S
+    _known: dict[str, tuple[float, frozenset[str]]] = field(default_factory=dict)
+    _failures: dict[str, SlackError] = field(default_factory=dict)
+    _asked_to_wait_s: float = 0.0
 
     def members(self) -> Members:
         """Each group's members, if Slack has reported them within five minutes.
 
         Otherwise the code of Slack's no, if that was its last word, or None.
         """
-        oldest, refused = self._clock() - MAX_AGE_S, self.refused()
+        oldest, refused = self.clock() - MAX_AGE_S, self.refused()
         return {
             group: self._known[group][1]
             if group in self._known and self._known[group][0] >= oldest
@@ -78,12 +71,12 @@ class UserGroups:
     async def keep(self) -> None:
         """Refresh for ever, after a failure ever more rarely; returns at once without groups."""
         known = (isinstance(each, frozenset) for each in self.members().values())
-        complete, pause_s = all(known), self._retry_after_s
+        complete, pause_s = all(known), self.retry_after_s
         while self._user_groups:
-            wait_s = self._refresh_every_s if complete else max(pause_s, self._asked_to_wait_s)
+            wait_s = self.refresh_every_s if complete else max(pause_s, self._asked_to_wait_s)
             await asyncio.sleep(wait_s)
             complete = await self.refresh()
-            pause_s = self._retry_after_s if complete else min(pause_s * 2, self._refresh_every_s)
+            pause_s = self.retry_after_s if complete else min(pause_s * 2, self.refresh_every_s)
 
     def _is_refused(self, group: str) -> bool:
         return group in self._failures and is_verdict(self._failures[group])
@@ -99,6 +92,6 @@ class UserGroups:
             if isinstance(error, SlackUnavailable) and error.retry_after_s:
                 self._asked_to_wait_s = max(self._asked_to_wait_s, error.retry_after_s)
             return False
-        self._known[group] = (self._clock(), members)
+        self._known[group] = (self.clock(), members)
         self._failures.pop(group, None)
         return True
