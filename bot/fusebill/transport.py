@@ -24,13 +24,16 @@ ALONE_S = 60.0
 MAX_HEADER = 65_536  # bytes of one header line; aiohttp's own limit is 8 kB
 
 # what a person is told, in three words at most; the error's text is for the log
-CERTIFICATE = "certificate not trusted"
-HOST = "host not found"
-REFUSED = "connection refused"
-TIMED_OUT = "timed out"
-PROXY = "proxy refused"
-INSECURE = "no secure connection"
-OTHER = "no connection"
+CERTIFICATE, PROXY = "certificate not trusted", "proxy refused"
+TIMED_OUT, OTHER = "timed out", "no connection"
+_REASONS = (
+    (aiohttp.ClientConnectorCertificateError, CERTIFICATE),
+    (aiohttp.ClientConnectorDNSError, "host not found"),
+    (aiohttp.ClientSSLError, "no secure connection"),
+    (ConnectionRefusedError, "connection refused"),
+    (TimeoutError, TIMED_OUT),
+)
+"""By the failure to connect, or what the system said of it."""
 
 _FAILURES = (aiohttp.ClientError, OSError)  # TimeoutError is an OSError
 
@@ -154,16 +157,6 @@ def _cause(error: Exception) -> Exception:
 
 
 def _reason(error: aiohttp.ClientConnectorError) -> str:
-    match error:
-        case aiohttp.ClientConnectorCertificateError():
-            return CERTIFICATE
-        case aiohttp.ClientConnectorDNSError():
-            return HOST
-        case aiohttp.ClientSSLError():
-            return INSECURE
-        case _ if isinstance(error.os_error, ConnectionRefusedError):
-            return REFUSED
-        case _ if isinstance(error.os_error, TimeoutError):
-            return TIMED_OUT
-        case _:
-            return OTHER
+    causes = (error, error.os_error)
+    found = (why for kind, why in _REASONS if any(isinstance(each, kind) for each in causes))
+    return next(found, OTHER)
