@@ -93,7 +93,7 @@ async def test_what_is_not_named_stays_as_it_is(
         ("no contact no company", "That is an unlatch"),
         ("to contact 99o1", "is not the id of a contact in HubSpot"),
         ("https://app.hubspot.com/contacts/77/record/0-3/1", "no contact and no company"),
-        (str(BIKES), "These are the same customer"),
+        (str(BIKES), "Both are the same customer"),
         ("007", "begins with 0"),
     ],
     ids=str,
