@@ -16,8 +16,9 @@ import pytest
 
 from bot.sandbox.fusebill.simulator import sample_customers
 from tests.support.bot_process import PACE
-from tests.support.names import BIKES, CHANNEL
+from tests.support.names import BIKES, CHANNEL, CUSTOMERS
 from tests.support.stage import Stage, stage
+from tests.support.world import add_customers
 
 ACK_S = 3.0
 MAX_CONCURRENT = 64
@@ -53,11 +54,13 @@ class Concurrency:
 async def test_two_hundred_commands_in_a_second_are_all_acknowledged_in_time(
     staged: Stage,
 ) -> None:
+    ids = range(4_000_000, 4_000_200)
+    add_customers(staged.fusebill, ids)
     measured = [Concurrency(staged.slack), Concurrency(staged.fusebill)]
 
     async def command(number: int) -> tuple[int, bool]:
         await asyncio.sleep(number / 200)
-        delivery = await staged.slack.command("U0ALICE", f"{BIKES} number {number}")
+        delivery = await staged.slack.command("U0ALICE", f"{ids[number]} number {number}")
         return delivery.status, delivery.seconds < ACK_S
 
     answers = Counter(await asyncio.gather(*(command(number) for number in range(200))))
@@ -109,8 +112,9 @@ def address(staged: Stage) -> tuple[str, int]:
 
 async def serves(staged: Stage) -> bool:
     """Whether a command gets an ack in time, and a card."""
-    delivery = await staged.slack.command("U0ALICE", str(BIKES))
     before = len(staged.slack.workspace.messages(CHANNEL))
+    add_customers(staged.fusebill)
+    delivery = await staged.slack.command("U0ALICE", str(CUSTOMERS[before]))
     await staged.until(lambda: len(staged.slack.workspace.messages(CHANNEL)) > before)
     return delivery.status == 200 and delivery.seconds < ACK_S
 

@@ -25,7 +25,7 @@ from bot.slack.web_api import open_session
 from tests import slack_errors
 from tests.support.faults import TIMING, calls, confirm, posted_once_in_order, shown
 from tests.support.names import BIKES, CHANNEL
-from tests.support.world import OpenWorld, World, settings_for
+from tests.support.world import OpenWorld, World, add_customers, settings_for
 
 HELLO = message([[say("hello")]])
 ANSWERS = [*PROXY_ANSWERS, "incomplete"]
@@ -111,7 +111,9 @@ async def test_card_and_thread_show_the_result_whatever_a_proxy_answers(
 async def test_a_new_card_appears_whatever_a_proxy_answers(world: World) -> None:
     for name in ANSWERS:
         world.slack.faults.answer_as_proxy("chat.postMessage", name)
-    commands = (world.slack.command("U0ALICE", f"{BIKES} card {n}") for n in range(len(ANSWERS)))
+    ids = range(4_000_000, 4_000_000 + len(ANSWERS))
+    add_customers(world.fusebill, ids)
+    commands = (world.slack.command("U0ALICE", f"{each} moved") for each in ids)
     await asyncio.gather(*commands)
     await world.settled()
     assert len(world.slack.workspace.messages(CHANNEL)) == len(ANSWERS)
