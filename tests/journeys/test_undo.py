@@ -248,7 +248,9 @@ async def test_an_undo_that_turns_out_done_is_marked_on_the_first_card(
         world.fusebill.customers[BIKES].update(hubSpotId=101, hubSpotCompanyId=202)
         await world.press("U0BOB", undo, CHECK)
         assert "↩️ Restored" in world.card(undo)
-        assert "<@U0ALICE> gave back contact 101 and company 202" in world.card(card)
+        # on a busy machine a hold of a second may be over, and the drawing is taken again
+        gave_back = "<@U0ALICE> gave back contact 101 and company 202"
+        await world.slack.workspace.until(lambda: gave_back in world.card(card))
         assert "[Undo…]" not in world.card(card)
 
 
