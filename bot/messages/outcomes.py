@@ -125,7 +125,7 @@ def _refused(event: Event) -> Iterator[Line]:
 
 
 def is_worth_another_try(event: Event) -> bool:
-    """Whether asking again may help: not after what is not going to pass."""
+    """Whether asking again may help: not if the same refusal would come again."""
     return bool(event.details.get("may_pass", True))
 
 
@@ -140,6 +140,7 @@ def _changed(event: Event, request: Request, links: Links) -> Iterator[Line]:
         yield filled("Now latched to {}.", now)
     if event.details.get("called"):
         yield [say("The bot can't tell whether it or somebody else changed that.")]
+        yield [say("Look at both systems before you ask again.")]
     else:
         yield [say("The bot changed nothing.")]
 
@@ -152,7 +153,8 @@ def later_line(event: Event, request: Request, links: Links) -> Line:
         return [actor(event), *ids, date(event.at), say(".")]
     if event.type is EventType.LATCHED_AGAIN:
         found = filled("Found latched to {}", ids_inline(found_ids(event), links))
-        return [*found, say(", "), date(event.at), say(".")]
+        who = say(". Find out who did that before you ask again.")
+        return [*found, say(", "), date(event.at), who]
     return [say("Fusebill has no such customer any more.")]
 
 

@@ -172,6 +172,6 @@ async def test_other_ids_after_a_call_are_left_alone_and_told_as_what_they_are(
     shown = await outcome(world, kind, "unlatch_customer")
     assert shown.startswith("⚠️ Other ids than confirmed: Stolen Bikes (2554529)\n")
     assert f"company {found['hubSpotCompanyId']};" in shown
-    assert "The bot can't tell whether it or somebody else changed that." in shown
+    assert "it or somebody else changed that.\nLook at both systems before you ask" in shown
     assert "changed nothing" not in shown
     assert operations(world).count("unlatch_customer") == 1

@@ -98,6 +98,7 @@ async def test_a_customer_latched_again_rings_requester_and_decider_and_can_be_a
     assert reply.text.startswith("⚠️ Latched again: Stolen Bikes (2554529)\n")
     lines = without_times(world.card(card)).splitlines()
     assert lines[0] == "⚠️ Latched again: Stolen Bikes (2554529)"
+    assert lines[1].endswith(", AT. Find out who did that before you ask again.")
     assert lines[-1] == "[Ask again]"
     await world.press("U0BOB", card, AGAIN_BUTTON)
     shown = without_times(world.card(world.slack.workspace.messages(CHANNEL)[-1]))
