@@ -39,11 +39,10 @@ from bot.inbound.payloads import (
     moving,
     once_sent,
     place_of,
-    typed_in,
-    typist,
+    pressed_by,
+    typed_by,
     value,
 )
-from bot.ledger.acts import Act
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.messages import answers, click_answers, forms, lists, paste_form
 from bot.messages.block_kit import Message
@@ -53,11 +52,11 @@ from bot.requests.decide import Answer, Decide
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lists import Lists
 from bot.requests.paste import Paste
-from bot.requests.private_messages import Place
+from bot.requests.private_messages import By, Place
 
 log = structlog.get_logger(__name__)
 
-FollowUp = Callable[[str, Person, Place, Act], Awaitable[None]]
+FollowUp = Callable[[str, By], Awaitable[None]]
 ANY_COMMAND = re.compile("^/")
 """The admin names the command in Slack; the payload's `command` says how."""
 
@@ -98,40 +97,35 @@ class Listeners:
     async def on_unlatch_command(self, ack: AsyncAck, body: Payload) -> None:
         """`/unlatch …`: acknowledges at once; the work follows."""
         # whatever the payload lacks is missed before the ack, which can still say so
-        person, place = typist(body), typed_in(body)
+        by = typed_by(body)
         command = parse(body.get("text", ""), self._customer_url, self._portal_id)
-        answer = _answer(command, place.command)
+        answer = _answer(command, by.place.command)
         if answer is not None:
             await ack_with(ack, answer)
             return
         await ack()
-        self._guard.spawn(self._work(command, person, place, body), place)
+        self._guard.spawn(self._work(command, by, body), by.place)
 
-    def _work(  # noqa: PLR0911  # one return a command
-        self, command: Command, person: Person, place: Place, body: Payload
-    ) -> Awaitable[None]:
-        typed = act(body)
+    def _work(self, command: Command, by: By, body: Payload) -> Awaitable[None]:  # noqa: PLR0911  # one return a command
         match command:
             case Ask() as ask:
-                wanted = (person, place, ask.customer_ids, ask.reason, typed)
-                return self._asking.ask(*wanted, ask.typed)
+                return self._asking.ask(by, ask.customer_ids, ask.reason, ask.typed)
             case Question(meant=Ask(doubts=())) as question:
-                return self._asking.offer_meanings(person, place, question, typed)
+                return self._asking.offer_meanings(by, question)
             case Question() as question:
-                return self._lists.ask_whom(person, place, question, typed)
+                return self._lists.ask_whom(by, question)
             case Move(to=None, ids=ids) as move if not ids:
-                trigger_id = body["trigger_id"]
-                return self._paste.open_move_form(person, place, trigger_id, typed, move)
+                return self._paste.open_move_form(by, body["trigger_id"], move)
             case Move() as move:
-                return self._asking.move(person, place, move, typed)
+                return self._asking.move(by, move)
             case Many():
-                return self._paste.open_form(person, place, body["trigger_id"], typed)
+                return self._paste.open_form(by, body["trigger_id"])
             case Find() as find:
-                return self._lists.find(person, place, find, typed)
+                return self._lists.find(by, find)
             case History() | UndoOf() as history:
-                return self._lists.history(person, place, history, typed)
+                return self._lists.history(by, history)
             case Pending():
-                return self._lists.pending(person, place, typed)
+                return self._lists.pending(by)
             case _:
                 raise AssertionError(f"unreachable: {command} has an answer")
 
@@ -168,19 +162,17 @@ class Listeners:
             await ack(response_action="update", view=forms.answer_form(message))
 
     async def _offer_form(self, ack: AsyncAck, body: Payload, card: Card) -> None:
-        message_ts, place = message_of(body), place_of(body)
+        message_ts, by = message_of(body), pressed_by(body)
         try:
-            refusal = await self._decide.refusal(
-                card, clicker(body), message_ts, place.response_url, act(body)
-            )
+            refusal = await self._decide.refusal(card, by, message_ts)
         except LedgerUnavailable as error:
             refusal = _not_recorded(error)
         if refusal is not None:
             await self._answer_click(ack, body, refusal)
             return
         await ack()
-        opening = self._decide.open_form(card, place, body["trigger_id"], message_ts)
-        self._guard.spawn(opening, place)
+        opening = self._decide.open_form(card, by.place, body["trigger_id"], message_ts)
+        self._guard.spawn(opening, by.place)
 
     async def on_undo_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Undo…**: acknowledges; a new card follows."""
@@ -196,28 +188,25 @@ class Listeners:
 
     async def _follow_up(self, ack: AsyncAck, body: Payload, follow: FollowUp) -> None:
         await ack()
-        place = place_of(body)
-        following = follow(value(body), clicker(body), place, act(body))
-        self._guard.spawn(following, place, pressed=True)
+        by = pressed_by(body)
+        self._guard.spawn(follow(value(body), by), by.place, pressed=True)
 
     async def on_use_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Use this one**, or one of several meanings: the same as typing it."""
         await ack()
-        ask, command = meaning(body)
-        self._ask_for(body, ask, replace(place_of(body), command=command))
+        self._ask_for(body)
 
     async def on_anyway_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Ask anyway**, though a card waits for the customer: the same as typing it."""
         await ack()
-        ask, command = meaning(body)
-        self._ask_for(body, ask, replace(place_of(body), command=command), anyway=True)
+        self._ask_for(body, anyway=True)
 
     async def on_move_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Move…** on the result of an unlatch: a form asks what the customer moves to."""
         await ack()
-        place, pressed = place_of(body), act(body)
-        opening = (clicker(body), place, body["trigger_id"], pressed, moving(body))
-        self._guard.spawn(self._paste.open_move_form(*opening), place)
+        by = pressed_by(body)
+        opening = self._paste.open_move_form(by, body["trigger_id"], moving(body))
+        self._guard.spawn(opening, by.place)
 
     async def on_move_sent(self, ack: AsyncAck, body: Payload) -> None:
         """**Ask** in the form that moves a latch: acknowledges, or says what is wrong."""
@@ -228,40 +217,32 @@ class Listeners:
             return
         await ack()
         place = Place(sent.channel_id, sent.response_url, command=sent.command)
-        self._guard.spawn(self._asking.move(clicker(body), place, move, act(body)), place)
+        self._guard.spawn(self._asking.move(By(clicker(body), place, act(body)), move), place)
 
     async def on_stop_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Stop**: acknowledges; what has not begun stays as it is."""
         await ack()
-        place = place_of(body)
-        stopping = self._decide.stop(value(body), clicker(body), place, act(body))
-        self._guard.spawn(stopping, place, interrupted=click_answers.STOP_INTERRUPTED)
+        by, interrupted = pressed_by(body), click_answers.STOP_INTERRUPTED
+        stopping = self._decide.stop(value(body), by)
+        self._guard.spawn(stopping, by.place, interrupted=interrupted)
 
-    def _ask_for(
-        self,
-        body: Payload,
-        ask: Ask | Move | Malformed,
-        place: Place,
-        *,
-        anyway: bool = False,
-    ) -> None:
+    def _ask_for(self, body: Payload, *, anyway: bool = False) -> None:
         """Ask for what a button stands for; if nobody knows what that is, say so."""
+        ask, command = meaning(body)
+        place = replace(place_of(body), command=command)
         if isinstance(ask, Malformed):
             log.error("button not understood", why=ask.why)
-            self._guard.tell(place, answers.malformed(ask.why, command=place.command))
-        elif isinstance(ask, Move):
-            moving_ = self._asking.move(clicker(body), place, ask, choice(body), anyway=anyway)
-            self._guard.spawn(moving_, place)
+            self._guard.tell(place, answers.malformed(ask.why, command=command))
+            return
+        by = By(clicker(body), place, choice(body))
+        if isinstance(ask, Move):
+            asking = self._asking.move(by, ask, anyway=anyway)
         elif self._paste.lacks_reason(ask):
-            trigger_id, ids = body["trigger_id"], ask.customer_ids
-            opening = self._paste.open_form(clicker(body), place, trigger_id, act(body), ids)
-            self._guard.spawn(opening, place)
+            by = replace(by, act=act(body))
+            asking = self._paste.open_form(by, body["trigger_id"], ask.customer_ids)
         else:
-            asking = self._asking.ask_once(
-                *(clicker(body), place, ask.customer_ids, ask.reason, choice(body)),
-                anyway=anyway,
-            )
-            self._guard.spawn(asking, place)
+            asking = self._asking.ask_once(by, ask.customer_ids, ask.reason, anyway=anyway)
+        self._guard.spawn(asking, place)
 
     async def on_many_sent(self, ack: AsyncAck, body: Payload) -> None:
         """**Ask** in the form of `/unlatch many`: acknowledges, or says what is wrong."""
@@ -283,18 +264,17 @@ class Listeners:
         if understood.left_out:
             self._guard.tell(place, answers.lines_left_out(understood.left_out))
         # a double click, or "Try again?" after an answer that Slack did not get, sends it twice
-        once = once_sent(paste_form.identity(sent))
+        by = By(person, place, once_sent(paste_form.identity(sent)))
         if isinstance(asked, Question):
-            self._guard.spawn(self._lists.ask_whom(person, place, asked, once), place)
-            return
-        asking = self._asking.ask_once(person, place, asked.customer_ids, asked.reason, once)
-        self._guard.spawn(asking, place)
+            self._guard.spawn(self._lists.ask_whom(by, asked), place)
+        else:
+            asking = self._asking.ask_once(by, asked.customer_ids, asked.reason)
+            self._guard.spawn(asking, place)
 
     async def _take_verdict(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:
             message = await self._decide.decide(
-                *(value(body), verdict, clicker(body)),
-                *(place_of(body), message_of(body), act(body)),
+                value(body), verdict, pressed_by(body), message_of(body)
             )
         except LedgerUnavailable as error:
             message = _not_recorded(error)

@@ -10,7 +10,7 @@ from uuid import uuid4
 from bot.domain.commands import COMMAND, Ask, Malformed, Move, asked
 from bot.domain.models import Person
 from bot.ledger.acts import Act
-from bot.requests.private_messages import Place
+from bot.requests.private_messages import By, Place
 
 Payload = dict[str, Any]
 
@@ -104,6 +104,16 @@ def clicker(body: Payload) -> Person:
     enterprise_id = team.get("enterprise_id") if team.get("id") == own else None
     name = user.get("name") or user.get("username") or ""
     return Person(user["id"], own, enterprise_id or "", str(name))
+
+
+def typed_by(body: Payload) -> By:
+    """Who typed a command, where, and by which act."""
+    return By(typist(body), typed_in(body), act(body))
+
+
+def pressed_by(body: Payload) -> By:
+    """Who pressed a button, where, and by which act."""
+    return By(clicker(body), place_of(body), act(body))
 
 
 def typed_in(body: Payload) -> Place:

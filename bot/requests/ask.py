@@ -31,7 +31,7 @@ from bot.domain.models import (
 from bot.domain.moves import moved
 from bot.fusebill.errors import FusebillError
 from bot.ledger import acts, ask_steps
-from bot.ledger.acts import Act, Repeated
+from bot.ledger.acts import Repeated
 from bot.ledger.ask_steps import Asked, Known, NothingToFollow
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Kind
@@ -43,7 +43,7 @@ from bot.ops.metrics import Metrics
 from bot.requests.customers import Customers, ReadEach, common_error, left_out_of
 from bot.requests.lists import Lists
 from bot.requests.permissions import Permissions
-from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.private_messages import By, Place, PrivateMessages
 from bot.requests.runner import Runner
 
 log = structlog.get_logger(__name__)
@@ -64,11 +64,9 @@ class Ask:
 
     async def ask(
         self,
-        person: Person,
-        place: Place,
+        by: By,
         customer_ids: Sequence[int],
         reason: str,
-        act: Act,
         typed: str = "",
         *,
         anyway: bool = False,
@@ -79,76 +77,72 @@ class Ask:
         If a card waits for one of them already, it is only posted if the person wants it `anyway`.
         """
         started = monotonic()
-        person = self._permissions.policy.with_home_team(person)
+        by = self._permissions.at_home(by)
         ids = ", ".join(map(str, customer_ids))
         all_typed = reason if len(customer_ids) == 1 else f"{ids} {reason}".rstrip()
         first_id = customer_ids[0]
-        if not await self._permissions.may_ask(person, place, reason, act, first_id, all_typed):
+        if not await self._permissions.may_ask(by, reason, first_id, all_typed):
             return
-        found = await self._customers.read(customer_ids, place)
+        found = await self._customers.read(customer_ids, by.place)
         latched = [each for each in found.values() if isinstance(each, Customer) and each.ids]
         if not latched:
-            if not await self.is_repeated(act, person, place):
-                await self._explain(found, place, reason, typed)
+            if not await self.is_repeated(by):
+                await self._explain(found, by.place, reason, typed)
             return
         on_card = {customer.customer_id for customer in latched}
         left_out = [left_out_of(i, each) for i, each in found.items() if i not in on_card]
-        card = new_card(person, place, latched, reason)
+        card = new_card(by.person, by.place, latched, reason)
         wanted = None if anyway else commands.Ask(tuple(customer_ids), reason)
-        if await self.post(card, place, act, left_out, past=None, wanted=wanted):
+        if await self.post(card, by, left_out, past=None, wanted=wanted):
             self._metrics.card_seconds.observe(monotonic() - started)
             if left_out and len(latched) == 1:
                 others = answers.others_left_out(RequestKind.UNLATCH, left_out, self._links)
-                await self._private.send(place, others)
+                await self._private.send(by.place, others)
 
     async def ask_once(
         self,
-        person: Person,
-        place: Place,
+        by: By,
         customer_ids: Sequence[int],
         reason: str,
-        act: Act,
         *,
         anyway: bool = False,
     ) -> None:
         """Ask as `ask` does, for a button or a form that people press twice."""
-        if not await self.is_repeated(act, person, place):
-            await self.ask(person, place, customer_ids, reason, act, anyway=anyway)
+        if not await self.is_repeated(by):
+            await self.ask(by, customer_ids, reason, anyway=anyway)
 
-    async def move(
-        self, person: Person, place: Place, move: Move, act: Act, *, anyway: bool = False
-    ) -> None:
+    async def move(self, by: By, move: Move, *, anyway: bool = False) -> None:
         """Read the customers and post a card that moves one to other ids, or its ids to another.
 
         As for `ask`, if a card waits already.
         """
         started = monotonic()
-        person = self._permissions.policy.with_home_team(person)
+        by = self._permissions.at_home(by)
         first_id = move.customer_id
-        if not await self._permissions.may_ask(
-            person, place, move.reason, act, first_id, move.reason, moves=True
-        ):
+        if not await self._permissions.may_ask(by, move.reason, first_id, move.reason, moves=True):
             return
-        found = await self._customers.read(move.customer_ids, place)
+        found = await self._customers.read(move.customer_ids, by.place)
         if why := _why_not_moved(found, move, self._links):
-            if not await self.is_repeated(act, person, place):
-                await self._private.send(place, why)
+            if not await self.is_repeated(by):
+                await self._private.send(by.place, why)
             return
         customers, after = moved(
             [each for each in found.values() if isinstance(each, Customer)], move
         )
-        card = new_card(person, place, customers, move.reason, kind=RequestKind.MOVE, after=after)
-        if await self.post(card, place, act, past=None, wanted=None if anyway else move):
+        card = new_card(
+            by.person, by.place, customers, move.reason, kind=RequestKind.MOVE, after=after
+        )
+        if await self.post(card, by, past=None, wanted=None if anyway else move):
             self._metrics.card_seconds.observe(monotonic() - started)
 
-    async def offer_meanings(self, person: Person, place: Place, asked: Question, act: Act) -> None:
+    async def offer_meanings(self, by: By, asked: Question) -> None:
         """Ask which of two meanings a text has, if the person may ask at all."""
-        person = self._permissions.policy.with_home_team(person)
+        by = self._permissions.at_home(by)
         many = asked.meant
         typed = f"{', '.join(map(str, many.customer_ids))} {many.reason}".rstrip()
         first_id = next(iter(many.customer_ids), 0)
-        if await self._permissions.may_ask(person, place, None, act, first_id, typed):
-            await self._private.send(place, questions.which_meaning(asked, place.command))
+        if await self._permissions.may_ask(by, None, first_id, typed):
+            await self._private.send(by.place, questions.which_meaning(asked, by.place.command))
 
     async def _explain(self, found: ReadEach, place: Place, reason: str, typed: str) -> None:
         """Say why there is nothing to ask about."""
@@ -166,8 +160,7 @@ class Ask:
     async def post(
         self,
         card: Card,
-        place: Place,
-        act: Act,
+        by: By,
         left_out: Sequence[LeftOut] = (),
         follows: Sequence[Request] = (),
         past: Sequence[Past] | None = (),
@@ -179,17 +172,17 @@ class Ask:
         already, the person is asked first whether they want what is `wanted`. Whoever wants a card
         may ask for it here, or there is none: also of an undo, and of a customer to check again.
         """
-        first, door = card.first, replace(place, channel_id=card.first.channel_id)
+        first, place = card.first, by.place
+        asker = By(first.requester, replace(place, channel_id=first.channel_id), by.act)
         customer_id = first.customer.customer_id
         if not await self._permissions.may_ask(
-            *(first.requester, door, first.reason, act, customer_id, first.reason),
-            moves=is_move(first),
+            asker, first.reason, customer_id, first.reason, moves=is_move(first)
         ):
             return False
         try:
             result = await self._runner.run(
                 ask_steps.asked,
-                *(card, act, self._expires_after, place.response_url, left_out, follows, past),
+                *(card, by.act, self._expires_after, place.response_url, left_out, follows, past),
             )
         except LedgerUnavailable as error:
             log.error("request not recorded", why=str(error))  # noqa: TRY400  # expected
@@ -202,20 +195,20 @@ class Ask:
                 if wanted and waiting and await self._lists.say_who_waits(waiting, wanted, place):
                     return False
                 past = [] if is_move(first) else await self._lists.past(known, first.card_size)
-                return await self.post(card, place, act, left_out, follows, past)
+                return await self.post(card, by, left_out, follows, past)
             case Asked(card=asked):
                 return await self._is_posted(asked, place, is_follow_up=bool(follows))
             case Repeated():
-                await self._say_repeated(result, card.first.requester, place)
+                await self._say_repeated(result, by)
             case FollowUpOpen():
                 await self._private.send(place, click_answers.FOLLOW_UP_OPEN)
             case NothingToFollow():
                 undoes = card.first.undoes is not None
                 nothing = click_answers.NOTHING_TO_UNDO if undoes else click_answers.OUTCOME_KNOWN
                 await self._private.send(place, nothing)
-            case Overtaken(by=by):
-                url = await self._lists.permalink(by)
-                await self._private.send(place, click_answers.changed_since(by, url))
+            case Overtaken(by=other):
+                url = await self._lists.permalink(other)
+                await self._private.send(place, click_answers.changed_since(other, url))
         return False
 
     async def _is_posted(self, card: Card, place: Place, *, is_follow_up: bool) -> bool:
@@ -235,18 +228,18 @@ class Ask:
             await self._private.send(place, click_answers.follow_up_posted(url))
         return True
 
-    async def is_repeated(self, act: Act, person: Person, place: Place) -> bool:
+    async def is_repeated(self, by: By) -> bool:
         """Whether the same act was delivered before; then the person is told what came of it."""
-        before = await self._runner.run(acts.repeated, act)
+        before = await self._runner.run(acts.repeated, by.act)
         if before:
-            await self._say_repeated(before, person, place)
+            await self._say_repeated(before, by)
         return before is not None
 
-    async def _say_repeated(self, before: Repeated, person: Person, place: Place) -> None:
+    async def _say_repeated(self, before: Repeated, by: By) -> None:
         log.info("delivered before", card_id=before.card.id, came_of_it=before.came_of_it)
-        why = before.why_refused(person)
+        why = before.why_refused(by.person)
         said = answers.denied(why) if why else click_answers.asked_already(before.card)
-        await self._private.send(place, said)
+        await self._private.send(by.place, said)
 
 
 def new_card(

@@ -26,7 +26,7 @@ from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.requests.lists import Lists
 from bot.requests.permissions import Permissions
-from bot.requests.private_messages import Place, PrivateMessages, warn_of_unknown_card
+from bot.requests.private_messages import By, Place, PrivateMessages, warn_of_unknown_card
 from bot.requests.runner import Runner
 from bot.requests.show import Show
 
@@ -51,14 +51,7 @@ class Decide:
     _metrics: Metrics
 
     async def decide(
-        self,
-        card_id: str,
-        verdict: Verdict,
-        person: Person,
-        place: Place,
-        message_ts: str,
-        act: Act | None = None,
-        reason: str = "",
+        self, card_id: str, verdict: Verdict, by: By, message_ts: str, reason: str = ""
     ) -> Answer | None:
         """Decide a card; the verdict is in the ledger when this returns, and its work has begun.
 
@@ -66,14 +59,12 @@ class Decide:
         Returns None if the verdict was taken, otherwise the message for the person.
         Raises: LedgerUnavailable.
         """
-        person = self._permissions.policy.with_home_team(person)
+        by = self._permissions.at_home(by)
+        person, place = by.person, by.place
         try:
             decided = await self._runner.run_urgently(
                 decide_steps.decided,
-                card_id,
-                verdict,
-                person,
-                act,
+                *(card_id, verdict, person, by.act),
                 judge=self._permissions.judge(person, verdict),
                 details={"why": reason} if reason else None,
                 message_ts=message_ts,
@@ -116,9 +107,7 @@ class Decide:
         own = card is not None and card.first.requester.user_id == person.user_id
         return None if own else card
 
-    async def refusal(
-        self, card: Card, person: Person, message_ts: str, response_url: str, act: Act
-    ) -> Message | None:
+    async def refusal(self, card: Card, by: By, message_ts: str) -> Message | None:
         """Why this person gets no form: too late, or not allowed. None if they may decline.
 
         A card that should no longer offer the button is brought up to date.
@@ -126,19 +115,21 @@ class Decide:
         """
         now = await self._runner.read(clock)
         if not card.first.is_open or card.first.expires_at <= now:
-            before = await self._runner.run_urgently(acts.repeated, act)
-            if before and (why := before.why_refused(person)):
+            before = await self._runner.run_urgently(acts.repeated, by.act)
+            if before and (why := before.why_refused(by.person)):
                 return answers.denied(why)
             self._show.retire_soon(card, message_ts)
-            self._show.pressed_late(card, message_ts, response_url)
-            return click_answers.too_late(card, person)
-        person = self._permissions.policy.with_home_team(person)
-        decision = self._permissions.judge(person, Verdict.DECLINED)(card.first, None)
+            self._show.pressed_late(card, message_ts, by.place.response_url)
+            return click_answers.too_late(card, by.person)
+        by = self._permissions.at_home(by)
+        decision = self._permissions.judge(by.person, Verdict.DECLINED)(card.first, None)
         if decision.allowed:
             return None
         self._show.retire_soon(card, message_ts)
-        self._permissions.count_refusal(decision, person)
-        await self._runner.run_urgently(decide_steps.refused, card.id, person, decision.why, act)
+        self._permissions.count_refusal(decision, by.person)
+        await self._runner.run_urgently(
+            decide_steps.refused, card.id, by.person, decision.why, by.act
+        )
         return answers.denied(decision.why)
 
     async def open_form(self, card: Card, place: Place, trigger_id: str, message_ts: str) -> None:
@@ -152,42 +143,35 @@ class Decide:
         Returns None if the verdict was taken, otherwise what to tell the person.
         Raises: LedgerUnavailable.
         """
-        place = Place("", declined.response_url)
-        return await self.decide(
-            declined.request_id,
-            Verdict.DECLINED,
-            person,
-            place,
-            declined.message_ts,
-            act,
-            declined.reason,
-        )
+        by = By(person, Place("", declined.response_url), act)
+        declining = (declined.request_id, Verdict.DECLINED, by, declined.message_ts)
+        return await self.decide(*declining, declined.reason)
 
-    async def stop(self, card_id: str, person: Person, place: Place, act: Act) -> None:
+    async def stop(self, card_id: str, by: By) -> None:
         """Handle **Stop** on a card whose work is in progress, by its requester or a confirmer.
 
         The work goes on as soon as the ledger does, and must be stopped first: so try for a while.
         """
         try:
-            await self._stop(card_id, person, place, act)
+            await self._stop(card_id, by)
         except LedgerUnavailable as error:
             log.error("stop not recorded", why=str(error))  # noqa: TRY400  # expected
-            await self._private.send(place, click_answers.not_stopped(uncertain=error.uncertain))
+            await self._private.send(by.place, click_answers.not_stopped(uncertain=error.uncertain))
 
-    async def _stop(self, card_id: str, person: Person, place: Place, act: Act) -> None:
+    async def _stop(self, card_id: str, by: By) -> None:
         card = await self._runner.read_patiently(STOP_TIMEOUT_S, lambda c: rows.read(c, card_id))
         if card is None:
             warn_of_unknown_card(card_id)
-            await self._private.send(place, click_answers.NO_SUCH_REQUEST)
+            await self._private.send(by.place, click_answers.NO_SUCH_REQUEST)
             return
-        person = self._permissions.policy.with_home_team(person)
-        if not await self._permissions.may_stop(card, person, place, act):
+        by = self._permissions.at_home(by)
+        if not await self._permissions.may_stop(card, by):
             return
         stopped = await self._runner.run_patiently(
-            STOP_TIMEOUT_S, decide_steps.stopped, card_id, person, act
+            STOP_TIMEOUT_S, decide_steps.stopped, card_id, by.person, by.act
         )
-        if why := stopped.why_refused(person):
-            await self._private.send(place, answers.denied(why))
+        if why := stopped.why_refused(by.person):
+            await self._private.send(by.place, answers.denied(why))
         elif stopped.came_of_it == "nothing":
-            self._show.pressed_late(card, card.first.message_ts or "", place.response_url)
-            await self._private.send(place, click_answers.NOTHING_TO_STOP)
+            self._show.pressed_late(card, card.first.message_ts or "", by.place.response_url)
+            await self._private.send(by.place, click_answers.NOTHING_TO_STOP)

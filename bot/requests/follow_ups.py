@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 
 from bot.domain.commands import Move
 from bot.domain.meanings import is_done, is_move, may_be_checked, undoable
-from bot.domain.models import Card, Customer, HubSpotIds, Kind, LeftOut, Person, Request
+from bot.domain.models import Card, Customer, HubSpotIds, Kind, LeftOut, Request
 from bot.domain.outcomes import Result, compare
 from bot.fusebill.errors import FusebillError
 from bot.ledger import rows, same_customer, work_steps
@@ -29,7 +29,7 @@ from bot.requests.ask import Ask, new_card
 from bot.requests.customers import Customers, ReadEach
 from bot.requests.lists import Lists
 from bot.requests.permissions import Permissions
-from bot.requests.private_messages import Place, PrivateMessages, warn_of_unknown_card
+from bot.requests.private_messages import By, Place, PrivateMessages, warn_of_unknown_card
 from bot.requests.runner import Runner
 from bot.requests.show import Show
 
@@ -52,25 +52,23 @@ class FollowUps:
     _recheck_after: timedelta
     _locks: WeakValueDictionary[str, asyncio.Lock] = field(default_factory=WeakValueDictionary)
 
-    async def undo(self, card_id: str, person: Person, place: Place, act: Act) -> None:
+    async def undo(self, card_id: str, by: By) -> None:
         """Post a card in the same thread that offers to latch the customers to their old ids."""
-        person = self._permissions.policy.with_home_team(person)
-        async with self._followed(card_id, person, place, act) as card:
+        by = self._permissions.at_home(by)
+        async with self._followed(card_id, by) as card:
             if card is None:
                 return
             wanted = undoable(card)
             if not wanted:
                 self._show.pressed_late(card, card.first.message_ts or "", "")
-                await self._private.send(place, click_answers.NOTHING_TO_UNDO)
+                await self._private.send(by.place, click_answers.NOTHING_TO_UNDO)
             elif await self._is_followed_up(card):
-                await self._private.send(place, click_answers.FOLLOW_UP_OPEN)
+                await self._private.send(by.place, click_answers.FOLLOW_UP_OPEN)
             else:
                 whole = card.is_pair or len(wanted) == 1
-                await self._undo(wanted, person, place, act, whole=whole)
+                await self._undo(wanted, by, whole=whole)
 
-    async def _undo(
-        self, wanted: Sequence[Request], person: Person, place: Place, act: Act, *, whole: bool
-    ) -> None:
+    async def _undo(self, wanted: Sequence[Request], by: By, *, whole: bool) -> None:
         """Offer to undo what nothing else has changed since; the rest is left out and named.
 
         With `whole`, all or nothing.
@@ -78,11 +76,11 @@ class FollowUps:
         ids = [request.id for request in wanted]
         others = await self._runner.read(lambda c: same_customer.overtakers(c, ids))
         if whole and others:
-            await self._say_changed(next(iter(others.values())), place)
+            await self._say_changed(next(iter(others.values())), by.place)
             return
         unchanged = [request for request in wanted if request.id not in others]
         left_out = [_left_out(r, _changed_by(others[r.id])) for r in wanted if r.id in others]
-        found = await self._read(unchanged, place)
+        found = await self._read(unchanged, by.place)
         restorable: list[tuple[Request, Customer]] = []
         for request in unchanged:
             customer = found[request.customer.customer_id]
@@ -92,22 +90,20 @@ class FollowUps:
                 restorable.append((request, customer))
             elif whole:
                 latched = click_answers.latched_meanwhile(customer, self._links)
-                await self._private.send(place, latched)
+                await self._private.send(by.place, latched)
                 return
             else:
                 left_out.append(_left_out(request, "latched to other ids now"))
         if restorable and not (whole and left_out):
-            await self._offer_undo(restorable, left_out, person, place, act)
+            await self._offer_undo(restorable, left_out, by)
         elif not whole:
-            await self._private.send(place, click_answers.nothing_left_to_undo(left_out))
+            await self._private.send(by.place, click_answers.nothing_left_to_undo(left_out))
 
     async def _offer_undo(
         self,
         restorable: Sequence[tuple[Request, Customer]],
         left_out: Sequence[LeftOut],
-        person: Person,
-        place: Place,
-        act: Act,
+        by: By,
     ) -> None:
         requests = [request for request, _customer in restorable]
         why, kind, customers = requests[0].reason, Kind.MOVE, [each for _r, each in restorable]
@@ -117,57 +113,51 @@ class FollowUps:
             kind, after = Kind.RELATCH, []
             customers = [replace(each, ids=request.ids_before) for request, each in restorable]
         undo = new_card(
-            *(person, place, customers, f"Undo: {why}" if why else "Undo"),
+            *(by.person, by.place, customers, f"Undo: {why}" if why else "Undo"),
             kind=kind,
             after=after,
             follows=requests,
             undoes=True,
         )
-        if (
-            await self._ask.post(undo, place, act, left_out, requests)
-            and left_out
-            and len(requests) == 1
-        ):
+        if await self._ask.post(undo, by, left_out, requests) and left_out and len(requests) == 1:
             others = answers.others_left_out(kind, left_out, self._links)
-            await self._private.send(place, others)
+            await self._private.send(by.place, others)
 
-    async def check_again(self, card_id: str, person: Person, place: Place, act: Act) -> None:
+    async def check_again(self, card_id: str, by: By) -> None:
         """Read the customers whose outcome is unknown: record it, or ask anew about the rest."""
-        person = self._permissions.policy.with_home_team(person)
-        async with self._followed(card_id, person, place, act) as card:
+        by = self._permissions.at_home(by)
+        async with self._followed(card_id, by) as card:
             if card is None:
                 return
             unknown = [request for request in card.requests if may_be_checked(request)]
             if not unknown:
                 self._show.pressed_late(card, card.first.message_ts or "", "")
-                await self._private.send(place, click_answers.OUTCOME_KNOWN)
+                await self._private.send(by.place, click_answers.OUTCOME_KNOWN)
             elif await self._is_followed_up(card):
-                await self._private.send(place, click_answers.FOLLOW_UP_OPEN)
+                await self._private.send(by.place, click_answers.FOLLOW_UP_OPEN)
             else:
-                await self._check(card, unknown, person, place, act)
+                await self._check(card, unknown, by)
 
-    async def ask_again(self, card_id: str, person: Person, place: Place, act: Act) -> None:
+    async def ask_again(self, card_id: str, by: By) -> None:
         """Ask anew about the customers that are not as the card asked, with its reason."""
-        async with self._followed(card_id, person, place, act) as card:
+        async with self._followed(card_id, by) as card:
             if card is None:
                 return
-            wanted, there = to_ask_again(card), replace(place, command=card.first.command)
+            wanted, place = to_ask_again(card), replace(by.place, command=card.first.command)
             if not wanted:
                 self._show.pressed_late(card, card.first.message_ts or "", "")
-                await self._private.send(place, click_answers.NOTHING_TO_ASK_AGAIN)
+                await self._private.send(by.place, click_answers.NOTHING_TO_ASK_AGAIN)
             elif undone := [each.undoes for each in wanted if each.undoes]:
                 [first, *_] = await self._runner.read(lambda c: sorted(rows.cards_of(c, undone)))
-                await self.undo(first, person, place, act)
+                await self.undo(first, by)
             elif is_move(card.first):
-                await self._ask.move(person, there, _move_of(card), act)
+                await self._ask.move(replace(by, place=place), _move_of(card))
             else:
                 ids = [request.customer.customer_id for request in wanted]
-                await self._ask.ask(person, there, ids, card.first.reason, act)
+                await self._ask.ask(replace(by, place=place), ids, card.first.reason)
 
-    async def _check(
-        self, card: Card, unknown: Sequence[Request], person: Person, place: Place, act: Act
-    ) -> None:
-        found = await self._read(unknown, place)
+    async def _check(self, card: Card, unknown: Sequence[Request], by: By) -> None:
+        found = await self._read(unknown, by.place)
         results: dict[str, Result] = {}
         still_latched: list[Request] = []
         for request in unknown:
@@ -180,44 +170,43 @@ class FollowUps:
             else:
                 results[request.id] = result
         # an act that leads to a card is kept with that card
-        recording = None if still_latched else act
-        if results and not await self._record(card, results, person, place, recording):
+        recording = None if still_latched else by.act
+        if results and not await self._record(card, results, by, recording):
             return
         if card.is_pair and still_latched:
             still_latched = [request for request in card.requests if not is_done(request)]
         if still_latched:
             again = new_card(
-                person,
-                place,
+                by.person,
+                by.place,
                 [request.customer for request in still_latched],
                 card.first.reason,
                 kind=card.first.kind,
                 after=[request.to for request in still_latched],
                 follows=still_latched,
             )
-            await self._ask.post(again, place, act, follows=still_latched)
+            await self._ask.post(again, by, follows=still_latched)
 
     async def _record(
         self,
         card: Card,
         results: Mapping[str, Result],
-        person: Person,
-        place: Place,
+        by: By,
         act: Act | None,
     ) -> bool:
         """Record outcomes that the customers show now; false if another request is open."""
         now, others = await self._runner.run(
-            work_steps.looked_again, card.id, person, results, self._recheck_after, act
+            work_steps.looked_again, card.id, by.person, results, self._recheck_after, act
         )
         if isinstance(others, FollowUpOpen):
-            await self._private.send(place, click_answers.FOLLOW_UP_OPEN)
+            await self._private.send(by.place, click_answers.FOLLOW_UP_OPEN)
             return False
         for request in now.requests:
             if request.id in results and request.id not in others and request.outcome:
                 self._metrics.outcomes.labels(request.kind, request.outcome).inc()
         if others:
-            by = [each.by for each in others.values()]
-            await self._say_unknown_since(by, place, now.first.command)
+            changed_by = [each.by for each in others.values()]
+            await self._say_unknown_since(changed_by, by.place, now.first.command)
         return True
 
     async def _say_changed(self, other: Request, place: Place) -> None:
@@ -231,23 +220,21 @@ class FollowUps:
         await self._private.send(place, click_answers.unknown_since(changed_by, url, command))
 
     @asynccontextmanager
-    async def _followed(
-        self, card_id: str, person: Person, place: Place, act: Act
-    ) -> AsyncIterator[Card | None]:
+    async def _followed(self, card_id: str, by: By) -> AsyncIterator[Card | None]:
         """The card as it is now, one click at a time: people click twice. None if it may not be.
 
         This saves reads and is no promise: another instance has locks of its own, so what must not
         happen twice is asked again in the transaction that writes it.
         """
         async with self._locks.setdefault(card_id, asyncio.Lock()):
-            if await self._ask.is_repeated(act, person, place):
+            if await self._ask.is_repeated(by):
                 yield None
                 return
             card = await self._runner.read(lambda c: rows.read(c, card_id))
             if card is None:
                 warn_of_unknown_card(card_id)
-                await self._private.send(place, click_answers.NO_SUCH_REQUEST)
-            elif not await self._permissions.may_follow_up(card, person, place, act):
+                await self._private.send(by.place, click_answers.NO_SUCH_REQUEST)
+            elif not await self._permissions.may_follow_up(card, by):
                 card = None
             yield card
 

@@ -10,10 +10,9 @@ import structlog
 
 from bot.domain.commands import Ask, Doubt, Find, History, Move, Question, UndoOf
 from bot.domain.meanings import LATER, Past
-from bot.domain.models import Customer, Person, Request, Verdict
+from bot.domain.models import Customer, Request, Verdict
 from bot.fusebill.errors import CustomerNotFound, FusebillError
 from bot.ledger import lists as ledger_lists
-from bot.ledger.acts import Act
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Kind, Transaction
 from bot.messages import answers, lists, questions
@@ -21,7 +20,7 @@ from bot.messages.lists import OpenRequest
 from bot.messages.phrases import Links
 from bot.requests.customers import Search
 from bot.requests.permissions import Permissions
-from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.private_messages import By, Place, PrivateMessages
 from bot.requests.runner import Runner
 from bot.slack.client import Slack
 from bot.slack.errors import SlackError
@@ -62,44 +61,45 @@ class Lists:
         else:
             await self._private.send(place, answers.not_read(customer_id, error))
 
-    async def find(self, person: Person, place: Place, find: Find, act: Act) -> None:
+    async def find(self, by: By, find: Find) -> None:
         """Show customers whose id is in a text, or whose name, reference or email contains it."""
         text = find.text
-        if not await self._permissions.may_read(person, place, f"{place.command} find {text}", act):
+        if not await self._permissions.may_read(by, f"{by.place.command} find {text}"):
             return
         try:
-            async with self._private.if_slow(place, answers.SEARCHING):
+            async with self._private.if_slow(by.place, answers.SEARCHING):
                 hits = await self._search.find(find)
         except FusebillError as error:
-            await self._private.send(place, answers.search_failed(text, error))
+            await self._private.send(by.place, answers.search_failed(text, error))
             return
         more = not hits.complete
-        found = lists.found(text, hits.customers, self._links, place.command, more=more)
-        await self._private.send(place, found)
+        found = lists.found(text, hits.customers, self._links, by.place.command, more=more)
+        await self._private.send(by.place, found)
 
-    async def ask_whom(self, person: Person, place: Place, question: Question, act: Act) -> None:
+    async def ask_whom(self, by: By, question: Question) -> None:
         """Show the customers whom a text may name, each with a button that asks for its card."""
         doubts = question.meant.doubts
-        typed = " ".join([place.command, *(doubt.typed for doubt in doubts), question.meant.reason])
-        if not await self._permissions.may_ask(person, place, None, act, 0, typed):
+        typed = " ".join(
+            [by.place.command, *(doubt.typed for doubt in doubts), question.meant.reason]
+        )
+        if not await self._permissions.may_ask(by, None, 0, typed):
             return
         try:
-            async with self._private.if_slow(place, answers.SEARCHING):
+            async with self._private.if_slow(by.place, answers.SEARCHING):
                 found = await self._search.named_by(doubts)
         except FusebillError as error:
-            await self._private.send(place, answers.search_failed(doubts[0].typed, error))
+            await self._private.send(by.place, answers.search_failed(doubts[0].typed, error))
             return
         hits = [each.customers for each in found]
-        await self._private.send(place, questions.whom(question, hits, self._links, place.command))
+        await self._private.send(
+            by.place, questions.whom(question, hits, self._links, by.place.command)
+        )
 
-    async def history(
-        self, person: Person, place: Place, history: History | UndoOf, act: Act
-    ) -> None:
+    async def history(self, by: By, history: History | UndoOf) -> None:
         """Show the last requests, each with a link to its card; draw again those that are stale."""
         customer_id = history.customer_id
-        if not await self._permissions.may_read(
-            person, place, f"{place.command} history", act, customer_id or 0
-        ):
+        typed = f"{by.place.command} history"
+        if not await self._permissions.may_read(by, typed, customer_id or 0):
             return
         try:
             requests = await self._runner.read(lambda c: ledger_lists.recent(c, customer_id))
@@ -108,21 +108,21 @@ class Lists:
             declined = [each.id for each in requests if each.verdict is Verdict.DECLINED]
             reasons = await self._runner.read(lambda c: ledger_lists.decline_reasons(c, declined))
         except LedgerUnavailable:
-            await self._private.send(place, answers.ledger_down(pressed=False))
+            await self._private.send(by.place, answers.ledger_down(pressed=False))
             return
         permalinks = await asyncio.gather(*map(self.permalink, requests))
         past = list(zip(requests, permalinks, strict=True))
         advisers = self._permissions.policy.named_confirmers
         undoing = isinstance(history, UndoOf)
         said = lists.history(customer_id, past, advisers, reasons, undoing=undoing)
-        await self._private.send(place, said)
+        await self._private.send(by.place, said)
 
-    async def pending(self, person: Person, place: Place, act: Act) -> None:
+    async def pending(self, by: By) -> None:
         """Show up to ten open requests, oldest first, those that the person may decide first."""
-        if not await self._permissions.may_read(person, place, f"{place.command} pending", act):
+        if not await self._permissions.may_read(by, f"{by.place.command} pending"):
             return
         found = await self._runner.read(ledger_lists.still_open)
-        judge = self._permissions.judge(person, Verdict.CONFIRMED)
+        judge = self._permissions.judge(by.person, Verdict.CONFIRMED)
         decidable = {each.id: not each.verdict and judge(each, None).allowed for each in found}
         # sorted() keeps the order of equals: oldest first
         ordered = sorted(found, key=lambda request: not decidable[request.id])
@@ -132,7 +132,7 @@ class Lists:
             OpenRequest(request, url, decidable[request.id])
             for request, url in zip(shown, urls, strict=True)
         ]
-        await self._private.send(place, lists.pending(listed, len(ordered) - len(shown)))
+        await self._private.send(by.place, lists.pending(listed, len(ordered) - len(shown)))
 
     async def past(self, known: Sequence[Request], card_size: int) -> list[Past]:
         """What a card says of its customers' past; that of one customer links what it names."""

@@ -7,10 +7,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
 from bot.domain.commands import Ask, Move
-from bot.domain.models import Person
 from bot.domain.moves import read_fields
 from bot.domain.pasted_text import ColumnChoice
-from bot.ledger.acts import Act
 from bot.messages.block_kit import Form
 from bot.messages.forms import REASON, MoveSent, move_form
 from bot.messages.paste_form import (
@@ -23,7 +21,7 @@ from bot.messages.paste_form import (
     understood,
 )
 from bot.requests.permissions import Permissions
-from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.private_messages import By, PrivateMessages
 
 
 @dataclass(eq=False, slots=True)
@@ -37,28 +35,24 @@ class Paste:
 
     async def open_form(
         self,
-        person: Person,
-        place: Place,
+        by: By,
         trigger_id: str,
-        act: Act,
         customer_ids: Sequence[int] = (),
     ) -> None:
         """Open the form; who may not ask, or gets no form from Slack, is told so privately."""
-        person = self._permissions.policy.with_home_team(person)
+        by, place = self._permissions.at_home(by), by.place
         typed = ", ".join(map(str, customer_ids)) or f"{place.command} many"
         first_id = customer_ids[0] if customer_ids else 0
-        if not await self._permissions.may_ask(person, place, None, act, first_id, typed):
+        if not await self._permissions.may_ask(by, None, first_id, typed):
             return
         where = (place.channel_id, place.response_url, place.command)
         form = paste_form(*where, datetime.now(UTC), customer_ids, needs_reason=self._needs_reason)
         await self._private.open_form(place, trigger_id, form)
 
-    async def open_move_form(
-        self, person: Person, place: Place, trigger_id: str, act: Act, move: Move
-    ) -> None:
+    async def open_move_form(self, by: By, trigger_id: str, move: Move) -> None:
         """Open the form that asks what a customer moves to; its reason may be typed already."""
-        person = self._permissions.policy.with_home_team(person)
-        asked = (person, place, None, act, move.customer_id, move.reason)
+        by, place = self._permissions.at_home(by), by.place
+        asked = (by, None, move.customer_id, move.reason)
         if await self._permissions.may_ask(*asked, moves=True):
             where = (place.channel_id, place.response_url, place.command)
             form = move_form(move, *where, needs_reason=self._needs_reason)

@@ -7,7 +7,7 @@ all else is here.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -24,12 +24,11 @@ from bot.domain.policy import (
     may_read,
 )
 from bot.ledger import ask_steps, decide_steps
-from bot.ledger.acts import Act
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.decide_steps import Judge
 from bot.messages import answers
 from bot.ops.metrics import Metrics
-from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.private_messages import By, PrivateMessages
 from bot.requests.runner import Runner
 
 log = structlog.get_logger(__name__)
@@ -50,10 +49,8 @@ class Permissions:
 
     async def may_ask(
         self,
-        person: Person,
-        place: Place,
+        by: By,
         reason: str | None,
-        act: Act,
         customer_id: int = 0,
         typed: str = "",
         *,
@@ -65,27 +62,29 @@ class Permissions:
         policy.
         """
         decision = IN_DIRECT_MESSAGE
-        if not place.is_direct:
-            rules = self.policy, person, place.channel_id, reason, self._members()
+        if not by.place.is_direct:
+            rules = self.policy, by.person, by.place.channel_id, reason, self._members()
             decision = may_ask(*rules, moves=moves)
-        return await self._allow_command(decision, person, place, customer_id, typed, act)
+        return await self._allow_command(decision, by, customer_id, typed)
 
-    async def may_read(
-        self, person: Person, place: Place, command: str, act: Act, customer_id: int = 0
-    ) -> bool:
+    async def may_read(self, by: By, command: str, customer_id: int = 0) -> bool:
         """Whether a person may see customers and past requests here."""
-        decision = may_read(self.policy, person, place.channel_id, self._members())
-        return await self._allow_command(decision, person, place, customer_id, command, act)
+        decision = may_read(self.policy, by.person, by.place.channel_id, self._members())
+        return await self._allow_command(decision, by, customer_id, command)
 
-    async def may_follow_up(self, card: Card, person: Person, place: Place, act: Act) -> bool:
+    async def may_follow_up(self, card: Card, by: By) -> bool:
         """Whether a person may undo what a card did, or check it again."""
-        decision = may_read(self.policy, person, card.first.channel_id, self._members())
-        return await self._allow_click(decision, card, person, place, act)
+        decision = may_read(self.policy, by.person, card.first.channel_id, self._members())
+        return await self._allow_click(decision, card, by)
 
-    async def may_stop(self, card: Card, person: Person, place: Place, act: Act) -> bool:
+    async def may_stop(self, card: Card, by: By) -> bool:
         """Whether a person may stop a card's work: whoever may cancel the card may."""
-        decision = self.judge(person, Verdict.CANCELLED)(card.first, None)
-        return await self._allow_click(decision, card, person, place, act)
+        decision = self.judge(by.person, Verdict.CANCELLED)(card.first, None)
+        return await self._allow_click(decision, card, by)
+
+    def at_home(self, by: By) -> By:
+        """The same, with the person in the team that makes them at home, if one of theirs does."""
+        return replace(by, person=self.policy.with_home_team(by.person))
 
     def judge(self, person: Person, verdict: Verdict) -> Judge:
         """The rules about this person's verdict, for the gate; a refusal is for it to record."""
@@ -103,45 +102,37 @@ class Permissions:
         log.info("refused", label=decision.label, team_id=person.team_id)
 
     async def _allow_command(
-        self,
-        decision: Decision,
-        person: Person,
-        place: Place,
-        customer_id: int,
-        typed: str,
-        act: Act,
+        self, decision: Decision, by: By, customer_id: int, typed: str
     ) -> bool:
         """`customer_id` is 0 if the command named no customer."""
         if decision.allowed:
             return True
-        self.count_refusal(decision, person)
+        self.count_refusal(decision, by.person)
         # the step dates it
         now = datetime.now(UTC)
         denied = Request(
             id=uuid4().hex,
             kind=Kind.UNLATCH,
             customer=Customer(customer_id),
-            channel_id=place.channel_id,
+            channel_id=by.place.channel_id,
             message_ts=None,
             thread_ts=None,
-            requester=person,
+            requester=by.person,
             reason=typed,
             asked_at=now,
             expires_at=now,
         )
         try:
-            await self._runner.run(ask_steps.refused_to_ask, denied, decision, act)
+            await self._runner.run(ask_steps.refused_to_ask, denied, decision, by.act)
         except LedgerUnavailable as error:
             log.error("refusal not recorded", why=str(error))  # noqa: TRY400  # expected
-        await self._private.send(place, answers.denied(decision.why, decision.channels))
+        await self._private.send(by.place, answers.denied(decision.why, decision.channels))
         return False
 
-    async def _allow_click(
-        self, decision: Decision, card: Card, person: Person, place: Place, act: Act
-    ) -> bool:
+    async def _allow_click(self, decision: Decision, card: Card, by: By) -> bool:
         if decision.allowed:
             return True
-        self.count_refusal(decision, person)
-        await self._runner.run(decide_steps.refused, card.id, person, decision.why, act)
-        await self._private.send(place, answers.denied(decision.why, decision.channels))
+        self.count_refusal(decision, by.person)
+        await self._runner.run(decide_steps.refused, card.id, by.person, decision.why, by.act)
+        await self._private.send(by.place, answers.denied(decision.why, decision.channels))
         return False

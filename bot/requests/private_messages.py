@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import structlog
 
 from bot.domain.commands import COMMAND
-from bot.domain.models import Card
+from bot.domain.models import Card, Person
 from bot.ledger import people
+from bot.ledger.acts import Act
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.people import ResponseUrl
 from bot.messages import answers
@@ -48,6 +49,15 @@ class Place:
     response_url: str
     is_direct: bool = False
     command: str = COMMAND
+
+
+@dataclass(frozen=True, slots=True)
+class By:
+    """By whom something is asked or pressed, where, and by which act of theirs."""
+
+    person: Person
+    place: Place
+    act: Act
 
 
 def warn_of_unknown_card(card_id: str) -> None:
