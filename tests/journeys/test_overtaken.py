@@ -129,6 +129,7 @@ async def test_an_undo_that_waits_is_closed_once_its_customer_is_unlatched_again
     await world.press("U0BOB", await world.ask(), CONFIRM)
     assert BY_BOB in without_times(world.card(undo))
     assert labels(world, undo) == []
+    assert "A decision about this waits in the thread." not in world.card(first)
     assert "latch_customer" not in operations(world)
 
 
