@@ -17,7 +17,7 @@ from bot.domain.models import (
     Verdict,
 )
 from bot.messages.block_kit import Message
-from bot.messages.card import Action, Deciders, draw
+from bot.messages.card import Action, Deciders, draw, to_ask_again
 from bot.messages.phrases import Links
 from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from tests.support.hostile import (
@@ -392,3 +392,31 @@ def test_links_go_before_a_card_fails() -> None:
     assert f"[Unlatch {on_it} customers]" in text_of(drawn.blocks)
     few = draw(card_of(customers(on_it), left_out=left_out[:2]), links)
     assert "https://a.example/" in str(few.blocks)
+
+
+def overtaken_by_others(count: int, number: int, event: EventType) -> Card:
+    """A card of so many customers, a number of whom were each changed by a card of its own."""
+    card = card_of([replace(LONG, customer_id=10**17 + each) for each in range(count)])
+    for each in range(number):
+        place = ["C0BILLING", f"1.{each}"]
+        about: dict[str, Any] = {"by_request": "b", "did": "cleared", "decider": "U0BOB"}
+        card = happened(card, event, to=[each], place=place, may_pass=False, **about)
+    return card
+
+
+def test_of_many_cards_that_overtook_one_the_first_are_linked_and_the_others_counted() -> None:
+    url = f"https://sandbox.slack.example/archives/C0BILLING/{'p' * 60}"
+    links = Links(cards={("C0BILLING", f"1.{each}"): url for each in range(5)})
+    asked = draw(overtaken_by_others(50, 49, EventType.LEFT_OUT), links)
+    assert refused_by_slack(asked) == []
+    assert refused_by_slack(as_lines(asked)) == []
+    shown = text_of(asked.blocks)
+    assert shown.startswith("Unlatch 1 customer?\nClears 1 contact and 1 company.")
+    assert (shown.count("see its card"), "44 more cards changed others" in shown) == (5, True)
+    assert str(asked.blocks).count(url) == 5
+
+
+def test_only_customers_that_are_not_yet_as_the_card_wanted_are_asked_about_again() -> None:
+    card = overtaken_by_others(3, 2, EventType.LEFT_OUT)
+    done = happened(confirmed(card), EventType.REFUSED, to=[2], why="Fusebill refused.")
+    assert [r.position for r in to_ask_again(done)] == [3]
