@@ -118,12 +118,3 @@ async def test_new_messages_do_not_scroll_a_list_that_was_scrolled_up(
     assert await scroller.evaluate("node => node.scrollTop") == 0
     await newer.click()
     await expect(alice.card).to_be_in_viewport()
-
-
-async def test_the_page_shows_a_lost_connection_and_reconnects(alice: Tab) -> None:
-    slack = alice.sandbox.slack
-    await slack.__aexit__()
-    await expect(alice.page.get_by_test_id("reconnecting")).to_be_visible()
-    await slack.__aenter__()
-    await expect(alice.page.get_by_test_id("reconnecting")).to_be_hidden()
-    await alice.ask()

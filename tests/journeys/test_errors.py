@@ -99,11 +99,8 @@ async def test_a_refusal_shows_fusebills_words_and_is_not_retried(
     ("kind", "may_pass"),
     [
         ("unavailable", True),
-        ("hang", True),
-        ("lost_before", True),
         ("long_429", True),
         ("door", True),
-        ("html", True),
         ("conflict", True),
         ("malformed", False),
         ("unauthorized", False),

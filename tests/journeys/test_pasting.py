@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,13 +106,3 @@ async def test_a_file_that_people_really_paste_becomes_a_card_of_its_customers(
     (card,) = cards(world)
     assert f"{BIKES}" in world.card(card)
     assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
-
-
-async def test_references_are_asked_about_only_if_the_rules_allow_it(world: World) -> None:
-    form = await form_of(world)
-    people = world.slack.workspace.users
-    people["U0ALICE"] = replace(people["U0ALICE"], team_id="T0OTHER")
-    await world.slack.submit(form.id, {"ids": "MPJ-118"})
-    await world.settled()
-    assert "People from other organisations may not" in world.last_ephemeral("U0ALICE")
-    assert world.fusebill.calls == []

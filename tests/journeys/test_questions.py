@@ -95,13 +95,6 @@ async def test_an_address_beside_an_id_is_a_customer_or_the_reason(world: World)
     assert f": {INVOICE} moved" in world.card(card)
 
 
-async def test_what_is_certain_is_on_the_card_with_what_was_chosen(world: World) -> None:
-    add_customers(world.fusebill, [77], reference="0042", companyName="Zero")
-    await world.reply_to("3100025, 0042 moved")
-    await press(world, "Zero (77) and 1 more")
-    assert world.card(cards(world)[0]).startswith("Unlatch 2 customers?")
-
-
 async def test_the_rules_come_before_the_question(open_world: OpenWorld) -> None:
     async with open_world(unlatch_channels=frozenset({"C0OTHER"})) as world:
         assert "🔒" in await world.reply_to("0001337")

@@ -383,8 +383,11 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
     [
         ({}, None),
         ({"Retry-After": "7"}, NOW + timedelta(seconds=7)),
+        ({"Retry-After": "9" * 18}, NOW + timedelta(days=1)),
         ({"Retry-After": "Mon, 23 Nov 2026 12:00:09 GMT"}, NOW + timedelta(seconds=9)),
         ({"X-Rate-Limit-Reset-Minute": "2026-11-23T12:00:30Z"}, NOW + timedelta(seconds=30)),
+        ({"X-Rate-Limit-Reset-Minute": "2026-11-23T12:00:30"}, NOW + timedelta(seconds=30)),
+        ({"X-Rate-Limit-Reset-Minute": "1795435230000"}, NOW + timedelta(seconds=30)),
         (
             {"X-Rate-Limit-Reset-Minute": "2026-11-23T14:00:30.0000000+02:00"},
             NOW + timedelta(seconds=30),
