@@ -20,7 +20,7 @@ from typing import Any
 from weakref import WeakKeyDictionary
 
 import structlog
-from sqlalchemy import Connection, Engine, event, select
+from sqlalchemy import Connection, Engine, RowMapping, event, select
 
 from bot.ledger.tables import events
 
@@ -35,26 +35,19 @@ RESOLVED_AFTER_S = 60.0
 
 _LOGGED = ("request_id", "number", "type", "actor", "hash")
 _COLUMNS = tuple(events.c[name] for name in (*_LOGGED, "id"))
+Row = Mapping[str, Any] | RowMapping
 
 
 @dataclass(slots=True)
 class _Transaction:
-    """The events of a transaction, each with the ledger's running count."""
+    """The events of a transaction, as rows."""
 
-    inserted: list[tuple[Mapping[str, Any], int]] = field(default_factory=list)
+    inserted: list[Row] = field(default_factory=list)
     committing: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class _Uncertain:
-    """An event whose commit failed at this time (monotonic, in seconds), perhaps after it."""
-
-    request_id: str
-    hash: str
-    at: float
-
-
-_uncertain: WeakKeyDictionary[Engine, deque[_Uncertain]] = WeakKeyDictionary()
+_uncertain: WeakKeyDictionary[Engine, deque[tuple[Row, float]]] = WeakKeyDictionary()
+"""The events whose commit failed, perhaps after it, and when (monotonic, in seconds)."""
 
 
 def watch_commits(engine: Engine) -> None:
@@ -77,10 +70,7 @@ def witnessed(connection: Connection) -> Iterator[None]:
         if transaction.committing:
             _write(transaction, uncertain=True)
             now = monotonic()
-            _uncertain[engine].extend(
-                _Uncertain(each["request_id"], each["hash"], now)
-                for each, _count in transaction.inserted
-            )
+            _uncertain[engine].extend((each, now) for each in transaction.inserted)
         raise
     else:
         _write(transaction)
@@ -89,7 +79,7 @@ def witnessed(connection: Connection) -> Iterator[None]:
 def saw(connection: Connection, new: Mapping[str, Any], count: int) -> None:
     """Note that an event (a row) was inserted, and the count that the database gave it."""
     if transaction := connection.info.get("transaction"):
-        transaction.inserted.append((new, count))
+        transaction.inserted.append({**new, "id": count})
 
 
 def log_again(connection: Connection) -> None:
@@ -98,8 +88,8 @@ def log_again(connection: Connection) -> None:
     A bot that was killed may have committed them without their lines.
     """
     last = select(*_COLUMNS).order_by(events.c.id.desc()).limit(LAST_EVENTS)
-    for row in reversed(connection.execute(last).all()):
-        _log(*row, again=True)
+    for row in reversed(connection.execute(last).mappings().all()):
+        _log(row, again=True)
 
 
 def _on_commit(connection: Connection) -> None:
@@ -117,45 +107,28 @@ def _resolve(connection: Connection, current: _Transaction) -> None:
     What the current transaction inserts once more is not there yet, and gets its line from that.
     """
     pending = _uncertain[connection.engine]
-    taken: list[_Uncertain] = []
+    taken: list[tuple[Row, float]] = []
     with suppress(IndexError):  # other threads commit, too
         while True:
             taken.append(pending.popleft())
-    inserted = {each["hash"] for each, _count in current.inserted}
-    wanted = {each.hash: each for each in taken if each.hash not in inserted}
-    query = select(*_COLUMNS).where(events.c.request_id.in_({e.request_id for e in taken}))
+    inserted = {each["hash"] for each in current.inserted}
+    wanted = {row["hash"]: (row, at) for row, at in taken if row["hash"] not in inserted}
+    requests = {row["request_id"] for row, _at in taken}
+    query = select(*_COLUMNS).where(events.c.request_id.in_(requests))
     try:
-        for row in connection.execute(query).all():
-            if wanted.pop(row.hash, None):
-                _log(*row)
+        for row in connection.execute(query).mappings().all():
+            if wanted.pop(row["hash"], None):
+                _log(row)
     finally:
         oldest = monotonic() - RESOLVED_AFTER_S
-        pending.extend(each for each in wanted.values() if each.at > oldest)
+        pending.extend(each for each in wanted.values() if each[1] > oldest)
 
 
-def _write(transaction: _Transaction, *, uncertain: bool = False) -> None:
-    doubt = {"uncertain": True} if uncertain else {}
-    for new, count in transaction.inserted:
-        request_id, number, event, actor, hash_ = (new[name] for name in _LOGGED)
-        _log(request_id, number, event, actor, hash_, count, **doubt)
+def _write(transaction: _Transaction, **doubt: bool) -> None:
+    for row in transaction.inserted:
+        _log(row, **doubt)
 
 
-def _log(
-    request_id: str,
-    number: int,
-    event_type: str,
-    actor: str,
-    hash_: str,
-    count: int,
-    **flags: bool,
-) -> None:
-    log.info(
-        MESSAGE,
-        request_id=request_id,
-        number=number,
-        type=str(event_type),
-        actor=actor,
-        hash=hash_,
-        count=count,
-        **flags,
-    )
+def _log(row: Row, **flags: bool) -> None:
+    logged = {name: row[name] for name in _LOGGED} | {"type": str(row["type"])}
+    log.info(MESSAGE, **logged, count=row["id"], **flags)
