@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
@@ -61,6 +62,19 @@ async def test_a_card_that_waits_is_closed_once_another_changed_its_customer(wor
     assert kept.due == ()
     assert operations(world).count("unlatch_customer") == 1
     assert "✅ Unlatched" in world.card(first)
+
+
+async def test_a_card_that_slack_takes_only_after_another_changed_its_customer_is_closed(
+    world: World,
+) -> None:
+    first = await world.ask()
+    world.slack.faults.fail("chat.postMessage", status=429, retry_after=2)
+    late = asyncio.create_task(world.ask(f"{BIKES} late"))
+    await world.slack.workspace.until(lambda: any(c.status == 429 for c in world.slack.calls))
+    await world.slack.click("U0BOB", first.ts, CONFIRM)
+    card = await late
+    assert BY_BOB in without_times(world.card(card))
+    assert (await world.kept(card)).story == ["requested", "posted", "overtaken"]
 
 
 async def test_whoever_presses_on_a_closed_card_is_told_why_it_is_closed(world: World) -> None:
