@@ -63,7 +63,7 @@ class BackgroundTasks:
 
 @asynccontextmanager
 async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run something while a block runs, as long as that takes; what it raises is nobody's."""
+    """Run something while a block runs, as long as that takes; what it raises is dropped."""
     task = asyncio.create_task(work)
     try:
         yield

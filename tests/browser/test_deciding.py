@@ -123,5 +123,6 @@ async def test_the_two_person_rule_is_a_switch_of_the_page(alice: Tab) -> None:
     await alice.press("Unlatch Stolen Bikes")
     await expect(alice.ephemeral).to_contain_text("needs somebody else to confirm")
     await rule.uncheck()
+    await expect(rule).to_be_enabled()
     await alice.ask("/unlatch 3100033 moved")
     await expect(alice.card).not_to_contain_text("Somebody else has to confirm.")

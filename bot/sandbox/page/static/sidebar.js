@@ -76,9 +76,12 @@ export class Sidebar {
     byId("fault").addEventListener("change", (event) =>
       this.#do("do/fault", { kind: event.target.value || null }),
     );
-    byId("two-person").addEventListener("change", (event) =>
-      this.#do("do/two-person", { on: event.target.checked }),
-    );
+    byId("two-person").addEventListener("change", async ({ target }) => {
+      // the bot starts anew, and takes no command meanwhile
+      target.disabled = true;
+      await this.#do("do/two-person", { on: target.checked });
+      target.disabled = false;
+    });
     byId("reset").addEventListener("click", () => this.#do("do/reset", {}));
     byId("slack-down").addEventListener("click", () =>
       this.#do("slack", { down_s: this.#downUntil === null ? DOWN_S : 0 }),
@@ -96,7 +99,7 @@ export class Sidebar {
     this.#showFaults(extra.faults, extra.fault);
     byId("reset").hidden = !extra.customers;
     byId("rules").hidden = extra.two_person === undefined;
-    byId("two-person").checked = Boolean(extra.two_person);
+    if (!byId("two-person").disabled) byId("two-person").checked = Boolean(extra.two_person);
     this.#showSlack(state.slack_down ? state.slack_down_until : null);
   }
 
