@@ -52,6 +52,7 @@ from tests.support.hostile import CARD, NOON, STOLEN_BIKES, TEXTS
 from tests.support.ledger import create
 from tests.support.names import ALICE, BOB
 from tests.support.rights import open_folder, without_rights
+from tests.support.stage import on_postgresql, on_sqlite
 from tests.support.steps import Process, process
 
 COLUMNS = (
@@ -195,6 +196,7 @@ def test_an_event_has_its_ids_its_request_and_other_details(reader: Engine) -> N
     assert rows[2]["details"] == {"team": "T0SANDBOX"}
 
 
+@on_sqlite
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize(
     ("wanted", "expected"),
@@ -300,6 +302,7 @@ def test_command_line_filters_can_be_combined(run: Audit) -> None:
     assert found == ["requested", "decision_denied", "confirmed", "cleared"]
 
 
+@on_sqlite
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]], ids=str)
 @pytest.mark.usefixtures("two")
 def test_no_rows_mean_no_output_a_note_and_exit_code_0(run: Audit, form: list[str]) -> None:
@@ -388,6 +391,7 @@ def test_an_invalid_customer_id_exits_2(
     assert "must be a customer id, at most 18 digits" in capsys.readouterr().err
 
 
+@on_sqlite
 @pytest.mark.parametrize("form", [[], ["--json"], ["--csv"], ["--verify"]], ids=str)
 async def test_lone_surrogates_in_fusebills_texts_break_no_format(
     run: Audit, ledger: Process, form: list[str]
@@ -496,6 +500,7 @@ def chain(row: dict[str, Any], count: int, why: str) -> Iterator[dict[str, Any]]
         yield event
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     "change_fields",
     [
@@ -523,6 +528,7 @@ def test_a_customer_with_other_fields_than_todays_verifies(
     assert run("--verify") == (1, f"{A}: its own row was changed\n", "")
 
 
+@on_sqlite
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("details", ['{"why":"x"} ', '{"why":"y","why":"x"}', "[]", "oops", "{"])
 def test_details_that_were_hashed_as_another_text_are_named(
@@ -532,6 +538,7 @@ def test_details_that_were_hashed_as_another_text_are_named(
     assert run("--verify") == (1, f"{A}, event 2: changed\n", "")
 
 
+@on_sqlite
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("details", ["[]", "oops", "{", "7"])
 def test_a_text_that_is_no_event_is_named_even_with_its_hash(
@@ -564,6 +571,7 @@ def growth_mb(work: Callable[[], object]) -> float:
     return (kilobytes("VmHWM") - before) / 1024
 
 
+@on_sqlite
 def test_memory_stays_bounded_on_a_large_ledger(url: str) -> None:
     fill(url, 50, 300, why="x" * 3000, at_a_time=5)
     engine = open_engine(url, read_only=True)
@@ -623,6 +631,7 @@ A = f"request {'a' * 32}"
 OF_A = f"WHERE request_id = '{'a' * 32}'"
 
 
+@on_sqlite
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize(
     ("statement", "expected"),
@@ -695,6 +704,7 @@ def test_verify_names_the_first_row_that_was_changed_or_removed(
     assert run("--verify") == (1, f"{expected}\n", "")
 
 
+@on_sqlite
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize(
     "changed",
@@ -719,6 +729,7 @@ def test_no_hash_covers_when_something_is_done(url: str, run: Audit) -> None:
     assert run("--verify")[0] == 0
 
 
+@on_sqlite
 @pytest.mark.parametrize(
     ("changed", "expected"),
     [
@@ -732,48 +743,44 @@ def test_no_hash_covers_when_something_is_done(url: str, run: Audit) -> None:
     ],
 )
 def test_values_of_a_wrong_type_are_named_and_still_exported(
-    file_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    url: str,
+    run: Audit,
     changed: str,
     expected: str | None,
 ) -> None:
-    fill(file_url, 2, 3)
-    with sqlite3.connect(file_url.removeprefix("sqlite:///")) as connection:
-        connection.execute(f"UPDATE {changed}")
-    connection.close()
-    code, out, err = audit(file_url, monkeypatch, capsys, "--verify")
+    fill(url, 2, 3)
+    change(url, f"UPDATE {changed}")
+    code, out, err = run("--verify")
     problem = f", {expected}" if expected else ": its own row was changed"
     assert out.splitlines() == [f"request {number:032x}{problem}" for number in range(2)]
     assert (code, err) == (1, "")
-    code, out, err = audit(file_url, monkeypatch, capsys, "--json")
+    code, out, err = run("--json")
     assert (code, err, len(out.splitlines())) == (0, "", 6)
 
 
+@on_postgresql
 @pytest.mark.parametrize("time", ["infinity", "0044-03-15 BC"])
 def test_verify_names_a_time_that_python_cannot_represent(
-    postgresql_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    url: str,
+    run: Audit,
     time: str,
 ) -> None:
-    fill(postgresql_url, 1, 3)
-    change(postgresql_url, f"UPDATE events SET at = '{time}' WHERE number = 2")
-    code, out, err = audit(postgresql_url, monkeypatch, capsys, "--verify")
+    fill(url, 1, 3)
+    change(url, f"UPDATE events SET at = '{time}' WHERE number = 2")
+    code, out, err = run("--verify")
     assert (code, out, err) == (1, f"request {0:032x}, event 2: changed\n", "")
-    code, out, err = audit(postgresql_url, monkeypatch, capsys, "--csv")
+    code, out, err = run("--csv")
     assert (code, len(out.splitlines()), err) == (0, 4, "")
 
 
-def test_the_databases_time_zone_does_not_matter(
-    postgresql_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fill(postgresql_url, 1, 3)
-    name = postgresql_url.partition("?")[0].rpartition("/")[2]
-    change(postgresql_url, f"ALTER DATABASE {name} SET timezone = 'America/St_Johns'")
-    code, out, err = audit(postgresql_url, monkeypatch, capsys, "--verify")
+@on_postgresql
+def test_the_databases_time_zone_does_not_matter(url: str, run: Audit) -> None:
+    fill(url, 1, 3)
+    name = url.partition("?")[0].rpartition("/")[2]
+    change(url, f"ALTER DATABASE {name} SET timezone = 'America/St_Johns'")
+    code, out, err = run("--verify")
     assert (code, err) == (0, ""), out
-    _code, out, _err = audit(postgresql_url, monkeypatch, capsys, "--json")
+    _code, out, _err = run("--json")
     assert {json.loads(line)["at"] for line in out.splitlines()} == {"2026-11-23T12:00:00.000000Z"}
 
 
@@ -788,15 +795,15 @@ def test_the_customer_id_column_beats_the_snapshot(url: str) -> None:
     assert request_of(row).customer.customer_id == 2554529
 
 
+@on_sqlite
 @pytest.mark.parametrize("option", [[], ["--verify"]], ids=str)
 def test_a_ledger_without_its_tables_fails_with_one_line(
-    file_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    url: str,
+    run: Audit,
     option: list[str],
 ) -> None:
-    change(file_url, "DROP TABLE events")
-    code, out, err = audit(file_url, monkeypatch, capsys, *option)
+    change(url, "DROP TABLE events")
+    code, out, err = run(*option)
     assert (code, out, err) == (1, "", "DATABASE_URL: no such table: events\n")
 
 
@@ -866,6 +873,7 @@ def rehash(url: str, number: int, actor: str) -> None:
     engine.dispose()
 
 
+@on_sqlite
 @pytest.mark.usefixtures("two")
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_verify_names_an_event_that_was_rehashed(url: str, run: Audit, number: int) -> None:
@@ -881,31 +889,28 @@ def test_verify_names_the_first_changed_event_of_each_request(url: str, run: Aud
     assert out.splitlines() == [f"{A}, event 1: changed", f"request {'b' * 32}, event 1: changed"]
 
 
-def test_verify_names_a_deleted_request(
-    file_url: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fill(file_url, 2)
-    with sqlite3.connect(file_url.removeprefix("sqlite:///")) as connection:
+@on_sqlite
+def test_verify_names_a_deleted_request(url: str, run: Audit) -> None:
+    fill(url, 2)
+    # a connection that does not ask for foreign keys
+    with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection, connection:
         connection.execute("DELETE FROM requests WHERE id = ?", [f"{1:032x}"])
-    connection.close()
-    code, out, _err = audit(file_url, monkeypatch, capsys, "--verify")
+    code, out, _err = run("--verify")
     assert (code, out) == (1, f"request {1:032x}: its own row is missing\n")
 
 
+@on_sqlite
 @pytest.mark.parametrize("value", ["'oops'", "x'00ff'"])
 def test_verify_names_an_unreadable_time(
-    file_url: str,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    url: str,
+    run: Audit,
     value: str,
 ) -> None:
-    fill(file_url, 1, 3)
-    with sqlite3.connect(file_url.removeprefix("sqlite:///")) as connection:
-        connection.execute(f"UPDATE events SET at = {value} WHERE number = 2")
-    connection.close()
-    code, out, _err = audit(file_url, monkeypatch, capsys, "--verify")
+    fill(url, 1, 3)
+    change(url, f"UPDATE events SET at = {value} WHERE number = 2")
+    code, out, _err = run("--verify")
     assert (code, out) == (1, f"request {0:032x}, event 2: changed\n")
-    code, out, _err = audit(file_url, monkeypatch, capsys)
+    code, out, _err = run()
     assert (code, len(out.splitlines())) == (0, 4)
 
 

@@ -29,6 +29,7 @@ from tests.resilience.test_versions import INTERRUPTED, copied
 from tests.support.ledger import broken, create, reading
 from tests.support.names import BIKES, CONFIRM, UNDO
 from tests.support.older import FIRST, LAST, OldCard, write
+from tests.support.stage import on_sqlite
 from tests.support.steps import NOW, REQUEST, Process, card_of
 from tests.support.world import OpenWorld, World
 
@@ -232,6 +233,7 @@ HOSTILE = [
 ]
 
 
+@on_sqlite
 @pytest.mark.parametrize("name", HOSTILE, ids=ascii)
 async def test_a_hostile_name_breaks_no_form(one: Process, audit: Audit, name: str) -> None:
     customer = replace(REQUEST.customer, company_name=name.replace("\x00", ""))
@@ -307,6 +309,7 @@ def test_the_summary_has_a_line_for_each_request(audit: Audit) -> None:
     ]
 
 
+@on_sqlite
 @pytest.mark.usefixtures("a_day")
 @pytest.mark.parametrize(
     ("arguments", "found"),

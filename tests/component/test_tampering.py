@@ -26,8 +26,10 @@ from bot.ops import logs
 from tests.support.by_hand import FORGED, chain, events_of, forge, rewrite, row_of
 from tests.support.hostile import CARD, NOON
 from tests.support.names import ALICE, BOB
+from tests.support.stage import on_sqlite
 from tests.support.steps import Process, process
 
+pytestmark = on_sqlite
 HOUR, MINUTE = timedelta(hours=1), timedelta(minutes=1)
 DONE = replace(CARD, id="a" * 32)
 WAITING = replace(DONE, id="b" * 32, customer=Customer(3100025, HubSpotIds(5151, None)))
