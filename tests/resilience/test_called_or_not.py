@@ -8,11 +8,11 @@ import pytest
 
 from bot.domain.models import EventType, Outcome
 from bot.sandbox.slack.simulator import PostedMessage
-from tests.resilience.test_many_crash import all_outcomes, ask
+from tests.resilience.test_many_crash import all_outcomes
 from tests.support.bot_process import PACE
 from tests.support.kept import KeptRequest
 from tests.support.ledger import broken
-from tests.support.names import BIKES, CHANNEL, CONFIRM, CUSTOMERS, STOP
+from tests.support.names import BIKES, CONFIRM, CUSTOMERS, STOP
 from tests.support.reading import request_id
 from tests.support.stage import Stage, Trap
 
@@ -20,14 +20,6 @@ JOINERY = 3100025
 WRITE = "unlatch_customer"
 # the next process starts, and somebody presses Stop, before the old hold is over
 HELD = replace(PACE, hold_s=2.0)
-
-
-async def ask_two(staged: Stage) -> PostedMessage:
-    await staged.slack.command("U0ALICE", f"{BIKES}, {JOINERY} moved portal")
-    await staged.until(lambda: len(staged.slack.workspace.messages(CHANNEL)) > 0)
-    card = staged.slack.workspace.messages(CHANNEL)[-1]
-    await staged.until(lambda: card.ts in staged.log)
-    return card
 
 
 async def killed(staged: Stage, card: PostedMessage, trap: Trap) -> None:
@@ -47,7 +39,7 @@ def requests(staged: Stage) -> list[KeptRequest]:
 
 async def test_what_was_begun_and_stopped_is_what_a_look_shows_or_unknown(staged: Stage) -> None:
     await staged.start(timing=HELD)
-    card = await ask_two(staged)
+    card = await staged.ask(BIKES, JOINERY)
     # the first call takes effect, the second is lost with the process
     await killed(staged, card, Trap(staged, ("before", WRITE), 1))
     assert all_outcomes(staged) == {Outcome.CLEARED: 1, Outcome.UNKNOWN: 1}
@@ -59,7 +51,7 @@ async def test_what_was_begun_and_stopped_is_what_a_look_shows_or_unknown(staged
 
 async def test_what_was_not_begun_and_stopped_was_not_done(staged: Stage) -> None:
     await staged.start(timing=HELD)
-    card = await ask_two(staged)
+    card = await staged.ask(BIKES, JOINERY)
     # the kill comes with the second read, before any call; what the first one did is in its event
     await killed(staged, card, Trap(staged, ("before", "get_customer"), 0))
     for request in requests(staged):
@@ -75,11 +67,9 @@ async def test_a_customer_that_somebody_cleared_before_its_turn_is_already_clear
     staged: Stage, lets_through: int
 ) -> None:
     await staged.start()
-    card = await ask(staged)
-    trap = Trap(staged, ("after", WRITE), lets_through)
-    trap.arm()
-    await staged.slack.click("U0BOB", card.ts, CONFIRM)
-    await staged.until(trap.sprung.is_set)
+    card = await staged.ask(*CUSTOMERS)
+    async with staged.dies_at(("after", WRITE), lets_through):
+        await staged.slack.click("U0BOB", card.ts, CONFIRM)
     not_begun = [each for each in requests(staged) if EventType.BEGUN not in each.story]
     for each in not_begun:
         row = staged.fusebill.customers[each.customer.customer_id]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bot.settings import Mode, Timing
 from tests.support.ledger import HOLD_LOST, broken
-from tests.support.names import BIKES, CANCEL, CONFIRM
+from tests.support.names import BIKES, CANCEL
 from tests.support.other_clock import FAKETIME, SWEEPS_S, bot_whose_clock_is
-from tests.support.stage import Stage, stage
+from tests.support.stage import Stage, on_postgresql
 
-pytestmark = pytest.mark.skipif(FAKETIME is None, reason="faketime is not installed")
+pytestmark = [pytest.mark.skipif(FAKETIME is None, reason="faketime is not installed")]
+pytestmark += [on_postgresql]
 
 SLOW_S = 5 * SWEEPS_S
 """Several looks of the other bot at what is due."""
@@ -23,10 +22,9 @@ ON_TIME = Timing(sweep_every_s=SWEEPS_S)
 
 
 @pytest.fixture
-async def staged(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with stage(postgresql_url, tmp_path) as opened:
-        opened.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=SLOW_S)
-        yield opened
+def staged(staged: Stage) -> Stage:
+    staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=SLOW_S)
+    return staged
 
 
 async def confirmed_once(staged: Stage, customer_id: int) -> None:
@@ -36,7 +34,7 @@ async def confirmed_once(staged: Stage, customer_id: int) -> None:
     # time for the other bot to look
     await asyncio.sleep(SLOW_S)
     assert "[Cancel]" in staged.card(card)
-    assert (await staged.slack.click("U0BOB", card.ts, CONFIRM)).status == 200
+    await staged.confirm(card)
     await staged.until(lambda: "✅ Unlatched" in staged.card(card))
     kept = (await staged.settled())[-1]
     # a machine with much else to do may post a card late

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -15,7 +13,7 @@ from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
 from tests.support.ledger import broken
 from tests.support.names import BIKES
-from tests.support.stage import Stage, Trap, stage
+from tests.support.stage import Stage
 
 BEFORE_OUTCOME = [
     (when, call) for call in ("get_customer", "unlatch_customer") for when in ("before", "after")
@@ -30,12 +28,6 @@ STEPS = re.compile(
 )
 
 
-@pytest.fixture
-async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with stage(database_url, tmp_path) as opened:
-        yield opened
-
-
 def story(thread: str) -> list[str]:
     """The steps that a thread shows; a line that was posted twice counts once."""
     return list(dict.fromkeys(step.strip() for step in STEPS.findall(thread)))
@@ -45,19 +37,15 @@ async def kill(
     staged: Stage, card: PostedMessage, point: tuple[str, str], lets_through: int = 0
 ) -> None:
     """Confirm the card, and kill the bot at the point."""
-    trap = Trap(staged, point, lets_through)
-    trap.arm()
-    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
-    await staged.until(trap.sprung.is_set)
+    async with staged.dies_at(point, lets_through):
+        await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
 
 
 async def kill_at_start(staged: Stage, point: tuple[str, str]) -> None:
     """Start the bot and kill it at the point: it takes up what the process before it left."""
-    trap = Trap(staged, point)
-    trap.arm()
-    # it reclaims the work before it listens, and may be killed before that
-    await staged.launch()
-    await staged.until(trap.sprung.is_set)
+    async with staged.dies_at(point):
+        # it reclaims the work before it listens, and may be killed before that
+        await staged.launch()
 
 
 @pytest.mark.parametrize("point", BEFORE_OUTCOME + AFTER_OUTCOME, ids=" ".join)
@@ -172,10 +160,8 @@ async def test_after_a_kill_a_cancelled_card_is_shown_as_cancelled(
 ) -> None:
     await staged.start()
     card = await staged.ask()
-    trap = Trap(staged, point)
-    trap.arm()
-    await staged.slack.click("U0ALICE", card.ts, "unlatch_cancel")
-    await staged.until(trap.sprung.is_set)
+    async with staged.dies_at(point):
+        await staged.slack.click("U0ALICE", card.ts, "unlatch_cancel")
     await staged.start()
     await staged.settled()
 
@@ -209,10 +195,8 @@ async def test_a_refusal_whose_bot_was_killed_is_drawn_by_another_before_the_rec
     await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
     await staged.until(lambda: "✅ Unlatched" in staged.thread(card))
     await staged.until(lambda: waits_for_recheck(staged))
-    trap = Trap(staged, ("before", "chat.postMessage"))
-    trap.arm()
-    await staged.slack.click("U0GUEST", card.ts, "unlatch_undo")
-    await staged.until(trap.sprung.is_set)
+    async with staged.dies_at(("before", "chat.postMessage")):
+        await staged.slack.click("U0GUEST", card.ts, "unlatch_undo")
     await staged.until(lambda: "was refused" in staged.thread(card))
 
 

@@ -6,22 +6,19 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
 import pytest
 
 from bot.domain.models import Outcome
-from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Timing
 from tests.resilience.test_many_crash import all_outcomes
 from tests.support import postgresql
 from tests.support.bot_process import PACE, BotProcess
 from tests.support.ledger import HOLD_LOST, broken
-from tests.support.names import BIKES, CHANNEL, CONFIRM
+from tests.support.names import BIKES, CONFIRM
 from tests.support.proxy import Proxy
-from tests.support.stage import Stage, stage
-from tests.support.world import add_customers
+from tests.support.stage import Stage, on_postgresql
 
 MANY = range(5_000_001, 5_000_025)
 SHORT = replace(PACE, hold_s=3.0, retry_s=0.1)
@@ -30,12 +27,7 @@ LOOKS_S = 1.0
 """Time for a process that woke to do what it would do."""
 
 
-@pytest.fixture
-async def staged(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with stage(postgresql_url, tmp_path) as opened:
-        add_customers(opened.fusebill, MANY)
-        opened.fusebill.calls_per_minute = 100_000
-        yield opened
+pytestmark = on_postgresql
 
 
 @pytest.fixture
@@ -52,15 +44,6 @@ async def start_behind(staged: Stage, proxy: Proxy, timing: Timing) -> BotProces
     return await behind.start(timing=timing)
 
 
-async def ask_about_many(staged: Stage) -> PostedMessage:
-    text = f"{', '.join(map(str, MANY))} moved"
-    assert (await staged.slack.command("U0ALICE", text)).status == 200
-    await staged.until(lambda: bool(staged.slack.workspace.messages(CHANNEL)))
-    [card] = staged.slack.workspace.messages(CHANNEL)
-    await staged.until(lambda: card.ts in staged.log)
-    return card
-
-
 @pytest.mark.parametrize(
     ("timing", "silent_s", "bots"),
     [(Timing(), 15.0, 1), (SHORT, 6.0, 1), (SHORT, 6.0, 2)],
@@ -72,7 +55,7 @@ async def test_a_database_that_is_silent_amid_the_work_has_nobody_called_twice(
     if bots > 1:
         await staged.start(timing=timing)
     await start_behind(staged, proxy, timing)
-    card = await ask_about_many(staged)
+    card = await staged.ask(*MANY)
     silent = asyncio.Event()
 
     async def fall_silent(operation: str) -> None:
@@ -83,7 +66,7 @@ async def test_a_database_that_is_silent_amid_the_work_has_nobody_called_twice(
 
     staged.fusebill.after = fall_silent
     staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=0.1)
-    assert (await staged.slack.click("U0BOB", card.ts, CONFIRM)).status == 200
+    await staged.confirm(card)
     await staged.until(silent.is_set)
     await asyncio.sleep(silent_s)
     proxy.speaks.set()

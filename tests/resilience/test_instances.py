@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
 import pytest
@@ -16,17 +14,14 @@ from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
 from tests.support.kept import KeptCard
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
-from tests.support.stage import Stage, Trap, stage
+from tests.support.stage import Stage, Trap, on_postgresql
 from tests.support.world import add_customers
 
 # long enough that no live instance loses its lease on a loaded machine
 PATIENT = replace(PACE, hold_s=10.0)
 
 
-@pytest.fixture
-async def staged(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with stage(postgresql_url, tmp_path) as opened:
-        yield opened
+pytestmark = on_postgresql
 
 
 async def click_everywhere(

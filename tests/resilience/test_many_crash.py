@@ -7,11 +7,10 @@ from collections import Counter
 import pytest
 
 from bot.domain.models import Outcome
-from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.ledger import broken
-from tests.support.names import CHANNEL, CUSTOMERS
+from tests.support.names import CUSTOMERS
 from tests.support.reading import unlatched
-from tests.support.stage import Stage, Trap
+from tests.support.stage import Stage
 
 POINTS = [
     (when, call, lets_through)
@@ -27,15 +26,6 @@ POINTS = [
 ]
 
 
-async def ask(staged: Stage) -> PostedMessage:
-    text = f"{', '.join(map(str, CUSTOMERS))} moved portal"
-    assert (await staged.slack.command("U0ALICE", text)).status == 200
-    await staged.until(lambda: len(staged.slack.workspace.messages(CHANNEL)) > 0)
-    card = staged.slack.workspace.messages(CHANNEL)[-1]
-    await staged.until(lambda: card.ts in staged.log)
-    return card
-
-
 def all_outcomes(staged: Stage) -> Counter[Outcome | None]:
     return Counter(each.outcome for card in staged.cards() for each in card.requests)
 
@@ -46,11 +36,9 @@ async def test_after_a_kill_at_any_point_each_customer_is_finished_and_told(
 ) -> None:
     when, call, lets_through = point
     await staged.start()
-    card = await ask(staged)
-    trap = Trap(staged, (when, call), lets_through)
-    trap.arm()
-    await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
-    await staged.until(trap.sprung.is_set)
+    card = await staged.ask(*CUSTOMERS)
+    async with staged.dies_at((when, call), lets_through):
+        await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
     await staged.start()
     await staged.settled(40.0)
     assert all_outcomes(staged) == {Outcome.CLEARED: len(CUSTOMERS)}
@@ -65,13 +53,11 @@ async def test_after_a_kill_at_any_point_each_customer_is_finished_and_told(
 
 async def test_a_card_that_is_killed_twice_is_finished_by_the_third(staged: Stage) -> None:
     await staged.start()
-    card = await ask(staged)
+    card = await staged.ask(*CUSTOMERS)
     for lets_through in (2, 3):
-        trap = Trap(staged, ("after", "unlatch_customer"), lets_through)
-        trap.arm()
-        if lets_through == 2:
-            await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
-        await staged.until(trap.sprung.is_set)
+        async with staged.dies_at(("after", "unlatch_customer"), lets_through):
+            if lets_through == 2:
+                await staged.slack.click("U0BOB", card.ts, "unlatch_confirm")
         await staged.start()
     await staged.settled(40.0)
     assert all_outcomes(staged) == {Outcome.CLEARED: len(CUSTOMERS)}
@@ -81,7 +67,7 @@ async def test_a_card_that_is_killed_twice_is_finished_by_the_third(staged: Stag
 
 async def test_of_two_confirmations_at_once_one_counts(staged: Stage) -> None:
     await staged.start()
-    card = await ask(staged)
+    card = await staged.ask(*CUSTOMERS)
     for person in ("U0BOB", "U0ALICE"):
         await staged.slack.click(person, card.ts, "unlatch_confirm")
     await staged.settled(40.0)

@@ -5,22 +5,23 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import replace
-from pathlib import Path
 from signal import SIGCONT, SIGSTOP
 
+import aiohttp
 import pytest
 
 from bot.domain.models import EventType, Outcome
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.resilience.test_instances import click_everywhere, lines
-from tests.resilience.test_many_crash import all_outcomes, ask
+from tests.resilience.test_many_crash import all_outcomes
 from tests.support.bot_process import PACE, BotProcess
-from tests.support.ledger import HOLD_LOST, broken, story_of_all
-from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, STOP, UNDO
+from tests.support.ledger import broken, story_of_all
+from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, CUSTOMERS, STOP, UNDO
 from tests.support.reading import unlatched
-from tests.support.stage import Stage, stage
+from tests.support.stage import Stage, on_postgresql
 from tests.support.world import add_customers
 
 PATIENT = replace(PACE, hold_s=10.0)
@@ -30,13 +31,13 @@ RACES = int(os.environ.get("RACES", "4"))
 ALL = len(CUSTOMERS)
 
 
+pytestmark = on_postgresql
+
+
 @pytest.fixture
-async def staged(postgresql_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with stage(postgresql_url, tmp_path) as opened:
-        add_customers(opened.fusebill)
-        # many races in one minute must not wait for its end
-        opened.fusebill.calls_per_minute = 100_000
-        yield opened
+def staged(staged: Stage) -> Stage:
+    add_customers(staged.fusebill)
+    return staged
 
 
 def latch_all(staged: Stage) -> None:
@@ -53,15 +54,6 @@ def called(staged: Stage) -> Counter[int | None]:
 def events(staged: Stage) -> Counter[str]:
     """How often each type of event stands in the ledger."""
     return Counter(story_of_all(staged.database_url))
-
-
-async def ask_about(staged: Stage, customers: Sequence[int]) -> PostedMessage:
-    before = len(staged.slack.workspace.messages(CHANNEL))
-    await staged.slack.command("U0ALICE", f"{', '.join(map(str, customers))} moved")
-    await staged.until(lambda: len(staged.slack.workspace.messages(CHANNEL)) > before)
-    card = staged.slack.workspace.messages(CHANNEL)[-1]
-    await staged.until(lambda: card.ts in staged.log)
-    return card
 
 
 async def click_at(
@@ -92,8 +84,26 @@ async def test_a_form_that_is_sent_twice_at_once_on_two_instances_is_one_card(
         await staged.until(lambda n=race: staged.log.count("delivered before") == 3 * (n + 1))
         await staged.until(lambda n=race: len(staged.slack.workspace.messages(CHANNEL)) > n)
         assert len(staged.slack.workspace.messages(CHANNEL)) == race + 1
+        # no card may wait for them when they are asked about again
+        card = staged.slack.workspace.messages(CHANNEL)[-1]
+        await staged.until(lambda card=card: card.ts in staged.log)
+        await staged.slack.click("U0ALICE", card.ts, CANCEL)
     assert events(staged)["requested"] == RACES * (1 if ids == str(BIKES) else ALL)
     assert broken(staged.database_url) == []
+
+
+@asynccontextmanager
+async def calls_held(staged: Stage) -> AsyncIterator[None]:
+    """Fusebill does nothing until the block ends."""
+    released = asyncio.Event()
+
+    async def hold(operation: str) -> None:
+        if operation == "unlatch_customer":
+            await released.wait()
+
+    staged.fusebill.before = hold
+    yield
+    released.set()
 
 
 @pytest.mark.parametrize("after_calls", [1, 5, 9])
@@ -101,7 +111,7 @@ async def test_an_instance_that_sleeps_through_the_work_and_wakes_calls_nobody_t
     staged: Stage, after_calls: int
 ) -> None:
     sleeper = await staged.start(timing=BUSY)
-    card = await ask(staged)
+    card = await staged.ask(*CUSTOMERS)
     seen, slept = 0, asyncio.Event()
 
     async def freeze(operation: str) -> None:
@@ -119,8 +129,9 @@ async def test_an_instance_that_sleeps_through_the_work_and_wakes_calls_nobody_t
     await staged.until(lambda: called(staged).total() >= after_calls + 2)
     sleeper.signal(SIGCONT)
     await click
-    await staged.until(lambda: HOLD_LOST in staged.log)
-    await staged.settled(40.0)
+    # it is awake when it answers
+    async with aiohttp.request("GET", f"{sleeper.address}/readyz"):
+        await staged.settled(40.0)
     await staged.until(lambda: f"✅ {ALL} unlatched" in staged.card(card))
     assert "[Stop]" not in staged.card(card)
     assert all_outcomes(staged) == {Outcome.CLEARED: ALL}
@@ -133,11 +144,13 @@ async def test_an_instance_that_sleeps_through_the_work_and_wakes_calls_nobody_t
 async def test_stop_at_one_instance_stops_the_work_of_the_other(staged: Stage) -> None:
     first = await staged.start(timing=BUSY)
     second = await staged.start(timing=BUSY)
-    card = await ask(staged)
-    staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=0.7)
-    await click_at(staged, first, card, CONFIRM)
-    await staged.until(lambda: "[Stop]" in staged.card(card))
-    await click_at(staged, second, card, STOP)
+    card = await staged.ask(*CUSTOMERS)
+    async with calls_held(staged):
+        await click_at(staged, first, card, CONFIRM)
+        await staged.until(lambda: "[Stop]" in staged.card(card))
+        await staged.until(lambda: called(staged).total() == 8)
+        await click_at(staged, second, card, STOP)
+        await staged.until(lambda: events(staged)["stop_requested"] > 0)
     await staged.settled(40.0)
     await staged.until(lambda: "4 stopped" in staged.card(card))
     assert called(staged).total() == 8
@@ -149,21 +162,23 @@ async def test_stop_at_one_instance_stops_the_work_of_the_other(staged: Stage) -
 async def test_stop_twice_at_once_is_one_stop(staged: Stage) -> None:
     await staged.start(timing=BUSY)
     await staged.start(timing=BUSY)
-    card = await ask(staged)
-    staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=0.7)
-    await click_everywhere(staged, card, CONFIRM, 1)
-    await staged.until(lambda: "[Stop]" in staged.card(card))
-    await click_everywhere(staged, card, STOP, 6)
+    card = await staged.ask(*CUSTOMERS)
+    async with calls_held(staged):
+        await click_everywhere(staged, card, CONFIRM, 1)
+        await staged.until(lambda: "[Stop]" in staged.card(card))
+        await staged.until(lambda: called(staged).total() == 8)
+        await click_everywhere(staged, card, STOP, 6)
+        await staged.until(lambda: events(staged)["stop_requested"] > 0)
     await staged.settled(40.0)
+    await staged.until(lambda: "4 stopped" in staged.card(card))
     assert lines(staged, card, "pressed Stop") == 1
-    assert "4 stopped" in staged.card(card)
     assert broken(staged.database_url) == []
 
 
 async def test_a_stopped_card_whose_worker_is_killed_says_what_was_done(staged: Stage) -> None:
     survivor = await staged.start(timing=BUSY)
     await staged.start(timing=BUSY)
-    card = await ask(staged)
+    card = await staged.ask(*CUSTOMERS)
     staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=0.7)
     await staged.slack.click("U0BOB", card.ts, CONFIRM)
     await staged.until(lambda: "[Stop]" in staged.card(card))
@@ -191,9 +206,9 @@ async def test_two_cards_that_share_customers_in_another_order_both_end(staged: 
         latch_all(staged)
         before = called(staged)
         cards = [
-            await ask_about(staged, CUSTOMERS),
-            await ask_about(staged, CUSTOMERS[::-1]),
-            await ask_about(staged, [CUSTOMERS[race % ALL]]),
+            await staged.ask(*CUSTOMERS),
+            await staged.ask(*CUSTOMERS[::-1]),
+            await staged.ask(CUSTOMERS[race % ALL]),
         ]
         clicks = []
         for number, card in enumerate(cards):
@@ -220,7 +235,7 @@ async def test_undo_of_many_pressed_on_two_instances_at_once_asks_once(staged: S
     await staged.start(timing=PATIENT)
     for _ in range(RACES):
         latch_all(staged)
-        card = await ask_about(staged, CUSTOMERS)
+        card = await staged.ask(*CUSTOMERS)
         await click_everywhere(staged, card, CONFIRM, 1)
         await staged.settled(30.0)
         before = len(staged.slack.workspace.ephemerals("U0BOB"))
@@ -249,7 +264,7 @@ async def test_check_again_of_many_on_two_instances_at_once_records_each_once(
     await staged.start(timing=brief)
     for race in range(RACES):
         latch_all(staged)
-        card = await ask_about(staged, CUSTOMERS)
+        card = await staged.ask(*CUSTOMERS)
         staged.fusebill.misbehave("unavailable", operation="unlatch_customer", times=None)
         await click_everywhere(staged, card, CONFIRM, 1)
         await staged.until(lambda c=card: "[Check again]" in staged.card(c))

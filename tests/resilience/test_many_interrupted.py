@@ -10,13 +10,12 @@ from time import monotonic
 import pytest
 
 from bot.domain.models import Outcome
-from tests.resilience.test_many_crash import all_outcomes, ask
-from tests.resilience.test_many_instances import ask_about
+from tests.resilience.test_many_crash import all_outcomes
 from tests.support.bot_process import PACE
 from tests.support.ledger import broken
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, STOP, UNDO
 from tests.support.reading import unlatched
-from tests.support.stage import Stage, Trap
+from tests.support.stage import Stage
 from tests.support.world import QUICK, OpenWorld, World, add_customers
 
 JOINERY, DENTAL = 3100025, 3100033
@@ -62,7 +61,7 @@ async def test_work_goes_on_after_a_refused_stop_and_a_kill(staged: Stage) -> No
     first = await staged.start(
         timing=replace(PACE, hold_s=2.0), unlatch_confirmers=frozenset({"U0BOB"})
     )
-    card = await ask(staged)
+    card = await staged.ask(*CUSTOMERS)
     staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=1.2)
     await staged.slack.click("U0BOB", card.ts, CONFIRM)
     await staged.until(lambda: "[Stop]" in staged.card(card))
@@ -134,22 +133,23 @@ UNDO_POINTS = [
 async def test_an_undo_of_many_that_is_killed_latches_each_again_and_marks_all(
     staged: Stage, point: tuple[str, str, int]
 ) -> None:
+    add_customers(staged.fusebill)
     for each in CUSTOMERS:
         # an id that belongs to another customer can't be latched
         staged.fusebill.customers[each].update(hubSpotId=each, hubSpotCompanyId=each + 1)
     await staged.start()
-    card = await ask(staged)
+    card = await staged.ask(*CUSTOMERS)
     await staged.slack.click("U0BOB", card.ts, CONFIRM)
     await staged.settled(30.0)
     await staged.slack.click("U0BOB", card.ts, UNDO)
     await staged.until(lambda: "Latch 12 customers again?" in staged.thread(card))
     undo = staged.slack.workspace.thread(CHANNEL, card.ts)[-1]
+    # the card that is undone is drawn again, too
     await staged.until(lambda: undo.ts in staged.log)
+    await staged.settled(30.0)
     when, call, lets_through = point
-    trap = Trap(staged, (when, call), lets_through)
-    trap.arm()
-    await staged.slack.click("U0BOB", undo.ts, CONFIRM)
-    await staged.until(trap.sprung.is_set)
+    async with staged.dies_at((when, call), lets_through):
+        await staged.slack.click("U0BOB", undo.ts, CONFIRM)
     await staged.start()
     await staged.settled(40.0)
     await staged.until(lambda: "12 restored" in staged.card(undo))
@@ -164,7 +164,7 @@ async def test_a_bot_that_is_told_to_stop_leaves_the_rest_of_a_card_to_the_next(
 ) -> None:
     timing = replace(PACE, drains_for_s=0.5, hold_s=2.0)
     bot = await staged.start(timing=timing)
-    card = await ask(staged)
+    card = await staged.ask(*CUSTOMERS)
     staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=0.7)
     await staged.slack.click("U0BOB", card.ts, CONFIRM)
     await staged.until(lambda: staged.calls("unlatch_customer") == len(CUSTOMERS) - 4)
@@ -182,7 +182,7 @@ async def test_a_refused_stop_that_is_pressed_three_times_at_once_is_one_line(
     staged: Stage,
 ) -> None:
     await staged.start(timing=replace(PACE, hold_s=3.0), unlatch_confirmers=frozenset({"U0BOB"}))
-    card = await ask(staged)
+    card = await staged.ask(*CUSTOMERS)
     staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=1.0)
     await staged.slack.click("U0BOB", card.ts, CONFIRM)
     await staged.until(lambda: "[Stop]" in staged.card(card))
@@ -195,8 +195,8 @@ async def test_a_refused_stop_that_is_pressed_three_times_at_once_is_one_line(
 
 async def test_a_card_of_many_that_waits_for_another_can_be_stopped(staged: Stage) -> None:
     await staged.start(timing=replace(PACE, hold_s=3.0, working_after_s=0.1))
-    one = await ask(staged)
-    two = await ask_about(staged, CUSTOMERS[::-1])
+    one = await staged.ask(*CUSTOMERS)
+    two = await staged.ask(*CUSTOMERS[::-1])
     staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=1.0)
     await staged.slack.click("U0BOB", one.ts, CONFIRM)
     await staged.slack.click("U0BOB", two.ts, CONFIRM)

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
-
 import pytest
 
 from bot.domain.models import Outcome
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.ledger import broken
-from tests.support.names import BIKES, CHANNEL, CONFIRM
-from tests.support.stage import Stage, Trap, stage
+from tests.support.names import BIKES, CONFIRM
+from tests.support.stage import Stage
 
 COFFEE = 3100017
 """Latched to nothing."""
@@ -27,12 +24,6 @@ POINTS = [
 ]
 
 
-@pytest.fixture
-async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with stage(database_url, tmp_path) as opened:
-        yield opened
-
-
 def ids(staged: Stage) -> list[tuple[object, object]]:
     both = (staged.fusebill.customers[each] for each in (BIKES, COFFEE))
     return [(each["hubSpotId"], each["hubSpotCompanyId"]) for each in both]
@@ -40,18 +31,12 @@ def ids(staged: Stage) -> list[tuple[object, object]]:
 
 async def asked(staged: Stage) -> PostedMessage:
     """A card that moves the one customer's ids to the other."""
-    await staged.slack.command("U0ALICE", f"move {BIKES} to {COFFEE} wrong customer")
-    await staged.until(lambda: bool(staged.slack.workspace.messages(CHANNEL)))
-    card = staged.slack.workspace.messages(CHANNEL)[-1]
-    await staged.until(lambda: card.ts in staged.log)
-    return card
+    return await staged.ask(text=f"move {BIKES} to {COFFEE} wrong customer")
 
 
 async def kill(staged: Stage, card: PostedMessage, when: str, call: str, passes: int) -> None:
-    trap = Trap(staged, (when, call), passes)
-    trap.arm()
-    await staged.slack.click("U0BOB", card.ts, CONFIRM)
-    await staged.until(trap.sprung.is_set)
+    async with staged.dies_at((when, call), passes):
+        await staged.slack.click("U0BOB", card.ts, CONFIRM)
 
 
 @pytest.mark.parametrize(("when", "call", "passes"), POINTS, ids=str)

@@ -20,16 +20,10 @@ from tests.support.damage import tamper
 from tests.support.faults import TIMING, calls, posted_once_in_order, shown
 from tests.support.ledger import broken, what_is_due
 from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
-from tests.support.stage import Stage, Trap, stage
+from tests.support.stage import Stage
 from tests.support.world import OpenWorld, World
 
 POST = "chat.postMessage"
-
-
-@pytest.fixture
-async def staged(database_url: str, tmp_path: Path) -> AsyncIterator[Stage]:
-    async with stage(database_url, tmp_path) as opened:
-        yield opened
 
 
 @pytest.fixture
@@ -44,10 +38,8 @@ def ledger_of(folder: Path) -> str:
 
 async def ask_and_die(staged: Stage, when: str) -> None:
     """Ask for a card, and kill the bot before or after Slack posts it."""
-    trap = Trap(staged, (when, POST))
-    trap.arm()
-    await staged.slack.command("U0ALICE", f"{BIKES} moved")
-    await staged.until(trap.sprung.is_set)
+    async with staged.dies_at((when, POST)):
+        await staged.slack.command("U0ALICE", f"{BIKES} moved")
 
 
 def cards(staged: Stage) -> list[PostedMessage]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.names import CONFIRM
-from tests.support.stage import Stage, Trap, stage
+from tests.support.stage import Stage, stage
 
 
 def back_up(folder: Path) -> Path:
@@ -53,10 +53,8 @@ async def test_what_was_confirmed_and_not_done_at_the_backup_is_done_after_the_r
     async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as staged:
         await staged.start()
         card = await staged.ask()
-        trap = Trap(staged, ("before", "unlatch_customer"))
-        trap.arm()
-        await staged.slack.click("U0BOB", card.ts, CONFIRM)
-        await staged.until(trap.sprung.is_set)
+        async with staged.dies_at(("before", "unlatch_customer")):
+            await staged.slack.click("U0BOB", card.ts, CONFIRM)
         backup = back_up(tmp_path)
         await restore(staged, backup)
         [kept] = await staged.settled()

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import Counter
-from collections.abc import AsyncIterator
 from contextlib import closing
 from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from signal import SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2
 from time import monotonic
 
@@ -21,15 +19,12 @@ from bot.settings import Mode
 from tests.support.bot_process import PACE
 from tests.support.names import CHANNEL
 from tests.support.proxy import Proxy
-from tests.support.stage import Stage, stage
+from tests.support.stage import Stage, on_sqlite
 
 MARGIN_S = 6.0
 
 
-@pytest.fixture
-async def staged(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as opened:
-        yield opened
+pytestmark = on_sqlite
 
 
 class Gate:

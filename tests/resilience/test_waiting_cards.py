@@ -8,11 +8,10 @@ from dataclasses import replace
 import pytest
 
 from bot.sandbox.slack.simulator import PostedMessage
-from tests.resilience.test_many_instances import ask_about
 from tests.support.bot_process import PACE
 from tests.support.ledger import broken
 from tests.support.names import BIKES, CONFIRM, CUSTOMERS, STOP
-from tests.support.stage import Stage, Trap
+from tests.support.stage import Stage
 
 PATIENT = replace(PACE, hold_s=2.0)
 MANY = CUSTOMERS[:4]
@@ -21,7 +20,7 @@ one_and_many = pytest.mark.parametrize("ids", [[BIKES], MANY], ids=["one", "many
 
 async def asked(staged: Stage, ids: Sequence[int]) -> list[PostedMessage]:
     """Two cards about the same customers."""
-    return [await ask_about(staged, ids), await ask_about(staged, ids)]
+    return [await staged.ask(*ids), await staged.ask(*ids)]
 
 
 async def confirm(staged: Stage, cards: Sequence[PostedMessage]) -> None:
@@ -65,12 +64,10 @@ async def test_a_card_whose_own_call_came_after_its_wait_says_what_it_did(
         staged.fusebill.misbehave(
             "conflict", operation="unlatch_customer", times=1, customer_id=customer_id
         )
-    trap = Trap(staged, ("after", "unlatch_customer"), 2 * len(ids) - 1)
-    trap.arm()
-    first, second = await asked(staged, ids)
-    staged.fusebill.misbehave("slow", operation="get_customer", times=len(ids), seconds=0.5)
-    await confirm(staged, [first, second])
-    await staged.until(trap.sprung.is_set)
+    async with staged.dies_at(("after", "unlatch_customer"), 2 * len(ids) - 1):
+        first, second = await asked(staged, ids)
+        staged.fusebill.misbehave("slow", operation="get_customer", times=len(ids), seconds=0.5)
+        await confirm(staged, [first, second])
     await ended(staged)
     await staged.until(lambda: "nlatched" in staged.card(second).partition("\n")[0])
     assert "ot done" in staged.card(first)

@@ -9,14 +9,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import PostedMessage, SimulatedSlack, text_of
 from bot.settings import Mode, Timing
 from tests.support import ledger
 from tests.support.bot_process import PACE, BotProcess, bot_process
 from tests.support.kept import KeptCard
-from tests.support.names import BIKES, CHANNEL
-from tests.support.world import ask_anyway, settings_for
+from tests.support.names import BIKES, CHANNEL, CONFIRM
+from tests.support.world import add_customers, ask_anyway, settings_for
 
 
 @dataclass(slots=True)
@@ -61,15 +63,32 @@ class Stage:
         self.bots.append(bot)
         return bot
 
-    async def ask(self, customer_id: int = BIKES) -> PostedMessage:
-        """Ask for a card, and wait until the ledger knows it."""
+    async def ask(self, *customers: int, text: str = "") -> PostedMessage:
+        """Ask for a card of customers, or type something else; wait until the ledger knows it.
+
+        Fusebill gets the customers that it lacks.
+        """
+        add_customers(self.fusebill, {*customers} - self.fusebill.customers.keys())
+        typed = text or f"{', '.join(map(str, customers or [BIKES]))} moved"
         try:
-            card = await ask_anyway(self.slack, "U0ALICE", f"{customer_id} moved", 40.0)
+            card = await ask_anyway(self.slack, "U0ALICE", typed, 40.0)
         except TimeoutError:
             raise AssertionError(f"no card; the log:\n{self.log}") from None
         # a bot that is killed before would have another card posted
         await self.until(lambda: card.ts in self.log)
         return card
+
+    async def confirm(self, card: PostedMessage) -> None:
+        """Press the button that does what a card asks for, as Bob."""
+        assert (await self.slack.click("U0BOB", card.ts, CONFIRM)).status == 200
+
+    @asynccontextmanager
+    async def dies_at(self, point: tuple[str, str], lets_through: int = 0) -> AsyncIterator[None]:
+        """The last bot is killed at a call, which somebody causes meanwhile: see `Trap`."""
+        trap = Trap(self, point, lets_through)
+        trap.arm()
+        yield
+        await self.until(trap.sprung.is_set)
 
     async def until(self, predicate: Any, timeout_s: float = 40.0) -> None:
         """Wait until the predicate holds; the failure shows the bots' log."""
@@ -137,6 +156,11 @@ class Trap:
         self.sprung.set()
         await self.stage.bots[-1].kill()
         return True
+
+
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+on_postgresql = pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+"""For tests for which the kind of database does not matter, or is the point."""
 
 
 @asynccontextmanager
