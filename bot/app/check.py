@@ -47,7 +47,6 @@ MAX_DELETE_S = 15.0
 GONE = "invalid_scheduled_message_id"
 MAX_CLOCK_ERROR_S = 5.0
 """The answer was on its way for a moment, and its header has no fractions of a second."""
-ANYBODY = 0o777
 NOT_SLACK = (
     "Slack does not answer like this: check SLACK_API_URL, and what stands between this machine and"
     " Slack."
@@ -102,11 +101,9 @@ async def check(settings: Settings) -> AsyncIterator[CheckResult]:
         yield _readers(settings)
         for channel_id in sorted(settings.unlatch_channels):
             yield await _channel(slack, channel_id)
-        for group in groups:
-            yield await _user_group(slack, group, confirms=group in settings.unlatch_confirmers)
-        for group in sorted(settings.unlatch_notify.difference(groups)):
-            if group.startswith("S"):
-                yield await _mentioned_group(slack, group)
+        mentioned = settings.unlatch_notify.difference(groups)
+        for group in [*groups, *sorted(each for each in mentioned if each.startswith("S"))]:
+            yield await _user_group(slack, group, settings)
     if settings.unlatch_two_person and not settings.unlatch_notify:
         yield _warning(
             "Rules: two people are needed, and nobody is mentioned on the cards",
@@ -320,30 +317,26 @@ async def _channel(slack: Slack, channel_id: str) -> CheckResult:
     return _fine(f"{channel}: the bot can post")
 
 
-async def _user_group(slack: Slack, group: str, *, confirms: bool) -> CheckResult:
+async def _user_group(slack: Slack, group: str, settings: Settings) -> CheckResult:
+    """A group that cards only mention needs no scope, so that the bot may be blind to it."""
+    confirms = group in settings.unlatch_confirmers
+    is_read = confirms or group in settings.unlatch_requesters
     try:
         members = await slack.user_group_members(group)
     except SlackError as error:
-        return _fault(f"User group {group}: the bot can't read it ({error.code})", _fix(error))
+        blind = f"User group {group}: is mentioned; only usergroups:read would show if it exists"
+        if error.code == "missing_scope" and not is_read:
+            return _fine(blind)
+        what = "the bot can't read it" if is_read else "can't be mentioned"
+        return _fault(f"User group {group}: {what} ({error.code})", _fix(error))
     if not members and confirms:
-        fix = "Add its members in Slack: nobody may confirm through this group."
+        fix = "Add its members in Slack: through this group nobody may confirm."
         return _warning(f"User group {group}: no members", fix)
-    return _fine(f"User group {group}: {_count(len(members), 'member')}")
-
-
-async def _mentioned_group(slack: Slack, group: str) -> CheckResult:
-    """A group that cards only mention: this needs no scope, so that the bot may be blind to it."""
-    try:
-        members = await slack.user_group_members(group)
-    except SlackError as error:
-        blind = "is mentioned; only usergroups:read would show if it exists"
-        if error.code == "missing_scope":
-            return _fine(f"User group {group}: {blind}")
-        return _fault(f"User group {group}: can't be mentioned ({error.code})", _fix(error))
-    if not members:
+    if not members and not is_read:
         fix = "Add members to the group, or remove it from UNLATCH_NOTIFY."
         return _fault(f"User group {group}: has no members to notify", fix)
-    return _fine(f"User group {group}: {len(members)} members are notified")
+    notified = "" if is_read else f" {'is' if len(members) == 1 else 'are'} notified"
+    return _fine(f"User group {group}: {_count(len(members), 'member')}{notified}")
 
 
 def _count(number: int, noun: str) -> str:
@@ -359,7 +352,7 @@ def _file_modes(settings: Settings) -> Iterator[CheckResult]:
     ledger = ledger.resolve()
     for file in (ledger, *(Path(f"{ledger}{end}") for end in ("-wal", "-shm"))):
         # a folder needs its x, so this advice would lock its owner out
-        mode = file.stat().st_mode & ANYBODY if file.is_file() else 0
+        mode = file.stat().st_mode & 0o777 if file.is_file() else 0
         if mode & ~PRIVATE:
             text = f"Ledger (SQLite): others on this machine can open {file} (mode {mode:04o})"
             yield _warning(text, f"Run: chmod 600 {file}")
