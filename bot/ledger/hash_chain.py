@@ -31,6 +31,8 @@ IMMUTABLE = (
     "undoes",
 )
 """The columns of `requests` that never change once the card is posted."""
+HASHED = ("previous", "request_id", "number", "at", "type", "actor", "details")
+"""The columns of `events` that an event's hash covers."""
 NOT_POSTED = "2:"
 """Begins a fingerprint that was taken before the card was posted, and so covers no `ts`."""
 
@@ -108,7 +110,7 @@ def mismatch(card_id: str, rows: Sequence[AnyRow], events: Sequence[AnyRow]) -> 
 def _mismatch(row: AnyRow, chain: Sequence[AnyRow], first: AnyRow) -> str:
     previous = ""
     for event in chain:
-        if event["previous"] != previous or event["hash"] != _digest(event):
+        if event["previous"] != previous or event["hash"] != digest(*(event[n] for n in HASHED)):
             return f"the events of request {row['id']} were changed"
         previous = event["hash"]
     if not chain or previous != row["head"] or len(chain) != row["events"]:
@@ -121,11 +123,6 @@ def _mismatch(row: AnyRow, chain: Sequence[AnyRow], first: AnyRow) -> str:
     if row["card_size"] != first["card_size"] or not _is_vouched_for(row, chain, vouched):
         return f"request {row['id']} is not as it was asked"
     return ""
-
-
-def _digest(event: AnyRow) -> str:
-    names = ("previous", "request_id", "number", "at", "type", "actor", "details")
-    return digest(*(event[name] for name in names))
 
 
 def _is_vouched_for(row: AnyRow, chain: Sequence[AnyRow], first_details: dict[str, object]) -> bool:

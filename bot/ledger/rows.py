@@ -176,7 +176,11 @@ class LockedCard:
         """Write the changed rows and the new events."""
         insert_events(connection, self._new_events)
         if self._changed:
-            SAVE.many(connection, [_changing(row) for row in self._changed.values()])
+            changed = [
+                {name: row[name] for name in CHANGING} | {"request_id": row["id"]}
+                for row in self._changed.values()
+            ]
+            SAVE.many(connection, changed)
         self._new_events, self._changed = [], {}
 
     def insert(self, connection: Connection) -> None:
@@ -224,10 +228,6 @@ def are_as_read(connection: Connection, of_them: Sequence[Request]) -> bool:
 def cards_of(connection: Connection, request_ids: Sequence[str]) -> set[str]:
     """The ids of the cards that these requests are on."""
     return set(connection.execute(CARDS_OF, {"ids": list(request_ids)}).scalars())
-
-
-def _changing(row: Row) -> Row:
-    return {name: row[name] for name in CHANGING} | {"request_id": row["id"]}
 
 
 def card_of(rows: Sequence[AnyRow], event_rows: Iterable[AnyRow]) -> Card:

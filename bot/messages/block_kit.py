@@ -229,7 +229,7 @@ def cut(value: str, limit: int) -> str:
     # a fast path: printable text without direction controls needs no check of each character
     clean = start.isprintable() and _BIDI_CONTROLS.isdisjoint(start)
     one_line = " ".join((start if clean else _without_controls(start)).split())
-    return one_line if start == value and _fits(one_line, limit) else _truncated(one_line, limit)
+    return one_line if start == value and units(one_line) <= limit else _truncated(one_line, limit)
 
 
 def units(value: str) -> int:
@@ -266,7 +266,7 @@ def text_units(content: Iterable[Line]) -> int:
 
 def _cut_text(plain: str) -> str:
     """A message's text, cut to Slack's length."""
-    if _fits(plain, TEXT_LENGTH):
+    if units(plain) <= TEXT_LENGTH:
         return plain
     # not within an entity (`&amp;`) or a mention, which would be shown as they are written
     return _BROKEN_MARKUP.sub("", plain[: _fitting(plain, TEXT_LENGTH - 1)]) + "…"
@@ -274,10 +274,6 @@ def _cut_text(plain: str) -> str:
 
 def _truncated(value: str, limit: int) -> str:
     return value[: _fitting(value, limit - 1)] + "…"
-
-
-def _fits(value: str, limit: int) -> bool:
-    return _fitting(value, limit) == len(value)
 
 
 def _without_controls(value: str) -> str:

@@ -27,6 +27,7 @@ from sqlalchemy import (
 from bot.domain.models import EventType, Outcome, Verdict
 from bot.ledger.database.engine import streaming
 from bot.ledger.hash_chain import (
+    HASHED,
     NOT_POSTED,
     digest,
     fingerprint,
@@ -117,10 +118,9 @@ def _problems(chain: Iterable[RowMapping]) -> Iterator[str]:
 
 
 def _is_unchanged(row: RowMapping) -> bool:
-    names = ("previous", "request_id", "number", "at", "type", "actor", "details")
     try:
         values = dict(row) | {"at": time_of(row["at"])}
-        right = digest(*(values[name] for name in names))
+        right = digest(*(values[name] for name in HASHED))
         return right == row["hash"] and object_of(row["details"]) is not None
     except (ValueError, TypeError, RecursionError):
         return False

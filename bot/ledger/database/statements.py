@@ -54,7 +54,8 @@ class Statement:
 
     def row(self, connection: Connection, values: Values) -> Row | None:
         """The first row, None if there is none."""
-        return next(iter(self.rows(connection, values)), None)
+        found = self.rows(connection, values)
+        return found[0] if found else None
 
     def execute(self, connection: Connection, values: Values) -> int:
         """Run a statement that changes rows; returns how many it changed."""
@@ -139,8 +140,10 @@ class _Compiled:
 
 def run(connection: Connection, sql: str, parameters: Sequence[Any] | Values = ()) -> Any:  # noqa: ANN401  # the driver's cursor
     """Run SQL text on the driver; returns its cursor. Raises: DBAPIError."""
+    # `driver_connection` says the same of both drivers, four calls later
+    driver: Any = connection.connection.dbapi_connection
     try:
-        return _driver(connection).execute(sql, parameters)
+        return driver.execute(sql, parameters)
     except connection.dialect.loaded_dbapi.Error as error:
         raise _translated(connection, sql, error) from error
 
@@ -157,7 +160,7 @@ def run_many(
     Returns the first value that each returns, where PostgreSQL's driver is told that it does.
     Raises: DBAPIError.
     """
-    cursor = _driver(connection).cursor()
+    cursor: Any = connection.connection.cursor()
     try:
         if not returning:
             cursor.executemany(sql, several)
@@ -179,11 +182,6 @@ def clock(connection: Connection) -> datetime:
     """
     now: datetime | None = connection.info.get("now")
     return datetime.now(UTC) if now is None else now.astimezone(UTC)
-
-
-def _driver(connection: Connection) -> Any:  # noqa: ANN401  # sqlite3's connection, or psycopg's
-    # `driver_connection` says the same of both drivers, four calls later
-    return connection.connection.dbapi_connection
 
 
 def _translated(connection: Connection, sql: str, error: Any) -> StatementError:  # noqa: ANN401  # the driver's error
