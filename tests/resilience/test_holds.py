@@ -22,6 +22,7 @@ from tests.support.stage import Stage, on_postgresql
 
 MANY = range(5_000_001, 5_000_025)
 SHORT = replace(PACE, hold_s=3.0, retry_s=0.1)
+LONG = replace(SHORT, hold_s=20.0)
 BRIEF = replace(PACE, hold_s=1.0)
 LOOKS_S = 1.0
 """Time for a process that woke to do what it would do."""
@@ -46,7 +47,7 @@ async def start_behind(staged: Stage, proxy: Proxy, timing: Timing) -> BotProces
 
 @pytest.mark.parametrize(
     ("timing", "silent_s", "bots"),
-    [(Timing(), 15.0, 1), (SHORT, 6.0, 1), (SHORT, 6.0, 2)],
+    [(LONG, 5.0, 1), (SHORT, 6.0, 1), (SHORT, 6.0, 2)],
     ids=["shorter than the hold", "longer than the hold", "another bot takes over"],
 )
 async def test_a_database_that_is_silent_amid_the_work_has_nobody_called_twice(
