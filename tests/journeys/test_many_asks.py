@@ -200,6 +200,23 @@ async def test_who_may_not_ask_is_told_so_and_sees_no_form(open_world: OpenWorld
         assert world.slack.views.all() == []
 
 
+async def test_the_rules_are_checked_again_when_the_form_is_sent(open_world: OpenWorld) -> None:
+    async with open_world(unlatch_requesters=frozenset({"U0ALICE"})) as world:
+        form = await open_form(world)
+        view = world.slack.views.fill(form.id, {"ids": f"{BIKES}\n{JOINERY}", "reason": ""})
+        payload = {
+            "type": "view_submission",
+            "team": {"id": "T0SANDBOX"},
+            "user": {"id": "U0BOB", "team_id": "T0SANDBOX"},
+            "view": world.slack.views.payload(view),
+        }
+        body = urlencode({"payload": json.dumps(payload)}).encode()
+        await world.slack.send_raw(body, world.slack.sign(body))
+        await world.settled()
+        assert "You are not on the list" in world.last_ephemeral("U0ALICE")
+        assert operations(world) == []
+
+
 NOBODY_KNOWS = (
     "📝 Slack did not say that it opened the form, and nothing was done. If you see no form, do"
     " the same again."
