@@ -56,18 +56,14 @@ async def test_an_ephemeral_is_retried_when_slack_asked(world: World) -> None:
     assert monotonic() - began >= 2
 
 
-async def test_an_ephemeral_whose_blocks_slack_refuses_is_sent_as_text(world: World) -> None:
-    world.slack.faults.fail("response_url", error="invalid_blocks")
-    await world.slack.command("U0ALICE", UNKNOWN_CUSTOMER)
-    await world.settled()
-    [ephemeral] = world.slack.workspace.ephemerals("U0ALICE")
-    assert {block["type"] for block in ephemeral.blocks} == {"section"}
-    assert "has no customer 424242" in text_of(ephemeral.blocks)
-    assert "has no customer 424242" in ephemeral.text
-
-
-async def test_a_refusal_that_is_slacks_code_alone_counts_as_slacks(world: World) -> None:
-    world.slack.faults.answer_bare("response_url", "invalid_blocks")
+@pytest.mark.parametrize("bare", [False, True], ids=["in Slack's JSON", "the code alone"])
+async def test_an_ephemeral_whose_blocks_slack_refuses_is_sent_as_text(
+    world: World, *, bare: bool
+) -> None:
+    if bare:
+        world.slack.faults.answer_bare("response_url", "invalid_blocks")
+    else:
+        world.slack.faults.fail("response_url", error="invalid_blocks")
     await world.slack.command("U0ALICE", UNKNOWN_CUSTOMER)
     await world.settled()
     [ephemeral] = world.slack.workspace.ephemerals("U0ALICE")
