@@ -114,8 +114,12 @@ async def test_a_whole_request_is_counted(world: World) -> None:
 async def test_no_label_names_a_person_a_customer_or_a_request(world: World) -> None:
     card = await world.ask()
     await world.press("U0BOB", card, "unlatch_confirm")
-    text = (await world.bot.render()).decode()
-    assert not [word for word in ("U0ALICE", "U0BOB", "2554529", "C0BILLING") if word in text]
+    async with aiohttp.request("GET", f"{world.address}/metrics") as response:
+        text = await response.text()
+    assert response.headers["Content-Type"].startswith("text/plain; version=")
+    private = ["U0ALICE", "U0BOB", "2554529", "Stolen", "C0BILLING"]
+    private += [world.fusebill.api_key, world.slack.bot_token]
+    assert [word for word in private if word in text] == []
 
 
 async def test_undecided_cards_are_reported_over_http(world: World) -> None:

@@ -156,22 +156,6 @@ async def test_socket_mode_connects_whatever_a_proxy_answers(world: World) -> No
         await connection.close()
 
 
-async def test_socket_mode_asks_no_sooner_than_slack_allows(world: World) -> None:
-    world.slack.faults.fail("apps.connections.open", status=429, retry_after=1)
-    ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    bot = world.bot
-    connection = SocketMode(
-        bot.app, bot.slack, bot.client, world.slack.app_token, ended, ping_every_s=0.05
-    )
-    try:
-        await asyncio.wait_for(connection.open(), 10)
-        asked = [call.at for call in world.slack.calls if call.method == "apps.connections.open"]
-        assert len(asked) == 2
-        assert asked[1] - asked[0] >= 1
-    finally:
-        await connection.close()
-
-
 def kinds(world: World, card: PostedMessage) -> list[str]:
     return [each["type"] for each in world.slack.workspace.message(CHANNEL, card.ts).blocks]
 
