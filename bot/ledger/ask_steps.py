@@ -17,7 +17,7 @@ from datetime import datetime, timedelta
 from bot.domain.meanings import Past
 from bot.domain.models import Card, EventType, LeftOut, Request
 from bot.domain.policy import Decision, reminder_at
-from bot.ledger import acts, jobs, lists, people, rows, same_customer
+from bot.ledger import acts, decide_steps, jobs, lists, people, rows, same_customer
 from bot.ledger.acts import Act, Repeated
 from bot.ledger.hash_chain import fingerprint, place_on_card
 from bot.ledger.jobs import Job, Kind, Transaction
@@ -153,6 +153,8 @@ def posted(
 ) -> Card:
     """Note that a card was posted and when it expires; returns the card as it is now.
 
+    Other cards may have changed its customers before people saw it: then it is closed at once.
+
     If Slack took it only in a simpler form, not `is_whole`, it is drawn once more.
 
     The first message of a card stays its message. Whoever posted another one, or one for a card
@@ -173,6 +175,8 @@ def posted(
             locked.append(row, tx.now, EventType.POSTED, "", vouched)
     locked.save(tx.connection)
     tx.remove(job.card_id, Kind.POST)
+    if decide_steps.closes_overtaken(tx, locked):
+        return locked.card
     tx.set(job.card_id, Kind.EXPIRE, expires_at)
     if reminds:
         tx.set(job.card_id, Kind.REMIND, reminder_at(first["asked_at"], expires_at))

@@ -159,18 +159,25 @@ def _done_since(
 def overtaken(tx: Transaction, card_id: str) -> Card | None:
     """Note what other cards have changed since a card was asked, if it still waits.
 
-    Returns the card if that closed it. Raises: NoSuchCard.
+    Only of a card that people see: the step that notes its posting looks for itself, and one of
+    the two waits for the other's lock. Returns the card if that closed it. Raises: NoSuchCard.
     """
     locked = rows.lock(tx.connection, card_id)
-    if not locked.first["is_open"] or locked.mismatch:
-        return None
-    others = same_customer.since_asked(tx.connection, card_id)
-    by = same_customer.known_changes(locked.card, others)
-    if by and _overtake(tx, locked, by):
-        _set_jobs(tx, locked.card)
-        return locked.card
-    tx.finish(locked.card)
+    if locked.first["is_open"] and locked.first["message_ts"]:
+        if closes_overtaken(tx, locked):
+            return locked.card
+        tx.finish(locked.card)
     return None
+
+
+def closes_overtaken(tx: Transaction, locked: rows.LockedCard) -> bool:
+    """Note what other cards have changed since this one was asked; true if that closed it."""
+    others = same_customer.since_asked(tx.connection, locked.id)
+    by = same_customer.known_changes(locked.card, others) if others else {}
+    if not by or locked.mismatch or not _overtake(tx, locked, by):
+        return False
+    _set_jobs(tx, locked.card)
+    return True
 
 
 def _overtake(tx: Transaction, locked: rows.LockedCard, by: Mapping[str, Request]) -> bool:

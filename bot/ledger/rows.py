@@ -80,12 +80,11 @@ OTHERS_WAIT = exists().where(
     _others.c.customer_id == requests.c.customer_id,
     _others.c.is_open,
     _others.c.outcome.is_(None),
-    _others.c.message_ts.is_not(None),
 )
 CARD_LOCKED_WITH_OTHERS = Statement(
     _CARD.add_columns(OTHERS_WAIT.label("others_wait")).with_for_update(key_share=True, of=requests)
 )
-"""The same of a decided card, and whether cards that people see wait for each of its customers."""
+"""The same of a decided card, and whether other cards wait for each of its customers."""
 _OF_CARD = select(requests.c.id).where(card_id_of_row == bindparam("card_id"))
 EVENTS = Statement(select(events).where(events.c.request_id.in_(_OF_CARD)).order_by(events.c.id))
 ADD = Statement(insert(requests))

@@ -95,7 +95,6 @@ WAITING = (
         ),
         requests.c.is_open,
         requests.c.outcome.is_(None),
-        requests.c.message_ts.is_not(None),
     )
     .distinct()
     .order_by(card_id_of_row)

@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from bot.domain.models import Card, Verdict
-from bot.ledger import ask_steps, decide_steps, work_steps
+from bot.ledger import ask_steps, work_steps
 from bot.ledger.jobs import Job
 from bot.messages import answers, card as card_messages
 from bot.messages.block_kit import Message
@@ -128,11 +128,8 @@ class PostCards:
                 channel_id=request.channel_id,
                 message_ts=message_ts,
             )
-        if expires_at != card.first.expires_at:
-            # only a card that people see is closed: one that Slack took late may be overtaken
-            closed = await self._runner.run(decide_steps.overtaken, card.id)
-            if closed:
-                self._metrics.verdicts.labels(closed.first.kind, Verdict.OVERTAKEN).inc()
+        if now.first.verdict is Verdict.OVERTAKEN:
+            self._metrics.verdicts.labels(now.first.kind, Verdict.OVERTAKEN).inc()
 
     async def _not_posted(self, job: Job, card: Card, error: SlackError) -> None:
         """Try again later, as long as the card can be decided; end it if Slack says no."""

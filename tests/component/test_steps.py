@@ -186,17 +186,30 @@ async def test_of_two_cards_confirmed_at_once_for_a_customer_one_waits_for_the_o
     assert broken(database_url) == []
 
 
-async def test_a_click_closes_a_card_whose_customer_was_changed_before_it_was_posted(
+async def test_a_card_whose_customer_was_changed_before_people_see_it_is_closed_as_it_is_posted(
     one: Process, database_url: str
 ) -> None:
-    # nobody sees it yet, so nobody closes it
     await one.ask(ANOTHER)
     posting = one.held[Kind.POST]
     await one.confirmed()
     await one.record()
-    assert await kinds(one) == {"show"}
+    assert await one.run(work_steps.overtook, one.held[Kind.OVERTAKE]) == [ANOTHER.id]
+    assert await one.run(decide_steps.overtaken, ANOTHER.id) is None
+    assert await kinds(one, ANOTHER.id) == {"post"}
     one.held[Kind.POST] = posting
     await one.post("0.2")
+    assert (await one.card(ANOTHER.id)).first.verdict is Verdict.OVERTAKEN
+    assert await kinds(one, ANOTHER.id) == {"show"}
+    assert broken(database_url) == []
+
+
+async def test_a_click_closes_an_overtaken_card_that_nobody_has_closed_yet(
+    one: Process, database_url: str
+) -> None:
+    await one.ask(ANOTHER)
+    await one.post("0.2")
+    await one.confirmed()
+    await one.record()
     decided = await one.confirm(ANOTHER.id, act=Act("pressed"))
     assert (decided.taken, decided.closed) == (False, True)
     assert (decided.card.first.verdict, decided.card.first.decider) == (Verdict.OVERTAKEN, None)

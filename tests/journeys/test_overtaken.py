@@ -77,6 +77,29 @@ async def test_a_card_that_slack_takes_only_after_another_changed_its_customer_i
     assert (await world.kept(card)).story == ["requested", "posted", "overtaken"]
 
 
+async def test_a_card_is_closed_whose_customer_another_changed_just_before_people_saw_it(
+    world: World,
+) -> None:
+    first = await world.ask()
+    posting, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(method: str) -> None:
+        if method == "chat.postMessage" and not posting.is_set():
+            posting.set()
+            await go_on.wait()
+
+    world.slack.before = hold
+    late = asyncio.create_task(world.ask(f"{BIKES} late"))
+    await posting.wait()
+    await world.slack.click("U0BOB", first.ts, CONFIRM)
+    await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(first))
+    go_on.set()
+    card = await late
+    assert BY_BOB in without_times(world.card(card))
+    kept = await world.kept(card)
+    assert (kept.story, kept.due) == (["requested", "overtaken"], ())
+
+
 async def test_whoever_presses_on_a_closed_card_is_told_why_it_is_closed(world: World) -> None:
     first, second = await world.ask(), await world.ask()
     world.slack.faults.fail("chat.update", error="not_in_channel", times=None)
