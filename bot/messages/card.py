@@ -60,7 +60,7 @@ from bot.messages.phrases import (
 from bot.messages.results import (
     event_of,
     named_ids,
-    overtaken_lines,
+    overtaken_while_open,
     progress,
     result_of,
     state,
@@ -137,7 +137,7 @@ def _question(card: Card, links: Links, deciders: Deciders) -> Message:
     """Ask for a decision: what changes, who asks and why, what needs care."""
     first, kind = card.first, KINDS[card.first.kind]
     waiting = [request for request in card.requests if request.outcome is None]
-    left_out: list[Line] = [[bold("⏩ Left out. "), *line] for line in overtaken_lines(card, links)]
+    left_out = overtaken_while_open(card, links)
     form = TIME_FORMAT if first.expires_at - first.asked_at <= ONE_DAY else DATE_FORMAT
     asked: list[Line] = [
         *_changes(card, waiting, links),

@@ -16,7 +16,7 @@ from bot.domain.meanings import (
     is_done,
 )
 from bot.domain.models import Card, Event, EventType, Outcome, Request, Verdict
-from bot.messages.block_kit import HEADER_LENGTH, Line, date, say, text, units
+from bot.messages.block_kit import HEADER_LENGTH, Line, bold, date, say, text, units
 from bot.messages.outcomes import (
     actor,
     found_ids,
@@ -147,6 +147,8 @@ def _ended(card: Card, verdict: Verdict, links: Links) -> Result:
     meaning, expired = VERDICTS[verdict], verdict is Verdict.EXPIRED
     each = _seen_at_expiry(card) if expired and card.is_of_many else []
     lines = [*_verdict_lines(card, verdict, links)]
+    if verdict is not Verdict.OVERTAKEN:
+        lines += overtaken_while_open(card, links)
     return _named(f"{meaning.emoji} {meaning.title}", card, lines, each)
 
 
@@ -161,7 +163,7 @@ def _verdict_lines(card: Card, verdict: Verdict, links: Links) -> Iterator[Line]
         yield from overtaken_lines(card, links)
         yield [say("This card changed nothing.")]
     elif card.is_of_many:
-        yield [say("Nothing was changed. The table is what the card showed.")]
+        yield [say("This card changed nothing. The table is what it asked about.")]
     else:
         first = card.first
         pair = ids_inline(first.ids_before, links)
@@ -175,7 +177,8 @@ def _expiry_line(card: Card, links: Links) -> Line:
     if card.is_of_many:
         seen = Counter(_seen_at_expiry(card))
         counted = ", ".join(f"{number} {words}" for words, number in seen.items())
-        found: Line = [say(f"{counted}.")] if counted else []
+        # others may have changed those that it leaves out
+        found: Line = [say(f"{counted or 'this card changed nothing'}.")]
     else:
         found = _seen_in(expiry, card.first, links) if expiry else []
     return [say(f"{_how_it_expired(expiry)}; "), *(found or [say("nothing was changed.")])]
@@ -242,6 +245,11 @@ def overtaken_lines(card: Card, links: Links) -> Iterator[Line]:
         yield [say(f"Another request came first{whose}: "), *overtaker(them[0][1], links)]
     if (more := len(found) - MAX_OVERTAKERS) > 0:
         yield [say(f"{amount(more, 'more card')} changed others of them.")]
+
+
+def overtaken_while_open(card: Card, links: Links) -> list[Line]:
+    """The customers that are left out of a card of many since another one changed them first."""
+    return [[bold("⏩ Left out. "), *line] for line in overtaken_lines(card, links)]
 
 
 def event_of(request: Request, verdict: Verdict | None) -> Event | None:
