@@ -25,7 +25,6 @@ from bot.messages.block_kit import (
     text,
     user,
 )
-from bot.messages.card import left_out_lines
 from bot.messages.fusebill_errors import advice, emoji, reason
 from bot.messages.phrases import (
     Links,
@@ -35,6 +34,7 @@ from bot.messages.phrases import (
     error_lines,
     facts,
     ids_inline,
+    left_out_lines,
     line_errors,
     subject,
     titled,

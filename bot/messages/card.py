@@ -13,13 +13,11 @@ from bot.domain.meanings import (
     LATER,
     OUTCOMES,
     VERDICTS,
-    is_done,
     is_free,
-    may_be_asked_again,
     may_be_checked,
     undoable,
 )
-from bot.domain.models import Card, EventType, LeftOut, Request
+from bot.domain.models import Card, EventType, Request
 from bot.messages.block_kit import (
     DATE_FORMAT,
     LABEL_LENGTH,
@@ -42,7 +40,7 @@ from bot.messages.block_kit import (
     text,
     user,
 )
-from bot.messages.outcomes import is_worth_another_try, why_of
+from bot.messages.outcomes import to_ask_again, why_of
 from bot.messages.phrases import (
     Links,
     amount,
@@ -51,6 +49,7 @@ from bot.messages.phrases import (
     display_name,
     facts,
     filled,
+    left_out_lines,
     mentions,
     move_lines,
     needs_care,
@@ -75,8 +74,6 @@ CALL_ENDS_AFTER = timedelta(seconds=30)
 """So long a call is waited for: see `Timing.fusebill_write_s`."""
 MAX_WORKED_ON = 4
 """So many customers a card of many shows while the work lasts: **Stop** stands below them."""
-LEFT_OUT_LENGTH = 2_500
-LEFT_OUT_WHY_LENGTH = 80
 
 
 class Action(StrEnum):
@@ -282,21 +279,6 @@ def _laid_out(
     return message(*above, *below)
 
 
-def left_out_lines(left_out: Sequence[LeftOut], links: Links) -> list[Line]:
-    """Name each customer that is not on the card, and why; values are cut so that all fit."""
-    room = max(LEFT_OUT_LENGTH // max(len(left_out), 1) - 30, 20)
-    return [
-        [
-            bold("Left out: "),
-            link(links.customer(each.customer_id), str(each.customer_id)),
-            say(": "),
-            text(each.why, limit=min(LEFT_OUT_WHY_LENGTH, room)),
-            *([say(" ("), text(each.name, limit=min(60, room)), say(")")] if each.name else []),
-        ]
-        for each in left_out
-    ]
-
-
 def _bar(card: Card) -> Block:
     """A bar of text characters; no part of the message's text, since it can't be read aloud."""
     done = sum(request.outcome is not None for request in card.requests)
@@ -320,21 +302,6 @@ def _next_buttons(card: Card, links: Links) -> Iterator[Block]:
         carried = {"customer_id": first.customer.customer_id, "ids": ids, "reason": first.reason}
         value = json.dumps(carried, ensure_ascii=False)
         yield button("Move…", Action.MOVE, value, aloud=f"Move… {about}")
-
-
-def to_ask_again(card: Card) -> list[Request]:
-    """The requests of a card about which **Ask again** asks.
-
-    Of a pair the last is among them, if the first is done, or is asked about again, too.
-    """
-    found = [
-        each
-        for each in card.requests
-        if may_be_asked_again(each) and all(map(is_worth_another_try, each.events))
-    ]
-    first, last = card.first, card.requests[-1]
-    is_whole = last in found and not is_done(last) and (is_done(first) or first in found)
-    return found if is_whole or not card.is_pair else []
 
 
 def _asked_line(request: Request, form: str = DATE_FORMAT) -> Line:

@@ -12,8 +12,10 @@ from bot.domain.meanings import (
     OUTCOMES,
     OutcomeMeaning,
     holds_now,
+    is_done,
+    may_be_asked_again,
 )
-from bot.domain.models import Event, EventType, HubSpotIds, Outcome, Request
+from bot.domain.models import Card, Event, EventType, HubSpotIds, Outcome, Request
 from bot.messages.block_kit import Inline, Line, cut, date, link, say, text, user
 from bot.messages.fusebill_errors import after
 from bot.messages.phrases import (
@@ -189,3 +191,18 @@ def actor(event: Event) -> Inline:
 def why_of(event: Event) -> str:
     """The reason that an event keeps; empty if there is none."""
     return cut(str(event.details.get("why") or ""), 500)
+
+
+def to_ask_again(card: Card) -> list[Request]:
+    """The requests of a card about which **Ask again** asks.
+
+    Of a pair the last is among them, if the first is done, or is asked about again, too.
+    """
+    found = [
+        each
+        for each in card.requests
+        if may_be_asked_again(each) and all(map(is_worth_another_try, each.events))
+    ]
+    first, last = card.first, card.requests[-1]
+    is_whole = last in found and not is_done(last) and (is_done(first) or first in found)
+    return found if is_whole or not card.is_pair else []

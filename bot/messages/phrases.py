@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from unicodedata import bidirectional
 
 from bot.domain.meanings import KINDS, LATER, OUTCOMES, Past
-from bot.domain.models import Card, Customer, EventType, HubSpotIds, Kind, Outcome, Request
+from bot.domain.models import Card, Customer, EventType, HubSpotIds, Kind, LeftOut, Outcome, Request
 from bot.domain.pasted_text import LineError
 from bot.messages.block_kit import (
     Block,
@@ -32,6 +32,8 @@ from bot.messages.block_kit import (
 ERROR_LENGTH = 300
 MAX_ERRORS = 3
 MAX_NAMED = 10
+LEFT_OUT_LENGTH = 2_500
+LEFT_OUT_WHY_LENGTH = 80
 
 
 def told(*lines: str) -> Message:
@@ -251,3 +253,18 @@ def past_lines(card: Card) -> Iterator[Line]:
 
 def _see(url: str) -> Line:
     return [say(": "), link(url, "see its card")] if url else [say(".")]
+
+
+def left_out_lines(left_out: Sequence[LeftOut], links: Links) -> list[Line]:
+    """Name each customer that is not on the card, and why; values are cut so that all fit."""
+    room = max(LEFT_OUT_LENGTH // max(len(left_out), 1) - 30, 20)
+    return [
+        [
+            bold("Left out: "),
+            link(links.customer(each.customer_id), str(each.customer_id)),
+            say(": "),
+            text(each.why, limit=min(LEFT_OUT_WHY_LENGTH, room)),
+            *([say(" ("), text(each.name, limit=min(60, room)), say(")")] if each.name else []),
+        ]
+        for each in left_out
+    ]

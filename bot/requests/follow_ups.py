@@ -21,8 +21,8 @@ from bot.ledger import rows, same_customer, work_steps
 from bot.ledger.acts import Act
 from bot.ledger.same_customer import FollowUpOpen
 from bot.messages import answers, click_answers
-from bot.messages.card import to_ask_again
 from bot.messages.fusebill_errors import reason
+from bot.messages.outcomes import to_ask_again
 from bot.messages.phrases import Links, display_name
 from bot.ops.metrics import Metrics
 from bot.requests.ask import Ask, new_card

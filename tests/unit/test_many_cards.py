@@ -17,7 +17,8 @@ from bot.domain.models import (
     Verdict,
 )
 from bot.messages.block_kit import Message
-from bot.messages.card import Action, Deciders, draw, to_ask_again
+from bot.messages.card import Action, Deciders, draw
+from bot.messages.outcomes import to_ask_again
 from bot.messages.phrases import Links
 from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from tests.support.hostile import (
