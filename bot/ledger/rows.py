@@ -18,7 +18,6 @@ from sqlalchemy import (
     Connection,
     RowMapping,
     bindparam,
-    exists,
     insert,
     select,
     update,
@@ -72,19 +71,11 @@ EVENT_COLUMNS = (
     "hash",
     "id",
 )
-_CARD = select(requests).where(card_id_of_row == bindparam("card_id")).order_by(requests.c.position)
-CARD = Statement(_CARD)
-CARD_LOCKED = Statement(_CARD.with_for_update(key_share=True))
-_others = requests.alias("others")
-OTHERS_WAIT = exists().where(
-    _others.c.customer_id == requests.c.customer_id,
-    _others.c.is_open,
-    _others.c.outcome.is_(None),
+ROWS_OF_CARD = (
+    select(requests).where(card_id_of_row == bindparam("card_id")).order_by(requests.c.position)
 )
-CARD_LOCKED_WITH_OTHERS = Statement(
-    _CARD.add_columns(OTHERS_WAIT.label("others_wait")).with_for_update(key_share=True, of=requests)
-)
-"""The same of a decided card, and whether other cards wait for each of its customers."""
+CARD = Statement(ROWS_OF_CARD)
+CARD_LOCKED = Statement(ROWS_OF_CARD.with_for_update(key_share=True))
 _OF_CARD = select(requests.c.id).where(card_id_of_row == bindparam("card_id"))
 EVENTS = Statement(select(events).where(events.c.request_id.in_(_OF_CARD)).order_by(events.c.id))
 ADD = Statement(insert(requests))

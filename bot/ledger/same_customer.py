@@ -24,7 +24,7 @@ from sqlalchemy import (
 from bot.domain.meanings import OUTCOMES, is_done
 from bot.domain.models import Card, Event, EventType, Kind, Request, Verdict
 from bot.ledger.database.statements import Statement, run
-from bot.ledger.rows import AnyRow, event_of, request_of
+from bot.ledger.rows import ROWS_OF_CARD, AnyRow, event_of, request_of
 from bot.ledger.tables import card_id_of_row, events, requests
 
 # an outcome that only a newer version knows may have changed the customer
@@ -99,6 +99,18 @@ WAITING = (
     .distinct()
     .order_by(card_id_of_row)
 )
+_others = requests.alias("others")
+OTHERS_WAIT = exists().where(
+    _others.c.customer_id == requests.c.customer_id,
+    _others.c.is_open,
+    _others.c.outcome.is_(None),
+)
+CARD_LOCKED_WITH_OTHERS = Statement(
+    ROWS_OF_CARD.add_columns(OTHERS_WAIT.label("others_wait")).with_for_update(
+        key_share=True, of=requests
+    )
+)
+"""The rows of a decided card, locked, and whether other cards wait for each of its customers."""
 FOLLOW_UP = (
     select(requests)
     .where(

@@ -76,7 +76,7 @@ def recorded(
 
     Raises: LostHold.
     """
-    locked = rows.lock(tx.connection, job.card_id, rows.CARD_LOCKED_WITH_OTHERS)
+    locked = rows.lock(tx.connection, job.card_id, same_customer.CARD_LOCKED_WITH_OTHERS)
     is_new = _settle(tx, locked, results, actor="")
     locked.save(tx.connection)
     card = locked.card
@@ -158,7 +158,7 @@ def looked_again(
     them. Not while another request in the thread is open. An act that also leads to a card is kept
     with that. Raises: NoSuchCard.
     """
-    locked = rows.lock(tx.connection, card_id, rows.CARD_LOCKED_WITH_OTHERS)
+    locked = rows.lock(tx.connection, card_id, same_customer.CARD_LOCKED_WITH_OTHERS)
     same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))
     card = locked.card
     if same_customer.open_follow_up(tx.connection, card):

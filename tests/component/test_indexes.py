@@ -30,7 +30,7 @@ DUE: dict[str, object] = {
 CARD: dict[str, object] = {"card_id": "a" * 32}
 QUERIES: dict[str, tuple[Select[Any] | Statement, dict[str, object]]] = {
     "the card of a click": (rows.CARD_LOCKED, CARD),
-    "the card of an outcome, and who waits": (rows.CARD_LOCKED_WITH_OTHERS, CARD),
+    "the card of an outcome, and who waits": (same_customer.CARD_LOCKED_WITH_OTHERS, CARD),
     "the cards that wait for changed customers": (same_customer.WAITING, CARD),
     "the events of a card": (rows.EVENTS, CARD),
     "the cards of requests": (rows.CARDS_OF, {"ids": ["a" * 32]}),
