@@ -200,6 +200,21 @@ async def test_a_refusal_whose_bot_was_killed_is_drawn_by_another_before_the_rec
     await staged.until(lambda: "was refused" in staged.thread(card))
 
 
+async def test_what_a_bot_overtook_that_was_killed_right_after_it_is_closed_by_the_next(
+    staged: Stage,
+) -> None:
+    await staged.start()
+    card, overtaken = await staged.ask(), await staged.ask()
+    # the outcome is in the ledger once the card is drawn
+    await kill(staged, card, ("before", "chat.update"))
+    await staged.start()
+    await staged.until(lambda: staged.card(overtaken).startswith("⏩ Overtaken: Stolen Bikes"))
+    first, second = await staged.settled()
+    assert first.story[-1] == "cleared"
+    assert second.story == ["requested", "overtaken"]
+    assert broken(staged.database_url) == []
+
+
 def waits_for_recheck(staged: Stage) -> bool:
     """Whether the only card is drawn, and waits for nothing but a recheck much later."""
     [card] = staged.cards()
