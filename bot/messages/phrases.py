@@ -229,9 +229,14 @@ def first_ids(customer_ids: Sequence[int]) -> str:
 
 
 def past_lines(card: Card) -> Iterator[Line]:
-    """What the ledger knew of the customers: their last change, and cards that wait for them."""
-    changed = [each for each in Past.of(card) if each.outcome]
-    waiting = [each for each in Past.of(card) if not each.outcome]
+    """What the ledger knew of the customers: their last change, and cards that wait for them.
+
+    Not of those that the card leaves out by now.
+    """
+    asked = {each.customer.customer_id for each in card.requests if each.outcome is None}
+    known = [each for each in Past.of(card) if each.customer_id in asked]
+    changed = [each for each in known if each.outcome]
+    waiting = [each for each in known if not each.outcome]
     if card.is_of_many:
         for words, found in (("Changed before", changed), ("On another card, too", waiting)):
             if found:

@@ -85,8 +85,7 @@ async def test_a_second_card_that_is_asked_for_anyway_names_the_first_and_is_clo
 
 
 async def test_of_many_customers_those_whose_cards_wait_are_named(world: World) -> None:
-    for each in (JOINERY, DENTAL):
-        await world.ask(f"{each} alone")
+    alone = [await world.ask(f"{each} alone") for each in (JOINERY, DENTAL)]
     answer = await answer_to(world, f"{BIKES}, {JOINERY}, {DENTAL} moved portal")
     assert without_times(answer).splitlines() == [
         "☝️ Cards already wait for 2 customers, so no other was posted:",
@@ -95,8 +94,12 @@ async def test_of_many_customers_those_whose_cards_wait_are_named(world: World) 
         "[Ask anyway]",
     ]
     await press_anyway(world)
-    assert world.card(cards(world)[-1]).startswith("Unlatch 3 customers?")
-    assert ": moved portal\n" in world.card(cards(world)[-1])
+    many = cards(world)[-1]
+    assert world.card(many).startswith("Unlatch 3 customers?")
+    assert ": moved portal\n" in world.card(many)
+    assert f"⚠️ On another card, too: {JOINERY}, {DENTAL}\n" in world.card(many)
+    await world.press("U0BOB", alone[0], CONFIRM)
+    assert f"⚠️ On another card, too: {DENTAL}\n" in world.card(many)
 
 
 async def test_who_waits_on_a_card_of_many_is_known_too_unless_it_was_left_out(
