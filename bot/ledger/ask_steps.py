@@ -150,10 +150,11 @@ def posted(
     *,
     reminds: bool,
     is_whole: bool = True,
-) -> Card:
+) -> tuple[Card, bool]:
     """Note that a card was posted and when it expires; returns the card as it is now.
 
-    Other cards may have changed its customers before people saw it: then it is closed at once.
+    Other cards may have changed its customers before people saw it: then it is closed at once, and
+    this returns so.
 
     If Slack took it only in a simpler form, not `is_whole`, it is drawn once more.
 
@@ -165,7 +166,7 @@ def posted(
     if not first["is_open"] or first["message_ts"] not in (None, message_ts):
         tx.remove(job.card_id, Kind.POST)
         tx.finish()
-        return locked.card
+        return locked.card, False
     late = expires_at != first["expires_at"]
     locked.place(message_ts, expires_at)
     if late:
@@ -176,7 +177,7 @@ def posted(
     locked.save(tx.connection)
     tx.remove(job.card_id, Kind.POST)
     if decide_steps.closes_overtaken(tx, locked):
-        return locked.card
+        return locked.card, True
     tx.set(job.card_id, Kind.EXPIRE, expires_at)
     if reminds:
         tx.set(job.card_id, Kind.REMIND, reminder_at(first["asked_at"], expires_at))
@@ -187,7 +188,7 @@ def posted(
     if is_denied or not is_whole:
         tx.set(job.card_id, Kind.SHOW, here=True)
     tx.finish(locked.card)
-    return locked.card
+    return locked.card, False
 
 
 def not_posted(tx: Transaction, job: Job, why: str) -> bool:

@@ -113,7 +113,9 @@ class PostCards:
         message_ts = sent.ts
         reminds = bool(self._deciders.notify)
         note = partial(ask_steps.posted, reminds=reminds, is_whole=not sent.refused)
-        now = await self._runner.run_patiently(NOTE_TIMEOUT_S, note, job, message_ts, expires_at)
+        now, is_closed = await self._runner.run_patiently(
+            NOTE_TIMEOUT_S, note, job, message_ts, expires_at
+        )
         job.card = now
         if now.first.message_ts != message_ts:
             await self._show.retire_duplicate(now, message_ts)
@@ -128,7 +130,7 @@ class PostCards:
                 channel_id=request.channel_id,
                 message_ts=message_ts,
             )
-        if now.first.verdict is Verdict.OVERTAKEN:
+        if is_closed:
             self._metrics.verdicts.labels(now.first.kind, Verdict.OVERTAKEN).inc()
 
     async def _not_posted(self, job: Job, card: Card, error: SlackError) -> None:

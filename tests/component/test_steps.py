@@ -452,7 +452,7 @@ async def test_the_first_message_of_a_card_stays_its_message(one: Process) -> No
     await one.ask()
     job = one.held[Kind.POST]
     await one.run(ask_steps.posted, job, TS, REQUEST.expires_at, reminds=False)
-    again = await one.run(ask_steps.posted, job, "9.9", REQUEST.expires_at, reminds=False)
+    again, _ = await one.run(ask_steps.posted, job, "9.9", REQUEST.expires_at, reminds=False)
     assert (again.first.message_ts, again.first.thread_ts) == (TS, TS)
     assert await kinds(one) == {"expire"}
 
@@ -473,7 +473,7 @@ async def test_a_card_that_was_posted_late_lives_from_then_on(
 ) -> None:
     await one.ask(*card_of(2))
     one.now, ends = NOW + HOUR, NOW + HOUR + LIFE
-    card = await one.run(ask_steps.posted, one.held[Kind.POST], TS, ends, reminds=True)
+    card, _ = await one.run(ask_steps.posted, one.held[Kind.POST], TS, ends, reminds=True)
     assert {request.expires_at for request in card.requests} == {ends}
     assert story(card).count(EventType.POSTED) == 2
     assert await kinds(one) == {"expire", "remind"}

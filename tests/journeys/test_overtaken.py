@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
 
+import httpx
 import pytest
 
 from bot.sandbox.slack.simulator import PostedMessage
@@ -98,6 +99,30 @@ async def test_a_card_is_closed_whose_customer_another_changed_just_before_peopl
     assert BY_BOB in without_times(world.card(card))
     kept = await world.kept(card)
     assert (kept.story, kept.due) == (["requested", "overtaken"], ())
+
+
+async def test_a_press_that_closes_a_card_before_its_posting_is_noted_is_counted_once(
+    world: World,
+) -> None:
+    first = await world.ask()
+    posted, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold(method: str) -> None:
+        if method == "chat.postMessage" and not posted.is_set():
+            posted.set()
+            await go_on.wait()
+
+    world.slack.after = hold
+    asking = asyncio.create_task(world.ask(f"{BIKES} late"))
+    await posted.wait()
+    await world.slack.click("U0BOB", first.ts, CONFIRM)
+    await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(first))
+    await world.slack.click("U0BOB", world.slack.workspace.messages(CHANNEL)[-1].ts, CONFIRM)
+    go_on.set()
+    assert "⏩ Overtaken" in world.card(await asking)
+    async with httpx.AsyncClient() as client:
+        metrics = (await client.get(f"{world.address}/metrics")).text
+    assert 'unlatch_verdicts_total{kind="unlatch",verdict="overtaken"} 1.0' in metrics
 
 
 async def test_whoever_presses_on_a_closed_card_is_told_why_it_is_closed(world: World) -> None:

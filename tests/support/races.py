@@ -150,7 +150,7 @@ async def opened(scene: Scene, life: timedelta = LIFE) -> None:
     expires_at = scene.card.first.expires_at
     ts = f"1.{next(_customers)}"
     job = scene.job(Kind.POST)
-    scene.card = await scene.holder.run(ask_steps.posted, job, ts, expires_at, reminds=True)
+    scene.card, _ = await scene.holder.run(ask_steps.posted, job, ts, expires_at, reminds=True)
     await _hold(scene, Kind.REMIND)
     await scene.holder.settled()
 
@@ -281,7 +281,7 @@ async def refuse(scene: Scene, side: Side) -> object:
 async def post(scene: Scene, _side: Side) -> object:
     expires_at = scene.card.first.expires_at
     job = scene.job(Kind.POST)
-    now = await scene.holder.run(ask_steps.posted, job, "1.1", expires_at, reminds=True)
+    now, _ = await scene.holder.run(ask_steps.posted, job, "1.1", expires_at, reminds=True)
     return now.first.message_ts
 
 

@@ -120,7 +120,8 @@ class Process:
         job = self.held[Kind.POST]
         assert job.card is not None
         expires_at = job.card.first.expires_at
-        return await self.run(ask_steps.posted, job, ts, expires_at, reminds=reminds)
+        card, _ = await self.run(ask_steps.posted, job, ts, expires_at, reminds=reminds)
+        return card
 
     async def confirm(
         self,
