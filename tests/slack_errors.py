@@ -284,10 +284,14 @@ def _companies(method: str) -> list[list[str]]:
     passing = [code for code in codes if MEANINGS[code].remedy is Remedy.TIME]
     rest = [code for code in codes if code not in passing]
     # Slack's no about a group stays its last word while it can't be reached, so that comes last; a
-    # card is tried again for seconds before anybody is told
-    return (
-        [*([code] for code in passing), rest] if method == "chat.postMessage" else [passing + rest]
-    )
+    # card is posted or drawn again for seconds before anybody is told
+    match method:
+        case "chat.postMessage":
+            return [*([code] for code in passing), rest]
+        case "chat.update":
+            return [codes[first::10] for first in range(10)]
+        case _:
+            return [passing + rest]
 
 
 if __name__ == "__main__":

@@ -78,12 +78,15 @@ class World:
         return await asyncio.to_thread(ledger.requests_about, self.database_url, customer_id)
 
     async def reply_to(self, text: str, user_id: str = "U0ALICE") -> str:
-        """Type `/unlatch …`; returns the ephemeral that answers it."""
+        """Type `/unlatch …`; returns the ephemeral that answers it, not one that says “Still …”."""
         before = len(self.slack.workspace.ephemerals(user_id))
         delivery = await self.slack.command(user_id, text)
         assert delivery.status == 200, delivery
         await self.slack.workspace.until(
-            lambda: len(self.slack.workspace.ephemerals(user_id)) > before
+            lambda: (
+                len(self.slack.workspace.ephemerals(user_id)) > before
+                and "⏳ Still" not in self.last_ephemeral(user_id)
+            )
         )
         return self.last_ephemeral(user_id)
 
