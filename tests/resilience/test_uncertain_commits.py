@@ -298,8 +298,13 @@ async def stop(scene: Scene) -> None:
     await world.slack.forge_click("U0ALICE", card.ts, "unlatch_stop", request_id(card))
     await world.settled()
     world.fusebill.behave()
-    # a drawing that met the fault is tried again a moment later
-    await world.slack.workspace.until(lambda: "stopped" in world.card(card).partition("\n")[0])
+    # a drawing that met the fault is tried again a moment later, and the thread comes after the card
+    await world.slack.workspace.until(
+        lambda: (
+            "stopped" in world.card(card).partition("\n")[0]
+            and "pressed Stop" in world.thread(card)
+        )
+    )
     assert scene.recorded().count("stop_requested") == 1
     assert world.thread(card).count("pressed Stop") == 1
 
