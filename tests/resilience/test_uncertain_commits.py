@@ -298,7 +298,7 @@ async def stop(scene: Scene) -> None:
     await world.slack.forge_click("U0ALICE", card.ts, "unlatch_stop", request_id(card))
     await world.settled()
     world.fusebill.behave()
-    # a drawing that met the fault is tried again a moment later, and the thread comes after the card
+    # a drawing that met the fault is tried again a moment later, the thread after the card
     await world.slack.workspace.until(
         lambda: (
             "stopped" in world.card(card).partition("\n")[0]
