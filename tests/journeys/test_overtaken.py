@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from bot.sandbox.slack.simulator import PostedMessage
-from tests.support.faults import TIMING
+from tests.support.faults import TIMING, Gate
 from tests.support.ledger import broken
 from tests.support.names import AGAIN, BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.reading import buttons_of, operations, without_times
@@ -82,19 +82,12 @@ async def test_a_card_is_closed_whose_customer_another_changed_just_before_peopl
     world: World,
 ) -> None:
     first = await world.ask()
-    posting, go_on = asyncio.Event(), asyncio.Event()
-
-    async def hold(method: str) -> None:
-        if method == "chat.postMessage" and not posting.is_set():
-            posting.set()
-            await go_on.wait()
-
-    world.slack.before = hold
+    world.slack.before = posting = Gate("chat.postMessage", only_first=True)
     late = asyncio.create_task(world.ask(f"{BIKES} late"))
-    await posting.wait()
+    await posting.reached.wait()
     await world.slack.click("U0BOB", first.ts, CONFIRM)
     await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(first))
-    go_on.set()
+    posting.opened.set()
     card = await late
     assert BY_BOB in without_times(world.card(card))
     kept = await world.kept(card)
@@ -105,20 +98,13 @@ async def test_a_press_that_closes_a_card_before_its_posting_is_noted_is_counted
     world: World,
 ) -> None:
     first = await world.ask()
-    posted, go_on = asyncio.Event(), asyncio.Event()
-
-    async def hold(method: str) -> None:
-        if method == "chat.postMessage" and not posted.is_set():
-            posted.set()
-            await go_on.wait()
-
-    world.slack.after = hold
+    world.slack.after = posted = Gate("chat.postMessage", only_first=True)
     asking = asyncio.create_task(world.ask(f"{BIKES} late"))
-    await posted.wait()
+    await posted.reached.wait()
     await world.slack.click("U0BOB", first.ts, CONFIRM)
     await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(first))
     await world.slack.click("U0BOB", world.slack.workspace.messages(CHANNEL)[-1].ts, CONFIRM)
-    go_on.set()
+    posted.opened.set()
     assert "⏩ Overtaken" in world.card(await asking)
     async with httpx.AsyncClient() as client:
         metrics = (await client.get(f"{world.address}/metrics")).text

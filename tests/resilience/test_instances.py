@@ -12,6 +12,7 @@ import pytest
 from bot.domain.models import EventType
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
+from tests.support.faults import Gate
 from tests.support.kept import KeptCard
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
 from tests.support.stage import Stage, Trap, on_postgresql
@@ -123,18 +124,11 @@ async def test_a_drawing_of_an_instance_that_slept_does_not_stay_on_the_card(
 ) -> None:
     frozen = await staged.start(timing=replace(PACE, working_after_s=0.2, hold_s=1.0))
     card = await staged.ask()
-    held, awake = asyncio.Event(), asyncio.Event()
-
-    async def hold(method: str) -> None:
-        if method == "chat.update" and not held.is_set():
-            held.set()
-            await awake.wait()
-
     if drawing == "Working":
         staged.fusebill.misbehave("slow", operation="get_customer", seconds=1.0)
-    staged.slack.before = hold
+    staged.slack.before = drawn = Gate("chat.update", only_first=True)
     click = asyncio.create_task(staged.slack.click("U0BOB", card.ts, CONFIRM))
-    await staged.until(held.is_set)
+    await staged.until(drawn.reached.is_set)
     await staged.until(lambda: drawing in "Working" + staged.thread(card))
     frozen.signal(SIGSTOP)
     await staged.start()
@@ -147,7 +141,7 @@ async def test_a_drawing_of_an_instance_that_slept_does_not_stay_on_the_card(
     await staged.settled()
     assert "↩️ Undone" in staged.card(card)
 
-    awake.set()
+    drawn.opened.set()
     await staged.until(lambda: "↩️ Undone" not in staged.card(card))
     frozen.signal(SIGCONT)
     await click

@@ -17,6 +17,7 @@ import pytest
 from bot.sandbox.slack.simulator import PostedMessage
 from bot.settings import Mode
 from tests.support.bot_process import PACE
+from tests.support.faults import Gate
 from tests.support.names import CHANNEL
 from tests.support.proxy import Proxy
 from tests.support.stage import Stage, on_sqlite
@@ -25,18 +26,6 @@ MARGIN_S = 6.0
 
 
 pytestmark = on_sqlite
-
-
-class Gate:
-    """Holds a call of a simulator until it is opened."""
-
-    def __init__(self, call: str) -> None:
-        self.reached, self.opened, self._call = asyncio.Event(), asyncio.Event(), call
-
-    async def __call__(self, call: str) -> None:
-        if call == self._call:
-            self.reached.set()
-            await self.opened.wait()
 
 
 async def held_at_its_call(staged: Stage) -> tuple[PostedMessage, Gate]:

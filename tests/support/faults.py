@@ -16,6 +16,19 @@ TIMING = Timing(hold_s=20, execution_s=1.0, sweep_every_s=0.05, working_after_s=
 STORY = ["asked", "confirmed", "Unlatched"]
 
 
+class Gate:
+    """Holds a call of a simulator until it is opened: each one, or only the first."""
+
+    def __init__(self, call: str, *, only_first: bool = False) -> None:
+        self.reached, self.opened = asyncio.Event(), asyncio.Event()
+        self._call, self._only_first = call, only_first
+
+    async def __call__(self, call: str) -> None:
+        if call == self._call and not (self._only_first and self.reached.is_set()):
+            self.reached.set()
+            await self.opened.wait()
+
+
 def calls(world: World) -> int:
     return Counter(call.operation for call in world.fusebill.calls)["unlatch_customer"]
 

@@ -366,20 +366,21 @@ async def undo(scene: Scene, side: Side) -> object:
 
 
 async def record_undo(scene: Scene, _side: Side) -> object:
-    assert scene.undo is not None
-    job = scene.holder.held(scene.undo.id, Kind.WORK)
-    results = {request.id: Result(Outcome.RESTORED) for request in scene.undo.requests}
-    await scene.holder.run(work_steps.recorded, job, results, HOUR)
+    await _record(scene, scene.undo, Outcome.RESTORED)
     return None
 
 
 async def record_beside(scene: Scene, _side: Side) -> object:
     """The other card's customers are changed."""
-    assert scene.beside is not None
-    job = scene.holder.held(scene.beside.id, Kind.WORK)
-    results = {request.id: Result(Outcome.CLEARED) for request in scene.beside.requests}
-    await scene.holder.run(work_steps.recorded, job, results, HOUR)
+    await _record(scene, scene.beside, Outcome.CLEARED)
     return None
+
+
+async def _record(scene: Scene, card: Card | None, outcome: Outcome) -> None:
+    assert card is not None
+    job = scene.holder.held(card.id, Kind.WORK)
+    results = {request.id: Result(outcome) for request in card.requests}
+    await scene.holder.run(work_steps.recorded, job, results, HOUR)
 
 
 async def overtake(scene: Scene, side: Side) -> object:
