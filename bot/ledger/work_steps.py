@@ -312,11 +312,6 @@ def overtook(tx: Transaction, job: Job) -> Sequence[str]:
     return same_customer.waiting_for_changed(tx.connection, job.card_id)
 
 
-def done_unless_set_again(tx: Transaction, job: Job) -> bool:
-    """End a job; false if it was set again since, so that there is more to do. Raises: LostHold."""
-    return jobs.end_unless_set_again(tx, job)
-
-
 def done_with(tx: Transaction, job: Job) -> None:
     """End a job that has nothing to do. Raises: LostHold."""
     jobs.end(tx, job)

@@ -14,7 +14,7 @@ from bot.domain.models import Card, EventType, Request, Verdict
 from bot.domain.policy import is_worth_a_reminder, recheck_at
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import CustomerNotFound, FusebillError
-from bot.ledger import decide_steps, rows, work_steps
+from bot.ledger import decide_steps, jobs, rows, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.database.statements import clock
 from bot.ledger.jobs import Job, seconds
@@ -87,7 +87,7 @@ class Deadlines:
                 closed = await self._runner.run(decide_steps.overtaken, card_id)
                 if closed:
                     self._metrics.verdicts.labels(closed.first.kind, Verdict.OVERTAKEN).inc()
-            is_done = await self._runner.run(work_steps.done_unless_set_again, job)
+            is_done = await self._runner.run(jobs.end_unless_set_again, job)
 
     async def remind(self, job: Job) -> None:
         """Remind the people to notify of a card that still waits, once.

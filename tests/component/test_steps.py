@@ -28,6 +28,7 @@ from bot.ledger import (
     acts,
     ask_steps,
     decide_steps,
+    jobs,
     lists,
     people,
     rows,
@@ -268,10 +269,10 @@ async def test_who_overtook_a_card_is_looked_for_again_if_more_was_done_meanwhil
     job = one.held[Kind.OVERTAKE]
     assert await one.run(work_steps.overtook, job) == [ANOTHER.id]
     await one.set(ID, Kind.OVERTAKE)
-    assert not await one.run(work_steps.done_unless_set_again, job)
+    assert not await one.run(jobs.end_unless_set_again, job)
     assert await one.run(decide_steps.overtaken, ANOTHER.id)
     assert await one.run(work_steps.overtook, job) == []
-    assert await one.run(work_steps.done_unless_set_again, job)
+    assert await one.run(jobs.end_unless_set_again, job)
 
 
 async def test_a_double_click_that_is_refused_is_one_refusal(one: Process) -> None:
