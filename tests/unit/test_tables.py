@@ -2,145 +2,124 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from unicodedata import bidirectional
 
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.messages.block_kit import Message, cut, header, message
-from bot.messages.tables import MAX_CHARACTERS, Column, table, table_lines
+from bot.domain.models import Customer, HubSpotIds, Request
+from bot.messages.block_kit import Message, cut, header, say
+from bot.messages.tables import NAME_LENGTHS, with_table
 from bot.sandbox.slack.validation.block_kit import text_of
-from tests.support.hostile import NUMBERS, TEXTS, inlines, mentions_and_links, refused_by_slack
-
-COLUMNS = (
-    Column("Id", "right", exact=True),
-    Column("Company", wrapped=True),
-    Column("Reference"),
-    Column("Contact", "right", exact=True),
+from tests.support.hostile import (
+    CARD,
+    CUSTOMERS,
+    NO_LINKS,
+    STOLEN_BIKES,
+    inlines,
+    mentions_and_links,
+    refused_by_slack,
 )
-LIMITS = st.integers(min_value=1_500, max_value=MAX_CHARACTERS)
-Row = tuple[str, str, str, str]
-CONTACTS = st.just("") | NUMBERS.map(str)
-ROWS: st.SearchStrategy[list[Row]] = st.lists(
-    st.tuples(NUMBERS.map(str), TEXTS, TEXTS, CONTACTS), max_size=20
-)
-BIKES: Row = ("2554529", "Stolen Bikes", "REF-7", "101")
-WORST: Row = ("9" * 18, "🚲" * 9_000, "x" * 9_000, "9" * 18)
+
+MANY = st.lists(CUSTOMERS, min_size=1, max_size=20)
+BESIDE = st.integers(min_value=0, max_value=6_000)
+NOBODY = Customer(3100017)
+WORST = Customer(10**18 - 1, HubSpotIds(10**18 - 1, 10**18 - 2), "", "🚲" * 9_000, "x" * 9_000)
 
 
-def units(value: str) -> int:
-    """The length of a text in UTF-16 units, as Slack counts it."""
-    return len(value.encode("utf-16-le")) // 2
-
-
-def both(rows: list[Row], limit: int = MAX_CHARACTERS) -> tuple[Message, Message]:
-    """A message with a table, and one with the same as lines."""
+def drawn(customers: list[Customer], beside: int = 0) -> Message:
+    """A message with a table, with so many characters beside it."""
+    requests: list[Request] = [replace(CARD, customer=each) for each in customers]
     title = header("Unlatch many customers?")
-    lines = message(title, table_lines(COLUMNS, rows, limit=limit))
-    return message(title, table(COLUMNS, rows, limit=limit)), lines
+    return with_table([title], requests, [[[say("x" * beside)]]] if beside else [], links=NO_LINKS)
 
 
-def cells(rows: list[Row], limit: int = MAX_CHARACTERS) -> list[list[str]]:
+def as_lines(message: Message) -> Message:
+    """The message where Slack takes no table."""
+    assert message.without_table
+    return Message(message.text, message.without_table)
+
+
+def cells(message: Message) -> list[list[str]]:
     """The texts of a table's cells, without its header row."""
-    block = table(COLUMNS, rows, limit=limit)
-    return [[cell["text"] for cell in row] for row in block["rows"][1:]]
+    return [[cell["text"] for cell in row] for row in message.blocks[1]["rows"][1:]]
 
 
-@given(ROWS, LIMITS)
+def name_of(customer: Customer) -> str:
+    return customer.company_name or customer.name
+
+
+@given(MANY, BESIDE)
 def test_slack_takes_every_table_and_every_line_of_it_and_no_id_is_cut(
-    rows: list[Row], limit: int
+    customers: list[Customer], beside: int
 ) -> None:
-    as_table, as_lines = both(rows, limit)
-    assert refused_by_slack(as_table) == []
-    assert not rows or refused_by_slack(as_lines) == []
-    assert mentions_and_links(as_table) | mentions_and_links(as_lines) == set()
-    shown = cells(rows, limit)
-    assert [(row[0], row[3]) for row in shown] == [(row[0], row[3] or "-") for row in rows]
-    titles = [column.title for column in COLUMNS]
-    assert sum(units(text) for row in [titles, *shown] for text in row) <= limit
-    lines = table_lines(COLUMNS, rows, limit=limit)
-    assert sum(units(part["text"]) for line in lines for part in line) <= limit
+    message = drawn(customers, beside)
+    for each in (message, as_lines(message)):
+        assert refused_by_slack(each) == []
+        assert mentions_and_links(each) == set()
+    for customer, row in zip(customers, cells(message), strict=True):
+        assert row[0] == str(customer.customer_id)
+        assert row[2] == f"{customer.ids.vid or '-'} / {customer.ids.company_id or '-'}"
 
 
-@given(ROWS, LIMITS)
-def test_a_long_value_does_not_cut_a_short_one(rows: list[Row], limit: int) -> None:
-    ids = sum(units(text or "-") for row in rows for text in (row[0], row[3]))
-    titles = sum(len(column.title) for column in COLUMNS)
-    share = (limit - titles - ids) // (2 * len(rows) or 1)
-    for row, shown in zip(rows, cells(rows, limit), strict=True):
-        for typed, text in zip(row[1:3], shown[1:3], strict=True):
-            whole = cut(typed, 200) or "-"
-            assert text == whole or (units(whole) > share and text.endswith("…"))
-
-
-@given(ROWS)
-def test_values_that_fit_are_shown_whole_and_lines_say_what_the_table_says(rows: list[Row]) -> None:
-    # 20 rows of two names of 200 units, two ids and a header row are below 10,000
-    assert cells(rows) == [
-        [row[0], cut(row[1], 200) or "-", cut(row[2], 200) or "-", row[3] or "-"] for row in rows
+@given(MANY, BESIDE)
+def test_all_names_are_cut_to_one_length_and_a_short_one_is_whole(
+    customers: list[Customer], beside: int
+) -> None:
+    found = [(row[1], row[3]) for row in cells(drawn(customers, beside))]
+    assert found in [
+        [
+            (cut(name_of(each), length) or "-", cut(each.reference, length) or "-")
+            for each in customers
+        ]
+        for length in NAME_LENGTHS
     ]
-    as_table, as_lines = both(rows)
-    assert as_table.text == as_lines.text
+
+
+@given(MANY)
+def test_the_lines_say_what_the_table_says(customers: list[Customer]) -> None:
+    message = drawn(customers)
+    found = [inline["text"] for inline in inlines(as_lines(message))]
+    assert found[1::2] == [cell for row in cells(message) for cell in row]
     # a title stands between a name and the next number
-    for first, second in pairwise(
-        part["text"] for line in table_lines(COLUMNS, rows) for part in line
-    ):
+    for first, second in pairwise(found):
         if any(bidirectional(character) in ("R", "AL") for character in first):
             assert not second[0].isdigit()
             assert any(bidirectional(character) == "L" for character in second)
 
 
 def test_a_table_has_a_header_row_and_its_columns_settings() -> None:
-    block = table(COLUMNS, [BIKES])
-    assert text_of([block]).splitlines() == [
-        "Id | Company | Reference | Contact",
-        "2554529 | Stolen Bikes | REF-7 | 101",
+    table = drawn([STOLEN_BIKES]).blocks[1]
+    assert text_of([table]).splitlines() == [
+        "Id | Company | Contact / company | Reference",
+        "2554529 | Stolen Bikes | 101 / 202 | REF-7",
     ]
-    assert [(each["align"], each["is_wrapped"]) for each in block["column_settings"]] == [
+    assert [(each["align"], each["is_wrapped"]) for each in table["column_settings"]] == [
         ("right", False),
         ("left", True),
+        ("left", True),
         ("left", False),
-        ("right", False),
     ]
 
 
 def test_the_lines_name_each_value() -> None:
-    _table, lines = both([BIKES, ("3100017", "", "", "")])
+    lines = as_lines(drawn([STOLEN_BIKES, NOBODY]))
     assert text_of(lines.blocks).splitlines()[1:] == [
-        "Id 2554529, Company Stolen Bikes, Reference REF-7, Contact 101",
-        "Id 3100017, Company -, Reference -, Contact -",
+        "Id 2554529, Company Stolen Bikes, Contact / company 101 / 202, Reference REF-7",
+        "Id 3100017, Company -, Contact / company - / -, Reference -",
     ]
 
 
-@pytest.mark.parametrize("count", [1, 50, 99])
-def test_the_longest_values_of_many_customers_fit(count: int) -> None:
-    as_table, as_lines = both([WORST] * count)
-    assert (refused_by_slack(as_table), refused_by_slack(as_lines)) == ([], [])
-    assert len(list(inlines(as_lines))) == 2 * len(COLUMNS) * count
-    assert {row[0] for row in cells([WORST] * count)} == {"9" * 18}
+@pytest.mark.parametrize(("count", "length"), [(1, 200), (50, 30)])
+def test_the_longest_values_of_many_customers_fit(count: int, length: int) -> None:
+    message = drawn([WORST] * count)
+    assert (refused_by_slack(message), refused_by_slack(as_lines(message))) == ([], [])
+    row = [str(10**18 - 1), cut("🚲" * 200, length), f"{10**18 - 1} / {10**18 - 2}"]
+    assert cells(message) == [[*row, cut("x" * 300, length)]] * count
 
 
 def test_where_there_is_hardly_room_only_names_are_cut() -> None:
-    titles, ids = 25, 3 * 36
-    (row, *_others) = cells([WORST] * 3, titles + ids + 3 * (4 + 4))
-    assert row == ["9" * 18, "🚲…", "xxx…", "9" * 18]
-
-
-@pytest.mark.parametrize(
-    ("columns", "rows", "limit"),
-    [
-        (COLUMNS, [BIKES] * 100, MAX_CHARACTERS),
-        (COLUMNS * 6, [BIKES * 6], MAX_CHARACTERS),
-        (COLUMNS, [BIKES[:3]], MAX_CHARACTERS),
-        (COLUMNS, [BIKES], 36),
-        (COLUMNS, [BIKES], 20),
-        (COLUMNS[:1], [("2554529",)], 8),
-    ],
-    ids=["rows", "columns", "a short row", "no room for names", "no room for ids", "one id"],
-)
-def test_a_table_that_slack_would_refuse_is_not_built(
-    columns: tuple[Column, ...], rows: list[tuple[str, ...]], limit: int
-) -> None:
-    with pytest.raises(ValueError, match=r"too many|leave no room|zip\(\) argument"):
-        table(columns, rows, limit=limit)
+    (row, *_others) = cells(drawn([WORST] * 50, 6_000))
+    assert row == [str(10**18 - 1), "🚲🚲🚲…", f"{10**18 - 1} / {10**18 - 2}", "xxxxxxx…"]
