@@ -20,6 +20,7 @@ from slack_bolt.logger.messages import (
 )
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.domain.cells import Pages
 from bot.domain.policy import Policy
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.pace import Pace, RateLimit
@@ -154,15 +155,11 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
             *(runner, ask, customers, show, found, permissions, private, links, metrics),
             recheck_after,
         )
-        portal_id = settings.hubspot_portal_id
-        paste = Paste(private, permissions, settings.fusebill_customer_url, portal_id)
+        pages = Pages(settings.fusebill_customer_url, settings.hubspot_portal_id)
+        paste = Paste(private, permissions, pages)
         app = _bolt_app(settings, client, identity)
         guard = Guard(private, tasks, metrics)
-        Listeners(
-            *(ask, decide, follow_ups, found, paste, guard),
-            settings.fusebill_customer_url,
-            portal_id,
-        ).register(app)
+        Listeners(ask, decide, follow_ups, found, paste, guard, pages).register(app)
         yield Bot(app, client, slack, runner, groups, tasks, metrics, timing, stopping)
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
-from bot.domain.commands import MAX_DIGITS, Doubt
+from bot.domain.commands import MAX_DIGITS, QUOTED_LENGTH, Doubt
 from bot.domain.plain_text import trimmed, unquoted
 
 HUBSPOT = ("hubspot.com",)
@@ -33,19 +33,10 @@ _RECORD = re.compile(
     rf"/(?P<id>[1-9][0-9]{{0,{MAX_DIGITS - 1}}})(?=/|$)"
 )
 _TYPE_ID = "type the Stax Bill ID, digits only."
-QUOTED_LENGTH = 40
 _JOINERS = frozenset({"and", "&", "+", "plus", "/", "|", "und", "et", "y", "-", "\u2013", "\u2014"})
 _GROUPED = re.compile(r"#?[1-9][0-9]{0,2}([.'\u2019][0-9]{3})+")
 _FORMULA = re.compile('="(?P<text>.*)"')
 NO_CUSTOMER_0 = "No customer has the id 0."
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """The digits of an address at Fusebill; not `certain` if its path may be another record's."""
-
-    digits: str
-    certain: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +46,37 @@ class NoId:
     why: str
 
 
+@dataclass(frozen=True, slots=True)
+class Pages:
+    """What the admin said of pages that people name customers by.
+
+    `customer_url` is the address of a customer's page, with `{id}`, and `portal_id` the account in
+    HubSpot.
+    """
+
+    customer_url: str | None = None
+    portal_id: str | None = None
+
+
+ANY_PAGES = Pages()
+Meaning = int | Doubt | NoId | None
+"""A number is a customer's id. None stands for words, and for what nobody would take for an id."""
+
+
 def is_address(word: str) -> bool:
     """Whether a word begins as an address does, with its scheme or without."""
     return _ADDRESS.match(word) is not None
 
 
-def read_address(word: str, customer_url: str | None) -> Named | NoId:
+def read_address(word: str, pages: Pages) -> int | Doubt | NoId:
     """What an address names: a customer, perhaps a customer, or none.
 
     It is a customer's if it has the form of `customer_url`, with `{id}`, or if its path at the
     vendor says so. Another record's page there has a number too: nobody but a person can tell. At
     any other site a number is never an id.
     """
-    if fits := _fitting(word, customer_url):
-        return Named(fits)
+    if fits := _fitting(word, pages.customer_url):
+        return _on_page(word, fits)
     parts = _parts(word)
     if parts is None:
         return NoId(f"This is not an address; {_TYPE_ID}")
@@ -82,13 +90,35 @@ def read_address(word: str, customer_url: str | None) -> Named | NoId:
             f"This address is not Fusebill's, so its numbers are not customer ids: {_TYPE_ID}"
             " The admin can say what your customers' addresses are like (FUSEBILL_CUSTOMER_URL)."
         )
-    return _at_vendor(host, [parts.path, parts.fragment.partition("?")[0]])
+    return _at_vendor(word, host, [parts.path, parts.fragment.partition("?")[0]])
 
 
-def read_record(word: str, portal_id: str | None = None) -> tuple[str, int] | NoId | None:
+def _at_vendor(word: str, host: str, paths: list[str]) -> int | Doubt | NoId:
+    """Some pages keep their path behind `#`."""
+    said = {each for path in paths for each in re.findall("(?i:/customers?)/([0-9]+)(?=/|$)", path)}
+    numbers = [each for path in paths for each in re.findall("(?<=/)([0-9]+)(?=/|$)", path)]
+    if len(said) == 1:
+        return _on_page(word, said.pop())
+    if len(numbers) == 1 and not (_API.match(host) or _NO_APP.fullmatch(host)):
+        return _on_page(word, numbers[0], is_certain=False)
+    count = "several numbers" if len(numbers) > 1 else "no customer's number"
+    return NoId(f"This address has {count} in its path: {_TYPE_ID}")
+
+
+def _on_page(word: str, digits: str, *, is_certain: bool = True) -> int | Doubt | NoId:
+    """The customer of a page; not `is_certain` if its path may be another record's."""
+    number = _of_digits(digits)
+    customer_id = number.customer_id if isinstance(number, Doubt) else number
+    if not isinstance(customer_id, int):
+        return NoId(why_not(digits))
+    is_id = is_certain and not isinstance(number, Doubt)
+    return customer_id if is_id else Doubt(word, customer_id, is_address=True)
+
+
+def read_record(word: str, pages: Pages = ANY_PAGES) -> tuple[str, int] | NoId | None:
     """The `contact` or `company` that an address at HubSpot names; None for any other word.
 
-    An address of another account than `portal_id` names none, if that is known.
+    An address of another account than that of `pages` names none, if that is known.
     Source: developers.hubspot.com (a contact is the object 0-1, a company 0-2).
     """
     parts = _parts(word) if is_address(word) else None
@@ -97,22 +127,10 @@ def read_record(word: str, portal_id: str | None = None) -> tuple[str, int] | No
     found = _RECORD.match(parts.path)
     if found is None:
         return NoId("This address of HubSpot names no contact and no company.")
-    if portal_id and found["portal"] != portal_id:
+    if pages.portal_id and found["portal"] != pages.portal_id:
         return NoId(f"This address is of another HubSpot account ({found['portal']}).")
     kind = {"0-1": "contact", "0-2": "company"}.get(found["kind"], found["kind"])
     return kind, int(found["id"])
-
-
-def _at_vendor(host: str, paths: list[str]) -> Named | NoId:
-    """Some pages keep their path behind `#`."""
-    said = {each for path in paths for each in re.findall("(?i:/customers?)/([0-9]+)(?=/|$)", path)}
-    numbers = [each for path in paths for each in re.findall("(?<=/)([0-9]+)(?=/|$)", path)]
-    if len(said) == 1:
-        return Named(said.pop())
-    if len(numbers) == 1 and not (_API.match(host) or _NO_APP.fullmatch(host)):
-        return Named(numbers[0], certain=False)
-    count = "several numbers" if len(numbers) > 1 else "no customer's number"
-    return NoId(f"This address has {count} in its path: {_TYPE_ID}")
 
 
 def _fitting(word: str, customer_url: str | None) -> str:
@@ -147,31 +165,11 @@ def _is_at(host: str, domains: tuple[str, ...]) -> bool:
     return any(host == each or host.endswith(f".{each}") for each in domains)
 
 
-@dataclass(frozen=True, slots=True)
-class Id:
-    """A customer's id; `typed` holds its digits."""
-
-    customer_id: int
-    typed: str
-
-
-Meaning = Id | Doubt | NoId | None
-"""None stands for words, and for numbers that nobody would take for an id."""
-
-
-def meaning(cell: str, customer_url: str | None) -> Meaning:
-    """What a whole cell means; for `customer_url` see `read_address`."""
+def meaning(cell: str, pages: Pages = ANY_PAGES) -> Meaning:
+    """What a whole cell means."""
     cell = tidy(cell)
     if is_address(cell):
-        found = read_address(cell, customer_url)
-        if isinstance(found, NoId):
-            return found
-        number = _of_digits(found.digits) or NoId(why_not(found.digits))
-        if isinstance(number, NoId) or number.customer_id is None:
-            return NoId(why_not(found.digits))
-        if found.certain and isinstance(number, Id):
-            return number
-        return Doubt(cell, number.customer_id, is_address=True)
+        return read_address(cell, pages)
     if _GROUPED.fullmatch(cell):
         return NoId(one_number(cell))
     # int() and \d also accept other scripts' digits, which are easy to misread
@@ -185,7 +183,7 @@ def _of_digits(digits: str) -> Meaning:
     customer_id = int(number) if number and len(number) <= MAX_DIGITS else None
     if digits[0] == "0":
         return Doubt(digits, customer_id)
-    return Id(customer_id, digits) if customer_id else None
+    return customer_id
 
 
 def why_not(cell: str) -> str:
@@ -196,17 +194,6 @@ def why_not(cell: str) -> str:
     if not cell.strip("#0"):
         return NO_CUSTOMER_0
     return f"{shown} is too long: a Stax Bill ID has at most {MAX_DIGITS} digits."
-
-
-def why_in_doubt(doubt: Doubt) -> str:
-    """Why somebody must say whom a number means, where a text is too unclear to ask about it."""
-    if doubt.is_address:
-        return "This address may be another record's: type the Stax Bill ID, digits only."
-    typed = doubt.typed[:QUOTED_LENGTH]
-    return (
-        f"“{typed}” begins with 0, so it may be a reference (a “Customer ID”)."
-        f" To see whose it is, search for it: find {typed}"
-    )
 
 
 def one_number(cell: str) -> str:
@@ -231,7 +218,7 @@ def is_joiner(word: str) -> bool:
 
 def ids_of(meanings: Iterable[Meaning]) -> tuple[int, ...]:
     """The certain ids among meanings, each once, in order."""
-    return tuple(dict.fromkeys(each.customer_id for each in meanings if isinstance(each, Id)))
+    return tuple(dict.fromkeys(each for each in meanings if isinstance(each, int)))
 
 
 def doubts_of(meanings: Iterable[Meaning]) -> tuple[Doubt, ...]:

@@ -15,6 +15,7 @@ COMMAND = "/unlatch"
 """The command's usual name. Slack says how it was typed: a test app's has another one."""
 MAX_CUSTOMERS = 50
 MAX_DIGITS = 18
+QUOTED_LENGTH = 40
 MAX_REASON_LENGTH = 500
 TOO_LONG = f"The reason is longer than {MAX_REASON_LENGTH} characters."
 ASK_USAGE = "<Stax Bill ID> [reason]"
@@ -34,19 +35,28 @@ class Doubt:
     customer_id: int | None = None
     is_address: bool = False
 
+    @property
+    def why(self) -> str:
+        """Why somebody must say whom it means, where a text is too unclear to ask about it."""
+        if self.is_address:
+            return "This address may be another record's: type the Stax Bill ID, digits only."
+        typed = self.typed[:QUOTED_LENGTH]
+        return (
+            f"“{typed}” begins with 0, so it may be a reference (a “Customer ID”)."
+            f" To see whose it is, search for it: find {typed}"
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
     """`/unlatch <Stax Bill ID>, … [reason]`: customers, each once and in order, and a reason.
 
-    `doubts` are those of whom a person must say who they are. `typed` holds the digits of a single
-    id as they were typed.
+    `doubts` are those of whom a person must say who they are.
     """
 
     customer_ids: tuple[int, ...]
     reason: str = ""
     doubts: tuple[Doubt, ...] = ()
-    typed: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +150,7 @@ Asked = Ask | Question | Malformed
 Command = Asked | Many | Move | Find | History | UndoOf | Pending | Help
 
 
-def asked(customer_ids: Sequence[int], reason: str, typed: str = "") -> Ask | Malformed:
+def asked(customer_ids: Sequence[int], reason: str) -> Ask | Malformed:
     """Ask about these customers, by an id or several; raises nothing.
 
     The reason becomes one line, and is none if nobody sees anything of it.
@@ -152,8 +162,7 @@ def asked(customer_ids: Sequence[int], reason: str, typed: str = "") -> Ask | Ma
     valid = all(0 < each < 10**MAX_DIGITS for each in different)
     if not (valid and 0 < len(different) <= MAX_CUSTOMERS):
         return Malformed(f"A card is about 1 to {MAX_CUSTOMERS} customers.")
-    alone = typed or str(different[0])
-    return Ask(different, reason, typed=alone if len(different) == 1 else "")
+    return Ask(different, reason)
 
 
 def tidy_reason(typed: str) -> str:

@@ -13,20 +13,20 @@ from dataclasses import dataclass, replace
 
 from bot.domain.cells import (
     ADDRESS,
-    QUOTED_LENGTH,
-    Id,
+    ANY_PAGES,
     NoId,
+    Pages,
     is_address,
     meaning,
     read_record,
     tidy,
-    why_in_doubt,
     why_not,
 )
 from bot.domain.commands import (
     MAX_DIGITS,
     MAX_REASON_LENGTH,
     MOVE_USAGE,
+    QUOTED_LENGTH,
     TOO_LONG,
     Doubt,
     Malformed,
@@ -52,36 +52,30 @@ class _Part:
     words: int
 
 
-def read_move(
-    text: str, customer_url: str | None = None, portal_id: str | None = None
-) -> Move | Malformed:
-    """What follows `/unlatch move`; raises nothing.
-
-    For `customer_url` see `read_address`, for `portal_id` `read_record`.
-    """
+def read_move(text: str, pages: Pages = ANY_PAGES) -> Move | Malformed:
+    """What follows `/unlatch move`; raises nothing."""
     words = list(_WORD.finditer(text))
     typed = [each[0] for each in words]
-    first = meaning(typed[0], customer_url) if typed else None
-    if not isinstance(first, Id):
+    first = meaning(typed[0], pages) if typed else None
+    if not isinstance(first, int):
         return Malformed(_no_customer(typed[:1], first), MOVE_USAGE)
     at, parts = 2 if typed[1:2] and typed[1].lower() == "to" else 1, list[_Part]()
-    while part := _part(typed[at:], customer_url, portal_id):
+    while part := _part(typed[at:], pages):
         if isinstance(part, NoId):
             return Malformed(part.why, MOVE_USAGE)
         parts.append(part)
         at += part.words
     reason = tidy_reason(text[words[at].start() :]) if at < len(words) else ""
-    if why := _contradiction(first.customer_id, parts, reason):
+    if why := _contradiction(first, parts, reason):
         return Malformed(why, MOVE_USAGE)
-    return _moved(first.customer_id, parts, reason)
+    return _moved(first, parts, reason)
 
 
 def read_fields(
     customer_id: int,
     fields: Mapping[str, str],
     reason: str,
-    customer_url: str | None = None,
-    portal_id: str | None = None,
+    pages: Pages = ANY_PAGES,
 ) -> Move | dict[str, str]:
     """What somebody typed into a form's `contact`, `company` and `customer`.
 
@@ -92,7 +86,7 @@ def read_fields(
         if not (word := tidy(typed)):
             continue
         words = ["no", name] if word.lower() == "none" else [name, word]
-        part = _part(words, customer_url, portal_id)
+        part = _part(words, pages)
         if isinstance(part, _Part) and part.name == FIELDS.get(name, name):
             parts.append(part)
         else:
@@ -111,16 +105,14 @@ def _moved(customer_id: int, parts: Sequence[_Part], reason: str) -> Move:
     return Move(customer_id, {} if to else {part.name: part.value for part in parts}, to, reason)
 
 
-def _part(
-    words: Sequence[str], customer_url: str | None, portal_id: str | None
-) -> _Part | NoId | None:
+def _part(words: Sequence[str], pages: Pages) -> _Part | NoId | None:
     """What the next words name; None where the reason begins."""
     if by_label := _labelled(*[*words, "", ""][:2]):
         return by_label
     if words and words[0].lower().rstrip(":") in _SAY_NOTHING:
-        found = _part(words[1:], customer_url, portal_id)
+        found = _part(words[1:], pages)
         return replace(found, words=found.words + 1) if isinstance(found, _Part) else None
-    return _unlabelled(words[0], customer_url, portal_id) if words else None
+    return _unlabelled(words[0], pages) if words else None
 
 
 def _labelled(word: str, following: str) -> _Part | NoId | None:
@@ -136,26 +128,19 @@ def _labelled(word: str, following: str) -> _Part | NoId | None:
     return None
 
 
-def _unlabelled(word: str, customer_url: str | None, portal_id: str | None) -> _Part | NoId | None:
-    if record := read_record(tidy(word), portal_id):
+def _unlabelled(word: str, pages: Pages) -> _Part | NoId | None:
+    if record := read_record(tidy(word), pages):
         return record if isinstance(record, NoId) else _Part(FIELDS[record[0]], record[1], 1)
-    match meaning(word, customer_url):
-        case Id() as customer:
-            return _Part("customer", customer.customer_id, 1)
-        case Doubt() as doubt:
-            return NoId(why_in_doubt(doubt))
-        case found:
-            return found
+    found = meaning(word, pages)
+    if isinstance(found, int):
+        return _Part("customer", found, 1)
+    return NoId(found.why) if found else None
 
 
 def _no_customer(typed: Sequence[str], found: Doubt | NoId | None) -> str:
-    match found:
-        case Doubt():
-            return why_in_doubt(found)
-        case NoId():
-            return found.why
-        case None:
-            return why_not(typed[0]) if typed else "Which customer is it, and what does it move to?"
+    if found:
+        return found.why
+    return why_not(typed[0]) if typed else "Which customer is it, and what does it move to?"
 
 
 def _contradiction(customer_id: int, parts: Sequence[_Part], reason: str) -> str:

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 from itertools import takewhile
 
 from bot.domain.cells import (
-    QUOTED_LENGTH,
-    Id,
+    ANY_PAGES,
     Meaning,
     NoId,
+    Pages,
     doubts_of,
     ids_of,
     is_joiner,
@@ -26,7 +26,7 @@ from bot.domain.cells import (
     tidy,
     why_not,
 )
-from bot.domain.commands import MAX_CUSTOMERS, Doubt, too_many
+from bot.domain.commands import MAX_CUSTOMERS, QUOTED_LENGTH, Doubt, too_many
 from bot.domain.plain_text import blanked, one_line, searchable
 
 SHOWN_CELLS = 3
@@ -75,17 +75,16 @@ class ColumnChoice:
 
 
 def read_lines(
-    text: str, customer_url: str | None = None, column: str | None = None
+    text: str, pages: Pages = ANY_PAGES, column: str | None = None
 ) -> Pasted | ColumnChoice:
     """Read a pasted text; raises nothing.
 
-    `column` is the key of the one that a person has chosen for this very text. The address of a
-    customer's page is an id too; for `customer_url` see `read_address`.
+    `column` is the key of the one that a person has chosen for this very text.
     """
-    tables = tables_of(text, customer_url)
+    tables = tables_of(text, pages)
     if any(table.is_labelled for table in tables):
         return _refused(LABELLED)
-    for table in [*tables, table_of(text, " ", customer_url)] if column else []:
+    for table in [*tables, table_of(text, " ", pages)] if column else []:
         for index in range(len(table.names)):
             if column == table.key(index):
                 return _taken(table, index)
@@ -94,11 +93,11 @@ def read_lines(
     if named := next((table for table in tables if any(table.kinds)), None):
         return _named(named)
     if len(tables) == 1 and not tables[0].even:
-        return _by_hand(tables[0], table_of(text, " ", customer_url), customer_url)
+        return _by_hand(tables[0], table_of(text, " ", pages), pages)
     # rows without names that we know: the only column of ids, or a choice
     found = _found(tables[0])
     is_plain = len(tables) == 1 and not tables[0].has_header and len(found) == 1
-    with_ids = [table for table in tables if table.columns(Id, Doubt)]
+    with_ids = [table for table in tables if table.columns(int, Doubt)]
     return _taken(tables[0], found[0]) if is_plain else _choice(with_ids or tables)
 
 
@@ -111,13 +110,13 @@ def _named(table: Table) -> Pasted | ColumnChoice:
     return _refused(_of_hubspot(table.names[table.kinds.index(HUBSPOT)]))
 
 
-def _by_hand(table: Table, words: Table, customer_url: str | None) -> Pasted | ColumnChoice:
+def _by_hand(table: Table, words: Table, pages: Pages) -> Pasted | ColumnChoice:
     """Lines as people type them: each must hold one customer."""
-    lists = {row: _count_listed(row, customer_url) for row in table.rows}
+    lists = {row: _count_listed(row, pages) for row in table.rows}
     found = _found(table)
     if max(lists.values()) <= 1:
         others = [cell for row in table.rows for i, cell in enumerate(row.cells) if [i] != found]
-        if found and not any(_names(cell.split(" ")[0], customer_url) for cell in others):
+        if found and not any(_names(cell.split(" ")[0], pages) for cell in others):
             return _taken(table, found[0])
         if found or all(lists.values()):
             return _choice([table if found else words])
@@ -135,7 +134,7 @@ def _wrong(row: Row, count: int) -> str:
             f"{count} numbers stand in this line: put each customer on its own line, without"
             " thousands separators."
         )
-    return "" if any(isinstance(each, Id | Doubt) for each in row.meanings) else _why_none(row)
+    return "" if any(isinstance(each, int | Doubt) for each in row.meanings) else _why_none(row)
 
 
 def _taken(table: Table, index: int) -> Pasted:
@@ -146,7 +145,7 @@ def _taken(table: Table, index: int) -> Pasted:
     # one separator too many within a cell has moved all that follows
     moved = [row for row in table.rows if index and row.width > table.usual_width]
     cells = {row: row.meanings[index] for row in table.rows if row not in moved}
-    has_ids = kind == ID or any(isinstance(each, Id | Doubt) for each in cells.values())
+    has_ids = kind == ID or any(isinstance(each, int | Doubt) for each in cells.values())
     if kind == REFERENCE or not has_ids:
         cells = {row: Doubt(row.cells[index]) if row.cells[index] else None for row in cells}
     ids, doubts = ids_of(cells.values()), doubts_of(cells.values())
@@ -154,7 +153,7 @@ def _taken(table: Table, index: int) -> Pasted:
     left_out += [
         LineError(row.line, _why_none(row, index))
         for row, each in cells.items()
-        if not isinstance(each, Id | Doubt)
+        if not isinstance(each, int | Doubt)
     ]
     count = len(ids) + len(doubts)
     if count > MAX_CUSTOMERS or not count:
@@ -169,7 +168,7 @@ def _refused(why: str, customer_ids: tuple[int, ...] = ()) -> Pasted:
 def _found(table: Table) -> list[int]:
     """The columns of ids, or else those that may be; of those with the same ids the first."""
     found: dict[object, int] = {}
-    for index in table.columns(Id) or table.columns(Id, Doubt):
+    for index in table.columns(int) or table.columns(int, Doubt):
         found.setdefault(tuple(row.meanings[index] for row in table.rows), index)
     return list(found.values())
 
@@ -183,15 +182,15 @@ def _choice(tables: Sequence[Table]) -> ColumnChoice:
     return ColumnChoice(tuple(columns))
 
 
-def _count_listed(row: Row, customer_url: str | None) -> int:
+def _count_listed(row: Row, pages: Pages) -> int:
     """How many ids a line begins with, however they are joined."""
     words = re.split(r"[\s,;|]+", " ".join(filter(None, row.cells)))
-    run = takewhile(lambda word: _names(word, customer_url) or is_joiner(word), words)
-    return sum(_names(word, customer_url) for word in run)
+    run = takewhile(lambda word: _names(word, pages) or is_joiner(word), words)
+    return sum(_names(word, pages) for word in run)
 
 
-def _names(word: str, customer_url: str | None) -> bool:
-    return isinstance(meaning(word, customer_url), Id | Doubt)
+def _names(word: str, pages: Pages) -> bool:
+    return isinstance(meaning(word, pages), int | Doubt)
 
 
 def _is_code(row: Row) -> bool:
@@ -266,11 +265,11 @@ class Table:
     @property
     def is_labelled(self) -> bool:
         """Whether names stand beside or between the cells, as on the page of one customer."""
-        if self.has_header and any(isinstance(meaning(name, None), Id) for name in self.names):
+        if self.has_header and any(isinstance(meaning(name), int) for name in self.names):
             return True
         return any(_kind(cell) for row in self.rows for cell in row.cells)
 
-    def columns(self, *kinds: type[Id | Doubt]) -> list[int]:
+    def columns(self, *kinds: type[int | Doubt]) -> list[int]:
         """The columns whose cells are all of these kinds."""
         every = range(len(self.names))
         return [i for i in every if all(isinstance(row.meanings[i], kinds) for row in self.rows)]
@@ -280,16 +279,16 @@ class Table:
         return f"{_SEPARATORS.index(self.separator)}-{index}"
 
 
-def tables_of(text: str, customer_url: str | None) -> list[Table]:
+def tables_of(text: str, pages: Pages) -> list[Table]:
     """The ways to read a text as rows: one, unless two separators do equally well."""
     separators = "\t" if "\t" in text else [s for s in ";|," if s in _IN_NUMBERS.sub("", text)]
-    found = [table_of(text, separator, customer_url) for separator in separators]
+    found = [table_of(text, separator, pages) for separator in separators]
     wide = [table for table in found if len(table.names) > 1]
     even = [table for table in wide if table.even]
-    return even or wide or [table_of(text, "\t", customer_url)]
+    return even or wide or [table_of(text, "\t", pages)]
 
 
-def table_of(text: str, separator: str, customer_url: str | None) -> Table:
+def table_of(text: str, separator: str, pages: Pages) -> Table:
     """A text as rows of cells between these separators."""
     found = list(_rows(text, separator))
     width = max((len(_filled(cells)) for _, cells in found), default=0)
@@ -302,7 +301,7 @@ def table_of(text: str, separator: str, customer_url: str | None) -> Table:
     rows = []
     for line, cells in found:
         padded = (*cells, *[""] * width)[:width]
-        meanings = tuple(meaning(cell, customer_url) if cell else None for cell in padded)
+        meanings = tuple(meaning(cell, pages) if cell else None for cell in padded)
         rows.append(Row(line, len(_filled(cells)), padded, meanings))
     names = rows[0].cells if has_header else ("",) * width
     usual_width = rows[0].width if rows else 0

@@ -14,9 +14,10 @@ from typing import Literal
 
 from bot.domain.cells import (
     ADDRESS,
-    Id,
+    ANY_PAGES,
     Meaning,
     NoId,
+    Pages,
     doubts_of,
     ids_of,
     is_address,
@@ -24,7 +25,6 @@ from bot.domain.cells import (
     meaning,
     one_number,
     tidy,
-    why_in_doubt,
     why_not,
 )
 from bot.domain.commands import (
@@ -92,7 +92,7 @@ class _Word:
     @property
     def names(self) -> bool:
         """Whether this names a customer, or may."""
-        return isinstance(self.meaning, Id | Doubt)
+        return isinstance(self.meaning, int | Doubt)
 
     @property
     def is_address(self) -> bool:
@@ -100,11 +100,9 @@ class _Word:
         return is_address(tidy(self.typed))
 
 
-def parse(text: str, customer_url: str | None = None, portal_id: str | None = None) -> Command:
+def parse(text: str, pages: Pages = ANY_PAGES) -> Command:
     """Parse the text of a slash command; raises nothing.
 
-    `customer_url` is the address of a customer's page, with `{id}`: such an address is an id too.
-    `portal_id` is the account in HubSpot, if it is known.
     Slack sends `&`, `<` and `>` as entities (docs.slack.dev, "Formatting message text").
     """
     plain = trimmed(_plain(trimmed(_unescaped(text))))
@@ -113,22 +111,22 @@ def parse(text: str, customer_url: str | None = None, portal_id: str | None = No
         case "" | "help":
             return Help()
         case "find":
-            return _find(rest, FIND_USAGE, customer_url)
+            return _find(rest, FIND_USAGE, pages)
         case "history":
-            return _history(rest, customer_url)
+            return _history(rest, pages)
         case "pending" | "many" as word:
             return _alone(word, rest)
         case "move":
-            return read_move(rest, customer_url, portal_id)
+            return read_move(rest, pages)
         case word:
-            return _no_command(word, rest, customer_url) or _ask(plain, customer_url)
+            return _no_command(word, rest, pages) or _ask(plain, pages)
 
 
-def _ask(text: str, customer_url: str | None) -> Asked | Find:
+def _ask(text: str, pages: Pages) -> Asked | Find:
     """What a text means that begins with no command's word."""
-    words = _words(text, customer_url)
+    words = _words(text, pages)
     if not words or words[0].meaning is None:
-        return _find(text, "<Stax Bill ID> [reason]", customer_url)
+        return _find(text, "<Stax Bill ID> [reason]", pages)
     if isinstance(words[0].meaning, NoId):
         return Malformed(words[0].meaning.why)
     ids = _leading(words)
@@ -143,20 +141,19 @@ def _ask(text: str, customer_url: str | None) -> Asked | Find:
     if count > MAX_CUSTOMERS:
         return Malformed(too_many(count))
     if len(listed) == len(ids) and not beside:
-        return _one_meaning(many, listed[0].meaning)
+        return _one_meaning(many)
     return _two_meanings(many, few, beside)
 
 
-def _one_meaning(reading: Ask, first: Meaning) -> Asked:
+def _one_meaning(reading: Ask) -> Asked:
     if not reading.doubts:
-        typed = first.typed if isinstance(first, Id) else ""
-        return asked(reading.customer_ids, reading.reason, typed)
+        return asked(reading.customer_ids, reading.reason)
     return Malformed(TOO_LONG) if len(reading.reason) > MAX_REASON_LENGTH else Question(reading)
 
 
 def _two_meanings(many: Ask, few: Ask, beside: Sequence[_Word]) -> Asked:
     if few.doubts:
-        return Malformed(why_in_doubt(few.doubts[0]))
+        return Malformed(few.doubts[0].why)
     if len(many.reason) > MAX_REASON_LENGTH:
         return Malformed(TOO_LONG)
     if len(few.reason) > MAX_REASON_LENGTH:
@@ -170,7 +167,7 @@ def _two_meanings(many: Ask, few: Ask, beside: Sequence[_Word]) -> Asked:
     return Question(many, few, why)
 
 
-def _words(text: str, customer_url: str | None) -> list[_Word]:
+def _words(text: str, pages: Pages) -> list[_Word]:
     numbers = list(_THOUSANDS.finditer(text)) if "," in text else []
     if ";" in text:
         numbers += _DECIMALS.finditer(text)
@@ -180,7 +177,7 @@ def _words(text: str, customer_url: str | None) -> list[_Word]:
         if not typed:
             continue
         number = next((searchable(n[0]) for n in numbers if n.start() <= start < n.end()), "")
-        what, begins_line = meaning(typed, customer_url), "\n" in gap
+        what, begins_line = meaning(typed, pages), "\n" in gap
         doubtful_page = isinstance(what, Doubt) and what.is_address
         listed = (begins_line or not gap.isspace()) and not doubtful_page
         found.append(_Word(typed, what, start, each.end(), listed, begins_line, number))
@@ -249,7 +246,7 @@ def _reading(text: str, words: Sequence[_Word], count: int, beside: Sequence[_Wo
     return Ask(ids_of(meanings), tidy_reason(reason), doubts_of(meanings))
 
 
-def _find(text: str, usage: str, customer_url: str | None) -> Find | Malformed:
+def _find(text: str, usage: str, pages: Pages) -> Find | Malformed:
     wanted = searchable(without_links(text))
     if not any(c.isalnum() for c in wanted):
         return Malformed("There are no letters or digits to search for.", usage)
@@ -257,34 +254,32 @@ def _find(text: str, usage: str, customer_url: str | None) -> Find | Malformed:
         why = f"The text to search for is longer than {MAX_SEARCH_LENGTH} characters."
         # rows are for the form
         return Malformed(why, "many" if "\n" in text else FIND_USAGE)
-    words = [each for each in _words(text, customer_url) if not each.number]
+    words = [each for each in _words(text, pages) if not each.number]
     # a sentence has its stops
-    meanings = [meaning(each.typed.strip(".:!?()[]"), customer_url) for each in words]
+    meanings = [meaning(each.typed.strip(".:!?()[]"), pages) for each in words]
     return Find(wanted, ids_of(meanings)[:MAX_SEARCHED_IDS])
 
 
-def _history(rest: str, customer_url: str | None) -> History | Malformed:
+def _history(rest: str, pages: Pages) -> History | Malformed:
     typed = trimmed(rest).rstrip(",;")
     if not typed:
         return History(None)
-    match meaning(typed, customer_url):
-        case Id(customer_id=customer_id):
+    match meaning(typed, pages):
+        case int() as customer_id:
             return History(customer_id)
-        case NoId(why=why):
-            return Malformed(why, HISTORY_USAGE)
-        case Doubt() as doubt:
-            return Malformed(why_in_doubt(doubt), HISTORY_USAGE)
+        case Doubt() | NoId() as found:
+            return Malformed(found.why, HISTORY_USAGE)
         case _:
             return Malformed(f"{why_not(typed)} {SEARCH}", HISTORY_USAGE)
 
 
-def _no_command(word: str, rest: str, customer_url: str | None) -> UndoOf | Malformed | None:
+def _no_command(word: str, rest: str, pages: Pages) -> UndoOf | Malformed | None:
     """Where to find the button that does what a word says; None for any other word."""
     if word not in _BUTTONS:
         return None
-    after = _words(rest, customer_url)
-    if word in _UNDOES and after and isinstance(after[0].meaning, Id):
-        return UndoOf(after[0].meaning.customer_id)
+    after = _words(rest, pages)
+    if word in _UNDOES and after and isinstance(after[0].meaning, int):
+        return UndoOf(after[0].meaning)
     label, listing = _BUTTONS[word]
     why = f"“{word}” is no command, so nothing was done."
     where = f"{label} is a button on the request's card, and a list links to the card."

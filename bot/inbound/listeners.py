@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncApp
 
+from bot.domain.cells import Pages
 from bot.domain.commands import (
     Ask,
     Command,
@@ -63,11 +64,7 @@ ANY_COMMAND = re.compile("^/")
 
 @dataclass(eq=False, slots=True)
 class Listeners:
-    """One method for the command and for each button.
-
-    `customer_url` is the address of a customer's page, with `{id}`, and `portal_id` the account in
-    HubSpot, if the admin has set them.
-    """
+    """One method for the command and for each button."""
 
     _asking: Asking
     _decide: Decide
@@ -75,8 +72,7 @@ class Listeners:
     _lists: Lists
     _paste: Paste
     _guard: Guard
-    _customer_url: str | None = None
-    _portal_id: str | None = None
+    _pages: Pages
 
     def register(self, app: AsyncApp) -> None:
         """Register the listeners with Bolt."""
@@ -98,7 +94,7 @@ class Listeners:
         """`/unlatch …`: acknowledges at once; the work follows."""
         # whatever the payload lacks is missed before the ack, which can still say so
         by = typed_by(body)
-        command = parse(body.get("text", ""), self._customer_url, self._portal_id)
+        command = parse(body.get("text", ""), self._pages)
         answer = _answer(command, by.place.command)
         if answer is not None:
             await ack_with(ack, answer)
@@ -109,7 +105,7 @@ class Listeners:
     def _work(self, command: Command, by: By, body: Payload) -> Awaitable[None]:  # noqa: PLR0911  # one return a command
         match command:
             case Ask() as ask:
-                return self._asking.ask(by, ask.customer_ids, ask.reason, ask.typed)
+                return self._asking.ask(by, ask.customer_ids, ask.reason)
             case Question(meant=Ask(doubts=())) as question:
                 return self._asking.offer_meanings(by, question)
             case Question() as question:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from bot.domain.cells import ANY_PAGES, Pages
 from bot.domain.commands import (
     COMMAND,
     MAX_CUSTOMERS,
@@ -143,12 +144,12 @@ def read_sent(view: dict[str, Any]) -> Sent:
 
 
 def understood(
-    sent: Sent, now: datetime, *, needs_reason: bool, customer_url: str | None = None
+    sent: Sent, now: datetime, *, needs_reason: bool, pages: Pages = ANY_PAGES
 ) -> Understood | ColumnChoice | Errors:
-    """What a form asks for, or what is wrong with it; for `customer_url` see `read_lines`."""
+    """What a form asks for, or what is wrong with it."""
     if now - sent.opened_at > OPEN_FOR:
         return {IDS: TOO_OLD}
-    found = read_lines(sent.ids, customer_url, sent.column or None)
+    found = read_lines(sent.ids, pages, sent.column or None)
     pasted = Pasted(()) if isinstance(found, ColumnChoice) else found
     if errors := _errors(pasted, sent, needs_reason=needs_reason):
         return errors

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from bot.domain.cells import QUOTED_LENGTH
-from bot.domain.commands import COMMAND, Ask, Doubt, Move, Question
+from bot.domain.commands import COMMAND, QUOTED_LENGTH, Ask, Doubt, Move, Question
 from bot.domain.models import Customer, Request
 from bot.messages.block_kit import (
     Block,

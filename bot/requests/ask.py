@@ -67,14 +67,13 @@ class Ask:
         by: By,
         customer_ids: Sequence[int],
         reason: str,
-        typed: str = "",
         *,
         anyway: bool = False,
     ) -> None:
         """Read the customers and post one card for all that are latched.
 
-        `typed` is the number as it was typed, if it was one. The same act again posts no card.
-        If a card waits for one of them already, it is only posted if the person wants it `anyway`.
+        The same act again posts no card. If a card waits for one of them already, it is only posted
+        if the person wants it `anyway`.
         """
         started = monotonic()
         by = self._permissions.at_home(by)
@@ -87,7 +86,7 @@ class Ask:
         latched = [each for each in found.values() if isinstance(each, Customer) and each.ids]
         if not latched:
             if not await self.is_repeated(by):
-                await self._explain(found, by.place, reason, typed)
+                await self._explain(found, by.place, reason)
             return
         on_card = {customer.customer_id for customer in latched}
         left_out = [left_out_of(i, each) for i, each in found.items() if i not in on_card]
@@ -144,7 +143,7 @@ class Ask:
         if await self._permissions.may_ask(by, None, first_id, typed):
             await self._private.send(by.place, questions.which_meaning(asked, by.place.command))
 
-    async def _explain(self, found: ReadEach, place: Place, reason: str, typed: str) -> None:
+    async def _explain(self, found: ReadEach, place: Place, reason: str) -> None:
         """Say why there is nothing to ask about."""
         [(first_id, first), *others] = found.items()
         if others and (error := common_error(list(found.values()))):
@@ -155,7 +154,7 @@ class Ask:
         elif isinstance(first, Customer):
             await self._private.send(place, answers.not_latched(first, self._links))
         else:
-            await self._lists.explain(first_id, typed, reason, place, first)
+            await self._lists.explain(first_id, reason, place, first)
 
     async def post(
         self,

@@ -42,7 +42,7 @@ class Lists:
     _links: Links
 
     async def explain(
-        self, customer_id: int, typed: str, reason: str, place: Place, error: FusebillError
+        self, customer_id: int, reason: str, place: Place, error: FusebillError
     ) -> None:
         """Say why a customer could not be read; search for an unknown id as a reference."""
         log.info("customer not read", customer_id=customer_id, why=str(error))
@@ -50,7 +50,7 @@ class Lists:
         if isinstance(error, CustomerNotFound):
             try:
                 async with self._private.if_slow(place, answers.SEARCHING):
-                    [found] = await self._search.named_by([Doubt(typed or str(customer_id))])
+                    [found] = await self._search.named_by([Doubt(str(customer_id))])
                 hits = found.customers
             except FusebillError as search_error:
                 log.info("reference not looked up", why=str(search_error))

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
+from bot.domain.cells import Pages
 from bot.domain.commands import Ask, Move
 from bot.domain.moves import read_fields
 from bot.domain.pasted_text import ColumnChoice
@@ -30,8 +31,7 @@ class Paste:
 
     _private: PrivateMessages
     _permissions: Permissions
-    _customer_url: str | None = None
-    _portal_id: str | None = None
+    _pages: Pages
 
     async def open_form(
         self,
@@ -61,7 +61,7 @@ class Paste:
     def read_move(self, sent: MoveSent) -> Move | Errors:
         """What a form that was sent asks for, or what is wrong by field."""
         read = (sent.customer_id, sent.fields, sent.reason)
-        found = read_fields(*read, self._customer_url, self._portal_id)
+        found = read_fields(*read, self._pages)
         if isinstance(found, dict):
             return found
         if self._needs_reason and not found.reason:
@@ -75,8 +75,8 @@ class Paste:
 
     def read(self, sent: Sent) -> Understood | ColumnChoice | Errors:
         """What a form that was sent asks for, a choice of columns, or what is wrong by field."""
-        now, customer_url = datetime.now(UTC), self._customer_url
-        return understood(sent, now, needs_reason=self._needs_reason, customer_url=customer_url)
+        now = datetime.now(UTC)
+        return understood(sent, now, needs_reason=self._needs_reason, pages=self._pages)
 
     def ask_column(self, sent: Sent, choice: ColumnChoice) -> Form:
         """The form that was sent once more, with a choice of columns."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from bot.domain.cells import Pages
 from bot.domain.commands import (
     MAX_REASON_LENGTH,
     Ask,
@@ -27,7 +28,7 @@ from bot.domain.typed_text import parse
 SAMPLES = Path(__file__).parents[1] / "samples" / "pasted"
 ONE, TWO, THREE = 2554529, 3100017, 3100025
 PAIR = (ONE, TWO)
-URL = "https://a.example/7/customer/{id}/view"
+PAGES = Pages("https://a.example/7/customer/{id}/view")
 APP, API = "https://admin.staxbill.com", "https://secure.fusebill.com/v1"
 TICKET = "https://help.example/tickets/3100017"
 RECORD = "https://app.hubspot.com/contacts/777/record/0-2/202"
@@ -386,13 +387,13 @@ def said(found: Pasted | ColumnChoice) -> str | tuple[str, ...] | None:
 def test_a_text_means_what_it_says_or_is_asked_about(source: str, text: str, expected: Any) -> None:
     found: Any
     if source == "typed":
-        found = parse(text, URL)
+        found = parse(text, PAGES)
         why: Any = found.why if isinstance(found, Malformed) else None
         if isinstance(expected, Question):
             assert bool(found.why) == bool(expected.why)
     else:
         pasted = (SAMPLES / text).read_text() if source == "file" else text
-        found = read_lines(pasted, URL)
+        found = read_lines(pasted, PAGES)
         why = said(found)
     if isinstance(expected, str):
         assert isinstance(why, str), found

@@ -135,9 +135,3 @@ def test_what_nobody_sees_is_cut_off_also_before_a_control_character() -> None:
     typed = parse("1 moved\u202c\x00")
     assert typed == Ask((1,), "moved")
     assert parse(f"1 {typed.reason}") == typed
-
-
-def test_an_unknown_id_is_looked_for_as_it_was_typed() -> None:
-    command = parse('"1337", moved')
-    assert isinstance(command, Ask)
-    assert command.typed == "1337"
