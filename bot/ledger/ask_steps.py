@@ -63,8 +63,7 @@ def asked(
         if not tx.again or earlier.came_of_it != "asked":
             return earlier
         tx.set(earlier.card.id, Kind.POST, here=True)
-        tx.finish(earlier.card)
-        return Asked(earlier.card)
+        return Asked(rows.lock(tx, earlier.card.id).card)
     if past is None and (known := lists.known(tx.connection, card)):
         return Known(known)
     first = card.first
@@ -89,7 +88,6 @@ def asked(
         people.remember_url(tx, card.id, first.requester, response_url)
     acts.keep(tx, act, card.id, "asked")
     tx.set(card.id, Kind.POST, here=True)
-    tx.finish(added)
     return Asked(added)
 
 
@@ -125,7 +123,7 @@ def _insert(
     event: EventType,
     details: Sequence[Mapping[str, object]],
 ) -> Card:
-    new = rows.LockedCard([rows.request_row(each) for each in requests])
+    new = rows.add(tx, requests)
     # a refusal never gets a card
     posted = event is not EventType.REQUESTED
     for row, about in zip(new.rows, details, strict=True):
@@ -137,8 +135,7 @@ def _insert(
             "row": fingerprint(row, posted=posted),
             "card": place_on_card(row),
         }
-        new.append(row, tx.now, event, row["requester_id"], first)
-    new.insert(tx.connection)
+        new.append(row, event, first, row["requester_id"])
     return new.card
 
 
@@ -161,11 +158,10 @@ def posted(
     The first message of a card stays its message. Whoever posted another one, or one for a card
     that has ended meanwhile, sees that in the answer's `message_ts`.
     """
-    locked = rows.lock(tx.connection, job.card_id)
+    locked = rows.lock(tx, job.card_id)
     first = locked.first
     if not first["is_open"] or first["message_ts"] not in (None, message_ts):
         tx.remove(job.card_id, Kind.POST)
-        tx.finish()
         return locked.card, False
     late = expires_at != first["expires_at"]
     locked.place(message_ts, expires_at)
@@ -173,8 +169,7 @@ def posted(
         for row in locked.rows:
             # otherwise the verdict's event will vouch for the card
             vouched = {"row": fingerprint(row, posted=True)}
-            locked.append(row, tx.now, EventType.POSTED, "", vouched)
-    locked.save(tx.connection)
+            locked.append(row, EventType.POSTED, vouched)
     tx.remove(job.card_id, Kind.POST)
     if decide_steps.closes_overtaken(tx, locked):
         return locked.card, True
@@ -186,8 +181,7 @@ def posted(
         tx.set(root, Kind.SHOW, here=True)
     is_denied = any(event.type is EventType.DECISION_DENIED for event in locked.card.events)
     if is_denied or not is_whole:
-        tx.set(job.card_id, Kind.SHOW, here=True)
-    tx.finish(locked.card)
+        locked.show()
     return locked.card, False
 
 
@@ -196,14 +190,13 @@ def not_posted(tx: Transaction, job: Job, why: str) -> bool:
 
     Raises: LostHold.
     """
-    locked = rows.lock(tx.connection, job.card_id)
+    locked = rows.lock(tx, job.card_id)
     has_card = locked.first["message_ts"] is not None or locked.first["verdict"] is not None
     if locked.first["is_open"] and not has_card:
         jobs.end(tx, job)
         locked.change_all(is_open=False)
         for row in locked.rows:
             # each request's own events say that it waits no longer
-            locked.append(row, tx.now, EventType.DELIVERY_FAILED, "", {"why": why})
-        locked.save(tx.connection)
+            locked.append(row, EventType.DELIVERY_FAILED, {"why": why})
         people.forget_urls_of(tx.connection, job.card_id)
     return not has_card

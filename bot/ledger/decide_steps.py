@@ -52,15 +52,13 @@ class Decided:
 
 def refused(tx: Transaction, card_id: str, person: Person, why: str, act: Act) -> None:
     """Record that somebody may not press a button, once for a double click."""
-    locked = rows.lock(tx.connection, card_id)
+    locked = rows.lock(tx, card_id)
     is_news = tx.again
     if not acts.came_of(tx, act):
         is_news = _deny(tx, locked, person, {"why": why})
-        locked.save(tx.connection)
         acts.keep(tx, act, card_id, "refused")
     if is_news:
-        _show_if_posted(tx, locked)
-    tx.finish(locked.card)
+        locked.show()
 
 
 def _deny(
@@ -72,15 +70,9 @@ def _deny(
         same = (event.type, event.actor, event.details) == (denied, person.user_id, details)
         if same and abs(tx.now - event.at) <= DOUBLE_CLICK:
             return False
-    locked.append(locked.first, tx.now, denied, person.user_id, details)
+    locked.append(locked.first, denied, details, person.user_id)
     people.note_name(tx, person)
     return True
-
-
-def _show_if_posted(tx: Transaction, locked: rows.LockedCard) -> None:
-    # without a card it is shown once that is posted
-    if locked.first["message_ts"]:
-        tx.set(locked.id, Kind.SHOW, here=True)
 
 
 def decided(
@@ -104,11 +96,11 @@ def decided(
     are added to each event, and `seen` has more for each request.
     Raises: NoSuchCard if there is no such card.
     """
-    locked = rows.lock(tx.connection, card_id)
+    locked = rows.lock(tx, card_id)
     card = locked.card
     if act and (came := acts.came_of(tx, act)):
         if tx.again:
-            _set_jobs(tx, card)
+            _set_jobs(tx, locked)
         return _repeated(Repeated(came, card), verdict, person or NOBODY)
     first = locked.first
     expired = first["expires_at"] <= tx.now
@@ -126,7 +118,7 @@ def decided(
     if by and _overtake(tx, locked, by):
         # nobody was quicker to note it
         acts.keep(tx, act, card_id, "late")
-        _set_jobs(tx, locked.card)
+        _set_jobs(tx, locked)
         return Decided(locked.card, taken=False, closed=True)
     if person:
         people.note_name(tx, person)
@@ -138,10 +130,8 @@ def decided(
     after = same_customer.awaited(tx.connection, card, since) if waits else {}
     _decide(tx, locked, verdict, person, details or {}, after, seen or {})
     acts.keep(tx, act, card_id, "taken")
-    tx.remove(card_id, Kind.POST, Kind.REMIND, Kind.EXPIRE)
-    decided = locked.card
-    _set_jobs(tx, decided)
-    return Decided(decided, taken=True)
+    _set_jobs(tx, locked)
+    return Decided(locked.card, taken=True)
 
 
 def _done_since(
@@ -162,12 +152,9 @@ def overtaken(tx: Transaction, card_id: str) -> Card | None:
     Only of a card that people see: the step that notes its posting looks for itself, and one of
     the two waits for the other's lock. Returns the card if that closed it. Raises: NoSuchCard.
     """
-    locked = rows.lock(tx.connection, card_id)
-    if locked.first["is_open"] and locked.first["message_ts"]:
-        if closes_overtaken(tx, locked):
-            return locked.card
-        tx.finish(locked.card)
-    return None
+    locked = rows.lock(tx, card_id)
+    is_seen = locked.first["is_open"] and locked.first["message_ts"]
+    return locked.card if is_seen and closes_overtaken(tx, locked) else None
 
 
 def closes_overtaken(tx: Transaction, locked: rows.LockedCard) -> bool:
@@ -176,7 +163,7 @@ def closes_overtaken(tx: Transaction, locked: rows.LockedCard) -> bool:
     by = same_customer.known_changes(locked.card, others) if others else {}
     if not by or locked.mismatch or not _overtake(tx, locked, by):
         return False
-    _set_jobs(tx, locked.card)
+    _set_jobs(tx, locked)
     return True
 
 
@@ -189,15 +176,11 @@ def _overtake(tx: Transaction, locked: rows.LockedCard, by: Mapping[str, Request
     about = {each.id: _how(each, by[each.id]) for each in card.requests if each.id in by}
     if card.is_pair or all(each.outcome or each.id in by for each in card.requests):
         _decide(tx, locked, Verdict.OVERTAKEN, None, {}, {}, about)
-        tx.remove(locked.id, Kind.POST, Kind.REMIND, Kind.EXPIRE)
         return True
     for row in locked.rows:
         if row["id"] in by:
-            at = max(tx.now, locked.events[-1]["at"])
-            locked.change(row, outcome=Outcome.LEFT_OUT, settled_at=at)
-            locked.append(row, at, EventType.LEFT_OUT, "", about[row["id"]])
-    locked.save(tx.connection)
-    _show_if_posted(tx, locked)
+            locked.settle(row, Outcome.LEFT_OUT, about[row["id"]])
+    locked.show()
     return False
 
 
@@ -216,16 +199,15 @@ def _how(request: Request, other: Request) -> dict[str, object]:
     }
 
 
-def _set_jobs(tx: Transaction, card: Card) -> None:
+def _set_jobs(tx: Transaction, locked: rows.LockedCard) -> None:
     """What is left to do for a decided card: its work, and its drawing."""
+    card = locked.card
     if any(request.is_to_be_executed for request in card.requests):
         tx.set(card.id, Kind.WORK, here=True)
-    if card.first.message_ts:
-        tx.set(card.id, Kind.SHOW, here=True)
+    locked.show()
     if root := same_customer.card_of_thread(tx.connection, card):
         # no decision waits in its thread any more
         tx.set(root, Kind.SHOW, here=True)
-    tx.finish(card)
 
 
 def _decide(
@@ -238,12 +220,13 @@ def _decide(
     seen: Mapping[str, Mapping[str, object]],
 ) -> None:
     """Write the verdict to each row, with an event that vouches for the row as it now is."""
+    tx.remove(locked.id, Kind.POST, Kind.REMIND, Kind.EXPIRE)
     locked.change_all(
         verdict=verdict,
         is_open=False,
         decider_id=person and person.user_id,
         decider_team_id=person and person.team_id,
-        decided_at=max(tx.now, locked.events[-1]["at"]),
+        decided_at=locked.at,
     )
     for row in locked.rows:
         about: dict[str, object] = {**details, **seen.get(row["id"], {})}
@@ -253,8 +236,7 @@ def _decide(
         if waits_for := after.get(row["id"]):
             about["after"] = list(waits_for)
         about["row"] = fingerprint(row, posted=True)
-        locked.append(row, tx.now, EventType(verdict), person.user_id if person else "", about)
-    locked.save(tx.connection)
+        locked.append(row, EventType(verdict), about, person.user_id if person else "")
 
 
 def _denied(
@@ -269,10 +251,8 @@ def _denied(
     """Record a refusal, once for a double click."""
     details: dict[str, object] = {"verdict": verdict, "why": decision.why}
     if _deny(tx, locked, person, details):
-        _show_if_posted(tx, locked)
-    locked.save(tx.connection)
+        locked.show()
     acts.keep(tx, act, locked.id, "denied")
-    tx.finish(locked.card)
     return Decided(locked.card, taken=False, decision=decision, other=other)
 
 
@@ -290,11 +270,10 @@ def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Repeated
 
     What was begun ends as a look at the customer shows. Raises: NoSuchCard.
     """
-    locked = rows.lock(tx.connection, card_id)
+    locked = rows.lock(tx, card_id)
     if came := acts.came_of(tx, act):
         if tx.again:
-            _show_if_posted(tx, locked)
-            tx.finish(locked.card)
+            locked.show()
         return Repeated(came, locked.card)
     left = [
         (row, request)
@@ -305,18 +284,15 @@ def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Repeated
         acts.keep(tx, act, card_id, "nothing")
         return Repeated("nothing", locked.card)
     if not locked.card.is_stopping:
-        locked.append(locked.first, tx.now, EventType.STOP_REQUESTED, person.user_id, {})
+        locked.append(locked.first, EventType.STOP_REQUESTED, {}, person.user_id)
         people.note_name(tx, person)
     not_begun = [row for row, request in left if not request.is_begun]
     for row in not_begun:
-        locked.change(row, outcome=Outcome.STOPPED, settled_at=max(tx.now, locked.events[-1]["at"]))
-        locked.append(row, tx.now, EventType.STOPPED, "", {})
-    locked.save(tx.connection)
+        locked.settle(row, Outcome.STOPPED, {})
     acts.keep(tx, act, card_id, "stopped")
     if len(not_begun) == len(left):
         tx.remove(card_id, Kind.WORK)
-    _show_if_posted(tx, locked)
-    tx.finish(locked.card)
+    locked.show()
     return Repeated("stopped", locked.card)
 
 
@@ -333,11 +309,4 @@ def pressed_late(tx: Transaction, card_id: str) -> Card | None:
     if just_drawn or (job and job["holder"] and job["held_until"] > tx.now):
         return None
     tx.set(card_id, Kind.SHOW, here=True)
-    tx.finish(card)
     return card
-
-
-def draw_again(tx: Transaction, card_id: str) -> None:
-    """Have a card drawn once more, as it is now."""
-    tx.set(card_id, Kind.SHOW)
-    tx.finish()

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Protocol
 
 from sqlalchemy import (
     BigInteger,
@@ -163,16 +164,27 @@ FIND = Statement(
 )
 
 
+class Locked(Protocol):
+    """A card whose rows a step has locked, as `bot.ledger.rows` has it."""
+
+    @property
+    def card(self) -> Card: ...
+
+    def save(self) -> None: ...
+
+
 @dataclass(slots=True)
 class Transaction:
     """A transaction of one step: its connection, and the jobs that it sets and removes.
+
+    Whoever runs the step ends it with `finish`, which writes the cards that the step has `locked`.
 
     `now` is the database's time when the transaction began. `again`: the same step has been tried
     before, and may have taken effect: then it sets its jobs again, since nobody has started them.
 
     The jobs are written last, in one order, so that two steps can't wait for each other. Those that
     are set `here` are held by this process from the start, unless another one holds them:
-    `held` has them, with the card.
+    `held` has them, with the card as the step leaves it.
 
     `names` are the names of people that this process knows to be in the ledger, by their ids, and
     `new_names` those that this transaction has added.
@@ -185,6 +197,7 @@ class Transaction:
     names: Mapping[str, str] = field(default_factory=dict)
     began: float = field(default_factory=seconds)
     held: list[Job] = field(default_factory=list)
+    locked: list[Locked] = field(default_factory=list)
     new_names: dict[str, str] = field(default_factory=dict)
     now: datetime = field(init=False)
     _changes: dict[tuple[str, str], tuple[datetime, bool] | None] = field(default_factory=dict)
@@ -204,8 +217,10 @@ class Transaction:
         for kind in kinds:
             self._changes[card_id, kind] = None
 
-    def finish(self, card: Card | None = None) -> None:
-        """Write the jobs; `card` is what those of the same card that are held begin with."""
+    def finish(self) -> None:
+        """Write what the step has changed, and then the jobs."""
+        for locked in self.locked:
+            locked.save()
         changes = sorted(self._changes.items(), key=lambda item: item[0])
         removed = [{"card_id": each, "kind": kind} for (each, kind), set_ in changes if not set_]
         if removed:
@@ -225,6 +240,8 @@ class Transaction:
             }
             row = SET.row(self.connection, values)
             if row and row["holder"] == self.holder:
+                # the first card that it locks is the one that a step is about
+                card = self.locked[0].card if self.locked else None
                 self.held.append(self.job(row, card if card and card.id == card_id else None))
 
     def job(self, row: Row, card: Card | None = None) -> Job:
@@ -265,9 +282,10 @@ def end_unless_set_again(tx: Transaction, job: Job) -> bool:
     return False
 
 
-def put_off(tx: Transaction, job: Job, again_at: datetime | None, *, attempts: int) -> None:
-    """Let a job go, to be taken again at a time, or never by itself. Raises: LostHold."""
-    _write(tx, PUT_OFF, job, again_at=again_at, failures=attempts, now=tx.now)
+def put_off(tx: Transaction, job: Job, again_in: timedelta | None) -> None:
+    """Let a job go, to be taken again later, or never by itself. Raises: LostHold."""
+    again_at = None if again_in is None else tx.now + again_in
+    _write(tx, PUT_OFF, job, again_at=again_at, failures=job.attempts, now=tx.now)
 
 
 def _write(tx: Transaction, statement: Statement, job: Job, **values: object) -> None:

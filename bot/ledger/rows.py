@@ -39,6 +39,7 @@ from bot.domain.models import (
 from bot.ledger import witness
 from bot.ledger.database.statements import Row, Statement
 from bot.ledger.hash_chain import canonical_json, chained, mismatch
+from bot.ledger.jobs import Kind as JobKind, Transaction
 from bot.ledger.tables import card_id_of_row, events, requests
 
 AnyRow = RowMapping | Mapping[str, Any]
@@ -101,15 +102,22 @@ class NoSuchCard(Exception):
 class LockedCard:
     """A card's rows, locked until the transaction ends, and its events.
 
-    A step changes the rows and appends events; `save` writes them. Hashes cover the rows as they
-    are stored, so these and not the values that are made from them are what is changed.
+    A step changes the rows and appends events, and the transaction's end writes them. Hashes cover
+    the rows as they are stored, so these and not the values that are made from them are what is
+    changed.
     """
 
+    _tx: Transaction
     rows: list[Row]
     events: list[Row] = field(default_factory=list)
+    _is_new: bool = False
     _new_events: list[Row] = field(default_factory=list)
     _changed: dict[str, Row] = field(default_factory=dict)
     _card: Card | None = None
+
+    def __post_init__(self) -> None:
+        """The transaction writes what is changed."""
+        self._tx.locked.append(self)
 
     @property
     def first(self) -> Row:
@@ -122,8 +130,15 @@ class LockedCard:
         return str(self.first["card_id"] or self.first["id"])
 
     @property
+    def at(self) -> datetime:
+        """The time of what is done now: never earlier than the card's last event."""
+        last: datetime = self.events[-1]["at"] if self.events else self._tx.now
+        return max(self._tx.now, last)
+
+    @property
     def card(self) -> Card:
-        """The card as its rows are now; what was appended has to be saved first."""
+        """The card as its rows are now; writes them, so that each event has its number."""
+        self.save()
         if self._card is None:
             self._card = card_of(self.rows, self.events)
         return self._card
@@ -153,31 +168,43 @@ class LockedCard:
         )
 
     def append(
-        self, row: Row, at: datetime, event: EventType, actor: str, details: Mapping[str, object]
+        self, row: Row, event: EventType, details: Mapping[str, object], actor: str = ""
     ) -> None:
-        """Append an event to the chain of one of the rows; never earlier than the card's last."""
-        at = max([at, *(each["at"] for each in self.events[-1:])])
-        new = chained(row, at, event, actor, canonical_json(details))
+        """Append an event to the chain of one of the rows."""
+        new = chained(row, self.at, event, actor, canonical_json(details))
         self.change(row, events=new["number"], head=new["hash"])
         self._new_events.append(new)
         self.events.append(new)
 
-    def save(self, connection: Connection) -> None:
-        """Write the changed rows and the new events."""
-        insert_events(connection, self._new_events)
-        if self._changed:
+    def settle(
+        self, row: Row, outcome: Outcome, details: Mapping[str, object], actor: str = ""
+    ) -> None:
+        """Write what came of a request, with its event."""
+        self.change(row, outcome=outcome, settled_at=self.at)
+        self.append(row, EventType(outcome), details, actor)
+
+    def show(self) -> None:
+        """Have the card and its thread drawn; without a message that is done once it is posted."""
+        if self.first["message_ts"]:
+            self._tx.set(self.id, JobKind.SHOW, here=True)
+
+    def save(self) -> None:
+        """Write the new or changed rows, and the new events with the number that each gets."""
+        connection = self._tx.connection
+        if self._is_new:
+            ADD.many(connection, self.rows)
+        elif self._changed:
             changed = [
                 {name: row[name] for name in CHANGING} | {"request_id": row["id"]}
                 for row in self._changed.values()
             ]
             SAVE.many(connection, changed)
-        self._new_events, self._changed = [], {}
-
-    def insert(self, connection: Connection) -> None:
-        """Write a new card: its rows, with the events that were appended."""
-        ADD.many(connection, self.rows)
-        insert_events(connection, self._new_events)
-        self._new_events, self._changed = [], {}
+        if self._new_events:
+            counts = ADD_EVENT.insert(connection, self._new_events)
+            for event, count in zip(self._new_events, counts, strict=True):
+                event["id"] = count
+                witness.saw(connection, event, count)
+        self._is_new, self._new_events, self._changed = False, [], {}
 
 
 def read(connection: Connection, card_id: str) -> Card | None:
@@ -186,21 +213,17 @@ def read(connection: Connection, card_id: str) -> Card | None:
     return card_of(rows, EVENTS.rows(connection, {"card_id": card_id})) if rows else None
 
 
-def lock(connection: Connection, card_id: str, query: Statement = CARD_LOCKED) -> LockedCard:
+def lock(tx: Transaction, card_id: str, query: Statement = CARD_LOCKED) -> LockedCard:
     """Read a card and lock its rows until the transaction ends. Raises: NoSuchCard."""
-    rows = query.rows(connection, {"card_id": card_id})
+    rows = query.rows(tx.connection, {"card_id": card_id})
     if not rows:
         raise NoSuchCard(card_id)
-    return LockedCard(rows, EVENTS.rows(connection, {"card_id": card_id}))
+    return LockedCard(tx, rows, EVENTS.rows(tx.connection, {"card_id": card_id}))
 
 
-def insert_events(connection: Connection, new: Sequence[Row]) -> None:
-    """Insert events, and give each the number that the database counts it by."""
-    if not new:
-        return
-    for event, count in zip(new, ADD_EVENT.insert(connection, new), strict=True):
-        event["id"] = count
-        witness.saw(connection, event, count)
+def add(tx: Transaction, requests: Sequence[Request]) -> LockedCard:
+    """A new card; each of its requests still needs its first event."""
+    return LockedCard(tx, [request_row(each) for each in requests], _is_new=True)
 
 
 def note_shown(connection: Connection, card_id: str, shown: int) -> None:

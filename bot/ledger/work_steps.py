@@ -29,7 +29,7 @@ def resumed(tx: Transaction, job: Job, *, older_version: bool) -> Card:
     An `older_version` did not always write down that it was about to call, so what it held may have
     been called. Raises: LostHold.
     """
-    locked = rows.lock(tx.connection, job.card_id)
+    locked = rows.lock(tx, job.card_id)
     for row, request in zip(locked.rows, locked.card.requests, strict=True):
         reclaimed: dict[str, object] = {"claim": job.takes}
         is_noted = any(
@@ -37,14 +37,11 @@ def resumed(tx: Transaction, job: Job, *, older_version: bool) -> Card:
             for event in request.events
         )
         if request.is_to_be_executed and not is_noted:
-            locked.append(row, tx.now, EventType.RECLAIMED, "", reclaimed)
+            locked.append(row, EventType.RECLAIMED, reclaimed)
             if older_version and not request.is_begun:
-                locked.append(row, tx.now, EventType.BEGUN, "", {"older_version": True})
-    locked.save(tx.connection)
+                locked.append(row, EventType.BEGUN, {"older_version": True})
     jobs.extend(tx, job)
-    if locked.first["message_ts"]:
-        tx.set(job.card_id, Kind.SHOW, here=True)
-    tx.finish(locked.card)
+    locked.show()
     return locked.card
 
 
@@ -54,7 +51,7 @@ def begun(tx: Transaction, job: Job, request_ids: Sequence[str]) -> frozenset[st
     None may once somebody has stopped the work. The hold is found and extended in the same
     transaction. Raises: LostHold.
     """
-    locked = rows.lock(tx.connection, job.card_id)
+    locked = rows.lock(tx, job.card_id)
     if locked.card.is_stopping:
         return frozenset()
     may_call = set[str]()
@@ -63,8 +60,7 @@ def begun(tx: Transaction, job: Job, request_ids: Sequence[str]) -> frozenset[st
             may_call.add(row["id"])
             if not request.is_begun:
                 waited: dict[str, object] = {"waited": True} if request.waits_for else {}
-                locked.append(row, tx.now, EventType.BEGUN, "", waited)
-    locked.save(tx.connection)
+                locked.append(row, EventType.BEGUN, waited)
     jobs.extend(tx, job)
     return frozenset(may_call)
 
@@ -76,9 +72,8 @@ def recorded(
 
     Raises: LostHold.
     """
-    locked = rows.lock(tx.connection, job.card_id, same_customer.CARD_LOCKED_WITH_OTHERS)
-    is_new = _settle(tx, locked, results, actor="")
-    locked.save(tx.connection)
+    locked = rows.lock(tx, job.card_id, same_customer.CARD_LOCKED_WITH_OTHERS)
+    is_new = _settle(locked, results)
     card = locked.card
     _after_outcomes(tx, locked, results, recheck_after)
     is_finished = not any(request.is_to_be_executed for request in card.requests)
@@ -86,15 +81,12 @@ def recorded(
         jobs.end(tx, job)
     elif not is_finished:
         jobs.extend(tx, job)
-    if is_finished and card.first.message_ts:
-        tx.set(job.card_id, Kind.SHOW, here=True)
-    tx.finish(card)
+    if is_finished:
+        locked.show()
     return card
 
 
-def _settle(
-    tx: Transaction, locked: rows.LockedCard, results: Mapping[str, Result], actor: str
-) -> bool:
+def _settle(locked: rows.LockedCard, results: Mapping[str, Result], actor: str = "") -> bool:
     """Write outcomes; false if each was written before."""
     is_new = False
     for row in locked.rows:
@@ -102,9 +94,7 @@ def _settle(
         # what was stopped, or written by a commit whose answer was lost, has its outcome
         if result is None or row["outcome"] not in (None, Outcome.UNKNOWN):
             continue
-        at = max(tx.now, locked.events[-1]["at"])
-        locked.change(row, outcome=result.outcome, settled_at=at)
-        locked.append(row, at, EventType(result.outcome), actor, result.details)
+        locked.settle(row, result.outcome, result.details, actor)
         is_new = True
     return is_new
 
@@ -131,17 +121,15 @@ def _after_outcomes(
 def _mark_undone(tx: Transaction, by: Mapping[str, Request]) -> None:
     """Mark the requests that others undid, by id; the cards in one order for all steps."""
     for card_id in sorted(rows.cards_of(tx.connection, list(by))):
-        locked = rows.lock(tx.connection, card_id)
+        locked = rows.lock(tx, card_id)
         for row in locked.rows:
             relatch = by.get(row["id"])
             if relatch is None or row["undone_by"] is not None:
                 continue
             actor = relatch.decider.user_id if relatch.decider else ""
             locked.change(row, undone_by=relatch.id)
-            locked.append(row, tx.now, EventType.UNDONE, actor, {"by_request": relatch.id})
-        locked.save(tx.connection)
-        if locked.first["message_ts"]:
-            tx.set(card_id, Kind.SHOW, here=True)
+            locked.append(row, EventType.UNDONE, {"by_request": relatch.id}, actor)
+        locked.show()
 
 
 def looked_again(
@@ -158,7 +146,7 @@ def looked_again(
     them. Not while another request in the thread is open. An act that also leads to a card is kept
     with that. Raises: NoSuchCard.
     """
-    locked = rows.lock(tx.connection, card_id, same_customer.CARD_LOCKED_WITH_OTHERS)
+    locked = rows.lock(tx, card_id, same_customer.CARD_LOCKED_WITH_OTHERS)
     same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))
     card = locked.card
     if same_customer.open_follow_up(tx.connection, card):
@@ -167,14 +155,12 @@ def looked_again(
     others = same_customer.overtakers(tx.connection, sorted(unknown & results.keys()))
     overtaken = {r.id: Overtaken(others[r.id]) for r in card.requests if r.id in others}
     known = {i: result for i, result in results.items() if i in unknown - overtaken.keys()}
-    if _settle(tx, locked, known, person.user_id):
+    if _settle(locked, known, person.user_id):
         people.note_name(tx, person)
         acts.keep(tx, act, card_id, "checked")
-    locked.save(tx.connection)
     _after_outcomes(tx, locked, known, recheck_after)
-    if (known or tx.again) and locked.first["message_ts"]:
-        tx.set(card_id, Kind.SHOW, here=True)
-    tx.finish(locked.card)
+    if known or tx.again:
+        locked.show()
     return locked.card, overtaken
 
 
@@ -199,7 +185,7 @@ def shown(tx: Transaction, job: Job, events: int, again_in: timedelta | None = N
     if again_in is not None:
         if jobs.require_held(tx, job)["wanted"] != job.wanted:
             return False
-        jobs.put_off(tx, job, tx.now + again_in, attempts=job.attempts)
+        jobs.put_off(tx, job, again_in)
         return True
     if not jobs.end_unless_set_again(tx, job):
         return False
@@ -219,7 +205,6 @@ def not_shown(
     events: int,
     *,
     again_in: timedelta | None = None,
-    attempts: int = 0,
     why: str = "",
     gone: bool = False,
 ) -> None:
@@ -230,20 +215,19 @@ def not_shown(
     """
     rows.note_shown(tx.connection, job.card_id, events)
     if why:
-        locked = rows.lock(tx.connection, job.card_id)
+        locked = rows.lock(tx, job.card_id)
         details: dict[str, object] = {"why": why}
         last = locked.card.first.events[-1]
         # a press makes the bot try again: the same failure is written once
         if (last.type, last.details) != (EventType.DELIVERY_FAILED, details):
-            locked.append(locked.first, tx.now, EventType.DELIVERY_FAILED, "", details)
+            locked.append(locked.first, EventType.DELIVERY_FAILED, details)
         if gone:
             locked.change(locked.first, shown_events=len(locked.events))
-        locked.save(tx.connection)
     if not gone:
-        again_at = tx.now + again_in if again_in is not None else None
-        jobs.put_off(tx, job, again_at, attempts=attempts)
+        jobs.put_off(tx, job, again_in)
     elif not jobs.end_unless_set_again(tx, job):
-        jobs.put_off(tx, job, tx.now, attempts=0)
+        job.attempts = 0
+        jobs.put_off(tx, job, timedelta())
 
 
 def reminded(tx: Transaction, job: Job, *, notifies: bool) -> Card | None:
@@ -252,12 +236,11 @@ def reminded(tx: Transaction, job: Job, *, notifies: bool) -> Card | None:
     None if that makes no sense any more: it is decided or too late, or nobody is to be notified.
     Raises: LostHold.
     """
-    locked = rows.lock(tx.connection, job.card_id)
+    locked = rows.lock(tx, job.card_id)
     jobs.end(tx, job)
     if not notifies or not is_worth_a_reminder(locked.card.first, tx.now):
         return None
-    locked.append(locked.first, tx.now, EventType.REMINDED, "", {})
-    locked.save(tx.connection)
+    locked.append(locked.first, EventType.REMINDED, {})
     return locked.card
 
 
@@ -275,7 +258,7 @@ def rechecked(tx: Transaction, job: Job, found: Mapping[str, Looked]) -> Card:
 
     Raises: LostHold.
     """
-    locked = rows.lock(tx.connection, job.card_id)
+    locked = rows.lock(tx, job.card_id)
     same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))
     others = same_customer.changed_since(tx.connection, sorted(found))
     again = [each.again_at for each in found.values() if each.again_at and not each.event]
@@ -293,16 +276,14 @@ def rechecked(tx: Transaction, job: Job, found: Mapping[str, Looked]) -> Card:
             running = any(other.outcome is None for other in later)
             again += [looked.again_at] if running and looked.again_at else []
             continue
-        locked.append(row, tx.now, looked.event, "", looked.details)
+        locked.append(row, looked.event, looked.details)
         is_news = is_news or looked.event is not EventType.RECHECKED
-    locked.save(tx.connection)
     if again:
-        jobs.put_off(tx, job, min(again), attempts=job.attempts)
+        jobs.put_off(tx, job, min(again) - tx.now)
     elif not tx.again or jobs.find(tx, job.card_id, Kind.RECHECK):
         jobs.end(tx, job)
-    if is_news and locked.first["message_ts"]:
-        tx.set(job.card_id, Kind.SHOW, here=True)
-    tx.finish(locked.card)
+    if is_news:
+        locked.show()
     return locked.card
 
 
@@ -310,13 +291,3 @@ def overtook(tx: Transaction, job: Job) -> Sequence[str]:
     """The cards that wait for customers that this one has changed. Raises: LostHold."""
     job.wanted = jobs.require_held(tx, job)["wanted"]
     return same_customer.waiting_for_changed(tx.connection, job.card_id)
-
-
-def done_with(tx: Transaction, job: Job) -> None:
-    """End a job that has nothing to do. Raises: LostHold."""
-    jobs.end(tx, job)
-
-
-def later(tx: Transaction, job: Job, again_in: timedelta) -> None:
-    """Let a job go, to be taken again later. Raises: LostHold."""
-    jobs.put_off(tx, job, tx.now + again_in, attempts=job.attempts)

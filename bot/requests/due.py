@@ -54,12 +54,12 @@ class Deadlines:
         """End a card that nobody decided."""
         card = await self._runner.run(work_steps.as_it_is, job)
         if card is None or not card.first.is_open:
-            await self._runner.run(work_steps.done_with, job)
+            await self._runner.run(jobs.end, job)
             return
         now, expires_at = job.now(), card.first.expires_at
         if now < expires_at:
             # this machine's clock was set back
-            await self._runner.run(work_steps.later, job, expires_at - now)
+            await self._runner.run(jobs.put_off, job, expires_at - now)
             return
         seen: Mapping[str, Mapping[str, object]] = {}
         if card.first.asked_at < now - timedelta(seconds=seconds() - self._started):
@@ -72,7 +72,7 @@ class Deadlines:
         )
         if decided.mismatch:
             log.error("card not expired", why=decided.mismatch, card_id=card.id)
-            await self._runner.run(work_steps.later, job, timedelta(hours=1))
+            await self._runner.run(jobs.put_off, job, timedelta(hours=1))
         elif decided.taken:
             self._metrics.verdicts.labels(card.first.kind, Verdict.EXPIRED).inc()
 
@@ -150,12 +150,12 @@ class Recheck:
         times = {r.id: recheck_at(r, self._after_s, now) for r in card.requests} if card else {}
         waiting = {request_id: at for request_id, at in times.items() if at}
         if card is None or not waiting:
-            await self._runner.run(work_steps.done_with, job)
+            await self._runner.run(jobs.end, job)
             return
         first = min(waiting.values())
         together = max(each for each in waiting.values() if each - first <= TOGETHER)
         if together > now:
-            await self._runner.run(work_steps.later, job, together - now)
+            await self._runner.run(jobs.put_off, job, together - now)
             return
         due = [request for request in card.requests if request.id in waiting]
         looked = await asyncio.gather(*(self._look(each, waiting[each.id], now) for each in due))

@@ -165,7 +165,6 @@ def _draw_stale(tx: Transaction, card_ids: Sequence[str]) -> None:
     if card_ids:
         for card_id in ledger_lists.not_shown(tx.connection, card_ids):
             tx.set(card_id, Kind.SHOW)
-        tx.finish()
 
 
 def _past_of(request: Request, url: str | None) -> Past:

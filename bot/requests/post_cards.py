@@ -10,7 +10,7 @@ from functools import partial
 import structlog
 
 from bot.domain.models import Card, Verdict
-from bot.ledger import ask_steps, work_steps
+from bot.ledger import ask_steps, jobs, work_steps
 from bot.ledger.jobs import Job
 from bot.messages import answers, card as card_messages
 from bot.messages.block_kit import Message
@@ -58,7 +58,7 @@ class PostCards:
         is_new = job.card is not None
         card = job.card or await self._runner.run(work_steps.as_it_is, job)
         if card is None or not card.first.is_open or card.first.message_ts:
-            await self._runner.run(work_steps.done_with, job)
+            await self._runner.run(jobs.end, job)
             return
         if not is_new:
             if not job.attempts:
@@ -141,7 +141,7 @@ class PostCards:
             pause_s = pause_after(job.attempts, self._timing.pause_s)
             pause = timedelta(seconds=max(pause_s, error.retry_after_s or 0.0))
             job.attempts += 1
-            await self._runner.run(work_steps.later, job, pause)
+            await self._runner.run(jobs.put_off, job, pause)
             await self._tell_of_wait(job, card)
             return
         said = answers.cannot_post(error.code, meaning_of(error.code).remedy, self.bot_user_id)

@@ -25,7 +25,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from bot.ledger import acts, due_jobs, work_steps
+from bot.ledger import acts, due_jobs, jobs
 from bot.ledger.database.engine import Database, LedgerUnavailable
 from bot.ledger.jobs import Job, Kind, LostHold, Transaction, seconds
 from bot.ops import logs
@@ -154,7 +154,9 @@ class Runner:
             transaction = Transaction(
                 connection, self._holder, hold, again=again, names=self._names
             )
-            return step(transaction), transaction
+            result = step(transaction)
+            transaction.finish()
+            return result, transaction
 
         began = monotonic()
         try:
@@ -204,7 +206,7 @@ class Runner:
                 log.exception("job failed; audit --verify finds changed rows", kind=job.kind)
             self._failed_cards.add(job.card_id)
             with suppress(LedgerUnavailable, LostHold):
-                await self.run(work_steps.later, job, AFTER_A_BUG)
+                await self.run(jobs.put_off, job, AFTER_A_BUG)
 
     async def keep(self) -> None:
         """Take what is due and renew what is held until the bot stops; then only renew."""

@@ -23,9 +23,9 @@ from datetime import timedelta
 import structlog
 
 from bot.domain.models import Card
-from bot.ledger import decide_steps, work_steps
+from bot.ledger import decide_steps, jobs, work_steps
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.ledger.jobs import Job, Kind, LostHold
+from bot.ledger.jobs import Job, Kind, LostHold, Transaction
 from bot.messages import answers, card as card_messages, thread
 from bot.messages.block_kit import Message
 from bot.messages.card import Deciders
@@ -79,7 +79,7 @@ class Show:
             await self._draw_until_shown(job)
         except LostHold:
             # a process that slept may have drawn over what its successor drew
-            await self._runner.run(decide_steps.draw_again, job.card_id)
+            await self._runner.run(Transaction.set, job.card_id, Kind.SHOW)
             raise
 
     async def _draw_until_shown(self, job: Job) -> None:
@@ -88,7 +88,7 @@ class Show:
         while True:
             card = job.take_card() or await self._runner.run(work_steps.as_it_is, job)
             if card is None or card.first.message_ts is None:
-                await self._runner.run(work_steps.done_with, job)
+                await self._runner.run(jobs.end, job)
                 return
             with logs.fields(**about(card)):
                 if card.first.verdict and not card.is_finished:
@@ -212,21 +212,12 @@ class Show:
                 "slack unavailable", why=codes, not_shown=lost, again_in_s=pause_s, **checks
             )
             again_in = timedelta(seconds=pause_s)
-            await self._runner.run(
-                work_steps.not_shown, job, shown, again_in=again_in, attempts=job.attempts
-            )
+            await self._runner.run(work_steps.not_shown, job, shown, again_in=again_in)
             return
         self._metrics.undelivered.inc()
         log.error("gave up updating slack", why=codes, not_shown=lost, **checks)
         why = f"Slack did not take {lost}: {codes}"
-        await self._runner.run(
-            work_steps.not_shown,
-            job,
-            shown,
-            attempts=job.attempts,
-            why=why,
-            gone=not passing,
-        )
+        await self._runner.run(work_steps.not_shown, job, shown, why=why, gone=not passing)
 
     async def _tell_result(
         self, job: Job, card: Card, failure: SlackError | None, lost: str

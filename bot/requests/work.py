@@ -28,8 +28,8 @@ from bot.domain.models import Card, HubSpotIds, Outcome, Request
 from bot.domain.outcomes import Result
 from bot.domain.policy import sent_since
 from bot.fusebill.pace import Pace
-from bot.ledger import rows, same_customer, work_steps
-from bot.ledger.jobs import Job, seconds
+from bot.ledger import jobs, rows, same_customer, work_steps
+from bot.ledger.jobs import Job, Transaction, seconds
 from bot.ops import logs
 from bot.ops.metrics import Metrics
 from bot.ops.tasks import Batches
@@ -112,13 +112,13 @@ class Work:
         card = job.take_card()
         if card is None:
             # nobody knows what was written to the database since the decision
-            if why := await self._runner.read(lambda c: _mismatch(c, job.card_id)):
+            if why := await self._runner.run(_mismatch, job.card_id):
                 log.error("card not executed", why=why, card_id=job.card_id)
-                await self._runner.run(work_steps.later, job, NOT_VOUCHED_FOR)
+                await self._runner.run(jobs.put_off, job, NOT_VOUCHED_FOR)
                 return
             card = await self._taken(job)
         if card is None:
-            await self._runner.run(work_steps.done_with, job)
+            await self._runner.run(jobs.end, job)
             return
         to_do = [request for request in card.requests if request.is_to_be_executed]
         work = _CardWork(
@@ -135,7 +135,7 @@ class Work:
         )
         results = await asyncio.gather(*finishing, return_exceptions=True)
         if not to_do:
-            await self._runner.run(work_steps.done_with, job)
+            await self._runner.run(jobs.end, job)
         for failure in results:
             if isinstance(failure, BaseException):
                 raise failure
@@ -275,10 +275,10 @@ class Work:
             return await self._execution.look(request)
 
 
-def _mismatch(connection: Connection, card_id: str) -> str:
+def _mismatch(tx: Transaction, card_id: str) -> str:
     """What of a card does not match its events; empty if all does, or there is no such card."""
     with suppress(rows.NoSuchCard):
-        return rows.lock(connection, card_id).mismatch
+        return rows.lock(tx, card_id).mismatch
     return ""
 
 

@@ -256,15 +256,15 @@ WORK: dict[str, Write] = {
     "resumed": lambda p, job: p.run(work_steps.resumed, job, older_version=False),
     "begun": lambda p, job: p.run(work_steps.begun, job, [ID]),
     "recorded": lambda p, job: p.run(work_steps.recorded, job, OUTCOME, HOUR),
-    "done with": lambda p, job: p.run(work_steps.done_with, job),
-    "later": lambda p, job: p.run(work_steps.later, job, HOUR),
+    "done": lambda p, job: p.run(jobs.end, job),
+    "put off": lambda p, job: p.run(jobs.put_off, job, HOUR),
 }
 SHOW: dict[str, Write] = {
     "to show": lambda p, job: p.run(work_steps.as_it_is, job),
     "shown": lambda p, job: p.run(work_steps.shown, job, 3),
     "shown so far": lambda p, job: p.run(work_steps.shown_so_far, job, 2),
-    "not shown": lambda p, job: p.run(work_steps.not_shown, job, 2, again_in=HOUR, attempts=1),
-    "given up": lambda p, job: p.run(work_steps.not_shown, job, 2, why="gone", attempts=1),
+    "not shown": lambda p, job: p.run(work_steps.not_shown, job, 2, again_in=HOUR),
+    "given up": lambda p, job: p.run(work_steps.not_shown, job, 2, why="gone"),
     "gone": lambda p, job: p.run(work_steps.not_shown, job, 2, why="gone", gone=True),
 }
 RECHECK: dict[str, Write] = {

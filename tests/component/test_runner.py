@@ -13,7 +13,7 @@ from sqlalchemy import insert, select
 from structlog.testing import capture_logs
 
 from bot.domain.models import Card, Verdict
-from bot.ledger import ask_steps, decide_steps, jobs, work_steps
+from bot.ledger import ask_steps, decide_steps, jobs
 from bot.ledger.acts import Act, Repeated
 from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database
@@ -41,7 +41,7 @@ class Handled:
     async def _handle(self, job: Job) -> None:
         self.started[job.kind] += 1
         await self.release.wait()
-        await self._runner.run(work_steps.done_with, job)
+        await self._runner.run(jobs.end, job)
 
 
 def runner_on(
@@ -175,7 +175,6 @@ async def test_a_job_that_fails_by_a_bug_is_put_off_and_logged_once(database: Da
 def set_now(tx: Transaction, kind: Kind) -> None:
     """Set a job of the card for now."""
     tx.set(ID, kind)
-    tx.finish()
 
 
 async def test_a_job_of_a_kind_that_nobody_here_does_is_left_alone(database: Database) -> None:

@@ -534,11 +534,11 @@ async def test_a_delivery_that_is_given_up_is_recorded_once(one: Process) -> Non
     await one.confirmed()
     await one.record()
     job = one.held[Kind.SHOW]
-    await one.run(work_steps.not_shown, job, 0, why="no room", attempts=206)
+    await one.run(work_steps.not_shown, job, 0, why="no room")
     assert await one.take(Kind.SHOW) == []
     await one.set(ID, Kind.SHOW)
     [job] = await one.take(Kind.SHOW)
-    await one.run(work_steps.not_shown, job, 0, why="no room", attempts=206)
+    await one.run(work_steps.not_shown, job, 0, why="no room")
     assert story(await one.card()).count(EventType.DELIVERY_FAILED) == 1
 
 

@@ -24,6 +24,7 @@ from bot.ledger import ask_steps, decide_steps, rows
 from bot.ledger.acts import Act, Repeated
 from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
+from bot.ledger.jobs import Transaction
 from bot.ledger.tables import events, requests
 from bot.ledger.witness import log_again
 from bot.ops import logs
@@ -109,9 +110,10 @@ async def test_an_event_whose_transaction_failed_is_not_logged(
     before = written(log_file)
 
     def fails(connection: Connection) -> None:
-        locked = rows.lock(connection, SECOND.id)
-        locked.append(locked.first, LATER, EventType.EXPIRED, "", {})
-        locked.save(connection)
+        tx = Transaction(connection, "", timedelta())
+        locked = rows.lock(tx, SECOND.id)
+        locked.append(locked.first, EventType.EXPIRED, {})
+        tx.finish()
         raise ZeroDivisionError
 
     database = Database(engine)

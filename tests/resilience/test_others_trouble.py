@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -121,17 +121,22 @@ def clear_all(database_url: str) -> None:
             id_ = f"{each:032}"
             customer = replace(REQUEST.customer, customer_id=each)
             card = Card((replace(REQUEST, id=id_, card_id=id_, customer=customer),))
-            ask_steps.asked(_step(connection), card, Act(id_), LIFE)
-            decides = _step(connection)
-            decide_steps.decided(decides, id_, Verdict.CONFIRMED, bob, message_ts=f"1.{each}")
+            with _step(connection) as asks:
+                ask_steps.asked(asks, card, Act(id_), LIFE)
+            with _step(connection) as decides:
+                decide_steps.decided(decides, id_, Verdict.CONFIRMED, bob, message_ts=f"1.{each}")
             [work] = [job for job in decides.held if job.kind == "work"]
             result = Result(Outcome.CLEARED, {"status": 200})
-            work_steps.recorded(_step(connection), work, {id_: result}, timedelta(seconds=1))
+            with _step(connection) as records:
+                work_steps.recorded(records, work, {id_: result}, timedelta(seconds=1))
         connection.execute(jobs.delete().where(jobs.c.kind != "recheck"))
 
 
-def _step(connection: Connection) -> Transaction:
-    return Transaction(connection, "a process of the past", HOUR)
+@contextmanager
+def _step(connection: Connection) -> Iterator[Transaction]:
+    step = Transaction(connection, "a process of the past", HOUR)
+    yield step
+    step.finish()
 
 
 async def test_a_job_that_only_a_newer_version_knows_delays_nothing_and_stays(

@@ -241,12 +241,16 @@ def confirm_without_worker(
     with engine.begin() as connection:
         hangs = Transaction(connection, HANGS, HOLD)
         decide_steps.decided(hangs, card_id, Verdict.CONFIRMED, decider)
+        hangs.finish()
         (job,) = (each for each in hangs.held if each.kind == "work")
-        work_steps.begun(Transaction(connection, HANGS, HOLD), job, [card_id])
+        begins = Transaction(connection, HANGS, HOLD)
+        work_steps.begun(begins, job, [card_id])
+        begins.finish()
         if outcome is not None:
             result = Result(outcome, {"why": "…", "found": {}, "calls": []})
             records = Transaction(connection, HANGS, HOLD)
             work_steps.recorded(records, job, {card_id: result}, timedelta())
+            records.finish()
             connection.execute(jobs.delete().where(jobs.c.card_id == card_id))
     engine.dispose()
 

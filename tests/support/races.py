@@ -128,12 +128,7 @@ def _act() -> Act:
 
 async def _hold(scene: Scene, kind: Kind, card_id: str = "") -> None:
     """Let the holder hold a job of the card now."""
-
-    def step(tx: jobs.Transaction) -> None:
-        tx.set(card_id or scene.id, kind, here=True)
-        tx.finish()
-
-    await scene.holder.run(step)
+    await scene.holder.run(jobs.Transaction.set, card_id or scene.id, kind, here=True)
 
 
 async def asked(scene: Scene, life: timedelta = LIFE) -> None:
@@ -340,7 +335,7 @@ async def fail(scene: Scene, _side: Side) -> object:
     """Slack does not take the card now."""
     again_in = timedelta(minutes=1)
     job = scene.job(Kind.SHOW)
-    return await scene.holder.run(work_steps.not_shown, job, 0, again_in=again_in, attempts=1)
+    return await scene.holder.run(work_steps.not_shown, job, 0, again_in=again_in)
 
 
 async def lose_card(scene: Scene, _side: Side) -> object:

@@ -75,7 +75,9 @@ class Process:
         def work(connection: Connection) -> tuple[T, Transaction]:
             connection.info["now"] = self.now
             transaction = Transaction(connection, self.holder, HOLD)
-            return step(transaction, *args, **values), transaction
+            result = step(transaction, *args, **values)
+            transaction.finish()
+            return result, transaction
 
         result, transaction = await self.database.run(work)
         self.held |= {job.kind: job for job in transaction.held}
@@ -89,12 +91,7 @@ class Process:
         self, card_id: str, kind: Kind, due_at: datetime | None = None, *, here: bool = False
     ) -> None:
         """Set a job in a step of its own."""
-
-        def step(tx: Transaction) -> None:
-            tx.set(card_id, kind, due_at, here=here)
-            tx.finish()
-
-        await self.run(step)
+        await self.run(Transaction.set, card_id, kind, due_at, here=here)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
         """Run a transaction that only reads."""
@@ -161,9 +158,8 @@ class Process:
         """Add an event to a card's first request that changes nothing else."""
 
         def step(tx: Transaction) -> None:
-            locked = rows.lock(tx.connection, request_id)
-            locked.append(locked.first, tx.now, event, actor, details)
-            locked.save(tx.connection)
+            locked = rows.lock(tx, request_id)
+            locked.append(locked.first, event, details, actor)
 
         await self.run(step)
 
