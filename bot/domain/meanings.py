@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Self, TypeVar
 
-from bot.domain.models import Card, EventType, Kind, OpenEnum, Outcome, Request, Verdict
+from bot.domain.models import Card, Event, EventType, Kind, OpenEnum, Outcome, Request, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,11 @@ class VerdictMeaning:
     executes: bool = False
     may_be_asked_again: bool = False
 
+    @property
+    def heading(self) -> str:
+        """The title with its emoji."""
+        return f"{self.emoji} {self.title}"
+
 
 @dataclass(frozen=True, slots=True)
 class OutcomeMeaning:
@@ -69,6 +74,16 @@ class OutcomeMeaning:
     may_be_undone: bool = False
     may_be_checked: bool = False
     may_be_asked_again: bool = False
+
+    @property
+    def heading(self) -> str:
+        """The title with its emoji."""
+        return f"{self.emoji} {self.title}"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether the bot did what the card asked."""
+        return self.effective and self.as_asked
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +221,8 @@ LATER: Mapping[EventType, OutcomeMeaning] = {
 """What may have happened to a customer after its outcome: it holds instead of that."""
 CHANGED_SINCE = OutcomeMeaning("⚠️", "Changed since", "changed since", may_be_asked_again=True)
 """A customer that was given ids has been latched to others."""
+OTHER_IDS = OutcomeMeaning("⚠️", "Other ids than confirmed", "other ids", may_be_asked_again=True)
+"""The ids changed, and a call was made: the usual title says "not done"."""
 
 EVENTS: Mapping[EventType, EventMeaning] = Meanings(
     lambda _value: EventMeaning(),
@@ -223,21 +240,30 @@ EVENTS: Mapping[EventType, EventMeaning] = Meanings(
 
 def is_done(request: Request) -> bool:
     """Whether the bot did what the card asked."""
-    meaning = request.outcome and OUTCOMES[request.outcome]
-    return bool(meaning and meaning.effective and meaning.as_asked)
+    return bool(request.outcome and OUTCOMES[request.outcome].is_done)
+
+
+def meaning_of(event: Event, request: Request) -> OutcomeMeaning | None:
+    """What an event says of a request's customer; None if that is nothing."""
+    if event.type in LATER:
+        changed = event.type is EventType.LATCHED_AGAIN and request.ids_after
+        return CHANGED_SINCE if changed else LATER[event.type]
+    outcome = EVENTS[event.type].outcome
+    if outcome is Outcome.CHANGED and event.details.get("called"):
+        return OTHER_IDS
+    return OUTCOMES[outcome] if outcome else None
 
 
 def holds_now(request: Request) -> OutcomeMeaning | None:
     """What holds now, as far as the bot saw it: the outcome, or what came after it."""
-    later = [event.type for event in request.events if event.type in LATER]
     if request.undone_by:
-        later.append(EventType.UNDONE)
-    if later:
-        changed = later[-1] is EventType.LATCHED_AGAIN and request.ids_after
-        return CHANGED_SINCE if changed else LATER[later[-1]]
-    if request.outcome is Outcome.MOVED and request.undoes:
-        return OUTCOMES[Outcome.RESTORED]
-    return OUTCOMES[request.outcome] if request.outcome else None
+        return LATER[EventType.UNDONE]
+    said = (meaning_of(event, request) for event in reversed(request.events))
+    now = next(filter(None, said), None)
+    if request.outcome and (now is None or not request.outcome.is_known):
+        now = OUTCOMES[request.outcome]
+    is_move_back = now is OUTCOMES[Outcome.MOVED] and request.undoes
+    return OUTCOMES[Outcome.RESTORED] if is_move_back else now
 
 
 def is_rechecked(request: Request) -> bool:

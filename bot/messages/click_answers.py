@@ -68,8 +68,7 @@ def _known(card: Card) -> str:
         return "The card shows what came of each customer."
     if card.first.outcome is None:
         return "The result is not known yet."
-    meaning = OUTCOMES[card.first.outcome]
-    return f"The result: {meaning.emoji} {meaning.title}."
+    return f"The result: {OUTCOMES[card.first.outcome].heading}."
 
 
 def overtaken(why: str, other: Request, url: str | None) -> Message:
@@ -115,7 +114,7 @@ def _since(other: Request) -> str:
 def _other(other: Request, url: str | None) -> Iterator[Inline]:
     verdict = VERDICTS[other.verdict] if other.verdict else None
     meaning = OUTCOMES[other.outcome] if other.outcome else verdict
-    title = f"{meaning.emoji} {meaning.title}" if meaning else "The other request"
+    title = meaning.heading if meaning else "The other request"
     yield say(f"{title}: ")
     yield from change_inline(other, Links())
     if verdict and other.decider and other.decided_at:

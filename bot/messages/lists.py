@@ -222,10 +222,9 @@ def _state(request: Request) -> str:
     """The state of a request in a few words; a kind that is no unlatch is named."""
     state = "⏳ waiting for a click"
     if now := holds_now(request):
-        state = f"{now.emoji} {now.title.lower()}"
+        state = now.heading.lower()
     elif request.verdict:
-        verdict = VERDICTS[request.verdict]
-        state = f"{verdict.emoji} {verdict.title.lower()}"
+        state = VERDICTS[request.verdict].heading.lower()
     if request.outcome in (Outcome.RESTORED, Outcome.MOVED):
         return state  # its title says what it was
     emoji, _, words = state.partition(" ")

@@ -7,11 +7,8 @@ from datetime import datetime
 from typing import assert_never
 
 from bot.domain.meanings import (
-    CHANGED_SINCE,
-    LATER,
+    EVENTS,
     OUTCOMES,
-    OutcomeMeaning,
-    holds_now,
     is_done,
     may_be_asked_again,
 )
@@ -27,7 +24,7 @@ from bot.messages.phrases import (
     ids_inline,
 )
 
-_NOT_CALLED = {
+_SAID = {
     Outcome.ALREADY_CLEAR: "The customer was no longer latched to anything, so the bot changed"
     " nothing.",
     Outcome.ALREADY_LATCHED: "The customer already has these ids; who set them is not known. The"
@@ -35,66 +32,35 @@ _NOT_CALLED = {
     Outcome.NOT_BEGUN: "Calls for other customers got no answer, so the bot made none for"
     " this one.",
     Outcome.STOPPED: "The work was stopped before this customer's turn. The bot changed nothing.",
+    Outcome.UNKNOWN: "The bot doesn't know whether this was done. Check again reads the customer"
+    " and changes nothing.",
 }
 
-_UNKNOWN = (
-    "The bot doesn't know whether this was done. Check again reads the customer and changes"
-    " nothing."
-)
 
-
-def titled_as(meaning: OutcomeMeaning) -> str:
-    """A meaning as it heads a card."""
-    return f"{meaning.emoji} {meaning.title}"
-
-
-def title_of(request: Request, event: Event, outcome: Outcome) -> str:
-    """What holds now, with its emoji."""
-    now = holds_now(request)
-    if now is None or now is OUTCOMES[outcome]:
-        return outcome_title(event, outcome)
-    return titled_as(now)
-
-
-def outcome_title(event: Event, outcome: Outcome) -> str:
-    """An outcome with its emoji."""
-    # the usual title says "not done", which is true only if nothing was called
-    if outcome is Outcome.CHANGED and event.details.get("called"):
-        return "⚠️ Other ids than confirmed"
-    return titled_as(OUTCOMES[outcome])
-
-
-def later_title(request: Request, event: Event) -> str:
-    """What came after an outcome, with its emoji."""
-    changed = event.type is EventType.LATCHED_AGAIN and request.ids_after
-    return titled_as(CHANGED_SINCE if changed else LATER[event.type])
-
-
-def outcome_lines(event: Event, outcome: Outcome, request: Request, links: Links) -> Iterator[Line]:
+def outcome_lines(event: Event, request: Request, links: Links) -> Iterator[Line]:
     """Describe an outcome: which ids, why, and what to do where no button says it."""
-    ids = change_inline(request, links)
-    match outcome:
+    match outcome := EVENTS[event.type].outcome:
         case Outcome.CLEARED:
             yield filled("Cleared {}.", ids_inline(request.ids_before, links))
         case Outcome.RESTORED:
             yield filled("Latched again to {}.", ids_inline(request.ids_after, links))
         case Outcome.MOVED:
-            old, new = (ids_inline(each, links) for each in (request.ids_before, request.ids_after))
+            old, new = ids_inline(request.ids_before, links), ids_inline(request.ids_after, links)
             yield [say("Moved from "), *old, say(" to "), *new, say(".")]
         case Outcome.ALREADY_CLEAR | Outcome.ALREADY_LATCHED:
-            yield [say(_NOT_CALLED[outcome])]
-            yield filled("The card showed {}.", ids)
-        case Outcome.NOT_BEGUN | Outcome.STOPPED:
-            yield [say(_NOT_CALLED[outcome])]
+            yield [say(_SAID[outcome])]
+            yield filled("The card showed {}.", change_inline(request, links))
+        case Outcome.NOT_BEGUN | Outcome.STOPPED | Outcome.UNKNOWN:
+            yield [say(_SAID[outcome])]
+            yield from _reason(event)
         case Outcome.CHANGED:
             yield from _changed(event, request, links)
         case Outcome.REFUSED:
             yield from _refused(event)
         case Outcome.LEFT_OUT:
             yield [say("Another request came first: "), *overtaker(event, links)]
-        case Outcome.UNKNOWN:
-            yield [say(_UNKNOWN)]
-            yield from _reason(event)
+        case None:
+            return
         case _:
             assert_never(outcome)
 
@@ -163,7 +129,7 @@ def later_line(event: Event, request: Request, links: Links) -> Line:
 def overtaker(event: Event, links: Links) -> Line:
     """By what a request was overtaken: what the other one did, who decided it, and its card."""
     did, decider = event.details.get("did"), event.details.get("decider")
-    title = titled_as(OUTCOMES[Outcome(str(did))]) if did else "changed"
+    title = OUTCOMES[Outcome(str(did))].heading if did else "changed"
     by = [say(" by "), user(str(decider))] if decider else []
     url = links.cards.get(place_of(event) or ("", ""))
     see = [say(": "), link(url, "see its card")] if url else []

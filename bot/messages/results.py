@@ -14,6 +14,7 @@ from bot.domain.meanings import (
     VERDICTS,
     holds_now,
     is_done,
+    meaning_of,
 )
 from bot.domain.models import Card, Event, EventType, Outcome, Request, Verdict
 from bot.messages.block_kit import HEADER_LENGTH, Line, bold, date, say, text, units
@@ -21,12 +22,9 @@ from bot.messages.outcomes import (
     actor,
     found_ids,
     later_line,
-    later_title,
     outcome_lines,
     overtaker,
     place_of,
-    title_of,
-    titled_as,
     why_of,
 )
 from bot.messages.phrases import (
@@ -73,34 +71,34 @@ def _customer_result(card: Card, links: Links) -> Result | None:
     """The last outcome of a card's one customer, or what came after it; None without any."""
     request = card.first
     if request.outcome and not request.outcome.is_known:
-        return _named(titled_as(OUTCOMES[request.outcome]), card, [NEWER])
-    if last := _last_outcome(request):
-        lines = [*(later_lines(card, links) or outcome_lines(*last, request, links))]
-        return _named(title_of(request, *last), card, lines)
-    return None
+        return _named(OUTCOMES[request.outcome].heading, card, [NEWER])
+    last, now = _last_outcome(request), holds_now(request)
+    if last is None or now is None:
+        return None
+    lines = [*(later_lines(card, links) or outcome_lines(last, request, links))]
+    return _named(now.heading, card, lines)
 
 
 def _pair_result(card: Card, links: Links) -> Result | None:
     """What holds now for the customers of a pair: moved, half done, or not done."""
     first, last = card.requests
-    ends = [_last_outcome(each) for each in card.requests]
-    if not all(ends):
+    event, last_event = map(_last_outcome, card.requests)
+    now, last_now = map(holds_now, card.requests)
+    if not (event and last_event and now and last_now):
         return None
-    (event, outcome), (last_event, last_outcome) = [each for each in ends if each]
     names = [titled(each.customer) for each in card.requests]
     if not is_done(first):
-        lines = [*outcome_lines(event, outcome, first, links)]
-        return _named(title_of(first, event, outcome), card, lines)
+        return _named(now.heading, card, [*outcome_lines(event, first, links)])
     undone = [each.undone_by is not None for each in card.requests]
     if any(undone) and not all(undone) and is_done(last):
         return _half("⚠️ Half undone", f"{names[1]} is unlatched, {names[0]} is not latched")
     if not is_done(last) and not any(undone):
         # that nothing was changed is true of this half alone
         why = why_of(last_event).replace(NOTHING_CHANGED, "").strip()
-        unknown = last_outcome is Outcome.UNKNOWN
+        unknown = last.outcome is Outcome.UNKNOWN
         why = why if why or unknown else "Fusebill refused."
         said = replace(last_event, details={**last_event.details, "why": why})
-        lines = [*outcome_lines(said, last_outcome, last, links)]
+        lines = [*outcome_lines(said, last, links)]
         how = f"it is not known whether {names[1]} is" if unknown else f"{names[1]} is not"
         title = f"{'❓' if unknown else '⚠️'} Half done"
         return _half(title, f"{names[0]} is unlatched, {how} latched", lines)
@@ -109,11 +107,9 @@ def _pair_result(card: Card, links: Links) -> Result | None:
         for name, each in zip(names, card.requests, strict=True)
         for line in later_lines(Card((each,)), links)
     ]
-    now = [holds_now(each) for each in (last, first)]
-    changed = next((each for each in now if each and not each.may_be_undone), None)
+    changed = next((each for each in (last_now, now) if not each.may_be_undone), None)
     moved = filled("Moved {}.", ids_inline(first.ids_before, links))
-    title = titled_as(changed or OUTCOMES[Outcome.MOVED])
-    return _named(title, card, later or [moved])
+    return _named((changed or OUTCOMES[Outcome.MOVED]).heading, card, later or [moved])
 
 
 def _half(title: str, how: str, lines: Sequence[Line] = ()) -> Result:
@@ -123,11 +119,9 @@ def _half(title: str, how: str, lines: Sequence[Line] = ()) -> Result:
     return Result(title, heading, [*more, *lines])
 
 
-def _last_outcome(request: Request) -> tuple[Event, Outcome] | None:
-    for event in reversed(request.events):
-        if outcome := EVENTS[event.type].outcome:
-            return event, outcome
-    return None
+def _last_outcome(request: Request) -> Event | None:
+    """The event that set the outcome; None without one, or if only a newer version knows it."""
+    return next((each for each in reversed(request.events) if EVENTS[each.type].outcome), None)
 
 
 def _named(title: str, card: Card, lines: list[Line], each: Sequence[str] = ()) -> Result:
@@ -149,7 +143,7 @@ def _ended(card: Card, verdict: Verdict, links: Links) -> Result:
     lines = [*_verdict_lines(card, verdict, links)]
     if verdict is not Verdict.OVERTAKEN:
         lines += overtaken_while_open(card, links)
-    return _named(f"{meaning.emoji} {meaning.title}", card, lines, each)
+    return _named(meaning.heading, card, lines, each)
 
 
 def _verdict_lines(card: Card, verdict: Verdict, links: Links) -> Iterator[Line]:
@@ -259,10 +253,11 @@ def event_of(request: Request, verdict: Verdict | None) -> Event | None:
 
 def counts(card: Card) -> str:
     """For how many customers what holds now: "✅ 45 unlatched · ❓ 1 unknown"."""
-    found = Counter(now for each in card.requests if (now := holds_now(each)))
-    known = [each for each in (*OUTCOMES.values(), *LATER.values(), CHANGED_SINCE) if each in found]
-    ordered = [*known, *(each for each in found if each not in known)]
-    return " · ".join(f"{each.emoji} {found[each]} {each.count}" for each in ordered)
+    now = [each for each in map(holds_now, card.requests) if each]
+    found = Counter((each.emoji, each.count) for each in now)
+    rows = [*OUTCOMES.values(), *LATER.values(), CHANGED_SINCE, *now]
+    ordered = dict.fromkeys((each.emoji, each.count) for each in rows)
+    return " · ".join(f"{emoji} {n} {said}" for emoji, said in ordered if (n := found[emoji, said]))
 
 
 def not_as_asked(card: Card) -> Iterator[str]:
@@ -296,10 +291,7 @@ def state(request: Request) -> str:
     """What holds now for a customer, in a few words."""
     if request.outcome is None:
         return "⏳ not done yet" if request.is_begun else "waiting"
-    for event in reversed(request.events):
-        if EVENTS[event.type].outcome is request.outcome:
-            return title_of(request, event, request.outcome).lower()
-    return titled_as(holds_now(request) or OUTCOMES[request.outcome]).lower()
+    return now.heading.lower() if (now := holds_now(request)) else ""
 
 
 def later_lines(card: Card, links: Links) -> list[Line]:
@@ -317,7 +309,9 @@ def later_lines(card: Card, links: Links) -> list[Line]:
     if again:
         named = named_ids([request for request, _event in again])
         request, last = max(again, key=lambda each: each[1].at)
-        lines.append([say(f"{later_title(request, last)}: {named}, "), date(last.at), say(".")])
+        meaning = meaning_of(last, request)
+        title = meaning.heading if meaning else ""
+        lines.append([say(f"{title}: {named}, "), date(last.at), say(".")])
     return lines
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from bot.domain.meanings import EVENTS, KINDS, LATER, OUTCOMES, VERDICTS
+from bot.domain.meanings import EVENTS, KINDS, LATER, OUTCOMES, VERDICTS, meaning_of
 from bot.domain.models import Card, Event, EventType, Request
 from bot.messages.block_kit import (
     HEADER_LENGTH,
@@ -35,9 +35,7 @@ from bot.messages.fusebill_errors import calls_line, was_usual
 from bot.messages.outcomes import (
     actor,
     found_ids,
-    later_title,
     outcome_lines,
-    outcome_title,
     why_of,
 )
 from bot.messages.phrases import (
@@ -219,14 +217,10 @@ def _says_something(event: Event) -> bool:
 def event_line(event: Event, request: Request, links: Links) -> Line:
     """An act in one line: who, what, when, what Fusebill said, how long that took."""
     when: Line = [say(" · "), date(event.at)]
-    if outcome := EVENTS[event.type].outcome:
+    meaning = meaning_of(event, request)
+    if meaning and EVENTS[event.type].outcome:
         checked = [actor(event), say(" checked again: ")] if event.actor else []
-        return [
-            *checked,
-            say(outcome_title(event, outcome)),
-            *when,
-            *calls_line(event),
-        ]
+        return [*checked, say(meaning.heading), *when, *calls_line(event)]
     if not event.type.is_known:
         name = text(event.type.replace("_", " "), limit=80)
         return [actor(event), say(": "), name, *when]
@@ -262,7 +256,7 @@ def _is_simply_done(each: _Happened) -> bool:
     """Whether a count is enough: done as asked, with the usual answer, at the first look."""
     request, event = each
     outcome = EVENTS[event.type].outcome
-    if outcome is None or not (OUTCOMES[outcome].as_asked and OUTCOMES[outcome].effective):
+    if outcome is None or not OUTCOMES[outcome].is_done:
         return False
     earlier = (other for other in request.events if other.number < event.number)
     is_news = any(EVENTS[other.type].outcome for other in earlier)
@@ -275,9 +269,8 @@ def _words(each: _Happened, links: Links) -> list[Line]:
     outcome = EVENTS[event.type].outcome
     if event.type is EventType.LATCHED_AGAIN:
         return [ids_inline(found_ids(event), links)]
-    if outcome is None or (OUTCOMES[outcome].as_asked and OUTCOMES[outcome].effective):
-        return []
-    return [*outcome_lines(event, outcome, request, links)]
+    is_done = outcome is None or OUTCOMES[outcome].is_done
+    return [] if is_done else [*outcome_lines(event, request, links)]
 
 
 def _lines_of(found: Sequence[_Happened], links: Links) -> Iterator[Line]:
@@ -301,8 +294,8 @@ def _lines_of(found: Sequence[_Happened], links: Links) -> Iterator[Line]:
 def _each_customer(found: Sequence[_Happened], links: Links) -> Iterator[Line]:
     """The customers that ended in the same way, by name, and the words about them."""
     request, event = found[0]
-    outcome = EVENTS[event.type].outcome
-    title = outcome_title(event, outcome) if outcome else later_title(request, event)
+    meaning = meaning_of(event, request)
+    title = meaning.heading if meaning else ""
     checked = [actor(event), say(" checked again: ")] if event.actor else []
     names = [
         [
