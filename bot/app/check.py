@@ -141,7 +141,7 @@ def _fix(error: SlackError, refused: str = "") -> str:
         return "Check SLACK_API_URL, HTTPS_PROXY, and that this machine can reach Slack."
     status = error.code.removeprefix("http_")
     by_proxy = status.isdecimal() and int(status) < HTTPStatus.INTERNAL_SERVER_ERROR
-    if by_proxy or error.code in ("unreadable_answer", "incomplete_answer"):
+    if by_proxy or error.code == "incomplete_answer":
         return NOT_SLACK
     return "Check that this machine can reach Slack, then try again in a minute."
 
@@ -152,7 +152,7 @@ async def _token(slack: Slack, *, user_groups: bool) -> tuple[CheckResult, Mappi
         answer = await slack.auth_test()
     except SlackError as error:
         return _fault(f"Slack's bot token: {_why(error)}", _fix(error)), {}
-    who = f"{answer['user']} in {answer['team']}"
+    who = f"{answer.data['user']} in {answer.data['team']}"
     return _scopes(who, answer.headers, user_groups=user_groups), answer.headers
 
 

@@ -140,7 +140,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         # before the jobs stop being renewed
         stack.push_async_callback(_drain, tasks, timing)
 
-        identity = await _identify(slack, timing.pause_s)
+        identity = await _identify(slack, client.token or "", timing.pause_s)
         post.bot_user_id = identity.bot_user_id or ""
         policy = _policy(settings, identity)
         groups = UserGroups(slack, policy.user_groups)
@@ -163,7 +163,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         yield Bot(app, client, slack, runner, groups, tasks, metrics, timing, stopping)
 
 
-async def _identify(slack: Slack, pause_s: float) -> AuthorizeResult:
+async def _identify(slack: Slack, token: str, pause_s: float) -> AuthorizeResult:
     """Ask once who the bot is; otherwise Bolt would ask during the first ack.
 
     Only Slack's own word that this token is bad ends the wait: all else an admin or time can change
@@ -180,7 +180,14 @@ async def _identify(slack: Slack, pause_s: float) -> AuthorizeResult:
             log.warning("waiting for slack", why=error.code, again_in_s=again_in_s, **advice(error))
         await asyncio.sleep(again_in_s)
         pause_s = min(pause_s * 2, MAX_PAUSE_S)
-    return AuthorizeResult.from_auth_test_response(bot_token=slack.token, auth_test_response=answer)
+    said = answer.data
+    return AuthorizeResult(
+        enterprise_id=said.get("enterprise_id"),
+        team_id=said["team_id"],
+        bot_id=said.get("bot_id"),
+        bot_user_id=said["user_id"],
+        bot_token=token,
+    )
 
 
 def open_client(settings: Settings, session: aiohttp.ClientSession) -> AsyncWebClient:

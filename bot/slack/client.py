@@ -7,43 +7,34 @@ text, then all but the buttons, since they are the message. Text alone is the la
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
-from time import perf_counter
 from typing import Any, TypeVar
 
+import aiohttp
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
-from slack_sdk.web.async_slack_response import AsyncSlackResponse
-from slack_sdk.webhook.async_client import AsyncWebhookClient
 
 from bot.messages.block_kit import Form, Message, plainer
 from bot.slack.error_codes import THREAD_REFUSED
 from bot.slack.errors import (
     UNPOSTABLE,
+    Said,
     SlackError,
     SlackRefused,
     SlackUnavailable,
-    classify,
-    failure_of,
-    require,
 )
 from bot.slack.rate_limiter import MAX_WAIT_S, Key, RateLimiter
-from bot.slack.web_api import WebApi, is_at_slack
+from bot.slack.web_api import Observe, WebApi
 
 log = structlog.get_logger(__name__)
 
 T = TypeVar("T")
-Observe = Callable[[str, str, float], None]
 Blocks = list[dict[str, Any]]
 
-OPEN_TIMEOUT_S = 3.0
+OPEN_TIMEOUT = aiohttp.ClientTimeout(total=3.0)
 """After this a trigger is no longer valid, so that waiting for Slack's answer makes no sense."""
-NOT_AT_SLACK = "response_url_not_at_slack"
-"""The code of a response URL that was not called, though a signed payload brought it."""
-MAX_CONCURRENT_CALLS = 64
 Send = Callable[[str, Blocks | None], Awaitable[T]]
 
 MAX_PLAIN_LENGTH = 3000
@@ -63,18 +54,14 @@ class Sent:
 
 
 class Slack:
-    """Makes the bot's Slack calls, at most 64 at once.
+    """Makes the bot's Slack calls; every method raises SlackUnavailable or SlackRefused.
 
-    Every method raises SlackUnavailable or SlackRefused. `observe` gets each call's method, result
-    (`ok` or Slack's error code) and seconds. If Slack limits the rate, `post` and `update` wait for
+    If Slack limits the rate, `post` and `update` wait for
     their turn for up to `max_wait_s` seconds, and `post` calls `on_wait` when its wait begins.
     """
 
     def __init__(self, client: AsyncWebClient, observe: Observe = lambda *_: None) -> None:
-        self._client = client
-        self._web_api = WebApi(client)
-        self._observe = observe
-        self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
+        self._web_api = WebApi(client, observe)
         self._rate_limiter = RateLimiter()
 
     async def post(
@@ -123,8 +110,7 @@ class Slack:
     async def send_ephemeral(self, response_url: str, message: Message) -> None:
         """Send a message that only one person sees.
 
-        A response URL works five times within 30 minutes. One that is not at Slack, nor at the
-        host of SLACK_API_URL, is not called (SlackRefused): its answer holds a customer's data.
+        A response URL works five times within 30 minutes.
         Source: docs.slack.dev/interactivity/handling-user-interaction
         """
         await self._respond(response_url, message, replace_original=False)
@@ -134,101 +120,56 @@ class Slack:
         await self._respond(response_url, message, replace_original=True)
 
     async def _respond(self, url: str, message: Message, *, replace_original: bool) -> None:
-        if not is_at_slack(url, self._client.base_url):
-            log.error("response url not called: it is not at slack")
-            raise SlackRefused(NOT_AT_SLACK)
-
         async def call(text: str, blocks: Blocks | None) -> None:
-            webhook = AsyncWebhookClient(url, session=self._client.session, retry_handlers=[])
-            response = await webhook.send(
-                text=text,
-                blocks=blocks,
-                response_type=None if replace_original else "ephemeral",
-                replace_original=replace_original,
-            )
-            if failure := failure_of(response):
-                raise failure
+            shown = {"text": text, "blocks": blocks, "replace_original": replace_original}
+            kind = None if replace_original else "ephemeral"
+            await self._web_api.respond(url, shown | {"response_type": kind})
 
-        await _send_simpler(message, lambda *args: self._call("response_url", lambda: call(*args)))
+        await _send_simpler(message, call)
 
     async def open_form(self, trigger_id: str, form: Form) -> None:
         """Open a form for the person whose click brought the `trigger_id`.
 
         A trigger works once, within 3 s. Source: docs.slack.dev/reference/methods/views.open
         """
-
-        async def call() -> None:
-            async with asyncio.timeout(OPEN_TIMEOUT_S):
-                answer = await self._client.views_open(trigger_id=trigger_id, view=form)
-            # slack_sdk takes any bytes for a success
-            require(answer.data)
-
-        await self._call("views.open", call)
+        opened = {"trigger_id": trigger_id, "view": form}
+        await self._web_api.call("views.open", opened, timeout=OPEN_TIMEOUT)
 
     async def permalink(self, channel_id: str, message_ts: str) -> str:
         """The URL of a message."""
-        answer = await self._ask(
-            "chat.getPermalink",
-            lambda: self._client.chat_getPermalink(channel=channel_id, message_ts=message_ts),
-            permalink=str,
-        )
-        return str(answer["permalink"])
+        where = {"channel": channel_id, "message_ts": message_ts}
+        said = await self._web_api.ask("chat.getPermalink", {"permalink": str}, **where)
+        return str(said.data["permalink"])
 
     async def schedule(self, channel_id: str, text: str, post_at: int) -> str:
         """Schedule a message for `post_at` (epoch seconds); returns its id.
 
         Slack applies the same rules as to a posted message, and nobody sees it before its time.
         """
-        scheduled = await self._ask(
-            "chat.scheduleMessage",
-            lambda: self._client.chat_scheduleMessage(
-                channel=channel_id, post_at=post_at, text=text
-            ),
-            scheduled_message_id=str,
-        )
-        return str(scheduled["scheduled_message_id"])
+        planned = {"channel": channel_id, "post_at": post_at, "text": text}
+        name = "scheduled_message_id"
+        said = await self._web_api.call("chat.scheduleMessage", planned, {name: str})
+        return str(said.data[name])
 
     async def unschedule(self, channel_id: str, scheduled_id: str) -> None:
         """Delete a scheduled message."""
-        await self._ask(
-            "chat.deleteScheduledMessage",
-            lambda: self._client.chat_deleteScheduledMessage(
-                channel=channel_id, scheduled_message_id=scheduled_id
-            ),
-        )
+        planned = {"channel": channel_id, "scheduled_message_id": scheduled_id}
+        await self._web_api.call("chat.deleteScheduledMessage", planned)
 
     async def open_connection(self, app_token: str) -> str:
         """Request a Socket Mode connection: the address, which can be used once."""
-        answer = await self._ask(
-            "apps.connections.open",
-            lambda: self._client.apps_connections_open(app_token=app_token),
-            url=str,
-        )
-        return str(answer["url"])
+        said = await self._web_api.ask("apps.connections.open", {"url": str}, token=app_token)
+        return str(said.data["url"])
 
     async def user_group_members(self, user_group_id: str) -> frozenset[str]:
         """The user ids of a user group's members."""
-        answer = await self._ask(
-            "usergroups.users.list",
-            lambda: self._client.usergroups_users_list(usergroup=user_group_id),
-            users=list,
-        )
-        return frozenset(map(str, answer["users"]))
+        asked, has = {"usergroup": user_group_id}, {"users": list}
+        said = await self._web_api.ask("usergroups.users.list", has, **asked)
+        return frozenset(map(str, said.data["users"]))
 
-    @property
-    def token(self) -> str:
-        """The bot token that the calls use."""
-        return self._client.token or ""
-
-    async def auth_test(self) -> AsyncSlackResponse:
+    async def auth_test(self) -> Said:
         """The bot's `team_id`, `bot_id`, `user_id` and `user`; the headers hold its scopes."""
-
-        async def call() -> AsyncSlackResponse:
-            response = await self._client.auth_test()
-            require(response.data, team_id=str, user_id=str)
-            return response
-
-        return await self._call("auth.test", call)
+        return await self._web_api.ask("auth.test", {"team_id": str, "user_id": str})
 
     async def _send(
         self,
@@ -241,43 +182,15 @@ class Slack:
         """Send a message when it is its turn, made simpler if Slack refuses it."""
         method, _ = key
 
-        async def call(text: str, blocks: Blocks | None) -> dict[str, Any]:
-            answer = await self._web_api.call(method, text=text, blocks=blocks, **place)
-            return require(answer, ts=str)
+        async def call(text: str, blocks: Blocks | None) -> Said:
+            drawn = {"text": text, "blocks": blocks, **place}
+            return await self._web_api.call(method, drawn, {"ts": str})
 
         async def send() -> Sent:
-            answer, refused = await _send_simpler(
-                message(), lambda *drawn: self._call(method, lambda: call(*drawn))
-            )
-            return Sent(str(answer["ts"]), refused)
+            said, refused = await _send_simpler(message(), call)
+            return Sent(str(said.data["ts"]), refused)
 
         return await self._rate_limiter.run(key, send, max_wait_s=max_wait_s, on_wait=on_wait)
-
-    async def _ask(
-        self, method: str, call: Callable[[], Awaitable[AsyncSlackResponse]], **fields: type
-    ) -> dict[str, Any]:
-        """Make a call; returns Slack's answer, which has these fields."""
-
-        async def answered() -> dict[str, Any]:
-            return require((await call()).data, **fields)
-
-        return await self._call(method, answered)
-
-    async def _call(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
-        async with self._slots:
-            began = perf_counter()
-            result = "ok"
-            try:
-                return await call()
-            except Exception as error:
-                result = "error"
-                known = classify(error)
-                if known is None:
-                    raise
-                result = known.code
-                raise known from error
-            finally:
-                self._observe(method, result, perf_counter() - began)
 
 
 async def _send_simpler(message: Message, call: Send[T]) -> tuple[T, str]:

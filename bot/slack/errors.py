@@ -22,11 +22,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from math import isfinite
-from typing import Any, TypeGuard
-
-import aiohttp
-from slack_sdk.errors import SlackApiError, SlackClientError
-from slack_sdk.webhook.webhook_response import WebhookResponse
+from typing import Any, NamedTuple, TypeGuard
 
 from bot.slack.error_codes import Remedy, codes, meaning_of
 
@@ -40,11 +36,7 @@ UNCHANGEABLE = codes(Remedy.NOTHING)
 """Codes about a message, thread or response URL that is gone for good."""
 UNPOSTABLE = codes(Remedy.CONTENT)
 """Codes about the content: lines for a table, or short plain text, may be accepted instead."""
-# what slack_sdk raises where an answer is no JSON object: it reads it all the same
-_UNREADABLE = (AttributeError, ValueError, LookupError, RecursionError)
-
-
-REDIRECTS = frozenset({301, 302, 303, 307, 308})
+Fields = Mapping[str, type]
 
 
 class SlackError(Exception):
@@ -79,12 +71,20 @@ class SlackRefused(SlackError):
         self.words = tuple(words)
 
 
-class Redirected(aiohttp.ClientError):
-    """Somebody in front of Slack, or at a wrong SLACK_API_URL, names another address to call."""
+class Answer(NamedTuple):
+    """What came over HTTP; `is_json`: it says so itself."""
 
-    def __init__(self, status: int) -> None:
-        super().__init__(status)
-        self.status = status
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    is_json: bool = True
+
+
+class Said(NamedTuple):
+    """Slack's JSON object that says `ok`, and the headers with it."""
+
+    data: dict[str, Any]
+    headers: Mapping[str, str]
 
 
 def is_retryable(error: Exception) -> TypeGuard[SlackUnavailable]:
@@ -108,54 +108,37 @@ def advice(error: SlackError) -> dict[str, str]:
     return {"check": fix} if fix else {}
 
 
-def classify(error: Exception) -> SlackError | None:
-    """The SlackError for an exception; None if the exception did not come from a Slack call."""
-    match error:
-        case SlackError():
-            return error
-        case SlackApiError():
-            response: Any = error.response
-            status = int(getattr(response, "status_code", 0) or getattr(response, "status", 0))
-            headers = getattr(response, "headers", {})
-            return failure(status, getattr(response, "data", None), headers)
-        case Redirected():
-            return failure(error.status, None, {})
-        case TimeoutError() | aiohttp.ClientError() | OSError() | SlackClientError():
-            return SlackUnavailable(type(error).__name__)
-        case _ if isinstance(error, _UNREADABLE):
-            return SlackUnavailable("unreadable_answer")
-        case _:
-            return None
-
-
-def require(data: object, **fields: type) -> dict[str, Any]:
-    """Slack's JSON object, if it says `ok` and has these fields. Raises: SlackUnavailable."""
-    if not isinstance(data, dict) or data.get("ok") is not True:
-        raise SlackUnavailable("unreadable_answer")
-    for name, kind in fields.items():
+def accepted(answer: Answer, has: Fields) -> Said:
+    """What Slack says, if that is `ok` and has these fields. Raises: SlackError."""
+    data = _json(answer.body) if answer.is_json else None
+    if not (answer.status == HTTPStatus.OK and isinstance(data, dict) and data.get("ok") is True):
+        raise failure(answer.status, data, answer.headers)
+    for name, kind in has.items():
         if not isinstance(value := data.get(name), kind) or value == "":
             raise SlackUnavailable("incomplete_answer")
-    return data
+    return Said(data, answer.headers)
 
 
-def failure_of(response: WebhookResponse) -> SlackError | None:
-    """Why a response URL did not take a message; None if it did.
+def taken(answer: Answer) -> None:
+    """Check that a response URL took a message. Raises: SlackError.
 
     Slack accepts with `{"ok": true}` or a bare `ok`. It refuses with an error code, which may be
     bare too; a word that is no code of Slack's may be a proxy's.
     Sources: docs.slack.dev/messaging/sending-messages-using-incoming-webhooks, "Handling errors";
     github.com/sourcegraph/sourcegraph-public-snapshot/issues/49979
     """
-    text = (response.body or "").strip()
-    data: object = None
-    with suppress(ValueError, RecursionError):
-        data = json.loads(text)
+    text, data = answer.body.decode(errors="replace").strip(), _json(answer.body)
     if text in UNCHANGEABLE | UNPOSTABLE:
         data = {"ok": False, "error": text}
-    accepted = text == "ok" or (isinstance(data, dict) and data.get("ok") is True)
-    if response.status_code == HTTPStatus.OK and accepted:
-        return None
-    return failure(response.status_code, data, response.headers)
+    is_taken = text == "ok" or (isinstance(data, dict) and data.get("ok") is True)
+    if answer.status != HTTPStatus.OK or not is_taken:
+        raise failure(answer.status, data, answer.headers)
+
+
+def _json(body: bytes) -> object:
+    with suppress(ValueError, RecursionError):
+        return json.loads(body)
+    return None
 
 
 def failure(status: int, data: object, headers: Mapping[str, str]) -> SlackError:

@@ -1,96 +1,142 @@
-"""The HTTP session to Slack, and the calls of every request straight over it.
+"""The HTTP session to Slack, and every call over it.
 
 slack_sdk prepares each call for files, retries, pages and debug logs, which costs more than the
-call itself. All other calls go through slack_sdk.
+call itself; so only the token, the address, the headers and the proxy are its client's.
 Source: docs.slack.dev/apis/web-api
 """
 
 from __future__ import annotations
 
-import json
-from contextlib import suppress
-from http import HTTPStatus
-from typing import Any
+import asyncio
+from collections.abc import Callable, Mapping
+from time import perf_counter
+from typing import Any, TypeVar
 
 import aiohttp
+import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 from yarl import URL
 
-from bot.slack.errors import REDIRECTS, Redirected, failure
+from bot.slack.errors import (
+    Answer,
+    Fields,
+    Said,
+    SlackError,
+    SlackRefused,
+    SlackUnavailable,
+    accepted,
+    taken,
+)
+
+log = structlog.get_logger(__name__)
+
+T = TypeVar("T")
+Observe = Callable[[str, str, float], None]
+Arguments = Mapping[str, object]
 
 CALL_TIMEOUT_S = 10.0
 CONNECT_TIMEOUT_S = 3.0
 CONNECTIONS = 100
+MAX_CONCURRENT_CALLS = 64
+NOT_AT_SLACK = "response_url_not_at_slack"
+"""The code of a response URL that was not called, though a signed payload brought it."""
 RESPONSE_HOSTS = frozenset({"hooks.slack.com", "hooks.slack-gov.com"})
-
-
-def is_at_slack(response_url: str, api_url: str) -> bool:
-    """Whether a response URL is at Slack, or at the host of the Web API's address (tests)."""
-    try:
-        # as aiohttp will read it
-        address, api = URL(response_url), URL(api_url)
-    except ValueError:
-        return False
-    at_slack = address.scheme == "https" and address.host in RESPONSE_HOSTS
-    return at_slack or (address.scheme, address.host) == (api.scheme, api.host)
+NOTHING: Fields = {}
+JSON = {"Content-Type": "application/json;charset=utf-8"}
 
 
 def open_session() -> aiohttp.ClientSession:
-    """Open the process's only HTTP session to Slack; the caller closes it.
-
-    It follows no redirect: somebody else would get what was meant for Slack, and answer for it.
-    """
+    """Open the process's only HTTP session to Slack; the caller closes it."""
     return aiohttp.ClientSession(
         timeout=aiohttp.ClientTimeout(total=CALL_TIMEOUT_S, connect=CONNECT_TIMEOUT_S),
         connector=aiohttp.TCPConnector(limit=CONNECTIONS),
         # Slack's API uses no cookies, and a cookie jar slows every call
         cookie_jar=aiohttp.DummyCookieJar(),
-        # slack_sdk has no option for it
-        middlewares=(_refuse_redirect,),
     )
 
 
-async def _refuse_redirect(
-    request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
-) -> aiohttp.ClientResponse:
-    response = await handler(request)
-    if response.status in REDIRECTS:
-        response.close()
-        raise Redirected(response.status)
-    return response
-
-
 class WebApi:
-    """Uses the session, address, token, headers and proxy of a `client` that has a session."""
+    """Makes calls with what a `client` has, which must have a session: at most 64 at once.
 
-    def __init__(self, client: AsyncWebClient) -> None:
+    `observe` gets each call's method, result (`ok` or Slack's error code) and seconds.
+    Every call raises SlackUnavailable or SlackRefused.
+    """
+
+    def __init__(self, client: AsyncWebClient, observe: Observe) -> None:
         self._client = client
-        self._headers = {
-            **client.headers,
-            "Authorization": f"Bearer {client.token}",
-            "Content-Type": "application/json;charset=utf-8",
-        }
+        self._observe = observe
+        self._slots = asyncio.Semaphore(MAX_CONCURRENT_CALLS)
+        self._headers = {**client.headers, "Authorization": f"Bearer {client.token}"}
+        self._json_headers = self._headers | JSON
 
-    async def call(self, method: str, **arguments: object) -> dict[str, Any]:
-        """Make a call with a JSON body, without arguments that are None; returns Slack's JSON.
+    async def call(
+        self, method: str, arguments: Arguments, has: Fields = NOTHING, **options: object
+    ) -> Said:
+        """Call a method that takes JSON; what Slack says, which has these fields."""
+        url = self._client.base_url + method
+        sent = {"json": given(arguments), "headers": self._json_headers, **options}
+        return await self._post(method, url, lambda answer: accepted(answer, has), sent)
 
-        Raises: SlackError; aiohttp.ClientError, OSError, TimeoutError if no answer came.
+    async def ask(
+        self, method: str, has: Fields = NOTHING, *, token: str = "", **form: str
+    ) -> Said:
+        """The same for a method that takes a form, perhaps with another token than the client's."""
+        url, headers = self._client.base_url + method, self._headers
+        if token:
+            headers = headers | {"Authorization": f"Bearer {token}"}
+        sent = {"data": form, "headers": headers}
+        return await self._post(method, url, lambda answer: accepted(answer, has), sent)
+
+    async def respond(self, url: str, arguments: Arguments) -> None:
+        """Send a message to a response URL.
+
+        One that is not at Slack, nor at the host of the client's address (tests), is not called
+        (SlackRefused): the message holds a customer's data.
         """
+        if not self._is_at_slack(url):
+            log.error("response url not called: it is not at slack")
+            raise SlackRefused(NOT_AT_SLACK)
+        sent = {"json": given(arguments), "headers": JSON}
+        await self._post("response_url", url, taken, sent)
+
+    def _is_at_slack(self, response_url: str) -> bool:
+        try:
+            # as aiohttp will read it
+            address, api = URL(response_url), URL(self._client.base_url)
+        except ValueError:
+            return False
+        at_slack = address.scheme == "https" and address.host in RESPONSE_HOSTS
+        return at_slack or (address.scheme, address.host) == (api.scheme, api.host)
+
+    async def _post(
+        self, method: str, url: str, read: Callable[[Answer], T], sent: dict[str, Any]
+    ) -> T:
         client = self._client
         if client.session is None:
             raise RuntimeError("the client has no session")
-        async with client.session.post(
-            client.base_url + method,
-            json={name: each for name, each in arguments.items() if each is not None},
-            headers=self._headers,
-            proxy=client.proxy,
-            ssl=client.ssl or True,
-        ) as answer:
-            body = await answer.read()
-        data: object = None
-        if answer.content_type == "application/json":
-            with suppress(ValueError, RecursionError):
-                data = json.loads(body)
-        if answer.status == HTTPStatus.OK and isinstance(data, dict) and data.get("ok") is True:
-            return data
-        raise failure(answer.status, data, answer.headers)
+        async with self._slots:
+            began, result = perf_counter(), "error"
+            try:
+                # a redirect names somebody else, who would get what was meant for Slack
+                async with client.session.post(
+                    url, allow_redirects=False, proxy=client.proxy, ssl=client.ssl or True, **sent
+                ) as response:
+                    body = await response.read()
+                is_json = response.content_type == "application/json"
+                said = read(Answer(response.status, response.headers, body, is_json))
+            except SlackError as error:
+                result = error.code
+                raise
+            except (aiohttp.ClientError, OSError) as error:
+                result = type(error).__name__
+                raise SlackUnavailable(result) from error
+            else:
+                result = "ok"
+                return said
+            finally:
+                self._observe(method, result, perf_counter() - began)
+
+
+def given(arguments: Arguments) -> dict[str, object]:
+    """The arguments without those that are None."""
+    return {name: each for name, each in arguments.items() if each is not None}

@@ -12,8 +12,9 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.messages.block_kit import message, say
 from bot.sandbox.slack.simulator import text_of
-from bot.slack.client import NOT_AT_SLACK, Slack
+from bot.slack.client import Slack
 from bot.slack.errors import SlackRefused, SlackUnavailable
+from bot.slack.web_api import NOT_AT_SLACK
 from tests.support.world import World
 
 UNKNOWN_CUSTOMER = "424242"

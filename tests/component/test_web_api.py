@@ -1,4 +1,4 @@
-"""The calls that pass slack_sdk by are on the wire as slack_sdk would make them."""
+"""The calls of every request are on the wire as slack_sdk would make them."""
 
 from __future__ import annotations
 
