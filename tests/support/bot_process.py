@@ -23,10 +23,11 @@ PACE = Timing(
 )
 
 FORKS = get_context("forkserver")
-# what the commands import when they need it, too
-_COMMANDS = ["bot.app.check", "bot.app.examples", "bot.inbound.manifest", "bot.sandbox.runner"]
+# what the commands and a ledger on PostgreSQL import when they need it, too
+_LATER = ["bot.app.check", "bot.app.examples", "bot.inbound.manifest", "bot.sandbox.runner"]
+_LATER += ["sqlalchemy.dialects.postgresql.psycopg", "psycopg"]
 FORKS.set_forkserver_preload(
-    ["__main__", "tests.support.bot_process", "tests.support.command_line", *_COMMANDS]
+    ["__main__", "tests.support.bot_process", "tests.support.command_line", *_LATER]
 )
 
 
