@@ -91,5 +91,5 @@ async def test_a_list_that_the_ledger_cannot_give_is_said_so(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await world.ask()
-    monkeypatch.setattr("bot.ledger.database.executor.JOB_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("bot.ledger.database.executor.TIMEOUT_S", 0.0)
     assert "ledger can't be reached" in (await listed(world))[0]

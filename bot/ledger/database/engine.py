@@ -25,15 +25,14 @@ from sqlalchemy.pool import StaticPool
 
 from bot.ledger.database.executor import (
     CONNECTIONS,
-    JOB_TIMEOUT_S,
-    Job,
+    TIMEOUT_S,
+    Pending,
     Pool,
-    Runner,
     SingleWriter,
     Work,
 )
 from bot.ledger.database.statements import run
-from bot.ledger.witness import watch_commits, witnessed
+from bot.ledger.witness import watch_commits
 
 T = TypeVar("T")
 
@@ -236,8 +235,7 @@ class Database:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         watch_commits(engine)
-        runner = SingleWriter if engine.dialect.name == "sqlite" else Pool
-        self._runner: Runner = runner(engine, witnessed)
+        self._runner = (SingleWriter if engine.dialect.name == "sqlite" else Pool)(engine)
 
     async def run(self, work: Work[T], *, urgent: bool = False) -> T:
         """Run `work` in one transaction; returns its result after the commit.
@@ -245,24 +243,24 @@ class Database:
         On SQLite, which has one writer, an `urgent` one goes before others: a click waits for it.
         Raises: LedgerUnavailable; whatever `work` raises, after a rollback.
         """
-        job = Job(work, urgent=urgent)
-        self._runner.submit(job)
-        timer = job.loop.call_later(JOB_TIMEOUT_S, job.expire)
+        one = Pending(work, urgent=urgent)
+        self._runner.submit(one)
+        timer = one.loop.call_later(TIMEOUT_S, one.expire)
         try:
-            return await job.future
+            return await one.future
         except TimeoutError:
             why = "the database did not answer in time"
-            raise LedgerUnavailable(why, uncertain=job.began) from None
+            raise LedgerUnavailable(why, uncertain=one.began) from None
         except SQLAlchemyError as error:
-            uncertain = job.began and _may_have_committed(error)
+            uncertain = one.began and _may_have_committed(error)
             raise LedgerUnavailable(reason(error), uncertain=uncertain) from error
         finally:
-            # if the caller was cancelled, the job still needs its timeout
-            if job.ended:
+            # if the caller was cancelled, it still needs its timeout
+            if one.ended:
                 timer.cancel()
 
     async def close(self) -> None:
-        """Finish the submitted jobs, then close the connections."""
+        """Finish what was submitted, then close the connections."""
         await asyncio.to_thread(self._runner.close)
         self._engine.dispose()
 

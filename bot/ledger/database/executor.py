@@ -18,38 +18,35 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, contextmanager, suppress
-from functools import partial
+from contextlib import contextmanager, suppress
 from time import monotonic
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
 from bot.ledger.database.statements import run
+from bot.ledger.witness import witnessed
 
 T = TypeVar("T")
 Work = Callable[[Connection], T]
-Callback = Callable[[], None]
-Watch = Callable[[Connection], AbstractContextManager[None]]
-"""Opens a block around each transaction of a connection, which ends after the commit."""
 
-JOB_TIMEOUT_S = 2.0
+TIMEOUT_S = 2.0
 """Less than Slack's 3 s for an ack, so that the bot can still tell the person who clicked."""
 CONNECTIONS = 8
 """A few are enough: a transaction takes about a millisecond."""
 MAX_SHARED_COMMIT = 16
 """A click that arrives meanwhile waits for all of them."""
 MIN_OTHERS = 4
-"""So many jobs go with each commit of urgent ones, however many those are."""
+"""So many others go with each commit of urgent ones, however many those are."""
 CLOSE_TIMEOUT_S = 5.0
 
 
-class Job(Generic[T]):
+class Pending(Generic[T]):
     """One transaction and a future for its result.
 
-    Created on the event loop that waits for the future; run in a thread. An `urgent` one is what
-    Slack's 3 s are waiting for.
+    Created on the event loop that waits for the future; run in a thread, which says why it failed.
+    An `urgent` one is what Slack's 3 s are waiting for.
     """
 
     def __init__(self, work: Work[T], *, urgent: bool = False) -> None:
@@ -57,31 +54,31 @@ class Job(Generic[T]):
         self.loop = asyncio.get_running_loop()
         self.future: asyncio.Future[T] = self.loop.create_future()
         self.began = self.ended = False
+        self.error: Exception | None = None
+        self._result: T
         self._work = work
-        self._deadline = monotonic() + JOB_TIMEOUT_S
+        self._deadline = monotonic() + TIMEOUT_S
         self._socket: socket.socket | None = None
         self._lock = threading.Lock()
 
-    def run(self, connection: Connection) -> T:
+    def run(self, connection: Connection) -> None:
         """Run the work on a connection. Raises: TimeoutError after the deadline."""
         # set before the deadline is looked at: `expire` may run in between
         self.began = True
         if monotonic() >= self._deadline:
             self.began = False
             raise TimeoutError
-        return self._work(connection)
+        self._result = self._work(connection)
 
-    def succeed(self, result: T) -> None:
-        """Set the result; call it on the event loop."""
+    def end(self) -> None:
+        """Give what came of it to whoever waits; call it on the event loop."""
         self.ended = True
-        if not self.future.done():
-            self.future.set_result(result)
-
-    def fail(self, error: Exception) -> None:
-        """Set the error; call it on the event loop."""
-        self.ended = True
-        if not self.future.done():
-            self.future.set_exception(error)
+        if self.future.done():
+            return
+        if self.error:
+            self.future.set_exception(self.error)
+        else:
+            self.future.set_result(self._result)
 
     def expire(self) -> None:
         """Time out the caller and cut the connection; call it on the event loop."""
@@ -111,44 +108,40 @@ class Job(Generic[T]):
                 self._socket.shutdown(socket.SHUT_RDWR)
 
 
-class Runner(Protocol):
-    """Runs jobs in threads that it owns."""
-
-    def submit(self, job: Job[Any]) -> None: ...
-
-    def close(self) -> None: ...
-
-
 class Pool:
-    """Runs as many jobs at once as there are connections, half of them for urgent ones.
+    """Runs as many transactions at once as there are connections, half of them urgent ones.
 
     So a click never waits behind rows that somebody has locked.
     """
 
-    def __init__(self, engine: Engine, watch: Watch) -> None:
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._watch = watch
         half = CONNECTIONS // 2
         self._urgent = ThreadPoolExecutor(half, thread_name_prefix="ledger-urgent")
         self._others = ThreadPoolExecutor(half, thread_name_prefix="ledger")
 
-    def submit(self, job: Job[Any]) -> None:
-        (self._urgent if job.urgent else self._others).submit(self._serve, job)
+    def submit(self, one: Pending[Any]) -> None:
+        (self._urgent if one.urgent else self._others).submit(self._serve, one)
 
     def close(self) -> None:
         self._urgent.shutdown()
         self._others.shutdown()
 
-    def _serve(self, job: Job[Any]) -> None:
-        if not job.future.cancelled():
-            _call_back(job.loop, [_attempt(job, self._transaction)])
+    def _serve(self, one: Pending[Any]) -> None:
+        if one.future.cancelled():
+            return
+        try:
+            self._run(one)
+        except Exception as error:  # noqa: BLE001  # the caller handles it
+            one.error = error
+        _end([one])
 
-    def _transaction(self, job: Job[T]) -> T:
+    def _run(self, one: Pending[Any]) -> None:
         while True:
             with (
                 self._engine.connect() as connection,
-                self._watch(connection),
-                job.using(connection),
+                witnessed(connection),
+                one.using(connection),
             ):
                 used = connection.info.setdefault("used", [])
                 transaction = connection.begin()
@@ -161,64 +154,64 @@ class Pool:
                         continue
                     raise
                 used[:] = [True]
-                result = job.run(connection)
+                one.run(connection)
                 transaction.commit()
-                return result
+                return
 
 
 class SingleWriter:
-    """One thread, one connection; jobs that arrive during a commit share the next one."""
+    """One thread, one connection; transactions that arrive during a commit share the next one.
 
-    def __init__(self, engine: Engine, watch: Watch) -> None:
+    The urgent ones come first, otherwise they keep their order. Each commit takes some of the
+    others with it, so that they can't wait for ever.
+    """
+
+    def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._watch = watch
         self._kept: Connection | None = None
-        self._jobs: queue.SimpleQueue[Job[Any] | None] = queue.SimpleQueue()
+        self._urgent: deque[Pending[Any]] = deque()
+        self._others: deque[Pending[Any]] = deque()
+        self._is_more: queue.SimpleQueue[bool] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._serve, name="ledger", daemon=True)
         self._thread.start()
 
-    def submit(self, job: Job[Any]) -> None:
-        self._jobs.put(job)
+    def submit(self, one: Pending[Any]) -> None:
+        (self._urgent if one.urgent else self._others).append(one)
+        self._is_more.put(True)
 
     def close(self) -> None:
-        self._jobs.put(None)
+        self._is_more.put(False)
         self._thread.join(CLOSE_TIMEOUT_S)
 
     def _serve(self) -> None:
-        waiting = _Waiting()
-        while self._arrived(waiting):
-            jobs = waiting.next()
-            if jobs:
-                callbacks = self._run_together(jobs) or [
-                    _attempt(job, self._run_alone) for job in jobs
-                ]
-                _call_back(jobs[0].loop, callbacks)
+        # each says that it has come, so those that shared another's commit are passed over
+        while self._is_more.get():
+            if together := self._next():
+                self._run(together)
         if self._kept:
             self._kept.close()
 
-    def _arrived(self, waiting: _Waiting) -> bool:
-        """Take in the jobs that have arrived, or wait for one; false if the last one was run."""
-        with suppress(queue.Empty):
-            while not waiting.closing:
-                waiting.add(self._jobs.get_nowait() if waiting else self._jobs.get())
-        return bool(waiting) or not waiting.closing
+    def _next(self) -> list[Pending[Any]]:
+        """Remove those that share the next commit, without those that nobody waits for."""
+        found = [self._urgent.popleft() for _ in range(len(self._urgent))]
+        room = max(MAX_SHARED_COMMIT - len(found), MIN_OTHERS)
+        found += [self._others.popleft() for _ in range(min(room, len(self._others)))]
+        return [one for one in found if not one.future.cancelled()]
 
-    def _run_together(self, jobs: Sequence[Job[Any]]) -> list[Callback]:
-        """Run all jobs in one commit; empty where each has to run alone."""
-        if len(jobs) == 1:
-            return []
+    def _run(self, together: Sequence[Pending[Any]]) -> None:
         try:
             with self._transaction() as connection:
-                results = [job.run(connection) for job in jobs]
-        except OperationalError as error:
-            return [partial(job.fail, error) for job in jobs]
-        except Exception:  # noqa: BLE001  # running each alone shows which one failed
-            return []
-        return [partial(job.succeed, result) for job, result in zip(jobs, results, strict=True)]
-
-    def _run_alone(self, job: Job[T]) -> T:
-        with self._transaction() as connection:
-            return job.run(connection)
+                for one in together:
+                    one.run(connection)
+        except Exception as error:  # noqa: BLE001  # the caller handles it
+            if len(together) > 1 and not isinstance(error, OperationalError):
+                # running each alone shows which one failed
+                for one in together:
+                    self._run([one])
+                return
+            for one in together:
+                one.error = error
+        _end(together)
 
     @contextmanager
     def _transaction(self) -> Iterator[Connection]:
@@ -226,7 +219,7 @@ class SingleWriter:
         connection = self._kept or self._engine.connect()
         self._kept = None
         try:
-            with self._watch(connection), connection.begin():
+            with witnessed(connection), connection.begin():
                 yield connection
         except BaseException:
             connection.close()
@@ -234,49 +227,12 @@ class SingleWriter:
         self._kept = connection
 
 
-class _Waiting:
-    """The jobs that wait for the writer: the urgent ones first, otherwise in their order.
+def _end(together: Sequence[Pending[Any]]) -> None:
+    """Wake the event loop once for all of them: waking it costs more than ending them."""
 
-    Each commit takes some of the others with it, so that they can't wait for ever.
-    """
-
-    def __init__(self) -> None:
-        self.closing = False
-        self._urgent: list[Job[Any]] = []
-        self._others: deque[Job[Any]] = deque()
-
-    def __bool__(self) -> bool:
-        return bool(self._urgent or self._others)
-
-    def add(self, job: Job[Any] | None) -> None:
-        """Add a job; None says that no more will come."""
-        if job is None:
-            self.closing = True
-        else:
-            (self._urgent if job.urgent else self._others).append(job)
-
-    def next(self) -> list[Job[Any]]:
-        """Remove the jobs that share the next commit, without those that nobody waits for."""
-        jobs = [*self._urgent]
-        self._urgent.clear()
-        room = max(MAX_SHARED_COMMIT - len(jobs), MIN_OTHERS)
-        jobs += [self._others.popleft() for _ in range(min(room, len(self._others)))]
-        return [job for job in jobs if not job.future.cancelled()]
-
-
-def _attempt(job: Job[T], transaction: Callable[[Job[T]], T]) -> Callback:
-    try:
-        return partial(job.succeed, transaction(job))
-    except Exception as error:  # noqa: BLE001  # the caller handles it
-        return partial(job.fail, error)
-
-
-def _call_back(loop: asyncio.AbstractEventLoop, callbacks: Sequence[Callback]) -> None:
-    """Wake the event loop once for all callbacks: waking it costs more than running them."""
-
-    def run_all() -> None:
-        for callback in callbacks:
-            callback()
+    def end() -> None:
+        for one in together:
+            one.end()
 
     with suppress(RuntimeError):  # the loop was closed, so nobody waits
-        loop.call_soon_threadsafe(run_all)
+        together[0].loop.call_soon_threadsafe(end)
