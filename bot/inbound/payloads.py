@@ -9,7 +9,7 @@ from uuid import uuid4
 
 from bot.domain.commands import COMMAND, Ask, Malformed, Move, asked
 from bot.domain.models import Person
-from bot.ledger.acts import Act
+from bot.ledger.people import Act
 from bot.requests.private_messages import By, Place
 
 Payload = dict[str, Any]

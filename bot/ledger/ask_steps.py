@@ -1,7 +1,7 @@
 """The steps of a card until people can see it: asked, refused_to_ask, posted, not_posted.
 
 A step is a function of a transaction and values. It calls nobody outside. It keeps the act of a
-person first (`acts`); then it locks the rows of its card in one statement, and their customers
+person first (`people`); then it locks the rows of its card in one statement, and their customers
 where it needs them; it changes rows and appends events; last it sets and removes jobs. Ordinary
 refusals are values. Each step looks before it changes anything, so that it can be run again when
 nobody knows whether a commit took effect. `bot.requests.runner` runs them. `decide_steps` has what
@@ -13,27 +13,29 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
+from enum import Enum
 
 from bot.domain.meanings import Past
 from bot.domain.models import Card, EventType, LeftOut, Request
 from bot.domain.policy import Decision, reminder_at
-from bot.ledger import acts, decide_steps, jobs, lists, people, rows, same_customer
-from bot.ledger.acts import Act, Repeated
+from bot.ledger import decide_steps, jobs, lists, people, rows, same_customer
 from bot.ledger.hash_chain import fingerprint, place_on_card
 from bot.ledger.jobs import Job, Kind, Transaction
-from bot.ledger.same_customer import FollowUpOpen, Overtaken
+from bot.ledger.people import Act, Repeated
+
+
+class NoFollowUp(Enum):
+    """Why a follow-up may not be added now."""
+
+    OPEN = "another request in the same thread is undecided or being executed"
+    NOTHING = "what it belongs to has changed since somebody pressed: it is known, or undone"
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """The card is in the ledger, and its posting is a job."""
+class Overtaken:
+    """Since the request that a follow-up belongs to, `by` has changed the customer, or may have."""
 
-    card: Card
-
-
-@dataclass(frozen=True, slots=True)
-class NothingToFollow:
-    """What a follow-up belongs to has changed since somebody pressed: it is known, or undone."""
+    by: Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +54,19 @@ def asked(
     left_out: Sequence[LeftOut] = (),
     follows: Sequence[Request] = (),
     past: Sequence[Past] | None = (),
-) -> Asked | Repeated | Known | FollowUpOpen | NothingToFollow | Overtaken:
+) -> Card | Repeated | Known | NoFollowUp | Overtaken:
     """Insert a card's requests, each with its first event, which vouches for the row.
 
+    Returns the card that is in the ledger now, and whose posting is a job, or why it is not.
     The card waits for `life` from now on. `response_url` is kept while it works, to tell the
     requester what the card can't show. `left_out` are customers that were asked for and are not on
     the card, `past` what the ledger knows of those that are; None if nobody has looked.
     """
-    if earlier := acts.repeated(tx, act):
+    if earlier := people.repeated(tx, act):
         if not tx.again or earlier.came_of_it != "asked":
             return earlier
         tx.set(earlier.card.id, Kind.POST, here=True)
-        return Asked(rows.lock(tx, earlier.card.id).card)
+        return rows.lock(tx, earlier.card.id).card
     if past is None and (known := lists.known(tx.connection, card)):
         return Known(known)
     first = card.first
@@ -86,21 +89,21 @@ def asked(
     people.note_name(tx, first.requester)
     if response_url:
         people.remember_url(tx, card.id, first.requester, response_url)
-    acts.keep(tx, act, card.id, "asked")
+    people.keep_act(tx, act, card.id, "asked")
     tx.set(card.id, Kind.POST, here=True)
-    return Asked(added)
+    return added
 
 
 def _no_room(
     tx: Transaction, follow_up: Card, follows: Sequence[Request]
-) -> FollowUpOpen | NothingToFollow | Overtaken | None:
+) -> NoFollowUp | Overtaken | None:
     """Why a follow-up may not be added now."""
     customers = [request.customer.customer_id for request in follow_up.requests]
     same_customer.lock_customers(tx.connection, customers)
     if same_customer.open_follow_up(tx.connection, follow_up):
-        return FollowUpOpen()
+        return NoFollowUp.OPEN
     if not rows.are_as_read(tx.connection, follows):
-        return NothingToFollow()
+        return NoFollowUp.NOTHING
     undone = [request.undoes for request in follow_up.requests if request.undoes]
     by = next(iter(same_customer.overtakers(tx.connection, undone).values()), None)
     return Overtaken(by) if by else None
@@ -108,13 +111,13 @@ def _no_room(
 
 def refused_to_ask(tx: Transaction, request: Request, decision: Decision, act: Act) -> None:
     """Record that somebody may not ask, as a request that never gets a card."""
-    if acts.came_of(tx, act):
+    if people.came_of(tx, act):
         return
     denied = replace(request, asked_at=tx.now, expires_at=tx.now)
     details: dict[str, object] = {"why": decision.why, "reason": request.reason}
     _insert(tx, [denied], EventType.ASK_DENIED, [details])
     people.note_name(tx, request.requester)
-    acts.keep(tx, act, request.id, "refused")
+    people.keep_act(tx, act, request.id, "refused")
 
 
 def _insert(

@@ -11,10 +11,10 @@ from datetime import timedelta
 
 from bot.domain.models import Card, EventType, Outcome, Person, Request, Verdict
 from bot.domain.policy import ALLOWED, Decision, sent_since
-from bot.ledger import acts, jobs, people, rows, same_customer
-from bot.ledger.acts import Act, Repeated
+from bot.ledger import jobs, people, rows, same_customer
 from bot.ledger.hash_chain import fingerprint
 from bot.ledger.jobs import Kind, Transaction
+from bot.ledger.people import Act, Repeated
 
 DOUBLE_CLICK = timedelta(seconds=2)
 NOBODY = Person("", "")
@@ -54,9 +54,9 @@ def refused(tx: Transaction, card_id: str, person: Person, why: str, act: Act) -
     """Record that somebody may not press a button, once for a double click."""
     locked = rows.lock(tx, card_id)
     is_news = tx.again
-    if not acts.came_of(tx, act):
+    if not people.came_of(tx, act):
         is_news = _deny(tx, locked, person, {"why": why})
-        acts.keep(tx, act, card_id, "refused")
+        people.keep_act(tx, act, card_id, "refused")
     if is_news:
         locked.show()
 
@@ -98,14 +98,14 @@ def decided(
     """
     locked = rows.lock(tx, card_id)
     card = locked.card
-    if act and (came := acts.came_of(tx, act)):
+    if act and (came := people.came_of(tx, act)):
         if tx.again:
             _set_jobs(tx, locked)
         return _repeated(Repeated(came, card), verdict, person or NOBODY)
     first = locked.first
     expired = first["expires_at"] <= tx.now
     if not first["is_open"] or expired is not (verdict is Verdict.EXPIRED):
-        acts.keep(tx, act, card_id, "late")
+        people.keep_act(tx, act, card_id, "late")
         return Decided(card, taken=False)
     if mismatch := locked.mismatch:
         return Decided(card, taken=False, mismatch=mismatch)
@@ -117,7 +117,7 @@ def decided(
         return _denied(tx, locked, verdict, person or NOBODY, decision, other, act)
     if by and _overtake(tx, locked, by):
         # nobody was quicker to note it
-        acts.keep(tx, act, card_id, "late")
+        people.keep_act(tx, act, card_id, "late")
         _set_jobs(tx, locked)
         return Decided(locked.card, taken=False, closed=True)
     if person:
@@ -129,7 +129,7 @@ def decided(
     since = sent_since(tx.now, tx.hold)
     after = same_customer.awaited(tx.connection, card, since) if waits else {}
     _decide(tx, locked, verdict, person, details or {}, after, seen or {})
-    acts.keep(tx, act, card_id, "taken")
+    people.keep_act(tx, act, card_id, "taken")
     _set_jobs(tx, locked)
     return Decided(locked.card, taken=True)
 
@@ -252,7 +252,7 @@ def _denied(
     details: dict[str, object] = {"verdict": verdict, "why": decision.why}
     if _deny(tx, locked, person, details):
         locked.show()
-    acts.keep(tx, act, locked.id, "denied")
+    people.keep_act(tx, act, locked.id, "denied")
     return Decided(locked.card, taken=False, decision=decision, other=other)
 
 
@@ -271,7 +271,7 @@ def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Repeated
     What was begun ends as a look at the customer shows. Raises: NoSuchCard.
     """
     locked = rows.lock(tx, card_id)
-    if came := acts.came_of(tx, act):
+    if came := people.came_of(tx, act):
         if tx.again:
             locked.show()
         return Repeated(came, locked.card)
@@ -281,7 +281,7 @@ def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Repeated
         if request.is_to_be_executed
     ]
     if not left:
-        acts.keep(tx, act, card_id, "nothing")
+        people.keep_act(tx, act, card_id, "nothing")
         return Repeated("nothing", locked.card)
     if not locked.card.is_stopping:
         locked.append(locked.first, EventType.STOP_REQUESTED, {}, person.user_id)
@@ -289,7 +289,7 @@ def stopped(tx: Transaction, card_id: str, person: Person, act: Act) -> Repeated
     not_begun = [row for row, request in left if not request.is_begun]
     for row in not_begun:
         locked.settle(row, Outcome.STOPPED, {})
-    acts.keep(tx, act, card_id, "stopped")
+    people.keep_act(tx, act, card_id, "stopped")
     if len(not_begun) == len(left):
         tx.remove(card_id, Kind.WORK)
     locked.show()

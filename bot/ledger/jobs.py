@@ -64,7 +64,8 @@ class Job:
     was set when the card was last read: if it was set again since, there is more to do. `deadline`
     is when the hold ends, in seconds of a clock that counts suspend; `taken_at` is the database's
     time when it was taken, and `began` the same on that clock. `card` is the card as the step left
-    it that set the job, until somebody takes it from here; None if the job was taken later.
+    it that set the job for the `set_with_card`th time, until somebody takes it from here; None if
+    the job was taken later.
     `previous` is the process that held it then, if it was another one. `changed` is set when a step
     of this process sets the job again, `done` when it is no longer run.
     """
@@ -80,7 +81,7 @@ class Job:
     began: float
     card: Card | None = None
     previous: str | None = None
-    set_with_card: int = field(init=False)
+    set_with_card: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     done: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -94,10 +95,6 @@ class Job:
     def now(self) -> datetime:
         """The database's time, as far as this process can know it without asking."""
         return self.taken_at + timedelta(seconds=seconds() - self.began)
-
-    def __post_init__(self) -> None:
-        """How often the job was set when the card was as it is here."""
-        self.set_with_card = self.wanted
 
     def set_again(self, job: Job) -> None:
         """Note that the job was set again, by a step that left the card as `job` has it."""
@@ -257,6 +254,7 @@ class Transaction:
             taken_at=self.now,
             began=self.began,
             card=card,
+            set_with_card=row["wanted"],
         )
 
 

@@ -1,4 +1,8 @@
-"""Keeps what people are called, and how to answer them: what is theirs, in no event and no hash.
+"""Keeps what people did, what they are called, and how to answer them.
+
+Slack delivers again what was not acknowledged in time, and people press twice. So each step keeps
+the act that it was for, with what came of it, in its own transaction: the same act again changes
+nothing. Acts are kept for a day.
 
 Events and requests name people by ids alone. The names that Slack's payloads carry stand in a table
 of their own that no hash covers, so that a person can be forgotten while `audit --verify` finds
@@ -15,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 from sqlalchemy import (
     ColumnElement,
@@ -25,18 +29,97 @@ from sqlalchemy import (
     Text,
     bindparam,
     delete,
+    exists,
     func,
     insert,
     select,
 )
 from sqlalchemy.exc import SQLAlchemyError
 
-from bot.domain.models import Person
+from bot.domain.models import Card, EventType, Person, Verdict
 from bot.domain.plain_text import printable
+from bot.ledger import rows
 from bot.ledger.database.engine import LedgerUnavailable, reason
 from bot.ledger.database.statements import Statement, clock
 from bot.ledger.jobs import Transaction
-from bot.ledger.tables import Moment, names, response_urls
+from bot.ledger.tables import Moment, acts, names, requests, response_urls
+
+ACT_KEPT = timedelta(days=1)
+_ACT = Statement(select(acts).where(acts.c.id == bindparam("act")))
+_KEEP = Statement(insert(acts))
+_FORGET_DECIDED = Statement(
+    delete(acts)
+    .where(acts.c.id == bindparam("act"))
+    # what was written meanwhile, by the other half of a double click, is a conflict instead
+    .where(~exists().where(requests.c.id == acts.c.card_id, requests.c.is_open))
+)
+_FORGET_OLD = Statement(delete(acts).where(acts.c.at <= bindparam("until")))
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What a person did, as Slack identifies it: delivered again, it is the same act.
+
+    `while_open` is something that several acts share, such as the button of a double click: while
+    the card that it led to waits for a decision, another such act is the same.
+    """
+
+    id: str
+    while_open: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeated:
+    """What an act led to, in a word, and its card as it is now: what is told if it is repeated.
+
+    The words are `asked`, `refused`, `taken`, `late`, `denied`, `stopped`, `nothing` and `checked`.
+    """
+
+    came_of_it: str
+    card: Card
+
+    def why_refused(self, person: Person, verdict: Verdict | None = None) -> str:
+        """Why the person was refused, the `verdict` if it was one; else empty."""
+        if self.came_of_it not in ("refused", "denied"):
+            return ""
+        told = (
+            str(event.details.get("why", ""))
+            for event in reversed(self.card.first.events)
+            if event.type in (EventType.ASK_DENIED, EventType.DECISION_DENIED)
+            and event.actor == person.user_id
+            and event.details.get("verdict") in (None, verdict)
+        )
+        return next(told, "")
+
+
+def repeated(tx: Transaction, act: Act) -> Repeated | None:
+    """What the same act led to before, or one that shares `while_open`; None if it is the first."""
+    found = _ACT.row(tx.connection, {"act": act.id})
+    shared = None
+    if found is None and act.while_open:
+        found = shared = _ACT.row(tx.connection, {"act": act.while_open})
+    card = rows.read(tx.connection, found["card_id"]) if found else None
+    if found is None or card is None or (shared and not card.first.is_open):
+        return None
+    return Repeated(found["came_of_it"], card)
+
+
+def came_of(tx: Transaction, act: Act) -> str:
+    """What came of the same act before; empty if this is the first time."""
+    found = _ACT.row(tx.connection, {"act": act.id})
+    return str(found["came_of_it"]) if found else ""
+
+
+def keep_act(tx: Transaction, act: Act | None, card_id: str, came_of_it: str) -> None:
+    """Keep what came of an act; nothing if it was nobody's."""
+    if act is None:
+        return
+    kept = {"card_id": card_id, "at": tx.now, "came_of_it": came_of_it}
+    _KEEP.execute(tx.connection, {"id": act.id, **kept})
+    if act.while_open:
+        _FORGET_DECIDED.execute(tx.connection, {"act": act.while_open})
+        _KEEP.execute(tx.connection, {"id": act.while_open, **kept})
+
 
 MAX_NAME_LENGTH = 80
 _WHO, _NAME = bindparam("who", type_=String), bindparam("now_called", type_=Text)
@@ -116,8 +199,8 @@ def remember_url(tx: Transaction, card_id: str, person: Person, url: str) -> Non
 
 def urls_of(connection: Connection, card_id: str) -> Sequence[ResponseUrl]:
     """The URLs of the people of a card that still work, newest first."""
-    rows = _OF_CARD.rows(connection, {"card_id": card_id, "now": clock(connection)})
-    return [ResponseUrl(row["id"], row["user_id"], row["url"]) for row in rows]
+    found = _OF_CARD.rows(connection, {"card_id": card_id, "now": clock(connection)})
+    return [ResponseUrl(row["id"], row["user_id"], row["url"]) for row in found]
 
 
 def forget_urls(connection: Connection, urls: Sequence[ResponseUrl]) -> None:
@@ -130,6 +213,7 @@ def forget_urls_of(connection: Connection, card_id: str) -> None:
     _FORGET_CARD.execute(connection, {"request": card_id})
 
 
-def forget_expired_urls(connection: Connection, now: datetime) -> None:
-    """Delete the URLs that Slack no longer takes."""
-    _FORGET_EXPIRED.execute(connection, {"now": now})
+def forget_old(tx: Transaction) -> None:
+    """Forget acts of more than a day ago, and the URLs that Slack no longer takes."""
+    _FORGET_OLD.execute(tx.connection, {"until": tx.now - ACT_KEPT})
+    _FORGET_EXPIRED.execute(tx.connection, {"now": tx.now})

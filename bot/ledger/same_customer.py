@@ -7,7 +7,6 @@ first: a clock can be set back, and instances' clocks differ.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
@@ -142,18 +141,6 @@ EVENTS_OF = (
     .where(events.c.request_id.in_(bindparam("request_ids", expanding=True)))
     .order_by(events.c.id)
 )
-
-
-@dataclass(frozen=True, slots=True)
-class FollowUpOpen:
-    """Another request in the same thread is undecided or being executed."""
-
-
-@dataclass(frozen=True, slots=True)
-class Overtaken:
-    """Since the request that a follow-up belongs to, `by` has changed the customer, or may have."""
-
-    by: Request
 
 
 def lock_customers(connection: Connection, customer_ids: Iterable[int]) -> None:

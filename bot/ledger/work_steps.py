@@ -14,10 +14,9 @@ from bot.domain.meanings import is_done, is_rechecked, may_be_checked
 from bot.domain.models import Card, EventType, Outcome, Person, Request
 from bot.domain.outcomes import Result
 from bot.domain.policy import is_worth_a_reminder
-from bot.ledger import acts, jobs, people, rows, same_customer
-from bot.ledger.acts import Act
+from bot.ledger import jobs, people, rows, same_customer
 from bot.ledger.jobs import Job, Kind, Transaction
-from bot.ledger.same_customer import FollowUpOpen, Overtaken
+from bot.ledger.people import Act
 
 OLDER_VERSION = "an older version"
 """Who holds work that a version before 0006 began: see the migration."""
@@ -139,29 +138,29 @@ def looked_again(
     results: Mapping[str, Result],
     recheck_after: timedelta,
     act: Act | None = None,
-) -> tuple[Card, FollowUpOpen | Mapping[str, Overtaken]]:
+) -> tuple[Card, Mapping[str, Request] | None]:
     """Record the outcomes of unknown requests that their customers show now.
 
-    Not of those whose customer another request has changed since: what it shows says nothing of
-    them. Not while another request in the thread is open. An act that also leads to a card is kept
+    Not of those whose customer another request has changed since, which is returned by their ids:
+    what it shows says nothing of them. Nothing while another request in the thread is open: then
+    this returns None for these. An act that also leads to a card is kept
     with that. Raises: NoSuchCard.
     """
     locked = rows.lock(tx, card_id, same_customer.CARD_LOCKED_WITH_OTHERS)
     same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))
     card = locked.card
     if same_customer.open_follow_up(tx.connection, card):
-        return card, FollowUpOpen()
+        return card, None
     unknown = {request.id for request in card.requests if may_be_checked(request)}
     others = same_customer.overtakers(tx.connection, sorted(unknown & results.keys()))
-    overtaken = {r.id: Overtaken(others[r.id]) for r in card.requests if r.id in others}
-    known = {i: result for i, result in results.items() if i in unknown - overtaken.keys()}
+    known = {i: result for i, result in results.items() if i in unknown - others.keys()}
     if _settle(locked, known, person.user_id):
         people.note_name(tx, person)
-        acts.keep(tx, act, card_id, "checked")
+        people.keep_act(tx, act, card_id, "checked")
     _after_outcomes(tx, locked, known, recheck_after)
     if known or tx.again:
         locked.show()
-    return locked.card, overtaken
+    return locked.card, others
 
 
 def as_it_is(tx: Transaction, job: Job) -> Card | None:

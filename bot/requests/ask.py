@@ -30,12 +30,11 @@ from bot.domain.models import (
 )
 from bot.domain.moves import moved
 from bot.fusebill.errors import FusebillError
-from bot.ledger import acts, ask_steps
-from bot.ledger.acts import Repeated
-from bot.ledger.ask_steps import Asked, Known, NothingToFollow
+from bot.ledger import ask_steps, people
+from bot.ledger.ask_steps import Known, NoFollowUp, Overtaken
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.jobs import Kind
-from bot.ledger.same_customer import FollowUpOpen, Overtaken
+from bot.ledger.people import Repeated
 from bot.messages import answers, click_answers, questions
 from bot.messages.block_kit import Message
 from bot.messages.phrases import Links
@@ -195,13 +194,13 @@ class Ask:
                     return False
                 past = [] if is_move(first) else await self._lists.past(known, first.card_size)
                 return await self.post(card, by, left_out, follows, past)
-            case Asked(card=asked):
+            case Card() as asked:
                 return await self._is_posted(asked, place, is_follow_up=bool(follows))
             case Repeated():
                 await self._say_repeated(result, by)
-            case FollowUpOpen():
+            case NoFollowUp.OPEN:
                 await self._private.send(place, click_answers.FOLLOW_UP_OPEN)
-            case NothingToFollow():
+            case NoFollowUp.NOTHING:
                 undoes = card.first.undoes is not None
                 nothing = click_answers.NOTHING_TO_UNDO if undoes else click_answers.OUTCOME_KNOWN
                 await self._private.send(place, nothing)
@@ -229,7 +228,7 @@ class Ask:
 
     async def is_repeated(self, by: By) -> bool:
         """Whether the same act was delivered before; then the person is told what came of it."""
-        before = await self._runner.run(acts.repeated, by.act)
+        before = await self._runner.run(people.repeated, by.act)
         if before:
             await self._say_repeated(before, by)
         return before is not None

@@ -13,11 +13,11 @@ from functools import partial
 import structlog
 
 from bot.domain.models import Card, Person, Request, Verdict
-from bot.ledger import acts, decide_steps, rows
-from bot.ledger.acts import Act
+from bot.ledger import decide_steps, people, rows
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.database.statements import clock
 from bot.ledger.decide_steps import Decided
+from bot.ledger.people import Act
 from bot.ledger.rows import NoSuchCard
 from bot.messages import answers, click_answers
 from bot.messages.block_kit import Message
@@ -115,7 +115,7 @@ class Decide:
         """
         now = await self._runner.read(clock)
         if not card.first.is_open or card.first.expires_at <= now:
-            before = await self._runner.run_urgently(acts.repeated, by.act)
+            before = await self._runner.run_urgently(people.repeated, by.act)
             if before and (why := before.why_refused(by.person)):
                 return answers.denied(why)
             self._show.retire_soon(card, message_ts)

@@ -18,8 +18,7 @@ from bot.domain.models import Card, Customer, HubSpotIds, Kind, LeftOut, Request
 from bot.domain.outcomes import Result, compare
 from bot.fusebill.errors import FusebillError
 from bot.ledger import rows, same_customer, work_steps
-from bot.ledger.acts import Act
-from bot.ledger.same_customer import FollowUpOpen
+from bot.ledger.people import Act
 from bot.messages import answers, click_answers
 from bot.messages.fusebill_errors import reason
 from bot.messages.outcomes import to_ask_again
@@ -198,14 +197,14 @@ class FollowUps:
         now, others = await self._runner.run(
             work_steps.looked_again, card.id, by.person, results, self._recheck_after, act
         )
-        if isinstance(others, FollowUpOpen):
+        if others is None:
             await self._private.send(by.place, click_answers.FOLLOW_UP_OPEN)
             return False
         for request in now.requests:
             if request.id in results and request.id not in others and request.outcome:
                 self._metrics.outcomes.labels(request.kind, request.outcome).inc()
         if others:
-            changed_by = [each.by for each in others.values()]
+            changed_by = list(others.values())
             await self._say_unknown_since(changed_by, by.place, now.first.command)
         return True
 

@@ -12,9 +12,8 @@ import structlog
 from bot.domain.commands import COMMAND
 from bot.domain.models import Card, Person
 from bot.ledger import people
-from bot.ledger.acts import Act
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.ledger.people import ResponseUrl
+from bot.ledger.people import Act, ResponseUrl
 from bot.messages import answers
 from bot.messages.block_kit import Form, Message
 from bot.ops.tasks import beside, retried

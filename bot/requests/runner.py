@@ -15,7 +15,6 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
 from itertools import count
 from time import monotonic
 from typing import Concatenate, ParamSpec, TypeVar
@@ -25,7 +24,7 @@ import structlog
 from sqlalchemy import Connection
 from sqlalchemy.exc import IntegrityError
 
-from bot.ledger import acts, due_jobs, jobs
+from bot.ledger import due_jobs, jobs, people
 from bot.ledger.database.engine import Database, LedgerUnavailable
 from bot.ledger.jobs import Job, Kind, LostHold, Transaction, seconds
 from bot.ops import logs
@@ -137,7 +136,28 @@ class Runner:
     async def _run(
         self, step: Callable[[Transaction], T], *, urgent: bool, again: bool = False
     ) -> T:
-        result, transaction = await self._committed(step, urgent=urgent, again=again)
+        def work(connection: Connection) -> tuple[T, Transaction]:
+            hold, names = self._timing.hold, self._names
+            transaction = Transaction(connection, self._holder, hold, again=again, names=names)
+            result = step(transaction)
+            transaction.finish()
+            return result, transaction
+
+        began, first = monotonic(), None
+        while True:
+            try:
+                result, transaction = await self._database.run(work, urgent=urgent)
+                break
+            except LedgerUnavailable as error:
+                uncertain = error.uncertain or (first is not None and first.uncertain)
+                quick = urgent and monotonic() - began <= MAX_RETRY_DELAY_S
+                if first is None and (uncertain or quick or _is_conflict(error)):
+                    first, again = error, again or uncertain
+                    continue
+                if uncertain:
+                    # whatever took effect left jobs that nobody has started
+                    self._tasks.spawn(self._start_lost())
+                raise LedgerUnavailable(str(error), uncertain=uncertain) from error.__cause__
         self._names |= transaction.new_names
         for job in transaction.held:
             if running := self._running.get(job.id):
@@ -146,67 +166,32 @@ class Runner:
                 self._start(job)
         return result
 
-    async def _committed(
-        self, step: Callable[[Transaction], T], *, urgent: bool, again: bool
-    ) -> tuple[T, Transaction]:
-        def work(connection: Connection, *, again: bool) -> tuple[T, Transaction]:
-            hold = self._timing.hold
-            transaction = Transaction(
-                connection, self._holder, hold, again=again, names=self._names
-            )
-            result = step(transaction)
-            transaction.finish()
-            return result, transaction
-
-        began = monotonic()
-        try:
-            return await self._database.run(partial(work, again=again), urgent=urgent)
-        except LedgerUnavailable as error:
-            quick = urgent and monotonic() - began <= MAX_RETRY_DELAY_S
-            if not (error.uncertain or quick or _is_conflict(error)):
-                raise
-            first = error
-        try:
-            return await self._database.run(
-                partial(work, again=again or first.uncertain), urgent=urgent
-            )
-        except LedgerUnavailable as error:
-            uncertain = error.uncertain or first.uncertain
-            if uncertain:
-                # whatever took effect left jobs that nobody has started
-                self._tasks.spawn(self._start_lost())
-            raise LedgerUnavailable(str(error), uncertain=uncertain) from error.__cause__
-
     def _start(self, job: Job, *, taken: bool = False) -> None:
         self._running[job.id] = job
         self._taken[job.kind] += taken
         self._tasks.spawn(self._do(job, taken=taken))
 
     async def _do(self, job: Job, *, taken: bool) -> None:
-        try:
-            with logs.fields(card_id=job.card_id):
-                await self._handled(job)
-        finally:
-            job.done.set()
-            del self._running[job.id]
-            self._taken[job.kind] -= taken
-            if taken:
-                # more may be due than there were places
-                self._look_again.set()
-
-    async def _handled(self, job: Job) -> None:
-        try:
-            await self._handlers[Kind(job.kind)](job)
-        except LostHold as error:
-            log.warning("hold lost: another process does this", job=str(error))
-        except LedgerUnavailable as error:
-            log.error("ledger unavailable, the job will be taken again", why=str(error))  # noqa: TRY400  # expected, no traceback
-        except Exception:
-            if job.card_id not in self._failed_cards:
-                log.exception("job failed; audit --verify finds changed rows", kind=job.kind)
-            self._failed_cards.add(job.card_id)
-            with suppress(LedgerUnavailable, LostHold):
-                await self.run(jobs.put_off, job, AFTER_A_BUG)
+        with logs.fields(card_id=job.card_id):
+            try:
+                await self._handlers[Kind(job.kind)](job)
+            except LostHold as error:
+                log.warning("hold lost: another process does this", job=str(error))
+            except LedgerUnavailable as error:
+                log.error("ledger unavailable, the job will be taken again", why=str(error))  # noqa: TRY400  # expected, no traceback
+            except Exception:
+                if job.card_id not in self._failed_cards:
+                    log.exception("job failed; audit --verify finds changed rows", kind=job.kind)
+                self._failed_cards.add(job.card_id)
+                with suppress(LedgerUnavailable, LostHold):
+                    await self.run(jobs.put_off, job, AFTER_A_BUG)
+            finally:
+                job.done.set()
+                del self._running[job.id]
+                self._taken[job.kind] -= taken
+                if taken:
+                    # more may be due than there were places
+                    self._look_again.set()
 
     async def keep(self) -> None:
         """Take what is due and renew what is held until the bot stops; then only renew."""
@@ -245,7 +230,7 @@ class Runner:
                 self._start(job, taken=True)
 
     def _take(self, transaction: Transaction, free: Mapping[Kind, int]) -> list[Job]:
-        acts.tidied(transaction)
+        people.forget_old(transaction)
         running = set(self._running)
         taken = (due_jobs.take(transaction, kind, n, running) for kind, n in free.items())
         return [job for of_kind in taken for job in of_kind]

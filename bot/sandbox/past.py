@@ -12,10 +12,10 @@ from sqlalchemy import Connection
 from bot.domain.models import Customer, EventType, HubSpotIds, Person, Verdict
 from bot.domain.outcomes import done
 from bot.ledger import ask_steps, decide_steps, due_jobs, work_steps
-from bot.ledger.acts import Act
 from bot.ledger.database.engine import Database, open_engine
 from bot.ledger.database.migrating import migrate
 from bot.ledger.jobs import Job, Kind, Transaction
+from bot.ledger.people import Act
 from bot.ledger.work_steps import Looked
 from bot.messages.card import draw
 from bot.messages.phrases import Links

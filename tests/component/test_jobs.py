@@ -15,9 +15,9 @@ from sqlalchemy import Connection, delete, insert, select, update
 from bot.domain.models import EventType, Outcome
 from bot.domain.outcomes import Result
 from bot.ledger import ask_steps, decide_steps, due_jobs, jobs, work_steps
-from bot.ledger.acts import Act
 from bot.ledger.database.statements import Row
 from bot.ledger.jobs import Job, Kind, LostHold
+from bot.ledger.people import Act
 from bot.ledger.tables import jobs as table
 from bot.ledger.work_steps import Looked
 from tests.support.damage import tamper

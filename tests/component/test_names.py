@@ -20,9 +20,9 @@ from bot.domain.models import Customer, EventType as E, Outcome, Person, Request
 from bot.domain.outcomes import Result
 from bot.domain.policy import Decision
 from bot.ledger import ask_steps, decide_steps, work_steps
-from bot.ledger.acts import Act
 from bot.ledger.audit.export import BOM, FORMULA, MAX_LINE
 from bot.ledger.jobs import Kind, Transaction
+from bot.ledger.people import Act
 from bot.ledger.tables import names
 from bot.ledger.work_steps import Looked
 from tests.resilience.test_versions import INTERRUPTED, copied

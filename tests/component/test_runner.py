@@ -14,11 +14,10 @@ from structlog.testing import capture_logs
 
 from bot.domain.models import Card, Verdict
 from bot.ledger import ask_steps, decide_steps, jobs
-from bot.ledger.acts import Act, Repeated
-from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database
 from bot.ledger.decide_steps import Decided
 from bot.ledger.jobs import Job, Kind, Transaction
+from bot.ledger.people import Act, Repeated
 from bot.ledger.tables import jobs as table
 from bot.ops.tasks import BackgroundTasks
 from bot.requests.runner import PLACES, Handler, Runner
@@ -217,4 +216,4 @@ async def test_the_same_command_twice_at_once_asks_once(database: Database) -> N
     results = await asyncio.gather(
         *(each.run(ask_steps.asked, Card((REQUEST,)), act, LIFE) for each in (one, other))
     )
-    assert Counter(map(type, results)) == {Asked: 1, Repeated: 1}
+    assert Counter(map(type, results)) == {Card: 1, Repeated: 1}

@@ -25,7 +25,6 @@ from bot.domain.outcomes import Result
 from bot.domain.policy import ALLOWED, Decision, recheck_at, reminder_at
 from bot.domain.values import value
 from bot.ledger import (
-    acts,
     ask_steps,
     decide_steps,
     jobs,
@@ -35,14 +34,13 @@ from bot.ledger import (
     same_customer,
     work_steps,
 )
-from bot.ledger.acts import Act, Repeated
-from bot.ledger.ask_steps import Asked
+from bot.ledger.ask_steps import NoFollowUp, Overtaken
 from bot.ledger.audit.export import Filter, read
 from bot.ledger.database.engine import open_engine
 from bot.ledger.decide_steps import Decided
 from bot.ledger.jobs import Kind, LostHold
+from bot.ledger.people import Act, Repeated
 from bot.ledger.rows import NoSuchCard
-from bot.ledger.same_customer import FollowUpOpen, Overtaken
 from bot.ledger.tables import acts as act_table, jobs as job_table, requests
 from bot.ledger.work_steps import Looked
 from bot.messages import card as card_messages, lists as list_messages, thread
@@ -293,7 +291,7 @@ async def test_a_thread_has_one_open_follow_up(one: Process, other: Process) -> 
             for process, undo in zip((one, other), two, strict=True)
         )
     )
-    assert Counter(type(result) for result in results) == {Asked: 1, FollowUpOpen: 1}
+    assert Counter(type(result) for result in results) == {Card: 1, NoFollowUp: 1}
 
 
 async def test_an_undo_of_what_has_been_changed_since_is_not_added(one: Process) -> None:
@@ -394,8 +392,8 @@ async def test_the_same_act_changes_nothing_and_has_the_same_result(one: Process
     card = Card((REQUEST,))
     first = await one.run(ask_steps.asked, card, act, LIFE)
     again = await one.run(ask_steps.asked, Card((ANOTHER,)), act, LIFE)
-    assert isinstance(first, Asked)
-    assert again == Repeated("asked", first.card)
+    assert isinstance(first, Card)
+    assert again == Repeated("asked", first)
     taken = await one.confirm(act=Act("confirms"))
     one.now = NOW + SECOND
     assert await one.confirm(act=Act("confirms")) == Decided(taken.card, taken=True, repeated=True)
@@ -410,7 +408,7 @@ async def test_the_same_act_changes_nothing_and_has_the_same_result(one: Process
         await one.run(
             ask_steps.refused_to_ask, replace(REQUEST, id="no"), NOT_LISTED, Act("may not ask")
         )
-    before = await one.run(acts.repeated, Act("may not ask"))
+    before = await one.run(people.repeated, Act("may not ask"))
     assert before is not None
     assert before.why_refused(ALICE) == NOT_LISTED.why
 
@@ -433,19 +431,19 @@ async def test_a_refused_act_is_refused_again_though_it_would_be_allowed_now(one
 async def test_acts_that_share_a_button_are_one_while_its_card_is_open(one: Process) -> None:
     first = await one.run(ask_steps.asked, Card((REQUEST,)), Act("1", "a button"), LIFE)
     second = await one.run(ask_steps.asked, Card((ANOTHER,)), Act("2", "a button"), LIFE)
-    assert isinstance(first, Asked)
-    assert second == Repeated("asked", first.card)
+    assert isinstance(first, Card)
+    assert second == Repeated("asked", first)
     await one.run(decide_steps.decided, ID, Verdict.CANCELLED, ALICE)
     third = await one.run(ask_steps.asked, Card((ANOTHER,)), Act("3", "a button"), LIFE)
-    assert isinstance(third, Asked)
-    assert third.card.id == ANOTHER.id
+    assert isinstance(third, Card)
+    assert third.id == ANOTHER.id
 
 
 async def test_an_act_is_forgotten_after_a_day(one: Process) -> None:
     await one.ask()
     for hours, left in ((23, 1), (25, 0)):
         one.now = NOW + timedelta(hours=hours)
-        await one.run(acts.tidied)
+        await one.run(people.forget_old)
         assert len(await one.read(lambda c: c.execute(select(act_table)).all())) == left
 
 
@@ -666,7 +664,7 @@ async def test_an_unknown_outcome_is_recorded_once_its_customer_shows_it(
     found = {ID: Result(Outcome.CLEARED)}
     card, others = await one.run(work_steps.looked_again, ID, ALICE, found, HOUR)
     assert card.first.outcome is (Outcome.UNKNOWN if is_overtaken else Outcome.CLEARED)
-    assert not isinstance(others, FollowUpOpen)
+    assert others is not None
     assert list(others) == ([ID] if is_overtaken else [])
 
 
@@ -678,7 +676,7 @@ async def test_nothing_is_recorded_while_another_request_in_the_thread_is_open(
     await one.ask(replace(undo_of(card), kind=RequestKind.UNLATCH, undoes=None))
     found = {ID: Result(Outcome.CLEARED)}
     after, others = await one.run(work_steps.looked_again, ID, ALICE, found, HOUR)
-    assert (after.first.outcome, others) == (Outcome.UNKNOWN, FollowUpOpen())
+    assert (after.first.outcome, others) == (Outcome.UNKNOWN, None)
 
 
 CLEARED = replace(

@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, delete, insert, update
 
 from bot.domain.models import Customer, HubSpotIds
 from bot.ledger import decide_steps
-from bot.ledger.acts import Act
+from bot.ledger.people import Act
 from bot.ledger.tables import events, requests
 from bot.ledger.witness import log_again
 from bot.ops import logs

@@ -21,10 +21,9 @@ from sqlalchemy.exc import OperationalError
 
 from bot.domain.models import Card, Customer, EventType, HubSpotIds
 from bot.ledger import ask_steps, decide_steps, rows
-from bot.ledger.acts import Act, Repeated
-from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database, LedgerUnavailable, open_engine
 from bot.ledger.jobs import Transaction
+from bot.ledger.people import Act, Repeated
 from bot.ledger.tables import events, requests
 from bot.ledger.witness import log_again
 from bot.ops import logs
@@ -149,7 +148,7 @@ async def ask_twice(ledger: Process) -> None:
         # the first took effect in between, so this one was refused as a duplicate
         again = await ask()
     # the latter if it took place after all
-    assert isinstance(again, Asked | Repeated)
+    assert isinstance(again, Card | Repeated)
 
 
 def assert_resolved(log_file: Path) -> None:

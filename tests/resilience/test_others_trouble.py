@@ -15,8 +15,8 @@ from sqlalchemy import Connection, insert, select
 from bot.domain.models import Card, Outcome, Person, Verdict
 from bot.domain.outcomes import Result
 from bot.ledger import ask_steps, decide_steps, work_steps
-from bot.ledger.acts import Act
 from bot.ledger.jobs import Transaction
+from bot.ledger.people import Act
 from bot.ledger.tables import jobs
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.by_hand import writing

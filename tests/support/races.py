@@ -15,11 +15,10 @@ from sqlalchemy import Connection, delete, select, update
 from bot.domain.models import Card, EventType, Kind as RequestKind, Outcome, Person, Verdict
 from bot.domain.outcomes import Result
 from bot.ledger import ask_steps, decide_steps, due_jobs, jobs, rows, work_steps
-from bot.ledger.acts import Act
-from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database, open_engine
 from bot.ledger.decide_steps import Decided
 from bot.ledger.jobs import Job, Kind, LostHold
+from bot.ledger.people import Act
 from bot.ledger.tables import jobs as job_table
 from bot.ledger.work_steps import Looked
 from bot.ops.tasks import BackgroundTasks
@@ -134,8 +133,8 @@ async def _hold(scene: Scene, kind: Kind, card_id: str = "") -> None:
 async def asked(scene: Scene, life: timedelta = LIFE) -> None:
     """Its card is not posted yet."""
     result = await scene.holder.run(ask_steps.asked, scene.card, _act(), life)
-    assert isinstance(result, Asked)
-    scene.card = result.card
+    assert isinstance(result, Card)
+    scene.card = result
     await scene.holder.settled()
 
 
@@ -191,7 +190,7 @@ async def undoing(scene: Scene) -> None:
     await cleared(scene)
     scene.undo = undo_of(await scene.now())
     result = await scene.holder.run(ask_steps.asked, scene.undo, _act(), LIFE)
-    assert isinstance(result, Asked)
+    assert isinstance(result, Card)
     ts = f"1.{next(_customers)}"
     await scene.holder.run(
         decide_steps.decided, scene.undo.id, Verdict.CONFIRMED, BOB, _act(), message_ts=ts

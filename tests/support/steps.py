@@ -24,11 +24,10 @@ from bot.domain.models import (
 from bot.domain.outcomes import Result
 from bot.domain.policy import ALLOWED, Decision
 from bot.ledger import ask_steps, decide_steps, due_jobs, rows, work_steps
-from bot.ledger.acts import Act
-from bot.ledger.ask_steps import Asked
 from bot.ledger.database.engine import Database, open_engine
 from bot.ledger.decide_steps import Decided
 from bot.ledger.jobs import Job, Kind, Transaction
+from bot.ledger.people import Act
 from tests.support.names import ALICE
 
 T = TypeVar("T")
@@ -109,8 +108,8 @@ class Process:
         card = Card(requests or (REQUEST,))
         life = card.first.expires_at - card.first.asked_at
         result = await self.run(ask_steps.asked, card, Act(f"asks for {card.id}"), life)
-        assert isinstance(result, Asked)
-        return result.card
+        assert isinstance(result, Card)
+        return result
 
     async def post(self, ts: str = TS, *, reminds: bool = False) -> Card:
         """Note that the card that was asked for last was posted in time."""
