@@ -6,7 +6,7 @@ A retry costs nothing at first.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
 from time import monotonic
 from typing import Any, Generic, TypeVar
@@ -87,20 +87,24 @@ class Batches(Generic[T, R]):
         async with self._turn:
             if not future.done():
                 batch, self._waiting = self._waiting, []
-                await self._flush(batch)
+                try:
+                    result = await self._write([each for each, _future in batch])
+                except BaseException as error:  # noqa: BLE001  # each task that waits raises it
+                    for _value, waiting in batch:
+                        waiting.set_exception(error)
+                        # one that was cancelled raises nothing
+                        waiting.exception()
+                else:
+                    for _value, waiting in batch:
+                        waiting.set_result(result)
         return future.result()
 
-    async def _flush(self, batch: Sequence[tuple[T, asyncio.Future[R]]]) -> None:
-        try:
-            result = await self._write([value for value, _future in batch])
-        except BaseException as error:  # noqa: BLE001  # each task that waits raises it
-            for _value, future in batch:
-                future.set_exception(error)
-                # one that was cancelled raises nothing
-                future.exception()
-        else:
-            for _value, future in batch:
-                future.set_result(result)
+
+def pauses(first_s: float, longest_s: float) -> Iterator[float]:
+    """Pauses in seconds that double up to the longest, without end."""
+    while True:
+        yield first_s
+        first_s = min(2 * first_s, longest_s)
 
 
 async def retried(

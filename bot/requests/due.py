@@ -21,6 +21,7 @@ from bot.ledger.jobs import Job, seconds
 from bot.ledger.work_steps import Looked
 from bot.messages.thread import reminder
 from bot.ops.metrics import Metrics
+from bot.ops.tasks import pauses
 from bot.requests.runner import Runner
 from bot.requests.work import Work
 from bot.settings import Timing
@@ -98,8 +99,9 @@ class Deadlines:
         card = await self._runner.run(work_steps.reminded, job, notifies=bool(self._notify))
         if card is None:
             return
-        pause_s = self._timing.pause_s
-        while await self._is_worth_it(card):
+        for pause_s in pauses(self._timing.pause_s, MAX_REMINDER_PAUSE_S):
+            if not await self._is_worth_it(card):
+                return
             try:
                 # without waiting for a turn: by then the card may be decided
                 await self._slack.post(
@@ -114,7 +116,6 @@ class Deadlines:
                 if not is_retryable(error):
                     return
                 await asyncio.sleep(max(pause_s, error.retry_after_s or 0.0))
-                pause_s = min(pause_s * 2, MAX_REMINDER_PAUSE_S)
             else:
                 log.info("reminded", request_id=card.id)
                 return

@@ -145,7 +145,13 @@ class Show:
             if isinstance(failure, BaseException) and not isinstance(failure, SlackError):
                 raise failure
         if not isinstance(drawn, BaseException) and not isinstance(replied, BaseException):
-            return replied, await self._drawn(job, replied, drawn)
+            again_in = None
+            if drawn and job.attempts < SIMPLER_ATTEMPTS:
+                pause_s = pause_after(job.attempts, self._timing.pause_s)
+                job.attempts += 1
+                log.warning("card shown more simply", why=drawn, again_in_s=pause_s)
+                again_in = timedelta(seconds=pause_s)
+            return replied, await self._runner.run(work_steps.shown, job, replied, again_in)
         shown = known if isinstance(replied, BaseException) else replied
         results = {"the card": drawn, "the trail": replied}
         failures = {what: e for what, e in results.items() if isinstance(e, SlackError)}
@@ -161,15 +167,6 @@ class Show:
             with suppress(SlackError):
                 found[place] = await self._slack.permalink(*place)
         return replace(self._links, cards=found) if found else self._links
-
-    async def _drawn(self, job: Job, shown: int, refused: str) -> bool:
-        """End the job, or put it off if Slack took the card only in a simpler form."""
-        if not refused or job.attempts >= SIMPLER_ATTEMPTS:
-            return await self._runner.run(work_steps.shown, job, shown)
-        job.attempts += 1
-        pause_s = pause_after(job.attempts - 1, self._timing.pause_s)
-        log.warning("card shown more simply", why=refused, again_in_s=pause_s)
-        return await self._runner.run(work_steps.shown, job, shown, timedelta(seconds=pause_s))
 
     async def _update(
         self, job: Job, card: Card, message: Message, *, max_wait_s: float = MAX_WAIT_S

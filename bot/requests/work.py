@@ -32,7 +32,7 @@ from bot.ledger import jobs, rows, same_customer, work_steps
 from bot.ledger.jobs import Job, Transaction, seconds
 from bot.ops import logs
 from bot.ops.metrics import Metrics
-from bot.ops.tasks import Batches
+from bot.ops.tasks import Batches, pauses
 from bot.requests.execution import Execution, NotToBeCalled
 from bot.requests.runner import Runner
 from bot.requests.show import about
@@ -51,6 +51,8 @@ MAX_UNANSWERED = 3
 MAX_REFUSALS = 3
 """So often one of many customers waits for its next turn after "too many calls"."""
 RECORD_TIMEOUT_S = 600.0
+LOGGED = ("status", "calls", "seconds", "why", "how", "found", "vid", "company_id")
+"""What is logged of an outcome's details."""
 NOT_VOUCHED_FOR = timedelta(hours=1)
 """A card that is not what its events say is looked at again after this."""
 
@@ -121,22 +123,17 @@ class Work:
             await self._runner.run(jobs.end, job)
             return
         to_do = [request for request in card.requests if request.is_to_be_executed]
-        work = _CardWork(
-            job,
-            card,
-            Batches(partial(self._begin, job)),
-            Batches(partial(self._record, job)),
-            _unanswered(card),
-        )
+        if not to_do:
+            await self._runner.run(jobs.end, job)
+            return
+        begin, record = Batches(partial(self._begin, job)), Batches(partial(self._record, job))
+        work = _CardWork(job, card, begin, record, _unanswered(card))
         finishing = (
             [self._finish_in_order(work)]
             if card.is_pair
             else [self._finish(work, request) for request in to_do]
         )
-        results = await asyncio.gather(*finishing, return_exceptions=True)
-        if not to_do:
-            await self._runner.run(jobs.end, job)
-        for failure in results:
+        for failure in await asyncio.gather(*finishing, return_exceptions=True):
             if isinstance(failure, BaseException):
                 raise failure
 
@@ -179,7 +176,8 @@ class Work:
             if request.decided_at:
                 took_s = (work.job.now() - request.decided_at).total_seconds()
                 self._metrics.result_seconds.labels(request.kind).observe(took_s)
-            log.info("executed", outcome=result.outcome, **_loggable(result))
+            known = {name: result.details[name] for name in LOGGED if name in result.details}
+            log.info("executed", outcome=result.outcome, **known)
 
     async def _executed(self, work: _CardWork, request: Request) -> Result | None:
         """Execute a request, in another turn if Fusebill takes no more calls for a while.
@@ -190,16 +188,18 @@ class Work:
         while True:
             async with self._turn(request):
                 result = await self._take_turn(work, request)
-            if result is None and refused:
+            if result is None:
                 # stopped after calls that Fusebill refused: that is what came of it
-                return _with_calls_of(refused[:-1], refused[-1])
-            if (
-                result is None
-                or len(refused) >= MAX_REFUSALS
-                or not self._can_wait(request, result)
+                result = refused.pop() if refused else None
+            elif (
+                # one of many has another turn, once Fusebill takes calls again
+                request.card_size > 1
+                and len(refused) < MAX_REFUSALS
+                and self._pace.wait_until(result.retry_at)
             ):
-                return result and _with_calls_of(refused, result)
-            refused.append(result)
+                refused.append(result)
+                continue
+            return result and _with_calls_of(refused, result)
 
     async def _take_turn(self, work: _CardWork, request: Request) -> Result | None:
         if work.job.attempts >= MAX_INTERRUPTIONS:
@@ -242,23 +242,19 @@ class Work:
             RECORD_TIMEOUT_S, work_steps.recorded, job, dict(results), self._recheck_after
         )
 
-    def _can_wait(self, request: Request, result: Result) -> bool:
-        """Whether one of many customers has another turn, once Fusebill takes calls again."""
-        return request.card_size > 1 and self._pace.wait_until(result.retry_at)
-
     async def _wait_for(self, job: Job, others: Sequence[str]) -> None:
         """One thing at a time for a customer: wait until no call for these requests can run."""
         if not others:
             return
-        pause_s = FIRST_LOOK_S
 
         def awaited(connection: Connection) -> bool:
             since = sent_since(job.now(), self._timing.hold)
             return same_customer.are_awaited(connection, others, since)
 
-        while await self._runner.read_patiently(self._timing.hold_s / 2, awaited):
+        for pause_s in pauses(FIRST_LOOK_S, self._timing.hold_s / 3):
+            if not await self._runner.read_patiently(self._timing.hold_s / 2, awaited):
+                return
             await asyncio.sleep(pause_s)
-            pause_s = min(2 * pause_s, self._timing.hold_s / 3)
 
     @asynccontextmanager
     async def _turn(self, request: Request) -> AsyncIterator[None]:
@@ -313,8 +309,3 @@ def _with_calls_of(earlier: Sequence[Result], last: Result) -> Result:
     results = [result.details.get("calls") for result in (*earlier, last)]
     calls = [call for found in results if isinstance(found, list) for call in found]
     return replace(last, details=last.details | ({"calls": calls} if calls else {}))
-
-
-def _loggable(result: Result) -> dict[str, object]:
-    known = ("status", "calls", "seconds", "why", "how", "found", "vid", "company_id")
-    return {name: result.details[name] for name in known if name in result.details}
