@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import timedelta
 from weakref import WeakValueDictionary
 
 import structlog
-from sqlalchemy import Connection
 
 from bot.domain.commands import Move
 from bot.domain.meanings import is_done, is_move, may_be_checked, undoable
@@ -20,6 +18,7 @@ from bot.fusebill.errors import FusebillError
 from bot.ledger import rows, same_customer, work_steps
 from bot.ledger.people import Act
 from bot.messages import answers, click_answers
+from bot.messages.block_kit import Message
 from bot.messages.fusebill_errors import reason
 from bot.messages.outcomes import to_ask_again
 from bot.messages.phrases import Links, display_name
@@ -54,18 +53,11 @@ class FollowUps:
     async def undo(self, card_id: str, by: By) -> None:
         """Post a card in the same thread that offers to latch the customers to their old ids."""
         by = self._permissions.at_home(by)
-        async with self._followed(card_id, by) as card:
-            if card is None:
-                return
-            wanted = undoable(card)
-            if not wanted:
-                self._show.pressed_late(card, card.first.message_ts or "", "")
-                await self._private.send(by.place, click_answers.NOTHING_TO_UNDO)
-            elif await self._is_followed_up(card):
-                await self._private.send(by.place, click_answers.FOLLOW_UP_OPEN)
-            else:
-                whole = card.is_pair or len(wanted) == 1
-                await self._undo(wanted, by, whole=whole)
+        async with self._lock(card_id):
+            card = await self._pressed(card_id, by, undoable, click_answers.NOTHING_TO_UNDO)
+            if card and await self._has_room(card, by.place):
+                wanted = undoable(card)
+                await self._undo(wanted, by, whole=card.is_pair or len(wanted) == 1)
 
     async def _undo(self, wanted: Sequence[Request], by: By, *, whole: bool) -> None:
         """Offer to undo what nothing else has changed since; the rest is left out and named.
@@ -125,35 +117,26 @@ class FollowUps:
     async def check_again(self, card_id: str, by: By) -> None:
         """Read the customers whose outcome is unknown: record it, or ask anew about the rest."""
         by = self._permissions.at_home(by)
-        async with self._followed(card_id, by) as card:
-            if card is None:
-                return
-            unknown = [request for request in card.requests if may_be_checked(request)]
-            if not unknown:
-                self._show.pressed_late(card, card.first.message_ts or "", "")
-                await self._private.send(by.place, click_answers.OUTCOME_KNOWN)
-            elif await self._is_followed_up(card):
-                await self._private.send(by.place, click_answers.FOLLOW_UP_OPEN)
-            else:
-                await self._check(card, unknown, by)
+        async with self._lock(card_id):
+            card = await self._pressed(card_id, by, _unknown, click_answers.OUTCOME_KNOWN)
+            if card and await self._has_room(card, by.place):
+                await self._check(card, _unknown(card), by)
 
     async def ask_again(self, card_id: str, by: By) -> None:
         """Ask anew about the customers that are not as the card asked, with its reason."""
-        async with self._followed(card_id, by) as card:
-            if card is None:
-                return
-            wanted, place = to_ask_again(card), replace(by.place, command=card.first.command)
-            if not wanted:
-                self._show.pressed_late(card, card.first.message_ts or "", "")
-                await self._private.send(by.place, click_answers.NOTHING_TO_ASK_AGAIN)
-            elif undone := [each.undoes for each in wanted if each.undoes]:
-                [first, *_] = await self._runner.read(lambda c: sorted(rows.cards_of(c, undone)))
-                await self.undo(first, by)
-            elif is_move(card.first):
-                await self._ask.move(replace(by, place=place), _move_of(card))
-            else:
-                ids = [request.customer.customer_id for request in wanted]
-                await self._ask.ask(replace(by, place=place), ids, card.first.reason)
+        card = await self._pressed(card_id, by, to_ask_again, click_answers.NOTHING_TO_ASK_AGAIN)
+        if card is None:
+            return
+        wanted = to_ask_again(card)
+        again = replace(by, place=replace(by.place, command=card.first.command))
+        if undone := [each.undoes for each in wanted if each.undoes]:
+            [first, *_] = await self._runner.read(lambda c: sorted(rows.cards_of(c, undone)))
+            await self.undo(first, by)
+        elif is_move(card.first):
+            await self._ask.move(again, _move_of(card))
+        else:
+            ids = [request.customer.customer_id for request in wanted]
+            await self._ask.ask(again, ids, card.first.reason)
 
     async def _check(self, card: Card, unknown: Sequence[Request], by: By) -> None:
         found = await self._read(unknown, by.place)
@@ -218,30 +201,37 @@ class FollowUps:
         url = await self._lists.permalink(changed_by[0]) if len(changed_by) == 1 else None
         await self._private.send(place, click_answers.unknown_since(changed_by, url, command))
 
-    @asynccontextmanager
-    async def _followed(self, card_id: str, by: By) -> AsyncIterator[Card | None]:
-        """The card as it is now, one click at a time: people click twice. None if it may not be.
+    def _lock(self, card_id: str) -> asyncio.Lock:
+        """One press on a card at a time: people press twice.
 
         This saves reads and is no promise: another instance has locks of its own, so what must not
         happen twice is asked again in the transaction that writes it.
         """
-        async with self._locks.setdefault(card_id, asyncio.Lock()):
-            if await self._ask.is_repeated(by):
-                yield None
-                return
-            card = await self._runner.read(lambda c: rows.read(c, card_id))
-            if card is None:
-                warn_of_unknown_card(card_id)
-                await self._private.send(by.place, click_answers.NO_SUCH_REQUEST)
-            elif not await self._permissions.may_follow_up(card, by):
-                card = None
-            yield card
+        return self._locks.setdefault(card_id, asyncio.Lock())
 
-    async def _is_followed_up(self, card: Card) -> bool:
-        def work(connection: Connection) -> bool:
-            return same_customer.open_follow_up(connection, card) is not None
+    async def _pressed(
+        self, card_id: str, by: By, wanted: Callable[[Card], Sequence[Request]], nothing: Message
+    ) -> Card | None:
+        """The card as it is now, if something of it is wanted and the person may; else None."""
+        if await self._ask.is_repeated(by):
+            return None
+        card = await self._runner.read(lambda c: rows.read(c, card_id))
+        if card is None:
+            warn_of_unknown_card(card_id)
+            await self._private.send(by.place, click_answers.NO_SUCH_REQUEST)
+        elif await self._permissions.may_follow_up(card, by):
+            if wanted(card):
+                return card
+            self._show.pressed_late(card, card.first.message_ts or "", "")
+            await self._private.send(by.place, nothing)
+        return None
 
-        return await self._runner.read(work)
+    async def _has_room(self, card: Card, place: Place) -> bool:
+        """Whether no other request in the card's thread is open; if one is, the person is told."""
+        other = await self._runner.read(lambda c: same_customer.open_follow_up(c, card))
+        if other:
+            await self._private.send(place, click_answers.FOLLOW_UP_OPEN)
+        return other is None
 
     async def _read(self, requests: Sequence[Request], place: Place) -> ReadEach:
         """Read the customers of requests; tell the person why one could not be read."""
@@ -253,6 +243,10 @@ class FollowUps:
                 # one is enough: the reason is mostly the same for all
                 break
         return found
+
+
+def _unknown(card: Card) -> list[Request]:
+    return [request for request in card.requests if may_be_checked(request)]
 
 
 def _move_of(card: Card) -> Move:
