@@ -44,7 +44,9 @@ def server() -> Iterator[str]:
 def database(server_url: str, template: str = "template1") -> Iterator[str]:
     """The URL of a new database; dropped at the end, even while connections are open."""
     name = f"ledger_{uuid4().hex}"
-    execute(server_url, sql.SQL("CREATE DATABASE {} TEMPLATE {}"), name, template)
+    execute(
+        server_url, sql.SQL("CREATE DATABASE {} TEMPLATE {} STRATEGY FILE_COPY"), name, template
+    )
     try:
         yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
     finally:
