@@ -182,6 +182,7 @@ async def test_a_stopped_card_whose_worker_is_killed_says_what_was_done(staged: 
     staged.fusebill.misbehave("slow", operation="unlatch_customer", times=None, seconds=0.7)
     await staged.slack.click("U0BOB", card.ts, CONFIRM)
     await staged.until(lambda: "[Stop]" in staged.card(card))
+    await staged.until(lambda: called(staged))
     await click_at(staged, survivor, card, STOP)
     await staged.bots[-1].kill()
     await staged.settled(40.0)
