@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from bot.ledger.database.migrating import version
 from bot.ledger.tables import REVISION
 from bot.messages import fusebill_errors
 from bot.messages.block_kit import cut
+from bot.messages.phrases import amount
 from bot.ops.logs import redacted
 from bot.ops.tasks import retried
 from bot.settings import Settings
@@ -61,26 +63,11 @@ class CheckResult:
     text: str
     fix: str = ""
 
-    @property
-    def ok(self) -> bool:
-        """Whether the bot can run like this."""
-        return self.mark != "✗"
-
     def __str__(self) -> str:
         return f"{self.mark} {self.text}" + (f"\n    {self.fix}" if self.fix else "")
 
 
-def _fine(text: str) -> CheckResult:
-    return CheckResult("✓", text)
-
-
-def _warning(text: str, fix: str) -> CheckResult:
-    """Something that works, but probably not as the admin wants it."""
-    return CheckResult("!", text, fix)
-
-
-def _fault(text: str, fix: str) -> CheckResult:
-    return CheckResult("✗", text, fix)
+_fine, _warning, _fault = (partial(CheckResult, mark) for mark in "✓!✗")
 
 
 async def check(settings: Settings) -> AsyncIterator[CheckResult]:
@@ -118,7 +105,7 @@ async def report(settings: Settings) -> bool:
     is_ok = True
     async for result in check(settings):
         print(redacted(str(result)), flush=True)
-        is_ok = is_ok and result.ok
+        is_ok = is_ok and result.mark != "✗"
     return is_ok
 
 
@@ -241,7 +228,7 @@ async def _fusebill(settings: Settings) -> CheckResult:
             return _fault(f"Fusebill: {why}", fusebill_errors.fix(error))
     minute = limits[-1].minute.remaining if limits else None
     day = limits[-1].day.remaining if limits else None
-    left = "" if minute is None else f"; {_count(minute, 'call')} left this minute, {day} today"
+    left = "" if minute is None else f"; {amount(minute, 'call')} left this minute, {day} today"
     return _fine(f"Fusebill: accepts the API key{left}")
 
 
@@ -302,7 +289,7 @@ async def _channel(slack: Slack, channel_id: str) -> CheckResult:
     try:
         await retried(
             lambda: slack.unschedule(channel_id, scheduled_id),
-            lambda error: is_retryable(error) and pause_of(error),
+            pause_of,
             attempts=DELETE_ATTEMPTS,
             timeout_s=MAX_DELETE_S,
             wait_initial=0.5,
@@ -336,11 +323,7 @@ async def _user_group(slack: Slack, group: str, settings: Settings) -> CheckResu
         fix = "Add members to the group, or remove it from UNLATCH_NOTIFY."
         return _fault(f"User group {group}: has no members to notify", fix)
     notified = "" if is_read else f" {'is' if len(members) == 1 else 'are'} notified"
-    return _fine(f"User group {group}: {_count(len(members), 'member')}{notified}")
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" if number == 1 else f"{number or 'no'} {noun}s"
+    return _fine(f"User group {group}: {amount(len(members), 'member')}{notified}")
 
 
 def _file_modes(settings: Settings) -> Iterator[CheckResult]:

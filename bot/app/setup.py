@@ -17,7 +17,7 @@ from tempfile import NamedTemporaryFile
 
 from bot.app.check import report
 from bot.app.composition import links_of
-from bot.domain.commands import MAX_DIGITS
+from bot.domain.commands import MAX_DIGITS, Place
 from bot.domain.models import Card, Person
 from bot.environment import EXAMPLE_ENDS, this_bot
 from bot.fusebill.client import FusebillClient
@@ -30,7 +30,6 @@ from bot.messages.answers import not_latched, not_read
 from bot.messages.block_kit import Message
 from bot.messages.card import draw
 from bot.requests.ask import new_card
-from bot.requests.private_messages import Place
 from bot.settings import WHERE, InvalidSettings, Mode, Settings, load
 
 DOTENV = ".env"

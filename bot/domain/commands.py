@@ -23,6 +23,19 @@ MOVE_USAGE = "move <Stax Bill ID> to contact <id> company <id> [reason]"
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where somebody typed or clicked: the channel, and the `response_url` to answer only them.
+
+    `is_direct`: it is a direct message, of two people or more. `command` is what to type there.
+    """
+
+    channel_id: str
+    response_url: str
+    is_direct: bool = False
+    command: str = COMMAND
+
+
+@dataclass(frozen=True, slots=True)
 class Doubt:
     """What may name a customer, if a person says so who has seen the customer's name.
 

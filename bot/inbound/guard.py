@@ -13,6 +13,7 @@ from time import perf_counter
 import structlog
 from slack_bolt.async_app import AsyncAck, AsyncBoltContext
 
+from bot.domain.commands import Place
 from bot.inbound.payloads import Payload, about, place_of
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.messages import answers, forms
@@ -21,7 +22,7 @@ from bot.ops import logs
 from bot.ops.metrics import RECEIVED_AT, Metrics
 from bot.ops.tasks import BackgroundTasks
 from bot.requests.decide import Answer
-from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.private_messages import PrivateMessages
 
 log = structlog.get_logger(__name__)
 

@@ -53,7 +53,7 @@ from bot.requests.decide import Answer, Decide
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lists import Lists
 from bot.requests.paste import Paste
-from bot.requests.private_messages import By, Place
+from bot.requests.private_messages import By
 
 log = structlog.get_logger(__name__)
 
@@ -212,8 +212,8 @@ class Listeners:
             await ack(response_action="errors", errors=dict(move))
             return
         await ack()
-        place = Place(sent.channel_id, sent.response_url, command=sent.command)
-        self._guard.spawn(self._asking.move(By(clicker(body), place, act(body)), move), place)
+        by = By(clicker(body), sent.place, act(body))
+        self._guard.spawn(self._asking.move(by, move), sent.place)
 
     async def on_stop_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Stop**: acknowledges; what has not begun stays as it is."""
@@ -255,8 +255,7 @@ class Listeners:
     def _ask_pasted(
         self, person: Person, sent: paste_form.Sent, understood: paste_form.Understood
     ) -> None:
-        place = Place(sent.channel_id, sent.response_url, command=sent.command)
-        asked = understood.asked
+        asked, place = understood.asked, sent.place
         if understood.left_out:
             self._guard.tell(place, answers.lines_left_out(understood.left_out))
         # a double click, or "Try again?" after an answer that Slack did not get, sends it twice

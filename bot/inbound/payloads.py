@@ -7,10 +7,10 @@ import json
 from typing import Any
 from uuid import uuid4
 
-from bot.domain.commands import COMMAND, Ask, Malformed, Move, asked
+from bot.domain.commands import COMMAND, Ask, Malformed, Move, Place, asked
 from bot.domain.models import Person
 from bot.ledger.people import Act
-from bot.requests.private_messages import By, Place
+from bot.requests.private_messages import By
 
 Payload = dict[str, Any]
 

@@ -36,7 +36,6 @@ from bot.messages.phrases import (
     ids_inline,
     left_out_lines,
     line_errors,
-    subject,
     titled,
     told,
 )
@@ -228,14 +227,14 @@ def not_recorded(request: Request, *, uncertain: bool = False) -> Message:
     )
 
 
-def never_posted(request: Request, why: str) -> Message:
+def never_posted(card: Card, why: str) -> Message:
     """A card was not posted as long as it could be decided, and why."""
-    one = f"customer {request.customer.customer_id}"
-    about = one if request.card_size == 1 else subject(request)
+    one = f"customer {card.first.customer.customer_id}"
+    about = one if len(card.requests) == 1 else card_subject(card)
     return message(
         [
             [say(f"🔄 There is no card for {about}: {why}. Nothing was changed.")],
-            [say("Ask again: "), code(ask_again(request))],
+            [say("Ask again: "), code(ask_again(card.first))],
         ]
     )
 

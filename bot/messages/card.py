@@ -54,7 +54,7 @@ from bot.messages.phrases import (
     move_lines,
     needs_care,
     past_lines,
-    subject,
+    titled,
 )
 from bot.messages.results import (
     event_of,
@@ -146,7 +146,7 @@ def _question(card: Card, links: Links, deciders: Deciders) -> Message:
     ]
     # a phone has room for a few words
     whom = amount(len(waiting), "customer") if card.is_of_many else card_subject(card)
-    short = whom if card.is_of_many else display_name(first.customer) or subject(first)
+    short = whom if card.is_of_many else display_name(first.customer) or titled(first.customer)
     label = kind.ask.replace("{}", cut(short, LABEL_LENGTH - len(kind.ask) + 2))
     about = kind.ask.replace("{}", whom)
     choice = buttons(
@@ -216,7 +216,7 @@ def _work(card: Card, links: Links, now: datetime | None) -> Message:
         changes = [*move_lines(card, links)] if first.to is not None else ids
         return message(title, [*changes, *_people_lines(card)], [*_waits(card, now)] or [usual])
     stopping: Line = [bold("Stopping… "), say("What the bot has not begun stays as it is.")]
-    about = f"Stop: {doing[0].lower()}{doing[1:]}".replace("{}", subject(first))
+    about = f"Stop: {doing[0].lower()}{doing[1:]}".replace("{}", card_subject(card))
     stop = buttons(button("Stop", Action.STOP, card.id, "danger", aloud=about))
     below: list[Part] = [
         _bar(card),

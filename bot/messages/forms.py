@@ -14,8 +14,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bot.domain.commands import (
+    COMMAND,
     MAX_REASON_LENGTH,
     Move,
+    Place,
 )
 from bot.domain.models import Card
 from bot.messages.block_kit import (
@@ -73,11 +75,7 @@ class Declined:
 def decline_form(card: Card, message_ts: str, links: Links, response_url: str = "") -> Form:
     """Ask for an optional reason; `message_ts` is the card whose button was pressed."""
     request = card.first
-    carried = {
-        "request_id": card.id,
-        "message_ts": message_ts,
-        "response_url": response_url,
-    }
+    carried = {"request_id": card.id, "message_ts": message_ts, "response_url": response_url}
     ids: Line = [bold("Ids on the card: "), *ids_inline(request.customer.ids, links)]
     one: list[Line] = [
         [bold("Customer: "), text(card_subject(card), limit=HEADER_LENGTH)],
@@ -122,26 +120,16 @@ class MoveSent:
     `cleared` are the ids that an unlatch took from the customer, if its result opened the form.
     """
 
-    channel_id: str
-    response_url: str
-    command: str
+    place: Place
     customer_id: int
     cleared: dict[str, int | None]
     fields: dict[str, str]
     reason: str
 
 
-def move_form(
-    move: Move, channel_id: str, response_url: str, command: str, *, needs_reason: bool
-) -> Form:
-    """Ask what a customer is to be latched to; the card will be posted in `channel_id`."""
-    carried = {
-        "channel_id": channel_id,
-        "response_url": response_url,
-        "command": command,
-        "customer_id": move.customer_id,
-        "cleared": dict(move.ids),
-    }
+def move_form(move: Move, place: Place, *, needs_reason: bool) -> Form:
+    """Ask what a customer is to be latched to; the card will be posted in this place."""
+    carried = carrying(place) | {"customer_id": move.customer_id, "cleared": dict(move.ids)}
     reason = reason_input(optional=not needs_reason)
     if move.reason:
         reason["element"]["initial_value"] = move.reason
@@ -159,7 +147,20 @@ def read_moved(view: dict[str, Any]) -> MoveSent:
     carried, values = json.loads(view["private_metadata"]), view["state"]["values"]
     typed = {name: str(values[name][name]["value"] or "") for name, *_ in MOVE_FIELDS}
     reason = str(values[REASON][REASON]["value"] or "")
-    return MoveSent(**carried, fields=typed, reason=reason)
+    whose = (carried["customer_id"], carried["cleared"])
+    return MoveSent(carried_place(carried), *whose, fields=typed, reason=reason)
+
+
+def carrying(place: Place) -> dict[str, object]:
+    """What a form carries of the place where it was asked for."""
+    at = place.channel_id
+    return {"channel_id": at, "response_url": place.response_url, "command": place.command}
+
+
+def carried_place(carried: Mapping[str, Any]) -> Place:
+    """The place that a form carries; one that 1.0.0 opened has no command."""
+    at, command = str(carried["channel_id"]), str(carried.get("command", COMMAND))
+    return Place(at, str(carried["response_url"]), command=command)
 
 
 def modal(  # what a form has

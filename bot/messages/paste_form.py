@@ -15,19 +15,27 @@ from typing import Any
 
 from bot.domain.cells import ANY_PAGES, Pages
 from bot.domain.commands import (
-    COMMAND,
     MAX_CUSTOMERS,
     MAX_REASON_LENGTH,
     TOO_LONG,
     Ask,
     Malformed,
+    Place,
     Question,
     asked,
     tidy_reason,
 )
 from bot.domain.pasted_text import Column, ColumnChoice, LineError, Pasted, read_lines
 from bot.messages.block_kit import Block, Form, cut
-from bot.messages.forms import REASON, modal, plain, reason_input, text_input
+from bot.messages.forms import (
+    REASON,
+    carried_place,
+    carrying,
+    modal,
+    plain,
+    reason_input,
+    text_input,
+)
 from bot.messages.phrases import line_errors
 
 MANY_TITLE = "Unlatch many customers"
@@ -61,9 +69,7 @@ class Sent:
     """
 
     view_id: str
-    channel_id: str
-    response_url: str
-    command: str
+    place: Place
     opened_at: datetime
     ids: str
     reason: str
@@ -79,24 +85,13 @@ class Understood:
 
 
 def paste_form(
-    channel_id: str,
-    response_url: str,
-    command: str,
-    opened_at: datetime,
-    customer_ids: Sequence[int] = (),
-    *,
-    needs_reason: bool,
+    place: Place, opened_at: datetime, customer_ids: Sequence[int] = (), *, needs_reason: bool
 ) -> Form:
-    """Ask for ids and a reason; the card will be posted in `channel_id`.
+    """Ask for ids and a reason; the card will be posted in this place.
 
     With `customer_ids` these are filled in, and only the reason is left to type.
     """
-    carried = {
-        "channel_id": channel_id,
-        "response_url": response_url,
-        "command": command,
-        "opened_at": opened_at.timestamp(),
-    }
+    carried = carrying(place) | {"opened_at": opened_at.timestamp()}
     each = MAX_PASTED_LENGTH // MAX_CUSTOMERS
     hint = (
         f"Up to {MAX_CUSTOMERS} customers, one on each line, or rows of a file with their header."
@@ -115,8 +110,7 @@ def paste_form(
 
 def column_form(sent: Sent, choice: ColumnChoice, *, needs_reason: bool) -> Form:
     """The same form once more, with what was pasted: ask which column holds the customers."""
-    where = (sent.channel_id, sent.response_url, sent.command)
-    form = paste_form(*where, sent.opened_at, needs_reason=needs_reason)
+    form = paste_form(sent.place, sent.opened_at, needs_reason=needs_reason)
     pasted, reason = form["blocks"]
     pasted["element"] |= {"initial_value": sent.ids, "focus_on_load": False}
     if sent.reason:
@@ -132,10 +126,7 @@ def read_sent(view: dict[str, Any]) -> Sent:
     chosen = values.get(_column_id(ids), {}).get(COLUMN, {}).get("selected_option") or {}
     return Sent(
         str(view["id"]),
-        str(carried["channel_id"]),
-        str(carried["response_url"]),
-        # a form that 1.0.0 opened carries none
-        str(carried.get("command", COMMAND)),
+        carried_place(carried),
         datetime.fromtimestamp(carried["opened_at"], UTC),
         ids,
         str(values[REASON][REASON]["value"] or ""),

@@ -29,6 +29,8 @@ from bot.messages.block_kit import (
     user_group,
 )
 
+CONTACT, COMPANY = "0-1", "0-2"
+"""HubSpot's numbers for kinds of records."""
 ERROR_LENGTH = 300
 MAX_ERRORS = 3
 MAX_NAMED = 10
@@ -60,19 +62,12 @@ class Links:
         template = self.fusebill_customer_url
         return template.replace("{id}", str(customer_id)) if template else None
 
-    def contact(self, vid: int) -> str | None:
-        """The contact's record in HubSpot."""
-        return self._record("0-1", vid)
-
-    def company(self, company_id: int) -> str | None:
-        """The company's record in HubSpot."""
-        return self._record("0-2", company_id)
-
-    def _record(self, object_type: str, record_id: int) -> str | None:
-        if not self.hubspot_portal_id:
+    def record(self, kind: str, record_id: int | None) -> str | None:
+        """A CONTACT's or COMPANY's record in HubSpot."""
+        if not self.hubspot_portal_id or record_id is None:
             return None
         host = self.hubspot_app_url.rstrip("/")
-        return f"{host}/contacts/{self.hubspot_portal_id}/record/{object_type}/{record_id}"
+        return f"{host}/contacts/{self.hubspot_portal_id}/record/{kind}/{record_id}"
 
 
 def display_name(customer: Customer) -> str:
@@ -105,17 +100,10 @@ def span(seconds: float) -> str:
     return amount(round(seconds), "second")
 
 
-def subject(request: Request) -> str:
-    """What a request's card is about, for a header or a sentence: its customer, or how many."""
-    if request.card_size == 1 or request.kind is Kind.MOVE:
-        return titled(request.customer)
-    return amount(request.card_size, "customer")
-
-
 def card_subject(card: Card) -> str:
-    """What a card is about: of a pair also who gets the ids."""
-    if not card.is_pair:
-        return subject(card.first)
+    """What a card is about: its customer, or how many; of a pair also who gets the ids."""
+    if card.is_of_many:
+        return amount(len(card.requests), "customer")
     return " to ".join(titled(each.customer) for each in card.requests)
 
 
@@ -163,11 +151,12 @@ def ids_inline(ids: HubSpotIds, links: Links) -> list[Inline]:
     """Name HubSpot ids, with links where the admin configured them."""
     parts: list[Inline] = []
     if ids.vid is not None:
-        parts += [say("contact "), link(links.contact(ids.vid), str(ids.vid))]
+        parts += [say("contact "), link(links.record(CONTACT, ids.vid), str(ids.vid))]
     if ids.vid is not None and ids.company_id is not None:
         parts += [say(" and ")]
     if ids.company_id is not None:
-        parts += [say("company "), link(links.company(ids.company_id), str(ids.company_id))]
+        company = links.record(COMPANY, ids.company_id)
+        parts += [say("company "), link(company, str(ids.company_id))]
     return parts or [say("no contact and no company")]
 
 

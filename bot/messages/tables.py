@@ -31,7 +31,7 @@ from bot.messages.block_kit import (
     units,
     unlinked,
 )
-from bot.messages.phrases import Links, amount, display_name, ids_inline
+from bot.messages.phrases import COMPANY, CONTACT, Links, amount, display_name, ids_inline
 
 MAX_CHARACTERS = 10_000
 EMPTY = "-"
@@ -106,12 +106,10 @@ def _row(request: Request, result: str, length: int) -> list[str]:
 def _ids(request: Request, result: str, links: Links) -> Line:
     """The HubSpot contact and company that the card shows, after the words for a result."""
     ids = request.customer.ids
-    contact = links.contact(ids.vid) if ids.vid else None
-    company = links.company(ids.company_id) if ids.company_id else None
     both = [
-        link(contact, str(ids.vid or EMPTY)),
+        link(links.record(CONTACT, ids.vid), str(ids.vid or EMPTY)),
         say(" / "),
-        link(company, str(ids.company_id or EMPTY)),
+        link(links.record(COMPANY, ids.company_id), str(ids.company_id or EMPTY)),
     ]
     return [say(f"{result} ("), *both, say(")")] if result else both
 

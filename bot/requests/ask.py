@@ -17,7 +17,7 @@ from uuid import uuid4
 import structlog
 
 from bot.domain import commands
-from bot.domain.commands import Move, Question
+from bot.domain.commands import Move, Place, Question
 from bot.domain.meanings import Past, is_move
 from bot.domain.models import (
     Card,
@@ -42,7 +42,7 @@ from bot.ops.metrics import Metrics
 from bot.requests.customers import Customers, ReadEach, common_error, left_out_of
 from bot.requests.lists import Lists
 from bot.requests.permissions import Permissions
-from bot.requests.private_messages import By, Place, PrivateMessages
+from bot.requests.private_messages import By, PrivateMessages
 from bot.requests.runner import Runner
 
 log = structlog.get_logger(__name__)

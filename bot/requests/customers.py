@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 import structlog
 
-from bot.domain.commands import Doubt, Find
+from bot.domain.commands import Doubt, Find, Place
 from bot.domain.models import Customer, LeftOut
 from bot.fusebill.client import Field, FusebillClient
 from bot.fusebill.errors import (
@@ -28,7 +28,7 @@ from bot.messages.block_kit import cut
 from bot.messages.fusebill_errors import reason
 from bot.messages.phrases import display_name
 from bot.ops.tasks import beside, retried
-from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.private_messages import PrivateMessages
 
 log = structlog.get_logger(__name__)
 

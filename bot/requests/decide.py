@@ -12,6 +12,7 @@ from functools import partial
 
 import structlog
 
+from bot.domain.commands import Place
 from bot.domain.models import Card, Person, Request, Verdict
 from bot.ledger import decide_steps, people, rows
 from bot.ledger.database.engine import LedgerUnavailable
@@ -26,7 +27,7 @@ from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.requests.lists import Lists
 from bot.requests.permissions import Permissions
-from bot.requests.private_messages import By, Place, PrivateMessages, warn_of_unknown_card
+from bot.requests.private_messages import By, PrivateMessages, warn_of_unknown_card
 from bot.requests.runner import Runner
 from bot.requests.show import Show
 

@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
-from bot.domain.commands import Move
+from bot.domain.commands import Move, Place
 from bot.domain.meanings import is_done, is_move, may_be_checked, undoable
 from bot.domain.models import Card, Customer, HubSpotIds, Kind, LeftOut, Request
 from bot.domain.outcomes import Result, compare
@@ -27,7 +27,7 @@ from bot.requests.ask import Ask, new_card
 from bot.requests.customers import Customers, ReadEach
 from bot.requests.lists import Lists
 from bot.requests.permissions import Permissions
-from bot.requests.private_messages import By, Place, PrivateMessages, warn_of_unknown_card
+from bot.requests.private_messages import By, PrivateMessages, warn_of_unknown_card
 from bot.requests.runner import Runner
 from bot.requests.show import Show
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot.domain.commands import Ask, Doubt, Find, History, Move, Question, UndoOf
+from bot.domain.commands import Ask, Doubt, Find, History, Move, Place, Question, UndoOf
 from bot.domain.meanings import LATER, Past
 from bot.domain.models import Customer, Request, Verdict
 from bot.fusebill.errors import CustomerNotFound, FusebillError
@@ -20,7 +20,7 @@ from bot.messages.lists import OpenRequest
 from bot.messages.phrases import Links
 from bot.requests.customers import Search
 from bot.requests.permissions import Permissions
-from bot.requests.private_messages import By, Place, PrivateMessages
+from bot.requests.private_messages import By, PrivateMessages
 from bot.requests.runner import Runner
 from bot.slack.client import Slack
 from bot.slack.errors import SlackError

@@ -45,8 +45,7 @@ class Paste:
         first_id = customer_ids[0] if customer_ids else 0
         if not await self._permissions.may_ask(by, None, first_id, typed):
             return
-        where = (place.channel_id, place.response_url, place.command)
-        form = paste_form(*where, datetime.now(UTC), customer_ids, needs_reason=self._needs_reason)
+        form = paste_form(place, datetime.now(UTC), customer_ids, needs_reason=self._needs_reason)
         await self._private.open_form(place, trigger_id, form)
 
     async def open_move_form(self, by: By, trigger_id: str, move: Move) -> None:
@@ -54,8 +53,7 @@ class Paste:
         by, place = self._permissions.at_home(by), by.place
         asked = (by, None, move.customer_id, move.reason)
         if await self._permissions.may_ask(*asked, moves=True):
-            where = (place.channel_id, place.response_url, place.command)
-            form = move_form(move, *where, needs_reason=self._needs_reason)
+            form = move_form(move, place, needs_reason=self._needs_reason)
             await self._private.open_form(place, trigger_id, form)
 
     def read_move(self, sent: MoveSent) -> Move | Errors:

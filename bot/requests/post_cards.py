@@ -9,6 +9,7 @@ from functools import partial
 
 import structlog
 
+from bot.domain.commands import Place
 from bot.domain.models import Card, Verdict
 from bot.ledger import ask_steps, jobs, work_steps
 from bot.ledger.jobs import Job
@@ -18,7 +19,7 @@ from bot.messages.card import Deciders
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.ops.tasks import retried
-from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.private_messages import PrivateMessages
 from bot.requests.runner import Runner
 from bot.requests.show import Show, pause_after
 from bot.settings import Timing
@@ -65,7 +66,7 @@ class PostCards:
                 log.warning("request without a card taken up", request_id=card.id)
             if card.first.expires_at <= job.taken_at:
                 why = SLACK_AWAY if job.attempts else INTERRUPTED
-                await self._end(job, card, why, answers.never_posted(card.first, why))
+                await self._end(job, card, why, answers.never_posted(card, why))
                 return
         try:
             sent, expires_at = await self._post(job, card)
@@ -169,4 +170,4 @@ class PostCards:
 
 def _should_retry(error: Exception) -> bool | float:
     # SlackBusy already waited as long as it may
-    return is_retryable(error) and not isinstance(error, SlackBusy) and pause_of(error)
+    return not isinstance(error, SlackBusy) and pause_of(error)

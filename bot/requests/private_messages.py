@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from bot.domain.commands import COMMAND
+from bot.domain.commands import Place
 from bot.domain.models import Card, Person
 from bot.ledger import people
 from bot.ledger.database.engine import LedgerUnavailable
@@ -24,7 +24,6 @@ from bot.slack.errors import (
     SlackError,
     SlackUnavailable,
     advice,
-    is_retryable,
     is_verdict,
     pause_of,
 )
@@ -35,19 +34,6 @@ MAX_ATTEMPTS = 3
 TIMEOUT_S = 8.0
 SLOW_AFTER_S = 1.5
 TRIGGER_USED = "exchanged_trigger_id"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where somebody typed or clicked: the channel, and the `response_url` to answer only them.
-
-    `is_direct`: it is a direct message, of two people or more. `command` is what to type there.
-    """
-
-    channel_id: str
-    response_url: str
-    is_direct: bool = False
-    command: str = COMMAND
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +71,7 @@ class PrivateMessages:
         try:
             await retried(
                 lambda: self._slack.send_ephemeral(place.response_url, message),
-                lambda error: is_retryable(error) and pause_of(error),
+                pause_of,
                 attempts=MAX_ATTEMPTS,
                 timeout_s=TIMEOUT_S,
                 wait_initial=0.3,

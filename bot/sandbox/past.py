@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
+from bot.domain.commands import Place
 from bot.domain.models import Customer, EventType, HubSpotIds, Person, Verdict
 from bot.domain.outcomes import done
 from bot.ledger import ask_steps, decide_steps, due_jobs, work_steps
@@ -20,7 +21,6 @@ from bot.ledger.work_steps import Looked
 from bot.messages.card import draw
 from bot.messages.phrases import Links
 from bot.requests.ask import new_card
-from bot.requests.private_messages import Place
 from bot.sandbox.page.api import CHANNEL_ID
 from bot.sandbox.slack.workspace import Workspace
 

@@ -92,8 +92,13 @@ def is_retryable(error: Exception) -> TypeGuard[SlackUnavailable]:
     return isinstance(error, SlackUnavailable) and not isinstance(error, SlackBlocked)
 
 
-def pause_of(error: SlackUnavailable) -> bool | float:
-    """How long stamina waits: as long as Slack asked, up to 30 s, or True for its own pauses."""
+def pause_of(error: Exception) -> bool | float:
+    """How long stamina waits before the same call: as Slack asked, up to 30 s; True: its pauses.
+
+    False if the call is not to be repeated.
+    """
+    if not is_retryable(error):
+        return False
     return min(error.retry_after_s, MAX_PAUSE_S) if error.retry_after_s else True
 
 

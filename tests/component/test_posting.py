@@ -8,9 +8,9 @@ from datetime import timedelta
 
 import pytest
 
+from bot.domain.commands import Place
 from bot.domain.models import Customer, HubSpotIds, Kind
 from bot.requests.ask import new_card
-from bot.requests.private_messages import Place
 from tests.support.damage import lose
 from tests.support.kept import Due
 from tests.support.ledger import audit_rows, broken, row_fingerprint, what_is_due

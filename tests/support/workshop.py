@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.app.composition import build
+from bot.domain.commands import Place
 from bot.domain.models import Customer
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError
 from bot.fusebill.pace import Pace, RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.requests.customers import Customers
-from bot.requests.private_messages import Place, PrivateMessages
+from bot.requests.private_messages import PrivateMessages
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.response_urls import Origin
 from bot.sandbox.slack.simulator import SimulatedSlack, text_of

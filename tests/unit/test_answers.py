@@ -75,7 +75,7 @@ ANY = st.one_of(
     st.builds(answers.cannot_post, CODES, st.sampled_from(Remedy), st.just("U0UNLATCH")),
     st.builds(click_answers.too_late, REQUESTS.map(card_of_one), st.sampled_from([ALICE, BOB])),
     st.builds(answers.not_recorded, REQUESTS, uncertain=st.booleans()),
-    st.builds(answers.never_posted, REQUESTS, st.just("the bot was interrupted")),
+    st.builds(answers.never_posted, REQUESTS.map(card_of_one), st.just("the bot was interrupted")),
     st.builds(
         lambda card, gone: answers.outcome_without_card(card, NO_LINKS, "the card", gone=gone),
         REQUESTS.map(card_of_one),
@@ -218,7 +218,7 @@ def test_a_refusal_links_the_channels_it_names() -> None:
 def test_a_lost_request_says_how_to_ask_again() -> None:
     assert words(click_answers.NO_SUCH_REQUEST).endswith("Ask again.")
     why = "the bot was interrupted"
-    for said in (answers.not_recorded(CARD), answers.never_posted(CARD, why)):
+    for said in (answers.not_recorded(CARD), answers.never_posted(card_of_one(CARD), why)):
         assert words(said).endswith("sk again: /unlatch 2554529 moved to the new portal")
 
 

@@ -183,7 +183,7 @@ DONE_47 = happened(confirmed(OPEN_47), EventType.CLEARED)
 ABOUT_47 = {
     "duplicate": duplicate(OPEN_47, None),
     "reminder": reminder(OPEN_47, ["U0BOB"]),
-    "never_posted": answers.never_posted(OF_47, "the bot was interrupted"),
+    "never_posted": answers.never_posted(OPEN_47, "the bot was interrupted"),
     "expired": click_answers.too_late(happened(OPEN_47, EventType.EXPIRED), ALICE),
     "not_recorded": answers.not_recorded(OF_47),
     "pending": pending([OpenRequest(OF_47, None, may_decide=True)], 0),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.commands import Ask, Doubt, Question
+from bot.domain.commands import Ask, Doubt, Place, Question
 from bot.domain.pasted_text import ColumnChoice, LineError
 from bot.messages.paste_form import (
     OPEN_FOR,
@@ -24,12 +24,12 @@ from bot.sandbox.slack.validation.view_checks import problems
 from tests.support.names import CHANNEL
 
 NOW = datetime(2026, 11, 25, 12, 0, tzinfo=UTC)
-URL = "https://hooks.slack.com/commands/T0SANDBOX/1/abc"
+PLACE = Place(CHANNEL, "https://hooks.slack.com/commands/T0SANDBOX/1/abc", command="/unlatch-test")
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 
 
 def sent(ids: str, reason: str = "", opened_at: datetime = NOW) -> Sent:
-    return Sent("V0FORM", CHANNEL, URL, "/unlatch-test", opened_at, ids, reason)
+    return Sent("V0FORM", PLACE, opened_at, ids, reason)
 
 
 def ask(ids: str, reason: str = "", *, needs_reason: bool = False) -> Any:
@@ -38,7 +38,7 @@ def ask(ids: str, reason: str = "", *, needs_reason: bool = False) -> Any:
 
 @pytest.mark.parametrize("needs_reason", [True, False])
 def test_slack_accepts_the_form_and_its_fields_are_read_back(needs_reason: bool) -> None:  # noqa: FBT001
-    form = paste_form(CHANNEL, URL, "/unlatch-test", NOW, needs_reason=needs_reason)
+    form = paste_form(PLACE, NOW, needs_reason=needs_reason)
     assert problems(form) == []
     assert [block["optional"] for block in form["blocks"] if "optional" in block] == [
         not needs_reason

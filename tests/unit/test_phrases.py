@@ -11,6 +11,8 @@ from hypothesis import given
 from bot.domain.models import Customer, HubSpotIds
 from bot.messages.block_kit import Line, message
 from bot.messages.phrases import (
+    COMPANY,
+    CONTACT,
     Links,
     display_name,
     error_lines,
@@ -109,7 +111,8 @@ def test_both_one_or_none_of_the_ids_are_named(ids: HubSpotIds, expected: str) -
 def test_ids_link_to_the_configured_urls(
     links: Links, customer: str | None, contact: str | None, company: str | None
 ) -> None:
-    assert (links.customer(7), links.contact(7), links.company(7)) == (customer, contact, company)
+    records = (links.record(CONTACT, 7), links.record(COMPANY, 7))
+    assert (links.customer(7), *records) == (customer, contact, company)
 
 
 @pytest.mark.parametrize(
