@@ -34,8 +34,8 @@ def _logging() -> Iterator[None]:
         return [each for each in named if isinstance(each, logging.Logger)]
 
     root = logging.getLogger()
-    before = root.handlers[:], root.level
-    known = {each: (each.level, each.filters[:]) for each in loggers()}
+    handlers = root.handlers[:]
+    known = {each: (each.level, each.filters[:]) for each in [root, *loggers()]}
     *processors, _console = structlog.get_config()["processors"]
     # as the bot does it: the default draws a traceback for seconds, while Slack waits for an ack
     console = structlog.dev.ConsoleRenderer(
@@ -43,11 +43,11 @@ def _logging() -> Iterator[None]:
     )
     structlog.configure(processors=[*processors, console])
     yield
-    root.handlers[:], level = before
-    root.setLevel(level)
-    for each in loggers():
+    root.handlers[:] = handlers
+    for each in [root, *loggers()]:
         level, each.filters[:] = known.get(each, (logging.NOTSET, []))
-        each.setLevel(level)
+        if each.level != level:  # setting one clears what every logger has worked out
+            each.setLevel(level)
     structlog.reset_defaults()
 
 

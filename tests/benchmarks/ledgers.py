@@ -50,13 +50,13 @@ _EVENTS: tuple[tuple[EventType, str, dict[str, object]], ...] = (
 
 
 class Ledgers:
-    """Ledgers of one run; PostgreSQL starts when it is first needed."""
+    """Ledgers of one run; PostgreSQL starts when it is first needed, if none runs already."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server_url: str = "") -> None:
         self._folder = folder
         self._closing = ExitStack()
         self._numbers = count(1)
-        self._server_url = ""
+        self._server_url = server_url
 
     def __enter__(self) -> Self:
         return self

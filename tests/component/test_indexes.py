@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -64,9 +63,10 @@ def large(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Connection]:
     """A ledger of many requests, of which many are to be looked at again, or were given up."""
-    folder: Path = tmp_path_factory.mktemp("large")
-    with Ledgers(folder) as ledgers:
-        url = ledgers.filled(getattr(ledgers, request.param), 10_000, 1)
+    server = request.getfixturevalue("postgresql_server") if request.param == "postgresql" else ""
+    with Ledgers(tmp_path_factory.mktemp("large"), server) as ledgers:
+        # large enough that PostgreSQL plans as for any larger one
+        url = ledgers.filled(getattr(ledgers, request.param), 4_000, 1)
         engine = open_engine(url)
         with engine.begin() as connection:
             ids = connection.execute(select(requests.c.id)).scalars().all()

@@ -152,6 +152,8 @@ async def whole_request(slack: SimulatedSlack) -> None:
     workspace = slack.workspace
     await slack.command("U0ALICE", "abc")
     await slack.command("U0ALICE", "404404")
+    # else the next command's read may come first, and meet the error that this one's is to meet
+    await workspace.until(lambda: len(workspace.ephemerals("U0ALICE")) == 2)
     await slack.command("U0ALICE", "2554529 moved")
     await workspace.until(lambda: bool(workspace.messages(CHANNEL)))
     card = workspace.messages(CHANNEL)[0]
