@@ -39,8 +39,6 @@ Send = Callable[[str, Blocks | None], Awaitable[T]]
 
 MAX_PLAIN_LENGTH = 3000
 """Slack takes 4,000 characters in an update: docs.slack.dev/reference/methods/chat.update"""
-TABLE_ATTEMPTS = 2
-"""After so many server errors to a table, lines are sent: the table may be the reason."""
 _SERVER_ERROR = re.compile("http_5[0-9][0-9]|internal_error|fatal_error")
 _BLOCK = re.compile(r"/blocks/([0-9]+)")
 
@@ -196,52 +194,38 @@ class Slack:
 async def _send_simpler(message: Message, call: Send[T]) -> tuple[T, str]:
     """Send a message, or as much of it as Slack takes.
 
-    Returns Slack's answer, and the code with which it refused the whole message; empty if it took
-    that. Raises: SlackError.
+    Returns Slack's answer, and the code with which it failed to take the whole message; empty if it
+    took that. Raises: SlackError.
     """
-    refusals: list[SlackRefused] = []
-    for blocks in _ever_simpler(message, refusals):
+    failures: list[SlackError] = []
+    for blocks in _ever_simpler(message, failures):
         try:
-            answer = await _sent(message, blocks, call)
+            return await call(message.text, blocks), failures[0].code if failures else ""
         except SlackRefused as error:
             if error.code not in UNPOSTABLE:
                 raise
             log.warning("message refused", why=error.code, slack_says=list(error.words))
-            refusals.append(error)
-        else:
-            return answer, refusals[0].code if refusals else ""
-    return await call(message.text[:MAX_PLAIN_LENGTH], None), refusals[0].code
+            failures.append(error)
+        except SlackUnavailable as error:
+            has_table = message.without_table and blocks is message.blocks
+            if not has_table or not _SERVER_ERROR.fullmatch(error.code):
+                raise
+            failures.append(error)
+    return await call(message.text[:MAX_PLAIN_LENGTH], None), failures[0].code
 
 
-def _ever_simpler(message: Message, refusals: list[SlackRefused]) -> Iterator[Blocks]:
-    """The message's blocks, each time simpler than what Slack has refused last."""
+def _ever_simpler(message: Message, failures: list[SlackError]) -> Iterator[Blocks]:
+    """The message's blocks, each time simpler than what Slack has refused last.
+
+    A server error to a table may pass; the second one counts as its refusal.
+    """
     yield message.blocks
+    if isinstance(failures[-1], SlackUnavailable):
+        yield message.blocks
     blocks = message.without_table or message.blocks
     if message.without_table:
         yield blocks
-    named = {int(each) for word in refusals[-1].words for each in _BLOCK.findall(word)}
-    if named:
+    said = failures[-1].words if isinstance(failures[-1], SlackRefused) else ()
+    if named := {int(each) for word in said for each in _BLOCK.findall(word)}:
         yield plainer(blocks, named)
     yield plainer(blocks)
-
-
-async def _sent(message: Message, blocks: Blocks, call: Send[T]) -> T:
-    """Send these blocks; server errors that a table gets again and again count as its refusal.
-
-    Raises: SlackError.
-    """
-    has_table = bool(message.without_table) and blocks is message.blocks
-    for _ in range(TABLE_ATTEMPTS - 1 if has_table else 0):
-        try:
-            return await call(message.text, blocks)
-        except SlackUnavailable as error:
-            if not _SERVER_ERROR.fullmatch(error.code):
-                raise
-    try:
-        return await call(message.text, blocks)
-    except SlackUnavailable as error:
-        if not has_table or not _SERVER_ERROR.fullmatch(error.code):
-            raise
-        raise SlackRefused(
-            "invalid_blocks", (f"{error.code}, to a message with a table",)
-        ) from error
