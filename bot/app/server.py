@@ -12,7 +12,7 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -192,14 +192,12 @@ async def _opened(
         stack.push_async_callback(server.runner.cleanup)
 
         async def render() -> bytes:
-            parts = await readiness()
-            bot.metrics.ready.set(is_ready(parts))
+            is_ready, parts = await readiness()
+            bot.metrics.ready.set(is_ready)
             bot.metrics.degraded.set(DEGRADED in parts.values())
             return await bot.render()
 
-        server.front.started = Started(
-            bot.app, readiness, is_ready, render, bot.stopping.is_set, rejections
-        )
+        server.front.started = Started(bot.app, readiness, render, bot.stopping.is_set, rejections)
         host, port = server.runner.addresses[0][:2]
         log.info("listening", host=host, port=port, mode=mode)
         try:
@@ -257,13 +255,10 @@ Trouble = dict[str, str]
 """What the log says of a part that is not ok: why, and what to check; empty if it is."""
 
 
-def is_ready(parts: Mapping[str, str]) -> bool:
-    """Whether the process can take a click."""
-    return set(parts.values()) <= {OK, DEGRADED}
-
-
 class Readiness:
-    """Returns a state for each part; the log says why one is not `ok`, and what to do about it.
+    """Returns whether the process can take a click, and a state for each part.
+
+    The log says why one is not `ok`, and what to do about it.
 
     Anybody may call /readyz, so checks are cached (Slack for 5 s, the ledger for 1 s), and the
     answer names no host, no port and no error.
@@ -286,14 +281,14 @@ class Readiness:
             check = _Cached("socket_mode", DEGRADED, check_connection)
             self._checks["socket_mode"] = check
 
-    async def __call__(self) -> dict[str, str]:
+    async def __call__(self) -> tuple[bool, dict[str, str]]:
         parts = {"process": OK}
         if not self._bot.stopping.is_set():
             states = await asyncio.gather(*(check() for check in self._checks.values()))
             parts |= dict(zip(self._checks, states, strict=True))
         if self._bot.stopping.is_set():
             parts["process"] = STOPPING
-        return parts
+        return set(parts.values()) <= {OK, DEGRADED}, parts
 
     async def _check_ledger(self) -> Trouble:
         try:

@@ -160,21 +160,17 @@ MAX_BODY = 1_000_000
 BODY_TIMEOUT_S = 5.0
 MAX_FIELDS = 100
 
-Check = Callable[[], Awaitable[dict[str, str]]]
-
 
 @dataclass(frozen=True, slots=True)
 class Started:
     """What the routes need of a bot that has started.
 
-    `readiness` returns the state of each part, `render` the metrics. `readies` says whether such
-    states let this process take a click. While `stopping` returns True, Slack's requests are
-    answered with 503.
+    `readiness` returns whether this process can take a click, and the state of each part, `render`
+    the metrics. While `stopping` returns True, Slack's requests are answered with 503.
     """
 
     app: AsyncApp
-    readiness: Check
-    readies: Callable[[dict[str, str]], bool]
+    readiness: Callable[[], Awaitable[tuple[bool, dict[str, str]]]]
     render: Callable[[], Awaitable[bytes]]
     stopping: Callable[[], bool]
     rejections: Rejections
@@ -223,8 +219,7 @@ async def _healthz(_request: web.Request) -> web.Response:
 
 
 async def _readyz(_request: web.Request, bot: Started) -> web.Response:
-    parts = await bot.readiness()
-    ready = bot.readies(parts)
+    ready, parts = await bot.readiness()
     return web.json_response({"ready": ready, **parts}, status=200 if ready else 503)
 
 

@@ -83,16 +83,6 @@ def moving(body: Payload) -> Move:
     return Move(int(carried["customer_id"]), dict(carried["ids"]), None, str(carried["reason"]))
 
 
-def typist(body: Payload) -> Person:
-    """The person who typed; an app that is installed for an organisation may get no workspace.
-
-    Source: docs.slack.dev/interactivity/implementing-slash-commands
-    """
-    enterprise_id = body.get("enterprise_id") or ""
-    team_id, name = body["team_id"] or enterprise_id, body.get("user_name") or ""
-    return Person(body["user_id"], team_id, enterprise_id, name)
-
-
 def clicker(body: Payload) -> Person:
     """The person who clicked. `team` and `enterprise` describe the app's place, not the person's.
 
@@ -107,20 +97,22 @@ def clicker(body: Payload) -> Person:
 
 
 def typed_by(body: Payload) -> By:
-    """Who typed a command, where, and by which act."""
-    return By(typist(body), typed_in(body), act(body))
+    """Who typed a command, where, and by which act.
+
+    An app that is installed for an organisation may get no workspace.
+    Source: docs.slack.dev/interactivity/implementing-slash-commands
+    """
+    enterprise_id, name = body.get("enterprise_id") or "", body.get("user_name") or ""
+    person = Person(body["user_id"], body["team_id"] or enterprise_id, enterprise_id, name)
+    channel_id = body["channel_id"]
+    is_direct = _is_direct(channel_id, body.get("channel_name"))
+    place = Place(channel_id, body["response_url"], is_direct, body["command"])
+    return By(person, place, act(body))
 
 
 def pressed_by(body: Payload) -> By:
     """Who pressed a button, where, and by which act."""
     return By(clicker(body), place_of(body), act(body))
-
-
-def typed_in(body: Payload) -> Place:
-    """Where a command was typed."""
-    channel_id = body["channel_id"]
-    is_direct = _is_direct(channel_id, body.get("channel_name"))
-    return Place(channel_id, body["response_url"], is_direct, body["command"])
 
 
 def place_of(body: Payload) -> Place:

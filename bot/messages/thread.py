@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import NamedTuple
 
 from bot.domain.meanings import EVENTS, KINDS, LATER, OUTCOMES, VERDICTS, meaning_of
@@ -116,8 +117,9 @@ def next_reply(card: Card, shown: int, links: Links) -> Reply | None:
         return None
     missing = _happened(card)[shown:]
     first = _result(card) if any(_is_result(each.event) for each in missing) else ""
-    steps = _steps(missing) if card.is_of_many else [[each] for each in missing[:EVENTS_A_REPLY]]
-    told = [each for step in steps for each in step]
+    told = missing if card.is_of_many else missing[:EVENTS_A_REPLY]
+    # what happened to several customers at once is never said in two replies
+    steps = [[*step] for _, step in groupby(told, _sameness)]
     while not _fits(card, first, reply := _composed(card, told, links)) and len(steps) > 1:
         steps = steps[: len(steps) // 2]
         told = [each for step in steps for each in step]
@@ -140,25 +142,10 @@ def _happened(card: Card) -> list[_Happened]:
     return sorted(found, key=lambda each: each.event.id)
 
 
-def _steps(missing: Sequence[_Happened]) -> list[list[_Happened]]:
-    """The events, with those together that happened to several customers at once."""
-    steps: list[list[_Happened]] = []
-    for each in missing:
-        if steps and _is_of_step(each, steps[-1]):
-            steps[-1].append(each)
-        else:
-            steps.append([each])
-    return steps
-
-
-def _is_of_step(each: _Happened, step: Sequence[_Happened]) -> bool:
-    is_outcome = EVENTS[each.event.type].outcome is not None
-    is_same = _sameness(each.event) == _sameness(step[0].event)
-    return is_same and not is_outcome and all(other.request is not each.request for other in step)
-
-
-def _sameness(event: Event) -> tuple[EventType, str, str]:
-    return event.type, event.actor, why_of(event)
+def _sameness(each: _Happened) -> tuple[object, ...]:
+    """What an event has in common with those of other customers; an outcome has nothing."""
+    event = each.event
+    return event.type, event.actor, why_of(event), EVENTS[event.type].outcome and event.id
 
 
 def _fits(card: Card, first: str, reply: list[Line]) -> bool:
@@ -247,7 +234,7 @@ def _together(told: Sequence[_Happened], links: Links) -> list[list[_Happened]]:
         elif EVENTS[event.type].outcome or event.type in _NAMED:
             how = (event.actor, str(_words(each, links)))
         else:
-            how = (*_sameness(event), times[request.id, event.type])
+            how = (*_sameness(each), times[request.id, event.type])
         same.setdefault((event.type, *how), []).append(each)
     return list(same.values())
 

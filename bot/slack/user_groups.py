@@ -41,17 +41,14 @@ class UserGroups:
 
         Otherwise the code of Slack's no, if that was its last word, or None.
         """
-        oldest, refused = self.clock() - MAX_AGE_S, self.refused()
-        return {
-            group: self._known[group][1]
-            if group in self._known and self._known[group][0] >= oldest
-            else refused.get(group)
-            for group in self._user_groups
-        }
+        oldest = self.clock() - MAX_AGE_S
+        known: dict[str, frozenset[str] | str | None] = dict.fromkeys(self._user_groups)
+        known |= self.refused()
+        return known | {group: who for group, (at, who) in self._known.items() if at >= oldest}
 
     def refused(self) -> dict[str, str]:
         """The groups of which Slack's last word was no, each with its error code."""
-        return {group: code for group, code in self.unread().items() if self._is_refused(group)}
+        return {group: each.code for group, each in self._failures.items() if is_verdict(each)}
 
     def unread(self) -> dict[str, str]:
         """The groups that could not be read last time, each with why."""
@@ -78,16 +75,13 @@ class UserGroups:
             complete = await self.refresh()
             pause_s = self.retry_after_s if complete else min(pause_s * 2, self.refresh_every_s)
 
-    def _is_refused(self, group: str) -> bool:
-        return group in self._failures and is_verdict(self._failures[group])
-
     async def _fetch(self, group: str) -> bool:
         try:
             members = await self._slack.user_group_members(group)
         except SlackError as error:
             log.warning("user group not read", user_group=group, why=error.code, **advice(error))
             # while Slack can't be reached, its last refusal stands
-            if is_verdict(error) or not self._is_refused(group):
+            if is_verdict(error) or group not in self.refused():
                 self._failures[group] = error
             if isinstance(error, SlackUnavailable) and error.retry_after_s:
                 self._asked_to_wait_s = max(self._asked_to_wait_s, error.retry_after_s)
