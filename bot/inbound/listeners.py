@@ -23,6 +23,7 @@ from bot.domain.commands import (
     Many,
     Move,
     Pending,
+    Place,
     Question,
     UndoOf,
 )
@@ -144,8 +145,11 @@ class Listeners:
     async def on_decline_sent(self, ack: AsyncAck, body: Payload) -> None:
         """**Decline** in the form: decides, then acknowledges, which closes the form."""
         try:
-            declined = forms.read_declined(body["view"])
-            answer = await self._decide.decline(declined, clicker(body), act(body))
+            sent = forms.read_declined(body["view"])
+            by = By(clicker(body), Place("", sent.response_url), act(body))
+            answer = await self._decide.decide(
+                sent.request_id, Verdict.DECLINED, by, sent.message_ts, sent.reason
+            )
         except LedgerUnavailable as error:
             log.error("form not recorded", why=str(error))  # noqa: TRY400  # expected
             text = forms.LEDGER_UNCERTAIN if error.uncertain else forms.LEDGER_DOWN

@@ -31,44 +31,32 @@ IMMUTABLE = (
     "undoes",
 )
 """The columns of `requests` that never change once the card is posted."""
-HASHED = ("previous", "request_id", "number", "at", "type", "actor", "details")
-"""The columns of `events` that an event's hash covers."""
 NOT_POSTED = "2:"
 """Begins a fingerprint that was taken before the card was posted, and so covers no `ts`."""
 
 
 def chained(row: AnyRow, at: datetime, event_type: str, actor: str, details: str) -> dict[str, Any]:
     """The next event of a request's row, as a row of `events`; `details` is canonical JSON."""
-    number = row["events"] + 1
-    previous = row["head"]
-    return {
+    event = {
         "request_id": row["id"],
-        "number": number,
+        "number": row["events"] + 1,
         "at": at,
         "type": event_type,
         "actor": actor,
         "details": details,
-        "previous": previous,
-        "hash": digest(previous, row["id"], number, at, event_type, actor, details),
+        "previous": row["head"],
     }
+    return event | {"hash": digest(event)}
 
 
-def digest(
-    previous: str,
-    request_id: str,
-    number: int,
-    at: datetime,
-    event_type: str,
-    actor: str,
-    details: str,
-) -> str:
+def digest(event: AnyRow) -> str:
     """The SHA-256, in hex, of an event's content and the hash of the event before it.
 
-    `details` is the text as stored, canonical JSON, and is hashed as it is.
+    Its `details` are hashed as they are stored: canonical JSON.
     """
-    time = at.isoformat(timespec="microseconds")
-    start = canonical_json([previous, request_id, number, time, event_type, actor])
-    return hashlib.sha256(f"{start[:-1]},{details}]".encode()).hexdigest()
+    names = ("previous", "request_id", "number", "at", "type", "actor")
+    start = canonical_json([event[name] for name in names])
+    return hashlib.sha256(f"{start[:-1]},{event['details']}]".encode()).hexdigest()
 
 
 def fingerprint(row: AnyRow, *, posted: bool) -> str:
@@ -110,7 +98,7 @@ def mismatch(card_id: str, rows: Sequence[AnyRow], events: Sequence[AnyRow]) -> 
 def _mismatch(row: AnyRow, chain: Sequence[AnyRow], first: AnyRow) -> str:
     previous = ""
     for event in chain:
-        if event["previous"] != previous or event["hash"] != digest(*(event[n] for n in HASHED)):
+        if event["previous"] != previous or event["hash"] != digest(event):
             return f"the events of request {row['id']} were changed"
         previous = event["hash"]
     if not chain or previous != row["head"] or len(chain) != row["events"]:

@@ -94,6 +94,14 @@ OUTCOMES = select(requests.c.id, requests.c.outcome, requests.c.undone_by).where
 CARDS_OF = select(card_id_of_row).where(requests.c.id.in_(bindparam("ids", expanding=True)))
 
 
+_UNDECIDED = dict.fromkeys(
+    [
+        *("verdict", "decider_id", "decider_team_id", "decided_at"),
+        *("outcome", "settled_at", "undone_by"),
+    ]
+)
+
+
 class NoSuchCard(Exception):
     """The ledger has no card with this id."""
 
@@ -115,14 +123,12 @@ class LockedCard:
     _changed: dict[str, Row] = field(default_factory=dict)
     _card: Card | None = None
 
-    def __post_init__(self) -> None:
-        """The transaction writes what is changed."""
-        self._tx.locked.append(self)
+    first: Row = field(init=False)
 
-    @property
-    def first(self) -> Row:
-        """The row that speaks for the card."""
-        return self.rows[0]
+    def __post_init__(self) -> None:
+        """The first row speaks for the card; the transaction writes what is changed."""
+        self.first = self.rows[0]
+        self._tx.locked.append(self)
 
     @property
     def id(self) -> str:
@@ -313,16 +319,10 @@ def request_row(request: Request) -> Row:
         "asked_at": request.asked_at,
         "expires_at": request.expires_at,
         "is_open": request.is_open,
-        "verdict": None,
-        "decider_id": None,
-        "decider_team_id": None,
-        "decided_at": None,
-        "outcome": None,
-        "settled_at": None,
+        **_UNDECIDED,
         "events": 0,
         "head": "",
         "undoes": request.undoes,
-        "undone_by": None,
         "card_id": request.card_id,
         "position": request.position,
         "card_size": request.card_size,

@@ -18,11 +18,10 @@ from bot.ledger import decide_steps, people, rows
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.database.statements import clock
 from bot.ledger.decide_steps import Decided
-from bot.ledger.people import Act
 from bot.ledger.rows import NoSuchCard
 from bot.messages import answers, click_answers
 from bot.messages.block_kit import Message
-from bot.messages.forms import Declined, decline_form
+from bot.messages.forms import decline_form
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.requests.lists import Lists
@@ -137,16 +136,6 @@ class Decide:
         """Open the form that asks why."""
         form = decline_form(card, message_ts, self._links, place.response_url)
         await self._private.open_form(place, trigger_id, form)
-
-    async def decline(self, declined: Declined, person: Person, act: Act) -> Answer | None:
-        """Decline a card with the form; the verdict is in the ledger when this returns.
-
-        Returns None if the verdict was taken, otherwise what to tell the person.
-        Raises: LedgerUnavailable.
-        """
-        by = By(person, Place("", declined.response_url), act)
-        declining = (declined.request_id, Verdict.DECLINED, by, declined.message_ts)
-        return await self.decide(*declining, declined.reason)
 
     async def stop(self, card_id: str, by: By) -> None:
         """Handle **Stop** on a card whose work is in progress, by its requester or a confirmer.

@@ -71,6 +71,11 @@ class Runner:
     _look_again: asyncio.Event = field(default_factory=asyncio.Event)
     _failed_cards: set[str] = field(default_factory=set)
     _names: dict[str, str] = field(default_factory=dict)
+    _hold: timedelta = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Each step needs it."""
+        self._hold = self._timing.hold
 
     def handle(self, handlers: Mapping[Kind, Handler]) -> None:
         """Say who does the jobs of each kind."""
@@ -137,8 +142,8 @@ class Runner:
         self, step: Callable[[Transaction], T], *, urgent: bool, again: bool = False
     ) -> T:
         def work(connection: Connection) -> tuple[T, Transaction]:
-            hold, names = self._timing.hold, self._names
-            transaction = Transaction(connection, self._holder, hold, again=again, names=names)
+            holder, hold, names = self._holder, self._hold, self._names
+            transaction = Transaction(connection, holder, hold, again=again, names=names)
             result = step(transaction)
             transaction.finish()
             return result, transaction

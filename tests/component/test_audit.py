@@ -548,8 +548,7 @@ def test_a_text_that_is_no_event_is_named_even_with_its_hash(
     with engine.begin() as connection:
         last = events.select().where(events.c.request_id == FIRST.id, events.c.number == 4)
         row = dict(connection.execute(last).mappings().one()) | {"details": details}
-        names = ("previous", "request_id", "number", "at", "type", "actor", "details")
-        forged = digest(*(row[name] for name in names))
+        forged = digest(row)
         where = events.c.id == row["id"]
         connection.execute(events.update().where(where).values(details=details, hash=forged))
         connection.execute(requests.update().where(requests.c.id == FIRST.id).values(head=forged))
@@ -866,8 +865,7 @@ def rehash(url: str, number: int, actor: str) -> None:
     with engine.begin() as connection:
         query = events.select().where(events.c.request_id == FIRST.id, events.c.number == number)
         forged = dict(connection.execute(query).mappings().one()) | {"actor": actor}
-        names = ("previous", "request_id", "number", "at", "type", "actor", "details")
-        new = {"actor": actor, "hash": digest(*(forged[name] for name in names))}
+        new = {"actor": actor, "hash": digest(forged)}
         where = (events.c.request_id == FIRST.id) & (events.c.number == number)
         connection.execute(events.update().where(where).values(new))
     engine.dispose()

@@ -27,7 +27,6 @@ from sqlalchemy import (
 from bot.domain.models import EventType, Outcome, Verdict
 from bot.ledger.database.engine import streaming
 from bot.ledger.hash_chain import (
-    HASHED,
     NOT_POSTED,
     digest,
     fingerprint,
@@ -119,8 +118,7 @@ def _problems(chain: Iterable[RowMapping]) -> Iterator[str]:
 
 def _is_unchanged(row: RowMapping) -> bool:
     try:
-        values = dict(row) | {"at": time_of(row["at"])}
-        right = digest(*(values[name] for name in HASHED))
+        right = digest(dict(row) | {"at": time_of(row["at"])})
         return right == row["hash"] and object_of(row["details"]) is not None
     except (ValueError, TypeError, RecursionError):
         return False
