@@ -198,35 +198,24 @@ def shown_so_far(tx: Transaction, job: Job, events: int) -> None:
     rows.note_shown(tx.connection, job.card_id, events)
 
 
-def not_shown(
-    tx: Transaction,
-    job: Job,
-    events: int,
-    *,
-    again_in: timedelta | None = None,
-    why: str = "",
-    gone: bool = False,
-) -> None:
-    """Note that Slack did not take a card or a reply, and try again later, or never by itself.
+def given_up(tx: Transaction, job: Job, events: int, why: str, *, gone: bool = False) -> bool:
+    """Note that Slack does not take a card or a reply: it is drawn again only if somebody presses.
 
-    `why` is what Slack said when the bot gives up; it becomes an event, once. If the card is
-    `gone`, nothing is left to show. Raises: LostHold.
+    If the card is `gone`, nothing is left to show. False if the job was set again since the card
+    was read. Raises: LostHold.
     """
     rows.note_shown(tx.connection, job.card_id, events)
-    if why:
-        locked = rows.lock(tx, job.card_id)
-        details: dict[str, object] = {"why": why}
-        last = locked.card.first.events[-1]
-        # a press makes the bot try again: the same failure is written once
-        if (last.type, last.details) != (EventType.DELIVERY_FAILED, details):
-            locked.append(locked.first, EventType.DELIVERY_FAILED, details)
-        if gone:
-            locked.change(locked.first, shown_events=len(locked.events))
-    if not gone:
-        jobs.put_off(tx, job, again_in)
-    elif not jobs.end_unless_set_again(tx, job):
-        job.attempts = 0
-        jobs.put_off(tx, job, timedelta())
+    locked = rows.lock(tx, job.card_id)
+    details: dict[str, object] = {"why": why}
+    last = locked.card.first.events[-1]
+    # a press makes the bot try again: the same failure is written once
+    if (last.type, last.details) != (EventType.DELIVERY_FAILED, details):
+        locked.append(locked.first, EventType.DELIVERY_FAILED, details)
+    if gone:
+        locked.change(locked.first, shown_events=len(locked.events))
+        return jobs.end_unless_set_again(tx, job)
+    jobs.put_off(tx, job, None)
+    return True
 
 
 def reminded(tx: Transaction, job: Job, *, notifies: bool) -> Card | None:

@@ -155,8 +155,7 @@ class Show:
         shown = known if isinstance(replied, BaseException) else replied
         results = {"the card": drawn, "the trail": replied}
         failures = {what: e for what, e in results.items() if isinstance(e, SlackError)}
-        await self._not_drawn(job, card, shown, failures)
-        return shown, True
+        return shown, await self._not_drawn(job, card, shown, failures)
 
     async def _links_of(self, card: Card) -> Links:
         """The links of a card, also to the cards that overtook it."""
@@ -194,8 +193,11 @@ class Show:
 
     async def _not_drawn(
         self, job: Job, card: Card, shown: int, failures: Mapping[str, SlackError]
-    ) -> None:
-        """Try again later; give up where that makes no sense. `failures` are by what they lost."""
+    ) -> bool:
+        """Try again later; give up where that makes no sense. `failures` are by what they lost.
+
+        False if there is more to draw at once.
+        """
         job.attempts += 1
         lost = " and ".join(failures)
         await self._tell_result(job, card, failures.get("the card"), lost)
@@ -209,12 +211,12 @@ class Show:
                 "slack unavailable", why=codes, not_shown=lost, again_in_s=pause_s, **checks
             )
             again_in = timedelta(seconds=pause_s)
-            await self._runner.run(work_steps.not_shown, job, shown, again_in=again_in)
-            return
+            return await self._runner.run(work_steps.shown, job, shown, again_in)
         self._metrics.undelivered.inc()
         log.error("gave up updating slack", why=codes, not_shown=lost, **checks)
         why = f"Slack did not take {lost}: {codes}"
-        await self._runner.run(work_steps.not_shown, job, shown, why=why, gone=not passing)
+        gone = not passing
+        return await self._runner.run(work_steps.given_up, job, shown, why, gone=gone)
 
     async def _tell_result(
         self, job: Job, card: Card, failure: SlackError | None, lost: str

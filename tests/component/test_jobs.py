@@ -263,9 +263,9 @@ SHOW: dict[str, Write] = {
     "to show": lambda p, job: p.run(work_steps.as_it_is, job),
     "shown": lambda p, job: p.run(work_steps.shown, job, 3),
     "shown so far": lambda p, job: p.run(work_steps.shown_so_far, job, 2),
-    "not shown": lambda p, job: p.run(work_steps.not_shown, job, 2, again_in=HOUR),
-    "given up": lambda p, job: p.run(work_steps.not_shown, job, 2, why="gone"),
-    "gone": lambda p, job: p.run(work_steps.not_shown, job, 2, why="gone", gone=True),
+    "not shown": lambda p, job: p.run(work_steps.shown, job, 2, HOUR),
+    "given up": lambda p, job: p.run(work_steps.given_up, job, 2, "gone"),
+    "gone": lambda p, job: p.run(work_steps.given_up, job, 2, "gone", gone=True),
 }
 RECHECK: dict[str, Write] = {
     "rechecked": lambda p, job: p.run(work_steps.rechecked, job, {ID: Looked(EventType.RECHECKED)}),

@@ -532,18 +532,18 @@ async def test_a_delivery_that_is_given_up_is_recorded_once(one: Process) -> Non
     await one.confirmed()
     await one.record()
     job = one.held[Kind.SHOW]
-    await one.run(work_steps.not_shown, job, 0, why="no room")
+    await one.run(work_steps.given_up, job, 0, "no room")
     assert await one.take(Kind.SHOW) == []
     await one.set(ID, Kind.SHOW)
     [job] = await one.take(Kind.SHOW)
-    await one.run(work_steps.not_shown, job, 0, why="no room")
+    await one.run(work_steps.given_up, job, 0, "no room")
     assert story(await one.card()).count(EventType.DELIVERY_FAILED) == 1
 
 
 async def test_a_card_that_is_gone_leaves_nothing_to_show(one: Process) -> None:
     await one.confirmed()
     await one.record()
-    await one.run(work_steps.not_shown, one.held[Kind.SHOW], 0, why="no card", gone=True)
+    await one.run(work_steps.given_up, one.held[Kind.SHOW], 0, "no card", gone=True)
     card = await one.card()
     assert (await kinds(one), card.events[-1].type) == (set(), EventType.DELIVERY_FAILED)
     assert card.first.shown_events == len(card.events)

@@ -334,13 +334,13 @@ async def fail(scene: Scene, _side: Side) -> object:
     """Slack does not take the card now."""
     again_in = timedelta(minutes=1)
     job = scene.job(Kind.SHOW)
-    return await scene.holder.run(work_steps.not_shown, job, 0, again_in=again_in)
+    return await scene.holder.run(work_steps.shown, job, 0, again_in)
 
 
 async def lose_card(scene: Scene, _side: Side) -> object:
     """Slack no longer has the card."""
     job = scene.job(Kind.SHOW)
-    return await scene.holder.run(work_steps.not_shown, job, 0, why="not found", gone=True)
+    return await scene.holder.run(work_steps.given_up, job, 0, "not found", gone=True)
 
 
 async def press_late(scene: Scene, side: Side) -> object:
