@@ -18,6 +18,7 @@ from bot.ledger.people import Act, Repeated
 
 DOUBLE_CLICK = timedelta(seconds=2)
 NOBODY = Person("", "")
+"""Who decides what the bot ends by itself."""
 JUST_DRAWN = timedelta(seconds=10)
 """A press so soon after the result was drawn may have crossed it on the way."""
 
@@ -79,7 +80,7 @@ def decided(
     tx: Transaction,
     card_id: str,
     verdict: Verdict,
-    person: Person | None,
+    person: Person = NOBODY,
     act: Act | None = None,
     *,
     judge: Judge = lambda _request, _other: ALLOWED,
@@ -101,7 +102,7 @@ def decided(
     if act and (came := people.came_of(tx, act)):
         if tx.again:
             _set_jobs(tx, locked)
-        return _repeated(Repeated(came, card), verdict, person or NOBODY)
+        return _repeated(Repeated(came, card), verdict, person)
     first = locked.first
     expired = first["expires_at"] <= tx.now
     if not first["is_open"] or expired is not (verdict is Verdict.EXPIRED):
@@ -111,39 +112,28 @@ def decided(
         return Decided(card, taken=False, mismatch=mismatch)
     if message_ts and not first["message_ts"]:
         locked.place(message_ts)
-    by, other = _done_since(tx, locked) if verdict is Verdict.CONFIRMED else ({}, None)
+    # a card that is not confirmed executes nothing
+    by: Mapping[str, Request] = {}
+    other, after = None, dict[str, list[str]]()
+    if verdict is Verdict.CONFIRMED:
+        same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))
+        by, other = same_customer.since_asked(tx.connection, locked)
+        after = same_customer.awaited(tx.connection, card, sent_since(tx.now, tx.hold))
     decision = judge(card.first, other)
     if not decision.allowed:
-        return _denied(tx, locked, verdict, person or NOBODY, decision, other, act)
+        return _denied(tx, locked, verdict, person, decision, other, act)
     if by and _overtake(tx, locked, by):
         # nobody was quicker to note it
         people.keep_act(tx, act, card_id, "late")
         _set_jobs(tx, locked)
         return Decided(locked.card, taken=False, closed=True)
-    if person:
-        people.note_name(tx, person)
-        if response_url:
-            people.remember_url(tx, card_id, person, response_url)
-    # a card that is not confirmed executes nothing
-    waits = verdict is Verdict.CONFIRMED
-    since = sent_since(tx.now, tx.hold)
-    after = same_customer.awaited(tx.connection, card, since) if waits else {}
+    people.note_name(tx, person)
+    if response_url:
+        people.remember_url(tx, card_id, person, response_url)
     _decide(tx, locked, verdict, person, details or {}, after, seen or {})
     people.keep_act(tx, act, card_id, "taken")
     _set_jobs(tx, locked)
     return Decided(locked.card, taken=True)
-
-
-def _done_since(
-    tx: Transaction, locked: rows.LockedCard
-) -> tuple[Mapping[str, Request], Request | None]:
-    """By what a card's requests were overtaken since it was asked, and what else is in its way."""
-    same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))
-    others = same_customer.since_asked(tx.connection, locked.id)
-    if not others:
-        return {}, None
-    by = same_customer.known_changes(locked.card, others)
-    return by, same_customer.in_the_way(locked.card, others, by)
 
 
 def overtaken(tx: Transaction, card_id: str) -> Card | None:
@@ -159,8 +149,7 @@ def overtaken(tx: Transaction, card_id: str) -> Card | None:
 
 def closes_overtaken(tx: Transaction, locked: rows.LockedCard) -> bool:
     """Note what other cards have changed since this one was asked; true if that closed it."""
-    others = same_customer.since_asked(tx.connection, locked.id)
-    by = same_customer.known_changes(locked.card, others) if others else {}
+    by, _other = same_customer.since_asked(tx.connection, locked)
     if not by or locked.mismatch or not _overtake(tx, locked, by):
         return False
     _set_jobs(tx, locked)
@@ -175,7 +164,7 @@ def _overtake(tx: Transaction, locked: rows.LockedCard, by: Mapping[str, Request
     card = locked.card
     about = {each.id: _how(each, by[each.id]) for each in card.requests if each.id in by}
     if card.is_pair or all(each.outcome or each.id in by for each in card.requests):
-        _decide(tx, locked, Verdict.OVERTAKEN, None, {}, {}, about)
+        _decide(tx, locked, Verdict.OVERTAKEN, NOBODY, {}, {}, about)
         return True
     for row in locked.rows:
         if row["id"] in by:
@@ -214,7 +203,7 @@ def _decide(
     tx: Transaction,
     locked: rows.LockedCard,
     verdict: Verdict,
-    person: Person | None,
+    person: Person,
     details: Mapping[str, object],
     after: Mapping[str, Sequence[str]],
     seen: Mapping[str, Mapping[str, object]],
@@ -224,19 +213,19 @@ def _decide(
     locked.change_all(
         verdict=verdict,
         is_open=False,
-        decider_id=person and person.user_id,
-        decider_team_id=person and person.team_id,
+        decider_id=None if person is NOBODY else person.user_id,
+        decider_team_id=None if person is NOBODY else person.team_id,
         decided_at=locked.at,
     )
     for row in locked.rows:
         about: dict[str, object] = {**details, **seen.get(row["id"], {})}
-        if person:
+        if person is not NOBODY:
             # the hash chain covers the event, and `verify` compares the row with it
             about["team"] = person.team_id
         if waits_for := after.get(row["id"]):
             about["after"] = list(waits_for)
         about["row"] = fingerprint(row, posted=True)
-        locked.append(row, EventType(verdict), about, person.user_id if person else "")
+        locked.append(row, EventType(verdict), about, person.user_id)
 
 
 def _denied(

@@ -6,7 +6,7 @@ first: a clock can be set back, and instances' clocks differ.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from sqlalchemy import (
@@ -23,7 +23,7 @@ from sqlalchemy import (
 from bot.domain.meanings import OUTCOMES, is_done
 from bot.domain.models import Card, Event, EventType, Kind, Request, Verdict
 from bot.ledger.database.statements import Statement, run
-from bot.ledger.rows import ROWS_OF_CARD, AnyRow, event_of, request_of
+from bot.ledger.rows import ROWS_OF_CARD, AnyRow, LockedCard, event_of, request_of
 from bot.ledger.tables import card_id_of_row, events, requests
 
 # an outcome that only a newer version knows may have changed the customer
@@ -152,28 +152,30 @@ def lock_customers(connection: Connection, customer_ids: Iterable[int]) -> None:
         run(connection, lock, {"ids": ids}).fetchall()
 
 
-def since_asked(connection: Connection, card_id: str) -> list[Request]:
-    """What other cards did for a card's customers since it was asked or are doing, latest first."""
-    return [request_of(row) for row in SINCE_ASKED.rows(connection, {"card_id": card_id})]
+def since_asked(
+    connection: Connection, locked: LockedCard
+) -> tuple[Mapping[str, Request], Request | None]:
+    """What other cards did for a waiting card's customers since it was asked, or are doing.
+
+    First what is known to have overtaken its requests, by their ids: the last change of each. Then
+    what else it must not be confirmed after, or beside: what may have changed a customer, or is
+    about to. Who is left out already is in neither.
+    """
+    found = SINCE_ASKED.rows(connection, {"card_id": locked.id})
+    if not found:
+        return {}, None
+    others = [request_of(row) for row in found]
+    waiting = {r.customer.customer_id: r for r in locked.card.requests if r.outcome is None}
+    mine = {o.id: waiting[i] for o in others if (i := o.customer.customer_id) in waiting}
+    # the latest is first
+    by = {mine[o.id].id: o for o in reversed(others) if o.id in mine and is_done(o)}
+    left = (o for o in others if o.id in mine and mine[o.id].id not in by)
+    return by, next((o for o in left if not _can_wait(mine[o.id], o)), None)
 
 
 def waiting_for_changed(connection: Connection, card_id: str) -> Sequence[str]:
     """The cards that wait for customers that a card is known to have changed."""
     return list(connection.execute(WAITING, {"card_id": card_id}).scalars())
-
-
-def known_changes(card: Card, others: Sequence[Request]) -> dict[str, Request]:
-    """For each request that overtook one of a waiting card's, by its id: the last known change.
-
-    `others` are what was done since the card was asked, latest first. Who is left out already is
-    not among them, nor who may have been changed: nobody knows that.
-    """
-    last = {o.customer.customer_id: o for o in reversed(others) if is_done(o)}
-    return {
-        each.id: last[each.customer.customer_id]
-        for each in card.requests
-        if each.outcome is None and each.customer.customer_id in last
-    }
 
 
 def changed_since(
@@ -282,20 +284,6 @@ def unanswered_at(request: Request) -> datetime | None:
         if killed or not any("calls" in event.details for event in request.events):
             sent.append(request.events[begun].at)
     return max(sent, default=None)
-
-
-def in_the_way(card: Card, others: Sequence[Request], left_out: Collection[str]) -> Request | None:
-    """The first of `others` that a card must not be confirmed after, or beside.
-
-    None for the customers of `left_out` requests, or of those that were left out before.
-    """
-    asked = {
-        each.customer.customer_id
-        for each in card.requests
-        if each.outcome is None and each.id not in left_out
-    }
-    found = (other for other in others if other.customer.customer_id in asked)
-    return next((other for other in found if not _can_wait(card.first, other)), None)
 
 
 def _can_wait(request: Request, other: Request) -> bool:

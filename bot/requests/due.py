@@ -68,9 +68,7 @@ class Deadlines:
             found = await asyncio.gather(*map(self._work.look, card.requests))
             away: dict[str, object] = {"away": True} if now - expires_at > self._timing.hold else {}
             seen = {r.id: {**each, **away} for r, each in zip(card.requests, found, strict=True)}
-        decided = await self._runner.run(
-            decide_steps.decided, card.id, Verdict.EXPIRED, None, seen=seen
-        )
+        decided = await self._runner.run(decide_steps.decided, card.id, Verdict.EXPIRED, seen=seen)
         if decided.mismatch:
             log.error("card not expired", why=decided.mismatch, card_id=card.id)
             await self._runner.run(jobs.put_off, job, timedelta(hours=1))

@@ -129,7 +129,7 @@ async def test_a_card_does_not_expire_early(one: Process, late_s: int, taken: bo
     await one.ask()
     await one.post()
     one.now = REQUEST.expires_at + timedelta(seconds=late_s)
-    result = await one.run(decide_steps.decided, ID, Verdict.EXPIRED, None)
+    result = await one.run(decide_steps.decided, ID, Verdict.EXPIRED)
     assert result.taken is taken
     assert await kinds(one) == ({"show"} if taken else {"expire"})
 

@@ -265,7 +265,7 @@ async def cancel(scene: Scene, side: Side) -> object:
 
 
 async def expire(scene: Scene, side: Side) -> object:
-    return _told(await side.run(decide_steps.decided, scene.id, Verdict.EXPIRED, None))
+    return _told(await side.run(decide_steps.decided, scene.id, Verdict.EXPIRED))
 
 
 async def refuse(scene: Scene, side: Side) -> object:
