@@ -44,9 +44,8 @@ from bot.requests.execution import Execution
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lists import Lists
 from bot.requests.paste import Paste
-from bot.requests.permissions import Permissions
+from bot.requests.people import Permissions, PrivateMessages
 from bot.requests.post_cards import PostCards
-from bot.requests.private_messages import PrivateMessages
 from bot.requests.runner import Runner
 from bot.requests.show import Show
 from bot.requests.work import Work

@@ -22,7 +22,7 @@ from bot.ops import logs
 from bot.ops.metrics import RECEIVED_AT, Metrics
 from bot.ops.tasks import BackgroundTasks
 from bot.requests.decide import Answer
-from bot.requests.private_messages import PrivateMessages
+from bot.requests.people import PrivateMessages
 
 log = structlog.get_logger(__name__)
 

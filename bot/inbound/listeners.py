@@ -54,7 +54,7 @@ from bot.requests.decide import Answer, Decide
 from bot.requests.follow_ups import FollowUps
 from bot.requests.lists import Lists
 from bot.requests.paste import Paste
-from bot.requests.private_messages import By
+from bot.requests.people import By
 
 log = structlog.get_logger(__name__)
 

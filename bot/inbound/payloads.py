@@ -10,7 +10,7 @@ from uuid import uuid4
 from bot.domain.commands import COMMAND, Ask, Malformed, Move, Place, asked
 from bot.domain.models import Person
 from bot.ledger.people import Act
-from bot.requests.private_messages import By
+from bot.requests.people import By
 
 Payload = dict[str, Any]
 

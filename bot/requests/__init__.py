@@ -4,8 +4,8 @@
 what people press; `work` does what was confirmed, one `execution` a customer; `show` draws card and
 thread. `follow_ups` has **Undo…** and **Check again**; `due` a waiting card's reminder and end, and
 a later look at what was changed. `lists` and `paste` answer one person, `customers` reads and
-searches in Fusebill, `permissions` applies the rules, and `private_messages` tells people what
-others need not see. `runner` runs the ledger's steps and starts the jobs that they set.
+searches in Fusebill, and `people` applies the rules and tells people what others need not see.
+`runner` runs the ledger's steps and starts the jobs that they set.
 
 May import `slack`, `messages`, `fusebill`, `ledger`, `domain`, `settings` and `ops`.
 """

@@ -41,8 +41,7 @@ from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.requests.customers import Customers, ReadEach, common_error, left_out_of
 from bot.requests.lists import Lists
-from bot.requests.permissions import Permissions
-from bot.requests.private_messages import By, PrivateMessages
+from bot.requests.people import By, Permissions, PrivateMessages
 from bot.requests.runner import Runner
 
 log = structlog.get_logger(__name__)

@@ -28,7 +28,7 @@ from bot.messages.block_kit import cut
 from bot.messages.fusebill_errors import reason
 from bot.messages.phrases import display_name
 from bot.ops.tasks import beside, retried
-from bot.requests.private_messages import PrivateMessages
+from bot.requests.people import PrivateMessages
 
 log = structlog.get_logger(__name__)
 

@@ -25,8 +25,7 @@ from bot.messages.forms import decline_form
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.requests.lists import Lists
-from bot.requests.permissions import Permissions
-from bot.requests.private_messages import By, PrivateMessages, warn_of_unknown_card
+from bot.requests.people import By, Permissions, PrivateMessages, warn_of_unknown_card
 from bot.requests.runner import Runner
 from bot.requests.show import Show
 

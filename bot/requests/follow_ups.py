@@ -26,8 +26,7 @@ from bot.ops.metrics import Metrics
 from bot.requests.ask import Ask, new_card
 from bot.requests.customers import Customers, ReadEach
 from bot.requests.lists import Lists
-from bot.requests.permissions import Permissions
-from bot.requests.private_messages import By, PrivateMessages, warn_of_unknown_card
+from bot.requests.people import By, Permissions, PrivateMessages, warn_of_unknown_card
 from bot.requests.runner import Runner
 from bot.requests.show import Show
 

@@ -19,8 +19,7 @@ from bot.messages import answers, lists, questions
 from bot.messages.lists import OpenRequest
 from bot.messages.phrases import Links
 from bot.requests.customers import Search
-from bot.requests.permissions import Permissions
-from bot.requests.private_messages import By, PrivateMessages
+from bot.requests.people import By, Permissions, PrivateMessages
 from bot.requests.runner import Runner
 from bot.slack.client import Slack
 from bot.slack.errors import SlackError

@@ -21,8 +21,7 @@ from bot.messages.paste_form import (
     paste_form,
     understood,
 )
-from bot.requests.permissions import Permissions
-from bot.requests.private_messages import By, PrivateMessages
+from bot.requests.people import By, Permissions, PrivateMessages
 
 
 @dataclass(eq=False, slots=True)

@@ -19,7 +19,7 @@ from bot.messages.card import Deciders
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
 from bot.ops.tasks import retried
-from bot.requests.private_messages import PrivateMessages
+from bot.requests.people import PrivateMessages
 from bot.requests.runner import Runner
 from bot.requests.show import Show, pause_after
 from bot.settings import Timing

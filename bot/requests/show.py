@@ -35,7 +35,7 @@ from bot.messages.results import MAX_OVERTAKERS, overtaken_by
 from bot.ops import logs
 from bot.ops.metrics import Metrics
 from bot.ops.tasks import BackgroundTasks
-from bot.requests.private_messages import PrivateMessages
+from bot.requests.people import PrivateMessages
 from bot.requests.runner import Runner
 from bot.settings import Timing
 from bot.slack.client import Slack

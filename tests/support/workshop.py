@@ -15,7 +15,7 @@ from bot.fusebill.errors import FusebillError
 from bot.fusebill.pace import Pace, RateLimit
 from bot.fusebill.transport import AiohttpTransport
 from bot.requests.customers import Customers
-from bot.requests.private_messages import PrivateMessages
+from bot.requests.people import PrivateMessages
 from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.response_urls import Origin
 from bot.sandbox.slack.simulator import SimulatedSlack, text_of
