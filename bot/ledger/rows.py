@@ -124,16 +124,13 @@ class LockedCard:
     _card: Card | None = None
 
     first: Row = field(init=False)
+    id: str = field(init=False)
 
     def __post_init__(self) -> None:
         """The first row speaks for the card; the transaction writes what is changed."""
         self.first = self.rows[0]
+        self.id = self.first["card_id"] or self.first["id"]
         self._tx.locked.append(self)
-
-    @property
-    def id(self) -> str:
-        """The card's id."""
-        return str(self.first["card_id"] or self.first["id"])
 
     @property
     def at(self) -> datetime:

@@ -12,7 +12,7 @@ lines can't write them any more: the next start logs the last events again.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from time import monotonic
@@ -68,12 +68,12 @@ def witnessed(connection: Connection) -> Iterator[None]:
         yield
     except BaseException:
         if transaction.committing:
-            _write(transaction, uncertain=True)
+            _log(transaction.inserted, uncertain=True)
             now = monotonic()
             _uncertain[engine].extend((each, now) for each in transaction.inserted)
         raise
     else:
-        _write(transaction)
+        _log(transaction.inserted)
 
 
 def saw(connection: Connection, new: Mapping[str, Any], count: int) -> None:
@@ -88,8 +88,7 @@ def log_again(connection: Connection) -> None:
     A bot that was killed may have committed them without their lines.
     """
     last = select(*_COLUMNS).order_by(events.c.id.desc()).limit(LAST_EVENTS)
-    for row in reversed(connection.execute(last).mappings().all()):
-        _log(row, again=True)
+    _log(reversed(connection.execute(last).mappings().all()), again=True)
 
 
 def _on_commit(connection: Connection) -> None:
@@ -118,17 +117,13 @@ def _resolve(connection: Connection, current: _Transaction) -> None:
     try:
         for row in connection.execute(query).mappings().all():
             if wanted.pop(row["hash"], None):
-                _log(row)
+                _log([row])
     finally:
         oldest = monotonic() - RESOLVED_AFTER_S
         pending.extend(each for each in wanted.values() if each[1] > oldest)
 
 
-def _write(transaction: _Transaction, **doubt: bool) -> None:
-    for row in transaction.inserted:
-        _log(row, **doubt)
-
-
-def _log(row: Row, **flags: bool) -> None:
-    logged = {name: row[name] for name in _LOGGED} | {"type": str(row["type"])}
-    log.info(MESSAGE, **logged, count=row["id"], **flags)
+def _log(rows: Iterable[Row], **flags: bool) -> None:
+    for row in rows:
+        logged = {name: row[name] for name in _LOGGED} | {"type": str(row["type"])}
+        log.info(MESSAGE, **logged, count=row["id"], **flags)

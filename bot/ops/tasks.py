@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, Generic, TypeVar
 
@@ -72,13 +73,13 @@ async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
+@dataclass(eq=False, slots=True)
 class Batches(Generic[T, R]):
     """Writes values of several tasks together: what arrives during one write goes into the next."""
 
-    def __init__(self, write: Callable[[Sequence[T]], Awaitable[R]]) -> None:
-        self._write = write
-        self._waiting: list[tuple[T, asyncio.Future[R]]] = []
-        self._turn = asyncio.Lock()
+    _write: Callable[[Sequence[T]], Awaitable[R]]
+    _waiting: list[tuple[T, asyncio.Future[R]]] = field(default_factory=list)
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def add(self, value: T) -> R:
         """Write a value, perhaps with others; returns what the write did."""

@@ -90,11 +90,6 @@ class _Progress:
             self.deadline += took_s
             self.limit.reschedule(ends_at and ends_at + took_s)
 
-    def kept(self) -> dict[str, object]:
-        """The evidence, for the details of the outcome."""
-        calls: dict[str, object] = {"calls": self.calls} if self.calls else {}
-        return calls | ({"running_s": round(monotonic() - self.sent_at, 3)} if self.running else {})
-
 
 @dataclass(eq=False, slots=True)
 class Execution:
@@ -130,9 +125,13 @@ class Execution:
             last = progress.last_error
             late = OutcomeUnknown(last.status, last.texts, "the time was up")
             result = _failed(late, progress, last)
-        seconds = round(monotonic() - started, 3)
-        details = {"seconds": seconds, **progress.kept(), **result.details}
-        return replace(result, details=details)
+        now = monotonic()
+        kept: dict[str, object] = {"seconds": round(now - started, 3)}
+        if progress.calls:
+            kept["calls"] = progress.calls
+        if progress.running:
+            kept["running_s"] = round(now - progress.sent_at, 3)
+        return replace(result, details=kept | result.details)
 
     async def look(self, request: Request) -> dict[str, object]:
         """Read the customer once: `found` has its ids now, `unread` why that failed. No retries."""

@@ -106,7 +106,7 @@ def sqlite_file(url: str) -> Path | None:
 
 
 def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
-    begin = "BEGIN" if read_only else "BEGIN IMMEDIATE"
+    name, begin = str(file), "BEGIN" if read_only else "BEGIN IMMEDIATE"
     was_opened = False
     engine = create_engine(
         url,
@@ -150,26 +150,19 @@ def _sqlite(url: str, file: Path, *, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "begin")
     def on_begin(connection: Connection) -> None:
-        _require_file(connection)
+        """SQLite keeps writing to a file that was deleted or replaced; those writes are lost."""
+        found = None
+        with suppress(FileNotFoundError):
+            status = os.stat(name)  # noqa: PTH116  # a Path costs three times as much
+            found = (status.st_dev, status.st_ino)
+        if found is None or connection.info.setdefault("file", found) != found:
+            # the next transaction opens a new connection
+            connection.invalidate()
+            gone = FileNotFoundError(f"{name} is gone or was replaced")
+            raise OperationalError(None, None, gone)
         run(connection, begin)
 
     return engine
-
-
-def _require_file(connection: Connection) -> None:
-    """SQLite keeps writing to a file that was deleted or replaced, and those writes are lost."""
-    name = connection.engine.url.database or ":memory:"
-    if name == ":memory:":
-        return
-    found = None
-    with suppress(FileNotFoundError):
-        status = os.stat(name)  # noqa: PTH116  # a Path costs three times as much
-        found = (status.st_dev, status.st_ino)
-    if found is None or connection.info.setdefault("file", found) != found:
-        # the next transaction opens a new connection
-        connection.invalidate()
-        gone = FileNotFoundError(f"{name} is gone or was replaced")
-        raise OperationalError(None, None, gone)
 
 
 def try_to_write(connection: Connection) -> None:

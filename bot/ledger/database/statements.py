@@ -65,17 +65,35 @@ class Statement:
 
     def insert(self, connection: Connection, several: Sequence[Values]) -> list[int]:
         """Insert rows, at least one; returns the `id` that the database gave to each."""
+        if connection.dialect.name != "sqlite":
+            # SQLAlchemy adds RETURNING for a key that PostgreSQL generates
+            return self.many(connection, several, returning=True)
+        compiled = self._for(connection, several[0])
+        return [run(connection, compiled.sql, compiled.bind(each)).lastrowid for each in several]
+
+    def many(
+        self, connection: Connection, several: Sequence[Values], *, returning: bool = False
+    ) -> list[int]:
+        """Run the statement once for each of several, at least one, in one round trip.
+
+        Returns the first value that each returns, where PostgreSQL's driver is told that it does.
+        """
         compiled = self._for(connection, several[0])
         bound = [compiled.bind(values) for values in several]
-        if connection.dialect.name == "sqlite":
-            return [run(connection, compiled.sql, each).lastrowid for each in bound]
-        # SQLAlchemy adds RETURNING for a key that PostgreSQL generates
-        return run_many(connection, compiled.sql, bound, returning=True)
-
-    def many(self, connection: Connection, several: Sequence[Values]) -> None:
-        """Run the statement once for each of several, at least one."""
-        compiled = self._for(connection, several[0])
-        run_many(connection, compiled.sql, [compiled.bind(values) for values in several])
+        cursor: Any = connection.connection.cursor()
+        given: list[int] = []
+        try:
+            if not returning:
+                cursor.executemany(compiled.sql, bound)
+                return given
+            cursor.executemany(compiled.sql, bound, returning=True)
+            given.append(cursor.fetchone()[0])
+            while cursor.nextset():
+                given.append(cursor.fetchone()[0])
+        except connection.dialect.loaded_dbapi.Error as error:
+            raise _translated(connection, compiled.sql, error) from error
+        else:
+            return given
 
     def _for(self, connection: Connection, values: Values) -> _Compiled:
         dialect = connection.dialect
@@ -146,33 +164,6 @@ def run(connection: Connection, sql: str, parameters: Sequence[Any] | Values = (
         return driver.execute(sql, parameters)
     except connection.dialect.loaded_dbapi.Error as error:
         raise _translated(connection, sql, error) from error
-
-
-def run_many(
-    connection: Connection,
-    sql: str,
-    several: Sequence[Sequence[Any] | Values],
-    *,
-    returning: bool = False,
-) -> list[int]:
-    """Run SQL text once for each of several parameters, in one round trip.
-
-    Returns the first value that each returns, where PostgreSQL's driver is told that it does.
-    Raises: DBAPIError.
-    """
-    cursor: Any = connection.connection.cursor()
-    try:
-        if not returning:
-            cursor.executemany(sql, several)
-            return []
-        cursor.executemany(sql, several, returning=True)
-        given = [cursor.fetchone()[0]]
-        while cursor.nextset():
-            given.append(cursor.fetchone()[0])
-    except connection.dialect.loaded_dbapi.Error as error:
-        raise _translated(connection, sql, error) from error
-    else:
-        return given
 
 
 def clock(connection: Connection) -> datetime:
