@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager, nullcontext
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 
 import structlog
@@ -41,8 +41,6 @@ that a card is on its way, need three."""
 MAX_AT_ONCE = 8
 MAX_FAILURES = 8
 """So many in a row are no trouble with single customers: the others are not tried."""
-MAX_REFUSALS = 3
-
 ReadEach = dict[int, Customer | FusebillError]
 """Each customer that was asked for, in that order, or why it could not be read."""
 MAX_HITS = 5
@@ -87,55 +85,41 @@ class Customers:
     async def read(self, customer_ids: Sequence[int], place: Place) -> ReadEach:
         """Read customers; tell the person how far it is if it takes long."""
         reading = _Reading(len(customer_ids))
-        read = self._read_alone if len(customer_ids) == 1 else self._read_in_turn
         telling = self._tell_progress(reading, customer_ids, place)
         async with beside(telling), asyncio.TaskGroup() as tasks:
             for customer_id in customer_ids:
-                reading.tasks.append(tasks.create_task(self._read(customer_id, read, reading)))
+                reading.tasks.append(tasks.create_task(self._read(customer_id, reading)))
         return {each: reading.found.get(each) or reading.why_over for each in customer_ids}
 
-    async def _read(
-        self,
-        customer_id: int,
-        read: Callable[[int], Awaitable[Customer]],
-        reading: _Reading,
-    ) -> None:
+    async def _read(self, customer_id: int, reading: _Reading) -> None:
+        """Read a customer, and again after a failure that may pass.
+
+        One of many waits for its turn, and for Fusebill's next minute; a single one never waits for
+        others, and not for long.
+        """
+        alone = reading.total == 1
+
+        async def read() -> Customer:
+            async with nullcontext() if alone else self._pace.call():
+                return await self._fusebill.get_customer(customer_id)
+
+        def should_retry(error: Exception) -> bool | float:
+            if isinstance(error, RateLimited | Unavailable):
+                return error.wait_s(READ_TIMEOUT_S if alone else MINUTE.total_seconds())
+            if isinstance(error, NotReached):
+                return error.may_pass
+            return isinstance(error, OutcomeUnknown)
+
+        timeout_s = READ_TIMEOUT_S if alone else None
         try:
-            reading.add(customer_id, await read(customer_id))
+            async with nullcontext() if alone else self._slots:
+                found = await retried(
+                    read, should_retry, attempts=3, timeout_s=timeout_s, wait_initial=0.3
+                )
+            reading.add(customer_id, found)
         except FusebillError as error:
             log.info("customer not read", customer_id=customer_id, why=str(error))
             reading.add(customer_id, error)
-
-    async def _read_alone(self, customer_id: int) -> Customer:
-        """A single customer never waits for others, and not for long."""
-        return await self._patiently(customer_id, nullcontext, READ_TIMEOUT_S)
-
-    async def _read_in_turn(self, customer_id: int) -> Customer:
-        """One of many waits for its turn, and for Fusebill's next minute."""
-        async with self._slots:
-            for refusals in range(1, MAX_REFUSALS + 1):
-                try:
-                    return await self._patiently(customer_id, self._pace.call, None)
-                except RateLimited as error:
-                    # within a minute the pace waits as long as Fusebill says
-                    waits = error.retry_at and error.wait_s(MINUTE.total_seconds()) is not False
-                    if not waits or refusals == MAX_REFUSALS:
-                        raise
-        raise AssertionError("unreachable: the last call returns or raises")
-
-    async def _patiently(
-        self,
-        customer_id: int,
-        turn: Callable[[], AbstractAsyncContextManager[None]],
-        timeout_s: float | None,
-    ) -> Customer:
-        """Read a customer, and again after a failure that may pass. Raises: FusebillError."""
-
-        async def read() -> Customer:
-            async with turn():
-                return await self._fusebill.get_customer(customer_id)
-
-        return await retried(read, _should_retry, attempts=3, timeout_s=timeout_s, wait_initial=0.3)
 
     async def _tell_progress(
         self, reading: _Reading, customer_ids: Sequence[int], place: Place
@@ -155,14 +139,6 @@ class Customers:
 def is_about_customer(error: FusebillError) -> bool:
     """Whether an error says something about one customer, and nothing about Fusebill itself."""
     return isinstance(error, CustomerNotFound) or type(error) is FusebillRefused
-
-
-def _should_retry(error: Exception) -> bool | float:
-    if isinstance(error, RateLimited | Unavailable):
-        return error.wait_s(READ_TIMEOUT_S)
-    if isinstance(error, NotReached):
-        return error.may_pass
-    return isinstance(error, OutcomeUnknown)
 
 
 @dataclass(eq=False, slots=True)
