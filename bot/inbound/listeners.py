@@ -106,7 +106,7 @@ class Listeners:
     def _work(self, command: Command, by: By, body: Payload) -> Awaitable[None]:  # noqa: PLR0911  # one return a command
         match command:
             case Ask() as ask:
-                return self._asking.ask(by, ask.customer_ids, ask.reason)
+                return self._asking.ask(by, ask)
             case Question(meant=Ask(doubts=())) as question:
                 return self._asking.offer_meanings(by, question)
             case Question() as question:
@@ -114,7 +114,7 @@ class Listeners:
             case Move(to=None, ids=ids) as move if not ids:
                 return self._paste.open_move_form(by, body["trigger_id"], move)
             case Move() as move:
-                return self._asking.move(by, move)
+                return self._asking.ask(by, move)
             case Many():
                 return self._paste.open_form(by, body["trigger_id"])
             case Find() as find:
@@ -217,7 +217,7 @@ class Listeners:
             return
         await ack()
         by = By(clicker(body), sent.place, act(body))
-        self._guard.spawn(self._asking.move(by, move), sent.place)
+        self._guard.spawn(self._asking.ask(by, move), sent.place)
 
     async def on_stop_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Stop**: acknowledges; what has not begun stays as it is."""
@@ -235,13 +235,11 @@ class Listeners:
             self._guard.tell(place, answers.malformed(ask.why, command=command))
             return
         by = By(clicker(body), place, choice(body))
-        if isinstance(ask, Move):
-            asking = self._asking.move(by, ask, anyway=anyway)
-        elif self._paste.lacks_reason(ask):
+        if isinstance(ask, Ask) and self._paste.lacks_reason(ask):
             by = replace(by, act=act(body))
             asking = self._paste.open_form(by, body["trigger_id"], ask.customer_ids)
         else:
-            asking = self._asking.ask_once(by, ask.customer_ids, ask.reason, anyway=anyway)
+            asking = self._asking.ask(by, ask, anyway=anyway, once=True)
         self._guard.spawn(asking, place)
 
     async def on_many_sent(self, ack: AsyncAck, body: Payload) -> None:
@@ -267,8 +265,7 @@ class Listeners:
         if isinstance(asked, Question):
             self._guard.spawn(self._lists.ask_whom(by, asked), place)
         else:
-            asking = self._asking.ask_once(by, asked.customer_ids, asked.reason)
-            self._guard.spawn(asking, place)
+            self._guard.spawn(self._asking.ask(by, asked, once=True), place)
 
     async def _take_verdict(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:

@@ -61,76 +61,35 @@ class Ask:
     _expires_after: timedelta
 
     async def ask(
-        self,
-        by: By,
-        customer_ids: Sequence[int],
-        reason: str,
-        *,
-        anyway: bool = False,
+        self, by: By, wanted: commands.Ask | Move, *, anyway: bool = False, once: bool = False
     ) -> None:
-        """Read the customers and post one card for all that are latched.
+        """Read the customers and post one card for all that are latched, or for a move.
 
-        The same act again posts no card. If a card waits for one of them already, it is only posted
-        if the person wants it `anyway`.
+        The same act again posts no card; `once` finds that out first, for a button or a form, which
+        people press twice. If a card waits for one of the customers already, it is only posted if
+        the person wants it `anyway`.
         """
         started = monotonic()
+        if once and await self.is_repeated(by):
+            return
         by = self._permissions.at_home(by)
-        ids = ", ".join(map(str, customer_ids))
-        all_typed = reason if len(customer_ids) == 1 else f"{ids} {reason}".rstrip()
-        first_id = customer_ids[0]
-        if not await self._permissions.may_ask(by, reason, first_id, all_typed):
+        moves, ids = isinstance(wanted, Move), wanted.customer_ids
+        several = ", ".join(map(str, ids)) if not moves and len(ids) > 1 else ""
+        typed = f"{several} {wanted.reason}".strip()
+        if not await self._permissions.may_ask(by, wanted.reason, ids[0], typed, moves=moves):
             return
-        found = await self._customers.read(customer_ids, by.place)
-        latched = [each for each in found.values() if isinstance(each, Customer) and each.ids]
-        if not latched:
+        found = await self._customers.read(ids, by.place)
+        drafted = _draft(found, by, wanted, self._links)
+        if isinstance(drafted, Message) or drafted is None:
             if not await self.is_repeated(by):
-                await self._explain(found, by.place, reason)
+                await self._explain(found, by.place, wanted.reason, drafted)
             return
-        on_card = {customer.customer_id for customer in latched}
-        left_out = [left_out_of(i, each) for i, each in found.items() if i not in on_card]
-        card = new_card(by.person, by.place, latched, reason)
-        wanted = None if anyway else commands.Ask(tuple(customer_ids), reason)
-        if await self.post(card, by, left_out, past=None, wanted=wanted):
+        card, left_out = drafted
+        if await self.post(card, by, left_out, past=None, wanted=None if anyway else wanted):
             self._metrics.card_seconds.observe(monotonic() - started)
-            if left_out and len(latched) == 1:
+            if left_out and len(card.requests) == 1:
                 others = answers.others_left_out(RequestKind.UNLATCH, left_out, self._links)
                 await self._private.send(by.place, others)
-
-    async def ask_once(
-        self,
-        by: By,
-        customer_ids: Sequence[int],
-        reason: str,
-        *,
-        anyway: bool = False,
-    ) -> None:
-        """Ask as `ask` does, for a button or a form that people press twice."""
-        if not await self.is_repeated(by):
-            await self.ask(by, customer_ids, reason, anyway=anyway)
-
-    async def move(self, by: By, move: Move, *, anyway: bool = False) -> None:
-        """Read the customers and post a card that moves one to other ids, or its ids to another.
-
-        As for `ask`, if a card waits already.
-        """
-        started = monotonic()
-        by = self._permissions.at_home(by)
-        first_id = move.customer_id
-        if not await self._permissions.may_ask(by, move.reason, first_id, move.reason, moves=True):
-            return
-        found = await self._customers.read(move.customer_ids, by.place)
-        if why := _why_not_moved(found, move, self._links):
-            if not await self.is_repeated(by):
-                await self._private.send(by.place, why)
-            return
-        customers, after = moved(
-            [each for each in found.values() if isinstance(each, Customer)], move
-        )
-        card = new_card(
-            by.person, by.place, customers, move.reason, kind=RequestKind.MOVE, after=after
-        )
-        if await self.post(card, by, past=None, wanted=None if anyway else move):
-            self._metrics.card_seconds.observe(monotonic() - started)
 
     async def offer_meanings(self, by: By, asked: Question) -> None:
         """Ask which of two meanings a text has, if the person may ask at all."""
@@ -141,10 +100,14 @@ class Ask:
         if await self._permissions.may_ask(by, None, first_id, typed):
             await self._private.send(by.place, questions.which_meaning(asked, by.place.command))
 
-    async def _explain(self, found: ReadEach, place: Place, reason: str) -> None:
+    async def _explain(
+        self, found: ReadEach, place: Place, reason: str, why: Message | None
+    ) -> None:
         """Say why there is nothing to ask about."""
         [(first_id, first), *others] = found.items()
-        if others and (error := common_error(list(found.values()))):
+        if why:
+            await self._private.send(place, why)
+        elif others and (error := common_error(list(found.values()))):
             await self._private.send(place, answers.not_read(first_id, error))
         elif others:
             left_out = [left_out_of(*each) for each in found.items()]
@@ -285,6 +248,27 @@ def new_card(
             for request, before in zip(requests, follows, strict=True)
         ]
     return Card(tuple(requests))
+
+
+def _draft(
+    found: ReadEach, by: By, wanted: commands.Ask | Move, links: Links
+) -> tuple[Card, Sequence[LeftOut]] | Message | None:
+    """The card that is wanted, and who is not on it.
+
+    Why there is nothing to move; None if there is nothing to unlatch.
+    """
+    customers = [each for each in found.values() if isinstance(each, Customer)]
+    who = by.person, by.place
+    if isinstance(wanted, Move):
+        if why := _why_not_moved(found, wanted, links):
+            return why
+        changed, after = moved(customers, wanted)
+        return new_card(*who, changed, wanted.reason, kind=RequestKind.MOVE, after=after), ()
+    latched = {each.customer_id: each for each in customers if each.ids}
+    if not latched:
+        return None
+    left_out = [left_out_of(i, each) for i, each in found.items() if i not in latched]
+    return new_card(*who, list(latched.values()), wanted.reason), left_out
 
 
 def _why_not_moved(found: ReadEach, move: Move, links: Links) -> Message | None:

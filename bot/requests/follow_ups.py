@@ -10,6 +10,7 @@ from weakref import WeakValueDictionary
 
 import structlog
 
+from bot.domain import commands
 from bot.domain.commands import Move, Place
 from bot.domain.meanings import is_done, is_move, may_be_checked, undoable
 from bot.domain.models import Card, Customer, HubSpotIds, Kind, LeftOut, Request
@@ -132,10 +133,10 @@ class FollowUps:
             [first, *_] = await self._runner.read(lambda c: sorted(rows.cards_of(c, undone)))
             await self.undo(first, by)
         elif is_move(card.first):
-            await self._ask.move(again, _move_of(card))
+            await self._ask.ask(again, _move_of(card))
         else:
-            ids = [request.customer.customer_id for request in wanted]
-            await self._ask.ask(again, ids, card.first.reason)
+            ids = tuple(request.customer.customer_id for request in wanted)
+            await self._ask.ask(again, commands.Ask(ids, card.first.reason))
 
     async def _check(self, card: Card, unknown: Sequence[Request], by: By) -> None:
         found = await self._read(unknown, by.place)
