@@ -1,6 +1,6 @@
 """Reads what is listed and measured: past and open requests, and what is still to be done.
 
-Each function runs in a transaction of its own, and changes nothing.
+Nothing is changed here, but for what `history` has drawn.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from bot.domain import meanings
 from bot.domain.meanings import OUTCOMES
-from bot.domain.models import Card, Event, EventType, Request
+from bot.domain.models import Card, Event, EventType, Request, Verdict
 from bot.ledger import same_customer
 from bot.ledger.database.statements import Statement, clock
-from bot.ledger.jobs import Kind
+from bot.ledger.jobs import Kind, Transaction
 from bot.ledger.rows import event_of, request_of
 from bot.ledger.tables import card_id_of_row, events, jobs, requests
 
@@ -86,6 +86,23 @@ def recent(connection: Connection, customer_id: int | None, limit: int = 10) -> 
     return [request_of(row) for row in found.mappings()]
 
 
+def history(
+    tx: Transaction, customer_id: int | None
+) -> tuple[Sequence[Request], Mapping[str, str]]:
+    """The last requests as `recent` has them, and why some were declined, by their ids.
+
+    Those that Slack does not show as they are, are drawn now.
+    """
+    found = recent(tx.connection, customer_id)
+    cards = [request.card_id for request in found]
+    for row in NOT_SHOWN.rows(tx.connection, {"cards": cards}) if cards else ():
+        tx.set(row["card_id"], Kind.SHOW)
+    declined = [request.id for request in found if request.verdict is Verdict.DECLINED]
+    why = DECLINED.rows(tx.connection, {"request_ids": declined}) if declined else ()
+    reasons = {row["request_id"]: str(event_of(row).details.get("why", "")) for row in why}
+    return found, {request_id: reason for request_id, reason in reasons.items() if reason}
+
+
 def known(connection: Connection, card: Card) -> Sequence[Request]:
     """What is known of a card's customers: of each its last change, and the last waiting card."""
     customers = sorted(request.customer.customer_id for request in card.requests)
@@ -96,11 +113,6 @@ def known(connection: Connection, card: Card) -> Sequence[Request]:
     for each in LATER.rows(connection, {"request_ids": [*events_of]}) if events_of else ():
         events_of[each["request_id"]].append(event_of(each))
     return [request_of(row, tuple(events_of[row["id"]])) for row in last.values()]
-
-
-def not_shown(connection: Connection, card_ids: Sequence[str]) -> Sequence[str]:
-    """Those of these cards that Slack does not show as they are."""
-    return [row["card_id"] for row in NOT_SHOWN.rows(connection, {"cards": card_ids})]
 
 
 def still_open(connection: Connection) -> Sequence[Request]:
@@ -114,15 +126,6 @@ def still_open(connection: Connection) -> Sequence[Request]:
             found.append(request_of(row))
     one_a_card = {request.card_id: request for request in reversed(found)}
     return sorted(one_a_card.values(), key=lambda request: request.asked_at)
-
-
-def decline_reasons(connection: Connection, request_ids: Sequence[str]) -> Mapping[str, str]:
-    """Why requests were declined, by id; a request without a reason is left out."""
-    if not request_ids:
-        return {}
-    declined = map(event_of, DECLINED.rows(connection, {"request_ids": request_ids}))
-    why = {event.request_id: str(event.details.get("why", "")) for event in declined}
-    return {request_id: reason for request_id, reason in why.items() if reason}
 
 
 def waiting(connection: Connection) -> int:

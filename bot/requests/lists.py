@@ -14,7 +14,6 @@ from bot.domain.models import Customer, Request, Verdict
 from bot.fusebill.errors import CustomerNotFound, FusebillError
 from bot.ledger import lists as ledger_lists
 from bot.ledger.database.engine import LedgerUnavailable
-from bot.ledger.jobs import Kind, Transaction
 from bot.messages import answers, lists, questions
 from bot.messages.lists import OpenRequest
 from bot.messages.phrases import Links
@@ -101,11 +100,7 @@ class Lists:
         if not await self._permissions.may_read(by, typed, customer_id or 0):
             return
         try:
-            requests = await self._runner.read(lambda c: ledger_lists.recent(c, customer_id))
-            cards = [request.card_id for request in requests]
-            await self._runner.run(_draw_stale, cards)
-            declined = [each.id for each in requests if each.verdict is Verdict.DECLINED]
-            reasons = await self._runner.read(lambda c: ledger_lists.decline_reasons(c, declined))
+            requests, reasons = await self._runner.run(ledger_lists.history, customer_id)
         except LedgerUnavailable:
             await self._private.send(by.place, answers.ledger_down(pressed=False))
             return
@@ -157,13 +152,6 @@ class Lists:
             return await self._slack.permalink(request.channel_id, request.message_ts or "")
         except SlackError:
             return None
-
-
-def _draw_stale(tx: Transaction, card_ids: Sequence[str]) -> None:
-    """Have those of these cards drawn now that Slack did not take."""
-    if card_ids:
-        for card_id in ledger_lists.not_shown(tx.connection, card_ids):
-            tx.set(card_id, Kind.SHOW)
 
 
 def _past_of(request: Request, url: str | None) -> Past:
