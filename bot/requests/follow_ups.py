@@ -187,7 +187,7 @@ class FollowUps:
             if request.id in results and request.id not in others and request.outcome:
                 self._metrics.outcomes.labels(request.kind, request.outcome).inc()
         if others:
-            changed_by = list(others.values())
+            changed_by = [others[each.id] for each in now.requests if each.id in others]
             await self._say_unknown_since(changed_by, by.place, now.first.command)
         return True
 
