@@ -17,7 +17,7 @@ import pytest
 from bot.sandbox.fusebill.simulator import sample_customers
 from tests.support.bot_process import PACE
 from tests.support.names import BIKES, CHANNEL, CUSTOMERS
-from tests.support.stage import Stage, stage
+from tests.support.stage import Stage, on_both, stage
 from tests.support.world import add_customers
 
 ACK_S = 3.0
@@ -50,6 +50,7 @@ class Concurrency:
         self.now -= 1
 
 
+@on_both
 @pytest.mark.timed
 async def test_two_hundred_commands_in_a_second_are_all_acknowledged_in_time(
     staged: Stage,
@@ -71,6 +72,7 @@ async def test_two_hundred_commands_in_a_second_are_all_acknowledged_in_time(
     assert max(concurrency.max for concurrency in measured) <= MAX_CONCURRENT
 
 
+@on_both
 @pytest.mark.timed
 async def test_sixty_four_clicks_at_once_are_acknowledged_in_time_and_make_one_call_each(
     staged: Stage,

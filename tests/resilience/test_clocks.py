@@ -8,6 +8,7 @@ import pytest
 
 from tests.support.ledger import broken, is_set_in_the_future, set_back
 from tests.support.names import BIKES, CONFIRM, UNDO
+from tests.support.stage import on_both
 from tests.support.world import OpenWorld, World
 
 JOINERY = 3100025
@@ -22,6 +23,7 @@ def latch_again(world: World) -> None:
     world.fusebill.customers[BIKES].update(hubSpotId=901, hubSpotCompanyId=902)
 
 
+@on_both
 @pytest.mark.parametrize("asked", [f"{BIKES} again", f"{BIKES}, {JOINERY} again"])
 async def test_what_was_cleared_before_the_clock_was_set_back_can_be_cleared_again(
     open_world: OpenWorld, database_url: str, asked: str
@@ -37,6 +39,7 @@ async def test_what_was_cleared_before_the_clock_was_set_back_can_be_cleared_aga
         assert "nlatched" in world.card(card)
 
 
+@on_both
 async def test_an_undo_is_refused_though_the_clock_was_set_back_before_the_later_change(
     open_world: OpenWorld, database_url: str
 ) -> None:
@@ -52,6 +55,7 @@ async def test_an_undo_is_refused_though_the_clock_was_set_back_before_the_later
         assert "again?" not in world.thread(first)
 
 
+@on_both
 async def test_a_card_is_overtaken_though_the_clock_was_set_back_before_the_other_was_confirmed(
     open_world: OpenWorld, database_url: str
 ) -> None:
@@ -64,6 +68,7 @@ async def test_a_card_is_overtaken_though_the_clock_was_set_back_before_the_othe
         assert world.fusebill.customers[BIKES]["hubSpotId"] == 101
 
 
+@on_both
 @pytest.mark.parametrize("asked", [f"{BIKES} moved", f"{BIKES}, {JOINERY} moved"])
 async def test_a_card_whose_clock_was_set_back_waits_until_its_time(
     open_world: OpenWorld, database_url: str, asked: str
@@ -80,6 +85,7 @@ async def test_a_card_whose_clock_was_set_back_waits_until_its_time(
         assert broken(database_url) == []
 
 
+@on_both
 @pytest.mark.parametrize("asked", [f"{BIKES} moved", f"{BIKES}, {JOINERY} moved"])
 async def test_a_card_whose_clock_was_set_back_can_be_confirmed(
     open_world: OpenWorld, database_url: str, asked: str

@@ -13,7 +13,7 @@ from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
 from tests.support.ledger import broken
 from tests.support.names import BIKES
-from tests.support.stage import Stage
+from tests.support.stage import Stage, on_both
 
 BEFORE_OUTCOME = [
     (when, call) for call in ("get_customer", "unlatch_customer") for when in ("before", "after")
@@ -48,6 +48,7 @@ async def kill_at_start(staged: Stage, point: tuple[str, str]) -> None:
         await staged.launch()
 
 
+@on_both
 @pytest.mark.parametrize("point", BEFORE_OUTCOME + AFTER_OUTCOME, ids=" ".join)
 async def test_after_a_kill_at_any_point_the_next_process_finishes_the_work(
     staged: Stage, point: tuple[str, str]

@@ -87,22 +87,16 @@ class Pair:
 Do = Callable[[Pair], Awaitable[object]]
 
 
-@pytest.fixture(params=["http", "socket"])
-def mode(request: pytest.FixtureRequest) -> Mode:
-    found: Mode = request.param
-    return found
-
-
 Open = Callable[..., Awaitable[Pair]]
 
 
 @pytest.fixture
-async def open_pair(mode: Mode, database_url: str, tmp_path: Path) -> AsyncIterator[Open]:
+async def open_pair(database_url: str, tmp_path: Path) -> AsyncIterator[Open]:
     async with AsyncExitStack() as stack:
         slack = await stack.enter_async_context(SimulatedSlack())
         fusebill = await stack.enter_async_context(SimulatedFusebill())
 
-        async def opened(**changes: Any) -> Pair:
+        async def opened(mode: Mode, **changes: Any) -> Pair:
             worlds = list[World]()
             for number in range(2):
                 changes |= {"database_url": database_url}
@@ -305,9 +299,17 @@ NOT_SO = ("changed nothing", "nothing to undo", "ledger", "went wrong", "opened 
 """What nobody may be told whose act counted."""
 
 
+# how an act arrives and where it is kept have nothing to do with each other
+@pytest.mark.parametrize(
+    ("mode", "database_url"),
+    [("http", "postgresql"), ("socket", "sqlite")],
+    indirect=["database_url"],
+)
 @pytest.mark.parametrize("name", CASES)
-async def test_an_act_that_is_delivered_again_counts_once(open_pair: Open, name: str) -> None:
-    case, pair = CASES[name], await open_pair(**CASES[name].settings)
+async def test_an_act_that_is_delivered_again_counts_once(
+    open_pair: Open, mode: Mode, name: str
+) -> None:
+    case, pair = CASES[name], await open_pair(mode, **CASES[name].settings)
     await case.before(pair)
     await case.act(pair)
     deliver = pair.slack.last_delivery()

@@ -23,6 +23,7 @@ from tests.support.ledger import make_due
 from tests.support.names import BIKES, CHANNEL, STOP, UNDO
 from tests.support.proxy import Proxy
 from tests.support.reading import unlatched
+from tests.support.stage import on_both
 from tests.support.world import OpenWorld, World, add_customers
 
 BLOCKED = (
@@ -72,6 +73,7 @@ async def ledger_world(
         yield world, outage_of(database_url, request)
 
 
+@on_both
 async def test_a_click_without_a_ledger_is_answered_in_time_and_can_be_repeated(
     ledger_world: tuple[World, Outage],
 ) -> None:
@@ -91,6 +93,7 @@ async def test_a_click_without_a_ledger_is_answered_in_time_and_can_be_repeated(
     assert calls(world) == 1
 
 
+@on_both
 async def test_an_outcome_is_recorded_when_the_ledger_is_back(
     ledger_world: tuple[World, Outage],
 ) -> None:
@@ -189,6 +192,7 @@ async def at_work(world: World) -> tuple[PostedMessage, asyncio.Event]:
     return card, released
 
 
+@on_both
 async def test_a_stop_counts_though_the_ledger_is_away_when_it_is_pressed(
     open_world: OpenWorld, database_url: str, request: pytest.FixtureRequest
 ) -> None:

@@ -10,7 +10,7 @@ from bot.domain.models import Outcome
 from tests.support.ledger import broken
 from tests.support.names import CUSTOMERS
 from tests.support.reading import unlatched
-from tests.support.stage import Stage
+from tests.support.stage import Stage, on_both
 
 POINTS = [
     (when, call, lets_through)
@@ -51,6 +51,7 @@ async def test_after_a_kill_at_any_point_each_customer_is_finished_and_told(
     assert broken(staged.database_url) == []
 
 
+@on_both
 async def test_a_card_that_is_killed_twice_is_finished_by_the_third(staged: Stage) -> None:
     await staged.start()
     card = await staged.ask(*CUSTOMERS)

@@ -20,7 +20,7 @@ from tests.support.damage import tamper
 from tests.support.faults import TIMING, calls, posted_once_in_order, shown
 from tests.support.ledger import broken, what_is_due
 from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
-from tests.support.stage import Stage
+from tests.support.stage import Stage, on_both
 from tests.support.world import OpenWorld, World
 
 POST = "chat.postMessage"
@@ -61,6 +61,7 @@ async def test_a_card_whose_bot_was_killed_while_posting_it_is_posted_by_the_nex
     assert broken(staged.database_url) == []
 
 
+@on_both
 @pytest.mark.parametrize("action", [CONFIRM, CANCEL])
 async def test_a_card_posted_by_a_bot_that_was_killed_counts_and_has_no_rival(
     staged: Stage, action: str

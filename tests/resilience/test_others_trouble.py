@@ -22,6 +22,7 @@ from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.by_hand import writing
 from tests.support.ledger import create, reading, story_of_all
 from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
+from tests.support.stage import on_both
 from tests.support.steps import LIFE, REQUEST
 from tests.support.world import OpenWorld, World, add_customers
 
@@ -79,6 +80,7 @@ async def test_a_row_that_somebody_locked_delays_no_other_card(
             await require_that_others_go_on(world)
 
 
+@on_both
 async def test_cards_that_slack_refuses_delay_no_other(
     open_world: OpenWorld, database_url: str
 ) -> None:
@@ -94,6 +96,7 @@ async def test_cards_that_slack_refuses_delay_no_other(
         world.slack.faults.clear()
 
 
+@on_both
 async def test_two_hundred_rechecks_due_at_once_delay_no_other_card(
     open_world: OpenWorld, database_url: str
 ) -> None:

@@ -20,12 +20,9 @@ from tests.support.bot_process import PACE
 from tests.support.faults import Gate
 from tests.support.names import CHANNEL
 from tests.support.proxy import Proxy
-from tests.support.stage import Stage, on_sqlite
+from tests.support.stage import Stage
 
 MARGIN_S = 6.0
-
-
-pytestmark = on_sqlite
 
 
 async def held_at_its_call(staged: Stage) -> tuple[PostedMessage, Gate]:

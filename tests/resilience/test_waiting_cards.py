@@ -11,7 +11,7 @@ from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
 from tests.support.ledger import broken
 from tests.support.names import BIKES, CONFIRM, CUSTOMERS, STOP
-from tests.support.stage import Stage
+from tests.support.stage import Stage, on_both
 
 PATIENT = replace(PACE, hold_s=2.0)
 MANY = CUSTOMERS[:4]
@@ -35,6 +35,7 @@ async def ended(staged: Stage) -> None:
     assert broken(staged.database_url) == []
 
 
+@on_both
 @one_and_many
 async def test_a_card_that_waited_when_the_bot_was_killed_says_that_it_did_nothing(
     staged: Stage, ids: Sequence[int]
