@@ -94,6 +94,11 @@ class Tab:
         """Click a button of the newest message."""
         await self.button(name).click()
 
+    async def resize(self, width: int, height: int, theme: Theme) -> None:
+        """Show the page in another size and theme."""
+        await self.page.set_viewport_size({"width": width, "height": height})
+        await self.page.emulate_media(color_scheme=theme, reduced_motion="reduce")
+
     async def idle(self) -> None:
         """Wait until the bot has no running tasks."""
         tasks = self.sandbox.bot.tasks
@@ -117,11 +122,11 @@ class Visit:
         page = await self.profile.new_page()
         self.tabs.append(page)
         self._listen(page)
-        await page.set_viewport_size(self.size)
-        await page.emulate_media(color_scheme=self.theme, reduced_motion="reduce")
+        tab = Tab(page, self.sandbox)
+        await tab.resize(self.size["width"], self.size["height"], self.theme)
         await page.goto(f"{self.sandbox.slack.url}?as={user_id}")
         await page.get_by_test_id(f"be-{user_id}").wait_for()
-        return Tab(page, self.sandbox)
+        return tab
 
     def _listen(self, page: Page) -> None:
         def on_console(message: ConsoleMessage) -> None:

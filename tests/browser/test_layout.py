@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.async_api import expect
 
-from tests.browser.conftest import OpenVisit, Theme
+from tests.browser.conftest import OpenVisit, Theme, Visit
 from tests.browser.posting import button, post, section
 from tests.support.names import CUSTOMERS
 
@@ -19,27 +19,32 @@ SHIFTED = """() => [...document.querySelectorAll("html, body, #app, .channel")]
   .map((node) => `${node.tagName} ${node.id}: ${node.scrollHeight} in ${node.clientHeight} px`)"""
 
 
-@pytest.mark.parametrize(("width", "theme"), [(380, "dark"), (768, "light"), (1440, "dark")])
-async def test_nothing_overflows(open_visit: OpenVisit, width: int, theme: Theme) -> None:
-    async with open_visit(width=width, height=760, theme=theme) as visit:
-        alice = await visit.tab()
-        await alice.ask(f"/unlatch 3100058 {'w' * 300}")
-        await alice.press("Cancel")
-        await alice.card.get_by_test_id("replies").click()
+SIZES: list[tuple[int, Theme]] = [(380, "dark"), (768, "light"), (1440, "dark")]
+
+
+async def test_nothing_overflows(visit: Visit) -> None:
+    alice = await visit.tab()
+    await alice.ask(f"/unlatch 3100058 {'w' * 300}")
+    await alice.press("Cancel")
+    await alice.card.get_by_test_id("replies").click()
+    for width, theme in SIZES:
+        await alice.resize(width, 760, theme)
         await expect(alice.thread).to_be_in_viewport(ratio=1)
         assert await alice.page.evaluate(WIDE) == []
-        await alice.page.get_by_test_id("thread-close").click()
-        await alice.say("/unlatch 999")
-        await expect(alice.ephemeral).to_be_visible()
-        post(
-            alice,
-            section("A customer by its side " * 3, accessory=button("Use this one", "use")),
-            {
-                "type": "actions",
-                "elements": [button("A button with a long label", f"a{n}") for n in range(4)],
-            },
-        )
-        await expect(alice.button("Use this one")).to_be_visible()
+    await alice.page.get_by_test_id("thread-close").click()
+    await alice.say("/unlatch 999")
+    await expect(alice.ephemeral).to_be_visible()
+    post(
+        alice,
+        section("A customer by its side " * 3, accessory=button("Use this one", "use")),
+        {
+            "type": "actions",
+            "elements": [button("A button with a long label", f"a{n}") for n in range(4)],
+        },
+    )
+    await expect(alice.button("Use this one")).to_be_visible()
+    for width, theme in SIZES:
+        await alice.resize(width, 760, theme)
         assert await alice.page.evaluate(WIDE) == []
 
 

@@ -572,7 +572,7 @@ def growth_mb(work: Callable[[], object]) -> float:
 
 @on_sqlite
 def test_memory_stays_bounded_on_a_large_ledger(url: str) -> None:
-    fill(url, 50, 300, why="x" * 3000, at_a_time=5)
+    fill(url, 50, 75, why="x" * 12_000, at_a_time=5)
     engine = open_engine(url, read_only=True)
     # the ledger holds 45 MB
     assert growth_mb(lambda: sum(1 for _line in as_json(read(engine, Filter())))) < 20

@@ -17,10 +17,10 @@ JOINERY, DENTAL = 3100025, 3100033
 
 
 @pytest.fixture
-async def world(open_world: OpenWorld, database_url: str) -> AsyncIterator[World]:
-    async with open_world(database_url=database_url, unlatch_move=True) as opened:
+async def world(open_world: OpenWorld) -> AsyncIterator[World]:
+    async with open_world(unlatch_move=True) as opened:
         yield opened
-    assert broken(database_url) == []
+        assert broken(opened.database_url) == []
 
 
 def cards(world: World) -> list[PostedMessage]:
@@ -65,11 +65,14 @@ async def test_the_second_card_is_posted_for_who_asks_anyway_with_its_reason_and
     assert len(cards(world)) == 1
 
 
-async def test_a_double_click_on_ask_anyway_posts_one_card(world: World) -> None:
-    await world.ask()
-    await answer_to(world, f"{BIKES} once more")
-    await press_anyway(world, times=2)
-    assert len(cards(world)) == 2
+async def test_a_double_click_on_ask_anyway_posts_one_card(
+    open_world: OpenWorld, database_url: str
+) -> None:
+    async with open_world(database_url=database_url) as world:
+        await world.ask()
+        await answer_to(world, f"{BIKES} once more")
+        await press_anyway(world, times=2)
+        assert len(cards(world)) == 2
 
 
 async def test_a_second_card_that_is_asked_for_anyway_names_the_first_and_is_closed_by_it(
@@ -84,22 +87,25 @@ async def test_a_second_card_that_is_asked_for_anyway_names_the_first_and_is_clo
     assert "⏩ Overtaken" in world.card(second)
 
 
-async def test_of_many_customers_those_whose_cards_wait_are_named(world: World) -> None:
-    alone = [await world.ask(f"{each} alone") for each in (JOINERY, DENTAL)]
-    answer = await answer_to(world, f"{BIKES}, {JOINERY}, {DENTAL} moved portal")
-    assert without_times(answer).splitlines() == [
-        "☝️ Cards already wait for 2 customers, so no other was posted:",
-        "Maple & Pine Joinery (3100025), asked by <@U0ALICE>, AT: see its card.",
-        "Quiet Street Dental (3100033), asked by <@U0ALICE>, AT: see its card.",
-        "[Ask anyway]",
-    ]
-    await press_anyway(world)
-    many = cards(world)[-1]
-    assert world.card(many).startswith("Unlatch 3 customers?")
-    assert ": moved portal\n" in world.card(many)
-    assert f"⚠️ On another card, too: {JOINERY}, {DENTAL}\n" in world.card(many)
-    await world.press("U0BOB", alone[0], CONFIRM)
-    assert f"⚠️ On another card, too: {DENTAL}\n" in world.card(many)
+async def test_of_many_customers_those_whose_cards_wait_are_named(
+    open_world: OpenWorld, database_url: str
+) -> None:
+    async with open_world(database_url=database_url) as world:
+        alone = [await world.ask(f"{each} alone") for each in (JOINERY, DENTAL)]
+        answer = await answer_to(world, f"{BIKES}, {JOINERY}, {DENTAL} moved portal")
+        assert without_times(answer).splitlines() == [
+            "☝️ Cards already wait for 2 customers, so no other was posted:",
+            "Maple & Pine Joinery (3100025), asked by <@U0ALICE>, AT: see its card.",
+            "Quiet Street Dental (3100033), asked by <@U0ALICE>, AT: see its card.",
+            "[Ask anyway]",
+        ]
+        await press_anyway(world)
+        many = cards(world)[-1]
+        assert world.card(many).startswith("Unlatch 3 customers?")
+        assert ": moved portal\n" in world.card(many)
+        assert f"⚠️ On another card, too: {JOINERY}, {DENTAL}\n" in world.card(many)
+        await world.press("U0BOB", alone[0], CONFIRM)
+        assert f"⚠️ On another card, too: {DENTAL}\n" in world.card(many)
 
 
 async def test_who_waits_on_a_card_of_many_is_known_too_unless_it_was_left_out(

@@ -32,8 +32,8 @@ IN_ORDER = [
 
 
 @pytest.fixture
-async def world(open_world: OpenWorld, database_url: str) -> AsyncIterator[World]:
-    async with open_world(unlatch_move=True, database_url=database_url) as opened:
+async def world(open_world: OpenWorld) -> AsyncIterator[World]:
+    async with open_world(unlatch_move=True) as opened:
         yield opened
 
 
@@ -237,17 +237,20 @@ async def test_customers_whose_ids_moved_on_since_are_not_undone_by_halves(world
     assert len(world.slack.workspace.thread(CHANNEL, card.ts)) == before
 
 
-async def test_the_audit_has_both_halves_and_verifies(world: World) -> None:
-    await confirmed(world)
-    rows = [await asyncio.to_thread(audit_rows, world.database_url, i) for i in (BIKES, COFFEE)]
-    assert [[row["event"] for row in each][-1] for each in rows] == ["cleared", "moved"]
-    asked = [each[0] for each in rows]
-    assert [(row["vid"], row["details"]["to"]["vid"]) for row in asked] == [
-        (101, None),
-        (None, 101),
-    ]
-    assert {row["card_id"] for each in rows for row in each} == {rows[0][0]["card_id"]}
-    assert await asyncio.to_thread(broken, world.database_url) == []
+async def test_the_audit_has_both_halves_and_verifies(
+    open_world: OpenWorld, database_url: str
+) -> None:
+    async with open_world(unlatch_move=True, database_url=database_url) as world:
+        await confirmed(world)
+        rows = [await asyncio.to_thread(audit_rows, world.database_url, i) for i in (BIKES, COFFEE)]
+        assert [[row["event"] for row in each][-1] for each in rows] == ["cleared", "moved"]
+        asked = [each[0] for each in rows]
+        assert [(row["vid"], row["details"]["to"]["vid"]) for row in asked] == [
+            (101, None),
+            (None, 101),
+        ]
+        assert {row["card_id"] for each in rows for row in each} == {rows[0][0]["card_id"]}
+        assert await asyncio.to_thread(broken, world.database_url) == []
 
 
 async def test_who_declines_sees_both_customers_in_the_form(world: World) -> None:
