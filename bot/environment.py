@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypeVar
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
@@ -21,6 +21,8 @@ from dotenv.parser import parse_stream
 from pydantic import AfterValidator, BeforeValidator, SecretStr
 from pydantic_settings import NoDecode
 from sqlalchemy import URL
+
+T = TypeVar("T")
 
 OURS = ("UNLATCH_", "FUSEBILL_")
 """Every variable with such a name must be a setting."""
@@ -144,13 +146,15 @@ def _split(value: object) -> object:
     return value
 
 
-def _ids(expected: str, pattern: str) -> AfterValidator:
-    def check(values: frozenset[str]) -> frozenset[str]:
-        for value in sorted(values):
-            if not re.fullmatch(pattern, value):
-                # without the value: it may be a secret in the wrong variable
-                raise ValueError(f"must be {expected}, comma-separated")
-        return values
+def _each(expected: str, pattern: str) -> AfterValidator:
+    """A check that a text, or each of several, matches the `pattern`."""
+
+    def check(value: T) -> T:
+        texts = value if isinstance(value, frozenset) else [str(value)]
+        if not all(re.fullmatch(pattern, each) for each in texts):
+            # without the value: it may be a secret in the wrong variable
+            raise ValueError(f"must be {expected}")
+        return value
 
     return AfterValidator(check)
 
@@ -201,13 +205,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _portal(value: str) -> str:
-    if not re.fullmatch("[0-9]+", value):
-        raise ValueError("must be the number of the HubSpot account, like 1234567")
-    return value
-
-
-PortalId = Annotated[str, AfterValidator(_portal)]
+PortalId = Annotated[str, _each("the number of the HubSpot account, like 1234567", "[0-9]+")]
 WebAddress = Annotated[str, AfterValidator(_web_address)]
 """An address that people open."""
 ServerAddress = Annotated[str, AfterValidator(_web_address), AfterValidator(_private_address)]
@@ -217,9 +215,13 @@ SigningSecret = Annotated[
 ]
 AppToken = Annotated[SecretStr, secret("an app-level token, xapp-…", r"xapp-[!-~]+")]
 Ids = Annotated[frozenset[str], NoDecode, BeforeValidator(_split)]
-People = Annotated[Ids, _ids("user ids (U…) and user group ids (S…)", "[UWS][A-Z0-9]+")]
-Channels = Annotated[Ids, _ids("channel ids (C…)", "[CGD][A-Z0-9]+")]
-Teams = Annotated[Ids, _ids("workspace ids (T…) and organisation ids (E…)", "[TE][A-Z0-9]+")]
+People = Annotated[
+    Ids, _each("user ids (U…) and user group ids (S…), comma-separated", "[UWS][A-Z0-9]+")
+]
+Channels = Annotated[Ids, _each("channel ids (C…), comma-separated", "[CGD][A-Z0-9]+")]
+Teams = Annotated[
+    Ids, _each("workspace ids (T…) and organisation ids (E…), comma-separated", "[TE][A-Z0-9]+")
+]
 
 
 def check_sqlite(url: URL, text: str) -> None:

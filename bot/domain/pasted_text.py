@@ -103,11 +103,9 @@ def read_lines(
 
 def _named(table: Table) -> Pasted | ColumnChoice:
     """The column that the header row names."""
-    for kind in (ID, REFERENCE):
-        found = [index for index, each in enumerate(table.kinds) if each == kind]
-        if found:
-            return _taken(table, found[0]) if len(found) == 1 else _choice([table])
-    return _refused(_of_hubspot(table.names[table.kinds.index(HUBSPOT)]))
+    kind = next(each for each in (ID, REFERENCE, HUBSPOT) if each in table.kinds)
+    is_certain = kind == HUBSPOT or table.kinds.count(kind) == 1
+    return _taken(table, table.kinds.index(kind)) if is_certain else _choice([table])
 
 
 def _by_hand(table: Table, words: Table, pages: Pages) -> Pasted | ColumnChoice:
@@ -141,7 +139,10 @@ def _taken(table: Table, index: int) -> Pasted:
     """What a column holds."""
     kind = table.kinds[index]
     if kind == HUBSPOT:
-        return _refused(_of_hubspot(table.names[index]))
+        return _refused(
+            f"“{table.names[index][:QUOTED_LENGTH]}” is HubSpot's id, and Fusebill can't be"
+            " searched by it: paste the column “Stax Bill ID” of Fusebill's customer list."
+        )
     # one separator too many within a cell has moved all that follows
     moved = [row for row in table.rows if index and row.width > table.usual_width]
     cells = {row: row.meanings[index] for row in table.rows if row not in moved}
@@ -210,13 +211,6 @@ def _why_none(row: Row, index: int | None = None) -> str:
             return why_not(cell)
     shown = " ".join(filter(None, (row.cells[each] for each in at)))
     return f"There is no Stax Bill ID{f' in {shown[:QUOTED_LENGTH]!r}' if shown else ''}."
-
-
-def _of_hubspot(name: str) -> str:
-    return (
-        f"“{name[:QUOTED_LENGTH]}” is HubSpot's id, and Fusebill can't be searched by it: paste the"
-        " column “Stax Bill ID” of Fusebill's customer list."
-    )
 
 
 ID, REFERENCE, HUBSPOT = "id", "reference", "HubSpot's id"

@@ -306,10 +306,6 @@ def _plain_text(block: Block) -> str:
     if block["type"] == "context":
         shown = [(each["type"] == "mrkdwn", each["text"]) for each in block["elements"]]
         return " · ".join(words if is_own else escape(words) for is_own, words in shown)
-    if block["type"] == "table":
-        titles, *rows = [[escape(cell["text"]) for cell in row] for row in block["rows"]]
-        labelled = [map(" ".join, zip(titles, row, strict=True)) for row in rows]
-        return "\n".join(map(", ".join, labelled))
     return ""
 
 
