@@ -12,7 +12,6 @@ import json
 import re
 import unicodedata
 from contextlib import aclosing
-from dataclasses import replace
 from time import perf_counter
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -20,7 +19,7 @@ import httpx
 from pydantic import SecretStr
 
 from bot.domain.plain_text import APOSTROPHES, folded
-from bot.fusebill.errors import FusebillError, NotReached, OutcomeUnknown
+from bot.fusebill.errors import NotReached, OutcomeUnknown
 from bot.fusebill.pace import RateLimit, rate_limit_of
 from bot.fusebill.responses import (
     Accepted,
@@ -129,7 +128,9 @@ class FusebillClient:
         Source: developer.staxbill.com/reference/unlatch-customer-1
         """
         path = f"/HubSpot/UnlatchCustomer/{customer_id}"
-        return await self._change("unlatch_customer", path, customer_id)
+        return await self._call(
+            "unlatch_customer", "POST", path, lambda answer: accepted_of(answer, customer_id)
+        )
 
     async def latch_customer(self, customer_id: int, ids: HubSpotIds) -> Accepted:
         """Map a customer to exactly `ids`; an id that is None removes that mapping.
@@ -143,7 +144,10 @@ class FusebillClient:
             "hubSpotId": ids.vid,
             "hubSpotCompanyId": ids.company_id,
         }
-        return await self._change("latch_customer", "/HubSpot/latchCustomer", customer_id, body)
+        path = "/HubSpot/latchCustomer"
+        return await self._call(
+            "latch_customer", "POST", path, lambda answer: accepted_of(answer, customer_id), body
+        )
 
     async def find_customers(
         self, field: Field, value: str, *, contains: bool = False, limit: int = 5
@@ -188,14 +192,6 @@ class FusebillClient:
 
         return await self._call("list_customers", "GET", f"/customers/?{params}", read)
 
-    async def _change(
-        self, operation: str, path: str, customer_id: int, body: Body | None = None
-    ) -> Accepted:
-        accepted = await self._call(
-            operation, "POST", path, lambda answer: accepted_of(answer, customer_id), body
-        )
-        return replace(accepted, texts=self._masked(accepted.texts))
-
     async def _call(
         self,
         operation: str,
@@ -222,12 +218,7 @@ class FusebillClient:
                 limit = rate_limit_of(answer.headers) if answer else None
                 status = answer.status if answer else None
                 self._observe(operation, status, perf_counter() - started, limit)
-        try:
-            return read(answer)
-        except FusebillError as error:
-            error.texts = self._masked(error.texts)
-            (error.why,) = self._masked((error.why,))
-            raise
+        return read(answer)
 
     async def _take_slot(self) -> None:
         if not self._slots.locked():
@@ -265,7 +256,8 @@ class FusebillClient:
             async with aclosing(response):
                 body, complete = await _read(response)
                 status, headers = response.status_code, response.headers
-                return Answer(status, body, headers, complete=complete)
+                secret = self._api_key.get_secret_value()
+                return Answer(status, body, headers, complete=complete, secret=secret)
         except _NOTHING_SENT as error:
             why = str(error) or "no connection"
             detail = str(error.__cause__ or type(error).__name__)
@@ -277,10 +269,6 @@ class FusebillClient:
             may_still_run = writes and perf_counter() - began > LOST_AT_ONCE_S
             why = "the answer was lost"
             raise OutcomeUnknown(why=why, detail=lost, may_still_run=may_still_run) from None
-
-    def _masked(self, texts: tuple[str, ...]) -> tuple[str, ...]:
-        key = self._api_key.get_secret_value()
-        return tuple(text.replace(key, "[API key]") for text in texts)
 
 
 def _pattern(value: str) -> str:

@@ -53,18 +53,34 @@ _GIVEN_UP = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT)
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An HTTP response; not `complete` if its body broke off. `received_at` is aware UTC."""
+    """An HTTP response; not `complete` if its body broke off. `received_at` is aware UTC.
+
+    None of its words shows the `secret`.
+    """
 
     status: int
     body: bytes = b""
     headers: httpx.Headers = field(default_factory=httpx.Headers)
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     complete: bool = True
+    secret: str = field(default="", repr=False)
 
     @property
     def content_type(self) -> str:
         """The header `Content-Type`, empty if there is none."""
         return str(self.headers.get("Content-Type", ""))
+
+    def json(self) -> object:
+        """The JSON value of the body, or NOT_JSON."""
+        return parsed(self.body, self.content_type)
+
+    def texts(self) -> tuple[str, ...]:
+        """The words of the body."""
+        return tuple(map(self.masked, texts_of(self.body, self.content_type)))
+
+    def masked(self, text: str) -> str:
+        """A text of the answer without the secret."""
+        return text.replace(self.secret, "[API key]") if self.secret else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,16 +184,16 @@ def _value_of(answer: Answer) -> object:
         raise _error_of(answer)
     if not answer.complete:
         raise OutcomeUnknown(answer.status, (), f"{UNREADABLE}: it broke off")
-    value = parsed(answer.body, answer.content_type)
+    value = answer.json()
     if value is NOT_JSON:
         raise _not_understood(answer, _shape_of(answer))
     return value
 
 
 def _not_understood(answer: Answer, reason: str) -> NotUnderstood:
-    value = parsed(answer.body, answer.content_type)
+    value = answer.json()
     shown = value is NOT_JSON or (isinstance(value, dict) and "id" not in value)
-    texts = texts_of(answer.body, answer.content_type) if shown else ()
+    texts = answer.texts() if shown else ()
     return NotUnderstood(answer.status, texts, f"{UNREADABLE}: {reason}")
 
 
@@ -186,14 +202,14 @@ def _shape_of(answer: Answer) -> str:
         return "it is empty"
     if is_page(answer.body, answer.content_type):
         return "it is a web page"
-    if parsed(answer.body, answer.content_type) is NOT_JSON:
+    if answer.json() is NOT_JSON:
         return "it is not JSON"
     return "it says nothing"
 
 
 def _error_of(answer: Answer) -> FusebillError:
     """The error of an answer that is no success: who refused, and in what words."""
-    texts = texts_of(answer.body, answer.content_type)
+    texts = answer.texts()
     own_form, error_id = _own_form(answer)
     kind, why = _kind_of(answer, texts, own_form=own_form)
     return kind(
@@ -215,7 +231,7 @@ def _kind_of(
 ) -> tuple[type[FusebillError], str]:
     status = answer.status
     if httpx.codes.is_redirect(status):
-        target = storable(answer.headers.get("Location", ""))[:MAX_TARGET]
+        target = answer.masked(storable(answer.headers.get("Location", ""))[:MAX_TARGET])
         return WrongAddress, f"it redirects to {target or 'nowhere'}"
     if not httpx.codes.is_error(status):
         return NotUnderstood, f"{UNREADABLE}: its status says nothing"
@@ -239,7 +255,7 @@ def _refusal(
         return KeyRefused, ""
     is_unauthorized = status == HTTPStatus.UNAUTHORIZED
     # ASP.NET behind the API has other forms than the documented one, all of them words in JSON
-    if own_form or (texts and parsed(answer.body, answer.content_type) is not NOT_JSON):
+    if own_form or (texts and answer.json() is not NOT_JSON):
         return KeyRefused if is_unauthorized else FusebillRefused, ""
     foreign = Forbidden if is_unauthorized else NotUnderstood
     return foreign, f"{UNREADABLE}: {_shape_of(answer)}"
@@ -247,7 +263,7 @@ def _refusal(
 
 def _own_form(answer: Answer) -> tuple[bool, int | None]:
     """Whether the body is Fusebill's documented form of error, and its `ErrorId` if not 0."""
-    value = parsed(answer.body, answer.content_type)
+    value = answer.json()
     if not isinstance(value, dict):
         return False, None
     fields: dict[str, Any] = {str(name).lower(): each for name, each in value.items()}
