@@ -15,7 +15,6 @@ from bot.fusebill.errors import (
     KeyRefused,
 )
 from bot.messages.block_kit import (
-    HEADER_LENGTH,
     Line,
     Message,
     channel,
@@ -83,13 +82,13 @@ def reading_many(done: int, total: int) -> Message:
 def not_latched(customer: Customer, links: Links) -> Message:
     """The customer has no HubSpot ids to clear."""
     nothing = " is not latched to anything in HubSpot, so there is nothing to clear."
-    about = text(titled(customer), limit=HEADER_LENGTH)
+    about = text(titled(customer))
     return message([[say("☑️ "), about, say(nothing)]], facts(customer, links))
 
 
 def not_moved(customer: Customer, why: str, links: Links) -> Message:
     """The customer can't be moved, or can't take ids, because of the ids that it has now."""
-    who = text(titled(customer), limit=HEADER_LENGTH)
+    who = text(titled(customer))
     ids = ids_inline(customer.ids, links)
     return message([[say("☝️ "), who, say(" is latched to "), *ids, say(f", {why}")]])
 
@@ -253,5 +252,5 @@ def outcome_without_card(card: Card, links: Links, lost: str, *, gone: bool) -> 
     )
     # the lines about many customers speak of the card's table
     said = [[say(each)] for each in not_as_asked(card)] if card.is_of_many else result.lines
-    about = text(card_subject(card), limit=HEADER_LENGTH)
+    about = text(card_subject(card))
     return message([[say(f"{result.title}: "), about], *said, [say(why)]])

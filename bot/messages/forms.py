@@ -21,7 +21,6 @@ from bot.domain.commands import (
 )
 from bot.domain.models import Card
 from bot.messages.block_kit import (
-    HEADER_LENGTH,
     Block,
     Form,
     Line,
@@ -78,10 +77,10 @@ def decline_form(card: Card, message_ts: str, links: Links, response_url: str = 
     carried = {"request_id": card.id, "message_ts": message_ts, "response_url": response_url}
     ids: Line = [bold("Ids on the card: "), *ids_inline(request.customer.ids, links)]
     one: list[Line] = [
-        [bold("Customer: "), text(card_subject(card), limit=HEADER_LENGTH)],
+        [bold("Customer: "), text(card_subject(card))],
         *(move_lines(card, links) if request.to is not None else [ids]),
     ]
-    many: list[Line] = [[bold("Customers: "), text(with_others(request), limit=HEADER_LENGTH)]]
+    many: list[Line] = [[bold("Customers: "), text(with_others(request))]]
     why: Line = [say(": "), text(request.reason, limit=500)] if request.reason else []
     asked: Line = [bold("Asked by "), user(request.requester.user_id), *why]
     about = [*(many if card.is_of_many else one), asked]

@@ -16,7 +16,6 @@ from typing import NamedTuple
 from bot.domain.meanings import EVENTS, KINDS, LATER, OUTCOMES, VERDICTS, meaning_of
 from bot.domain.models import Card, Event, EventType, Request
 from bot.messages.block_kit import (
-    HEADER_LENGTH,
     MESSAGE_LENGTH,
     TEXT_LENGTH,
     Line,
@@ -191,7 +190,7 @@ def _act_lines(card: Card, each: _Happened, links: Links) -> Iterator[Line]:
     line = event_line(event, request, links)
     own = EVENTS[event.type].outcome or event.type in (*LATER, EventType.RECHECKED)
     if card.is_pair and own:
-        yield [text(titled(request.customer), limit=HEADER_LENGTH), say(": "), *line]
+        yield [text(titled(request.customer)), say(": "), *line]
     elif request.position == 1:
         yield line
 
@@ -286,7 +285,7 @@ def _each_customer(found: Sequence[_Happened], links: Links) -> Iterator[Line]:
     checked = [actor(event), say(" checked again: ")] if event.actor else []
     names = [
         [
-            text(titled(request.customer), limit=HEADER_LENGTH),
+            text(titled(request.customer)),
             say(" · "),
             date(each.at),
             *calls_line(each),
