@@ -6,7 +6,6 @@ import asyncio
 import re
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -16,6 +15,7 @@ from pathlib import Path
 import aiohttp
 
 from bot.app.composition import open_client
+from bot.domain.values import value
 from bot.environment import this_bot
 from bot.fusebill.client import FusebillClient
 from bot.fusebill.errors import FusebillError, KeyRefused, NotReached
@@ -55,7 +55,7 @@ NOT_SLACK = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CheckResult:
     """What a check found: fine (✓), a warning (!) with which the bot can run, or a fault (✗)."""
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import SplitResult, urlsplit
 
 from bot.domain.commands import MAX_DIGITS, QUOTED_LENGTH, Doubt
 from bot.domain.plain_text import trimmed, unquoted
+from bot.domain.values import value
 
 HUBSPOT = ("hubspot.com",)
 VENDOR = ("fusebill.com", "staxbill.com")
@@ -39,14 +39,14 @@ _FORMULA = re.compile('="(?P<text>.*)"')
 NO_CUSTOMER_0 = "No customer has the id 0."
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class NoId:
     """Something that is no customer's id; `why` is for the person who typed it."""
 
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pages:
     """What the admin said of pages that people name customers by.
 

@@ -7,9 +7,10 @@ searched for. `typed_text` and `pasted_text` read the texts.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from bot.domain.plain_text import one_line, printable, visible
+from bot.domain.values import value
 
 COMMAND = "/unlatch"
 """The command's usual name. Slack says how it was typed: a test app's has another one."""
@@ -22,7 +23,7 @@ ASK_USAGE = "<Stax Bill ID> [reason]"
 MOVE_USAGE = "move <Stax Bill ID> to contact <id> company <id> [reason]"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Place:
     """Where somebody typed or clicked: the channel, and the `response_url` to answer only them.
 
@@ -35,7 +36,7 @@ class Place:
     command: str = COMMAND
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Doubt:
     """What may name a customer, if a person says so who has seen the customer's name.
 
@@ -60,7 +61,7 @@ class Doubt:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ask:
     """`/unlatch <Stax Bill ID>, … [reason]`: customers, each once and in order, and a reason.
 
@@ -72,7 +73,7 @@ class Ask:
     doubts: tuple[Doubt, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Question:
     """A text that a person must decide about: whom its doubts mean, or which meaning it has.
 
@@ -86,12 +87,12 @@ class Question:
     why: str = field(default="", compare=False)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Many:
     """`/unlatch many`: a form to paste many ids into."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Move:
     """`/unlatch move <Stax Bill ID> to …`: to other ids, or the ids to another customer.
 
@@ -111,7 +112,7 @@ class Move:
         return (self.customer_id,) if self.to is None else (self.customer_id, self.to)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Find:
     """`/unlatch find <text>`, or any words: searched as a whole, in names, references and emails.
 
@@ -122,31 +123,31 @@ class Find:
     customer_ids: tuple[int, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class History:
     """`/unlatch history [Stax Bill ID]`."""
 
     customer_id: int | None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UndoOf:
     """`/unlatch undo <Stax Bill ID>`: that customer's history, since **Undo…** is on the card."""
 
     customer_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pending:
     """`/unlatch pending`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Help:
     """`/unlatch help`, or `/unlatch` alone."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Malformed:
     """A text that is none of these; `why` says what is wrong, `usage` what to type after /unlatch.
 

@@ -8,13 +8,13 @@ the member has its row. A value that only a newer version of the bot knows is sh
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Self, TypeVar
 
 from bot.domain.models import Card, Event, EventType, Kind, OpenEnum, Outcome, Request, Verdict
+from bot.domain.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class KindMeaning:
     """How a request of a kind is worded; `{}` stands for its customer, or for "47 customers".
 
@@ -36,7 +36,7 @@ class KindMeaning:
     may_be_undone: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class VerdictMeaning:
     """How a verdict is shown, and whether work follows.
 
@@ -55,7 +55,7 @@ class VerdictMeaning:
         return f"{self.emoji} {self.title}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OutcomeMeaning:
     """How the result of a confirmed request is shown, and what can follow.
 
@@ -86,7 +86,7 @@ class OutcomeMeaning:
         return self.effective and self.as_asked
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class EventMeaning:
     """What an event set on its request; a `quiet` one waits in the thread for one that is not."""
 
@@ -312,7 +312,7 @@ def may_be_asked_again(request: Request) -> bool:
     return bool(request.verdict and VERDICTS[request.verdict].may_be_asked_again)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Past:
     """What the ledger knew of a customer when a card was asked: its last change, or a waiting card.
 

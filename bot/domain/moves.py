@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bot.domain.cells import (
     ADDRESS,
@@ -34,6 +34,7 @@ from bot.domain.commands import (
     tidy_reason,
 )
 from bot.domain.models import Customer, HubSpotIds
+from bot.domain.values import value
 
 FIELDS = {"contact": "vid", "company": "company_id"}
 """The words for HubSpot's ids, and their names in `HubSpotIds`."""
@@ -43,7 +44,7 @@ _SAY_NOTHING = frozenset({"and", "&", "+", "customer", *FIELDS})
 """Words that may stand before an id or an address."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Part:
     """What some `words` name: a field of `HubSpotIds` with its id, or a `customer`."""
 

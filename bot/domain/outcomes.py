@@ -6,13 +6,14 @@ already Y, or something else, which was never the bot's to change.
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from datetime import datetime
 
 from bot.domain.models import HubSpotIds, Kind, Outcome, Request
+from bot.domain.values import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Result:
     """What came of a request: its outcome, and the `details` for its event.
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import csv
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 
 from bot.domain.cells import (
@@ -28,6 +27,7 @@ from bot.domain.cells import (
 )
 from bot.domain.commands import MAX_CUSTOMERS, QUOTED_LENGTH, Doubt, too_many
 from bot.domain.plain_text import blanked, one_line, searchable
+from bot.domain.values import value
 
 SHOWN_CELLS = 3
 LABELLED = "This looks like the page of one customer: paste its Stax Bill ID and nothing else."
@@ -36,7 +36,7 @@ NONE_HERE = "There is no Stax Bill ID here: put each on its own line."
 DIFFERENT_COLUMNS = "The ids stand in different columns: put each first in its line."
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LineError:
     """What can't be understood in a pasted text; `line` counts from 1, None is the whole text."""
 
@@ -44,7 +44,7 @@ class LineError:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Pasted:
     """A pasted text: each customer once, in order; valid only if there are no errors.
 
@@ -58,7 +58,7 @@ class Pasted:
     left_out: tuple[LineError, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Column:
     """A column to choose: its key, its name if the text has a header row, and its first cells."""
 
@@ -67,7 +67,7 @@ class Column:
     cells: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ColumnChoice:
     """A text of which nobody but a person can say which column holds the customers."""
 
@@ -228,7 +228,7 @@ _SEPARATORS = "\t;|, "
 _IN_NUMBERS = re.compile(r"(?<![\d,.])(\d{1,3}(,\d{3})+(\.\d+)?|[\d.]+,\d{1,2})(?![\d,])")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Row:
     """A row: the line where it begins, the count of its own cells, and as many as all rows have."""
 
@@ -238,7 +238,7 @@ class Row:
     meanings: tuple[Meaning, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Table:
     """A text as rows, `even` as a program writes them, or else as a person types lines.
 

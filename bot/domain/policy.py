@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 from bot.domain.meanings import is_move, is_rechecked
 from bot.domain.models import EventType, Person, Request, Verdict
+from bot.domain.values import value
 
 Members = Mapping[str, frozenset[str] | str | None]
 """The members of each user group (`S…`) that the policy names.
@@ -21,7 +22,7 @@ _ENDS_THE_RECHECK = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Policy:
     """The admin's rules; an empty list of people or channels means anyone or anywhere.
 
@@ -64,7 +65,7 @@ class Policy:
         return sorted(self.confirmers)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """Whether an action is allowed; if not, `why` for people and `label` for the metrics.
 

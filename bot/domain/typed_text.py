@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Literal
 
@@ -50,6 +49,7 @@ from bot.domain.commands import (
 )
 from bot.domain.moves import read_move
 from bot.domain.plain_text import UNSEEN, blanked, searchable, trimmed, without_links
+from bot.domain.values import value
 
 MAX_SEARCH_LENGTH = 255
 MAX_SEARCHED_IDS = 5
@@ -74,7 +74,7 @@ _DECIMALS = re.compile(r"(?<![^\s;])#?[0-9]+,[0-9]{1,2}(?![^\s;])")
 _BLANKS_FOR_THOUSANDS = re.compile(r"#?[1-9][0-9]{0,2}( [0-9]{3})+")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Word:
     """One word of a text and where it stands; `listed` as one of several ids is, after a separator.
 

@@ -11,11 +11,11 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
+from bot.domain.values import value
 from bot.fusebill.errors import RateLimited
 
 MINUTE = timedelta(minutes=1)
@@ -27,7 +27,7 @@ DIGITS = re.compile(r"[0-9]{1,18}")
 _TICKS = {10: 1, 13: 1_000}  # per second, by the number of digits of an epoch today
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RateWindow:
     """How many calls a window has left, when it resets, its limit; None if Fusebill did not say."""
 
@@ -36,7 +36,7 @@ class RateWindow:
     limit: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RateLimit:
     """Fusebill's two rate limit windows, from the headers `X-Rate-Limit-*`."""
 
@@ -98,7 +98,7 @@ def _moment(text: str | None) -> datetime | None:
         return None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Minute:
     """What the last answer said; `remaining` is None if it did not say."""
 

@@ -7,7 +7,7 @@ Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from decimal import Decimal
 from http import HTTPStatus
@@ -17,6 +17,7 @@ import httpx
 
 from bot.domain.models import Customer, HubSpotIds
 from bot.domain.plain_text import visible
+from bot.domain.values import value
 from bot.fusebill.errors import (
     UNREADABLE,
     CustomerNotFound,
@@ -51,7 +52,7 @@ _GIVEN_UP = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT)
 """From somebody who stopped waiting for Fusebill."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """An HTTP response; not `complete` if its body broke off. `received_at` is aware UTC.
 
@@ -83,7 +84,7 @@ class Answer:
         return text.replace(self.secret, "[API key]") if self.secret else text
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Accepted:
     """Fusebill answered a change with a success (2xx), which alone does not show the change.
 
@@ -97,7 +98,7 @@ class Accepted:
     texts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Found:
     """The customers that a search found; not `complete` if Fusebill has more pages of them."""
 

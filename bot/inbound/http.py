@@ -28,6 +28,7 @@ from slack_bolt.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from yarl import URL
 
+from bot.domain.values import value
 from bot.inbound.manifest import EVENTS_PATH
 from bot.ops.metrics import RECEIVED_AT, Metrics
 
@@ -161,7 +162,7 @@ BODY_TIMEOUT_S = 5.0
 MAX_FIELDS = 100
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Started:
     """What the routes need of a bot that has started.
 

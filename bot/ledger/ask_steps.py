@@ -11,13 +11,14 @@ people press, `work_steps` what comes after the decision.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from enum import Enum
 
 from bot.domain.meanings import Past
 from bot.domain.models import Card, EventType, LeftOut, Request
 from bot.domain.policy import Decision, reminder_at
+from bot.domain.values import value
 from bot.ledger import decide_steps, jobs, lists, people, rows, same_customer
 from bot.ledger.hash_chain import fingerprint, place_on_card
 from bot.ledger.jobs import Job, Kind, Transaction
@@ -31,14 +32,14 @@ class NoFollowUp(Enum):
     NOTHING = "what it belongs to has changed since somebody pressed: it is known, or undone"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Overtaken:
     """Since the request that a follow-up belongs to, `by` has changed the customer, or may have."""
 
     by: Request
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Known:
     """What the ledger knows of the customers, for the caller to say what the card tells of it."""
 

@@ -6,11 +6,11 @@ See `ask_steps` for what a step is.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from bot.domain.models import Card, EventType, Outcome, Person, Request, Verdict
 from bot.domain.policy import ALLOWED, Decision, sent_since
+from bot.domain.values import value
 from bot.ledger import jobs, people, rows, same_customer
 from bot.ledger.hash_chain import fingerprint
 from bot.ledger.jobs import Kind, Transaction
@@ -30,7 +30,7 @@ customer that may have taken effect after this one was asked, or is being execut
 """
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decided:
     """The result of an attempt to decide a card.
 

@@ -18,7 +18,6 @@ deleted as soon as they are used, not needed any more, or expired.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import timedelta
 
 from sqlalchemy import (
@@ -38,6 +37,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from bot.domain.models import Card, EventType, Person, Verdict
 from bot.domain.plain_text import printable
+from bot.domain.values import value
 from bot.ledger import rows
 from bot.ledger.database.engine import LedgerUnavailable, reason
 from bot.ledger.database.statements import Statement, clock
@@ -56,7 +56,7 @@ _FORGET_DECIDED = Statement(
 _FORGET_OLD = Statement(delete(acts).where(acts.c.at <= bindparam("until")))
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Act:
     """What a person did, as Slack identifies it: delivered again, it is the same act.
 
@@ -68,7 +68,7 @@ class Act:
     while_open: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Repeated:
     """What an act led to, in a word, and its card as it is now: what is told if it is repeated.
 
@@ -179,7 +179,7 @@ _OF_CARD = Statement(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ResponseUrl:
     """A URL through which one person can be told something; `repr` does not show it."""
 

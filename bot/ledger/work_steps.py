@@ -7,13 +7,14 @@ it. See `ask_steps` for what a step is.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime, timedelta
 
 from bot.domain.meanings import is_done, is_rechecked, may_be_checked
 from bot.domain.models import Card, EventType, Outcome, Person, Request
 from bot.domain.outcomes import Result
 from bot.domain.policy import is_worth_a_reminder
+from bot.domain.values import value
 from bot.ledger import jobs, people, rows, same_customer
 from bot.ledger.jobs import Job, Kind, Transaction
 from bot.ledger.people import Act
@@ -232,7 +233,7 @@ def reminded(tx: Transaction, job: Job, *, notifies: bool) -> Card | None:
     return locked.card
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Looked:
     """What a cleared customer was found to be: its event, or the time to look again."""
 

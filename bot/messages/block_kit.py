@@ -10,9 +10,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+
+from bot.domain.values import value
 
 Block = dict[str, Any]
 Inline = dict[str, Any]
@@ -42,7 +43,7 @@ _BIDI_CONTROLS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Message:
     """A Slack message; `text` says the same as `blocks`, for notifications and screen readers.
 

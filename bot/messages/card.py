@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -18,6 +17,7 @@ from bot.domain.meanings import (
     undoable,
 )
 from bot.domain.models import Card, EventType, Request
+from bot.domain.values import value
 from bot.messages.block_kit import (
     DATE_FORMAT,
     LABEL_LENGTH,
@@ -95,7 +95,7 @@ class Action(StrEnum):
     AGAIN = "unlatch_again"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Deciders:
     """What the question says of the people who decide.
 
@@ -108,8 +108,11 @@ class Deciders:
     listed: bool = False
 
 
+ANYBODY = Deciders()
+
+
 def draw(
-    card: Card, links: Links, deciders: Deciders = Deciders(), now: datetime | None = None
+    card: Card, links: Links, deciders: Deciders = ANYBODY, now: datetime | None = None
 ) -> Message:
     """What the card shows now: the question, the work that it waits for, or the result.
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from bot.domain.commands import (
@@ -20,6 +19,7 @@ from bot.domain.commands import (
     Place,
 )
 from bot.domain.models import Card
+from bot.domain.values import value
 from bot.messages.block_kit import (
     Block,
     Form,
@@ -58,7 +58,7 @@ LEDGER_UNCERTAIN = (
 FAILED = "Something went wrong in the bot. Close this and look at the card before you retry."
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Declined:
     """What somebody sent with the form: which request, from which card, and why.
 
@@ -112,7 +112,7 @@ def read_declined(view: dict[str, Any]) -> Declined:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MoveSent:
     """What somebody sent with the form that moves a latch: where, whose, and each field's text.
 

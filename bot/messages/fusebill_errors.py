@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from http import HTTPStatus
 from itertools import groupby
 from typing import Any
 
 from bot.domain.models import Event
+from bot.domain.values import value
 from bot.fusebill.errors import (
     UNREADABLE,
     CustomerNotFound,
@@ -40,7 +40,7 @@ TELL_ADMIN = ("Trying again won't help; tell the bot's admin.",)
 MAYBE_THE_KEY = "It may also be FUSEBILL_API_KEY."
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ErrorWords:
     """How an error is shown: `reason` is one sentence.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 
 from bot.domain.commands import ASK_USAGE, COMMAND, MAX_CUSTOMERS, Ask, Move
 from bot.domain.meanings import KINDS, VERDICTS, holds_now, may_be_undone
 from bot.domain.models import Customer, Outcome, Request
+from bot.domain.values import value
 from bot.messages.block_kit import (
     Block,
     Line,
@@ -231,7 +231,7 @@ def _state(request: Request) -> str:
     return f"{emoji} {KINDS[request.kind].mark}{words}"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OpenRequest:
     """A card that waits or work under way, the URL of its card, and whether this person decides."""
 

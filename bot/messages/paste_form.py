@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -26,6 +25,7 @@ from bot.domain.commands import (
     tidy_reason,
 )
 from bot.domain.pasted_text import Column, ColumnChoice, LineError, Pasted, read_lines
+from bot.domain.values import value
 from bot.messages.block_kit import Block, Form, cut
 from bot.messages.forms import (
     REASON,
@@ -60,7 +60,7 @@ Errors = Mapping[str, str]
 """What is wrong with a form that was sent, by the field's `block_id`."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sent:
     """What somebody sent: the texts as typed, where they had typed the command, and when.
 
@@ -76,7 +76,7 @@ class Sent:
     column: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Understood:
     """What a form asks for; `left_out` are the lines of its text that name no customer."""
 

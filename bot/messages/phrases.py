@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from unicodedata import bidirectional
 
 from bot.domain.meanings import KINDS, LATER, OUTCOMES, Past
 from bot.domain.models import Card, Customer, EventType, HubSpotIds, Kind, LeftOut, Outcome, Request
 from bot.domain.pasted_text import LineError
+from bot.domain.values import value
 from bot.messages.block_kit import (
     Block,
     Inline,
@@ -43,7 +44,7 @@ def told(*lines: str) -> Message:
     return message([[say(line)] for line in lines])
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Links:
     """Links for ids, built from the admin's settings; None where a setting is missing.
 
@@ -186,8 +187,8 @@ def mentions(ids: Sequence[str]) -> list[Inline]:
 def error_lines(texts: Sequence[str], status: int | None) -> Iterator[Line]:
     """Quote Fusebill's first errors with the HTTP status, and count the others."""
     status_words = [say(f" (HTTP {status})")] if status else []
-    for value in texts[:MAX_ERRORS]:
-        yield [say("Fusebill: "), text(value, limit=ERROR_LENGTH), *status_words]
+    for said in texts[:MAX_ERRORS]:
+        yield [say("Fusebill: "), text(said, limit=ERROR_LENGTH), *status_words]
     if len(texts) > MAX_ERRORS:
         yield [say(f"+{len(texts) - MAX_ERRORS} more")]
     if not texts and status:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bot.domain.meanings import (
     CHANGED_SINCE,
@@ -17,6 +17,7 @@ from bot.domain.meanings import (
     meaning_of,
 )
 from bot.domain.models import Card, Event, EventType, Outcome, Request, Verdict
+from bot.domain.values import value
 from bot.messages.block_kit import HEADER_LENGTH, Line, bold, date, say, text, units
 from bot.messages.outcomes import (
     actor,
@@ -44,7 +45,7 @@ _OVERTAKEN = (EventType.OVERTAKEN, EventType.LEFT_OUT)
 NEWER: Line = [say("A newer version of the bot recorded this; it knows more about it.")]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Result:
     """How a decided card ended: a `title`, lines, and for a table the words of each customer.
 

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import groupby
 from typing import NamedTuple
 
 from bot.domain.meanings import EVENTS, KINDS, LATER, OUTCOMES, VERDICTS, meaning_of
 from bot.domain.models import Card, Event, EventType, Request
+from bot.domain.values import value
 from bot.messages.block_kit import (
     MESSAGE_LENGTH,
     TEXT_LENGTH,
@@ -86,7 +86,7 @@ _COUNTED = frozenset(
 """Happens to each customer by itself, in the same words."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Reply:
     """A reply, and how many of the card's events the thread shows with it."""
 

@@ -26,6 +26,7 @@ from bot.domain.policy import (
     may_decide,
     may_read,
 )
+from bot.domain.values import value
 from bot.ledger import ask_steps, decide_steps, people
 from bot.ledger.database.engine import LedgerUnavailable
 from bot.ledger.decide_steps import Judge
@@ -53,7 +54,7 @@ SLOW_AFTER_S = 1.5
 TRIGGER_USED = "exchanged_trigger_id"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class By:
     """By whom something is asked or pressed, where, and by which act of theirs."""
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import aiohttp
 import structlog
 from slack_sdk.web.async_client import AsyncWebClient
 
+from bot.domain.values import value
 from bot.messages.block_kit import Form, Message, plainer
 from bot.slack.error_codes import THREAD_REFUSED
 from bot.slack.errors import (
@@ -43,7 +43,7 @@ _SERVER_ERROR = re.compile("http_5[0-9][0-9]|internal_error|fatal_error")
 _BLOCK = re.compile(r"/blocks/([0-9]+)")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sent:
     """A message that Slack took; `refused` is why not as it was drawn, but more simply."""
 

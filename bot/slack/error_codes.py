@@ -6,8 +6,9 @@ usergroups.users.list and auth.test
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from bot.domain.values import value
 
 
 class Remedy(StrEnum):
@@ -27,7 +28,7 @@ class Remedy(StrEnum):
     """The message, the thread or the response URL is gone for good."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Meaning:
     """The meaning of a code; `fix` is what the admin can do, empty if nothing."""
 

@@ -7,13 +7,13 @@ import io
 import json
 import re
 from collections.abc import Callable, Generator, Iterable, Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import Column, ColumnElement, Engine, RowMapping, Select, and_, or_, select
 
 from bot.domain.models import EventType
+from bot.domain.values import value
 from bot.ledger.audit.verify import columns, object_of, time_of
 from bot.ledger.database.engine import streaming
 from bot.ledger.people import name_at
@@ -53,7 +53,7 @@ OF_THE_CARD = (EventType.STOP_REQUESTED, EventType.DECISION_DENIED, EventType.DE
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Filter:
     """Which events to read; None means all. `until` is exclusive.
 
