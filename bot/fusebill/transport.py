@@ -69,7 +69,8 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         # it. A write must not take such a connection: nobody could say whether it was done.
         await asyncio.sleep(0)
         try:
-            answer = await self._session_for(request.method).request(
+            alone = request.method != "GET" and monotonic() < self._alone_until
+            answer = await (self._alone if alone else self._kept).request(
                 request.method,
                 URL(f"{url.scheme}://{url.netloc.decode()}{target.decode()}", encoded=True),
                 headers=[(name.decode(), value.decode()) for name, value in request.headers.raw],
@@ -93,9 +94,6 @@ class AiohttpTransport(httpx.AsyncBaseTransport):
         """Close the sessions and their connections."""
         await self._kept.close()
         await self._alone.close()
-
-    def _session_for(self, method: str) -> aiohttp.ClientSession:
-        return self._alone if method != "GET" and monotonic() < self._alone_until else self._kept
 
 
 def _session(*, force_close: bool) -> aiohttp.ClientSession:

@@ -74,24 +74,29 @@ class Rejected(Exception):
         self.skew_s = skew_s
 
 
-def check_headers(request: web.BaseRequest, max_body: int) -> None:
-    """Reject what can be told before the body is read. Raises: Rejected."""
+def check_headers(request: web.BaseRequest, max_body: int) -> tuple[str, str]:
+    """Reject what can be told before the body is read; returns the signature's time, and it.
+
+    Raises: Rejected.
+    """
     # Slack never compresses, and a small body could inflate to gigabytes
     if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
         raise Rejected(Reason.ENCODING)
     if (request.content_length or 0) > max_body:
         raise Rejected(Reason.TOO_LARGE)
-    if not all(_signature(request)):
+    timestamp = request.headers.get("X-Slack-Request-Timestamp", "")
+    signature = request.headers.get("X-Slack-Signature", "")
+    if not (timestamp and signature):
         raise Rejected(Reason.MISSING)
+    return timestamp, signature
 
 
-def check_signature(secret: bytes, body: str, request: web.BaseRequest) -> None:
+def check_signature(secret: bytes, body: str, timestamp: str, signature: str) -> None:
     """Check that Slack signed this request, at most five minutes ago.
 
     Raises: Rejected.
     Source: docs.slack.dev/authentication/verifying-requests-from-slack
     """
-    timestamp, signature = _signature(request)
     # `int` takes other scripts' digits, and `compare_digest` no text that is not ASCII
     if not (re.fullmatch(r"[0-9]{1,12}", timestamp) and signature.isascii()):
         raise Rejected(Reason.SIGNATURE)
@@ -102,11 +107,6 @@ def check_signature(secret: bytes, body: str, request: web.BaseRequest) -> None:
     skew_s = round(time.time()) - int(timestamp)
     if abs(skew_s) > MAX_SKEW_S:
         raise Rejected(Reason.CLOCK, skew_s)
-
-
-def _signature(request: web.BaseRequest) -> tuple[str, str]:
-    headers = request.headers
-    return headers.get("X-Slack-Request-Timestamp", ""), headers.get("X-Slack-Signature", "")
 
 
 class Rejections:
@@ -236,9 +236,9 @@ def _slack_events(secret: bytes) -> Answer:
     async def slack_events(request: web.Request, bot: Started) -> web.Response:
         received_at = perf_counter()
         try:
-            check_headers(request, MAX_BODY)
+            signed = check_headers(request, MAX_BODY)
             body = await _body(request)
-            check_signature(secret, body, request)
+            check_signature(secret, body, *signed)
         except Rejected as rejected:
             return bot.rejections.add(rejected)
         except TimeoutError:

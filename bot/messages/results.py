@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from bot.domain.meanings import (
@@ -12,6 +12,7 @@ from bot.domain.meanings import (
     LATER,
     OUTCOMES,
     VERDICTS,
+    OutcomeMeaning,
     holds_now,
     is_done,
     meaning_of,
@@ -263,29 +264,26 @@ def counts(card: Card) -> str:
 
 def not_as_asked(card: Card) -> Iterator[str]:
     """Which customers are not as the card asked, by outcome: "❌ not done: 3100017, 3100025"."""
-    for outcome in _in_order(_outcomes(card)):
-        meaning = OUTCOMES[outcome]
+    for meaning, requests in _by_outcome(card):
         if not meaning.as_asked:
-            named = named_ids([each for each in card.requests if each.outcome is outcome])
-            yield f"{meaning.emoji} {meaning.count}: {named}"
+            yield f"{meaning.emoji} {meaning.count}: {named_ids(requests)}"
 
 
 def progress(card: Card) -> str:
     """How far the work is, and what is not as asked: "31 of 47, 1 not done"."""
-    found = _outcomes(card)
-    others = [each for each in _in_order(found) if not OUTCOMES[each].as_asked]
-    said = [f"{found[each]} {OUTCOMES[each].count}" for each in others]
-    return ", ".join([f"{found.total()} of {len(card.requests)}", *said])
+    found = _by_outcome(card)
+    said = [f"{len(each)} {meaning.count}" for meaning, each in found if not meaning.as_asked]
+    done = sum(len(requests) for _meaning, requests in found)
+    return ", ".join([f"{done} of {len(card.requests)}", *said])
 
 
-def _outcomes(card: Card) -> Counter[Outcome]:
-    return Counter(each.outcome for each in card.requests if each.outcome)
-
-
-def _in_order(outcomes: Collection[Outcome]) -> list[Outcome]:
-    """Outcomes in the order of their table; those of a newer version of the bot come last."""
-    known = [each for each in OUTCOMES if each in outcomes]
-    return [*known, *(each for each in outcomes if not each.is_known)]
+def _by_outcome(card: Card) -> list[tuple[OutcomeMeaning, list[Request]]]:
+    """The requests that have an outcome; those of a newer version of the bot come last."""
+    found: dict[Outcome, list[Request]] = {each: [] for each in OUTCOMES}
+    for request in card.requests:
+        if request.outcome:
+            found.setdefault(request.outcome, []).append(request)
+    return [(OUTCOMES[outcome], requests) for outcome, requests in found.items() if requests]
 
 
 def state(request: Request) -> str:

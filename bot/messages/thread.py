@@ -101,20 +101,16 @@ class _Happened(NamedTuple):
     event: Event
 
 
-def lacks_reply(card: Card, shown: int) -> bool:
-    """Whether a thread that shows this many of the card's events lacks more than quiet ones."""
-    return any(not EVENTS[event.type].quiet for event in card.events[shown:])
-
-
 def next_reply(card: Card, shown: int, links: Links) -> Reply | None:
     """The next reply that the thread lacks; None if only `quiet` events are missing, or none.
 
     Whoever has posted it goes on from its `shown`: nothing is said twice. A notification, which
     shows the first words of a message's text, begins with the result that the reply leads to.
     """
-    if not lacks_reply(card, shown):
+    found = [_Happened(request, event) for request in card.requests for event in request.events]
+    missing = sorted(found, key=lambda each: each.event.id)[shown:]
+    if all(EVENTS[each.event.type].quiet for each in missing):
         return None
-    missing = _happened(card)[shown:]
     first = _result(card) if any(_is_result(each.event) for each in missing) else ""
     told = missing if card.is_of_many else missing[:EVENTS_A_REPLY]
     # what happened to several customers at once is never said in two replies
@@ -133,12 +129,6 @@ def reminder(card: Card, notify: Sequence[str]) -> Message:
             [say("It expires "), date(card.first.expires_at), say(". "), *mentions(notify)],
         ]
     )
-
-
-def _happened(card: Card) -> list[_Happened]:
-    """The card's events, in the order of `card.events`."""
-    found = [_Happened(request, event) for request in card.requests for event in request.events]
-    return sorted(found, key=lambda each: each.event.id)
 
 
 def _sameness(each: _Happened) -> tuple[object, ...]:

@@ -35,7 +35,8 @@ Blocks = list[dict[str, Any]]
 
 OPEN_TIMEOUT = aiohttp.ClientTimeout(total=3.0)
 """After this a trigger is no longer valid, so that waiting for Slack's answer makes no sense."""
-Send = Callable[[str, Blocks | None], Awaitable[T]]
+Send = Callable[[dict[str, object]], Awaitable[T]]
+"""Sends the `text` of a message, and its `blocks` if it has any."""
 
 MAX_PLAIN_LENGTH = 3000
 """Slack takes 4,000 characters in an update: docs.slack.dev/reference/methods/chat.update"""
@@ -82,9 +83,9 @@ class Slack:
                 max_wait_s,
                 on_wait,
                 channel=channel_id,
-                thread_ts=thread_ts,
                 unfurl_links=False,
                 unfurl_media=False,
+                **({"thread_ts": thread_ts} if thread_ts else {}),
             )
         except SlackError as error:
             if not others or error.code not in THREAD_REFUSED:
@@ -118,12 +119,9 @@ class Slack:
         await self._respond(response_url, message, replace_original=True)
 
     async def _respond(self, url: str, message: Message, *, replace_original: bool) -> None:
-        async def call(text: str, blocks: Blocks | None) -> None:
-            shown = {"text": text, "blocks": blocks, "replace_original": replace_original}
-            kind = None if replace_original else "ephemeral"
-            await self._web_api.respond(url, shown | {"response_type": kind})
-
-        await _send_simpler(message, call)
+        kind = {} if replace_original else {"response_type": "ephemeral"}
+        how = {"replace_original": replace_original, **kind}
+        await _send_simpler(message, lambda shown: self._web_api.respond(url, shown | how))
 
     async def open_form(self, trigger_id: str, form: Form) -> None:
         """Open a form for the person whose click brought the `trigger_id`.
@@ -180,12 +178,10 @@ class Slack:
         """Send a message when it is its turn, made simpler if Slack refuses it."""
         method, _ = key
 
-        async def call(text: str, blocks: Blocks | None) -> Said:
-            drawn = {"text": text, "blocks": blocks, **place}
-            return await self._web_api.call(method, drawn, {"ts": str})
-
         async def send() -> Sent:
-            said, refused = await _send_simpler(message(), call)
+            said, refused = await _send_simpler(
+                message(), lambda shown: self._web_api.call(method, shown | place, {"ts": str})
+            )
             return Sent(str(said.data["ts"]), refused)
 
         return await self._rate_limiter.run(key, send, max_wait_s=max_wait_s, on_wait=on_wait)
@@ -200,7 +196,9 @@ async def _send_simpler(message: Message, call: Send[T]) -> tuple[T, str]:
     failures: list[SlackError] = []
     for blocks in _ever_simpler(message, failures):
         try:
-            return await call(message.text, blocks), failures[0].code if failures else ""
+            return await call({"text": message.text, "blocks": blocks}), failures[
+                0
+            ].code if failures else ""
         except SlackRefused as error:
             if error.code not in UNPOSTABLE:
                 raise
@@ -211,7 +209,7 @@ async def _send_simpler(message: Message, call: Send[T]) -> tuple[T, str]:
             if not has_table or not _SERVER_ERROR.fullmatch(error.code):
                 raise
             failures.append(error)
-    return await call(message.text[:MAX_PLAIN_LENGTH], None), failures[0].code
+    return await call({"text": message.text[:MAX_PLAIN_LENGTH]}), failures[0].code
 
 
 def _ever_simpler(message: Message, failures: list[SlackError]) -> Iterator[Blocks]:

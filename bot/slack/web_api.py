@@ -74,7 +74,7 @@ class WebApi:
     ) -> Said:
         """Call a method that takes JSON; what Slack says, which has these fields."""
         url = self._client.base_url + method
-        sent = {"json": given(arguments), "headers": self._json_headers, **options}
+        sent = {"json": arguments, "headers": self._json_headers, **options}
         return await self._post(method, url, lambda answer: accepted(answer, has), sent)
 
     async def ask(
@@ -96,7 +96,7 @@ class WebApi:
         if not self._is_at_slack(url):
             log.error("response url not called: it is not at slack")
             raise SlackRefused(NOT_AT_SLACK)
-        sent = {"json": given(arguments), "headers": JSON}
+        sent = {"json": arguments, "headers": JSON}
         await self._post("response_url", url, taken, sent)
 
     def _is_at_slack(self, response_url: str) -> bool:
@@ -135,8 +135,3 @@ class WebApi:
                 return said
             finally:
                 self._observe(method, result, perf_counter() - began)
-
-
-def given(arguments: Arguments) -> dict[str, object]:
-    """The arguments without those that are None."""
-    return {name: each for name, each in arguments.items() if each is not None}
