@@ -6,7 +6,7 @@ Slack never delivers an acknowledged click again, so a decision is in the ledger
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 import structlog
@@ -27,8 +27,8 @@ from bot.domain.commands import (
     Question,
     UndoOf,
 )
-from bot.domain.models import Card, Person, Verdict
-from bot.domain.pasted_text import ColumnChoice
+from bot.domain.models import Card, Verdict
+from bot.domain.pasted_text import ColumnChoice, LineError
 from bot.domain.typed_text import parse
 from bot.inbound.guard import Guard, ack_with, ack_with_error
 from bot.inbound.payloads import (
@@ -248,24 +248,21 @@ class Listeners:
         match self._paste.read(sent):
             case paste_form.Understood() as understood:
                 await ack()
-                self._ask_pasted(clicker(body), sent, understood)
+                # a double click, or "Try again?" after an answer that Slack did not get
+                by = By(clicker(body), sent.place, once_sent(paste_form.identity(sent)))
+                self._ask_pasted(by, understood.asked, understood.left_out)
             case ColumnChoice() as columns:
                 await ack(response_action="update", view=self._paste.ask_column(sent, columns))
             case errors:
                 await ack(response_action="errors", errors=dict(errors))
 
-    def _ask_pasted(
-        self, person: Person, sent: paste_form.Sent, understood: paste_form.Understood
-    ) -> None:
-        asked, place = understood.asked, sent.place
-        if understood.left_out:
-            self._guard.tell(place, answers.lines_left_out(understood.left_out))
-        # a double click, or "Try again?" after an answer that Slack did not get, sends it twice
-        by = By(person, place, once_sent(paste_form.identity(sent)))
-        if isinstance(asked, Question):
-            self._guard.spawn(self._lists.ask_whom(by, asked), place)
+    def _ask_pasted(self, by: By, asked: Ask, left_out: Sequence[LineError]) -> None:
+        if left_out:
+            self._guard.tell(by.place, answers.lines_left_out(left_out))
+        if asked.doubts:
+            self._guard.spawn(self._lists.ask_whom(by, Question(asked)), by.place)
         else:
-            self._guard.spawn(self._asking.ask(by, asked, once=True), place)
+            self._guard.spawn(self._asking.ask(by, asked, once=True), by.place)
 
     async def _take_verdict(self, ack: AsyncAck, body: Payload, verdict: Verdict) -> None:
         try:

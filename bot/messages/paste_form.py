@@ -18,10 +18,7 @@ from bot.domain.commands import (
     MAX_REASON_LENGTH,
     TOO_LONG,
     Ask,
-    Malformed,
     Place,
-    Question,
-    asked,
     tidy_reason,
 )
 from bot.domain.pasted_text import Column, ColumnChoice, LineError, Pasted, read_lines
@@ -80,7 +77,7 @@ class Sent:
 class Understood:
     """What a form asks for; `left_out` are the lines of its text that name no customer."""
 
-    asked: Ask | Question
+    asked: Ask
     left_out: tuple[LineError, ...] = ()
 
 
@@ -140,26 +137,20 @@ def understood(
     """What a form asks for, or what is wrong with it."""
     if now - sent.opened_at > OPEN_FOR:
         return {IDS: TOO_OLD}
-    found = read_lines(sent.ids, pages, sent.column or None)
-    pasted = Pasted(()) if isinstance(found, ColumnChoice) else found
-    if errors := _errors(pasted, sent, needs_reason=needs_reason):
+    found, reason = read_lines(sent.ids, pages, sent.column or None), tidy_reason(sent.reason)
+    # the reason is checked even if there are no ids
+    errors: dict[str, str] = {}
+    if isinstance(found, Pasted) and found.errors:
+        errors[IDS] = _said(found.errors)
+    if len(reason) > MAX_REASON_LENGTH:
+        errors[REASON] = TOO_LONG
+    elif needs_reason and not reason:
+        errors[REASON] = NO_REASON
+    if errors:
         return errors
     if isinstance(found, ColumnChoice):
         return found
-    ids, reason = pasted.customer_ids, tidy_reason(sent.reason)
-    if pasted.doubts:
-        return Understood(Question(Ask(ids, reason, pasted.doubts)), pasted.left_out)
-    ask = asked(ids, reason)
-    return {IDS: ask.why} if isinstance(ask, Malformed) else Understood(ask, pasted.left_out)
-
-
-def _errors(pasted: Pasted, sent: Sent, *, needs_reason: bool) -> Errors:
-    """What is wrong with the fields; the reason is checked even if there are no ids."""
-    reason = tidy_reason(sent.reason)
-    ids = {IDS: _said(pasted.errors)} if pasted.errors else {}
-    if len(reason) > MAX_REASON_LENGTH:
-        return ids | {REASON: TOO_LONG}
-    return ids | ({REASON: NO_REASON} if needs_reason and not reason else {})
+    return Understood(Ask(found.customer_ids, reason, found.doubts), found.left_out)
 
 
 def identity(sent: Sent) -> str:

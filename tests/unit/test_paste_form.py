@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from hypothesis import given, strategies as st
 
-from bot.domain.commands import Ask, Doubt, Place, Question
+from bot.domain.commands import Ask, Doubt, Place
 from bot.domain.pasted_text import ColumnChoice, LineError
 from bot.messages.paste_form import (
     OPEN_FOR,
@@ -55,7 +55,7 @@ def test_what_was_sent_asks_for_one_customer_or_many() -> None:
 def test_references_are_a_question_and_what_is_left_out_is_listed() -> None:
     found = ask("Stax Bill ID,Company\n007,Bikes\n,Tents\n8,Kites", "moved")
     meant = Ask((8,), "moved", (Doubt("007", 7),))
-    assert found == Understood(Question(meant), (LineError(3, "There is no Stax Bill ID."),))
+    assert found == Understood(meant, (LineError(3, "There is no Stax Bill ID."),))
 
 
 TWO_COLUMNS = "7\t101\n8\t102"
@@ -131,9 +131,7 @@ def test_whatever_was_sent_is_understood_or_told(
 ) -> None:
     found = ask(ids, reason, needs_reason=needs_reason)
     if isinstance(found, Understood):
-        asked = found.asked
-        said = asked.meant.reason if isinstance(asked, Question) else asked.reason
-        assert said or not needs_reason
+        assert found.asked.reason or not needs_reason
     elif isinstance(found, ColumnChoice):
         form = column_form(sent(ids, reason), found, needs_reason=needs_reason)
         assert problems(form) == []
