@@ -53,6 +53,7 @@ from bot.messages.phrases import (
     mentions,
     move_lines,
     needs_care,
+    not_left_out,
     past_lines,
     titled,
 )
@@ -148,7 +149,7 @@ def _question(card: Card, links: Links, deciders: Deciders) -> Message:
         *_who_decides(deciders),
     ]
     # a phone has room for a few words
-    whom = amount(len(waiting), "customer") if card.is_of_many else card_subject(card)
+    whom = card_subject(card)
     short = whom if card.is_of_many else display_name(first.customer) or titled(first.customer)
     label = kind.ask.replace("{}", cut(short, LABEL_LENGTH - len(kind.ask) + 2))
     about = kind.ask.replace("{}", whom)
@@ -284,8 +285,8 @@ def _laid_out(
 
 def _bar(card: Card) -> Block:
     """A bar of text characters; no part of the message's text, since it can't be read aloud."""
-    done = sum(request.outcome is not None for request in card.requests)
-    full = BAR_LENGTH * done // len(card.requests)
+    kept = not_left_out(card)
+    full = BAR_LENGTH * sum(request.outcome is not None for request in kept) // len(kept)
     bar = "█" * full + "░" * (BAR_LENGTH - full)
     return {"type": "section", "text": {"type": "plain_text", "text": bar}}
 

@@ -104,8 +104,14 @@ def span(seconds: float) -> str:
 def card_subject(card: Card) -> str:
     """What a card is about: its customer, or how many; of a pair also who gets the ids."""
     if card.is_of_many:
-        return amount(len(card.requests), "customer")
+        return amount(len(not_left_out(card)), "customer")
     return " to ".join(titled(each.customer) for each in card.requests)
+
+
+def not_left_out(card: Card) -> Sequence[Request]:
+    """The requests of a card that no other card overtook while this one waited, or else all."""
+    kept = [each for each in card.requests if each.outcome is not Outcome.LEFT_OUT]
+    return kept or card.requests
 
 
 def with_others(request: Request) -> str:

@@ -37,6 +37,7 @@ from bot.messages.phrases import (
     filled,
     first_ids,
     ids_inline,
+    not_left_out,
     titled,
 )
 
@@ -271,10 +272,10 @@ def not_as_asked(card: Card) -> Iterator[str]:
 
 def progress(card: Card) -> str:
     """How far the work is, and what is not as asked: "31 of 47, 1 not done"."""
-    found = _by_outcome(card)
+    found, kept = _by_outcome(card), not_left_out(card)
     said = [f"{len(each)} {meaning.count}" for meaning, each in found if not meaning.as_asked]
-    done = sum(len(requests) for _meaning, requests in found)
-    return ", ".join([f"{done} of {len(card.requests)}", *said])
+    done = sum(each.outcome is not None for each in kept)
+    return ", ".join([f"{done} of {len(kept)}", *said])
 
 
 def _by_outcome(card: Card) -> list[tuple[OutcomeMeaning, list[Request]]]:

@@ -246,6 +246,15 @@ def test_the_working_card_shows_how_far_it_is_and_can_be_stopped() -> None:
     assert "█" * 19 + "░" in lines(draw(nearly, NO_LINKS))
 
 
+def test_who_was_left_out_while_the_card_waited_is_not_counted_as_worked_on() -> None:
+    asked = happened(card_of(customers(3)), EventType.LEFT_OUT, to=[2])
+    assert "Unlatch 2 customers?" in draw(asked, NO_LINKS).text
+    card = happened(confirmed(asked), EventType.CLEARED, to=[0])
+    drawn = lines(draw(card, NO_LINKS))
+    assert drawn[0] == "⏳ Unlatching 2 customers …"
+    assert drawn[-3:] == ["█" * 10 + "░" * 10, "1 of 2, 1 overtaken", "[Stop]"]
+
+
 def test_while_the_work_lasts_stop_stands_below_a_few_customers_those_that_failed_first() -> None:
     left_out = [{"customer_id": number, "why": "not known"} for number in range(40)]
     card = confirmed(card_of(customers(50), left_out=left_out))
