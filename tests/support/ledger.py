@@ -13,12 +13,12 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, func, make_url, select, update
+from sqlalchemy import Column, ColumnElement, Connection, Engine, func, make_url, select, update
 
 from bot.domain.models import Outcome, Person, Verdict
 from bot.domain.outcomes import Result
@@ -127,34 +127,26 @@ def settling(database_url: str) -> Iterator[Callable[[], bool]]:
     """Asks, as often as wanted, whether nothing is still to be done for any decided card."""
     # an undecided card waits for its reminder and its expiry
     waits = jobs.c.kind.in_(["post", "remind", "expire"])
-    engine = open_engine(database_url, read_only=True)
+    with _reader(database_url) as engine:
 
-    def settled() -> bool:
-        with engine.connect() as connection:
-            left = select(func.count()).where(~waits, jobs.c.due_at.is_not(None))
-            return not connection.execute(left).scalar()
+        def settled() -> bool:
+            with engine.connect() as connection:
+                left = select(func.count()).where(~waits, jobs.c.due_at.is_not(None))
+                return not connection.execute(left).scalar()
 
-    try:
         yield settled
-    finally:
-        engine.dispose()
 
 
 def audit_rows(database_url: str, customer_id: int | None = None) -> list[Row]:
     """The ledger as an auditor reads it; with `customer_id`, what is about this customer."""
-    engine = open_engine(database_url, read_only=True)
-    rows = list(read(engine, Filter(customer_id=customer_id)))
-    engine.dispose()
-    return rows
+    with _reader(database_url) as engine:
+        return list(read(engine, Filter(customer_id=customer_id)))
 
 
 def broken(database_url: str) -> list[str]:
     """What `audit --verify` finds."""
-    engine = open_engine(database_url, read_only=True)
-    try:
+    with _reader(database_url) as engine:
         return list(verify(engine))
-    finally:
-        engine.dispose()
 
 
 def row_fingerprint(database_url: str, ts: str, *, posted: bool) -> str:
@@ -258,12 +250,26 @@ def confirm_without_worker(
 @contextmanager
 def reading(database_url: str) -> Iterator[Connection]:
     """A connection that only reads."""
-    engine = open_engine(database_url, read_only=True)
+    with _reader(database_url) as engine, engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def _reader(database_url: str) -> Iterator[Engine]:
+    """An engine that only reads, without a connection before and after."""
+    free = _free_readers(database_url)
+    engine = free.pop() if free else open_engine(database_url, read_only=True)
     try:
-        with engine.connect() as connection:
-            yield connection
+        yield engine
     finally:
         engine.dispose()
+        free.append(engine)
+
+
+@lru_cache(maxsize=4)
+def _free_readers(_database_url: str) -> list[Engine]:
+    """Engines that were used: what each has compiled is most of the cost of reading."""
+    return []
 
 
 def _change(database_url: str, where: ColumnElement[bool], **values: object) -> None:
