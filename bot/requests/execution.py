@@ -172,7 +172,9 @@ class Execution:
     async def _attempt(self, progress: _Progress) -> Result:
         request = progress.request
         before = await self._fusebill.get_customer(request.customer.customer_id)
-        found = compare(before.ids, request, called=progress.sent) or await self._beside(progress)
+        found = compare(before.ids, request, called=progress.sent)
+        if progress.beside and not found:
+            found = await self._beside(progress)
         if found:
             return found
         async with progress.beside_the_limit():

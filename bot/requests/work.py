@@ -89,11 +89,6 @@ class _CardWork:
         if not is_begun and self.unanswered >= MAX_UNANSWERED:
             raise _FusebillIsSilent
 
-    def count(self, result: Result) -> None:
-        """Count a call that may still run; one that ended begins anew."""
-        if "calls" in result.details:
-            self.unanswered = self.unanswered + 1 if "running_s" in result.details else 0
-
 
 @dataclass(eq=False, slots=True)
 class Work:
@@ -154,8 +149,7 @@ class Work:
 
         Both are waited for first: what may still run could change the one while the other is.
         """
-        for request in work.card.requests:
-            await self._wait_for(work.job, request.waits_for)
+        await self._wait_for(work.job, [i for r in work.card.requests for i in r.waits_for])
         for position, request in enumerate(work.card.requests):
             if not request.is_to_be_executed:
                 continue
@@ -167,7 +161,8 @@ class Work:
     async def _finish(self, work: _CardWork, request: Request) -> None:
         """Execute one request and record its outcome."""
         with logs.fields(**about(Card((request,)))):
-            await self._wait_for(work.job, request.waits_for)
+            if request.waits_for:
+                await self._wait_for(work.job, request.waits_for)
             result = await self._executed(work, request)
             if result is None:
                 return
@@ -199,7 +194,7 @@ class Work:
             ):
                 refused.append(result)
                 continue
-            return result and _with_calls_of(refused, result)
+            return _with_calls_of(refused, result) if result and refused else result
 
     async def _take_turn(self, work: _CardWork, request: Request) -> Result | None:
         if work.job.attempts >= MAX_INTERRUPTIONS:
@@ -218,13 +213,15 @@ class Work:
                 request,
                 before_call,
                 may_have_called=request.is_begun,
-                beside=_beside(work.card, request),
+                beside=_beside(work.card, request) if work.card.is_pair else {},
             )
         except NotToBeCalled:
             return None
         except _FusebillIsSilent:
             return Result(Outcome.NOT_BEGUN, {"may_pass": True})
-        work.count(result)
+        # of the calls in a row that may still run; one that ended begins anew
+        if "calls" in result.details:
+            work.unanswered = work.unanswered + 1 if "running_s" in result.details else 0
         return result
 
     async def _begin(self, job: Job, request_ids: Sequence[str]) -> frozenset[str]:
@@ -244,8 +241,6 @@ class Work:
 
     async def _wait_for(self, job: Job, others: Sequence[str]) -> None:
         """One thing at a time for a customer: wait until no call for these requests can run."""
-        if not others:
-            return
 
         def awaited(connection: Connection) -> bool:
             since = sent_since(job.now(), self._timing.hold)
@@ -286,8 +281,6 @@ def _unanswered(card: Card) -> int:
 
 def _beside(card: Card, request: Request) -> dict[int, HubSpotIds]:
     """What else must be as the card shows it before a request of a pair is called."""
-    if not card.is_pair:
-        return {}
     return {
         each.customer.customer_id: each.ids_after if is_done(each) else each.ids_before
         for each in card.requests

@@ -55,7 +55,7 @@ class Pending(Generic[T]):
         self.future: asyncio.Future[T] = self.loop.create_future()
         self.began = self.ended = False
         self.error: Exception | None = None
-        self._result: T
+        self.result: T
         self._work = work
         self._deadline = monotonic() + TIMEOUT_S
         self._socket: socket.socket | None = None
@@ -68,17 +68,19 @@ class Pending(Generic[T]):
         if monotonic() >= self._deadline:
             self.began = False
             raise TimeoutError
-        self._result = self._work(connection)
+        self.result = self._work(connection)
 
-    def end(self) -> None:
-        """Give what came of it to whoever waits; call it on the event loop."""
-        self.ended = True
-        if self.future.done():
-            return
-        if self.error:
-            self.future.set_exception(self.error)
-        else:
-            self.future.set_result(self._result)
+    @staticmethod
+    def end(together: Sequence[Pending[Any]]) -> None:
+        """Give what came of each to whoever waits; call it on the event loop."""
+        for one in together:
+            one.ended = True
+            if one.future.done():
+                continue
+            if one.error:
+                one.future.set_exception(one.error)
+            else:
+                one.future.set_result(one.result)
 
     def expire(self) -> None:
         """Time out the caller and cut the connection; call it on the event loop."""
@@ -229,10 +231,5 @@ class SingleWriter:
 
 def _end(together: Sequence[Pending[Any]]) -> None:
     """Wake the event loop once for all of them: waking it costs more than ending them."""
-
-    def end() -> None:
-        for one in together:
-            one.end()
-
     with suppress(RuntimeError):  # the loop was closed, so nobody waits
-        together[0].loop.call_soon_threadsafe(end)
+        together[0].loop.call_soon_threadsafe(Pending.end, together)
