@@ -13,11 +13,11 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from bot.domain import meanings
 from bot.domain.meanings import OUTCOMES
-from bot.domain.models import Card, Event, EventType, Request, Verdict
+from bot.domain.models import Card, EventType, Request, Verdict
 from bot.ledger import same_customer
 from bot.ledger.database.statements import Statement, clock
 from bot.ledger.jobs import Kind, Transaction
-from bot.ledger.rows import event_of, request_of
+from bot.ledger.rows import event_of, request_of, requests_of
 from bot.ledger.tables import card_id_of_row, events, jobs, requests
 
 MAX_OPEN = 1000
@@ -109,10 +109,9 @@ def known(connection: Connection, card: Card) -> Sequence[Request]:
     values = {"customers": customers, "now": clock(connection)}
     found = KNOWN.rows(connection, values)
     last = {(row["customer_id"], row["is_open"]): row for row in found}
-    events_of: dict[str, list[Event]] = {row["id"]: [] for row in last.values()}
-    for each in LATER.rows(connection, {"request_ids": [*events_of]}) if events_of else ():
-        events_of[each["request_id"]].append(event_of(each))
-    return [request_of(row, tuple(events_of[row["id"]])) for row in last.values()]
+    ids = [row["id"] for row in last.values()]
+    later = LATER.rows(connection, {"request_ids": ids}) if ids else ()
+    return requests_of([*last.values()], later)
 
 
 def still_open(connection: Connection) -> Sequence[Request]:

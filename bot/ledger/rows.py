@@ -248,10 +248,15 @@ def cards_of(connection: Connection, request_ids: Sequence[str]) -> set[str]:
 
 def card_of(rows: Sequence[AnyRow], event_rows: Iterable[AnyRow]) -> Card:
     """Rows of `requests` and `events` as a card."""
+    return Card(tuple(requests_of(rows, event_rows)))
+
+
+def requests_of(rows: Sequence[AnyRow], event_rows: Iterable[AnyRow]) -> list[Request]:
+    """Rows of `requests` as domain objects, each with its events among those."""
     found: dict[str, list[Event]] = {row["id"]: [] for row in rows}
     for row in event_rows:
         found[row["request_id"]].append(event_of(row))
-    return Card(tuple(request_of(row, tuple(found[row["id"]])) for row in rows))
+    return [request_of(row, tuple(found[row["id"]])) for row in rows]
 
 
 def request_of(row: AnyRow, of_it: tuple[Event, ...] = ()) -> Request:

@@ -21,15 +21,14 @@ from sqlalchemy import (
 )
 
 from bot.domain.meanings import OUTCOMES, is_done
-from bot.domain.models import Card, Event, EventType, Kind, Request, Verdict
+from bot.domain.models import Card, EventType, Kind, Request, Verdict
 from bot.ledger.database.statements import Statement, run
-from bot.ledger.rows import ROWS_OF_CARD, AnyRow, LockedCard, event_of, request_of
+from bot.ledger.rows import ROWS_OF_CARD, AnyRow, LockedCard, request_of, requests_of
 from bot.ledger.tables import card_id_of_row, events, requests
 
 # an outcome that only a newer version knows may have changed the customer
-IS_EFFECTIVE = and_(
-    *(requests.c.outcome != outcome for outcome, m in OUTCOMES.items() if not m.effective)
-)
+IS_EFFECTIVE = requests.c.outcome.not_in([o for o, m in OUTCOMES.items() if not m.effective])
+IS_DONE = requests.c.outcome.in_([o for o, m in OUTCOMES.items() if m.is_done])
 IS_TO_BE_EXECUTED = and_(requests.c.verdict == Verdict.CONFIRMED, requests.c.outcome.is_(None))
 _CUSTOMERS_OF_CARD = select(requests.c.customer_id).where(card_id_of_row == bindparam("card_id"))
 _changed_at = func.coalesce(requests.c.settled_at, requests.c.decided_at)
@@ -85,13 +84,7 @@ CHANGED_SINCE = (
 WAITING = (
     select(card_id_of_row)
     .where(
-        requests.c.customer_id.in_(
-            _CUSTOMERS_OF_CARD.where(
-                requests.c.outcome.in_(
-                    [outcome for outcome, m in OUTCOMES.items() if m.effective and m.as_asked]
-                )
-            )
-        ),
+        requests.c.customer_id.in_(_CUSTOMERS_OF_CARD.where(IS_DONE)),
         requests.c.is_open,
         requests.c.outcome.is_(None),
     )
@@ -257,14 +250,10 @@ def _not_over(
     """Those of the requests that are being executed, or whose calls may still run."""
     if not rows:
         return []
-    ids = [row["id"] for row in rows]
-    found: dict[str, list[Event]] = {each: [] for each in ids}
-    for row in connection.execute(EVENTS_OF, {"request_ids": ids}).mappings():
-        found[row["request_id"]].append(event_of(row))
-    these = [request_of(row, tuple(found[row["id"]])) for row in rows]
+    events_of = connection.execute(EVENTS_OF, {"request_ids": [row["id"] for row in rows]})
     return [
         each
-        for each in these
+        for each in requests_of(rows, events_of.mappings())
         if each.is_to_be_executed or ((sent_at := unanswered_at(each)) and sent_at > sent_since)
     ]
 
