@@ -5,7 +5,7 @@ See `ask_steps` for what a step is.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from datetime import timedelta
 
 from bot.domain.models import Card, EventType, Outcome, Person, Request, Verdict
@@ -84,7 +84,7 @@ def decided(
     act: Act | None = None,
     *,
     judge: Judge = lambda _request, _other: ALLOWED,
-    details: Mapping[str, object] | None = None,
+    reason: str = "",
     message_ts: str = "",
     response_url: str | None = None,
     seen: Mapping[str, Mapping[str, object]] | None = None,
@@ -93,8 +93,8 @@ def decided(
 
     It is one verdict about all requests of the card. A click counts only before the card expires,
     an expiry only after. A click on the card `message_ts` may arrive before the ledger says that
-    the card was posted: then this notes it. `response_url` is kept while it works. `details`
-    are added to each event, and `seen` has more for each request.
+    the card was posted: then this notes it. `response_url` is kept while it works. A `reason`
+    is added to each event, and what was `seen` of a request to its own.
     Raises: NoSuchCard if there is no such card.
     """
     locked = rows.lock(tx, card_id)
@@ -114,25 +114,24 @@ def decided(
         locked.place(message_ts)
     # a card that is not confirmed executes nothing
     by: Mapping[str, Request] = {}
-    other, after = None, dict[str, list[str]]()
+    other, about = None, dict(seen or {})
     if verdict is Verdict.CONFIRMED:
         same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))
         by, other = same_customer.since_asked(tx.connection, locked)
-        after = same_customer.awaited(tx.connection, card, sent_since(tx.now, tx.hold))
+        awaited = same_customer.awaited(tx.connection, card, sent_since(tx.now, tx.hold))
+        about = {request_id: {"after": others} for request_id, others in awaited.items()}
     decision = judge(card.first, other)
     if not decision.allowed:
         return _denied(tx, locked, verdict, person, decision, other, act)
     if by and _overtake(tx, locked, by):
         # nobody was quicker to note it
         people.keep_act(tx, act, card_id, "late")
-        _set_jobs(tx, locked)
         return Decided(locked.card, taken=False, closed=True)
     people.note_name(tx, person)
     if response_url:
         people.remember_url(tx, card_id, person, response_url)
-    _decide(tx, locked, verdict, person, details or {}, after, seen or {})
+    _decide(tx, locked, verdict, about, person, reason)
     people.keep_act(tx, act, card_id, "taken")
-    _set_jobs(tx, locked)
     return Decided(locked.card, taken=True)
 
 
@@ -150,10 +149,7 @@ def overtaken(tx: Transaction, card_id: str) -> Card | None:
 def closes_overtaken(tx: Transaction, locked: rows.LockedCard) -> bool:
     """Note what other cards have changed since this one was asked; true if that closed it."""
     by, _other = same_customer.since_asked(tx.connection, locked)
-    if not by or locked.mismatch or not _overtake(tx, locked, by):
-        return False
-    _set_jobs(tx, locked)
-    return True
+    return bool(by) and not locked.mismatch and _overtake(tx, locked, by)
 
 
 def _overtake(tx: Transaction, locked: rows.LockedCard, by: Mapping[str, Request]) -> bool:
@@ -164,7 +160,7 @@ def _overtake(tx: Transaction, locked: rows.LockedCard, by: Mapping[str, Request
     card = locked.card
     about = {each.id: _how(each, by[each.id]) for each in card.requests if each.id in by}
     if card.is_pair or all(each.outcome or each.id in by for each in card.requests):
-        _decide(tx, locked, Verdict.OVERTAKEN, NOBODY, {}, {}, about)
+        _decide(tx, locked, Verdict.OVERTAKEN, about)
         return True
     for row in locked.rows:
         if row["id"] in by:
@@ -203,12 +199,14 @@ def _decide(
     tx: Transaction,
     locked: rows.LockedCard,
     verdict: Verdict,
-    person: Person,
-    details: Mapping[str, object],
-    after: Mapping[str, Sequence[str]],
-    seen: Mapping[str, Mapping[str, object]],
+    about: Mapping[str, Mapping[str, object]],
+    person: Person = NOBODY,
+    reason: str = "",
 ) -> None:
-    """Write the verdict to each row, with an event that vouches for the row as it now is."""
+    """Write the verdict to each row, with an event that vouches for the row as it now is.
+
+    `about` has more of a request for its event.
+    """
     tx.remove(locked.id, Kind.POST, Kind.REMIND, Kind.EXPIRE)
     locked.change_all(
         verdict=verdict,
@@ -218,14 +216,14 @@ def _decide(
         decided_at=locked.at,
     )
     for row in locked.rows:
-        about: dict[str, object] = {**details, **seen.get(row["id"], {})}
+        details = {**about.get(row["id"], {}), "row": fingerprint(row, posted=True)}
+        if reason:
+            details["why"] = reason
         if person is not NOBODY:
             # the hash chain covers the event, and `verify` compares the row with it
-            about["team"] = person.team_id
-        if waits_for := after.get(row["id"]):
-            about["after"] = list(waits_for)
-        about["row"] = fingerprint(row, posted=True)
-        locked.append(row, EventType(verdict), about, person.user_id)
+            details["team"] = person.team_id
+        locked.append(row, EventType(verdict), details, person.user_id)
+    _set_jobs(tx, locked)
 
 
 def _denied(

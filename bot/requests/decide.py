@@ -65,7 +65,7 @@ class Decide:
                 decide_steps.decided,
                 *(card_id, verdict, person, by.act),
                 judge=self._permissions.judge(person, verdict),
-                details={"why": reason} if reason else None,
+                reason=reason,
                 message_ts=message_ts,
                 response_url=place.response_url,
             )
