@@ -103,7 +103,7 @@ def _no_room(
     same_customer.lock_customers(tx.connection, customers)
     if same_customer.open_follow_up(tx.connection, follow_up):
         return NoFollowUp.OPEN
-    if not rows.are_as_read(tx.connection, follows):
+    if not same_customer.are_as_read(tx.connection, follows):
         return NoFollowUp.NOTHING
     undone = [request.undoes for request in follow_up.requests if request.undoes]
     by = next(iter(same_customer.overtakers(tx.connection, undone).values()), None)

@@ -61,17 +61,6 @@ CHANGING = (
 )
 """The columns of `requests` that may change after the insert."""
 
-EVENT_COLUMNS = (
-    "request_id",
-    "number",
-    "at",
-    "type",
-    "actor",
-    "details",
-    "previous",
-    "hash",
-    "id",
-)
 ROWS_OF_CARD = (
     select(requests).where(card_id_of_row == bindparam("card_id")).order_by(requests.c.position)
 )
@@ -87,9 +76,6 @@ NOTE_SHOWN = Statement(
     # what a thread shows never becomes less, whoever notes it first
     .where(requests.c.id == bindparam("card"), requests.c.shown_events < bindparam("shown"))
     .values(shown_events=bindparam("shown"))
-)
-OUTCOMES = select(requests.c.id, requests.c.outcome, requests.c.undone_by).where(
-    requests.c.id.in_(bindparam("ids", expanding=True))
 )
 CARDS_OF = select(card_id_of_row).where(requests.c.id.in_(bindparam("ids", expanding=True)))
 
@@ -234,13 +220,6 @@ def note_shown(connection: Connection, card_id: str, shown: int) -> None:
     NOTE_SHOWN.execute(connection, {"card": card_id, "shown": shown})
 
 
-def are_as_read(connection: Connection, of_them: Sequence[Request]) -> bool:
-    """Whether requests still have the outcomes that they had, and are undone no more than then."""
-    found = connection.execute(OUTCOMES, {"ids": [each.id for each in of_them]})
-    now = {row.id: (row.outcome, row.undone_by) for row in found}
-    return all(now.get(each.id) == (each.outcome, each.undone_by) for each in of_them)
-
-
 def cards_of(connection: Connection, request_ids: Sequence[str]) -> set[str]:
     """The ids of the cards that these requests are on."""
     return set(connection.execute(CARDS_OF, {"ids": list(request_ids)}).scalars())
@@ -347,21 +326,11 @@ def _ids(ids: HubSpotIds) -> dict[str, int | None]:
 
 
 def event_of(row: AnyRow) -> Event:
-    """A row of `events` as a domain object."""
-    return _event(*(row[name] for name in EVENT_COLUMNS))
+    """A row of `events` as a domain object, whose fields are its columns."""
+    return _event(*(row[name] for name in Event.__match_args__))
 
 
 @lru_cache(maxsize=512)  # each step of a flow reads the same; a changed row is another event
-def _event(  # the columns of a row
-    request_id: str,
-    number: int,
-    at: datetime,
-    type_: str,
-    actor: str,
-    details: str,
-    previous: str,
-    hash_: str,
-    count: int,
-) -> Event:
-    kind = EventType(type_)
-    return Event(request_id, number, at, kind, actor, json.loads(details), previous, hash_, count)
+def _event(request_id: str, number: int, at: datetime, type_: str, *others: Any) -> Event:  # noqa: ANN401  # columns
+    actor, details, *chain = others
+    return Event(request_id, number, at, EventType(type_), actor, json.loads(details), *chain)

@@ -129,6 +129,9 @@ UNDER_WAY = Statement(
     )
 )
 OF_IDS = select(requests).where(requests.c.id.in_(bindparam("request_ids", expanding=True)))
+OUTCOMES_OF = select(requests.c.id, requests.c.outcome, requests.c.undone_by).where(
+    requests.c.id.in_(bindparam("request_ids", expanding=True))
+)
 EVENTS_OF = (
     select(events)
     .where(events.c.request_id.in_(bindparam("request_ids", expanding=True)))
@@ -192,6 +195,13 @@ def overtakers(connection: Connection, request_ids: Sequence[str]) -> dict[str, 
     # an undo of the very request that came to nothing can be repeated
     others = {mine: [o for o in found[mine] if o.undoes != mine] for mine in found}
     return {mine: each[0] for mine, each in others.items() if each}
+
+
+def are_as_read(connection: Connection, of_them: Sequence[Request]) -> bool:
+    """Whether requests still have the outcomes that they had, and are undone no more than then."""
+    found = connection.execute(OUTCOMES_OF, {"request_ids": [each.id for each in of_them]})
+    now = {row.id: (row.outcome, row.undone_by) for row in found}
+    return all(now.get(each.id) == (each.outcome, each.undone_by) for each in of_them)
 
 
 def open_follow_up(connection: Connection, card: Card) -> Request | None:
