@@ -46,6 +46,7 @@ async def give_past(database_url: str, workspace: Workspace, row: Mapping[str, A
             connection.info["now"] = at
             transaction = Transaction(connection, "the past", HOLD)
             result = step(transaction)
+            transaction.finish()
             held.update({job.kind: job for job in transaction.held})
             return result
 
