@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -101,10 +101,11 @@ def _fill(engine: Engine, how_many: int, card_size: int) -> None:
         with engine.begin() as connection:
             _double(connection, number)
     if engine.dialect.name == "postgresql":
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
-            connection.exec_driver_sql(PATIENT)
+        with closing(engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute(PATIENT)
             # autovacuum would otherwise run in the middle of a measurement
-            connection.exec_driver_sql("VACUUM ANALYZE")
+            cursor.execute("VACUUM ANALYZE")
 
 
 def _double(connection: Connection, number: int) -> None:

@@ -80,7 +80,7 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
     options += " -c datestyle=ISO,YMD -c timezone=UTC"
     # libpq would drop what the admin set, such as the schema that this bot's ledger is in
     options = f"{_options(url)} {options}".strip()
-    return create_engine(
+    engine = create_engine(
         f"postgresql+psycopg://{rest}",
         pool_size=CONNECTIONS,
         max_overflow=0,
@@ -92,6 +92,19 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
             "prepare_threshold": None,
         },
     )
+
+    # the driver would send a BEGIN of its own before the first statement, and wait for the answer
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: object) -> None:  # noqa: ANN401  # the driver's type
+        connection.autocommit = True
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        begun = run(connection, "BEGIN; SELECT clock_timestamp()")
+        begun.nextset()
+        connection.info["now"] = begun.fetchone()[0]
+
+    return engine
 
 
 def _options(url: str) -> str:

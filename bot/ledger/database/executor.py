@@ -25,7 +25,6 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, OperationalError
 
-from bot.ledger.database.statements import run
 from bot.ledger.witness import witnessed
 
 T = TypeVar("T")
@@ -146,10 +145,8 @@ class Pool:
                 one.using(connection),
             ):
                 used = connection.info.setdefault("used", [])
-                transaction = connection.begin()
                 try:
-                    asked = run(connection, "SELECT clock_timestamp()")
-                    connection.info["now"] = asked.fetchone()[0]
+                    transaction = connection.begin()
                 except DBAPIError as error:
                     # this connection worked before: the server has been restarted since
                     if error.connection_invalidated and used:
