@@ -23,7 +23,7 @@ from slack_sdk.web.async_client import AsyncWebClient
 
 from bot.slack.client import Slack
 from bot.slack.error_codes import ALLOWED_ADDRESSES, BAD_TOKEN
-from bot.slack.errors import SlackBlocked, SlackError, SlackUnavailable
+from bot.slack.errors import SlackBlocked, SlackError
 
 log = structlog.get_logger(__name__)
 
@@ -157,7 +157,7 @@ class SocketMode:
                     if isinstance(error, SlackBlocked) and error.code in FATAL:
                         self._end(ended := SocketModeEnded(error.code))
                         raise ended from None
-                    again_in_s = max(pause_s, _asked_to_wait_s(error))
+                    again_in_s = max(pause_s, error.retry_after_s or 0.0)
                     log.warning("slack not reached", why=error.code, again_in_s=again_in_s)
                 await asyncio.sleep(again_in_s)
                 pause_s = min(pause_s * 2, max(MAX_PAUSE_S, self._ping_every_s))
@@ -185,10 +185,6 @@ def _log_connections(connections: int) -> None:
             " test, needs an app of its own: it gets clicks on cards that it does not have."
         ),
     )
-
-
-def _asked_to_wait_s(error: SlackError) -> float:
-    return (error.retry_after_s or 0.0) if isinstance(error, SlackUnavailable) else 0.0
 
 
 def _shorten_transient_errors(record: logging.LogRecord) -> bool:

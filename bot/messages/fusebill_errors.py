@@ -7,7 +7,6 @@ request is worded from the evidence in its event.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from http import HTTPStatus
@@ -143,8 +142,7 @@ def reason(error: FusebillError) -> str:
         "came": f" ({': '.join(filter(None, (status, why)))})" if status or why else "",
         "why": f": {cut(error.why, WHY_LENGTH)}" if error.why else "",
     }
-    # in one pass: what came may hold braces itself
-    sentence = re.sub(r"{(\w+)}", lambda name: stands_for[name[1]], _words(error).reason)
+    sentence = _words(error).reason.format_map(stands_for)
     return f"{sentence} The call may still be under way." if error.may_still_run else sentence
 
 

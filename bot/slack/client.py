@@ -202,7 +202,7 @@ async def _send_simpler(message: Message, call: Send[T]) -> tuple[T, str]:
         except SlackRefused as error:
             if error.code not in UNPOSTABLE:
                 raise
-            log.warning("message refused", why=error.code, slack_says=list(error.words))
+            log.warning("message refused", why=error.code, slack_says=error.words)
             failures.append(error)
         except SlackUnavailable as error:
             has_table = message.without_table and blocks is message.blocks
@@ -223,7 +223,6 @@ def _ever_simpler(message: Message, failures: list[SlackError]) -> Iterator[Bloc
     blocks = message.without_table or message.blocks
     if message.without_table:
         yield blocks
-    said = failures[-1].words if isinstance(failures[-1], SlackRefused) else ()
-    if named := {int(each) for word in said for each in _BLOCK.findall(word)}:
+    if named := {int(each) for word in failures[-1].words for each in _BLOCK.findall(word)}:
         yield plainer(blocks, named)
     yield plainer(blocks)

@@ -16,7 +16,7 @@ What ends each code is in `error_codes`. Source: docs.slack.dev/apis/web-api/rat
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -40,19 +40,23 @@ Fields = Mapping[str, type]
 
 
 class SlackError(Exception):
-    """A call failed; `code` is Slack's error code, `http_<status>` or the exception's name."""
+    """A call failed; `code` is Slack's error code, `http_<status>` or the exception's name.
 
-    def __init__(self, code: str) -> None:
+    `retry_after_s` is the wait that Slack asked for, if any, and `words` are its own about the
+    message.
+    """
+
+    def __init__(
+        self, code: str, retry_after_s: float | None = None, words: Sequence[str] = ()
+    ) -> None:
         super().__init__(code)
         self.code = code
+        self.retry_after_s = retry_after_s
+        self.words = words
 
 
 class SlackUnavailable(SlackError):
-    """The call may succeed later; `retry_after_s` is the wait that Slack asked for, if any."""
-
-    def __init__(self, code: str, retry_after_s: float | None = None) -> None:
-        super().__init__(code)
-        self.retry_after_s = retry_after_s
+    """The call may succeed later."""
 
 
 class SlackBusy(SlackUnavailable):
@@ -64,11 +68,7 @@ class SlackBlocked(SlackUnavailable):
 
 
 class SlackRefused(SlackError):
-    """The same call will never succeed; `words` are Slack's own about the message."""
-
-    def __init__(self, code: str, words: Sequence[str] = ()) -> None:
-        super().__init__(code)
-        self.words = tuple(words)
+    """The same call will never succeed."""
 
 
 class Answer(NamedTuple):
@@ -156,20 +156,17 @@ def failure(status: int, data: object, headers: Mapping[str, str]) -> SlackError
     if code != verdict or code in PASSING or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         return SlackUnavailable(code, retry_after_s)
     if code in UNCHANGEABLE or code in UNPOSTABLE:
-        return SlackRefused(code, _words(data))
+        return SlackRefused(code, words=_words(data))
     return SlackBlocked(code, retry_after_s)
 
 
 def _words(data: object) -> list[str]:
     """What Slack says of a message that it refuses; which block it means stands in it."""
-
-    def found() -> Iterator[object]:
-        if isinstance(data, dict):
-            metadata, errors = data.get("response_metadata"), data.get("errors")
-            yield from (metadata.get("messages") or ()) if isinstance(metadata, dict) else ()
-            yield from errors if isinstance(errors, list) else ()
-
-    return [str(each)[:MAX_WORD_LENGTH] for each in found()]
+    said = data if isinstance(data, dict) else {}
+    metadata, errors = said.get("response_metadata"), said.get("errors")
+    messages = metadata.get("messages") if isinstance(metadata, dict) else None
+    lists = [each for each in (messages, errors) if isinstance(each, list)]
+    return [str(word)[:MAX_WORD_LENGTH] for each in lists for word in each]
 
 
 def _seconds(header: str) -> float | None:

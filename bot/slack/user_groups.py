@@ -11,7 +11,7 @@ import structlog
 
 from bot.domain.policy import Members
 from bot.slack.client import Slack
-from bot.slack.errors import SlackError, SlackUnavailable, advice, is_verdict
+from bot.slack.errors import SlackError, advice, is_verdict
 
 log = structlog.get_logger(__name__)
 
@@ -83,8 +83,7 @@ class UserGroups:
             # while Slack can't be reached, its last refusal stands
             if is_verdict(error) or group not in self.refused():
                 self._failures[group] = error
-            if isinstance(error, SlackUnavailable) and error.retry_after_s:
-                self._asked_to_wait_s = max(self._asked_to_wait_s, error.retry_after_s)
+            self._asked_to_wait_s = max(self._asked_to_wait_s, error.retry_after_s or 0.0)
             return False
         self._known[group] = (self.clock(), members)
         self._failures.pop(group, None)
