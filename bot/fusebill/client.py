@@ -228,7 +228,7 @@ class FusebillClient:
             async with asyncio.timeout(self._slot_s):
                 await self._slots.acquire()
         except TimeoutError:
-            raise NotReached("too many calls waiting") from None
+            raise NotReached(why="too many calls waiting") from None
 
     def _request(self, method: str, path: str, body: Body | None) -> httpx.Request:
         """Build a request whose extension `target` is the path: httpx parses no URL for each.
@@ -261,7 +261,7 @@ class FusebillClient:
         except _NOTHING_SENT as error:
             why = str(error) or "no connection"
             detail = str(error.__cause__ or type(error).__name__)
-            raise NotReached(why, detail, may_pass=why not in _LASTING) from None
+            raise NotReached(why=why, detail=detail, lasting=why in _LASTING) from None
         except httpx.TimeoutException:
             raise OutcomeUnknown(why="no answer in time", may_still_run=writes) from None
         except httpx.HTTPError as error:

@@ -43,7 +43,8 @@ class FusebillError(Exception):
     effect later than anything that is read now. That is so after a time-out, whether the bot
     (nobody answered) or somebody on the way (HTTP 408, 504) stopped waiting, and after a connection
     that was lost more than a second after the call began. Whatever else was answered, and a
-    connection that was lost at once, ended the call.
+    connection that was lost at once, ended the call. `lasting` is what no waiting ends, such as a
+    certificate that is not trusted.
     """
 
     status: int | None = None
@@ -54,10 +55,7 @@ class FusebillError(Exception):
     own_form: bool = False
     retry_at: datetime | None = None
     may_still_run: bool = False
-
-    def __post_init__(self) -> None:
-        # its own fields say everything; `repr` would show the words before the key is masked
-        super().__init__()
+    lasting: bool = False
 
     @property
     def may_pass(self) -> bool:
@@ -65,7 +63,7 @@ class FusebillError(Exception):
 
         False only where it is known that somebody has to change something first.
         """
-        return True
+        return not self.lasting
 
     def __str__(self) -> str:
         parts = [f"HTTP {self.status}" if self.status else "", self.why, self.detail, *self.texts]
@@ -140,12 +138,3 @@ class WrongAddress(NotUnderstood):
 
 class NotReached(FusebillError):
     """There was no connection to Fusebill: nothing was sent, nothing was changed."""
-
-    def __init__(self, why: str = "", detail: str = "", *, may_pass: bool = True) -> None:
-        super().__init__(why=why, detail=detail)
-        self._may_pass = may_pass
-
-    @property
-    def may_pass(self) -> bool:
-        """Not if a certificate is not trusted, for example."""
-        return self._may_pass

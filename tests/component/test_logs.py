@@ -128,7 +128,7 @@ async def test_what_is_tried_again_is_one_line_that_says_why_and_when(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     logs.configure("INFO", "console")
-    answers = [NotReached("connection refused"), None]
+    answers = [NotReached(why="connection refused"), None]
 
     async def call() -> None:
         if answer := answers.pop(0):

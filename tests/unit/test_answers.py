@@ -55,7 +55,7 @@ ERROR_TEXTS = st.lists(TEXTS, max_size=20).map(tuple)
 STATUSES = st.none() | st.integers(min_value=100, max_value=599)
 KINDS = [CustomerNotFound, KeyRefused, Forbidden, WrongAddress, FusebillRefused, OutcomeUnknown]
 KINDS += [Unavailable, NotUnderstood, FusebillError]
-ERRORS = st.builds(NotReached, TEXTS, may_pass=st.booleans()) | st.builds(
+ERRORS = st.builds(NotReached, why=TEXTS, lasting=st.booleans()) | st.builds(
     lambda kind, status, texts, why: kind(status, texts, why),
     st.sampled_from(KINDS),
     STATUSES,
@@ -138,7 +138,7 @@ def test_a_malformed_command_is_answered_in_one_line_with_the_usage(typed: str) 
         (RateLimited(429, retry_at=NOON), ["no more calls", "after 2026-11-23 12:00:00 UTC."]),
         (RateLimited(429), ["no more calls", "Try again in a minute"]),
         (FusebillRefused(409, ("On hold",)), ["refused to show customer 7", "On hold (HTTP 409)"]),
-        (NotReached("host not found"), ["❌ Fusebill could not be reached: host not found."]),
+        (NotReached(why="host not found"), ["❌ Fusebill could not be reached: host not found."]),
         (Unavailable(502), ["⏳ Fusebill is not available (HTTP 502).", "Try again in a minute"]),
         (Forbidden(403, ("Access denied",)), ["✋", "Fusebill: Access denied (HTTP 403)"]),
         (WrongAddress(307, (), "it redirects to https://x.example"), ["https://x.example", "URL"]),
