@@ -95,16 +95,20 @@ class Listeners:
         """`/unlatch …`: acknowledges at once; the work follows."""
         # whatever the payload lacks is missed before the ack, which can still say so
         by = typed_by(body)
-        command = parse(body.get("text", ""), self._pages)
-        answer = _answer(command, by.place.command)
-        if answer is not None:
+        answer = self._answer(parse(body.get("text", ""), self._pages), by, body)
+        if isinstance(answer, Message):
             await ack_with(ack, answer)
-            return
-        await ack()
-        self._guard.spawn(self._work(command, by, body), by.place)
+        else:
+            await ack()
+            self._guard.spawn(answer, by.place)
 
-    def _work(self, command: Command, by: By, body: Payload) -> Awaitable[None]:  # noqa: PLR0911  # one return a command
+    def _answer(self, command: Command, by: By, body: Payload) -> Message | Awaitable[None]:  # noqa: C901, PLR0911  # a case a command
+        """What to say at once of a command, or the work that it takes."""
         match command:
+            case Malformed(why=why, usage=usage):
+                return answers.malformed(why, usage, by.place.command)
+            case Help():
+                return lists.usage(by.place.command)
             case Ask() as ask:
                 return self._asking.ask(by, ask)
             case Question(meant=Ask(doubts=())) as question:
@@ -123,8 +127,6 @@ class Listeners:
                 return self._lists.history(by, history)
             case Pending():
                 return self._lists.pending(by)
-            case _:
-                raise AssertionError(f"unreachable: {command} has an answer")
 
     async def on_confirm_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Unlatch …**: decides, then acknowledges; the work follows."""
@@ -277,17 +279,6 @@ class Listeners:
         await ack()
         if message is not None:
             self._guard.tell(place_of(body), message)
-
-
-def _answer(command: Command, name: str) -> Message | None:
-    """What to say at once of a command of this name; None where work follows."""
-    match command:
-        case Malformed(why=why, usage=usage):
-            return answers.malformed(why, usage, name)
-        case Help():
-            return lists.usage(name)
-        case _:
-            return None
 
 
 def _not_recorded(error: LedgerUnavailable) -> Message:

@@ -31,7 +31,7 @@ from bot.messages.block_kit import (
     text,
     user,
 )
-from bot.messages.phrases import Links, card_subject, ids_inline, move_lines, with_others
+from bot.messages.phrases import Links, card_subject, ids_inline, move_lines, titled
 
 REASON = "reason"
 
@@ -80,7 +80,8 @@ def decline_form(card: Card, message_ts: str, links: Links, response_url: str = 
         [bold("Customer: "), text(card_subject(card))],
         *(move_lines(card, links) if request.to is not None else [ids]),
     ]
-    many: list[Line] = [[bold("Customers: "), text(with_others(request))]]
+    customers = f"{titled(request.customer)} and {request.card_size - 1} more"
+    many: list[Line] = [[bold("Customers: "), text(customers)]]
     why: Line = [say(": "), text(request.reason, limit=500)] if request.reason else []
     asked: Line = [bold("Asked by "), user(request.requester.user_id), *why]
     about = [*(many if card.is_of_many else one), asked]

@@ -114,12 +114,6 @@ def not_left_out(card: Card) -> Sequence[Request]:
     return kept or card.requests
 
 
-def with_others(request: Request) -> str:
-    """The customer of one request, and how many others its card has."""
-    more = request.card_size - 1
-    return f"{titled(request.customer)}{f' and {more} more' if more else ''}"
-
-
 _STATUSES = {"hold": "on hold", "poorstanding": "poor standing"}
 """Fusebill's words for a customer's status and its account's, as people say them."""
 _AS_USUAL = ("", "active", "good")
