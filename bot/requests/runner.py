@@ -159,9 +159,6 @@ class Runner:
                 if first is None and (uncertain or quick or _is_conflict(error)):
                     first, again = error, again or uncertain
                     continue
-                if uncertain:
-                    # whatever took effect left jobs that nobody has started
-                    self._tasks.spawn(self._start_lost())
                 raise LedgerUnavailable(str(error), uncertain=uncertain) from error.__cause__
         self._names |= transaction.new_names
         for job in transaction.held:
@@ -239,20 +236,6 @@ class Runner:
         running = set(self._running)
         taken = (due_jobs.take(transaction, kind, n, running) for kind, n in free.items())
         return [job for of_kind in taken for job in of_kind]
-
-    async def _start_lost(self) -> None:
-        """Start what an uncertain commit left held, once no transaction of it is under way."""
-        await asyncio.sleep(due_jobs.STEP_ENDS_WITHIN.total_seconds())
-        try:
-            await retried(
-                self._take_due,
-                LedgerUnavailable,
-                attempts=None,
-                timeout_s=self._timing.hold_s,
-                wait_max=1.0,
-            )
-        except LedgerUnavailable as error:
-            log.warning("jobs of an uncertain commit not looked for yet", why=str(error))
 
     async def _renew(self) -> None:
         running = list(self._running.values())
