@@ -54,8 +54,9 @@ def digest(event: AnyRow) -> str:
 
     Its `details` are hashed as they are stored: canonical JSON.
     """
-    names = ("previous", "request_id", "number", "at", "type", "actor")
-    start = canonical_json([event[name] for name in names])
+    time = event["at"].isoformat(timespec="microseconds")
+    chain = event["previous"], event["request_id"], event["number"], time
+    start = canonical_json([*chain, event["type"], event["actor"]])
     return hashlib.sha256(f"{start[:-1]},{event['details']}]".encode()).hexdigest()
 
 

@@ -87,12 +87,7 @@ class Runner:
         Raises: LedgerUnavailable.
         """
         try:
-            return await self._database.run(work)
-        except LedgerUnavailable as error:
-            if not error.uncertain:
-                raise
-        try:
-            return await self._database.run(work)
+            return await self._run(lambda tx: work(tx.connection), urgent=False)
         except LedgerUnavailable as error:
             # whatever failed, it changed nothing
             raise LedgerUnavailable(str(error)) from error.__cause__
