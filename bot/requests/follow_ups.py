@@ -67,7 +67,9 @@ class FollowUps:
         ids = [request.id for request in wanted]
         others = await self._runner.read(lambda c: same_customer.overtakers(c, ids))
         if whole and others:
-            await self._say_changed(next(iter(others.values())), by.place)
+            other = next(iter(others.values()))
+            url = await self._lists.permalink(other)
+            await self._private.send(by.place, click_answers.changed_since(other, url))
             return
         unchanged = [request for request in wanted if request.id not in others]
         left_out = [_left_out(r, _changed_by(others[r.id])) for r in wanted if r.id in others]
@@ -188,18 +190,10 @@ class FollowUps:
                 self._metrics.outcomes.labels(request.kind, request.outcome).inc()
         if others:
             changed_by = [others[each.id] for each in now.requests if each.id in others]
-            await self._say_unknown_since(changed_by, by.place, now.first.command)
+            url = await self._lists.permalink(changed_by[0]) if len(changed_by) == 1 else None
+            said = click_answers.unknown_since(changed_by, url, now.first.command)
+            await self._private.send(by.place, said)
         return True
-
-    async def _say_changed(self, other: Request, place: Place) -> None:
-        url = await self._lists.permalink(other)
-        await self._private.send(place, click_answers.changed_since(other, url))
-
-    async def _say_unknown_since(
-        self, changed_by: Sequence[Request], place: Place, command: str
-    ) -> None:
-        url = await self._lists.permalink(changed_by[0]) if len(changed_by) == 1 else None
-        await self._private.send(place, click_answers.unknown_since(changed_by, url, command))
 
     def _lock(self, card_id: str) -> asyncio.Lock:
         """One press on a card at a time: people press twice.
