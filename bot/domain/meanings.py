@@ -330,6 +330,5 @@ class Past:
     @classmethod
     def of(cls, card: Card) -> tuple[Self, ...]:
         """Those that a card's first event holds; keys that a newer version added are ignored."""
-        found = card.first.events[0].details.get("past") if card.first.events else None
-        rows = found if isinstance(found, list) else []
-        return tuple(cls(**{name: each[name] for name in cls.__match_args__}) for each in rows)
+        names = cls.__match_args__
+        return tuple(cls(**{name: each[name] for name in names}) for each in card.noted("past"))

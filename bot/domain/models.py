@@ -316,7 +316,15 @@ class Card:
     @property
     def left_out(self) -> tuple[LeftOut, ...]:
         """The customers that were asked for and are not on the card."""
-        return LeftOut.listed(self.first.events[0].details) if self.first.events else ()
+        return tuple(
+            LeftOut(each["customer_id"], str(each.get("why", "")), str(each.get("name", "")))
+            for each in self.noted("left_out")
+        )
+
+    def noted(self, name: str) -> list[dict[str, Any]]:
+        """What was noted under this name when the card was asked for, a row for each customer."""
+        found = self.first.events[0].details.get(name) if self.first.events else None
+        return found if isinstance(found, list) else []
 
 
 @value
@@ -329,13 +337,3 @@ class LeftOut:
     customer_id: int
     why: str
     name: str = ""
-
-    @classmethod
-    def listed(cls, details: Mapping[str, object]) -> tuple[Self, ...]:
-        """Those that an event's details name; keys that a newer version added are ignored."""
-        found = details.get("left_out")
-        rows = found if isinstance(found, list) else []
-        return tuple(
-            cls(each["customer_id"], str(each.get("why", "")), str(each.get("name", "")))
-            for each in rows
-        )

@@ -230,7 +230,8 @@ def cut(value: str, limit: int) -> str:
     # a fast path: printable text without direction controls needs no check of each character
     clean = start.isprintable() and _BIDI_CONTROLS.isdisjoint(start)
     one_line = " ".join((start if clean else _without_controls(start)).split())
-    return one_line if start == value and units(one_line) <= limit else _truncated(one_line, limit)
+    is_whole = start == value and units(one_line) <= limit
+    return one_line if is_whole else _start(one_line, limit - 1) + "…"
 
 
 def units(value: str) -> int:
@@ -270,11 +271,7 @@ def _cut_text(plain: str) -> str:
     if units(plain) <= TEXT_LENGTH:
         return plain
     # not within an entity (`&amp;`) or a mention, which would be shown as they are written
-    return _BROKEN_MARKUP.sub("", plain[: _fitting(plain, TEXT_LENGTH - 1)]) + "…"
-
-
-def _truncated(value: str, limit: int) -> str:
-    return value[: _fitting(value, limit - 1)] + "…"
+    return _BROKEN_MARKUP.sub("", _start(plain, TEXT_LENGTH - 1)) + "…"
 
 
 def _without_controls(value: str) -> str:
@@ -285,16 +282,11 @@ def _without_controls(value: str) -> str:
     )
 
 
-def _fitting(value: str, limit: int) -> int:
-    """How many characters fit into `limit` UTF-16 units, which Slack counts as JavaScript does."""
-    if value.isascii() or 2 * len(value) <= limit:
-        return min(len(value), limit)
-    units = 0
-    for position, character in enumerate(value):
-        units += 2 if ord(character) > 0xFFFF else 1  # noqa: PLR2004  # the last character of one unit
-        if units > limit:
-            return position
-    return len(value)
+def _start(value: str, limit: int) -> str:
+    """As much of a text as fits into `limit` UTF-16 units, which Slack counts as browsers do."""
+    if value.isascii():
+        return value[:limit]
+    return value.encode("utf-16-le", "surrogatepass")[: 2 * limit].decode("utf-16-le", "ignore")
 
 
 def _plain_text(block: Block) -> str:

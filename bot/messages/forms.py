@@ -193,18 +193,19 @@ def text_input(
     name: str, label: str, hint: str, max_length: int, *, multiline: bool = True
 ) -> Block:
     """A field for text; `name` is its `block_id` and its `action_id`."""
-    return {
-        "type": "input",
-        "block_id": name,
-        "label": plain(label),
-        "hint": plain(hint),
-        "element": {
-            "type": "plain_text_input",
-            "action_id": name,
-            "multiline": multiline,
-            "max_length": max_length,
-        },
+    element = {
+        "type": "plain_text_input",
+        "action_id": name,
+        "multiline": multiline,
+        "max_length": max_length,
     }
+    return field(name, label, hint, element)
+
+
+def field(block_id: str, label: str, hint: str, element: Block) -> Block:
+    """A field for whatever the element takes."""
+    texts = {"label": plain(label), "hint": plain(hint)}
+    return {"type": "input", "block_id": block_id, **texts, "element": element}
 
 
 def plain(value: str) -> Block:

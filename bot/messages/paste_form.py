@@ -28,6 +28,7 @@ from bot.messages.forms import (
     REASON,
     carried_place,
     carrying,
+    field,
     modal,
     plain,
     reason_input,
@@ -177,19 +178,14 @@ def _column_input(text: str, columns: Sequence[Column]) -> Block:
         "The bot can't tell. Choose the Stax Bill IDs, or the Customer IDs (references), which you"
         " will be asked about once more."
     )
-    return {
-        "type": "input",
-        "block_id": _column_id(text),
-        "label": plain("Which column holds the customers?"),
-        "hint": plain(hint),
-        "element": {
-            "type": "static_select",
-            "action_id": COLUMN,
-            "placeholder": plain("Choose a column"),
-            "options": options,
-            "focus_on_load": True,
-        },
+    element = {
+        "type": "static_select",
+        "action_id": COLUMN,
+        "placeholder": plain("Choose a column"),
+        "options": options,
+        "focus_on_load": True,
     }
+    return field(_column_id(text), "Which column holds the customers?", hint, element)
 
 
 def _shown(column: Column) -> str:
