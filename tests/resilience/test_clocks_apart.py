@@ -47,9 +47,7 @@ async def confirmed_once(staged: Stage, customer_id: int) -> None:
 
 
 # seconds; Slack's signatures allow five minutes, so beyond them a bot gets its clicks otherwise
-@pytest.mark.parametrize(
-    ("ahead_s", "mode"), [(100, "http"), (-100, "http"), (900, "socket"), (-900, "socket")]
-)
+@pytest.mark.parametrize(("ahead_s", "mode"), [(100, "http"), (-900, "socket")])
 async def test_what_a_bot_of_another_time_has_is_left_to_it_and_it_leaves_others_theirs(
     staged: Stage, ahead_s: int, mode: Mode
 ) -> None:

@@ -27,7 +27,7 @@ from tests.support.world import add_customers
 PATIENT = replace(PACE, hold_s=10.0)
 # the card is drawn often, so that instances have something to draw over
 BUSY = replace(PACE, hold_s=1.0, working_after_s=0.1, progress_every_s=0.1)
-RACES = int(os.environ.get("RACES", "4"))
+RACES = int(os.environ.get("RACES", "2"))
 ALL = len(CUSTOMERS)
 
 

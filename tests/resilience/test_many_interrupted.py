@@ -20,6 +20,8 @@ from tests.support.world import QUICK, OpenWorld, World, add_customers
 
 JOINERY, DENTAL = 3100025, 3100033
 THREE = f"{BIKES}, {JOINERY}, {DENTAL} moved portal"
+SHORT_MINUTE_S = 2.0
+"""What refusals say of their minute, which ends in 60 s, must not seem to be about this one."""
 
 
 async def test_check_again_is_shown_though_slack_was_away_and_the_first_customer_was_known(
@@ -115,6 +117,7 @@ async def test_stop_on_a_stale_card_brings_it_up_to_date(world: World) -> None:
 async def test_many_wait_when_fusebill_says_when_to_try_again(world: World) -> None:
     add_customers(world.fusebill)
     card = await world.ask(f"{', '.join(map(str, CUSTOMERS))} moved portal")
+    world.fusebill.minute_s = SHORT_MINUTE_S
     world.fusebill.misbehave("rate_limited", operation="unlatch_customer", times=8, retry_after=1)
     await world.press("U0BOB", card, CONFIRM)
     assert f"✅ {len(CUSTOMERS)} unlatched" in world.card(card)
@@ -225,6 +228,7 @@ async def test_many_do_not_wait_for_a_limit_that_lasts_longer_than_a_minute(
     world: World,
 ) -> None:
     card = await world.ask(THREE)
+    world.fusebill.minute_s = SHORT_MINUTE_S
     world.fusebill.misbehave("rate_limited", operation="unlatch_customer", times=1, reset_s=300)
     await world.press("U0BOB", card, CONFIRM)
     assert "✅ 2 unlatched · ❌ 1 not done" in world.card(card)

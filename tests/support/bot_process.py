@@ -19,7 +19,7 @@ from bot.settings import Mode, Settings, Timing, load
 
 # a process never reclaims its own running work, so the lease may be shorter than the execution
 PACE = Timing(
-    hold_s=0.3, execution_s=6.0, sweep_every_s=0.05, retry_s=0.05, look_s=0.05, pause_s=0.1
+    hold_s=0.3, execution_s=6.0, sweep_every_s=0.2, retry_s=0.05, look_s=0.05, pause_s=0.1
 )
 
 FORKS = get_context("forkserver")
