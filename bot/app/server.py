@@ -270,7 +270,7 @@ class Readiness:
             "ledger": _Cached("ledger", NOT_READY, self._check_ledger, LEDGER_CACHE_S),
             "slack": _Cached("slack", DEGRADED, self._check_slack, SLACK_CACHE_S),
         }
-        if bot.user_groups.are_needed:
+        if bot.user_groups.members():
             check = _Cached("user_groups", DEGRADED, self._check_user_groups)
             self._checks["user_groups"] = check
         if socket_mode is not None:

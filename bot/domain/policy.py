@@ -59,11 +59,6 @@ class Policy:
         """The user groups (`S…`) that the lists name."""
         return frozenset(i for i in self.requesters | self.confirmers if i.startswith("S"))
 
-    @property
-    def named_confirmers(self) -> list[str]:
-        """The people and user groups on the list of confirmers."""
-        return sorted(self.confirmers)
-
 
 @value
 class Decision:

@@ -106,7 +106,7 @@ class Lists:
             return
         permalinks = await asyncio.gather(*map(self.permalink, requests))
         past = list(zip(requests, permalinks, strict=True))
-        advisers = self._permissions.policy.named_confirmers
+        advisers = sorted(self._permissions.policy.confirmers)
         undoing = isinstance(history, UndoOf)
         said = lists.history(customer_id, past, advisers, reasons, undoing=undoing)
         await self._private.send(by.place, said)

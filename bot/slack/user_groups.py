@@ -54,11 +54,6 @@ class UserGroups:
         """The groups that could not be read last time, each with why."""
         return {group: error.code for group, error in sorted(self._failures.items())}
 
-    @property
-    def are_needed(self) -> bool:
-        """Whether a list names any group."""
-        return bool(self._user_groups)
-
     async def refresh(self) -> bool:
         """Ask Slack for every group; returns whether all of them were read."""
         self._asked_to_wait_s = 0.0
