@@ -134,15 +134,20 @@ class Listeners:
 
     async def on_cancel_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Cancel**: decides, then acknowledges; on somebody else's card, a form follows."""
+        message_ts, by = message_of(body), pressed_by(body)
+        found: Card | Answer | None
         try:
-            card = await self._decide.others_card(value(body), clicker(body))
+            found = await self._decide.to_decline(value(body), by, message_ts)
         except LedgerUnavailable as error:
-            await self._answer_click(ack, body, _not_recorded(error))
-            return
-        if card is None:
+            found = _not_recorded(error)
+        if found is None:
             await self._take_verdict(ack, body, Verdict.CANCELLED)
+        elif isinstance(found, Card):
+            await ack()
+            opening = self._decide.open_form(found, by.place, body["trigger_id"], message_ts)
+            self._guard.spawn(opening, by.place)
         else:
-            await self._offer_form(ack, body, card)
+            await self._answer_click(ack, body, found)
 
     async def on_decline_sent(self, ack: AsyncAck, body: Payload) -> None:
         """**Decline** in the form: decides, then acknowledges, which closes the form."""
@@ -162,19 +167,6 @@ class Listeners:
         else:
             message = answer if isinstance(answer, Message) else await answer()
             await ack(response_action="update", view=forms.answer_form(message))
-
-    async def _offer_form(self, ack: AsyncAck, body: Payload, card: Card) -> None:
-        message_ts, by = message_of(body), pressed_by(body)
-        try:
-            refusal = await self._decide.refusal(card, by, message_ts)
-        except LedgerUnavailable as error:
-            refusal = _not_recorded(error)
-        if refusal is not None:
-            await self._answer_click(ack, body, refusal)
-            return
-        await ack()
-        opening = self._decide.open_form(card, by.place, body["trigger_id"], message_ts)
-        self._guard.spawn(opening, by.place)
 
     async def on_undo_clicked(self, ack: AsyncAck, body: Payload) -> None:
         """**Undo…**: acknowledges; a new card follows."""

@@ -97,22 +97,15 @@ class Decide:
     async def _overtaken(self, why: str, other: Request) -> Message:
         return click_answers.overtaken(why, other, await self._lists.permalink(other))
 
-    async def others_card(self, card_id: str, person: Person) -> Card | None:
-        """The card, if it is somebody else's: only its requester cancels without a form.
+    async def to_decline(self, card_id: str, by: By, message_ts: str) -> Card | Message | None:
+        """The card of somebody else that a form may decline, or why this person gets no form.
 
-        Raises: LedgerUnavailable.
+        None of their own card: only its requester cancels without a form. A card that should no
+        longer offer the button is brought up to date. Raises: LedgerUnavailable.
         """
-        card = await self._runner.read(lambda c: rows.read(c, card_id))
-        own = card is not None and card.first.requester.user_id == person.user_id
-        return None if own else card
-
-    async def refusal(self, card: Card, by: By, message_ts: str) -> Message | None:
-        """Why this person gets no form: too late, or not allowed. None if they may decline.
-
-        A card that should no longer offer the button is brought up to date.
-        Raises: LedgerUnavailable.
-        """
-        now = await self._runner.read(clock)
+        card, now = await self._runner.read(lambda c: (rows.read(c, card_id), clock(c)))
+        if card is None or card.first.requester.user_id == by.person.user_id:
+            return None
         if not card.first.is_open or card.first.expires_at <= now:
             before = await self._runner.run_urgently(people.repeated, by.act)
             if before and (why := before.why_refused(by.person)):
@@ -123,7 +116,7 @@ class Decide:
         by = self._permissions.at_home(by)
         decision = self._permissions.judge(by.person, Verdict.DECLINED)(card.first, None)
         if decision.allowed:
-            return None
+            return card
         self._show.retire_soon(card, message_ts)
         self._permissions.count_refusal(decision, by.person)
         await self._runner.run_urgently(
