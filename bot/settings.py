@@ -117,6 +117,8 @@ class LedgerSettings(BaseSettings):
 
     model_config = SettingsConfigDict(
         env_file=".env",
+        # of the classes below, a process needs one
+        defer_build=True,
         extra="ignore",
         frozen=True,
         env_ignore_empty=True,
