@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -11,7 +10,7 @@ import pytest
 
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
-from tests.support.ledger import broken
+from tests.support.ledger import broken, set_back
 from tests.support.names import BIKES
 from tests.support.stage import Stage, on_both
 
@@ -174,11 +173,11 @@ async def test_after_a_kill_a_cancelled_card_is_shown_as_cancelled(
 async def test_a_card_that_expired_while_the_bot_was_dead_is_shown_as_expired(
     staged: Stage,
 ) -> None:
-    bot = await staged.start(unlatch_expires_after_s=1)
+    bot = await staged.start(unlatch_expires_after_s=60)
     card = await staged.ask()
     await bot.kill()
-    # longer than the lease: the bot was away, it was not just restarted
-    await asyncio.sleep(PACE.hold_s + 1)
+    # longer than a hold after its time: the bot was away, it was not just restarted
+    set_back(staged.database_url, -timedelta(seconds=120))
     await staged.start()
     await staged.until(lambda: "Expired" in staged.card(card))
     await staged.settled()

@@ -47,7 +47,7 @@ async def start_behind(staged: Stage, proxy: Proxy, timing: Timing) -> BotProces
 
 @pytest.mark.parametrize(
     ("timing", "silent_s", "bots"),
-    [(LONG, 5.0, 1), (SHORT, 6.0, 1), (SHORT, 6.0, 2)],
+    [(LONG, 3.0, 1), (SHORT, 5.0, 1), (SHORT, 5.0, 2)],
     ids=["shorter than the hold", "longer than the hold", "another bot takes over"],
 )
 async def test_a_database_that_is_silent_amid_the_work_has_nobody_called_twice(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
+from tests.support.ledger import set_back
 from tests.support.names import CONFIRM
 from tests.support.stage import Stage, stage
 
@@ -66,7 +68,7 @@ async def test_what_was_confirmed_and_not_done_at_the_backup_is_done_after_the_r
 @pytest.mark.parametrize(
     ("readable", "expected"),
     [
-        (True, "Nobody decided in time; the customer is no longer latched."),
+        (True, "Expired while the bot was away; the customer is no longer latched."),
         (False, "the customer could not be read, so the bot doesn't know whether it was changed."),
     ],
 )
@@ -76,15 +78,17 @@ async def test_a_card_that_the_backup_holds_undecided_is_looked_at_before_it_exp
     expected: str,
 ) -> None:
     async with stage(f"sqlite:///{tmp_path}/ledger.db", tmp_path) as staged:
-        await staged.start(unlatch_expires_after_s=6)
+        await staged.start(unlatch_expires_after_s=60)
         card = await staged.ask()
         backup = back_up(tmp_path)
+        # its time has come when it is restored
+        set_back(f"sqlite:///{backup}", -timedelta(seconds=120))
         await staged.slack.click("U0BOB", card.ts, CONFIRM)
         await staged.until(lambda: "✅ Unlatched" in staged.card(card))
         await staged.settled()
-        await restore(staged, backup)
         if not readable:
             staged.fusebill.misbehave("conflict", operation="get_customer", times=None)
+        await restore(staged, backup)
         await staged.until(lambda: "⌛ Expired" in staged.card(card))
         assert expected in staged.card(card)
         assert "nothing was changed" not in staged.card(card) + staged.thread(card)
