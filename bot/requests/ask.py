@@ -72,14 +72,14 @@ class Ask:
         started = monotonic()
         if once and await self.is_repeated(by):
             return
-        by = self._permissions.at_home(by)
         moves, ids = isinstance(wanted, Move), wanted.customer_ids
         several = ", ".join(map(str, ids)) if not moves and len(ids) > 1 else ""
         typed = f"{several} {wanted.reason}".strip()
         if not await self._permissions.may_ask(by, wanted.reason, ids[0], typed, moves=moves):
             return
         found = await self._customers.read(ids, by.place)
-        drafted = _draft(found, by, wanted, self._links)
+        who = self._permissions.requester(by), by.place
+        drafted = _draft(found, who, wanted, self._links)
         if isinstance(drafted, Message) or drafted is None:
             if not await self.is_repeated(by):
                 await self._explain(found, by.place, wanted.reason, drafted)
@@ -93,7 +93,6 @@ class Ask:
 
     async def offer_meanings(self, by: By, asked: Question) -> None:
         """Ask which of two meanings a text has, if the person may ask at all."""
-        by = self._permissions.at_home(by)
         many = asked.meant
         typed = f"{', '.join(map(str, many.customer_ids))} {many.reason}".rstrip()
         first_id = next(iter(many.customer_ids), 0)
@@ -251,14 +250,13 @@ def new_card(
 
 
 def _draft(
-    found: ReadEach, by: By, wanted: commands.Ask | Move, links: Links
+    found: ReadEach, who: tuple[Person, Place], wanted: commands.Ask | Move, links: Links
 ) -> tuple[Card, Sequence[LeftOut]] | Message | None:
     """The card that is wanted, and who is not on it.
 
     Why there is nothing to move; None if there is nothing to unlatch.
     """
     customers = [each for each in found.values() if isinstance(each, Customer)]
-    who = by.person, by.place
     if isinstance(wanted, Move):
         if why := _why_not_moved(found, wanted, links):
             return why

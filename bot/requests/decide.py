@@ -58,7 +58,6 @@ class Decide:
         Returns None if the verdict was taken, otherwise the message for the person.
         Raises: LedgerUnavailable.
         """
-        by = self._permissions.at_home(by)
         person, place = by.person, by.place
         try:
             decided = await self._runner.run_urgently(
@@ -113,7 +112,6 @@ class Decide:
             self._show.retire_soon(card, message_ts)
             self._show.pressed_late(card, message_ts, by.place.response_url)
             return click_answers.too_late(card, by.person)
-        by = self._permissions.at_home(by)
         decision = self._permissions.judge(by.person, Verdict.DECLINED)(card.first, None)
         if decision.allowed:
             return card
@@ -146,7 +144,6 @@ class Decide:
             warn_of_unknown_card(card_id)
             await self._private.send(by.place, click_answers.NO_SUCH_REQUEST)
             return
-        by = self._permissions.at_home(by)
         if not await self._permissions.may_stop(card, by):
             return
         stopped = await self._runner.run_patiently(

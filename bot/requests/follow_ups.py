@@ -52,7 +52,6 @@ class FollowUps:
 
     async def undo(self, card_id: str, by: By) -> None:
         """Post a card in the same thread that offers to latch the customers to their old ids."""
-        by = self._permissions.at_home(by)
         async with self._lock(card_id):
             card = await self._pressed(card_id, by, undoable, click_answers.NOTHING_TO_UNDO)
             if card and await self._has_room(card, by.place):
@@ -106,7 +105,10 @@ class FollowUps:
             kind, after = Kind.RELATCH, []
             customers = [replace(each, ids=request.ids_before) for request, each in restorable]
         undo = new_card(
-            *(by.person, by.place, customers, f"Undo: {why}" if why else "Undo"),
+            self._permissions.requester(by),
+            by.place,
+            customers,
+            f"Undo: {why}" if why else "Undo",
             kind=kind,
             after=after,
             follows=requests,
@@ -118,7 +120,6 @@ class FollowUps:
 
     async def check_again(self, card_id: str, by: By) -> None:
         """Read the customers whose outcome is unknown: record it, or ask anew about the rest."""
-        by = self._permissions.at_home(by)
         async with self._lock(card_id):
             card = await self._pressed(card_id, by, _unknown, click_answers.OUTCOME_KNOWN)
             if card and await self._has_room(card, by.place):
@@ -161,7 +162,7 @@ class FollowUps:
             still_latched = [request for request in card.requests if not is_done(request)]
         if still_latched:
             again = new_card(
-                by.person,
+                self._permissions.requester(by),
                 by.place,
                 [request.customer for request in still_latched],
                 card.first.reason,

@@ -39,7 +39,7 @@ class Paste:
         customer_ids: Sequence[int] = (),
     ) -> None:
         """Open the form; who may not ask, or gets no form from Slack, is told so privately."""
-        by, place = self._permissions.at_home(by), by.place
+        place = by.place
         typed = ", ".join(map(str, customer_ids)) or f"{place.command} many"
         first_id = customer_ids[0] if customer_ids else 0
         if not await self._permissions.may_ask(by, None, first_id, typed):
@@ -49,7 +49,7 @@ class Paste:
 
     async def open_move_form(self, by: By, trigger_id: str, move: Move) -> None:
         """Open the form that asks what a customer moves to; its reason may be typed already."""
-        by, place = self._permissions.at_home(by), by.place
+        place = by.place
         asked = (by, None, move.customer_id, move.reason)
         if await self._permissions.may_ask(*asked, moves=True):
             form = move_form(move, place, needs_reason=self._needs_reason)

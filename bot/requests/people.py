@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import uuid4
 
@@ -207,9 +207,9 @@ class Permissions:
         decision = self.judge(by.person, Verdict.CANCELLED)(card.first, None)
         return await self._allow_click(decision, card, by)
 
-    def at_home(self, by: By) -> By:
-        """The same, with the person in the team that makes them at home, if one of theirs does."""
-        return replace(by, person=self.policy.with_home_team(by.person))
+    def requester(self, by: By) -> Person:
+        """Who asks for a card, in the team that makes them at home, if one of theirs does."""
+        return self.policy.with_home_team(by.person)
 
     def judge(self, person: Person, verdict: Verdict) -> Judge:
         """The rules about this person's verdict, for the gate; a refusal is for it to record."""
