@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import NamedTuple
 
-from bot.domain.meanings import EVENTS, KINDS, LATER, OUTCOMES, VERDICTS, meaning_of
+from bot.domain.meanings import EVENTS, KINDS, LATER, VERDICTS, OutcomeMeaning, meaning_of
 from bot.domain.models import Card, Event, EventType, Request
 from bot.domain.values import value
 from bot.messages.block_kit import (
@@ -73,8 +73,6 @@ _SENTENCES = {
 }
 _SAYS_WHY = frozenset({EventType.ASK_DENIED, EventType.DECISION_DENIED, EventType.DELIVERY_FAILED})
 """The card does not say why."""
-_NAMED = frozenset({EventType.LATCHED_AGAIN, EventType.CUSTOMER_GONE})
-"""A card of many says to which customers it happened."""
 _COUNTED = frozenset(
     {
         EventType.RECLAIMED,
@@ -99,6 +97,12 @@ class _Happened(NamedTuple):
 
     request: Request
     event: Event
+
+    @property
+    def end(self) -> OutcomeMeaning | None:
+        """How it left the customer, of which the table shows no more; None of any other act."""
+        is_undo = self.event.type is EventType.UNDONE
+        return None if is_undo else meaning_of(self.event, self.request)
 
 
 def next_reply(card: Card, shown: int, links: Links) -> Reply | None:
@@ -218,9 +222,9 @@ def _together(told: Sequence[_Happened], links: Links) -> list[list[_Happened]]:
         if not _says_something(event):
             continue
         times[request.id, event.type] += 1
-        if EVENTS[event.type].outcome and _is_simply_done(each):
+        if _is_simply_done(each):
             how: tuple[object, ...] = ()
-        elif EVENTS[event.type].outcome or event.type in _NAMED:
+        elif each.end:
             how = (event.actor, str(_words(each, links)))
         else:
             how = (*_sameness(each), times[request.id, event.type])
@@ -231,8 +235,7 @@ def _together(told: Sequence[_Happened], links: Links) -> list[list[_Happened]]:
 def _is_simply_done(each: _Happened) -> bool:
     """Whether a count is enough: done as asked, with the usual answer, at the first look."""
     request, event = each
-    outcome = EVENTS[event.type].outcome
-    if outcome is None or not OUTCOMES[outcome].is_done:
+    if each.end is None or not each.end.is_done:
         return False
     earlier = (other for other in request.events if other.number < event.number)
     is_news = any(EVENTS[other.type].outcome for other in earlier)
@@ -242,44 +245,31 @@ def _is_simply_done(each: _Happened) -> bool:
 def _words(each: _Happened, links: Links) -> list[Line]:
     """What the table has no room for: why, and Fusebill's words."""
     request, event = each
-    outcome = EVENTS[event.type].outcome
     if event.type is EventType.LATCHED_AGAIN:
         return [ids_inline(found_ids(event), links)]
-    is_done = outcome is None or OUTCOMES[outcome].is_done
-    return [] if is_done else [*outcome_lines(event, request, links)]
+    return [*outcome_lines(event, request, links)] if each.end and not each.end.is_done else []
 
 
 def _lines_of(found: Sequence[_Happened], links: Links) -> Iterator[Line]:
     """One act on a card of many, with the customers to whom it happened."""
-    request, event = found[0]
-    last = max(each.event.at for each in found)
-    outcome = EVENTS[event.type].outcome
-    if outcome and _is_simply_done(found[0]):
-        yield [
-            say(f"{OUTCOMES[outcome].emoji} {len(found)} {OUTCOMES[outcome].count} · "),
-            date(last),
-        ]
-    elif outcome or event.type in _NAMED:
-        yield from _each_customer(found, links)
+    (request, event), end = found[0], found[0].end
+    if end and _is_simply_done(found[0]):
+        last = max(each.event.at for each in found)
+        yield [say(f"{end.emoji} {len(found)} {end.count} · "), date(last)]
+    elif end:
+        yield from _each_customer(end, found, links)
     else:
         many = amount(len(found), "customer")
         counted = [say(f" ({many})")] if event.type in _COUNTED else []
         yield [*event_line(event, request, links), *counted]
 
 
-def _each_customer(found: Sequence[_Happened], links: Links) -> Iterator[Line]:
+def _each_customer(end: OutcomeMeaning, found: Sequence[_Happened], links: Links) -> Iterator[Line]:
     """The customers that ended in the same way, by name, and the words about them."""
-    request, event = found[0]
-    meaning = meaning_of(event, request)
-    title = meaning.heading if meaning else ""
+    event, title = found[0].event, end.heading
     checked = [actor(event), say(" checked again: ")] if event.actor else []
     names = [
-        [
-            text(titled(request.customer)),
-            say(" · "),
-            date(each.at),
-            *calls_line(each),
-        ]
+        [text(titled(request.customer)), say(" · "), date(each.at), *calls_line(each)]
         for request, each in sorted(found, key=lambda pair: pair[0].position)
     ]
     if len(names) == 1:
