@@ -14,7 +14,7 @@ from bot.domain.models import EventType
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
 from tests.support.kept import KeptCard
-from tests.support.ledger import broken
+from tests.support.ledger import broken, set_back
 from tests.support.names import AGAIN as AGAIN_BUTTON, BIKES, CHANNEL, CONFIRM, UNDO
 from tests.support.reading import operations, without_times
 from tests.support.stage import Stage, Trap, stage
@@ -221,13 +221,14 @@ async def confirm(staged: Stage) -> PostedMessage:
 async def test_a_bot_killed_as_it_looks_is_followed_by_the_next(
     staged: Stage, point: tuple[str, str]
 ) -> None:
-    await staged.start(unlatch_recheck_after_s=2)
+    await staged.start(unlatch_recheck_after_s=3600)
     card = await confirm(staged)
     latch(staged)
     trap = Trap(staged, point)
     trap.arm()
+    set_back(staged.database_url, -HOUR)
     await staged.until(trap.sprung.is_set)
-    await staged.start(unlatch_recheck_after_s=2)
+    await staged.start(unlatch_recheck_after_s=3600)
     [kept] = await staged.settled()
     assert checks(kept) == [EventType.LATCHED_AGAIN]
     assert AGAIN in staged.thread(card)
@@ -238,9 +239,10 @@ async def test_a_bot_killed_as_it_looks_is_followed_by_the_next(
 async def test_two_instances_look_once(postgresql_url: str, tmp_path: Path) -> None:
     async with stage(postgresql_url, tmp_path) as staged:
         for _ in range(2):
-            await staged.start(timing=SOON, unlatch_recheck_after_s=2)
+            await staged.start(timing=SOON, unlatch_recheck_after_s=3600)
         card = await confirm(staged)
         latch(staged)
+        set_back(postgresql_url, -HOUR)
         [kept] = await staged.settled()
         assert checks(kept) == [EventType.LATCHED_AGAIN]
         await staged.until(lambda: AGAIN in staged.thread(card))
