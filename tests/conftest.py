@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -23,6 +24,17 @@ from tests.support.world import QUICK, OpenWorld, World, settings_for
 # no deadline: how long an example takes depends on the machine; each run draws other examples
 hypothesis.settings.register_profile("unlatch", deadline=None, max_examples=25)
 hypothesis.settings.load_profile("unlatch")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Search no garbage while tests are collected, nor later among them and their modules."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.fixture(autouse=True)
