@@ -88,15 +88,13 @@ async def test_a_press_counts_though_slack_leaves_out_where_it_was(
     assert "By <@U0BOB>" in world.card(card)
 
 
-@pytest.mark.parametrize("missing", ["user", "team_id", "channel_id", "response_url"])
-async def test_an_exception_before_the_ack_is_answered_without_its_text(
-    world: World, missing: str
-) -> None:
-    fields = {key: value for key, value in COMMAND.items() if not key.startswith(missing)}
-    delivery = await signed(world, urlencode(fields).encode())
-    assert (delivery.status, delivery.seconds < 2.5) == (200, True)
-    assert "Something went wrong in the bot" in delivery.body
-    assert "Error" not in delivery.body
+async def test_an_exception_before_the_ack_is_answered_without_its_text(world: World) -> None:
+    for missing in ("user", "team_id", "channel_id", "response_url"):
+        fields = {key: value for key, value in COMMAND.items() if not key.startswith(missing)}
+        delivery = await signed(world, urlencode(fields).encode())
+        assert (delivery.status, delivery.seconds < 2.5) == (200, True)
+        assert "Something went wrong in the bot" in delivery.body
+        assert "Error" not in delivery.body
     assert operations(world) == []
 
 
