@@ -8,7 +8,17 @@ from datetime import UTC, datetime
 from unicodedata import bidirectional
 
 from bot.domain.meanings import KINDS, LATER, OUTCOMES, Past
-from bot.domain.models import Card, Customer, EventType, HubSpotIds, Kind, LeftOut, Outcome, Request
+from bot.domain.models import (
+    Card,
+    Customer,
+    EventType,
+    HubSpotIds,
+    Kind,
+    LeftOut,
+    Outcome,
+    Request,
+    Verdict,
+)
 from bot.domain.pasted_text import LineError
 from bot.domain.values import value
 from bot.messages.block_kit import (
@@ -109,9 +119,13 @@ def card_subject(card: Card) -> str:
 
 
 def not_left_out(card: Card) -> Sequence[Request]:
-    """The requests of a card that no other card overtook while this one waited, or else all."""
+    """The requests of a card that no other card overtook while this one waited, or else all.
+
+    All of a card that ended without a confirmation, too: that was about each of them.
+    """
+    is_to_do = card.first.verdict in (None, Verdict.CONFIRMED)
     kept = [each for each in card.requests if each.outcome is not Outcome.LEFT_OUT]
-    return kept or card.requests
+    return kept if is_to_do and kept else card.requests
 
 
 _STATUSES = {"hold": "on hold", "poorstanding": "poor standing"}
