@@ -258,10 +258,13 @@ def holds_now(request: Request) -> OutcomeMeaning | None:
     """What holds now, as far as the bot saw it: the outcome, or what came after it."""
     if request.undone_by:
         return LATER[EventType.UNDONE]
-    said = (meaning_of(event, request) for event in reversed(request.events))
-    now = next(filter(None, said), None)
-    if request.outcome and (now is None or not request.outcome.is_known):
-        now = OUTCOMES[request.outcome]
+    # an event has the value of the outcome that it sets
+    outcome: str | None = request.outcome
+    if request.outcome is None:
+        return None
+    ends = (e for e in reversed(request.events) if e.type == outcome or e.type in LATER)
+    last = next(ends, None)
+    now = (meaning_of(last, request) if last else None) or OUTCOMES[request.outcome]
     is_move_back = now is OUTCOMES[Outcome.MOVED] and request.undoes
     return OUTCOMES[Outcome.RESTORED] if is_move_back else now
 

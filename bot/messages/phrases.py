@@ -115,7 +115,7 @@ def card_subject(card: Card) -> str:
     """What a card is about: its customer, or how many; of a pair also who gets the ids."""
     if card.is_of_many:
         return amount(len(not_left_out(card)), "customer")
-    return " to ".join(titled(each.customer) for each in card.requests)
+    return " to ".join([titled(each.customer) for each in card.requests])
 
 
 def not_left_out(card: Card) -> Sequence[Request]:

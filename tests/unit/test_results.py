@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from bot.domain.models import Event, EventType, HubSpotIds, Kind, Request, Verdict
+from bot.domain.models import Event, EventType, HubSpotIds, Kind, Outcome, Request, Verdict
 from bot.messages.block_kit import message
 from bot.messages.phrases import Links
 from bot.messages.results import result_of
@@ -88,7 +88,7 @@ def test_slack_accepts_every_event_and_every_result_which_has_a_title_and_words(
 
 
 def test_the_last_outcome_is_the_result() -> None:
-    confirmed = replace(CARD, verdict=Verdict.CONFIRMED)
+    confirmed = replace(CARD, verdict=Verdict.CONFIRMED, outcome=Outcome.CLEARED)
     events = [
         event(EventType.REQUESTED, "U0ALICE"),
         event(EventType.REFUSED),
