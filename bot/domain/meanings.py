@@ -262,9 +262,12 @@ def holds_now(request: Request) -> OutcomeMeaning | None:
     outcome: str | None = request.outcome
     if request.outcome is None:
         return None
-    ends = (e for e in reversed(request.events) if e.type == outcome or e.type in LATER)
-    last = next(ends, None)
-    now = (meaning_of(last, request) if last else None) or OUTCOMES[request.outcome]
+    now: OutcomeMeaning | None = None
+    for event in reversed(request.events):
+        if event.type == outcome or event.type in LATER:
+            now = meaning_of(event, request)
+            break
+    now = now or OUTCOMES[request.outcome]
     is_move_back = now is OUTCOMES[Outcome.MOVED] and request.undoes
     return OUTCOMES[Outcome.RESTORED] if is_move_back else now
 

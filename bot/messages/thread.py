@@ -117,11 +117,14 @@ def next_reply(card: Card, shown: int, links: Links) -> Reply | None:
         return None
     first = _result(card) if any(_is_result(each.event) for each in missing) else ""
     told = missing if card.is_of_many else missing[:EVENTS_A_REPLY]
+    reply = _composed(card, told, links)
     # what happened to several customers at once is never said in two replies
-    steps = [[*step] for _, step in groupby(told, _sameness)]
-    while not _fits(card, first, reply := _composed(card, told, links)) and len(steps) > 1:
+    is_whole = _fits(card, first, reply)
+    steps = [] if is_whole else [[*step] for _, step in groupby(told, _sameness)]
+    while len(steps) > 1 and not _fits(card, first, reply):
         steps = steps[: len(steps) // 2]
         told = [each for step in steps for each in step]
+        reply = _composed(card, told, links)
     return Reply(message(reply, first=first), shown + len(told))
 
 
