@@ -127,9 +127,14 @@ class FollowUps:
 
     async def ask_again(self, card_id: str, by: By) -> None:
         """Ask anew about the customers that are not as the card asked, with its reason."""
-        card = await self._pressed(card_id, by, to_ask_again, click_answers.NOTHING_TO_ASK_AGAIN)
-        if card is None:
-            return
+        async with self._lock(card_id):
+            card = await self._pressed(
+                card_id, by, to_ask_again, click_answers.NOTHING_TO_ASK_AGAIN
+            )
+            if card:
+                await self._ask_anew(card, by)
+
+    async def _ask_anew(self, card: Card, by: By) -> None:
         wanted = to_ask_again(card)
         again = replace(by, place=replace(by.place, command=card.first.command))
         if undone := [each.undoes for each in wanted if each.undoes]:

@@ -171,3 +171,14 @@ async def test_a_move_to_another_customer_is_asked_about_if_a_card_of_either_wai
     await answer_to(world, f"move {BIKES} to {DENTAL} merged")
     await press_anyway(world)
     assert "to Quiet Street Dental (3100033)?" in world.card(cards(world)[-1])
+
+
+async def test_who_presses_ask_again_twice_gets_one_card(world: World) -> None:
+    card = await world.ask()
+    world.fusebill.customers[BIKES].update(hubSpotId=7, hubSpotCompanyId=8)
+    await world.press("U0BOB", card, CONFIRM)
+    assert "⚠️ Not done, the ids changed" in world.card(card)
+    await asyncio.gather(*(world.slack.click("U0ALICE", card.ts, AGAIN) for _ in range(2)))
+    await world.settled()
+    assert len(cards(world)) == 2, "the first one, and one that asks again"
+    assert "A card already waits" in world.last_ephemeral("U0ALICE")
