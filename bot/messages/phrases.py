@@ -17,7 +17,6 @@ from bot.domain.models import (
     LeftOut,
     Outcome,
     Request,
-    Verdict,
 )
 from bot.domain.pasted_text import LineError
 from bot.domain.values import value
@@ -121,11 +120,10 @@ def card_subject(card: Card) -> str:
 def not_left_out(card: Card) -> Sequence[Request]:
     """The requests of a card that no other card overtook while this one waited, or else all.
 
-    All of a card that ended without a confirmation, too: that was about each of them.
+    All of a card that has ended, too: its result is about each of them.
     """
-    is_to_do = card.first.verdict in (None, Verdict.CONFIRMED)
     kept = [each for each in card.requests if each.outcome is not Outcome.LEFT_OUT]
-    return kept if is_to_do and kept else card.requests
+    return card.requests if card.is_finished or not kept else kept
 
 
 _STATUSES = {"hold": "on hold", "poorstanding": "poor standing"}

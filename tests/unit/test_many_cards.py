@@ -20,6 +20,7 @@ from bot.messages.block_kit import Message
 from bot.messages.card import Action, Deciders, draw
 from bot.messages.outcomes import to_ask_again
 from bot.messages.phrases import Links
+from bot.messages.thread import next_reply
 from bot.sandbox.slack.validation.block_kit import buttons, text_of
 from tests.support.hostile import (
     ALL_LINKS,
@@ -253,6 +254,9 @@ def test_who_was_left_out_while_the_card_waited_is_not_counted_as_worked_on() ->
     drawn = lines(draw(card, NO_LINKS))
     assert drawn[0] == "⏳ Unlatching 2 customers …"
     assert drawn[-3:] == ["█" * 10 + "░" * 10, "1 of 2, 1 overtaken", "[Stop]"]
+    reply = next_reply(happened(card, EventType.CLEARED, to=[1]), 0, NO_LINKS)
+    assert reply, "the result counts who was overtaken, and so does the number behind it"
+    assert reply.message.text.startswith("✅ 2 unlatched · ⏩ 1 overtaken: 3 customers\n")
 
 
 def test_while_the_work_lasts_stop_stands_below_a_few_customers_those_that_failed_first() -> None:
