@@ -139,9 +139,13 @@ def reminder(card: Card, notify: Sequence[str]) -> Message:
 
 
 def _sameness(each: _Happened) -> tuple[object, ...]:
-    """What an event has in common with those of other customers; an outcome has nothing."""
+    """What an event has in common with those of other customers.
+
+    An outcome has nothing, nor has a refusal, of which a person may get many.
+    """
     event = each.event
-    return event.type, event.actor, why_of(event), EVENTS[event.type].outcome and event.id
+    by_itself = EVENTS[event.type].outcome or event.type is EventType.DECISION_DENIED
+    return event.type, event.actor, why_of(event), by_itself and event.id
 
 
 def _fits(card: Card, first: str, reply: list[Line]) -> bool:

@@ -11,7 +11,7 @@ from hypothesis import given, strategies as st
 
 from bot.domain.meanings import EVENTS, OUTCOMES, VERDICTS
 from bot.domain.models import Card, EventType, Outcome, Verdict
-from bot.messages.block_kit import Message
+from bot.messages.block_kit import MESSAGE_LENGTH, Message, size
 from bot.messages.phrases import Links
 from bot.messages.thread import EVENTS_A_REPLY, Reply, next_reply
 from bot.sandbox.slack.validation.block_kit import text_of
@@ -268,3 +268,16 @@ def test_what_a_single_request_went_through_is_told_in_replies_of_some_events() 
     heading = "🚫 Cancelled: Stolen Bikes (2554529)"
     assert [notified(each.message) for each in (first, second)] == [heading] * 2
     assert words(card).count("<@U0ALICE> cancelled") == 1
+
+
+def test_many_refusals_of_one_person_fit_into_replies() -> None:
+    card = card_of(customers(3))
+    why = "You are not on the list of people who may confirm."
+    for _ in range(150):
+        card = happened(card, EventType.DECISION_DENIED, "U7", to=[0], why=why)
+    shown, told = 0, 0
+    while reply := next_reply(card, shown, NO_LINKS):
+        assert size(reply.message.blocks) <= MESSAGE_LENGTH
+        told += reply.message.text.count(why)
+        shown = reply.shown
+    assert told == 150, "each is in the text, too"
