@@ -77,7 +77,7 @@ class Answer:
 
     def texts(self) -> tuple[str, ...]:
         """The words of the body."""
-        return tuple(map(self.masked, texts_of(self.body, self.content_type)))
+        return texts_of(self.body, self.content_type, self.masked)
 
     def masked(self, text: str) -> str:
         """A text of the answer without the secret."""
@@ -232,7 +232,7 @@ def _kind_of(
 ) -> tuple[type[FusebillError], str]:
     status = answer.status
     if httpx.codes.is_redirect(status):
-        target = answer.masked(storable(answer.headers.get("Location", ""))[:MAX_TARGET])
+        target = answer.masked(storable(answer.headers.get("Location", "")))[:MAX_TARGET]
         return WrongAddress, f"it redirects to {target or 'nowhere'}"
     if not httpx.codes.is_error(status):
         return NotUnderstood, f"{UNREADABLE}: its status says nothing"

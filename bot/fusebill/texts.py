@@ -9,7 +9,7 @@ from __future__ import annotations
 import codecs
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from decimal import Decimal
 from email.message import Message
 from functools import lru_cache
@@ -77,15 +77,20 @@ def storable(text: str) -> str:
     return _UNSTORABLE.sub(_REPLACEMENT, text)
 
 
-def texts_of(body: bytes, content_type: str = "") -> tuple[str, ...]:
-    """The words of an error: of JSON its messages, of HTML the title, of text all of it."""
+def texts_of(
+    body: bytes, content_type: str = "", masked: Callable[[str], str] = str
+) -> tuple[str, ...]:
+    """The words of an error: of JSON its messages, of HTML the title, of text all of it.
+
+    Each is `masked` before it is cut: a part of a secret would not be recognised.
+    """
     value = parsed(body, content_type)
     if value is not NOT_JSON:
         found = [*_of_json(value, 0)]
     else:
         text = decoded(body, content_type).strip()
         found = [_of_markup(text)] if text.startswith("<") else [*_of_plain(text, content_type)]
-    kept = (storable(text).strip()[:MAX_TEXT] for text in found)
+    kept = (masked(storable(text)).strip()[:MAX_TEXT] for text in found)
     return tuple(dict.fromkeys(text for text in kept if text))[:MAX_TEXTS]
 
 

@@ -445,3 +445,18 @@ def test_any_answer_gives_the_customer_or_a_fusebill_error(
         else:
             assert 200 <= status < 300
             assert isinstance(found, list) or found.customer_id == 1
+
+
+KEY = "KEY" + "x1" * 30
+
+
+def test_a_key_within_which_a_text_would_be_cut_is_hidden() -> None:
+    [shown] = Answer(500, b"a" * (MAX_TEXT - 10) + KEY.encode(), secret=KEY).texts()
+    assert "KEY" not in shown.replace("[API key]", "")
+
+
+def test_a_key_within_which_a_redirects_address_would_be_cut_is_hidden() -> None:
+    target = f"https://proxy.test/{'a' * 175}{KEY}"
+    with pytest.raises(WrongAddress) as caught:
+        customer_of(Answer(302, b"", httpx.Headers({"Location": target}), secret=KEY), BIKES)
+    assert "KEYx" not in str(caught.value)
