@@ -99,7 +99,7 @@ def _pair_result(card: Card, links: Links) -> Result | None:
         # that nothing was changed is true of this half alone
         why = why_of(last_event).replace(NOTHING_CHANGED, "").strip()
         unknown = last.outcome is Outcome.UNKNOWN
-        why = why if why or unknown else "Fusebill refused."
+        why = "Fusebill refused." if last.outcome is Outcome.REFUSED and not why else why
         said = replace(last_event, details={**last_event.details, "why": why})
         lines = [*outcome_lines(said, last, links)]
         how = f"it is not known whether {names[1]} is" if unknown else f"{names[1]} is not"

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 
-from bot.domain.models import Event, EventType, HubSpotIds, Kind, Outcome, Request, Verdict
+from bot.domain.models import Card, Event, EventType, HubSpotIds, Kind, Outcome, Request, Verdict
 from bot.messages.block_kit import message
 from bot.messages.phrases import Links
 from bot.messages.results import result_of
@@ -24,6 +24,7 @@ from tests.support.hostile import (
     refused_by_slack,
     shown,
 )
+from tests.support.many import card_of, customers, happened
 
 AT = " · 2026-11-23 12:00:00 UTC"
 
@@ -136,3 +137,14 @@ def test_an_expired_card_that_nobody_watched_says_what_was_seen(
     assert f"the customer {expected}" in said
     assert ("while the bot was away" in said) is away
     assert "nothing was changed" not in said
+
+
+def test_half_of_a_pair_that_was_not_called_was_not_refused() -> None:
+    card = card_of(customers(2), kind=Kind.MOVE)
+    first, last = card.requests
+    pair = (replace(first, to=HubSpotIds()), replace(last, to=first.customer.ids))
+    confirmed = happened(Card(pair), EventType.CONFIRMED, "U0BOB")
+    half = happened(confirmed, EventType.MOVED, to=[0])
+    for end in (EventType.STOPPED, EventType.NOT_BEGUN):
+        ended = result_of(happened(half, end, to=[1]), NO_LINKS)
+        assert "Fusebill refused" not in text_of(message(ended.lines).blocks)
