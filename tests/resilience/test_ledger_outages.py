@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
@@ -178,9 +179,10 @@ CUSTOMERS = [BIKES, *range(5_000_001, 5_000_010)]
 
 async def at_work(world: World) -> tuple[PostedMessage, asyncio.Event]:
     """A card whose last two customers are not begun until the event is set."""
-    released = asyncio.Event()
+    released, held = asyncio.Event(), Counter[str]()
 
     async def hold(operation: str) -> None:
+        held[operation] += 1
         if operation == "unlatch_customer":
             await released.wait()
 
@@ -188,7 +190,10 @@ async def at_work(world: World) -> tuple[PostedMessage, asyncio.Event]:
     card = await world.ask(f"{', '.join(map(str, CUSTOMERS))} moved")
     world.fusebill.before = hold
     await confirm(world, card)
-    await world.slack.workspace.until(lambda: "[Stop]" in world.card(card))
+    begun = len(CUSTOMERS) - 2
+    await world.slack.workspace.until(
+        lambda: "[Stop]" in world.card(card) and held["unlatch_customer"] == begun
+    )
     return card, released
 
 
