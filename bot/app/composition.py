@@ -52,7 +52,7 @@ from bot.requests.work import Work
 from bot.settings import Settings, Timing
 from bot.slack.client import Slack
 from bot.slack.error_codes import BAD_TOKEN
-from bot.slack.errors import SlackBlocked, SlackUnavailable, advice
+from bot.slack.errors import SlackError, advice, is_verdict
 from bot.slack.user_groups import UserGroups
 from bot.slack.web_api import open_session
 
@@ -172,8 +172,8 @@ async def _identify(slack: Slack, token: str, pause_s: float) -> AuthorizeResult
         try:
             answer = await slack.auth_test()
             break
-        except SlackUnavailable as error:
-            if isinstance(error, SlackBlocked) and error.code in BAD_TOKEN:
+        except SlackError as error:
+            if is_verdict(error) and error.code in BAD_TOKEN:
                 raise
             again_in_s = min(max(pause_s, error.retry_after_s or 0.0), MAX_PAUSE_S)
             log.warning("waiting for slack", why=error.code, again_in_s=again_in_s, **advice(error))

@@ -142,6 +142,17 @@ async def test_at_start_the_bot_waits_for_a_rate_limit_as_long_as_slack_says(sta
 
 
 @pytest.mark.parametrize(
+    "error", ["org_login_required", "some_new_code", "invalid_arguments", "message_not_found"]
+)
+async def test_the_bot_waits_while_slack_says_no_for_another_reason_than_its_token(
+    staged: Stage, error: str
+) -> None:
+    staged.slack.faults.fail("auth.test", error=error)
+    await staged.start(timing=replace(PACE, pause_s=0.01))
+    assert [line["why"] for line in waits(staged)] == [error]
+
+
+@pytest.mark.parametrize(
     ("error", "fix"),
     [
         ("invalid_auth", "Install the app, then copy SLACK_BOT_TOKEN again"),
