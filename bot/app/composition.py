@@ -35,7 +35,7 @@ from bot.ledger.tables import REVISION
 from bot.messages.card import Deciders
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
-from bot.ops.tasks import BackgroundTasks, beside
+from bot.ops.tasks import BackgroundTasks, beside, pauses
 from bot.requests.ask import Ask
 from bot.requests.customers import Customers, Search
 from bot.requests.decide import Decide
@@ -162,13 +162,13 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         yield Bot(app, client, slack, runner, groups, tasks, metrics, timing, stopping)
 
 
-async def _identify(slack: Slack, token: str, pause_s: float) -> AuthorizeResult:
+async def _identify(slack: Slack, token: str, first_pause_s: float) -> AuthorizeResult:
     """Ask once who the bot is; otherwise Bolt would ask during the first ack.
 
     Only Slack's own word that this token is bad ends the wait: all else an admin or time can change
     without a restart.
     """
-    while True:
+    for pause_s in pauses(first_pause_s, MAX_PAUSE_S):
         try:
             answer = await slack.auth_test()
             break
@@ -178,7 +178,6 @@ async def _identify(slack: Slack, token: str, pause_s: float) -> AuthorizeResult
             again_in_s = min(max(pause_s, error.retry_after_s or 0.0), MAX_PAUSE_S)
             log.warning("waiting for slack", why=error.code, again_in_s=again_in_s, **advice(error))
         await asyncio.sleep(again_in_s)
-        pause_s = min(pause_s * 2, MAX_PAUSE_S)
     said = answer.data
     return AuthorizeResult(
         enterprise_id=said.get("enterprise_id"),
