@@ -177,4 +177,4 @@ def asked_already(card: Card) -> Message:
         now = "its card shows what came of it."
     else:
         now = "its card could not be posted, so nothing was changed."
-    return message([[say(f"☝️ You have asked for this already: {now}")]])
+    return message([[say(f"☝️ This was asked for already: {now}")]])

@@ -136,10 +136,12 @@ class FollowUps:
 
     async def _ask_anew(self, card: Card, by: By) -> None:
         wanted = to_ask_again(card)
-        again = replace(by, place=replace(by.place, command=card.first.command))
+        # people press twice, and two of them at once
+        act = Act(by.act.id, while_open=f"again {card.id}")
+        again = replace(by, place=replace(by.place, command=card.first.command), act=act)
         if undone := [each.undoes for each in wanted if each.undoes]:
             [first, *_] = await self._runner.read(lambda c: sorted(rows.cards_of(c, undone)))
-            await self.undo(first, by)
+            await self.undo(first, again)
         elif is_move(card.first):
             await self._ask.ask(again, _move_of(card))
         else:

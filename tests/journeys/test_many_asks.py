@@ -167,7 +167,7 @@ async def test_a_double_click_on_a_button_that_asks_is_one_card(world: World, ty
     await asyncio.gather(press(), press())
     await world.settled()
     [card] = world.slack.workspace.messages(CHANNEL)
-    assert "asked for this already" in world.last_ephemeral("U0ALICE")
+    assert "This was asked for already" in world.last_ephemeral("U0ALICE")
     # once that card has ended, the button asks anew
     await world.press("U0ALICE", card, CANCEL)
     await press()

@@ -14,7 +14,7 @@ from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.bot_process import PACE
 from tests.support.faults import Gate
 from tests.support.kept import KeptCard
-from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
+from tests.support.names import AGAIN, BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
 from tests.support.stage import Stage, Trap, on_postgresql
 from tests.support.world import add_customers
 
@@ -184,6 +184,30 @@ async def test_undo_pressed_on_two_instances_at_once_asks_once(staged: Stage) ->
             lambda card=card: staged.slack.workspace.thread(CHANNEL, card.ts)[-1].ts in staged.log
         )
         assert len(staged.cards()) == asked + 1
+
+
+@pytest.mark.parametrize("second", ["U0BOB", "U0ALICE"])
+async def test_ask_again_pressed_on_two_instances_at_once_asks_once(
+    staged: Stage, second: str
+) -> None:
+    await staged.start(timing=PATIENT)
+    await staged.start(timing=PATIENT)
+    staged.fusebill.misbehave("conflict", operation="unlatch_customer")
+    card = await staged.ask()
+    await staged.confirm(card)
+    await staged.settled()
+    staged.slack.before = posting = Gate("chat.postMessage", only_first=True)
+    presses = []
+    for bot, user_id in zip(staged.bots, ("U0BOB", second), strict=True):
+        staged.slack.request_url = f"{bot.address}/slack/events"
+        presses.append(asyncio.create_task(staged.slack.click(user_id, card.ts, AGAIN)))
+        await asyncio.sleep(0)
+    assert {each.status for each in await asyncio.gather(*presses)} == {200}
+    await staged.until(lambda: "delivered before" in staged.log)
+    posting.opened.set()
+    await staged.until(lambda: len(staged.slack.workspace.messages(CHANNEL)) > 1)
+    await staged.until(lambda: staged.slack.workspace.messages(CHANNEL)[-1].ts in staged.log)
+    assert len(await staged.settled()) == 2, "the first one, and one that asks again"
 
 
 async def test_check_again_on_two_instances_at_once_finds_the_outcome_once(
