@@ -255,7 +255,7 @@ def past_lines(card: Card) -> Iterator[Line]:
         title = OUTCOMES[Outcome(past.outcome)].title
         yield [bold("⚠️ "), say(f"{title} "), date(at, "{ago}"), *later, *_see(past.url)]
     for past in waiting:
-        yield [bold("⚠️ "), say("Another card waits for this customer"), *_see(past.url)]
+        yield [bold("⚠️ "), say("On another card, too"), *_see(past.url)]
 
 
 def _see(url: str) -> Line:

@@ -82,9 +82,16 @@ async def test_a_second_card_that_is_asked_for_anyway_names_the_first_and_is_clo
     await answer_to(world, f"{BIKES} once more")
     await press_anyway(world)
     second = cards(world)[-1]
-    assert "⚠️ Another card waits for this customer" in world.card(second)
+    assert "⚠️ On another card, too: see its card" in world.card(second)
     await world.press("U0BOB", first, CONFIRM)
     assert "⏩ Overtaken" in world.card(second)
+
+
+async def test_a_card_does_not_say_that_another_waits_once_that_is_cancelled(world: World) -> None:
+    first = await world.ask()
+    second = await world.ask(f"{BIKES} once more")
+    await world.press("U0ALICE", first, CANCEL)
+    assert "waits" not in world.card(second)
 
 
 async def test_of_many_customers_those_whose_cards_wait_are_named(

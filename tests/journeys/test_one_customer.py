@@ -100,10 +100,10 @@ async def test_many_cards_confirmed_at_once_make_one_call(world: World) -> None:
     assert operations(world).count("unlatch_customer") == 1
 
 
-async def test_a_second_card_says_that_another_waits_and_links_it(world: World) -> None:
+async def test_a_second_card_names_another_that_waits_and_links_it(world: World) -> None:
     await world.ask()
     second = await world.ask(f"{BIKES} once more")
-    assert "⚠️ Another card waits for this customer: see its card" in world.card(second)
+    assert "⚠️ On another card, too: see its card" in world.card(second)
 
 
 async def test_a_card_of_many_names_whose_ids_were_changed_before(world: World) -> None:
