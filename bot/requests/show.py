@@ -86,7 +86,10 @@ class Show:
         progress: Message | None = None
         shown = 0
         while True:
-            card = job.take_card() or await self._runner.run(work_steps.as_it_is, job)
+            card = job.take_card()
+            # what people saw already may have led to another card in its thread
+            if card is None or card.first.shown_events:
+                card = await self._runner.run(work_steps.as_it_is, job)
             if card is None or card.first.message_ts is None:
                 await self._runner.run(jobs.end, job)
                 return

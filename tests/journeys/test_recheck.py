@@ -50,9 +50,9 @@ def checks(card: KeptCard) -> list[EventType]:
     return [event_type for event_type in card.story if event_type in CHECKS]
 
 
-async def checked(world: World, card: PostedMessage) -> list[EventType]:
-    """Let the hour pass; returns what the recheck left."""
-    await world.pass_time(HOUR)
+async def checked(world: World, card: PostedMessage, after: timedelta = HOUR) -> list[EventType]:
+    """Let the hour pass, or its rest; returns what the recheck left."""
+    await world.pass_time(after)
     kept = await world.kept_when(card, lambda kept: "recheck" not in kept.jobs)
     await world.settled()
     return checks(kept)
@@ -104,6 +104,16 @@ async def test_a_customer_latched_again_rings_requester_and_decider_and_can_be_a
     shown = without_times(world.card(world.slack.workspace.messages(CHANNEL)[-1]))
     assert "Asked by <@U0BOB>, AT: moved" in shown
     assert "⚠️ Unlatched AT, latched again after 1 hour: see its card" in shown
+
+
+async def test_a_card_that_is_latched_again_still_says_that_its_undo_waits(world: World) -> None:
+    card = await world.confirmed()
+    await world.pass_time(HOUR * 0.9)
+    await world.follow_up(card, UNDO)
+    latch(world)
+    assert await checked(world, card, HOUR * 0.1) == [EventType.LATCHED_AGAIN]
+    assert HEAD in world.card(card)
+    assert "⏳ A decision about this waits in the thread." in world.card(card)
 
 
 async def test_what_an_undo_or_a_later_request_restored_is_not_taken_for_the_sync(
