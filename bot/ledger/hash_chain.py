@@ -8,7 +8,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from bot.domain.models import EventType
@@ -54,8 +55,7 @@ def digest(event: AnyRow) -> str:
 
     Its `details` are hashed as they are stored: canonical JSON.
     """
-    time = event["at"].isoformat(timespec="microseconds")
-    chain = event["previous"], event["request_id"], event["number"], time
+    chain = event["previous"], event["request_id"], event["number"], _utc(event["at"])
     start = canonical_json([*chain, event["type"], event["actor"]])
     return hashlib.sha256(f"{start[:-1]},{event['details']}]".encode()).hexdigest()
 
@@ -129,9 +129,15 @@ def canonical_json(value: object) -> str:
     return _CANONICAL.encode(value)
 
 
+@lru_cache(maxsize=256)  # each step of a flow hashes the same times
+def _utc(at: datetime) -> str:
+    """A time as it is hashed: ISO 8601 in UTC, to the microsecond."""
+    return at.astimezone(UTC).isoformat(timespec="microseconds")
+
+
 def _plain(value: object) -> str:
     if isinstance(value, datetime):
-        return value.isoformat(timespec="microseconds")
+        return _utc(value)
     # a value that the bot never wrote must not stop the verification
     return str(value)
 
