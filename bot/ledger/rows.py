@@ -66,8 +66,13 @@ ROWS_OF_CARD = (
 )
 CARD = Statement(ROWS_OF_CARD)
 CARD_LOCKED = Statement(ROWS_OF_CARD.with_for_update(key_share=True))
-_OF_CARD = select(requests.c.id).where(card_id_of_row == bindparam("card_id"))
-EVENTS = Statement(select(events).where(events.c.request_id.in_(_OF_CARD)).order_by(events.c.id))
+EVENTS = Statement(
+    # SQLite would keep what a subquery finds in a table of its own
+    select(events)
+    .join(requests, requests.c.id == events.c.request_id)
+    .where(card_id_of_row == bindparam("card_id"))
+    .order_by(events.c.id)
+)
 ADD = Statement(insert(requests))
 ADD_EVENT = Statement(insert(events))
 SAVE = Statement(update(requests).where(requests.c.id == bindparam("request_id")))

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     ScalarSelect,
+    String,
     and_,
     bindparam,
     exists,
@@ -53,6 +54,12 @@ _asked = select(_since.c.id).where(
     _since.c.request_id == bindparam("card_id"), _since.c.number == 1
 )
 _mine = requests.alias("mine")
+_IS_SAME_CUSTOMER = and_(
+    func.coalesce(_mine.c.card_id, _mine.c.id, type_=String(32)) == bindparam("card_id"),
+    requests.c.customer_id == _mine.c.customer_id,
+    card_id_of_row != bindparam("card_id"),
+)
+"""Of the requests of other cards, those for the customers of a card."""
 _own_change = (
     select(func.max(_since.c.id))
     .where(
@@ -64,11 +71,7 @@ _own_change = (
 )
 SINCE_ASKED = Statement(
     select(requests)
-    .where(
-        requests.c.customer_id.in_(_CUSTOMERS_OF_CARD),
-        card_id_of_row != bindparam("card_id"),
-        _has_changed_after(_asked.scalar_subquery()),
-    )
+    .where(_IS_SAME_CUSTOMER, _has_changed_after(_asked.scalar_subquery()))
     .order_by(_changed_at.desc())
 )
 CHANGED_SINCE = (
@@ -123,8 +126,7 @@ OF_THREAD = select(card_id_of_row).where(
 )
 UNDER_WAY = Statement(
     select(requests).where(
-        requests.c.customer_id.in_(_CUSTOMERS_OF_CARD),
-        card_id_of_row != bindparam("card_id"),
+        _IS_SAME_CUSTOMER,
         IS_TO_BE_EXECUTED | (requests.c.settled_at > bindparam("sent_since")),
     )
 )
