@@ -16,7 +16,9 @@ from typing import Any
 
 from sqlalchemy import (
     Connection,
+    Insert,
     RowMapping,
+    Update,
     bindparam,
     insert,
     select,
@@ -43,24 +45,6 @@ from bot.ledger.jobs import Kind as JobKind, Transaction
 from bot.ledger.tables import card_id_of_row, events, requests
 
 AnyRow = RowMapping | Mapping[str, Any]
-CHANGING = (
-    "message_ts",
-    "thread_ts",
-    "expires_at",
-    "is_open",
-    "verdict",
-    "decider_id",
-    "decider_team_id",
-    "decided_at",
-    "outcome",
-    "settled_at",
-    "undone_by",
-    "shown_events",
-    "events",
-    "head",
-)
-"""The columns of `requests` that may change after the insert."""
-
 ROWS_OF_CARD = (
     select(requests).where(card_id_of_row == bindparam("card_id")).order_by(requests.c.position)
 )
@@ -73,9 +57,9 @@ EVENTS = Statement(
     .where(card_id_of_row == bindparam("card_id"))
     .order_by(events.c.id)
 )
-ADD = Statement(insert(requests))
+ADD = insert(requests)
 ADD_EVENT = Statement(insert(events))
-SAVE = Statement(update(requests).where(requests.c.id == bindparam("request_id")))
+SAVE = update(requests).where(requests.c.id == bindparam("request_id"))
 NOTE_SHOWN = Statement(
     update(requests)
     # what a thread shows never becomes less, whoever notes it first
@@ -145,7 +129,7 @@ class LockedCard:
     def change(self, row: Row, **columns: object) -> None:
         """Change columns of one of the rows."""
         row.update(columns)
-        self._changed[row["id"]] = row
+        self._changed.setdefault(row["id"], {"request_id": row["id"]}).update(columns)
         self._card = None
 
     def change_all(self, **columns: object) -> None:
@@ -186,19 +170,34 @@ class LockedCard:
         """Write the new or changed rows, and the new events with the number that each gets."""
         connection = self._tx.connection
         if self._is_new:
-            ADD.many(connection, self.rows)
-        elif self._changed:
-            changed = [
-                {name: row[name] for name in CHANGING} | {"request_id": row["id"]}
-                for row in self._changed.values()
-            ]
-            SAVE.many(connection, changed)
+            # a column that is not named is null
+            _write(connection, ADD, [_without_nulls(row) for row in self.rows])
+        else:
+            _write(connection, SAVE, self._changed.values())
         if self._new_events:
             counts = ADD_EVENT.insert(connection, self._new_events)
             for event, count in zip(self._new_events, counts, strict=True):
                 event["id"] = count
                 witness.saw(connection, event, count)
         self._is_new, self._new_events, self._changed = False, [], {}
+
+
+def _without_nulls(row: Row) -> Row:
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _write(connection: Connection, core: Insert | Update, several: Iterable[Row]) -> None:
+    """Insert or update rows of `requests`; those that name the same columns together."""
+    alike: dict[frozenset[str], list[Row]] = {}
+    for row in several:
+        alike.setdefault(frozenset(row), []).append(row)
+    for columns, these in alike.items():
+        _statement(core, columns).many(connection, these)
+
+
+@lru_cache(maxsize=64)
+def _statement(core: Insert | Update, _columns: frozenset[str]) -> Statement:
+    return Statement(core)
 
 
 def read(connection: Connection, card_id: str) -> Card | None:
