@@ -227,9 +227,8 @@ def escape(value: str) -> str:
 def cut(value: str, limit: int) -> str:
     """Put a value on one line of at most `limit` UTF-16 units, without control characters."""
     start = value[: limit * 4]
-    # a fast path: printable text without direction controls needs no check of each character
-    clean = start.isprintable() and _BIDI_CONTROLS.isdisjoint(start)
-    one_line = " ".join((start if clean else _without_controls(start)).split())
+    # a fast path: controls, also those of direction, are not printable
+    one_line = " ".join((start if start.isprintable() else _without_controls(start)).split())
     is_whole = start == value and units(one_line) <= limit
     return one_line if is_whole else _start(one_line, limit - 1) + "…"
 
@@ -241,7 +240,8 @@ def units(value: str) -> int:
 
 def size(blocks: object) -> int:
     """The UTF-16 units of all texts, values and URLs in blocks, which Slack limits in all."""
-    total, parts = 0, [blocks]
+    counted: list[str] = []
+    parts = [blocks]
     # grows while it is read; a call for each part would cost twice as much
     for part in parts:
         if isinstance(part, list):
@@ -249,16 +249,19 @@ def size(blocks: object) -> int:
         elif isinstance(part, dict):
             if part.get("type") == "rich_text_section":
                 # most of a message: its elements have no other parts
-                total += units(
-                    "".join(each.get(name, "") for each in part["elements"] for name in _COUNTED)
-                )
+                counted += [
+                    said
+                    for each in part["elements"]
+                    for name, said in each.items()
+                    if name in _COUNTED
+                ]
                 continue
             for name, value in part.items():
                 if not isinstance(value, str):
                     parts.append(value)
                 elif name in _COUNTED:
-                    total += units(value)
-    return total
+                    counted.append(value)
+    return units("".join(counted))
 
 
 def text_units(content: Iterable[Line]) -> int:

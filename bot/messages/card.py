@@ -155,9 +155,7 @@ def _question(card: Card, links: Links, deciders: Deciders) -> Message:
     about = kind.ask.replace("{}", whom)
     choice = buttons(
         button(label, Action.CONFIRM, card.id, kind.style, aloud=about),
-        button(
-            "Cancel", Action.CANCEL, card.id, aloud=f"Cancel the request about {card_subject(card)}"
-        ),
+        button("Cancel", Action.CANCEL, card.id, aloud=f"Cancel the request about {whom}"),
     )
     return _laid_out(
         card,
