@@ -136,13 +136,12 @@ def _ask(text: str, pages: Pages) -> Asked | Find:
     if why := slip or next((one_number(each.number) for each in listed if each.number), ""):
         return Malformed(why)
     many = _reading(text, words, len(ids), beside)
-    few = _reading(text, words, len(listed))
     count = len(many.customer_ids) + len(many.doubts)
     if count > MAX_CUSTOMERS:
         return Malformed(too_many(count))
     if len(listed) == len(ids) and not beside:
         return _one_meaning(many)
-    return _two_meanings(many, few, beside)
+    return _two_meanings(many, _reading(text, words, len(listed)), beside)
 
 
 def _one_meaning(reading: Ask) -> Asked:
