@@ -23,7 +23,6 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
-from slack_bolt.adapter.aiohttp import to_aiohttp_response
 from slack_bolt.async_app import AsyncApp
 from slack_bolt.request.async_request import AsyncBoltRequest
 from yarl import URL
@@ -249,13 +248,12 @@ def _slack_events(secret: bytes) -> Answer:
             return _closing(web.Response(status=503))
         bolt_request = AsyncBoltRequest(
             body=_payload(body),
-            query=request.query_string,
-            headers={name: [value] for name, value in request.headers.items()},
             # already parsed and verified, as in Socket Mode
             mode="socket_mode",
             context={RECEIVED_AT: received_at},
         )
-        return await to_aiohttp_response(await bot.app.async_dispatch(bolt_request))
+        said = await bot.app.async_dispatch(bolt_request)
+        return web.Response(status=said.status, text=said.body, headers=said.first_headers())
 
     return slack_events
 
