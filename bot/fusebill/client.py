@@ -254,10 +254,10 @@ class FusebillClient:
         try:
             response = await self._http.handle_async_request(request)
             async with aclosing(response):
-                body, complete = await _read(response)
-                status, headers = response.status_code, response.headers
+                headers = _headers(response)
+                body, complete = await _read(response, encoded="content-encoding" in headers)
                 secret = self._api_key.get_secret_value()
-                return Answer(status, body, headers, complete=complete, secret=secret)
+                return Answer(response.status_code, body, headers, complete=complete, secret=secret)
         except _NOTHING_SENT as error:
             why = str(error) or "no connection"
             detail = str(error.__cause__ or type(error).__name__)
@@ -306,10 +306,18 @@ def _text(customer: Customer, field: Field) -> str:
             return customer.name
 
 
-async def _read(response: httpx.Response) -> tuple[bytes, bool]:
+def _headers(response: httpx.Response) -> dict[str, str]:
+    """The headers; httpx's own go through all of them for each that is looked up."""
+    raw = response.headers.raw
+    return {
+        name.decode(errors="replace").lower(): value.decode(errors="replace") for name, value in raw
+    }
+
+
+async def _read(response: httpx.Response, *, encoded: bool) -> tuple[bytes, bool]:
     """The body, and whether it is complete."""
     stream: object = response.stream
-    if not isinstance(stream, httpx.AsyncByteStream) or "Content-Encoding" in response.headers:
+    if encoded or not isinstance(stream, httpx.AsyncByteStream):
         # the server encoded them all the same
         stream = response.aiter_bytes()
     body = bytearray()

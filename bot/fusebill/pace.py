@@ -46,9 +46,7 @@ class RateLimit:
 
 def rate_limit_of(headers: Mapping[str, str]) -> RateLimit:
     """Return the limits per minute and per day from the headers `X-Rate-Limit-*`."""
-    # httpx's `get` goes through all of them each time
-    found = {name.lower(): value for name, value in headers.items()}
-    return RateLimit(_window(found, "minute"), _window(found, "day"))
+    return RateLimit(_window(headers, "minute"), _window(headers, "day"))
 
 
 def retry_at(
@@ -59,7 +57,7 @@ def retry_at(
     Every answer has the limits, and they say nothing about other troubles: they count only if the
     call was refused for them, `limited`.
     """
-    after = headers.get("Retry-After", "").strip()
+    after = headers.get("retry-after", "").strip()
     if DIGITS.fullmatch(after):
         return received_at + timedelta(seconds=min(int(after), 86_400))
     if after and (moment := _moment(after)):

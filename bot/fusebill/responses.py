@@ -7,6 +7,7 @@ Source: developer.staxbill.com/reference/unlatch-customer-1 and the pages beside
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import field
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -56,12 +57,12 @@ _GIVEN_UP = (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.GATEWAY_TIMEOUT)
 class Answer:
     """An HTTP response; not `complete` if its body broke off. `received_at` is aware UTC.
 
-    None of its words shows the `secret`.
+    The names of its `headers` are in small letters. None of its words shows the `secret`.
     """
 
     status: int
     body: bytes = b""
-    headers: httpx.Headers = field(default_factory=httpx.Headers)
+    headers: Mapping[str, str] = field(default_factory=dict)
     received_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     complete: bool = True
     secret: str = field(default="", repr=False)
@@ -69,7 +70,7 @@ class Answer:
     @property
     def content_type(self) -> str:
         """The header `Content-Type`, empty if there is none."""
-        return str(self.headers.get("Content-Type", ""))
+        return self.headers.get("content-type", "")
 
     def json(self) -> object:
         """The JSON value of the body, or NOT_JSON."""
@@ -176,7 +177,7 @@ def evidence(answer: FusebillError | Accepted) -> dict[str, object]:
 
 def has_more(answer: Answer, page: int) -> bool:
     """Whether there is a page after this one; `X-NextPage` is -1 on the last page."""
-    after = answer.headers.get("X-NextPage", "")
+    after = answer.headers.get("x-nextpage", "")
     return bool(DIGITS.fullmatch(after)) and int(after) > page
 
 
@@ -232,7 +233,7 @@ def _kind_of(
 ) -> tuple[type[FusebillError], str]:
     status = answer.status
     if httpx.codes.is_redirect(status):
-        target = answer.masked(storable(answer.headers.get("Location", "")))[:MAX_TARGET]
+        target = answer.masked(storable(answer.headers.get("location", "")))[:MAX_TARGET]
         return WrongAddress, f"it redirects to {target or 'nowhere'}"
     if not httpx.codes.is_error(status):
         return NotUnderstood, f"{UNREADABLE}: its status says nothing"
