@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import Literal
 
 import httpx
 import pytest
@@ -78,15 +79,26 @@ async def test_a_card_that_slack_takes_only_after_another_changed_its_customer_i
     assert (await world.kept(card)).story == ["requested", "posted", "overtaken"]
 
 
-async def test_a_card_is_closed_whose_customer_another_changed_just_before_people_saw_it(
-    world: World,
-) -> None:
-    first = await world.ask()
-    world.slack.before = posting = Gate("chat.postMessage", only_first=True)
+async def changed_while_posted(
+    world: World, when: Literal["before", "after"]
+) -> tuple[Gate, asyncio.Task[PostedMessage]]:
+    """Ask for a card, and let another one change its customer before, or just after, it is seen.
+
+    Returns what holds the card's posting, and the asking.
+    """
+    first, posting = await world.ask(), Gate("chat.postMessage", only_first=True)
+    setattr(world.slack, when, posting)
     late = asyncio.create_task(world.ask(f"{BIKES} late"))
     await posting.reached.wait()
     await world.slack.click("U0BOB", first.ts, CONFIRM)
     await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(first))
+    return posting, late
+
+
+async def test_a_card_is_closed_whose_customer_another_changed_just_before_people_saw_it(
+    world: World,
+) -> None:
+    posting, late = await changed_while_posted(world, "before")
     posting.opened.set()
     card = await late
     assert BY_BOB in without_times(world.card(card))
@@ -97,15 +109,10 @@ async def test_a_card_is_closed_whose_customer_another_changed_just_before_peopl
 async def test_a_press_that_closes_a_card_before_its_posting_is_noted_is_counted_once(
     world: World,
 ) -> None:
-    first = await world.ask()
-    world.slack.after = posted = Gate("chat.postMessage", only_first=True)
-    asking = asyncio.create_task(world.ask(f"{BIKES} late"))
-    await posted.reached.wait()
-    await world.slack.click("U0BOB", first.ts, CONFIRM)
-    await world.slack.workspace.until(lambda: "✅ Unlatched" in world.card(first))
+    posting, late = await changed_while_posted(world, "after")
     await world.slack.click("U0BOB", world.slack.workspace.messages(CHANNEL)[-1].ts, CONFIRM)
-    posted.opened.set()
-    assert "⏩ Overtaken" in world.card(await asking)
+    posting.opened.set()
+    assert "⏩ Overtaken" in world.card(await late)
     async with httpx.AsyncClient() as client:
         metrics = (await client.get(f"{world.address}/metrics")).text
     assert 'unlatch_verdicts_total{kind="unlatch",verdict="overtaken"} 1.0' in metrics
