@@ -93,11 +93,13 @@ def not_moved(customer: Customer, why: str, links: Links) -> Message:
     return message([[say("☝️ "), who, say(" is latched to "), *ids, say(f", {why}")]])
 
 
-def not_read(customer_id: int, error: FusebillError) -> Message:
-    """The customer could not be read; quotes Fusebill's errors."""
+def not_read(
+    customer_id: int, error: FusebillError, holds: str = "Nothing was changed."
+) -> Message:
+    """The customer could not be read; quotes Fusebill's errors, and says what `holds`."""
     return message(
         [
-            [text(f"{_trouble(customer_id, error)} Nothing was changed.", limit=400)],
+            [text(f"{_trouble(customer_id, error)} {holds}", limit=400)],
             *_quoted(error),
             *advice(error),
         ]

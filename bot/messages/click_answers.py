@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 
 from bot.domain.meanings import OUTCOMES, VERDICTS
 from bot.domain.models import Card, Customer, LeftOut, Person, Request, Verdict
+from bot.fusebill.errors import FusebillError
+from bot.messages import answers
 from bot.messages.block_kit import (
     Inline,
     Line,
@@ -125,6 +127,11 @@ def _other(other: Request, url: str | None) -> Iterator[Inline]:
     if url:
         yield say(" · ")
         yield link(url, "see its card")
+
+
+def not_read(customer_id: int, error: FusebillError) -> Message:
+    """A customer could not be read; what its card asked for may have changed it."""
+    return answers.not_read(customer_id, error, f"Nothing was done about customer {customer_id}.")
 
 
 def nothing_left_to_undo(left_out: Sequence[LeftOut]) -> Message:

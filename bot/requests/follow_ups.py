@@ -241,7 +241,7 @@ class FollowUps:
         found = await self._customers.read(ids, place)
         for customer_id in ids:
             if isinstance(error := found[customer_id], FusebillError):
-                await self._private.send(place, answers.not_read(customer_id, error))
+                await self._private.send(place, click_answers.not_read(customer_id, error))
                 # one is enough: the reason is mostly the same for all
                 break
         return found

@@ -113,7 +113,9 @@ async def test_a_failed_read_is_reported_and_the_card_stays(open_world: OpenWorl
         shown, before = world.card(card), len(replies(world, card))
         world.fusebill.misbehave("conflict", operation="get_customer", times=None)
         await world.press("U0BOB", card, CHECK)
-        assert "Fusebill refused to show customer 2554529." in world.last_ephemeral("U0BOB")
+        told = "Fusebill refused to show customer 2554529. Nothing was done about customer 2554529."
+        assert told in world.last_ephemeral("U0BOB")
+        assert "Nothing was changed" not in world.last_ephemeral("U0BOB")
         assert (world.card(card), len(replies(world, card))) == (shown, before)
 
 
