@@ -44,9 +44,10 @@ TAKE = Statement(
         attempts=bindparam("failures"),
     )
 )
-MINE = Statement(
+# a `Statement` would keep its text for each number of jobs
+MINE = (
     select(jobs.c.id, jobs.c.takes)
-    .where(jobs.c.holder == bindparam("me"))
+    .where(jobs.c.id.in_(bindparam("ids", expanding=True)), jobs.c.holder == bindparam("me"))
     .with_for_update(skip_locked=True)
 )
 SHOW_ALL = Statement(
@@ -96,7 +97,8 @@ def renew(tx: Transaction, running: Sequence[Job]) -> set[int]:
 
     A row that is locked is passed over: its step extends the hold, or ends the job.
     """
-    held = {row["id"]: row["takes"] for row in MINE.rows(tx.connection, {"me": tx.holder})}
+    found = tx.connection.execute(MINE, {"ids": [job.id for job in running], "me": tx.holder})
+    held = {row.id: row.takes for row in found}
     mine = [job for job in running if held.get(job.id) == job.takes]
     until = tx.now + tx.hold
     if mine:

@@ -34,7 +34,7 @@ QUERIES: dict[str, tuple[Select[Any] | Statement, dict[str, object]]] = {
     "the events of a card": (rows.EVENTS, CARD),
     "the cards of requests": (rows.CARDS_OF, {"ids": ["a" * 32]}),
     "what is due": (due_jobs.DUE, DUE),
-    "what this process holds": (due_jobs.MINE, {"me": "one"}),
+    "what this process runs and holds": (due_jobs.MINE, {"ids": [7, 8], "me": "one"}),
     "a job of a card": (jobs.FIND, CARD | {"job_kind": "show"}),
     "whether a job is held": (jobs.FENCE, {"job_id": 7, "held": 1}),
     "what was done for a customer since a card was asked": (same_customer.SINCE_ASKED, CARD),

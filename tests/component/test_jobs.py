@@ -240,6 +240,49 @@ async def test_only_what_is_still_held_is_renewed(one: Process, other: Process) 
     assert await row(one, Kind.WORK) == before
 
 
+async def test_of_two_processes_each_renews_only_what_it_holds(
+    one: Process, other: Process
+) -> None:
+    mine = await one.confirmed()
+    await add(one, "others")
+    [others] = await other.take(Kind.WORK)
+    one.now = other.now = NOW + SECOND
+    assert await one.run(due_jobs.renew, [mine, others]) == {mine.id}
+    assert (await row(one, Kind.WORK, "others"))["held_until"] == NOW + HOLD
+    assert await other.run(due_jobs.renew, [mine, others]) == {others.id}
+    for card_id in (ID, "others"):
+        assert (await row(one, Kind.WORK, card_id))["held_until"] == NOW + SECOND + HOLD
+
+
+async def test_what_this_process_holds_and_does_not_run_is_not_renewed(one: Process) -> None:
+    job = await one.confirmed()
+    await add(one, "lost", holder="one", held_until=NOW + HOLD, takes=1)
+    one.now = NOW + SECOND
+    assert await one.run(due_jobs.renew, [job]) == {job.id}
+    assert (await row(one, Kind.WORK, "lost"))["held_until"] == NOW + HOLD
+
+
+async def test_a_job_that_was_let_go_is_not_renewed(one: Process) -> None:
+    job = await one.confirmed()
+    await one.run(jobs.put_off, job, HOUR)
+    before = await row(one, Kind.WORK)
+    assert await one.run(due_jobs.renew, [job]) == set()
+    assert await row(one, Kind.WORK) == before
+
+
+async def test_hundreds_of_holds_are_renewed_at_once(one: Process) -> None:
+    first = await one.confirmed()
+    held = {"holder": "one", "held_until": NOW + HOLD, "takes": 1}
+    for number in range(300):
+        await add(one, f"card {number}", Kind.SHOW, **held)
+    query = select(table.c.id).where(table.c.kind == Kind.SHOW)
+    ids = await one.read(lambda c: list(c.execute(query).scalars()))
+    running = [replace(first, id=each, takes=1) for each in ids]
+    one.now = NOW + SECOND
+    assert await one.run(due_jobs.renew, running) == set(ids)
+    assert (await row(one, Kind.SHOW, "card 299"))["held_until"] == NOW + SECOND + HOLD
+
+
 async def test_a_row_that_is_locked_is_passed_over_by_the_renewal(postgresql_url: str) -> None:
     async with process(postgresql_url) as one:
         locked = await one.confirmed()
