@@ -85,6 +85,8 @@ class Timing:
     doubles with each further look."""
     sweep_every_s: float = 2.0
     """The pause between two looks at which jobs are due."""
+    forget_every_s: float = 600.0
+    """The pause between two looks for what is kept no longer: people's acts, and response URLs."""
     working_after_s: float = 1.0
     """How long an execution may take before the card shows that it is in progress."""
     progress_every_s: float = 3.0

@@ -12,7 +12,7 @@ process remembers the names that it wrote or found, so the usual step writes non
 The URLs through which Slack takes an answer for one person are kept here and not in memory, because
 a bot that was killed must still be able to tell the people whose card it can't update. They are
 worth something to a thief for half an hour, so they are in no log and no export, and they are
-deleted as soon as they are used, not needed any more, or expired.
+deleted as soon as they are used or not needed any more, and within minutes once they expired.
 """
 
 from __future__ import annotations
@@ -214,6 +214,10 @@ def forget_urls_of(connection: Connection, card_id: str) -> None:
 
 
 def forget_old(tx: Transaction) -> None:
-    """Forget acts of more than a day ago, and the URLs that Slack no longer takes."""
+    """Forget acts of more than a day ago, and the URLs that Slack no longer takes.
+
+    It reads both tables as a whole, so it is for now and then: an index of their times would be
+    written with each act and each URL.
+    """
     _FORGET_OLD.execute(tx.connection, {"until": tx.now - ACT_KEPT})
     _FORGET_EXPIRED.execute(tx.connection, {"now": tx.now})

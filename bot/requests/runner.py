@@ -10,6 +10,7 @@ commit, a hold that ended) is found by the next look at what is due, in any proc
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
@@ -191,8 +192,11 @@ class Runner:
                     self._look_again.set()
 
     async def keep(self) -> None:
-        """Take what is due and renew what is held until the bot stops; then only renew."""
-        renewed_at = monotonic()
+        """Take what is due and renew what is held until the bot stops; then only renew.
+
+        What is kept no longer is forgotten at the start, and seldom after that.
+        """
+        renewed_at, forgot_at = monotonic(), -math.inf
         caught_up = False
         while True:
             try:
@@ -203,6 +207,10 @@ class Runner:
                     renewed_at = monotonic()
                     await self._renew()
                 await self._take_due()
+                # last: it reads whole tables, and nothing waits for it
+                if monotonic() - forgot_at >= self._timing.forget_every_s:
+                    forgot_at = monotonic()
+                    await self._forget_old()
             except LedgerUnavailable as error:
                 log.warning("look at what is due postponed", why=str(error))
             except Exception:
@@ -216,6 +224,10 @@ class Runner:
                 await asyncio.sleep(min(pause_s, 0.05))
             self._look_again.clear()
 
+    async def _forget_old(self) -> None:
+        if not self._stopping.is_set():
+            await self.run(people.forget_old)
+
     async def _take_due(self) -> None:
         if self._stopping.is_set():
             return
@@ -227,7 +239,6 @@ class Runner:
                 self._start(job, taken=True)
 
     def _take(self, transaction: Transaction, free: Mapping[Kind, int]) -> list[Job]:
-        people.forget_old(transaction)
         running = set(self._running)
         taken = (due_jobs.take(transaction, kind, n, running) for kind, n in free.items())
         return [job for of_kind in taken for job in of_kind]

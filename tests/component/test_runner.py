@@ -6,10 +6,11 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from sqlalchemy import insert, select
+from sqlalchemy import Connection, insert, select, union_all
 from structlog.testing import capture_logs
 
 from bot.domain.models import Card, Verdict
@@ -18,7 +19,7 @@ from bot.ledger.database.engine import Database
 from bot.ledger.decide_steps import Decided
 from bot.ledger.jobs import Job, Kind, Transaction
 from bot.ledger.people import Act, Repeated
-from bot.ledger.tables import jobs as table
+from bot.ledger.tables import acts, jobs as table, response_urls
 from bot.ops.tasks import BackgroundTasks
 from bot.requests.runner import PLACES, Handler, Runner
 from bot.settings import Timing
@@ -47,8 +48,9 @@ def runner_on(
     database: Database,
     handlers: Mapping[Kind, Handler] | None = None,
     stopping: asyncio.Event | None = None,
+    timing: Timing = QUICK,
 ) -> Runner:
-    runner = Runner(database, BackgroundTasks(), QUICK, stopping or asyncio.Event())
+    runner = Runner(database, BackgroundTasks(), timing, stopping or asyncio.Event())
     runner.handle(handlers or {})
     return runner
 
@@ -147,6 +149,55 @@ async def test_a_process_that_stops_renews_and_takes_nothing(database: Database)
             await asyncio.sleep(2 * QUICK.hold_s)
         assert (mine.started, others.started) == ({"work": 1}, {"work": 1})
         mine.release.set()
+
+
+async def test_what_is_kept_no_longer_is_forgotten_at_the_start(database: Database) -> None:
+    runner = runner_on(database)
+    Handled(runner, *Kind)
+    await runner.run(ask_steps.asked, Card((REQUEST,)), Act("asks"), LIFE, "https://new")
+    await add_old(runner)
+    assert await kept(runner) == {"asks", "old", "https://new", "https://old"}
+    async with keeping(runner):
+        await until_kept(runner, {"asks", "https://new"})
+
+
+async def test_what_is_kept_no_longer_is_forgotten_again_after_a_pause(database: Database) -> None:
+    runner = runner_on(database, timing=replace(QUICK, forget_every_s=1.5))
+    Handled(runner, *Kind)
+    await runner.run(ask_steps.asked, Card((REQUEST,)), Act("asks"), LIFE, "https://new")
+    await add_old(runner)
+    async with keeping(runner):
+        await until_kept(runner, {"asks", "https://new"})
+        await add_old(runner)
+        # some looks at what is due
+        await asyncio.sleep(0.3)
+        assert await kept(runner) == {"asks", "old", "https://new", "https://old"}
+        await until_kept(runner, {"asks", "https://new"})
+
+
+async def add_old(runner: Runner) -> None:
+    """Add an act and a response URL that are kept no longer."""
+    now = datetime.now(UTC)
+    act = {"id": "old", "card_id": ID, "at": now - timedelta(hours=25), "came_of_it": "asked"}
+    url = {"request_id": ID, "user_id": "U0BOB", "url": "https://old", "expires_at": now}
+    await runner.read(lambda c: c.execute(insert(acts).values(act)))
+    await runner.read(lambda c: c.execute(insert(response_urls).values(url)))
+
+
+async def kept(runner: Runner) -> set[str]:
+    """The acts and the response URLs in the ledger."""
+
+    def read(connection: Connection) -> set[str]:
+        found = union_all(select(acts.c.id), select(response_urls.c.url))
+        return set(connection.execute(found).scalars())
+
+    return await runner.read(read)
+
+
+async def until_kept(runner: Runner, expected: set[str]) -> None:
+    async with asyncio.timeout(5.0):
+        while await kept(runner) != expected:  # noqa: ASYNC110  # no event for it
+            await asyncio.sleep(0.01)
 
 
 async def test_a_job_that_fails_by_a_bug_is_put_off_and_logged_once(database: Database) -> None:

@@ -140,14 +140,15 @@ async def test_response_urls_are_erased_when_they_are_not_needed_any_more(world:
     assert kept_urls(world.database_url, card_id) == []
 
 
-async def test_response_urls_are_erased_when_they_expire(world: World) -> None:
-    card = await world.ask()
-    card_id = (await world.kept(card)).id
-    age_urls(world.database_url, timedelta(minutes=28))
-    await asyncio.sleep(0.3)  # some sweeps
-    assert len(kept_urls(world.database_url, card_id)) == 1
-    age_urls(world.database_url, timedelta(minutes=2))
-    await world.slack.workspace.until(lambda: not kept_urls(world.database_url, card_id))
+async def test_response_urls_are_erased_when_they_expire(open_world: OpenWorld) -> None:
+    async with open_world(timing=replace(TIMING, forget_every_s=0.1)) as world:
+        card = await world.ask()
+        card_id = (await world.kept(card)).id
+        age_urls(world.database_url, timedelta(minutes=28))
+        await asyncio.sleep(0.3)  # it is looked for some times
+        assert len(kept_urls(world.database_url, card_id)) == 1
+        age_urls(world.database_url, timedelta(minutes=2))
+        await world.slack.workspace.until(lambda: not kept_urls(world.database_url, card_id))
 
 
 async def test_response_urls_are_in_no_log(
