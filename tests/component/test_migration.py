@@ -1,4 +1,7 @@
-"""Ledgers of 0.1.0 and 1.0.0, in every state: their clocks become jobs, and clocks again."""
+"""Ledgers of 0.1.0 and 1.0.0, in every state: their clocks become jobs, and clocks again.
+
+Then what later revisions change.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from hashlib import md5
+from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, insert, inspect, select
 
 from bot.domain.models import EventType as E
-from bot.ledger.tables import jobs, requests
+from bot.ledger.tables import acts, jobs, requests, response_urls
 from bot.ledger.work_steps import OLDER_VERSION
 from tests.support import postgresql
+from tests.support.by_hand import writing
 from tests.support.ledger import broken, create, reading
 from tests.support.older import FIRST, LAST, OldCard, Row, Story, clocks, migrate_to, write
 
@@ -26,6 +31,8 @@ SOON = NOW + timedelta(minutes=4)
 LATER = NOW + timedelta(minutes=50)
 USUAL = NOW + timedelta(minutes=59)
 """An hour after it was cleared."""
+DROPPED = {"acts_by_time", "response_urls_by_expiry", "jobs_held"}
+"""The indexes that 0008 drops."""
 Due = Mapping[str, datetime | None]
 
 
@@ -279,3 +286,63 @@ def test_an_upgrade_that_is_taken_back_leaves_the_clocks(
         else:
             # nothing is drawn again that was shown
             assert after["mirrored_through"] == ledger.events[each]
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An address without a ledger, on each kind of database."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/new.db"
+        return
+    with postgresql.database(request.getfixturevalue("postgresql_server")) as url:
+        yield url
+
+
+def _indexes(url: str) -> dict[str, object]:
+    """The columns of each index, and which rows it has."""
+    with reading(url) as connection:
+        tables = [
+            inspect(connection).get_indexes(each.name) for each in (acts, response_urls, jobs)
+        ]
+    found = [index for of_table in tables for index in of_table]
+    options = [index.get("dialect_options", {}) for index in found]
+    rows = [{name: str(value) for name, value in each.items()} for each in options]
+    return {
+        str(index["name"]): (index["column_names"], which)
+        for index, which in zip(found, rows, strict=True)
+    }
+
+
+def _kept(url: str) -> list[list[Row]]:
+    with reading(url) as connection:
+        return [_rows(connection, each) for each in (acts, response_urls, jobs)]
+
+
+def test_an_upgrade_that_drops_indexes_and_is_taken_back_keeps_all_rows(new_url: str) -> None:
+    write(new_url, LAST, [OldCard(id_of("waits"), due=(EXPIRES,))], NOW)
+    migrate_to(new_url, "0007")
+    url = {"request_id": id_of("waits"), "user_id": "U0BOB", "url": "…", "expires_at": SOON}
+    act = {"card_id": id_of("waits"), "at": NOW, "came_of_it": "asked"}
+    held = {"holder": "one", "held_until": SOON, "takes": 1}
+    with writing(new_url) as connection:
+        connection.execute(insert(acts), [act | {"id": f"{each:064}"} for each in range(500)])
+        connection.execute(insert(response_urls), [url] * 500)
+        connection.execute(jobs.update().values(held))
+    indexes, kept = _indexes(new_url), _kept(new_url)
+    create(new_url)
+    assert {*indexes} - {*_indexes(new_url)} == DROPPED
+    assert _kept(new_url) == kept
+    migrate_to(new_url, "0007")
+    assert (_indexes(new_url), _kept(new_url)) == (indexes, kept)
+
+
+@pytest.mark.parametrize(("revision", "has_rowid"), [("0007", True), ("0008", False)])
+def test_sqlite_stores_acts_by_their_ids_alone(
+    tmp_path: Path, revision: str, *, has_rowid: bool
+) -> None:
+    url = f"sqlite:///{tmp_path}/ledger.db"
+    create(url)
+    migrate_to(url, revision)
+    with reading(url) as connection:
+        options = inspect(connection).get_table_options("acts")
+    assert options.get("sqlite_with_rowid", True) is has_rowid
