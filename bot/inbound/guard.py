@@ -50,8 +50,7 @@ class Guard:
                     await listener(ack, body)
                 except Exception:
                     log.exception("listener failed", listener=listener.__name__)
-                    if ack.response is None:
-                        await self._report_failure(ack, body)
+                    await self._report_failure(ack, body)
             seconds.observe(perf_counter() - started)
 
         return run

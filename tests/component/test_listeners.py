@@ -17,7 +17,7 @@ from bot.ops import logs
 from bot.sandbox.slack.simulator import Delivery
 from tests.support.damage import spoil
 from tests.support.ledger import set_back
-from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM
+from tests.support.names import BIKES, CANCEL, CHANNEL, CONFIRM, MOVE
 from tests.support.reading import operations, request_id
 from tests.support.world import QUICK, OpenWorld, World
 
@@ -157,6 +157,14 @@ async def test_work_that_fails_after_the_ack_is_reported_to_the_person(
     await world.press("U0BOB", card, CONFIRM)
     spoil(world.database_url)
     await world.press("U0BOB", card, "unlatch_undo")
+    assert "Something went wrong in the bot" in world.last_ephemeral("U0BOB")
+
+
+async def test_a_press_that_can_not_be_read_after_its_ack_is_answered(world: World) -> None:
+    card = await world.ask()
+    delivery = await world.slack.forge_click("U0BOB", card.ts, MOVE, "not what a card has")
+    assert delivery.status == 200
+    await world.settled()
     assert "Something went wrong in the bot" in world.last_ephemeral("U0BOB")
 
 
