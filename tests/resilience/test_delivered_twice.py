@@ -22,7 +22,7 @@ from bot.sandbox.fusebill.simulator import SimulatedFusebill
 from bot.sandbox.slack.simulator import Delivery, PostedMessage, SimulatedSlack, text_of
 from bot.settings import Mode, Timing
 from tests.support import ledger
-from tests.support.names import BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, STOP, UNDO
+from tests.support.names import AGAIN, BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, STOP, UNDO
 from tests.support.reading import parts
 from tests.support.world import World, add_customers, settings_for
 
@@ -172,6 +172,12 @@ async def unlatched(pair: Pair) -> None:
     await click(pair, "U0BOB", pair.last_card(), CONFIRM)
 
 
+async def not_done(pair: Pair) -> None:
+    await asked(pair)
+    pair.world.fusebill.misbehave("conflict", operation="unlatch_customer")
+    await click(pair, "U0BOB", pair.last_card(), CONFIRM)
+
+
 async def unknown(pair: Pair) -> None:
     await asked(pair)
     pair.world.fusebill.misbehave("hang", operation="unlatch_customer", times=None)
@@ -277,6 +283,12 @@ CASES = {
         {"requested": 1, "unknown": 1, "cleared": 1},
     ),
     "check again, then cancelled": Case(unknown, press("U0BOB", CHECK), cancel_reply, UNKNOWN),
+    "ask again": Case(
+        not_done, press("U0ALICE", AGAIN), confirm_card, {"requested": 2, "refused": 1}
+    ),
+    "ask again, then cancelled": Case(
+        not_done, press("U0ALICE", AGAIN), cancel_card, {"requested": 2, "refused": 1}
+    ),
     "command that is refused": Case(
         nothing, lambda p: typed(p, f"{BIKES}"), nothing, {"ask_denied": 1}, NEEDS_REASON
     ),
