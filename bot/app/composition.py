@@ -135,7 +135,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
                 Kind.RECHECK: Recheck(runner, fusebill, recheck_after_s, timing).handle,
             }
         )
-        await stack.enter_async_context(beside(runner.keep()))
+        await stack.enter_async_context(beside(runner.keep))
         # before the jobs stop being renewed
         stack.push_async_callback(_drain, tasks, timing)
 
@@ -144,7 +144,7 @@ async def build(settings: Settings, timing: Timing = Timing()) -> AsyncIterator[
         policy = _policy(settings, identity)
         groups = UserGroups(slack, policy.user_groups)
         await groups.refresh()
-        await stack.enter_async_context(beside(groups.keep()))
+        await stack.enter_async_context(beside(groups.keep))
         permissions = Permissions(runner, private, policy, groups.members, metrics)
         customers = Customers(fusebill, private, pace)
         found = Lists(runner, Search(fusebill, pace), slack, permissions, private, links)

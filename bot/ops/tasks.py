@@ -63,14 +63,23 @@ class BackgroundTasks:
 
 
 @asynccontextmanager
-async def beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
-    """Run something while a block runs, as long as that takes; what it raises is dropped."""
-    task = asyncio.create_task(work)
+async def beside(
+    work: Callable[[], Coroutine[Any, Any, object]], after_s: float = 0.0
+) -> AsyncIterator[None]:
+    """Run something while a block runs, if that takes so long; what it raises is dropped."""
+    tasks: list[asyncio.Task[object]] = []
+
+    def start() -> None:
+        tasks.append(asyncio.create_task(work()))
+
+    timer = asyncio.get_running_loop().call_later(after_s, start)
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        timer.cancel()
+        for task in tasks:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
 
 
 @dataclass(eq=False, slots=True)

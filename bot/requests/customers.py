@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import structlog
 
@@ -85,8 +86,8 @@ class Customers:
     async def read(self, customer_ids: Sequence[int], place: Place) -> ReadEach:
         """Read customers; tell the person how far it is if it takes long."""
         reading = _Reading(len(customer_ids))
-        telling = self._tell_progress(reading, customer_ids, place)
-        async with beside(telling), asyncio.TaskGroup() as tasks:
+        telling = partial(self._tell_progress, reading, customer_ids, place)
+        async with beside(telling, PROGRESS_AFTER_S), asyncio.TaskGroup() as tasks:
             for customer_id in customer_ids:
                 reading.tasks.append(tasks.create_task(self._read(customer_id, reading)))
         return {each: reading.found.get(each) or reading.why_over for each in customer_ids}
@@ -125,7 +126,6 @@ class Customers:
         self, reading: _Reading, customer_ids: Sequence[int], place: Place
     ) -> None:
         one = reading.total == 1
-        await asyncio.sleep(PROGRESS_AFTER_S)
         shown, sent = -1, 0
         while sent < (1 if one else MAX_PROGRESS_MESSAGES):
             if (done := len(reading.found)) != shown:

@@ -6,7 +6,6 @@ gate; all else is here. Private messages go through the `response_url`s that Sla
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
@@ -115,12 +114,7 @@ class PrivateMessages:
 
     def if_slow(self, place: Place, message: Message) -> AbstractAsyncContextManager[None]:
         """Tell the person who waits here, once, if the block takes longer than a moment."""
-
-        async def notify() -> None:
-            await asyncio.sleep(SLOW_AFTER_S)
-            await self.send(place, message)
-
-        return beside(notify())
+        return beside(lambda: self.send(place, message), SLOW_AFTER_S)
 
     async def tell(self, card: Card, message: Message) -> None:
         """Tell the requester and the decider of a card what it can't show, once.
