@@ -179,7 +179,8 @@ def not_stopped(*, uncertain: bool = False) -> Message:
 def asked_already(card: Card) -> Message:
     """The same was asked before, by the same act or the first half of a double click."""
     if card.first.is_open:
-        now = "its card waits for a decision."
+        is_posted = card.first.message_ts
+        now = "its card waits for a decision." if is_posted else "its card will appear soon."
     elif card.first.message_ts:
         now = "its card shows what came of it."
     else:

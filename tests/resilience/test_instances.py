@@ -203,7 +203,9 @@ async def test_ask_again_pressed_on_two_instances_at_once_asks_once(
         presses.append(asyncio.create_task(staged.slack.click(user_id, card.ts, AGAIN)))
         await asyncio.sleep(0)
     assert {each.status for each in await asyncio.gather(*presses)} == {200}
-    await staged.until(lambda: "delivered before" in staged.log)
+    await staged.until(lambda: bool(staged.slack.workspace.all_ephemerals()))
+    [told] = staged.slack.workspace.all_ephemerals()
+    assert told.text == "☝️ This was asked for already: its card will appear soon."
     posting.opened.set()
     await staged.until(lambda: len(staged.slack.workspace.messages(CHANNEL)) > 1)
     await staged.until(lambda: staged.slack.workspace.messages(CHANNEL)[-1].ts in staged.log)
