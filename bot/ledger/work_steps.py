@@ -6,7 +6,7 @@ it. See `ask_steps` for what a step is.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import datetime, timedelta
 
@@ -139,19 +139,18 @@ def looked_again(
     results: Mapping[str, Result],
     recheck_after: timedelta,
     act: Act | None = None,
-) -> tuple[Card, Mapping[str, Request] | None]:
-    """Record the outcomes of unknown requests that their customers show now.
+) -> tuple[Card, Collection[str], Mapping[str, Request]] | None:
+    """Record the outcomes of unknown requests that their customers show now; returns whose.
 
     Not of those whose customer another request has changed since, which is returned by their ids:
     what it shows says nothing of them. Nothing while another request in the thread is open: then
-    this returns None for these. An act that also leads to a card is kept
-    with that. Raises: NoSuchCard.
+    this returns None. An act that also leads to a card is kept with that. Raises: NoSuchCard.
     """
     locked = rows.lock(tx, card_id, same_customer.CARD_LOCKED_WITH_OTHERS)
     same_customer.lock_customers(tx.connection, (row["customer_id"] for row in locked.rows))
     card = locked.card
     if same_customer.open_follow_up(tx.connection, card):
-        return card, None
+        return None
     unknown = {request.id for request in card.requests if may_be_checked(request)}
     others = same_customer.overtakers(tx.connection, sorted(unknown & results.keys()))
     known = {i: result for i, result in results.items() if i in unknown - others.keys()}
@@ -161,7 +160,7 @@ def looked_again(
     _after_outcomes(tx, locked, known, recheck_after)
     if known or tx.again:
         locked.show()
-    return locked.card, others
+    return locked.card, known.keys(), others
 
 
 def as_it_is(tx: Transaction, job: Job) -> Card | None:

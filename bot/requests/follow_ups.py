@@ -187,20 +187,23 @@ class FollowUps:
         act: Act | None,
     ) -> bool:
         """Record outcomes that the customers show now; false if another request is open."""
-        now, others = await self._runner.run(
+        looked = await self._runner.run(
             work_steps.looked_again, card.id, by.person, results, self._recheck_after, act
         )
-        if others is None:
+        if looked is None:
             await self._private.send(by.place, click_answers.FOLLOW_UP_OPEN)
             return False
+        now, recorded, others = looked
         for request in now.requests:
-            if request.id in results and request.id not in others and request.outcome:
+            if request.id in recorded and request.outcome:
                 self._metrics.outcomes.labels(request.kind, request.outcome).inc()
         if others:
             changed_by = [others[each.id] for each in now.requests if each.id in others]
             url = await self._lists.permalink(changed_by[0]) if len(changed_by) == 1 else None
             said = click_answers.unknown_since(changed_by, url, now.first.command)
             await self._private.send(by.place, said)
+        elif not recorded:
+            await self._private.send(by.place, click_answers.OUTCOME_KNOWN)
         return True
 
     def _lock(self, card_id: str) -> asyncio.Lock:

@@ -7,6 +7,7 @@ import os
 from dataclasses import replace
 from signal import SIGCONT, SIGSTOP
 
+import aiohttp
 import pytest
 
 from bot.domain.models import EventType
@@ -234,6 +235,36 @@ async def test_check_again_on_two_instances_at_once_finds_the_outcome_once(
         assert kept.story.count(EventType.CLEARED) == 1
         assert lines(staged, card, "✅ Unlatched") == 1
         assert lines(staged, card, "asked") == 1
+
+
+async def test_an_outcome_that_two_instances_find_at_once_is_counted_once_and_both_are_told(
+    staged: Stage,
+) -> None:
+    await staged.start(timing=PATIENT)
+    await staged.start(timing=PATIENT)
+    card = await staged.ask()
+    staged.fusebill.misbehave("bad_gateway", operation="unlatch_customer", times=None)
+    await staged.confirm(card)
+    await staged.until(lambda: "[Check again]" in staged.card(card))
+    await staged.settled()
+    latch(staged, None, None)
+    both = asyncio.Barrier(2)
+
+    async def meet(_operation: str) -> None:
+        await both.wait()
+
+    staged.fusebill.before = meet
+    await click_everywhere(staged, card, CHECK, 2)
+    await staged.until(lambda: "✅ Unlatched" in staged.card(card))
+    await staged.until(lambda: bool(staged.slack.workspace.ephemerals("U0BOB")))
+    [told] = staged.slack.workspace.ephemerals("U0BOB")
+    assert told.text == "☝️ The outcome is already known: see the card."
+    counted = 0
+    for bot in staged.bots:
+        async with aiohttp.request("GET", f"{bot.address}/metrics") as response:
+            metrics = await response.text()
+        counted += metrics.count('unlatch_outcomes_total{kind="unlatch",outcome="cleared"} 1.0')
+    assert counted == 1
 
 
 async def test_a_refused_double_click_on_two_instances_is_one_line(staged: Stage) -> None:

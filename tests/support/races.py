@@ -390,8 +390,8 @@ async def ask_again(scene: Scene, side: Side) -> object:
 
 async def look_again(scene: Scene, side: Side) -> object:
     found = dict.fromkeys(scene.ids, Result(Outcome.CLEARED))
-    _card, others = await side.run(work_steps.looked_again, scene.id, ALICE, found, HOUR)
-    return type(others).__name__
+    looked = await side.run(work_steps.looked_again, scene.id, ALICE, found, HOUR)
+    return looked is None
 
 
 def _told(decided: Decided) -> object:
