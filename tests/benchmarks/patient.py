@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 from bot.app.server import serve
 from bot.ops import logs
@@ -21,7 +22,13 @@ TIMING = Timing(
     idle_s=120.0,
 )
 
+
+def frozen(_address: str) -> None:
+    """Keep what was loaded from the garbage collector, as a bot's own start does."""
+    gc.freeze()
+
+
 if __name__ == "__main__":
     settings = load("http")
     logs.configure(settings.log_level, settings.log_format)
-    asyncio.run(serve(settings, "http", timing=TIMING))
+    asyncio.run(serve(settings, "http", timing=TIMING, started=frozen))
