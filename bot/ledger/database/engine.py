@@ -82,6 +82,8 @@ def open_engine(url: str, *, read_only: bool = False) -> Engine:
     options = f"{_options(url)} {options}".strip()
     engine = create_engine(
         f"postgresql+psycopg://{rest}",
+        # by position, as SQLite's driver takes parameters
+        paramstyle="format",
         pool_size=CONNECTIONS,
         max_overflow=0,
         connect_args={

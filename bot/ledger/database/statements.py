@@ -113,7 +113,6 @@ class _Compiled:
         compiled: SQLCompiler = core.compile(dialect=dialect, column_keys=list(values))
         expanded = compiled.construct_expanded_state(dict(values))
         self.sql = expanded.statement
-        self._is_positional = expanded.positiontup is not None
         lists = expanded.parameter_expansion
         writers = dict(_writers(compiled.bind_names, dialect))
         self._fixed = {
@@ -124,29 +123,26 @@ class _Compiled:
         for name in lists.keys() & self._fixed.keys():
             self._fixed |= zip(lists[name], self._fixed[name], strict=True)
         self._lists = [(name, lists[name]) for name in lists.keys() - self._fixed.keys()]
-        self._binds = [
-            (name, None if name in self._fixed else writers.get(name))
-            for name in expanded.positiontup or expanded.parameters
+        self._names = expanded.positiontup or []
+        self._writers = [
+            (index, writers[name])
+            for index, name in enumerate(self._names)
+            if name in writers and name not in self._fixed
         ]
         columns = getattr(core, "exported_columns", ())
         self._columns = [column.name for column in columns]
         self._readers = _readers([(column.name, column.type) for column in columns], dialect)
 
-    def bind(self, values: Values) -> Sequence[Any] | Values:
-        """The parameters of one execution, in the form and order of the driver."""
+    def bind(self, values: Values) -> Sequence[Any]:
+        """The parameters of one execution, in the order of the driver."""
         if self._fixed or self._lists:
             values = {**self._fixed, **values}
             for name, names in self._lists:
                 values |= zip(names, values[name], strict=True)
-        if self._is_positional:
-            return [
-                values[name] if write is None else write(values[name])
-                for name, write in self._binds
-            ]
-        return {
-            name: values[name] if write is None else write(values[name])
-            for name, write in self._binds
-        }
+        bound = [*map(values.__getitem__, self._names)]
+        for index, write in self._writers:
+            bound[index] = write(bound[index])
+        return bound
 
     def read(self, row: Sequence[Any]) -> Row:
         """A row of the driver with the values that the tables declare."""
