@@ -29,7 +29,7 @@ from tests.support.world import OpenWorld, World, add_customers
 TIMING = Timing(
     hold_s=20, execution_s=0.4, fusebill_write_s=0.6, looks_for_s=0.2, sweep_every_s=0.2
 )
-SLOWER_THAN_THE_ANSWER_S = 2.4
+SLOWER_THAN_THE_ANSWER_S = 2.2
 
 
 class CutConnection:
