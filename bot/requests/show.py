@@ -87,8 +87,8 @@ class Show:
         shown = 0
         while True:
             card = job.take_card()
-            # what people saw already may have led to another card in its thread
-            if card is None or card.first.shown_events:
+            # what people saw of its end may have led to another card in its thread
+            if card is None or (card.is_finished and card.first.shown_events):
                 card = await self._runner.run(work_steps.as_it_is, job)
             if card is None or card.first.message_ts is None:
                 await self._runner.run(jobs.end, job)
