@@ -63,16 +63,13 @@ def asked(
     requester what the card can't show. `left_out` are customers that were asked for and are not on
     the card, `past` what the ledger knows of those that are; None if nobody has looked.
     """
-    if earlier := people.repeated(tx, Act(act.id)):
+    if earlier := people.repeated(tx, act):
         if not tx.again or earlier.came_of_it != "asked":
             return earlier
         tx.set(earlier.card.id, Kind.POST, here=True)
         return rows.lock(tx, earlier.card.id).card
     if past is None and (known := lists.known(tx.connection, card)):
         return Known(known)
-    # nobody sees the card of a press of the same moment yet, so it is not known
-    if act.while_open and (earlier := people.repeated(tx, act)):
-        return earlier
     first = card.first
     if follows and (refusal := _no_room(tx, card, follows)):
         return refusal

@@ -176,13 +176,14 @@ def not_stopped(*, uncertain: bool = False) -> Message:
     return told(failure, "If the card still has the button in a minute, press it again.")
 
 
-def asked_already(card: Card) -> Message:
+def asked_already(card: Card, url: str | None) -> Message:
     """The same was asked before, by the same act or the first half of a double click."""
+    seen = [say(" · "), link(url, "see its card")] if url else []
     if card.first.is_open:
         is_posted = card.first.message_ts
-        now = "its card waits for a decision." if is_posted else "its card will appear soon."
+        now = "its card waits for a decision" if is_posted else "its card will appear soon."
     elif card.first.message_ts:
-        now = "its card shows what came of it."
+        now = "its card shows what came of it"
     else:
         now = "its card could not be posted, so nothing was changed."
-    return message([[say(f"☝️ This was asked for already: {now}")]])
+    return message([[say(f"☝️ This was asked for already: {now}"), *seen]])

@@ -197,8 +197,12 @@ class Ask:
     async def _say_repeated(self, before: Repeated, by: By) -> None:
         log.info("delivered before", card_id=before.card.id, came_of_it=before.came_of_it)
         why = before.why_refused(by.person)
-        said = answers.denied(why) if why else click_answers.asked_already(before.card)
-        await self._private.send(by.place, said)
+        if why:
+            await self._private.send(by.place, answers.denied(why))
+            return
+        first = before.card.first
+        url = await self._lists.permalink(first) if first.message_ts else None
+        await self._private.send(by.place, click_answers.asked_already(before.card, url))
 
 
 def new_card(

@@ -188,4 +188,5 @@ async def test_who_presses_ask_again_twice_gets_one_card(world: World) -> None:
     await asyncio.gather(*(world.slack.click("U0ALICE", card.ts, AGAIN) for _ in range(2)))
     await world.settled()
     assert len(cards(world)) == 2, "the first one, and one that asks again"
-    assert "A card already waits" in world.last_ephemeral("U0ALICE")
+    said = "☝️ This was asked for already: its card waits for a decision · see its card"
+    assert world.last_ephemeral("U0ALICE") == said
