@@ -116,7 +116,8 @@ def keep_act(tx: Transaction, act: Act | None, card_id: str, came_of_it: str) ->
         return
     kept = {"card_id": card_id, "at": tx.now, "came_of_it": came_of_it}
     _KEEP.execute(tx.connection, {"id": act.id, **kept})
-    if act.while_open:
+    # a refusal leads to no card that waits, and the one of another such act may wait
+    if act.while_open and came_of_it == "asked":
         _FORGET_DECIDED.execute(tx.connection, {"act": act.while_open})
         _KEEP.execute(tx.connection, {"id": act.while_open, **kept})
 

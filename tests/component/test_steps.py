@@ -134,6 +134,18 @@ async def test_a_card_does_not_expire_early(one: Process, late_s: int, taken: bo
     assert await kinds(one) == ({"show"} if taken else {"expire"})
 
 
+async def test_who_is_refused_what_a_waiting_card_was_asked_for_with_leaves_a_refusal(
+    one: Process,
+) -> None:
+    presses = [Act(each, while_open="ask again") for each in ("allowed", "refused", "repeated")]
+    await one.run(ask_steps.asked, Card((REQUEST,)), presses[0], LIFE)
+    await one.run(ask_steps.refused_to_ask, ANOTHER, NOT_LISTED, presses[1])
+    assert story(await one.card(ANOTHER.id)) == [EventType.ASK_DENIED]
+    repeated = await one.run(people.repeated, presses[2])
+    assert repeated is not None
+    assert repeated.card.id == ID
+
+
 async def test_a_denied_decision_is_recorded_and_decides_nothing(one: Process) -> None:
     await one.ask()
     result = await one.confirm(judge=not_listed)
