@@ -160,7 +160,9 @@ def looked_again(
     _after_outcomes(tx, locked, known, recheck_after)
     if known or tx.again:
         locked.show()
-    return locked.card, known.keys(), others
+    # the first try may have written them
+    recorded = results.keys() - others.keys() if tx.again else known.keys()
+    return locked.card, recorded, others
 
 
 def as_it_is(tx: Transaction, job: Job) -> Card | None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
@@ -237,6 +238,11 @@ async def check_again(scene: Scene) -> None:
     await scene.world.press("U0BOB", card, CHECK)
     assert scene.recorded() == ["requested", "confirmed", "begun", "unknown", "cleared"]
     assert scene.world.thread(card).count("✅ Unlatched") == 1
+    assert not [told for told in scene.world.ephemerals("U0BOB") if "already known" in told]
+    async with aiohttp.request("GET", f"{scene.world.address}/metrics") as response:
+        assert 'unlatch_outcomes_total{kind="unlatch",outcome="cleared"} 1.0' in (
+            await response.text()
+        )
 
 
 async def send_a_form(scene: Scene) -> None:
