@@ -215,6 +215,8 @@ def set_back(database_url: str, by: timedelta) -> None:
     engine = open_engine(database_url)
     # all at once: a bot must not find what is due by one table and not by another
     with engine.begin() as connection:
+        # a step locks requests before jobs, and each would wait for the other
+        connection.execute(select(requests.c.id).order_by(requests.c.id).with_for_update())
         for table in metadata.sorted_tables:
             _move(connection, [each for each in table.c if isinstance(each.type, Moment)], by)
         for row in connection.execute(select(requests)).mappings().all():
