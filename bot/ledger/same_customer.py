@@ -13,7 +13,6 @@ from sqlalchemy import (
     ColumnElement,
     Connection,
     ScalarSelect,
-    String,
     and_,
     bindparam,
     exists,
@@ -25,7 +24,7 @@ from bot.domain.meanings import OUTCOMES, is_done
 from bot.domain.models import Card, EventType, Kind, Request, Verdict
 from bot.ledger.database.statements import Statement, run
 from bot.ledger.rows import ROWS_OF_CARD, AnyRow, LockedCard, request_of, requests_of
-from bot.ledger.tables import card_id_of_row, events, requests
+from bot.ledger.tables import card_id_of, card_id_of_row, events, requests
 
 # an outcome that only a newer version knows may have changed the customer
 IS_EFFECTIVE = requests.c.outcome.not_in([o for o, m in OUTCOMES.items() if not m.effective])
@@ -55,7 +54,7 @@ _asked = select(_since.c.id).where(
 )
 _mine = requests.alias("mine")
 _IS_SAME_CUSTOMER = and_(
-    func.coalesce(_mine.c.card_id, _mine.c.id, type_=String(32)) == bindparam("card_id"),
+    card_id_of(_mine) == bindparam("card_id"),
     requests.c.customer_id == _mine.c.customer_id,
     card_id_of_row != bindparam("card_id"),
 )

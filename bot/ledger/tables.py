@@ -11,9 +11,11 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     ForeignKey,
+    FromClause,
     Index,
     Integer,
     MetaData,
@@ -103,8 +105,14 @@ requests = Table(
 )
 
 by_time = Index("requests_by_time", requests.c.asked_at)
-card_id_of_row = func.coalesce(requests.c.card_id, requests.c.id, type_=String(32))
-"""The id of the card of a request, in each version's rows."""
+
+
+def card_id_of(rows: FromClause) -> ColumnElement[str]:
+    """The id of the card of a request, in each version's rows."""
+    return func.coalesce(rows.c.card_id, rows.c.id, type_=String(32))
+
+
+card_id_of_row = card_id_of(requests)
 by_card = Index("requests_by_card", card_id_of_row, requests.c.position)
 by_customer = Index("requests_by_customer", requests.c.customer_id, requests.c.asked_at)
 

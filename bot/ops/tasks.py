@@ -63,23 +63,38 @@ class BackgroundTasks:
 
 
 @asynccontextmanager
+async def meanwhile(
+    work: Callable[[], Coroutine[Any, Any, object]],
+) -> AsyncIterator[Callable[[], None]]:
+    """Yield a function that starts something beside a block, at most once, until the block's end.
+
+    What it raises is dropped.
+    """
+    tasks: list[asyncio.Task[object]] = []
+
+    def start() -> None:
+        if not tasks:
+            tasks.append(asyncio.create_task(work()))
+
+    try:
+        yield start
+    finally:
+        for task in tasks:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+
+@asynccontextmanager
 async def beside(
     work: Callable[[], Coroutine[Any, Any, object]], after_s: float = 0.0
 ) -> AsyncIterator[None]:
     """Run something while a block runs, if that takes so long; what it raises is dropped."""
-    tasks: list[asyncio.Task[object]] = []
-
-    def start() -> None:
-        tasks.append(asyncio.create_task(work()))
-
-    timer = asyncio.get_running_loop().call_later(after_s, start)
-    try:
-        yield
-    finally:
-        timer.cancel()
-        for task in tasks:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+    async with meanwhile(work) as start:
+        timer = asyncio.get_running_loop().call_later(after_s, start)
+        try:
+            yield
+        finally:
+            timer.cancel()
 
 
 @dataclass(eq=False, slots=True)

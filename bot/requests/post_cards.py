@@ -18,7 +18,7 @@ from bot.messages.block_kit import Message
 from bot.messages.card import Deciders
 from bot.messages.phrases import Links
 from bot.ops.metrics import Metrics
-from bot.ops.tasks import retried
+from bot.ops.tasks import meanwhile, retried
 from bot.requests.people import PrivateMessages
 from bot.requests.runner import Runner
 from bot.requests.show import Show, pause_after
@@ -26,7 +26,6 @@ from bot.settings import Timing
 from bot.slack.client import Sent, Slack
 from bot.slack.error_codes import meaning_of
 from bot.slack.errors import SlackBusy, SlackError, advice, is_retryable, pause_of
-from bot.slack.rate_limiter import meanwhile
 
 log = structlog.get_logger(__name__)
 

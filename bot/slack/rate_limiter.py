@@ -10,8 +10,7 @@ dropped after it is empty and its pause is over.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import TypeVar
@@ -111,25 +110,3 @@ async def _call_in_turn(queue: _Queue, call: Callable[[], Awaitable[T]], deadlin
         raise busy
     finally:
         queue.turn.release()
-
-
-@asynccontextmanager
-async def meanwhile(
-    work: Callable[[], Coroutine[None, None, None]],
-) -> AsyncIterator[Callable[[], None]]:
-    """Run `work` while a call waits: pass the yielded function to the call as `on_wait`.
-
-    `work` starts at most once, and is cancelled at the end.
-    """
-    tasks: list[asyncio.Task[None]] = []
-
-    def on_wait() -> None:
-        if not tasks:
-            tasks.append(asyncio.create_task(work()))
-
-    try:
-        yield on_wait
-    finally:
-        for task in tasks:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
