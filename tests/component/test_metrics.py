@@ -8,6 +8,7 @@ from hypothesis import given, strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from bot.ops.metrics import SECONDS, SLACK_RESULTS, Metrics
+from tests.support.reading import metrics_of
 from tests.support.world import World
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -124,8 +125,7 @@ async def test_no_label_names_a_person_a_customer_or_a_request(world: World) -> 
 
 async def test_undecided_cards_are_reported_over_http(world: World) -> None:
     async def pending() -> str:
-        async with aiohttp.ClientSession() as session:
-            text = await (await session.get(f"{world.address}/metrics")).text()
+        text = await metrics_of(world.address)
         return next(line for line in text.splitlines() if line.startswith("unlatch_pending "))
 
     assert await pending() == "unlatch_pending 0.0"

@@ -7,14 +7,13 @@ from collections.abc import AsyncIterator
 from functools import partial
 from typing import Literal
 
-import httpx
 import pytest
 
 from bot.sandbox.slack.simulator import PostedMessage
 from tests.support.faults import TIMING, Gate
 from tests.support.ledger import broken
 from tests.support.names import AGAIN, BIKES, CANCEL, CHANNEL, CHECK, CONFIRM, UNDO
-from tests.support.reading import buttons_of, operations, without_times
+from tests.support.reading import buttons_of, metrics_of, operations, without_times
 from tests.support.world import OpenWorld, World
 
 JOINERY, DENTAL = 3100025, 3100033
@@ -113,9 +112,8 @@ async def test_a_press_that_closes_a_card_before_its_posting_is_noted_is_counted
     await world.slack.click("U0BOB", world.slack.workspace.messages(CHANNEL)[-1].ts, CONFIRM)
     posting.opened.set()
     assert "⏩ Overtaken" in world.card(await late)
-    async with httpx.AsyncClient() as client:
-        metrics = (await client.get(f"{world.address}/metrics")).text
-    assert 'unlatch_verdicts_total{kind="unlatch",verdict="overtaken"} 1.0' in metrics
+    counted = 'unlatch_verdicts_total{kind="unlatch",verdict="overtaken"} 1.0'
+    assert counted in await metrics_of(world.address)
 
 
 async def test_whoever_presses_on_a_closed_card_is_told_why_it_is_closed(world: World) -> None:

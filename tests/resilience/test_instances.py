@@ -7,7 +7,6 @@ import os
 from dataclasses import replace
 from signal import SIGCONT, SIGSTOP
 
-import aiohttp
 import pytest
 
 from bot.domain.models import EventType
@@ -16,6 +15,7 @@ from tests.support.bot_process import PACE
 from tests.support.faults import Gate
 from tests.support.kept import KeptCard
 from tests.support.names import AGAIN, BIKES, CHANNEL, CHECK, CONFIRM, CUSTOMERS, UNDO
+from tests.support.reading import metrics_of
 from tests.support.stage import Stage, Trap, on_postgresql
 from tests.support.world import add_customers
 
@@ -259,12 +259,8 @@ async def test_an_outcome_that_two_instances_find_at_once_is_counted_once_and_bo
     await staged.until(lambda: bool(staged.slack.workspace.ephemerals("U0BOB")))
     [told] = staged.slack.workspace.ephemerals("U0BOB")
     assert told.text == "☝️ The outcome is already known: see the card."
-    counted = 0
-    for bot in staged.bots:
-        async with aiohttp.request("GET", f"{bot.address}/metrics") as response:
-            metrics = await response.text()
-        counted += metrics.count('unlatch_outcomes_total{kind="unlatch",outcome="cleared"} 1.0')
-    assert counted == 1
+    metrics = "".join([await metrics_of(bot.address) for bot in staged.bots])
+    assert metrics.count('unlatch_outcomes_total{kind="unlatch",outcome="cleared"} 1.0') == 1
 
 
 async def test_a_refused_double_click_on_two_instances_is_one_line(staged: Stage) -> None:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import aiohttp
 import pytest
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.exc import OperationalError
@@ -24,7 +23,7 @@ from tests.support import postgresql
 from tests.support.ledger import audit_rows, broken, lose_hold
 from tests.support.names import BIKES, CHANNEL, CHECK, CONFIRM, UNDO
 from tests.support.proxy import Proxy
-from tests.support.reading import operations, request_id
+from tests.support.reading import metrics_of, operations, request_id
 from tests.support.world import OpenWorld, World, add_customers
 
 TIMING = Timing(
@@ -239,10 +238,8 @@ async def check_again(scene: Scene) -> None:
     assert scene.recorded() == ["requested", "confirmed", "begun", "unknown", "cleared"]
     assert scene.world.thread(card).count("✅ Unlatched") == 1
     assert not [told for told in scene.world.ephemerals("U0BOB") if "already known" in told]
-    async with aiohttp.request("GET", f"{scene.world.address}/metrics") as response:
-        assert 'unlatch_outcomes_total{kind="unlatch",outcome="cleared"} 1.0' in (
-            await response.text()
-        )
+    counted = 'unlatch_outcomes_total{kind="unlatch",outcome="cleared"} 1.0'
+    assert counted in await metrics_of(scene.world.address)
 
 
 async def send_a_form(scene: Scene) -> None:

@@ -6,9 +6,17 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+import aiohttp
+
 from bot.sandbox.slack.simulator import Call, PostedMessage
 from tests.support.names import CHANNEL
 from tests.support.world import World
+
+
+async def metrics_of(address: str) -> str:
+    """The metrics of the bot at an address."""
+    async with aiohttp.request("GET", f"{address}/metrics") as response:
+        return await response.text()
 
 
 def without_times(text: str) -> str:
