@@ -180,8 +180,8 @@ async def add_old(runner: Runner) -> None:
     now = datetime.now(UTC)
     act = {"id": "old", "card_id": ID, "at": now - timedelta(hours=25), "came_of_it": "asked"}
     url = {"request_id": ID, "user_id": "U0BOB", "url": "https://old", "expires_at": now}
-    await runner.read(lambda c: c.execute(insert(acts).values(act)))
-    await runner.read(lambda c: c.execute(insert(response_urls).values(url)))
+    await runner.run(lambda tx: tx.connection.execute(insert(acts).values(act)))
+    await runner.run(lambda tx: tx.connection.execute(insert(response_urls).values(url)))
 
 
 async def kept(runner: Runner) -> set[str]:
